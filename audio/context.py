@@ -1,0 +1,54 @@
+"""`Context`: the one object through which long work talks to whoever started it.
+
+A stage gets it as its first argument and needs nothing else from its surroundings: it reports progress, is told
+of cancellation, says warnings, and learns where to put files and what it may use of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from audio.errors import Cancelled
+
+
+def _ignore(fraction: float) -> None:
+    """Nobody is listening."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """`folder`: an existing folder for the files that the work makes; they become the artifact's.
+    `device`: a torch device string, ``cpu`` or ``cuda:0``. `workers`: threads that the work may use.
+    `on_progress` is called with 0..1. `warnings` collects plain sentences for the user, in order."""
+
+    folder: Path
+    device: str = "cpu"
+    workers: int = 1
+    on_progress: Callable[[float], None] = _ignore
+    cancelled: Event = field(default_factory=Event)
+    warnings: list[str] = field(default_factory=list)
+
+    def progress(self, fraction: float) -> None:
+        """Say that `fraction` (0..1) is done. Raises `Cancelled` when the user wants to stop: call it often."""
+        if self.cancelled.is_set():
+            raise Cancelled
+        self.on_progress(min(1.0, max(0.0, fraction)))
+
+    def warn(self, sentence: str) -> None:
+        """Tell the user something in plain words; kept with the artifact and shown in the report."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+
+    def part(self, start: float, stop: float) -> Context:
+        """The same context for a sub-task whose progress 0..1 is `start`..`stop` of the whole."""
+        return Context(
+            self.folder,
+            self.device,
+            self.workers,
+            lambda fraction: self.on_progress(start + (stop - start) * fraction),
+            self.cancelled,
+            self.warnings,
+        )

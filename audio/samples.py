@@ -1,0 +1,94 @@
+"""`Audio`: float32 samples with their rate, the one in-memory form of sound in this program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+
+
+class AudioSource(Protocol):
+    """Anything that sound can be read from by position: an `Audio` in memory or an `AudioFile` on disk.
+
+    Functions that must work on songs of any length take an `AudioSource` and read it window by window.
+    """
+
+    @property
+    def rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+    def read(self, start: int = 0, stop: int | None = None) -> Audio: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Sound in memory.
+
+    `samples`: float32 ``[channels, frames]``, full scale is ±1 but larger values are legal and kept
+    (nothing clips before the limiter). `rate`: frames per second in Hz.
+    Raises `ValueError` for any other dtype or shape: a wrong array is a bug of ours, not of the user.
+    """
+
+    samples: Samples
+    rate: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2 or self.samples.dtype != np.float32:
+            raise ValueError(
+                f"Audio wants float32 [channels, frames], got {self.samples.dtype} {self.samples.shape}"
+            )
+        if self.rate <= 0:
+            raise ValueError(f"Audio wants a positive rate, got {self.rate}")
+
+    @staticmethod
+    def of(samples: NDArray[np.floating] | Sequence[float], rate: int) -> Audio:
+        """Audio from any float array: 1-D becomes mono ``[1, frames]``, other dtypes become float32."""
+        array = np.asarray(samples, dtype=np.float32)
+        return Audio(np.ascontiguousarray(array[None] if array.ndim == 1 else array), rate)
+
+    @staticmethod
+    def silence(channels: int, frames: int, rate: int) -> Audio:
+        return Audio(np.zeros((channels, frames), np.float32), rate)
+
+    @property
+    def channels(self) -> int:
+        return int(self.samples.shape[0])
+
+    @property
+    def frames(self) -> int:
+        return int(self.samples.shape[1])
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.rate
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        """Frames ``start:stop`` as a view; positions before 0 or past the end read as silence."""
+        stop = self.frames if stop is None else stop
+        inside = self.samples[:, max(0, start) : max(0, min(stop, self.frames))]
+        before = min(max(0, -start), stop - start)
+        after = max(0, stop - start - before - inside.shape[1])
+        if before or after:
+            inside = np.pad(inside, ((0, 0), (before, after)))
+        return Audio(inside, self.rate)
+
+    def mono(self) -> Audio:
+        """The mean of all channels, ``[1, frames]``."""
+        if self.channels == 1:
+            return self
+        return Audio(self.samples.mean(axis=0, keepdims=True, dtype=np.float32), self.rate)
+
+
+def concatenate(parts: Sequence[Audio]) -> Audio:
+    """Parts one after the other; all must share rate and channels. At least one part."""
+    if len({(part.rate, part.channels) for part in parts}) != 1:
+        raise ValueError("concatenate wants one rate and one channel count")
+    return Audio(np.concatenate([part.samples for part in parts], axis=1), parts[0].rate)

@@ -1,0 +1,108 @@
+"""Long audio in windows: a function of a few seconds of sound, applied to a song of any length.
+
+Two ways, for two kinds of function:
+- `map_windows` (overlap-save): for functions with a short memory (filters, dynamics, reverbs). Each window is given
+  with context on both sides, and only its middle is kept: no seam where the context is longer than the memory.
+- `crossfade_windows` (overlap-add): for estimators whose answer depends on the whole window (separation,
+  conversion). Neighbours overlap and fade into each other with raised-cosine weights that sum to exactly one.
+Both yield blocks in order that together are exactly as long as the source, and hold only a few windows in memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from audio.context import Context
+from audio.samples import Audio, AudioSource
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """`map` with up to `workers` threads, in order, with at most `workers` + 1 results waiting."""
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def map_windows(
+    source: AudioSource,
+    function: Callable[[Audio, int], Audio],
+    context: Context,
+    *,
+    seconds: float = 20.0,
+    margin: float = 1.0,
+) -> Iterator[Audio]:
+    """Apply `function` to windows of `seconds` with `margin` seconds more on both sides (silence past the ends).
+
+    `function` gets the window and the position of its first frame in the source (may be negative) and returns as
+    many frames; channels may differ. Yields the middles in order. Runs `context.workers` windows at once.
+    """
+    size, side = max(1, round(seconds * source.rate)), round(margin * source.rate)
+
+    def middle(start: int) -> Audio:
+        stop = min(start + size, source.frames)
+        result = function(source.read(start - side, stop + side), start - side)
+        if result.frames != stop - start + 2 * side:
+            raise ValueError(f"window function changed the length by {result.frames - (stop - start + 2 * side)}")
+        return result.read(side, side + stop - start)
+
+    starts = range(0, source.frames, size)
+    for done, block in enumerate(ordered_map(middle, starts, context.workers), start=1):
+        context.progress(done / len(starts))
+        yield block
+
+
+def crossfade_windows(
+    source: AudioSource,
+    function: Callable[[Audio, int], Audio],
+    context: Context,
+    *,
+    seconds: float,
+    overlap: float,
+) -> Iterator[Audio]:
+    """Apply `function` to windows of `seconds` of which neighbours share `overlap` seconds; yield the cross-fade.
+
+    `function` gets the window and its first frame's position in the source and returns as many frames.
+    """
+    size = max(1, round(seconds * source.rate))
+    shared = min(round(overlap * source.rate), size // 2)
+    step = size - shared
+    starts = list(range(0, max(1, source.frames - shared), step))
+    fade_in = (0.5 - 0.5 * np.cos(np.pi * (np.arange(shared) + 0.5) / max(1, shared))).astype(np.float32)
+
+    def window(start: int) -> Audio:
+        stop = min(start + size, source.frames)
+        result = function(source.read(start, stop), start)
+        if result.frames != stop - start:
+            raise ValueError(f"window function changed the length by {result.frames - (stop - start)}")
+        return result
+
+    tail: Audio | None = None
+    for done, result in enumerate(ordered_map(window, starts, context.workers), start=1):
+        samples = result.samples.copy()
+        if tail is not None:
+            lap = min(shared, samples.shape[1])
+            samples[:, :lap] = tail.samples[:, :lap] * (1 - fade_in[:lap]) + samples[:, :lap] * fade_in[:lap]
+        keep = samples.shape[1] if done == len(starts) else step
+        tail = Audio(samples[:, keep:], result.rate)
+        context.progress(done / len(starts))
+        yield Audio(samples[:, :keep], result.rate)
