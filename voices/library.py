@@ -1,0 +1,342 @@
+"""The voice library: a folder with a folder per voice, each with a manifest (`voice.json`) and its recordings.
+
+A voice is built in a hidden folder beside the others and appears under its name by one rename; a voice that exists is
+replaced by putting new recordings (their names hold their hashes) beside the old and then exchanging the manifest,
+again by one rename. So there is no moment at which a reader, or whoever comes after a crash, finds half a voice.
+Everything that changes what is there happens under a lock on the library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import secrets
+import shutil
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from voices import manifest as manifests
+from voices import names, recordings
+from voices.recordings import Finding, RecordingReport
+from voices.voice import MANIFEST, RECORDINGS, Consent, Manifest, Recording, Voice, content_hash
+
+_STALE = 24 * 3600  # seconds after which a hidden folder is nobody's work in progress
+
+
+@dataclass(frozen=True)
+class BrokenVoice:
+    """A folder in the library that isn't a readable voice, and why."""
+
+    folder: Path
+    error: UnderstudyError
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+def add(
+    root: Path,
+    name: str,
+    files: Sequence[Path],
+    consent: Consent,
+    context: Context,
+    *,
+    replace: bool = False,
+) -> tuple[Voice, list[Finding]]:
+    """Make the voice `name` in the library `root` from recordings; returns it and what was found in them.
+
+    `consent` is whose word allows it: the user's own voice (``self``) or another's permission (``granted``).
+    Recordings of no use are left out and say so among the findings. Raises `UnderstudyError` for a bad or taken name,
+    a missing file, recordings that hold less than `recordings.LEAST_VOICE` seconds of voice together, a full disk.
+    """
+    name = names.valid_name(name)
+    if consent not in ("self", "granted"):
+        raise UnderstudyError(
+            "consent-missing",
+            f"Consent must be 'self' or 'granted', not {str(consent)!r}.",
+            "Say --consent self for your own voice, or --consent granted when its owner has agreed.",
+        )
+    if not files:
+        raise UnderstudyError(
+            "no-recordings", "A voice needs at least one recording.", "Name one or more audio files of the voice."
+        )
+    for path in files:
+        if not path.is_file():
+            raise UnderstudyError(
+                "file-not-found", f"There is no file {path}.", "Check the path; name files, not folders."
+            )
+    with _building(root) as folder:
+        if not replace:
+            _refuse_taken(root, name)
+        stored, reports, left_out = _store_all(files, folder / RECORDINGS, context)
+        findings = left_out + [finding for report in reports for finding in report.findings]
+        findings += recordings.check_together(reports)
+        usable = sum(report.voice for report in reports)
+        if usable < recordings.LEAST_VOICE:
+            worst = next((finding for finding in findings if finding.severity == "problem"), None)
+            raise UnderstudyError(
+                "voice-not-usable",
+                f"The recordings hold {usable:.1f} s of usable voice; "
+                f"at least {recordings.LEAST_VOICE:.0f} s are needed." + (f" {worst.sentence}" if worst else ""),
+                "Record 15 to 40 seconds of one person speaking or singing, close to the microphone, in a quiet room.",
+            )
+        listed = tuple(stored)
+        pitch_range = recordings.pitch_range(reports)
+        rate = max(report.rate for report in reports)
+        manifest = Manifest(
+            name=name,
+            engine="instant",
+            sample_rate=rate,
+            pitch_range=pitch_range,
+            recordings=listed,
+            consent=consent,
+            created=datetime.now(UTC).replace(microsecond=0),
+            content_hash=content_hash("instant", rate, pitch_range, listed),
+        )
+        return settle(root, folder, manifest, replace=replace), findings
+
+
+def load(root: Path, name: str) -> Voice:
+    """The voice `name`, its recordings verified against their hashes.
+
+    Raises `UnderstudyError`: unknown (with the nearest names), a broken manifest, a missing or changed recording.
+    """
+    voice = _open(root, name)
+    for recording, path in zip(voice.manifest.recordings, voice.recording_files, strict=True):
+        try:
+            found = _sha256(path)
+        except OSError as error:
+            raise UnderstudyError(
+                "recording-missing",
+                f"The recording {path} of the voice {voice.name!r} cannot be read ({error.strerror or error}).",
+                _ADD_AGAIN.format(name=voice.name),
+            ) from error
+        if found != recording.sha256:
+            raise UnderstudyError(
+                "recording-changed",
+                f"The recording {path} isn't what the voice {voice.name!r} was made from.",
+                _ADD_AGAIN.format(name=voice.name),
+            )
+    return voice
+
+
+_ADD_AGAIN = (
+    "Put the right file back, or make the voice again: `understudy voices add {name!r} RECORDING... --replace`."
+)
+
+
+def list_voices(root: Path) -> list[Voice | BrokenVoice]:
+    """All voices by name; a folder that can't be read as one is listed as a `BrokenVoice`. No library: no voices."""
+    return [_opened(folder) for folder in _folders(root)]
+
+
+def remove(root: Path, name: str) -> None:
+    """Take the voice `name`, broken or not, out of the library for good. Raises `UnderstudyError` if there is none."""
+    with _disk(root), _locked(root):
+        folder = _find(root, name)
+        doomed = _hidden(root, "removing")
+        folder.rename(doomed / "voice")  # gone at once, even if the files take their time
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def rename(root: Path, old: str, new: str) -> Voice:
+    """Give the voice `old` the name `new`; its content hash stays. Raises `UnderstudyError` if `new` is taken."""
+    new = names.valid_name(new)
+    with _disk(root), _locked(root):
+        folder = _find(root, old)
+        if new.casefold() != folder.name.casefold():
+            _refuse_taken(root, new)
+        manifest = manifests.read(folder).model_copy(update={"name": new})
+        target = folder.rename(root / new)
+        # A voice goes by its folder's name: a crash here leaves the old name in the manifest, which nobody asks.
+        manifests.write(target, manifest)
+    return Voice(target, manifest)
+
+
+def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport], list[Finding]]:
+    """Look at the recordings of the voice `name` again: a report for each, and what is to be said of all together."""
+    voice = load(root, name)
+    return recordings.check_files(voice.recording_files, context)
+
+
+def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Voice:
+    """Let the voice built in `folder` (with `manifest` and a complete `recordings` folder) appear in the library."""
+    manifests.write(folder, manifest)
+    target = root / manifest.name
+    with _locked(root):
+        if not target.exists():
+            _refuse_taken(root, manifest.name)
+            folder.rename(target)
+            return Voice(target, manifest)
+        if not replace:
+            raise _taken(manifest.name)
+        (target / RECORDINGS).mkdir(exist_ok=True)
+        for recording in manifest.recordings:
+            (folder / RECORDINGS / recording.file).replace(target / RECORDINGS / recording.file)
+        (folder / MANIFEST).replace(target / MANIFEST)  # from here on it is the new voice
+        kept = {recording.file for recording in manifest.recordings}
+        for path in (target / RECORDINGS).iterdir():
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+    return Voice(target, manifest)
+
+
+def _store_all(
+    files: Sequence[Path], folder: Path, context: Context
+) -> tuple[list[Recording], list[RecordingReport], list[Finding]]:
+    folder.mkdir()
+    stored: list[Recording] = []
+    reports: list[RecordingReport] = []
+    left_out: list[Finding] = []
+    for position, path in enumerate(files):
+        part = context.part(position / len(files), (position + 1) / len(files))
+        try:
+            source = recordings.decode(path, folder.parent, part.part(0, 0.4))
+        except UnderstudyError as error:
+            if error.code == "cancelled":
+                raise
+            left_out.append(Finding("unreadable", "problem", path.name, f"{path.name}: left out. {error.message}"))
+            continue
+        report = recordings.check(source, path.name, part.part(0.4, 1.0))
+        if not report.usable:
+            left_out += report.findings
+            continue
+        recording = recordings.store(source, folder, len(stored) + 1, path.name)
+        if any(recording.sha256 == other.sha256 for other in stored):
+            left_out.append(
+                Finding("duplicate", "advice", path.name, f"{path.name}: left out, the same sound is there already.")
+            )
+            (folder / recording.file).unlink()
+            continue
+        stored.append(recording)
+        reports.append(report)
+    return stored, reports, left_out
+
+
+@contextlib.contextmanager
+def _building(root: Path) -> Iterator[Path]:
+    """A hidden folder in the library to build a voice in; it goes away with whatever is still in it."""
+    with _disk(root):
+        root.mkdir(parents=True, exist_ok=True)
+        for left in root.glob(".*ing-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _STALE:
+                    shutil.rmtree(left, ignore_errors=True)
+        folder = _hidden(root, "adding")
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hidden(root: Path, purpose: str) -> Path:
+    # not tempfile.mkdtemp: that makes private folders, and a library may be shared
+    folder = root / f".{purpose}-{secrets.token_hex(6)}"
+    folder.mkdir()
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Nobody else changes what the library holds meanwhile. The system lets go of the lock of a process that dies."""
+    with (root / ".lock").open("a+b") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+            try:
+                yield
+            finally:
+                file.seek(0)
+                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+@contextlib.contextmanager
+def _disk(root: Path) -> Iterator[None]:
+    """Say in the user's words what the disk refused."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UnderstudyError(
+                "disk-full",
+                f"The disk that holds the voice library {root} is full.",
+                "Free some space and run the same command again; the library is as it was before.",
+            ) from error
+        raise UnderstudyError(
+            "library-not-writable",
+            f"The voice library {root} cannot be changed ({error.strerror or error}).",
+            "Check that the folder exists and is yours, or choose another library.",
+        ) from error
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        found = [entry for entry in root.iterdir() if not entry.name.startswith(".") and entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UnderstudyError(
+            "library-unreadable",
+            f"The voice library {root} cannot be read ({error.strerror or error}).",
+            "Check the folder's permissions, or choose another library.",
+        ) from error
+    return sorted(found, key=lambda folder: (folder.name.casefold(), folder.name))
+
+
+def _opened(folder: Path) -> Voice | BrokenVoice:
+    try:
+        manifest = manifests.read(folder)
+    except UnderstudyError as error:
+        return BrokenVoice(folder, error)
+    return Voice(folder, manifest.model_copy(update={"name": folder.name}))
+
+
+def _find(root: Path, name: str) -> Path:
+    folders = {folder.name: folder for folder in _folders(root)}
+    wanted = unicodedata.normalize("NFC", name)
+    if wanted not in folders:
+        raise names.unknown(wanted, folders)
+    return folders[wanted]
+
+
+def _open(root: Path, name: str) -> Voice:
+    voice = _opened(_find(root, name))
+    if isinstance(voice, BrokenVoice):
+        raise voice.error
+    return voice
+
+
+def _taken(name: str) -> UnderstudyError:
+    return UnderstudyError(
+        "voice-exists",
+        f"There is a voice named {name!r} already.",
+        "Choose another name, or say --replace to put the new one in its place.",
+    )
+
+
+def _refuse_taken(root: Path, name: str) -> None:
+    # "Nova" and "nova" are one folder on some file systems, so they are one name on all
+    for folder in _folders(root):
+        if folder.name.casefold() == name.casefold():
+            raise _taken(folder.name)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

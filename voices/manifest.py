@@ -1,0 +1,89 @@
+"""Reading and writing `voice.json`. What is read may come from a stranger: it is bounded and checked field by field."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from audio.errors import UnderstudyError
+from voices.voice import MANIFEST, Manifest, content_hash
+
+LARGEST = 1_000_000  # bytes; 999 recordings need a third of it
+
+_MEND = "Correct that field by hand, or make the voice again with `understudy voices add NAME RECORDING... --replace`."
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of the voice in `folder`; raises `UnderstudyError` that names the file and the field at fault."""
+    path = folder / MANIFEST
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise UnderstudyError(
+            "manifest-unreadable",
+            f"{path} cannot be read ({error.strerror or error}).",
+            "Give back the file or its permissions, or remove the voice and add it again.",
+        ) from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, where: str) -> Manifest:
+    """The manifest in `data` (JSON, UTF-8); `where` names it in errors. Raises `UnderstudyError`.
+
+    `content_hash` is computed from the other fields whatever the file says, so that a voice edited by hand can't
+    answer for the sound of the old one in a cache.
+    """
+    if len(data) > LARGEST:
+        raise UnderstudyError(
+            "manifest-too-large",
+            f"{where} is larger than {LARGEST // 1000} kB, which no manifest is.",
+            "It isn't the manifest of a voice: remove the voice and add it again.",
+        )
+    try:
+        manifest = Manifest.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        if first["type"] == "json_invalid":
+            raise UnderstudyError(
+                "manifest-not-json", f"{where} is not a JSON object ({_shorten(first['msg'])}).", _MEND
+            ) from None
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UnderstudyError(
+                "manifest-unknown-field",
+                f"{where}: there is no field {_shorten(field)!r}.",
+                "Delete the field; or, if a newer Understudy made this voice, update this one.",
+            ) from None
+        place = f"the field {_shorten(field)!r}" if field else "it"
+        raise UnderstudyError(
+            "manifest-bad-field", f"{where}: {place} is wrong: {_shorten(first['msg'])}.", _MEND
+        ) from None
+    files = [recording.file for recording in manifest.recordings]
+    if len(set(files)) != len(files):
+        raise UnderstudyError(
+            "manifest-bad-field", f"{where}: the field 'recordings' names one file more than once.", _MEND
+        )
+    hashed = content_hash(manifest.engine, manifest.sample_rate, manifest.pitch_range, manifest.recordings)
+    return manifest.model_copy(update={"content_hash": hashed})
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Put `manifest` into `folder` at once: who reads meanwhile gets the old one or the new one, never half of one."""
+    temporary = folder / f".{MANIFEST}.{os.getpid()}"
+    with temporary.open("wb") as file:
+        file.write(to_bytes(manifest))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / MANIFEST)
+
+
+def to_bytes(manifest: Manifest) -> bytes:
+    return (manifest.model_dump_json(indent=2) + "\n").encode()
+
+
+def _shorten(text: str, most: int = 120) -> str:
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable if len(printable) <= most else printable[: most - 1] + "…"
