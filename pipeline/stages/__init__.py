@@ -1,0 +1,1 @@
+"""The stages: what a cover is made of, one module each."""
