@@ -1,0 +1,42 @@
+"""Writing a file to the user's disk: what goes wrong, in plain words, and nothing left half written."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from audio.errors import UnderstudyError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around code that writes the file at `path`: whatever fails, a half-written file is removed again.
+
+    An `OSError` becomes ``disk-full`` or ``output-not-writable``; all other exceptions pass through.
+    """
+    if path.is_dir():
+        raise UnderstudyError("output-not-writable", f"{path} is a folder.", "Name a file to write, not a folder.")
+    try:
+        yield
+    except BaseException as error:
+        if path.is_file() and not path.is_symlink():  # a device such as /dev/full is not ours to remove
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, UnderstudyError):
+            raise _explained(path, error) from error
+        raise
+
+
+def _explained(path: Path, error: OSError) -> UnderstudyError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return UnderstudyError(
+            "disk-full",
+            f"The disk is full: {path} could not be written ({error.strerror}).",
+            "Free some space or choose another folder, then run the same command again.",
+        )
+    return UnderstudyError(
+        "output-not-writable",
+        f"{path} cannot be written ({error.strerror or error}).",
+        "Choose a folder that exists and that you may write to.",
+    )

@@ -1,0 +1,371 @@
+"""Reading sound files: any common container and codec, streamed into an `AudioFile`, sample-exact and within limits.
+
+FFmpeg's libraries (PyAV) decode everything, so there is one set of rules for all formats. They compensate encoder delay
+and padding where the file tells it (the LAME/Xing header of MP3, Opus's pre-skip and final granule position, the edit
+list of MP4); the end of an MP4 track, which they leave padded, is cut here to the length its sample table gives.
+Content decides what a file is, never its name, and nothing that a file claims is believed: the limits are held against
+what was decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.context import Context
+from audio.disk import writing
+from audio.downmix import to_stereo
+from audio.errors import UnderstudyError
+from audio.lengths import exact_frames, promised_seconds
+from audio.libav import no_audio_track, opened
+from audio.samples import Audio, Samples
+from audio.stored import AudioFile, write_blocks
+from audio.tags import Tags, tags_of
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet
+
+_LOUDEST = 1000.0  # +60 dBFS: past any sane float recording
+_BLOCK_SECONDS = 1.0
+_PATIENCE = 1000  # damaged packets before the first sound
+_LONGEST_GAP = 1.0  # seconds of silence for one damaged packet
+_DAMAGED_SHARE = 0.1  # more than this lost: not worth working on
+_SHORTFALL, _SHORTFALL_SHARE = 0.25, 0.005  # seconds and share that may be missing at the end
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted: at most `seconds` of sound (and no part that starts later than that), at most `channels`,
+    rates in Hz from `rate_low` to `rate_high`, files of at most `bytes`."""
+
+    seconds: float = 7200
+    channels: int = 8
+    rate_low: int = 8000
+    rate_high: int = 192_000
+    bytes: int = 12 << 30
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a file says about itself. `duration` in seconds, None where it doesn't say; `rate` in Hz; `container` and
+    `codec` are FFmpeg's short names (``mp3``, ``mov``, ``flac``, ``pcm_s16le``, ...)."""
+
+    duration: float | None
+    rate: int
+    channels: int
+    container: str
+    codec: str
+    tags: Tags
+
+
+LIMITS = Limits()
+
+
+def probe(path: Path, limits: Limits = LIMITS) -> FileInfo:
+    """What the file at `path` is, from its header: no decoding, bounded time.
+
+    Raises `UnderstudyError` for whatever `decode` would refuse by the header alone.
+    """
+    with opened(path, limits.bytes) as container:
+        stream = _audio_stream(path, container)
+        rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
+        _check_layout(path, rate, channels, limits)
+        return FileInfo(
+            promised_seconds(path, container, stream) or _estimated_seconds(container, stream),
+            rate,
+            channels,
+            container.format.name.split(",")[0],
+            stream.codec_context.name,
+            tags_of(container),
+        )
+
+
+def decode(
+    context: Context,
+    path: Path,
+    out: Path,
+    *,
+    start: float = 0.0,
+    duration: float | None = None,
+    limits: Limits = LIMITS,
+) -> AudioFile:
+    """Decode the file at `path` into an `AudioFile` at `out`, at its own rate, mono or stereo.
+
+    3 to 8 channels become stereo with the coefficients of ITU-R BS.775-4 (and a warning). `start` and `duration` in
+    seconds take a part, exact to the sample: its first frame is ``round(start * rate)``. Values over full scale are
+    kept. Leaves no file at `out` when it fails.
+
+    Raises `UnderstudyError`: ``file-not-found``, ``file-is-a-folder``, ``file-not-readable``, ``file-empty``,
+    ``file-too-big``, ``not-audio``, ``no-audio-track``, ``file-truncated``, ``file-damaged``, ``song-empty``,
+    ``song-too-long``, ``start-past-end``, ``bad-part``, ``too-many-channels``, ``unsupported-rate``,
+    ``samples-not-finite``, ``samples-out-of-range``, ``disk-full``, ``output-not-writable``; `Cancelled`.
+    """
+    _check_part(start, duration, limits)
+    with opened(path, limits.bytes) as container, writing(out):
+        stream = _audio_stream(path, container)
+        _check_layout(path, stream.codec_context.sample_rate, stream.codec_context.channels, limits)
+        claimed = promised_seconds(path, container, stream)
+        if claimed is not None and duration is None and claimed - start > limits.seconds:
+            raise _too_long(path, claimed, limits)
+        heard = _Heard()
+        sound = _sound(path, container, stream, heard, limits)
+        first = next(sound, None)
+        if first is None:
+            raise _nothing(path, heard, claimed)
+        begin = round(start * first.rate)
+        end = None if duration is None else begin + max(1, round(duration * first.rate))
+        length = exact_frames(container, stream, first.rate)
+        stop = length if end is None else end if length is None else min(end, length)
+        most = begin + round(limits.seconds * first.rate)
+
+        def part() -> Iterator[Audio]:
+            position = 0
+            for block in chain([first], sound):
+                after = position + block.frames
+                if end is None and after > most:
+                    raise _too_long(path, after / block.rate, limits)
+                low, high = max(begin - position, 0), min(after, stop or after) - position
+                if low < high:
+                    _check_values(path, block, position)
+                    yield Audio(block.samples[:, low:high], block.rate)
+                expected = stop or (claimed or limits.seconds) * block.rate
+                context.progress(after / expected)
+                position = after
+                if stop is not None and position >= stop:
+                    return
+
+        taken = write_blocks(out, first.rate, first.channels, part())
+        _check_end(context, path, heard, claimed, start, None if end is None else end / first.rate, taken.frames)
+        return taken
+
+
+@dataclass
+class _Heard:
+    """What decoding has met so far: frames given out, and how many of them stand for packets that were damaged."""
+
+    frames: int = 0
+    rate: int = 0
+    lost: int = 0
+    places: int = 0
+    channels: int = 1  # as given out
+    source_channels: int = 1
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate if self.rate else 0.0
+
+
+def _check_part(start: float, duration: float | None, limits: Limits) -> None:
+    most = limits.seconds
+    if not 0 <= start <= most or (duration is not None and not 0 < duration <= most):  # NaN fails as well
+        raise UnderstudyError(
+            "bad-part",
+            f"A part cannot start at {start:g} s and take {'the rest' if duration is None else f'{duration:g} s'}.",
+            f"Give a start from 0 to {most:g} s and a duration above 0 and up to {most:g} s.",
+        )
+
+
+def _audio_stream(path: Path, container: InputContainer) -> AudioStream:
+    """The stream that FFmpeg thinks best, i.e. the default track."""
+    if not container.streams.audio:
+        raise no_audio_track(path, "pictures" if container.streams.video else "data")
+    best = container.streams.best("audio")
+    return next((stream for stream in container.streams.audio if stream is best), container.streams.audio[0])
+
+
+def _estimated_seconds(container: InputContainer, stream: AudioStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / 1e6 if container.duration else None
+
+
+def _sound(
+    path: Path, container: InputContainer, stream: AudioStream, heard: _Heard, limits: Limits
+) -> Iterator[Audio]:
+    """All of the stream in blocks of about a second, mono or stereo; a damaged packet becomes silence of its length."""
+    import av
+
+    waiting: list[Samples] = []
+    held = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:  # the container ends in the middle of something
+            packet = None
+        if packet is None:
+            break
+        try:
+            pieces = [_floats(path, frame, heard, limits) for frame in packet.decode()]
+        except (av.FFmpegError, ValueError):
+            pieces = [_gap(packet, heard)]
+            if heard.places > _PATIENCE and not heard.frames:
+                return
+        for piece in pieces:
+            heard.frames += piece.shape[1]
+            held += piece.shape[1]
+            waiting.append(piece)
+        if heard.rate and held >= _BLOCK_SECONDS * heard.rate:
+            yield Audio(np.concatenate(waiting, axis=1), heard.rate)
+            waiting, held = [], 0
+    if held:
+        yield Audio(np.concatenate(waiting, axis=1), heard.rate)
+
+
+def _gap(packet: Packet[AudioStream], heard: _Heard) -> Samples:
+    """Silence in place of a packet that cannot be decoded; nothing before the first sound, where no rate is known."""
+    heard.places += 1
+    if not heard.rate:
+        return np.zeros((heard.channels, 0), np.float32)
+    seconds = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
+    frames = round(min(seconds, _LONGEST_GAP) * heard.rate)
+    heard.lost += frames
+    return np.zeros((heard.channels, frames), np.float32)
+
+
+def _floats(path: Path, frame: AudioFrame, heard: _Heard, limits: Limits) -> Samples:
+    """A decoded frame as float32 ``[1 or 2, frames]``, full scale ±1, in as many channels as the first frame had."""
+    channels = frame.layout.nb_channels
+    _check_layout(path, frame.sample_rate, channels, limits)
+    array = frame.to_ndarray()
+    if not frame.format.is_planar:
+        array = array.reshape(-1, channels).T
+    samples = _full_scale(array)
+    if channels > 2:
+        samples = to_stereo(samples, [channel.name for channel in frame.layout.channels])
+    if not heard.rate:
+        heard.rate, heard.channels, heard.source_channels = frame.sample_rate, samples.shape[0], channels
+    if frame.sample_rate != heard.rate:
+        raise UnderstudyError(
+            "file-damaged",
+            f"{path} changes its sample rate from {heard.rate} to {frame.sample_rate} Hz at {clock(heard.seconds)}.",
+            "Save it anew as wav or flac with a sound editor, then give that file.",
+        )
+    if samples.shape[0] != heard.channels:
+        samples = samples.mean(axis=0, keepdims=True) if heard.channels == 1 else np.repeat(samples, 2, axis=0)
+    return np.ascontiguousarray(samples)
+
+
+def _full_scale(array: NDArray[Any]) -> Samples:
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / 128 - 1
+    if array.dtype.kind == "i":
+        return (array * 0.5 ** (array.dtype.itemsize * 8 - 1)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # float64 beyond float32 becomes Inf, reported later
+        return array.astype(np.float32)
+
+
+def _check_layout(path: Path, rate: int, channels: int, limits: Limits) -> None:
+    if channels > limits.channels or channels < 1:
+        raise UnderstudyError(
+            "too-many-channels",
+            f"{path} has {channels} channels; 1 to {limits.channels} can be read.",
+            "Mix it down to stereo first.",
+        )
+    if not limits.rate_low <= rate <= limits.rate_high:
+        raise UnderstudyError(
+            "unsupported-rate",
+            f"{path} has {rate} samples per second; {limits.rate_low} to {limits.rate_high} can be read.",
+            "Save it at 44100 or 48000 Hz first.",
+        )
+
+
+def _check_values(path: Path, block: Audio, position: int) -> None:
+    peak = np.max(np.abs(block.samples), axis=0)
+    if peak.max() <= _LOUDEST:  # False for NaN as well
+        return
+    broken = ~np.isfinite(peak)
+    if broken.any():
+        at = (position + int(np.argmax(broken))) / block.rate
+        raise UnderstudyError(
+            "samples-not-finite",
+            f"{path} holds samples that are no numbers (NaN or infinite), the first at {at:.3f} s.",
+            "Export it again from the program that made it, e.g. as 24-bit wav.",
+        )
+    at = (position + int(np.argmax(peak))) / block.rate
+    raise UnderstudyError(
+        "samples-out-of-range",
+        f"{path} holds float samples of up to {peak.max():.0f} at {at:.3f} s, where 1 is full scale.",
+        "Export it again with normal levels: these look like integers saved as floats.",
+    )
+
+
+def _check_end(
+    context: Context,
+    path: Path,
+    heard: _Heard,
+    claimed: float | None,
+    start: float,
+    wanted: float | None,
+    taken: int,
+) -> None:
+    """What is to be said when decoding stopped; `wanted`: the second up to which sound was asked for."""
+    missing = 0.0 if claimed is None else claimed - heard.seconds
+    cut_off = claimed is not None and missing > max(_SHORTFALL, _SHORTFALL_SHARE * claimed)
+    if cut_off and (wanted is None or wanted > heard.seconds):
+        raise _truncated(path, heard.seconds, claimed or 0.0)
+    if not taken:
+        raise UnderstudyError(
+            "start-past-end",
+            f"{path} is {clock(heard.seconds)} long; the part was to start at {clock(start)}.",
+            "Choose an earlier start.",
+        )
+    if heard.lost > _DAMAGED_SHARE * heard.frames:
+        raise UnderstudyError(
+            "file-damaged",
+            f"{path} is damaged: {clock(heard.lost / heard.rate)} of {clock(heard.seconds)} cannot be decoded.",
+            "Get the file again from where it came from.",
+        )
+    if heard.places:
+        context.warn(
+            f"The file is damaged in {heard.places} places ({heard.lost / heard.rate:.2f} s), which are silent now."
+        )
+    if heard.source_channels > 2:
+        context.warn(f"The song has {heard.source_channels} channels; it was mixed down to stereo.")
+
+
+def _nothing(path: Path, heard: _Heard, claimed: float | None) -> UnderstudyError:
+    if heard.places:
+        return UnderstudyError(
+            "not-audio", f"Nothing in {path} can be decoded as sound.", "Get the file again from where it came from."
+        )
+    if claimed:
+        return _truncated(path, 0.0, claimed)
+    return UnderstudyError("song-empty", f"{path} holds no sound: it is 0 seconds long.", "Give a longer recording.")
+
+
+def _truncated(path: Path, heard: float, claimed: float) -> UnderstudyError:
+    there = (
+        f"To use the part that is there, give --duration {int(heard)}." if heard >= 1 else "Nothing of it is usable."
+    )
+    return UnderstudyError(
+        "file-truncated",
+        f"{path} is incomplete: it ends after {clock(heard)} of {clock(claimed)}.",
+        f"Get the file again: its download or copy was cut off. {there}",
+    )
+
+
+def _too_long(path: Path, seconds: float, limits: Limits) -> UnderstudyError:
+    return UnderstudyError(
+        "song-too-long",
+        f"{path} is at least {clock(seconds)} long, more than the limit of {clock(limits.seconds)}.",
+        "Take a part of it with --start and --duration.",
+    )
+
+
+def clock(seconds: float) -> str:
+    """``1:03`` or ``1:02:03``; below ten seconds with two decimals, ``4.20 s``."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    whole = int(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

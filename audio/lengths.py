@@ -1,0 +1,82 @@
+"""How long a file says it is, where it really says so: a length estimated from bit rate or file size is no promise.
+
+FFmpeg gives an estimated duration the same look as a stored one, so each container is asked in its own way.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+_UNKNOWN_SIZE = 0xFFFFFFFF  # what a program writes that streams a wav and cannot go back to its header
+
+
+def promised_seconds(path: Path, container: InputContainer, stream: AudioStream) -> float | None:
+    """The length that the container stores, in seconds; None where it stores none."""
+    name = container.format.name
+    by_stream = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    if name == "wav":  # FFmpeg cuts what the header says to what the file has
+        return _wav_seconds(path)
+    if name == "flac":
+        info = stream.codec_context.extradata or b""
+        return by_stream if len(info) >= 18 and int.from_bytes(info[13:18], "big") & 0xFFFFFFFFF else None
+    if name == "mp3":
+        return by_stream if _has_frame_count(path) else None
+    if name.startswith("mov") or name in ("aiff", "au", "ape", "wv", "tta"):
+        return by_stream
+    if name.startswith("matroska"):
+        return container.duration / 1e6 if container.duration else None
+    return None
+
+
+def exact_frames(container: InputContainer, stream: AudioStream, rate: int) -> int | None:
+    """The length to the frame where FFmpeg leaves the encoder's padding at the end: the track of an MP4.
+
+    None where it needs no cut or cannot be told to the frame (a time scale that is no multiple of the rate)."""
+    if not container.format.name.startswith("mov") or not stream.duration or not stream.time_base:
+        return None
+    frames = stream.duration * stream.time_base * rate
+    return int(frames) if frames.denominator == 1 else None
+
+
+def _wav_seconds(path: Path) -> float | None:
+    """From the fmt and data chunks of a RIFF file; None for RF64, compressed or endless ones."""
+    with path.open("rb") as file:
+        if file.read(12)[:4] != b"RIFF":
+            return None
+        bytes_per_second = 0
+        for _ in range(100):  # chunks before the data: a hostile file may have millions
+            header = file.read(8)
+            if len(header) < 8:
+                return None
+            name, size = header[:4], struct.unpack("<I", header[4:])[0]
+            if name == b"data":
+                known = bytes_per_second and size not in (0, _UNKNOWN_SIZE, 0x7FFFFFFF)
+                return size / bytes_per_second if known else None
+            if name == b"fmt " and size >= 16:
+                content = file.read(16)
+                if len(content) < 16:
+                    return None
+                _, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content)
+                bytes_per_second = rate * channels * bits // 8
+                size -= 16
+            file.seek(size + size % 2, 1)
+    return None
+
+
+def _has_frame_count(path: Path) -> bool:
+    """Whether the first MPEG audio frame is a Xing, Info or VBRI header, which counts the frames of the file."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        skip = 0
+        if head[:3] == b"ID3":
+            a, b, c, d = (byte & 0x7F for byte in head[6:10])
+            skip = 10 + (a << 21 | b << 14 | c << 7 | d)
+        file.seek(skip)
+        frame = file.read(4096)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))

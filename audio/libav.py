@@ -1,0 +1,106 @@
+"""Opening files of strangers with FFmpeg's libraries (PyAV): what may be opened, what goes wrong, in plain words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from audio.errors import UnderstudyError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+# Containers that hold sound themselves. Playlists and scripts (HLS, DASH, concat, ...) are left out on purpose: they
+# would open other files and addresses in the name of whoever runs this program.
+CONTAINERS = (
+    "wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "ac3", "eac3", "mov", "ogg", "matroska", "mpegts", "mpeg",
+    "avi", "flv", "asf", "ape", "wv", "tta", "mpc", "mpc8", "tak", "dsf", "amr", "loas", "latm",
+)  # fmt: skip
+
+_NOT_AUDIO_HINT = "Give a sound file: wav, flac, mp3, m4a, ogg, opus, aiff, or a video with sound (mp4, webm, mkv)."
+
+
+class _Bytes:
+    """A file without a name: FFmpeg then judges it by its content alone and takes no path for an address."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def check_readable(path: Path, largest: int) -> int:
+    """The size of the file at `path` in bytes; raises `UnderstudyError` unless it is a readable file with content.
+
+    Codes: ``file-not-found``, ``file-is-a-folder``, ``file-not-readable``, ``file-empty``, ``file-too-big``.
+    """
+    try:
+        if path.is_dir():
+            raise UnderstudyError("file-is-a-folder", f"{path} is a folder.", "Name one file inside it.")
+        if not path.is_file():
+            raise UnderstudyError(
+                "file-not-found",
+                f"There is no file {path}.",
+                "Check the spelling of the path and the folder you are in.",
+            )
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise UnderstudyError(
+            "file-not-readable",
+            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).",
+            "Check that you may read this file and that its disk is there.",
+        ) from error
+    if size == 0:
+        raise UnderstudyError(
+            "file-empty", f"{path} is empty: 0 bytes.", "Get the file again: its download or copy failed."
+        )
+    if size > largest:
+        raise UnderstudyError(
+            "file-too-big",
+            f"{path} has {size / 1e9:.1f} GB, more than the limit of {largest / 1e9:.1f} GB.",
+            "Cut out the part you need, or save it as flac first.",
+        )
+    return size
+
+
+@contextmanager
+def opened(path: Path, largest: int = 1 << 40) -> Iterator[InputContainer]:
+    """The container at `path`, at most `largest` bytes, open for reading; its content decides what it is, not its name.
+
+    Raises `UnderstudyError`: the codes of `check_readable`, ``not-audio``, and ``file-truncated`` for an MP4 whose
+    index never arrived.
+    """
+    import av
+    import av.logging
+
+    av.logging.set_level(None)  # broken files are reported by us: libav prints nothing
+    check_readable(path, largest)
+    with path.open("rb") as file:
+        try:
+            container = av.open(
+                _Bytes(file),
+                mode="r",
+                metadata_errors="replace",
+                options={"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": ""},
+            )
+        except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
+            raise _unopened(path, file) from error
+        with container:
+            yield container
+
+
+def _unopened(path: Path, file: BinaryIO) -> UnderstudyError:
+    file.seek(0)
+    if file.read(12)[4:8] == b"ftyp":  # an MP4 often has its index at the end
+        return UnderstudyError(
+            "file-truncated",
+            f"{path} is incomplete: it begins as an MP4 file but its index is missing.",
+            "Get the file again: its download or copy was cut off.",
+        )
+    return UnderstudyError("not-audio", f"{path} is not a sound file that can be read.", _NOT_AUDIO_HINT)
+
+
+def no_audio_track(path: Path, what: str) -> UnderstudyError:
+    return UnderstudyError("no-audio-track", f"{path} holds {what} but no sound.", _NOT_AUDIO_HINT)

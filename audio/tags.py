@@ -1,0 +1,122 @@
+"""`Tags`: what a file says about itself (title, artist, artwork, ...), read from any container and written to any.
+
+The field names are FFmpeg's generic metadata keys, which its muxers map to ID3v2 frames, MP4 atoms, Vorbis comments
+and RIFF INFO chunks. Artwork is an attached picture; in Ogg it is FLAC's picture block in base64, as the Vorbis
+comment specification's field METADATA_BLOCK_PICTURE defines it.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audio.errors import UnderstudyError
+from audio.libav import opened
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+FIELDS = ("title", "artist", "album", "album_artist", "date", "genre", "track", "comment", "encoded_by")
+MAKER = "Understudy"
+_MARK = "made with Understudy"
+_LONGEST_TEXT = 2000
+_LARGEST_ARTWORK = 16 << 20
+_MIME_OF_CODEC = {"mjpeg": "image/jpeg", "png": "image/png"}
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Text fields are empty where unknown. `artwork`: the bytes of one JPEG or PNG picture (at most 16 MiB),
+    `artwork_mime` ``image/jpeg`` or ``image/png``."""
+
+    title: str = ""
+    artist: str = ""
+    album: str = ""
+    album_artist: str = ""
+    date: str = ""
+    genre: str = ""
+    track: str = ""
+    comment: str = ""
+    encoded_by: str = ""
+    artwork: bytes = b""
+    artwork_mime: str = ""
+
+    def texts(self) -> dict[str, str]:
+        """The text fields that are set, by name."""
+        return {name: getattr(self, name) for name in FIELDS if getattr(self, name)}
+
+
+def tags_of(container: InputContainer) -> Tags:
+    """The tags of an open container. Reads nothing past the header, except an attached picture."""
+    found: dict[str, str] = {}
+    for metadata in (container.metadata, *(stream.metadata for stream in container.streams.audio)):
+        for key, value in metadata.items():  # Ogg keeps its comments with the stream
+            found.setdefault(key.lower(), _clean(value))
+    texts = {name: found.get(name, "") for name in FIELDS}
+    texts["comment"] = texts["comment"] or found.get("description", "")
+    artwork, mime = _artwork_of(container)
+    return Tags(**texts, artwork=artwork, artwork_mime=mime)
+
+
+def read_tags(path: Path) -> Tags:
+    """The tags of the file at `path`; raises `UnderstudyError` as `audio.libav.opened` does."""
+    with opened(path) as container:
+        return tags_of(container)
+
+
+def cover_tags(tags: Tags, voice: str) -> Tags:
+    """Tags of a cover made from a song with `tags`, sung by `voice`.
+
+    The voice goes into the title, as on every record shop's covers and remixes ("Title (Nova cover)"): players show it
+    everywhere, and the original's artist stays findable. The comment says in words that it was made by AI.
+    """
+    return replace(
+        tags,
+        title=f"{tags.title or 'Untitled'} ({voice} cover)",
+        comment=f"AI-generated cover, voice: {voice}, {_MARK}",
+        encoded_by=MAKER,
+    )
+
+
+def made_by_understudy(path: Path) -> bool:
+    """Whether the file at `path` carries our own tag, so that overwriting it takes nothing of the user's.
+
+    False for anything that is missing, unreadable or not audio.
+    """
+    try:
+        tags = read_tags(path)
+    except UnderstudyError:
+        return False
+    return _MARK in tags.comment
+
+
+def picture_block(artwork: bytes, mime: str) -> str:
+    """FLAC's picture block (RFC 9639, section 8.8) of a front cover, in base64; sizes are left 0 = unknown."""
+    name = mime.encode()
+    return base64.b64encode(
+        struct.pack(">II", 3, len(name)) + name + struct.pack(">IIIIII", 0, 0, 0, 0, 0, len(artwork)) + artwork
+    ).decode()
+
+
+def _clean(text: str) -> str:
+    return "".join(c for c in text if c.isprintable() or c in "\n\t").strip()[:_LONGEST_TEXT]
+
+
+def _artwork_of(container: InputContainer) -> tuple[bytes, str]:
+    import av
+    from av.stream import Disposition
+
+    for stream in container.streams.video:
+        mime = _MIME_OF_CODEC.get(stream.codec_context.name) if stream.codec_context else None
+        if mime is None or not stream.disposition & Disposition.attached_pic:
+            continue
+        try:
+            packet = next(container.demux(stream), None)  # FFmpeg queues attached pictures before everything else
+        except av.FFmpegError:
+            continue
+        if packet is not None and 0 < packet.size <= _LARGEST_ARTWORK:
+            return bytes(packet), mime
+    return b"", ""
