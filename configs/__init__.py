@@ -1,0 +1,1 @@
+"""Presets and the catalogue of models: YAML files, shipped with the package."""

@@ -1,0 +1,154 @@
+"""The graphs of the three jobs: a cover, a separation, a conversion. This is where stages are wired together."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from audio.errors import UnderstudyError
+from audio.pitch.trackers import track
+from pipeline.graph import External, Graph, Node, Stage
+from pipeline.report.report import make_report
+from pipeline.settings import CoverSettings, SongSettings
+from pipeline.stages.decode import decode_song, mixed, own_stems
+from pipeline.stages.encode import encode_output
+from pipeline.stages.finish import finish
+from pipeline.stages.remix import remix
+from pipeline.stages.separate import separate
+from pipeline.stages.shift import shift
+from pipeline.stages.sing import convert, prepare, transpose
+from voices.engines import engine
+from voices.voice import Voice
+
+DECODE = Stage("decode", 1, decode_song)
+OWN_STEMS = Stage("own stems", 1, own_stems)
+MIX = Stage("mix", 1, mixed)
+SEPARATE = Stage("separate", 1, separate, uses_gpu=True)
+PITCH = Stage("pitch", 1, track, uses_gpu=True)
+TRANSPOSE = Stage("transpose", 1, transpose)
+FINISH = Stage("finish", 1, finish)
+SHIFT = Stage("shift", 1, shift)
+REMIX = Stage("remix", 1, remix)
+ENCODE = Stage("encode", 1, encode_output)
+REPORT = Stage("report", 1, make_report)
+
+
+def file_external(path: Path) -> External:
+    """A file of the user's as an argument; its bytes stand for it in the key. Raises when it can't be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UnderstudyError(
+            "file-not-found" if isinstance(error, FileNotFoundError) else "file-unreadable",
+            f"{path} can't be read: {error.strerror}.",
+            "Check the path and the permissions of the file.",
+        ) from error
+    return External(path, digest.hexdigest())
+
+
+def separation_graph(song: Path, settings: CoverSettings) -> Graph:
+    """Targets: ``encode vocals`` and ``encode instrumental``."""
+    original = file_external(song)
+    stems = ("vocals", "instrumental")
+    return Graph(
+        (
+            _decode("decode", original, settings.song),
+            Node("separate", SEPARATE, {"song": "decode"}, {"settings": settings.separation}),
+            *(_encode(f"encode {stem}", f"separate.{stem}", settings.output.format, original) for stem in stems),
+        )
+    )
+
+
+def conversion_graph(vocals: Path, voice: Voice, settings: CoverSettings) -> Graph:
+    """Targets: ``encode``, and ``transpose`` for what was chosen."""
+    original = file_external(vocals)
+    return Graph(
+        (
+            _decode("decode", original, settings.song),
+            *_singing("decode", voice, settings),
+            Node("remix", REMIX, {"song": "decode", "vocals": "finish"}, {"settings": settings.remix}),
+            _encode("encode", "remix.cover", settings.output.format, original, voice),
+        )
+    )
+
+
+def cover_graph(
+    song: Path | None,
+    voice: Voice,
+    settings: CoverSettings,
+    vocals: Path | None = None,
+    instrumental: Path | None = None,
+) -> Graph:
+    """Targets: ``encode``, ``report``, ``transpose``, ``remix``; with ``keep_stems`` also ``encode vocals`` and
+    ``encode instrumental``. Own stems enter in place of separated ones; two of them need no song."""
+    nodes: list[Node] = []
+    originals = {
+        name: file_external(path)
+        for name, path in (("song", song), ("vocals", vocals), ("instrumental", instrumental))
+        if path is not None
+    }
+    tagged = originals.get("song") or originals["vocals"]
+    nodes += [
+        _decode("decode" if name == "song" else f"decode {name}", external, settings.song)
+        for name, external in originals.items()
+    ]
+    if vocals or instrumental:
+        inputs = {name: "decode" if name == "song" else f"decode {name}" for name in originals}
+        nodes.append(Node("separate", OWN_STEMS, inputs))
+    else:
+        nodes.append(Node("separate", SEPARATE, {"song": "decode"}, {"settings": settings.separation}))
+    if song is None:
+        stems = {"vocals": "separate.vocals", "instrumental": "separate.instrumental"}
+        nodes.append(Node("decode", MIX, stems))
+    nodes += _singing("separate.vocals", voice, settings)
+    backdrop = "separate.instrumental"
+    if settings.key:
+        nodes.append(Node("shift", SHIFT, {"instrumental": backdrop}, {"semitones": settings.key}))
+        backdrop = "shift"
+    nodes.append(
+        Node(
+            "remix",
+            REMIX,
+            {"song": "decode", "vocals": "finish", "instrumental": backdrop},
+            {"settings": settings.remix},
+        )
+    )
+    nodes.append(_encode("encode", "remix.cover", settings.output.format, tagged, voice))
+    if settings.output.keep_stems:
+        lossless = settings.output.format if settings.output.format.startswith("wav") else "flac"
+        nodes += [
+            _encode(f"encode {stem}", f"remix.{stem}", lossless, tagged, voice) for stem in ("vocals", "instrumental")
+        ]
+    return Graph(tuple(nodes))
+
+
+def _decode(name: str, file: External, part: SongSettings) -> Node:
+    return Node(name, DECODE, {}, {"start": part.start, "duration": part.duration}, {"path": file})
+
+
+def _encode(name: str, sound: str, format: str, original: External, voice: Voice | None = None) -> Node:
+    settings = {"format": format, "voice": voice.name if voice else None}
+    return Node(name, ENCODE, {"sound": sound}, settings, {"original": original})
+
+
+def _singing(vocals: str, voice: Voice, settings: CoverSettings) -> list[Node]:
+    """From a vocal to the same vocal sung by `voice`, in the original's place and room: the node ``finish``."""
+    singer = External(voice, voice.manifest.content_hash)
+    name, version = voice.manifest.engine, engine(voice.manifest.engine).version
+    requested = {"requested": settings.transpose, "key": settings.key}
+    return [
+        Node("pitch", PITCH, {"source": vocals}, {"settings": settings.pitch}),
+        Node("prepare", Stage(f"prepare {name}", version, prepare), {}, {}, {"voice": singer}),
+        Node("transpose", TRANSPOSE, {"pitch": "pitch"}, requested, {"voice": singer}),
+        Node(
+            "convert",
+            Stage(f"convert {name}", version, convert, uses_gpu=True),
+            {"vocals": vocals, "pitch": "pitch", "transposition": "transpose", "prepared": "prepare"},
+            {"settings": settings.conversion},
+            {"voice": singer},
+        ),
+        Node("finish", FINISH, {"converted": "convert", "vocals": vocals}, {"settings": settings.finish}),
+    ]

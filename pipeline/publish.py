@@ -1,0 +1,80 @@
+"""Final files: copied beside their place, then renamed, and never over a file that isn't ours."""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from audio.errors import UnderstudyError
+from audio.tags import made_by_understudy
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` and see that files can be put there, before hours of work; raises `UnderstudyError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".understudy-"):
+            pass
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+
+
+def check_replaceable(path: Path, overwrite: bool) -> None:
+    """Raise `UnderstudyError` if a file that Understudy didn't make stands at `path`, unless `overwrite`."""
+    if path.is_dir():
+        raise UnderstudyError("output-is-folder", f"{path} is a folder.", "Give the name of a file.")
+    if path.exists() and not overwrite and not made_by_understudy(path):
+        raise UnderstudyError(
+            "output-exists",
+            f"{path} is there already, and Understudy did not make it.",
+            "Choose another name, or add --overwrite to replace it.",
+        )
+
+
+def free_name(path: Path, content: Path) -> Path:
+    """`path`, or the first of ``name 2``, ``name 3`` ... that is free or already holds just what `content` does."""
+    number, candidate = 1, path
+    while candidate.exists() and not (candidate.is_file() and filecmp.cmp(candidate, content, shallow=False)):
+        number += 1
+        candidate = path.with_name(f"{path.stem} {number}{path.suffix}")
+    return candidate
+
+
+def publish(artifact: Path, path: Path) -> Path:
+    """Copy `artifact` to `path` in one step: `path` holds the whole file or what it held before."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".understudy-", suffix=path.suffix)
+        os.close(handle)
+        try:
+            shutil.copyfile(artifact, temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _not_writable(path: Path, error: OSError) -> UnderstudyError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return UnderstudyError(
+            "disk-full", f"There is no room left to write {path}.", "Free some space and run the same command again."
+        )
+    return UnderstudyError(
+        "output-not-writable",
+        f"{path} can't be written: {error.strerror}.",
+        "Name another place with --output, or correct the folder's permissions.",
+    )

@@ -1,0 +1,168 @@
+"""All settings of a cover in one model, and where their values come from.
+
+Preset (a YAML file) < environment (``UNDERSTUDY_REMIX__VOCAL_GAIN=2``) < options of the command or the request.
+The defaults stand in the models themselves and nowhere else; a preset names only what it changes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from audio.encode import OutputFormat, parse_format
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audio.errors import UnderstudyError
+from audio.pitch.settings import PitchSettings
+from pipeline.separation.separator import SeparationSettings
+from pipeline.stages.finish import FinishSettings
+from pipeline.stages.remix import RemixSettings
+from voices.engine import ConversionSettings
+
+DEFAULT_PRESET = "embedded"
+PREFIX = "UNDERSTUDY_"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SongSettings(_Settings):
+    """Which part of the song: seconds from its beginning, and how many (None: to its end)."""
+
+    start: float = Field(0.0, ge=0, description="seconds from the song's beginning")
+    duration: float | None = Field(None, gt=0, description="seconds to cover; none: to the end")
+
+
+class OutputSettings(_Settings):
+    format: str = Field("flac", description="wav16, wav24, wav32f, flac, mp3, m4a or opus")
+    keep_stems: bool = Field(False, description="write the cover's stems, too: they sum to the cover")
+
+    @property
+    def encoding(self) -> OutputFormat:
+        return parse_format(self.format)
+
+
+class CoverSettings(_Settings):
+    song: SongSettings = SongSettings()
+    separation: SeparationSettings = SeparationSettings()
+    pitch: PitchSettings = PitchSettings()
+    transpose: Literal["auto"] | int = Field("auto", description="semitones, or auto: whole octaves that fit the voice")
+    key: int = Field(0, ge=-12, le=12, description="semitones that the entire song moves, instrumental included")
+    conversion: ConversionSettings = ConversionSettings()
+    finish: FinishSettings = FinishSettings()
+    remix: RemixSettings = RemixSettings()
+    output: OutputSettings = OutputSettings()
+
+
+def presets() -> dict[str, Path]:
+    """The presets that come with the program, by name."""
+    folder = Path(str(files("configs"))) / "presets"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_settings(
+    preset: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> CoverSettings:
+    """The settings of a preset (a name or the path of a YAML file), overlaid with environment and options.
+
+    `options` maps dotted names to values, ``{"remix.vocal_gain": 2.0}``; those that are None count as not given.
+    Raises `UnderstudyError` that names the offending key and where it stands.
+    """
+    environment = os.environ if environment is None else environment
+    chosen = preset or environment.get(f"{PREFIX}PRESET") or DEFAULT_PRESET
+    layers: list[tuple[str, dict[str, Any]]] = [(f"preset {chosen!r}", _read_preset(chosen))]
+    layers.append(("the environment", _from_environment(environment)))
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    layers.append(("the options", _nest(given, ".")))
+    merged: dict[str, Any] = {}
+    settings = CoverSettings()
+    for place, layer in layers:
+        merged = _merge(merged, layer)
+        try:
+            settings = CoverSettings.model_validate(merged)
+        except ValidationError as error:
+            raise _invalid(error, place) from error
+    parse_format(settings.output.format)
+    return settings
+
+
+def _read_preset(preset: str) -> dict[str, Any]:
+    known = presets()
+    path = known.get(preset) or Path(preset)
+    if preset not in known and path.suffix not in (".yaml", ".yml"):
+        raise UnderstudyError(
+            "preset-unknown",
+            f"There is no preset named {preset!r}.",
+            f"Choose one of {', '.join(known)}, or give the path of a YAML file.",
+        )
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).replace("\n", " ")
+        raise UnderstudyError(
+            "preset-unreadable", f"The preset {path} can't be read: {reason}.", "Give the path of a YAML file."
+        ) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UnderstudyError(
+            "preset-invalid",
+            f"The preset {path} holds a {type(content).__name__}, not keys and values.",
+            "Look at 'understudy presets' for how one is written.",
+        )
+    return content
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """``UNDERSTUDY_<GROUP>__<FIELD>`` and the two ungrouped settings; other names of ours (folders) are not settings."""
+    found = {}
+    for name, text in environment.items():
+        dotted = name.removeprefix(PREFIX).lower().replace("__", ".")
+        if name.startswith(PREFIX) and dotted.partition(".")[0] in CoverSettings.model_fields and text:
+            found[dotted] = yaml.safe_load(text)
+    return _nest(found, ".")
+
+
+def _nest(flat: Mapping[str, Any], separator: str) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *groups, field = name.split(separator)
+        place = nested
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[field] = value
+    return nested
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _invalid(error: ValidationError, place: str) -> UnderstudyError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"] if part not in ("int", "literal['auto']"))
+    if first["type"] == "extra_forbidden":
+        group: Any = CoverSettings
+        for part in first["loc"][:-1]:
+            group = group.model_fields[part].annotation
+        return UnderstudyError(
+            "setting-unknown",
+            f"There is no setting {name!r} (in {place}).",
+            f"Settings there are: {', '.join(group.model_fields)}.",
+        )
+    return UnderstudyError(
+        "setting-invalid",
+        f"The setting {name!r} in {place} is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}.",
+        "Correct it; 'understudy cover --help' lists what each setting may be.",
+    )

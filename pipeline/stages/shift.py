@@ -1,0 +1,14 @@
+"""The stage that moves the instrumental into the key asked for."""
+
+from __future__ import annotations
+
+from audio.key_shift import shift_key
+
+from audio.context import Context
+from audio.stored import AudioFile, write_blocks
+
+
+def shift(context: Context, instrumental: AudioFile, semitones: int) -> AudioFile:
+    """The instrumental `semitones` higher at the same tempo, exactly as long."""
+    blocks = shift_key(instrumental, semitones, context)
+    return write_blocks(context.folder / "instrumental.npy", instrumental.rate, instrumental.channels, blocks)

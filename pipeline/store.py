@@ -1,0 +1,160 @@
+"""The artifact store: a folder per key, there whole or not at all.
+
+An artifact is made in ``making/<key>`` and renamed to ``artifacts/<k>/<key>`` when it is complete, so a killed
+process leaves none half written. A file lock per key keeps two processes from making the same artifact twice;
+who gets the lock also knows that a leftover of that key belongs to nobody and removes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from audio.errors import Cancelled, UnderstudyError
+from pipeline.values import from_tree, to_tree
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage made, and how: its device, its seconds of wall time, and what it had to say to the user."""
+
+    stage: str
+    value: Any
+    device: str
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+class Store:
+    """Artifacts by key under `root`; safe to use from several threads and processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            for name in ("artifacts", "making", "locks"):
+                (root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnderstudyError(
+                "cache-not-writable",
+                f"The cache folder {root} can't be used: {error.strerror}.",
+                "Name a writable folder with --cache or UNDERSTUDY_CACHE.",
+            ) from error
+        self._remove_leftovers()
+
+    def folder(self, key: str) -> Path:
+        return self.root / "artifacts" / key[:2] / key
+
+    def has(self, key: str) -> bool:
+        return (self.folder(key) / "artifact.json").is_file()
+
+    def load(self, key: str) -> Artifact:
+        """The artifact under `key`; raises `UnderstudyError` if it was damaged from outside."""
+        folder = self.folder(key)
+        path = folder / "artifact.json"
+        try:
+            record = json.loads(path.read_text("utf-8"))
+            os.utime(path)  # the time of last use, for `prune`
+            return Artifact(
+                record["stage"],
+                from_tree(record["value"], folder),
+                record["device"],
+                record["seconds"],
+                tuple(record["warnings"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UnderstudyError(
+                "artifact-unreadable",
+                f"The cached artifact {folder} can't be read ({error}).",
+                "Delete that folder and run the same command again: it will be made anew.",
+            ) from error
+
+    @contextmanager
+    def making(self, key: str, cancelled: Event) -> Iterator[Path]:
+        """An empty folder to make the artifact `key` in, held alone. Nothing of it stays unless `seal` was called.
+
+        Waits while another process makes the same one: check `has` again inside. Raises `Cancelled`.
+        """
+        lock = FileLock(self.root / "locks" / f"{key}.lock")
+        while True:
+            try:
+                lock.acquire(timeout=0.2)
+                break
+            except Timeout:
+                if cancelled.is_set():
+                    raise Cancelled from None
+        folder = self.root / "making" / key
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
+
+    def seal(self, key: str, artifact: Artifact) -> Artifact:
+        """Give the artifact in its `making` folder its final name; the value comes back read from there."""
+        making, final = self.root / "making" / key, self.folder(key)
+        record = {
+            "stage": artifact.stage,
+            "value": to_tree(artifact.value, making),
+            "device": artifact.device,
+            "seconds": artifact.seconds,
+            "warnings": list(artifact.warnings),
+        }
+        (making / "artifact.json").write_text(json.dumps(record, indent=1), "utf-8")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(final, ignore_errors=True)  # only ever a damaged one: the caller holds the lock and saw none
+        os.replace(making, final)
+        return self.load(key)
+
+    def size(self) -> int:
+        """Bytes of all artifacts."""
+        return sum(_bytes(folder) for folder in self._folders())
+
+    def prune(self, limit: int, keep: set[str]) -> int:
+        """Remove artifacts, longest unused first, until at most `limit` bytes are left; returns the bytes removed.
+
+        Keys in `keep` and those that another process is making or about to use (its lock) stay.
+        """
+        folders = sorted(self._folders(), key=_last_use)
+        sizes = {folder: _bytes(folder) for folder in folders}
+        excess, removed = sum(sizes.values()) - limit, 0
+        for folder in folders:
+            if removed >= excess:
+                break
+            if folder.name not in keep:
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += sizes[folder]
+        return removed
+
+    def _folders(self) -> list[Path]:
+        return [folder for folder in (self.root / "artifacts").glob("*/*") if folder.is_dir()]
+
+    def _remove_leftovers(self) -> None:
+        """Free the disk of what killed processes left: a folder in `making` whose lock nobody holds."""
+        for folder in (self.root / "making").iterdir():
+            with suppress(Timeout), FileLock(self.root / "locks" / f"{folder.name}.lock", timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+def _last_use(folder: Path) -> float:
+    with suppress(FileNotFoundError):
+        return (folder / "artifact.json").stat().st_mtime
+    return 0.0

@@ -1,0 +1,143 @@
+"""What the command line says: progress and sentences on stderr, the answer on stdout, errors in two lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from audio.errors import Cancelled, UnderstudyError
+from pipeline.executor import Listener, StageEvent
+
+TITLES = {
+    "decode": "Reading the song",
+    "separate": "Separating vocals and instrumental",
+    "pitch": "Tracking the pitch",
+    "prepare": "Getting to know the voice",
+    "transpose": "Choosing the octave",
+    "convert": "Singing with the voice",
+    "finish": "Placing the vocal",
+    "shift": "Shifting the key",
+    "remix": "Remixing",
+    "encode": "Writing the file",
+    "report": "Checking the result",
+}
+
+
+@dataclass
+class Speech:
+    """How much is said: set once from the options of the command."""
+
+    as_json: bool = False
+    quiet: bool = False
+    debug: bool = False
+
+
+speech = Speech()
+_stderr = Console(stderr=True, highlight=False)
+_stdout = Console(highlight=False, soft_wrap=True)
+
+
+def answer(data: Any, text: Callable[[], str]) -> None:
+    """The command's result: `data` as one JSON object with --json, else `text()` for people."""
+    if speech.as_json:
+        sys.stdout.write(json.dumps(data, indent=2, default=str, allow_nan=False) + "\n")
+        sys.stdout.flush()
+    else:
+        _stdout.print(text(), markup=True)
+
+
+def say(sentence: str) -> None:
+    """A sentence beside the result; silent with --json and --quiet."""
+    if not (speech.as_json or speech.quiet):
+        _stderr.print(sentence)
+
+
+@contextmanager
+def cancellable() -> Iterator[Event]:
+    """An event that the first Ctrl-C (or a termination request) sets; the second one ends the process at once."""
+    cancelled = Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if cancelled.is_set():
+            os._exit(128 + number)
+        cancelled.set()
+        say("Stopping; press Ctrl-C again to stop at once.")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancelled
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stage_lines() -> Iterator[Listener]:
+    """One progress line per stage with the time left, on stderr."""
+    if speech.as_json or speech.quiet:
+        yield lambda event: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=_stderr) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def listen(event: StageEvent) -> None:
+            if event.node not in tasks:
+                tasks[event.node] = progress.add_task(title(event.node).ljust(36), total=1.0, note="")
+            note = "kept from before" if event.state == "cached" else "" if event.device == "cpu" else event.device
+            progress.update(tasks[event.node], completed=event.fraction, note=note)
+
+        yield listen
+
+
+def title(node: str) -> str:
+    """What a node does, in words for people."""
+    first, _, rest = node.partition(" ")
+    return TITLES.get(first, node) + (f" ({rest})" if rest else "")
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Errors in two lines (what, what to do) or as JSON, exit codes 1, 2 or 130; a traceback only with --debug."""
+    try:
+        yield
+    except Exception as error:
+        if speech.debug:
+            traceback.print_exc()
+        if not isinstance(error, UnderstudyError):
+            error = UnderstudyError(
+                "internal-error",
+                f"Something unexpected went wrong: {type(error).__name__}: {error}".replace("\n", " "),
+                "This is a fault in Understudy: run the command again with --debug and report what it prints.",
+            )
+        show(error)
+        raise SystemExit(130 if isinstance(error, Cancelled) else 1) from None
+
+
+def show(error: UnderstudyError) -> None:
+    """The error's two lines; with --json one object on stdout."""
+    if speech.as_json:
+        fields: Mapping[str, str] = {"code": error.code, "message": error.message, "hint": error.hint}
+        sys.stdout.write(json.dumps({"error": fields}, indent=2) + "\n")
+        sys.stdout.flush()
+    _stderr.print(f"[bold red]Error:[/] {escape(error.message)}", soft_wrap=True)
+    _stderr.print(f"[bold]Do:[/] {escape(error.hint)}", soft_wrap=True)

@@ -1,0 +1,70 @@
+"""``understudy doctor``, ``presets`` and ``cache``: the house itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+from rich.markup import escape
+
+from services import folders
+from services.cli import options as o
+from services.cli.console import answer
+
+cache_app = typer.Typer(help="The artifacts that are kept so that nothing is computed twice.", no_args_is_help=True)
+
+
+def doctor(
+    voices: o.VOICES = None,
+    cache: o.CACHE = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Show device, libraries, models and disk, and what each lack costs. Exits 1 when something needed is missing."""
+    from services.doctor import examine
+
+    checks = examine(o.voices_root(voices), cache or folders.cache_folder())
+    marks = {"ok": "[green]✓[/]", "lack": "[yellow]![/]", "problem": "[red]✗[/]"}
+    data = {"checks": [asdict(check) for check in checks]}
+    answer(data, lambda: "\n".join(f"{marks[c.state]} [bold]{c.name}[/]: {escape(c.detail)}" for c in checks))
+    if any(check.state == "problem" for check in checks):
+        raise typer.Exit(1)
+
+
+def presets(json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+    """Show the presets, and every setting with its default."""
+    from pipeline.settings import CoverSettings, presets
+
+    texts = {name: path.read_text("utf-8") for name, path in presets().items()}
+    defaults = CoverSettings().model_dump(mode="json")
+    lines = [f"[bold]{name}[/]\n{escape(text.rstrip())}" for name, text in texts.items()]
+    lines += ["[bold]defaults[/] (change any with --set, in a preset, or as UNDERSTUDY_GROUP__FIELD)"]
+    for group, values in defaults.items():
+        if isinstance(values, dict):
+            lines += [f"{group}.{field} = {value}" for field, value in values.items()]
+        else:
+            lines.append(f"{group} = {values}")
+    answer({"presets": texts, "defaults": defaults}, lambda: "\n".join(lines))
+
+
+@cache_app.command("show")
+def show_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+    """Where the cache is and how much it holds."""
+    from pipeline.store import Store
+
+    store = Store(cache or folders.cache_folder())
+    size, limit = store.size(), folders.cache_limit()
+    data = {"folder": str(store.root), "bytes": size, "limit": limit}
+    text = f"{escape(str(store.root))}: {size / folders.GIB:.2f} of {limit / folders.GIB:.0f} GB"
+    answer(data, lambda: text)
+
+
+@cache_app.command("clear")
+def clear_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+    """Delete all artifacts; covers and voices stay."""
+    from pipeline.store import Store
+
+    store = Store(cache or folders.cache_folder())
+    removed = store.prune(0, keep=set())
+    answer({"removed": removed}, lambda: f"{removed / folders.GIB:.2f} GB freed.")

@@ -1,0 +1,58 @@
+"""``understudy``: the command line's front door."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from audio.errors import UnderstudyError
+from services.cli.console import plain_errors, show, speech
+from services.cli.cover import convert, cover, graph, separate
+from services.cli.house import cache_app, doctor, presets
+from services.cli.voices import voices_app
+
+app = typer.Typer(
+    name="understudy",
+    help="Covers of finished songs, sung by a cloned voice.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(cover)
+app.command()(separate)
+app.command()(convert)
+app.add_typer(voices_app, name="voices")
+app.command()(graph)
+app.command()(presets)
+app.add_typer(cache_app, name="cache")
+app.command()(doctor)
+
+
+def main() -> None:
+    """Run the command; every error ends in two lines and a non-zero exit."""
+    speech.as_json = "--json" in sys.argv  # so that errors in the options themselves come as JSON, too
+    with plain_errors():
+        try:
+            code = app(standalone_mode=False)
+        except typer.Abort:
+            raise SystemExit(130) from None
+        except Exception as error:
+            if not hasattr(error, "format_message"):
+                raise
+            show(_usage_error(error))
+            raise SystemExit(2) from None
+    raise SystemExit(code or 0)
+
+
+def _usage_error(error: Any) -> UnderstudyError:
+    """The parser's own complaint (an unknown option, a missing argument) in our two lines."""
+    message = str(error.format_message()).strip().replace("\n", " ")
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "understudy"
+    return UnderstudyError("usage", message, f"'{command} --help' shows how it is used.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The options that commands share, and how they become settings and a runner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from audio.errors import UnderstudyError
+from pipeline.settings import CoverSettings, load_settings
+from services import folders
+from services.cli.console import cancellable, speech, stage_lines
+from services.jobs import Runner
+
+
+def _set_json(value: bool) -> bool:
+    speech.as_json = value
+    return value
+
+
+def _set_quiet(value: bool) -> bool:
+    speech.quiet = value
+    return value
+
+
+def _set_debug(value: bool) -> bool:
+    speech.debug = value
+    return value
+
+
+JSON = Annotated[bool, typer.Option("--json", callback=_set_json, help="Print one JSON object and nothing else.")]
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="No progress, only the result.")]
+DEBUG = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks.")]
+
+VOICES = Annotated[Path | None, typer.Option("--voices", help="Folder of the voice library.", show_default=False)]
+CACHE = Annotated[Path | None, typer.Option("--cache", help="Folder of the artifacts.", show_default=False)]
+DEVICE = Annotated[str | None, typer.Option("--device", help="cpu, cuda:0 ... or auto.", show_default=False)]
+
+PRESET = Annotated[
+    str | None, typer.Option("--preset", help="A preset's name or the path of a YAML file.", show_default=False)
+]
+SET = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="GROUP.FIELD=VALUE", help="Any setting by its full name.", show_default=False),
+]
+START = Annotated[float | None, typer.Option("--start", help="Begin at this second.", show_default=False)]
+DURATION = Annotated[float | None, typer.Option("--duration", help="Only so many seconds.", show_default=False)]
+FORMAT = Annotated[
+    str | None, typer.Option("--format", help="wav16, wav24, wav32f, flac, mp3, m4a, opus.", show_default=False)
+]
+OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace files that Understudy did not make.")]
+VOICE = Annotated[str, typer.Option("--voice", help="The voice that sings; 'understudy voices list' shows them.")]
+
+MODEL = Annotated[
+    str | None, typer.Option("--model", help="Separator; 'embedded' needs no weights.", show_default=False)
+]
+TRACKER = Annotated[
+    str | None, typer.Option("--tracker", help="swift-f0, fcpe, praat, harvest or median.", show_default=False)
+]
+TRANSPOSE = Annotated[
+    str | None, typer.Option("--transpose", help="Semitones, or auto: whole octaves that fit.", show_default=False)
+]
+KEY = Annotated[
+    int | None, typer.Option("--key", help="Move the entire song by so many semitones.", show_default=False)
+]
+INDEX_RATE = Annotated[
+    float | None, typer.Option("--index-rate", help="0..1, pull towards the recordings.", show_default=False)
+]
+PROTECT = Annotated[
+    float | None, typer.Option("--protect", help="0..0.5, shield of consonants; 0.5 = off.", show_default=False)
+]
+FORMANT_SHIFT = Annotated[
+    float | None, typer.Option("--formant-shift", help="Semitones that the formants move.", show_default=False)
+]
+SEED = Annotated[int | None, typer.Option("--seed", help="Same seed, same bytes.", show_default=False)]
+
+
+def settings_from(
+    preset: str | None, assignments: list[str] | None, named: Mapping[str, Any], output: Path | None = None
+) -> CoverSettings:
+    """Settings from the command's options; an output file's extension names the format unless one was given."""
+    options = dict(named)
+    if output is not None and options.get("output.format") is None:
+        options["output.format"] = _format_of(output)
+    transpose = options.get("transpose")
+    if isinstance(transpose, str) and transpose != "auto":
+        options["transpose"] = yaml.safe_load(transpose)
+    for assignment in assignments or []:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UnderstudyError(
+                "option-invalid", f"--set {assignment!r} has no '='.", "Write it as --set remix.vocal_gain=2."
+            )
+        options[name.strip()] = yaml.safe_load(text)
+    return load_settings(preset, options)
+
+
+def _format_of(output: Path) -> str:
+    extension = output.suffix.removeprefix(".").lower()
+    if not extension:
+        raise UnderstudyError(
+            "format-unknown", f"{output} has no extension.", "End its name in .flac, .wav, .mp3, .m4a or .opus."
+        )
+    return {"wav": "wav24"}.get(extension, extension)
+
+
+def voices_root(folder: Path | None) -> Path:
+    return folder or folders.voices_folder()
+
+
+@contextmanager
+def runner(cache: Path | None, device: str | None) -> Iterator[Runner]:
+    """What a job runs with; afterwards the cache is brought back under its limit."""
+    from pipeline.executor import LocalExecutor
+    from pipeline.store import Store
+    from services.device import choose_device
+
+    store = Store(cache or folders.cache_folder())
+    executor = LocalExecutor(store, choose_device(device))
+    with cancellable() as cancelled, stage_lines() as listener:
+        yield Runner(executor, listener, cancelled)
+    store.prune(folders.cache_limit(), keep=set())

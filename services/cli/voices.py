@@ -1,0 +1,212 @@
+"""``understudy voices``: add, list, show, check, rename, remove, export, import."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from services.cli import options as o
+from services.cli.console import answer, cancellable
+from voices import archive, library
+from voices.library import BrokenVoice
+from voices.recordings import Finding, RecordingReport, check_files
+from voices.voice import Voice
+
+voices_app = typer.Typer(help="The voice library.", no_args_is_help=True)
+
+NAME = Annotated[str, typer.Argument(help="The voice's name.")]
+REPLACE = Annotated[bool, typer.Option("--replace", help="Replace a voice of that name.")]
+
+
+@voices_app.command()
+def add(
+    name: NAME,
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings of the voice alone; 15 s or more together.")],
+    consent: Annotated[
+        str | None,
+        typer.Option(
+            "--consent", help="Required. self: it is your voice. granted: its owner has agreed.", show_default=False
+        ),
+    ] = None,
+    replace: REPLACE = False,
+    voices: o.VOICES = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Make a voice from recordings, at once; says what is wrong with them in plain words."""
+    if consent not in ("self", "granted"):
+        raise UnderstudyError(
+            "consent-missing",
+            "A voice is somebody's: Understudy needs to know that its owner agrees.",
+            "Add --consent self for your own voice, or --consent granted when its owner has agreed.",
+        )
+    with _context() as context:
+        voice, findings = library.add(o.voices_root(voices), name, recordings, consent, context, replace=replace)
+    data = {**_described(voice), "findings": [asdict(finding) for finding in findings]}
+    answer(data, lambda: "\n".join([_line(voice), *map(_finding_line, findings), _try_it(voice)]))
+
+
+@voices_app.command("list")
+def list_(voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+    """The voices there are."""
+    root = o.voices_root(voices)
+    found = library.list_voices(root)
+    data = {"folder": str(root), "voices": [_described(voice) for voice in found]}
+    nothing = "No voices yet. Make one: understudy voices add NAME recording.wav --consent self"
+    answer(data, lambda: "\n".join(map(_line, found)) or nothing)
+
+
+@voices_app.command()
+def show(
+    name: NAME, voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
+) -> None:
+    """All that is known of a voice."""
+    voice = library.load(o.voices_root(voices), name)
+    answer(_described(voice), lambda: _details(voice))
+
+
+@voices_app.command()
+def check(
+    names: Annotated[list[str], typer.Argument(help="A voice's name, or recordings not yet added.")],
+    voices: o.VOICES = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Say what is wrong with a voice's recordings, or with files before they are added."""
+    with _context() as context:
+        if all(Path(name).is_file() for name in names):
+            reports, together = check_files([Path(name) for name in names], context)
+        elif len(names) == 1:
+            reports, together = library.check(o.voices_root(voices), names[0], context)
+        else:
+            missing = next(name for name in names if not Path(name).is_file())
+            raise UnderstudyError(
+                "file-not-found", f"There is no file {missing}.", "Name one voice, or only files that are there."
+            )
+    data = {
+        "recordings": [asdict(report) for report in reports],
+        "findings": [asdict(finding) for finding in together],
+    }
+    answer(data, lambda: _check_text(reports, together))
+
+
+@voices_app.command()
+def rename(
+    name: NAME,
+    new: Annotated[str, typer.Argument(help="Its new name.")],
+    voices: o.VOICES = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Give a voice another name; what was made with it stays valid."""
+    voice = library.rename(o.voices_root(voices), name, new)
+    answer(_described(voice), lambda: _line(voice))
+
+
+@voices_app.command()
+def remove(
+    name: NAME, voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
+) -> None:
+    """Delete a voice and its stored recordings."""
+    library.remove(o.voices_root(voices), name)
+    answer({"removed": name}, lambda: f"Removed {escape(name)}.")
+
+
+@voices_app.command()
+def export(
+    name: NAME,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default NAME.zip.", show_default=False)] = None,
+    overwrite: o.OVERWRITE = False,
+    voices: o.VOICES = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Write a voice with its recordings into one file, to keep or to take to another machine."""
+    voice = library.load(o.voices_root(voices), name)
+    path = output or Path(f"{voice.name}.zip")
+    if path.exists() and not overwrite:
+        raise UnderstudyError("output-exists", f"{path} is there already.", "Choose another name or add --overwrite.")
+    archive.export(voice, path)
+    answer({"output": str(path)}, lambda: f"[bold]{escape(str(path))}[/]")
+
+
+@voices_app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file that 'voices export' wrote.")],
+    name: Annotated[str | None, typer.Option("--name", help="Another name for it.", show_default=False)] = None,
+    replace: REPLACE = False,
+    voices: o.VOICES = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Take in a voice that was exported."""
+    with _context() as context:
+        voice = archive.import_voice(o.voices_root(voices), file, name, context, replace=replace)
+    answer(_described(voice), lambda: "\n".join([_line(voice), _try_it(voice)]))
+
+
+@contextmanager
+def _context() -> Iterator[Context]:
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder, cancellable() as cancelled:
+        yield Context(Path(folder), cancelled=cancelled)
+
+
+def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:
+    if isinstance(voice, BrokenVoice):
+        return {"name": voice.name, "folder": str(voice.folder), "broken": voice.error.message}
+    return {**voice.manifest.model_dump(mode="json"), "folder": str(voice.folder)}
+
+
+def _line(voice: Voice | BrokenVoice) -> str:
+    if isinstance(voice, BrokenVoice):
+        return f"[bold]{escape(voice.name)}[/]  [red]can't be used:[/] {escape(voice.error.message)}"
+    manifest = voice.manifest
+    seconds = sum(recording.duration for recording in manifest.recordings)
+    reach = manifest.pitch_range
+    heard = f", {reach.low:.0f} to {reach.high:.0f} Hz" if reach else ""
+    count = len(manifest.recordings)
+    return f"[bold]{escape(voice.name)}[/]  {manifest.engine}, {seconds:.0f} s in {count} recordings{heard}"
+
+
+def _details(voice: Voice) -> str:
+    manifest = voice.manifest
+    lines = [
+        _line(voice),
+        f"consent: {manifest.consent}; made {manifest.created:%Y-%m-%d %H:%M} UTC; {manifest.sample_rate} Hz",
+        f"folder: {escape(str(voice.folder))}",
+        f"content hash: {manifest.content_hash}",
+    ]
+    lines += [f"  {escape(r.source)}: {r.duration:.1f} s ({escape(r.file)})" for r in manifest.recordings]
+    return "\n".join(lines)
+
+
+def _finding_line(finding: Finding) -> str:
+    mark = "[red]✗[/]" if finding.severity == "problem" else "[yellow]![/]"
+    where = f"{finding.recording}: " if finding.recording else ""
+    return f"{mark} {escape(where + finding.sentence)}"
+
+
+def _check_text(reports: Sequence[RecordingReport], together: Sequence[Finding]) -> str:
+    lines = []
+    for report in reports:
+        lines.append(f"[bold]{escape(report.recording)}[/]  {report.duration:.1f} s, {report.voice:.1f} s of voice")
+        lines += [_finding_line(finding) for finding in report.findings] or ["[green]✓[/] nothing wrong"]
+    return "\n".join([*lines, *map(_finding_line, together)])
+
+
+def _try_it(voice: Voice) -> str:
+    return f'Try it: understudy cover song.mp3 --voice "{escape(voice.name)}" --duration 30'

@@ -1,0 +1,65 @@
+"""What this machine has and what each lack costs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from services import folders
+from services.device import choose_device
+from voices.library import list_voices
+
+LIBRARIES = {  # distribution: what it does here, and what its lack costs (None: nothing works without it)
+    "torch": ("networks", None),
+    "av": ("reading and writing songs", None),
+    "onnxruntime": ("the swift-f0 pitch tracker", None),
+    "pyworld-prebuilt": ("the instant engine", None),
+    "faiss-cpu": ("retrieval from the recordings", None),
+    "praat-parselmouth": ("checks of recordings and covers", None),
+    "python-stretch": ("--key", None),
+    "resemblyzer": ("voice similarity", "similarity isn't measured and two speakers in a recording go unnoticed"),
+    "torchfcpe": ("the fcpe pitch tracker", "--tracker fcpe isn't there; swift-f0 is the default anyway"),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """`state`: ``ok``, ``lack`` (works without, at a cost) or ``problem``."""
+
+    name: str
+    state: str
+    detail: str
+
+
+def examine(voices: Path, cache: Path) -> list[Check]:
+    """Device, libraries, models, voices and disk, in this order."""
+    checks = [Check("python", "ok", f"{platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")]
+    device = choose_device()
+    slow = "no GPU: everything works, neural models will be slow"
+    checks.append(Check("device", "ok" if device != "cpu" else "lack", device if device != "cpu" else slow))
+    for name, (purpose, cost) in LIBRARIES.items():
+        try:
+            checks.append(Check(name, "ok", f"{version(name)}: {purpose}"))
+        except PackageNotFoundError:
+            needed = f"needed for {purpose}: install Understudy again"
+            checks.append(Check(name, "lack" if cost else "problem", cost or needed))
+    checks.append(Check("models", "ok", "embedded separator and swift-f0, both inside; nothing is downloaded"))
+    count = len(list_voices(voices))
+    none = "none yet: understudy voices add NAME recording.wav --consent self"
+    checks.append(Check("voices", "ok" if count else "lack", f"{count} in {voices}" if count else none))
+    checks.append(_disk(cache))
+    return checks
+
+
+def _disk(cache: Path) -> Check:
+    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = shutil.disk_usage(place).free / folders.GIB
+    writable = os.access(place, os.W_OK)
+    if not writable:
+        return Check("disk", "problem", f"{cache} can't be written: name another folder with UNDERSTUDY_CACHE")
+    detail = f"{free:.0f} GB free for the cache in {cache}, which may hold {folders.cache_limit() / folders.GIB:.0f} GB"
+    return Check("disk", "ok" if free > 5 else "lack", detail + ("" if free > 5 else ": a long song needs about 3 GB"))

@@ -1,0 +1,151 @@
+"""The three jobs from the user's files to the user's files: cover, separation, conversion.
+
+Each checks what can be checked before the work starts, runs its graph, and puts the results in place. The command
+line and later services call these; what they return is what ``--json`` prints.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from audio.encode import parse_format
+
+from audio.errors import UnderstudyError
+from pipeline.cover import conversion_graph, cover_graph, separation_graph
+from pipeline.executor import Executor, Listener, Result
+from pipeline.graph import Graph
+from pipeline.publish import check_replaceable, check_writable, free_name, publish
+from pipeline.settings import CoverSettings
+from voices.voice import Voice
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What a job runs with: an executor, who listens to its progress, and the switch that stops it."""
+
+    executor: Executor
+    listener: Listener
+    cancelled: Event
+
+    def run(self, graph: Graph, targets: Sequence[str]) -> Result:
+        return self.executor.run(graph, targets, self.listener, self.cancelled)
+
+
+@dataclass(frozen=True)
+class CoverJob:
+    """`song` may be missing only when both own stems are given. `output`: a file, or None for ``covers/``."""
+
+    song: Path | None
+    voice: Voice
+    settings: CoverSettings
+    vocals: Path | None = None
+    instrumental: Path | None = None
+    output: Path | None = None
+    overwrite: bool = False
+
+    @property
+    def graph(self) -> Graph:
+        return cover_graph(self.song, self.voice, self.settings, self.vocals, self.instrumental)
+
+    @property
+    def path(self) -> Path:
+        """Where the cover is to go."""
+        named = self.song or self.vocals
+        if named is None or (self.song is None and self.instrumental is None):
+            raise UnderstudyError(
+                "song-missing", "There is no song to cover.", "Give a song, or both --vocals and --instrumental."
+            )
+        return self.output or Path("covers") / f"{named.stem} ({self.voice.name}){_suffix(self.settings)}"
+
+
+def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
+    """Make the cover, its report, and its stems if kept; returns paths and figures."""
+    path = job.path
+    check_writable(path.parent)
+    if job.output:
+        check_replaceable(path, job.overwrite)
+    targets = ["encode", "remix", "transpose", "report"]
+    if job.settings.output.keep_stems:
+        targets += ["encode vocals", "encode instrumental"]
+    result = runner.run(job.graph, targets)
+    values = result.values
+    if not job.output:
+        path = free_name(path, values["encode"])
+    stems = {
+        stem: publish(values[f"encode {stem}"], path.with_name(f"{path.stem} stems") / f"{stem}{suffix}")
+        for stem in ("vocals", "instrumental")
+        if (suffix := Path(values.get(f"encode {stem}", "")).suffix)
+    }
+    report = publish(values["report"]["html"], path.with_name(f"{path.stem}.report.html"))
+    publish(values["report"]["json"], path.with_name(f"{path.stem}.report.json"))
+    publish(values["encode"], path)  # last: where the cover is, everything is
+    cover = values["remix"]["cover"]
+    return {
+        "cover": str(path),
+        "report": str(report),
+        "stems": {name: str(stem) for name, stem in stems.items()},
+        "duration": cover.duration,
+        "sample_rate": cover.rate,
+        "transpose": values["transpose"].semitones,
+        "transpose_reason": values["transpose"].reason,
+        "key": job.settings.key,
+        "loudness": values["remix"]["loudness"],
+        "verdict": _verdict(values["report"]["json"]),
+        **_stages(result),
+    }
+
+
+def separate_song(
+    song: Path, settings: CoverSettings, folder: Path | None, overwrite: bool, runner: Runner
+) -> dict[str, Any]:
+    """Write the song's stems into `folder` (default ``stems/<song>``); returns their paths."""
+    target = folder or Path("stems") / song.stem
+    check_writable(target)
+    names = ("vocals", "instrumental")
+    paths = {name: target / f"{name}{_suffix(settings)}" for name in names}
+    for path in paths.values():
+        check_replaceable(path, overwrite)
+    result = runner.run(separation_graph(song, settings), [f"encode {name}" for name in names])
+    for name, path in paths.items():
+        publish(result.values[f"encode {name}"], path)
+    return {"stems": {name: str(path) for name, path in paths.items()}, **_stages(result)}
+
+
+def convert_vocals(
+    vocals: Path, voice: Voice, settings: CoverSettings, output: Path | None, overwrite: bool, runner: Runner
+) -> dict[str, Any]:
+    """Write the vocals sung by the voice; returns the path and the transpose."""
+    path = output or Path("covers") / f"{vocals.stem} ({voice.name}){_suffix(settings)}"
+    check_writable(path.parent)
+    if output:
+        check_replaceable(path, overwrite)
+    result = runner.run(conversion_graph(vocals, voice, settings), ["encode", "transpose"])
+    if not output:
+        path = free_name(path, result.values["encode"])
+    publish(result.values["encode"], path)
+    chosen = result.values["transpose"]
+    return {
+        "output": str(path),
+        "transpose": chosen.semitones,
+        "transpose_reason": chosen.reason,
+        **_stages(result),
+    }
+
+
+def _suffix(settings: CoverSettings) -> str:
+    return f".{parse_format(settings.output.format).extension}"
+
+
+def _verdict(report: Path) -> Any:
+    return json.loads(report.read_text("utf-8"))["verdict"]
+
+
+def _stages(result: Result) -> dict[str, Any]:
+    warnings = [{"stage": stage.name, "warning": text} for stage in result.stages for text in stage.warnings]
+    stages = [{name: value for name, value in asdict(stage).items() if name != "warnings"} for stage in result.stages]
+    return {"stages": stages, "warnings": warnings}
