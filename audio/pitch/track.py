@@ -32,7 +32,7 @@ class PitchTrack:
     @property
     def times(self) -> NDArray[np.float64]:
         """The centre of every frame in seconds."""
-        return np.arange(self.frames) * self.hop
+        return np.arange(self.frames, dtype=np.float64) * self.hop
 
     @property
     def voiced(self) -> NDArray[np.bool_]:
