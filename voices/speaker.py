@@ -1,0 +1,190 @@
+"""Who is heard: speaker embeddings, to measure how alike two voices are.
+
+The network is the GE2E speaker encoder (Wan et al., "Generalized end-to-end loss for speaker verification", 2018):
+three LSTM layers over 40 mel bands, of 1.6 s at a time. Its weights come with the optional package `resemblyzer`; only
+its weight file is used, because importing the package needs a compiler for its voice activity detector. The mel
+front end and the network here answer as that package's do.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from audio.errors import UnderstudyError
+from audio.samples import AudioSource
+
+if TYPE_CHECKING:
+    import torch
+
+Embedding = NDArray[np.float32]
+
+RATE = 16000  # Hz
+_HOP, _WINDOW, _BANDS = 160, 400, 40  # 10 ms, 25 ms
+_PARTIAL = 160  # mel frames that the network hears at a time
+_PARTIALS_PER_SECOND = 1.3
+_LEAST_FILLED = 0.75  # of the last partial
+_QUIETEST = 10 ** (-30 / 20)  # RMS that softer sound is raised to
+_MOST_SECONDS = 180.0  # of a source; more is sampled evenly
+_PIECE_SECONDS = 20.0
+
+
+def available() -> bool:
+    """Whether the weights of the speaker encoder are installed."""
+    return _weights() is not None
+
+
+def embed(source: AudioSource) -> Embedding:
+    """The voice in `source` as a unit vector, float32 ``[256]``, all values at least 0.
+
+    Any rate and channels; silences are cut out; of more than three minutes, evenly spaced pieces are heard.
+    Raises `UnderstudyError`: ``speaker-encoder-missing``, and ``nobody-heard`` for silence.
+    """
+    return together(partials(source))
+
+
+def similarity(a: Embedding, b: Embedding) -> float:
+    """Cosine of two embeddings, 0..1. About .9 is one person in one session, under .6 different people."""
+    return float(np.dot(a, b) / max(1e-12, float(np.linalg.norm(a)) * float(np.linalg.norm(b))))
+
+
+def partials(source: AudioSource) -> NDArray[np.float32]:
+    """An embedding for each 1.6 s heard, ``[partials, 256]``, in order; neighbours share half. Raises as `embed`."""
+    _network()  # says what is missing before any work
+    voice = without_silence(_heard(source))
+    if len(voice) == 0:
+        raise UnderstudyError(
+            "nobody-heard",
+            "There is no voice to be heard in this sound.",
+            "Check that the recording isn't silent and holds somebody who speaks or sings.",
+        )
+    return partials_of(voice)
+
+
+def together(embeddings: NDArray[np.float32]) -> Embedding:
+    """One embedding for several of one voice: their mean ``[..., 256]``, as a unit vector."""
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    return (mean / max(1e-12, float(np.linalg.norm(mean)))).astype(np.float32)
+
+
+def partials_of(voice: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The embeddings of all partials of mono samples at `RATE`, at least one: ``[partials, 256]``."""
+    import torch
+
+    frames = -(-(len(voice) + 1) // _HOP)
+    step = round(RATE / _PARTIALS_PER_SECOND / _HOP)
+    starts = list(range(0, max(1, frames - _PARTIAL + step + 1), step))
+    if len(starts) > 1 and (len(voice) - starts[-1] * _HOP) / (_PARTIAL * _HOP) < _LEAST_FILLED:
+        starts.pop()
+    missing = (starts[-1] + _PARTIAL) * _HOP - len(voice)
+    mel = mel_spectrogram(np.pad(voice, (0, max(0, missing))))
+    network = _network()
+    parts = []
+    with torch.inference_mode():
+        for first in range(0, len(starts), 64):
+            batch = np.stack([mel[start : start + _PARTIAL] for start in starts[first : first + 64]])
+            _, (hidden, _) = network["lstm"](torch.from_numpy(batch))
+            parts.append(torch.nn.functional.normalize(network["linear"](hidden[-1]).relu(), dim=1).numpy())
+    return np.concatenate(parts)
+
+
+def mel_spectrogram(voice: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Power mel spectrogram (not its logarithm) of mono samples at `RATE`: ``[frames, 40]``, 10 ms apart.
+
+    Frames are centred, with zeros past the ends; periodic Hann window of 25 ms; bands of equal area, Slaney's scale.
+    """
+    padded = np.pad(voice, _WINDOW // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW) / _WINDOW)).astype(np.float32)
+    bands = _mel_bands().T
+    mel = np.empty((len(frames), _BANDS), np.float32)
+    for first in range(0, len(frames), 1000):
+        spectrum = np.fft.rfft(frames[first : first + 1000] * window, axis=1)
+        mel[first : first + 1000] = np.abs(spectrum) ** 2 @ bands
+    return mel
+
+
+def without_silence(voice: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mono samples at `RATE` without the stretches in which nobody is heard; gaps up to 0.2 s stay. May be empty.
+
+    A frame of 30 ms counts as heard if it is within 35 dB of the loud frames (their 95th percentile) and, where the
+    background is loud, nearer to the loud frames than to it.
+    """
+    size = RATE * 30 // 1000
+    count = len(voice) // size
+    if count == 0:
+        return voice[:0]
+    level = 10 * np.log10(np.mean(voice[: count * size].reshape(count, size).astype(np.float64) ** 2, axis=1) + 1e-12)
+    loud, background = np.percentile(level, [95, 5])
+    if loud < -70:
+        return voice[:0]
+    heard = level > max(loud - 35, min(loud - 15, background + 6))
+    share = np.convolve(heard, np.ones(8) / 8, mode="same")
+    near = np.convolve(share >= 0.5, np.ones(7), mode="same") > 0
+    return voice[: count * size].reshape(count, size)[near].reshape(-1)
+
+
+def _heard(source: AudioSource) -> NDArray[np.float32]:
+    """Mono at `RATE`, at most `_MOST_SECONDS` of it, quiet sound raised."""
+    wanted = round(_MOST_SECONDS * source.rate)
+    if source.frames <= wanted:
+        parts = [(0, source.frames)]
+    else:
+        piece = round(_PIECE_SECONDS * source.rate)
+        firsts = np.linspace(0, source.frames - piece, wanted // piece).round().astype(int)
+        parts = [(int(first), int(first) + piece) for first in firsts]
+    mono = np.concatenate([source.read(*part).mono().samples[0] for part in parts])
+    if source.rate != RATE:
+        mono = soxr.resample(mono, source.rate, RATE, quality="HQ")
+    rms = float(np.sqrt(np.mean(mono.astype(np.float64) ** 2))) if len(mono) else 0.0
+    return (mono * (_QUIETEST / rms)).astype(np.float32) if 1e-5 < rms < _QUIETEST else mono
+
+
+@lru_cache(maxsize=1)
+def _mel_bands() -> NDArray[np.float64]:
+    """Triangles ``[40, bins]`` equally spaced from 0 to 8 kHz on Slaney's mel scale (linear up to 1 kHz, then 27 bands
+    to a factor of 6.4), each of unit area. Slaney, "Auditory Toolbox", 1998."""
+    knee, per_hertz, per_octave = 1000.0, 3 / 200, 27 / np.log(6.4)
+    top = knee * per_hertz + np.log(RATE / 2 / knee) * per_octave
+    mels = np.linspace(0, top, _BANDS + 2)
+    linear = mels / per_hertz
+    edges = np.where(linear < knee, linear, knee * np.exp((mels - knee * per_hertz) / per_octave))
+    bins = np.arange(_WINDOW // 2 + 1) * RATE / _WINDOW
+    low, mid, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rise, fall = (bins - low) / (mid - low), (high - bins) / (high - mid)
+    return np.maximum(0, np.minimum(rise, fall)) * (2 / (high - low))
+
+
+@lru_cache(maxsize=1)
+def _weights() -> Path | None:
+    found = importlib.util.find_spec("resemblyzer")  # finds the package without running it
+    for folder in (found.submodule_search_locations or []) if found else []:
+        path = Path(folder) / "pretrained.pt"
+        if path.is_file():
+            return path
+    return None
+
+
+@lru_cache(maxsize=1)
+def _network() -> torch.nn.ModuleDict:
+    import torch
+
+    path = _weights()
+    if path is None:
+        raise UnderstudyError(
+            "speaker-encoder-missing",
+            "Voice similarity cannot be measured: the speaker encoder isn't installed.",
+            "Install its weights with `pip install --no-deps resemblyzer`; everything else works without.",
+        )
+    network = torch.nn.ModuleDict(
+        {"lstm": torch.nn.LSTM(_BANDS, 256, num_layers=3, batch_first=True), "linear": torch.nn.Linear(256, 256)}
+    )
+    state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+    network.load_state_dict({key: value for key, value in state.items() if key.startswith(("lstm.", "linear."))})
+    return network.eval()
