@@ -8,12 +8,12 @@ from pathlib import Path
 from audio.errors import UnderstudyError
 from audio.pitch.trackers import track
 from pipeline.graph import External, Graph, Node, Stage
-from pipeline.report.report import make_report
-from pipeline.settings import CoverSettings, SongSettings
+from pipeline.settings import CoverSettings, OutputSettings, SongSettings
 from pipeline.stages.decode import decode_song, mixed, own_stems
 from pipeline.stages.encode import encode_output
 from pipeline.stages.finish import finish
 from pipeline.stages.remix import remix
+from pipeline.stages.report import report
 from pipeline.stages.separate import separate
 from pipeline.stages.shift import shift
 from pipeline.stages.sing import convert, prepare, transpose
@@ -30,7 +30,7 @@ FINISH = Stage("finish", 1, finish)
 SHIFT = Stage("shift", 1, shift)
 REMIX = Stage("remix", 1, remix)
 ENCODE = Stage("encode", 1, encode_output)
-REPORT = Stage("report", 1, make_report)
+REPORT = Stage("report", 1, report)
 
 
 def file_external(path: Path) -> External:
@@ -122,7 +122,29 @@ def cover_graph(
         nodes += [
             _encode(f"encode {stem}", f"remix.{stem}", lossless, tagged, voice) for stem in ("vocals", "instrumental")
         ]
+    nodes.append(
+        Node(
+            "report",
+            REPORT,
+            {
+                "song": "decode",
+                "original_vocals": "separate.vocals",
+                "instrumental": backdrop,
+                "pitch": "pitch",
+                "transposition": "transpose",
+                "converted": "convert",
+                "mix": "remix",
+            },
+            {"settings": settings.model_copy(update={"output": OutputSettings()})},  # the format changes nothing in it
+            {"voice": _singer(voice), "original": tagged},
+            hears=tuple(node.name for node in nodes if not node.name.startswith("encode")),
+        )
+    )
     return Graph(tuple(nodes))
+
+
+def _singer(voice: Voice) -> External:
+    return External(voice, voice.manifest.content_hash)
 
 
 def _decode(name: str, file: External, part: SongSettings) -> Node:
@@ -136,7 +158,7 @@ def _encode(name: str, sound: str, format: str, original: External, voice: Voice
 
 def _singing(vocals: str, voice: Voice, settings: CoverSettings) -> list[Node]:
     """From a vocal to the same vocal sung by `voice`, in the original's place and room: the node ``finish``."""
-    singer = External(voice, voice.manifest.content_hash)
+    singer = _singer(voice)
     name, version = voice.manifest.engine, engine(voice.manifest.engine).version
     requested = {"requested": settings.transpose, "key": settings.key}
     return [

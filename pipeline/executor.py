@@ -93,6 +93,10 @@ class LocalExecutor:
                     del waiting[node.name]
                     lane = self._gpu if self._device(node) != "cpu" else self._cpu
                     arguments = {name: _part(artifact, source) for name, source in node.inputs.items()}
+                    if node.hears:
+                        arguments["warnings"] = [
+                            (name, sentence) for name in node.hears for sentence in artifact(name).warnings
+                        ]
                     running[lane.submit(self._make, node, keys[node.name], arguments, listener, stop)] = node
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:

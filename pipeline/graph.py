@@ -36,18 +36,20 @@ class External:
 @dataclass(frozen=True)
 class Node:
     """`inputs`: argument -> ``"node"`` or ``"node.part"``, a value made earlier or one entry of it.
-    `settings`: argument -> plain data or a settings model. `externals`: argument -> thing from outside."""
+    `settings`: argument -> plain data or a settings model. `externals`: argument -> thing from outside.
+    `hears`: nodes whose warnings come as the argument ``warnings``, pairs of node and sentence."""
 
     name: str
     stage: Stage
     inputs: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, BaseModel | str | int | float | bool | None] = field(default_factory=dict)
     externals: Mapping[str, External] = field(default_factory=dict)
+    hears: tuple[str, ...] = ()
 
     @property
     def needs(self) -> set[str]:
         """Names of the nodes that must be there first."""
-        return {source.partition(".")[0] for source in self.inputs.values()}
+        return {*(source.partition(".")[0] for source in self.inputs.values()), *self.hears}
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Graph:
                     for name, source in node.inputs.items()
                 },
                 "externals": {name: external.content_hash for name, external in node.externals.items()},
+                "hears": [keys[name] for name in node.hears],
             }
             text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
             keys[node.name] = hashlib.sha256(text.encode()).hexdigest()[:40]

@@ -121,7 +121,7 @@ def _read_preset(preset: str) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """``UNDERSTUDY_<GROUP>__<FIELD>`` and the two ungrouped settings; other names of ours (folders) are not settings."""
+    """``UNDERSTUDY_<GROUP>__<FIELD>`` and ungrouped settings; other names of ours (folders) are no settings."""
     found = {}
     for name, text in environment.items():
         dotted = name.removeprefix(PREFIX).lower().replace("__", ".")

@@ -7,7 +7,7 @@ line and later services call these; what they return is what ``--json`` prints.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
@@ -94,7 +94,7 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
         "transpose": values["transpose"].semitones,
         "transpose_reason": values["transpose"].reason,
         "key": job.settings.key,
-        "loudness": values["remix"]["loudness"],
+        "loudness": _loudness(values["remix"]["loudness"]),
         "verdict": _verdict(values["report"]["json"]),
         **_stages(result),
     }
@@ -139,6 +139,12 @@ def convert_vocals(
 
 def _suffix(settings: CoverSettings) -> str:
     return f".{parse_format(settings.output.format).extension}"
+
+
+def _loudness(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Integrated LUFS of song and cover and the cover's true peak in dBTP as plain numbers, the rest beneath."""
+    song, cover = measured["song"]["integrated"], measured["cover"]["integrated"]
+    return {"song": song, "cover": cover, "true_peak": measured["true_peak"], "details": measured}
 
 
 def _verdict(report: Path) -> Any:

@@ -42,7 +42,8 @@ def own_stems(
     """The user's own stems in place of separated ones, at the song's rate, channels and length.
 
     Both given: taken as they are (without a song, the longer one tells the length). One given, with the song: the
-    other is what is left of the song, so that they sum to it. Raises `UnderstudyError` when a stem's length is not the song's.
+    other is what is left of the song, so that they sum to it. Raises `UnderstudyError` when a stem is not as long as
+    the song.
     """
     given = [stem for stem in (song, vocals, instrumental) if stem is not None]
     frame_of = song or max(given, key=lambda stem: stem.duration)

@@ -1,0 +1,59 @@
+"""The stage that checks the cover and writes its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from audio.context import Context
+from audio.pitch import PitchTrack
+from audio.stored import AudioFile
+from audio.tags import read_tags
+from pipeline.report.inputs import ReportInputs
+from pipeline.report.report import make_report
+from pipeline.settings import CoverSettings
+from voices.transpose import Transposition
+from voices.voice import Voice
+
+
+def report(
+    context: Context,
+    song: AudioFile,
+    original_vocals: AudioFile,
+    instrumental: AudioFile,
+    pitch: PitchTrack,
+    transposition: Transposition,
+    converted: AudioFile,
+    mix: Mapping[str, Any],
+    settings: CoverSettings,
+    voice: Voice,
+    original: Path,
+    warnings: Sequence[tuple[str, str]],
+) -> Mapping[str, Path]:
+    """The report's files: ``html`` and ``json``. `mix` is what `remix` made; `original` is the file with the tags."""
+    tags = read_tags(original)
+    groups = settings.model_dump(mode="json", exclude={"output"})
+    loose = {name: groups.pop(name) for name in ("transpose", "key")}
+    inputs = ReportInputs(
+        song=song,
+        cover=mix["cover"],
+        original_vocals=original_vocals,
+        vocals=mix["vocals"],
+        converted=converted,
+        instrumental=instrumental,
+        pitch=pitch,
+        transpose=transposition.semitones,
+        transpose_reason=transposition.reason,
+        key=settings.key,
+        title=tags.title or original.stem,
+        artist=tags.artist,
+        voice=voice.name,
+        recordings=tuple(voice.recording_files),
+        settings={"transpose": loose, **groups},
+        warnings=tuple(warnings),
+        loudness=mix["loudness"],
+        wanted_balance=settings.remix.vocal_gain - settings.remix.instrumental_gain,
+        wanted_lufs=settings.remix.target_lufs,
+    )
+    return make_report(context, inputs)

@@ -1,0 +1,207 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from audio.context import Context
+from audio.errors import Cancelled, UnderstudyError
+from pipeline.executor import LocalExecutor, StageEvent
+from pipeline.graph import Graph, Node, Stage
+from pipeline.store import Store
+
+
+def one(context: Context) -> int:
+    context.warn("one was here")
+    return 1
+
+
+def add(context: Context, a: int, b: int) -> int:
+    return a + b
+
+
+def hear(context: Context, warnings: list[tuple[str, str]]) -> list[str]:
+    return [f"{node}: {sentence}" for node, sentence in warnings]
+
+
+def fail(context: Context, error: Exception) -> None:
+    raise error
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch names its own."""
+
+
+def wants_gpu(context: Context) -> str:
+    if context.device != "cpu":
+        raise OutOfMemoryError
+    return context.device
+
+
+DIAMOND = Graph(
+    (
+        Node("left", Stage("one", 1, one)),
+        Node("right", Stage("one", 2, one)),
+        Node("sum", Stage("add", 1, add), {"a": "left", "b": "right"}),
+        Node("heard", Stage("hear", 1, hear), hears=("left", "sum")),
+    )
+)
+
+
+def ignore(event: StageEvent) -> None:
+    """Nobody is listening."""
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> LocalExecutor:
+    return LocalExecutor(Store(tmp_path))
+
+
+def test_a_graph_is_run_once(executor: LocalExecutor):
+    first = executor.run(DIAMOND, ["sum"], ignore, threading.Event())
+    again = executor.run(DIAMOND, ["sum"], ignore, threading.Event())
+    assert first.values == again.values == {"sum": 2}
+    assert {stage.name: stage.cached for stage in first.stages} == {"left": False, "right": False, "sum": False}
+    assert all(stage.cached for stage in again.stages)
+
+
+def test_warnings_are_kept_with_the_artifact_and_heard(executor: LocalExecutor):
+    executor.run(DIAMOND, ["left"], ignore, threading.Event())
+    result = executor.run(DIAMOND, ["heard"], ignore, threading.Event())
+    assert result.values["heard"] == ("left: one was here",)
+
+
+def test_events_tell_the_whole_story(executor: LocalExecutor):
+    events: list[StageEvent] = []
+    executor.run(DIAMOND, ["left"], events.append, threading.Event())
+    executor.run(DIAMOND, ["left"], events.append, threading.Event())
+    assert [event.state for event in events if event.state != "progress"] == ["started", "finished", "cached"]
+
+
+def test_a_stage_that_fails_fails_the_run_and_its_neighbours_stay(executor: LocalExecutor):
+    error = UnderstudyError("code", "what", "do")
+    graph = Graph(
+        (
+            Node("good", Stage("one", 1, one)),
+            Node("bad", Stage("bad", 1, lambda context, good: fail(context, error)), {"good": "good"}),
+        )
+    )
+    with pytest.raises(UnderstudyError, match="what"):
+        executor.run(graph, ["bad"], ignore, threading.Event())
+    assert executor.store.has(graph.keys()["good"])
+    assert not executor.store.has(graph.keys()["bad"])
+
+
+def test_a_full_disk_is_said_plainly(executor: LocalExecutor):
+    graph = Graph((Node("bad", Stage("bad", 1, lambda context: fail(context, OSError(28, "No space")))),))
+    with pytest.raises(UnderstudyError) as raised:
+        executor.run(graph, ["bad"], ignore, threading.Event())
+    assert raised.value.code == "disk-full"
+
+
+def test_cancelling_stops_a_stage_and_leaves_nothing(executor: LocalExecutor):
+    cancelled = threading.Event()
+
+    def endless(context: Context) -> None:
+        cancelled.set()
+        while True:
+            context.progress(0.5)
+            time.sleep(0.01)
+
+    graph = Graph((Node("endless", Stage("endless", 1, endless)),))
+    with pytest.raises(Cancelled):
+        executor.run(graph, ["endless"], ignore, cancelled)
+    assert list((executor.store.root / "making").iterdir()) == []
+
+
+def test_out_of_gpu_memory_goes_on_on_the_cpu_and_says_so(tmp_path: Path):
+    executor = LocalExecutor(Store(tmp_path), device="cuda:0")
+    graph = Graph((Node("net", Stage("net", 1, wants_gpu, uses_gpu=True)),))
+    (stage,) = executor.run(graph, ["net"], ignore, threading.Event()).stages
+    assert stage.device == "cpu"
+    assert "GPU ran out of memory" in stage.warnings[0]
+
+
+def test_runs_share_the_lanes(tmp_path: Path):
+    """Two songs at once: while the first is in one lane the second is in the other."""
+    executor = LocalExecutor(Store(tmp_path), cpu_lanes=2)
+    meeting = threading.Barrier(2, timeout=20)
+
+    def meet(context: Context, song: int) -> int:
+        meeting.wait()
+        return song
+
+    def run(song: int) -> None:
+        graph = Graph((Node("meet", Stage("meet", 1, meet), settings={"song": song}),))
+        results.append(executor.run(graph, ["meet"], ignore, threading.Event()).values["meet"])
+
+    results: list[int] = []
+    threads = [threading.Thread(target=run, args=(song,)) for song in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [1, 2]
+
+
+STEPS = textwrap.dedent(
+    """
+    import sys, threading, time
+    from pathlib import Path
+    from pipeline.executor import LocalExecutor
+    from pipeline.graph import Graph, Node, Stage
+    from pipeline.store import Store
+
+    def step(context, number, before=""):
+        out = context.folder / "text"
+        with out.open("w") as file:
+            for _ in range(20):
+                time.sleep(0.005)
+                context.progress(0.5)
+                file.write(f"{number},")
+                file.flush()
+        with (Path(sys.argv[2])).open("a") as log:
+            log.write(f"{number}\\n")
+        return (out.read_text() if not before else before + out.read_text())
+
+    nodes = [Node("n0", Stage("step", 1, step), {}, {"number": 0})]
+    for number in range(1, 6):
+        nodes.append(Node(f"n{number}", Stage("step", 1, step), {"before": f"n{number-1}"}, {"number": number}))
+    print("ready", flush=True)
+    result = LocalExecutor(Store(Path(sys.argv[1]))).run(Graph(tuple(nodes)), ["n5"], lambda e: None, threading.Event())
+    print(result.values["n5"])
+    """
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_killed_at_any_moment_it_resumes_and_repeats_nothing(tmp_path: Path):
+    def start(cache: Path, log: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", STEPS, str(cache), str(log)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], env=ENV)
+
+    ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    undisturbed = start(tmp_path / "calm", tmp_path / "calm.log").communicate()[0].split("\n", 1)[1]
+    for attempt in range(40):
+        process = start(tmp_path / "cache", tmp_path / "log")
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            process.wait(timeout=0.02 + 0.037 * attempt)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    else:
+        pytest.fail("it never got through")
+    assert process.stdout.read() == undisturbed
+    # a kill between the log's line and the rename may make a step twice, never after its artifact was there
+    lines = (tmp_path / "log").read_text().split()
+    assert lines == sorted(lines)
+    assert list((tmp_path / "cache" / "making").iterdir()) == []

@@ -1,0 +1,126 @@
+import json
+import os
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from audio import Audio
+from audio.errors import Cancelled, UnderstudyError
+from audio.pitch import PitchTrack
+from audio.stored import write_blocks
+from pipeline.store import Artifact, Store
+from voices.transpose import Transposition
+
+KEY = "ab" * 20
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "cache")
+
+
+def make(store: Store, key: str, value: object) -> Artifact:
+    with store.making(key, Event()):
+        return store.seal(key, Artifact("stage", value, "cpu", 1.5, ("a warning",)))
+
+
+def test_every_kind_of_value_comes_back(store: Store):
+    sound = Audio.of(np.random.default_rng(0).normal(size=(2, 1000)), 8000)
+    track = PitchTrack(np.array([0, 220.5, 440], np.float32), 0.01)
+    chosen = Transposition(12.0, 1, "because", ("too high",))
+    with store.making(KEY, Event()) as folder:
+        value = {
+            "sound": write_blocks(folder / "sound.npy", 8000, 2, [sound]),
+            "pitch": track,
+            "chosen": chosen,
+            "figures": [1, 2.5, None, True, "text", {"deep": float("-inf")}],
+        }
+        made = store.seal(KEY, Artifact("stage", value, "cpu", 1.5, ("a warning",))).value
+    for found in (made, store.load(KEY).value):
+        assert np.array_equal(found["sound"].read().samples, sound.samples)
+        assert np.array_equal(found["pitch"].f0, track.f0)
+        assert found["pitch"].hop == track.hop
+        assert found["chosen"] == chosen
+        assert found["figures"] == (1, 2.5, None, True, "text", {"deep": float("-inf")})
+    assert store.load(KEY).warnings == ("a warning",)
+
+
+def test_nothing_stays_of_work_that_fails(store: Store):
+    with pytest.raises(RuntimeError), store.making(KEY, Event()) as folder:
+        (folder / "half.npy").write_bytes(b"half")
+        raise RuntimeError
+    assert not store.has(KEY)
+    assert list((store.root / "making").iterdir()) == []
+
+
+def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_are_not(store: Store):
+    for key in ("dead", "living"):
+        folder = store.root / "making" / key
+        folder.mkdir()
+        (folder / "big.npy").write_bytes(b"0" * 100)
+    with FileLock(store.root / "locks" / "living.lock"):
+        Store(store.root)
+        assert [folder.name for folder in (store.root / "making").iterdir()] == ["living"]
+
+
+def test_two_makers_of_one_key_make_it_once(store: Store):
+    made = []
+
+    def work() -> None:
+        with store.making(KEY, Event()):
+            if not store.has(KEY):
+                made.append(store.seal(KEY, Artifact("stage", 1, "cpu", 0.0, ())))
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+def test_waiting_for_another_maker_can_be_cancelled(store: Store):
+    cancelled = Event()
+    cancelled.set()
+    with FileLock(store.root / "locks" / f"{KEY}.lock"), pytest.raises(Cancelled), store.making(KEY, cancelled):
+        pass
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"stage": 1}', "\x00"])
+def test_a_damaged_artifact_is_named(store: Store, damage: str):
+    make(store, KEY, 1)
+    (store.folder(KEY) / "artifact.json").write_text(damage)
+    with pytest.raises(UnderstudyError) as raised:
+        store.load(KEY)
+    assert raised.value.code == "artifact-unreadable"
+    assert KEY in raised.value.message
+
+
+def test_pruning_removes_the_longest_unused_first(store: Store):
+    keys = [f"{number:02d}" * 20 for number in range(4)]
+    for number, key in enumerate(keys):
+        make(store, key, "x" * 1000)
+
+
+        os.utime(store.folder(key) / "artifact.json", (number, number))
+    store.load(keys[0])  # a use: now it is the youngest
+    each = store.size() // 4
+    store.prune(2 * each, keep={keys[1]})
+    assert [key for key in keys if store.has(key)] == [keys[0], keys[1]]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(UnderstudyError) as raised:
+        Store(blocked / "cache")
+    assert raised.value.code == "cache-not-writable"
+
+
+def test_artifacts_are_plain_files(store: Store):
+    make(store, KEY, {"a": 1})
+    record = json.loads((store.folder(KEY) / "artifact.json").read_text())
+    assert record == {"stage": "stage", "value": {"a": 1}, "device": "cpu", "seconds": 1.5, "warnings": ["a warning"]}
