@@ -257,7 +257,7 @@ def _floats(path: Path, frame: AudioFrame, heard: _Heard, limits: Limits) -> Sam
 
 def _full_scale(array: NDArray[Any]) -> Samples:
     if array.dtype == np.uint8:
-        return array.astype(np.float32) / 128 - 1
+        return array.astype(np.float32) / np.float32(128) - np.float32(1)
     if array.dtype.kind == "i":
         return (array * 0.5 ** (array.dtype.itemsize * 8 - 1)).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # float64 beyond float32 becomes Inf, reported later

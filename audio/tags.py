@@ -93,12 +93,26 @@ def made_by_understudy(path: Path) -> bool:
     return _MARK in tags.comment
 
 
-def picture_block(artwork: bytes, mime: str) -> str:
-    """FLAC's picture block (RFC 9639, section 8.8) of a front cover, in base64; sizes are left 0 = unknown."""
+def picture_block(artwork: bytes, mime: str, size: tuple[int, int]) -> str:
+    """FLAC's picture block (RFC 9639, section 8.8) of a front cover of `size` (width, height), in base64."""
     name = mime.encode()
-    return base64.b64encode(
-        struct.pack(">II", 3, len(name)) + name + struct.pack(">IIIIII", 0, 0, 0, 0, 0, len(artwork)) + artwork
-    ).decode()
+    head = struct.pack(">II", 3, len(name)) + name + struct.pack(">I", 0)  # 3: front cover; no description
+    return base64.b64encode(head + struct.pack(">IIIII", *size, 24, 0, len(artwork)) + artwork).decode()
+
+
+def picture_size(artwork: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG or PNG, from its header; None for anything else."""
+    if artwork[:8] == b"\x89PNG\r\n\x1a\n" and len(artwork) >= 24:
+        width, height = struct.unpack(">II", artwork[16:24])
+        return (width, height) if 0 < width < 65536 and 0 < height < 65536 else None
+    at = 2
+    while artwork[:2] == b"\xff\xd8" and at + 9 <= len(artwork) and artwork[at] == 0xFF:
+        kind, length = artwork[at + 1], int.from_bytes(artwork[at + 2 : at + 4], "big")
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # a start of frame, ITU-T T.81 table B.1
+            height, width = struct.unpack(">HH", artwork[at + 5 : at + 9])
+            return (width, height) if width and height else None
+        at += 1 if kind == 0xFF else 2 + length  # fill bytes may come before a marker
+    return None
 
 
 def _clean(text: str) -> str:

@@ -1,0 +1,212 @@
+"""Writing sound files: wav, flac, mp3, m4a and opus with tags, streamed block by block, the same sound the same bytes.
+
+Integer formats get triangular (TPDF) dither of two least significant bits peak to peak with a fixed seed (Lipshitz,
+Wannamaker, Vanderkooy, "Quantization and dither: a theoretical survey", JAES 40, 1992), except where all channels are
+exactly zero: digital silence stays silent. Lossy files carry what players need to give back the exact length without
+delay: the LAME/Xing header, the MP4 edit list, Opus's pre-skip and final granule position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from audio.context import Context
+from audio.disk import writing
+from audio.errors import UnderstudyError
+from audio.resample import resample_blocks
+from audio.samples import Audio, AudioSource
+from audio.tags import Tags, picture_block, picture_size
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+
+FormatName = Literal["wav16", "wav24", "wav32f", "flac", "flac16", "mp3", "m4a", "opus"]
+FORMATS: tuple[FormatName, ...] = get_args(FormatName)
+_ALIASES: dict[str, FormatName] = {"wav": "wav24", "aac": "m4a", "mp4": "m4a", "flac24": "flac", "ogg": "opus"}
+_SEED = 20
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    extension: str
+    container: str
+    codec: str
+    sample_format: str
+    bits: int = 0  # of the integers; 0: float or lossy
+    kilobits: int = 0  # for stereo; 0: not lossy
+    rates: tuple[int, ...] = ()  # empty: any
+
+
+# LAME at 320 kbit/s is MPEG-1 only, hence its three rates; Opus is always 48 kHz.
+_RECIPES: dict[FormatName, _Recipe] = {
+    "wav16": _Recipe(".wav", "wav", "pcm_s16le", "s16", bits=16),
+    "wav24": _Recipe(".wav", "wav", "pcm_s24le", "s32", bits=24),
+    "wav32f": _Recipe(".wav", "wav", "pcm_f32le", "flt"),
+    "flac": _Recipe(".flac", "flac", "flac", "s32", bits=24),
+    "flac16": _Recipe(".flac", "flac", "flac", "s16", bits=16),
+    "mp3": _Recipe(".mp3", "mp3", "libmp3lame", "fltp", kilobits=320, rates=(32000, 44100, 48000)),
+    "m4a": _Recipe(".m4a", "mp4", "aac", "fltp", kilobits=256, rates=(32000, 44100, 48000, 88200, 96000)),
+    "opus": _Recipe(".opus", "opus", "libopus", "flt", kilobits=192, rates=(48000,)),
+}
+
+
+class OutputFormat(BaseModel):
+    """How a file is written. `name` is one of `FORMATS`; `kilobits` per second for stereo, for the lossy ones only
+    (mono gets half); None takes the format's own: mp3 320, m4a 256, opus 192."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: FormatName = "flac"
+    kilobits: int | None = Field(default=None, ge=32, le=512)
+
+    @property
+    def extension(self) -> str:
+        """With the dot: ``.mp3``."""
+        return _RECIPES[self.name].extension
+
+    @property
+    def lossy(self) -> bool:
+        return _RECIPES[self.name].kilobits > 0
+
+    @property
+    def clips(self) -> bool:
+        """Whether the format cannot hold samples beyond full scale, so that `encode` refuses them."""
+        return _RECIPES[self.name].bits > 0
+
+    def rate_for(self, rate: int) -> int:
+        """The rate that sound of `rate` Hz is written at: its own, else 44100 or 48000, whichever is of its family."""
+        rates = _RECIPES[self.name].rates
+        if not rates or rate in rates:
+            return rate
+        return 44100 if 44100 in rates and rate % 11025 == 0 else 48000
+
+
+def parse_format(text: str) -> OutputFormat:
+    """The format that a user named: a name of `FORMATS`, an extension (``.mp3``, ``wav`` is 24-bit), or a lossy one
+    with its bit rate (``mp3:192``). Raises `UnderstudyError` (``unknown-format``)."""
+    name, _, kilobits = text.strip().lower().removeprefix(".").partition(":")
+    known = _ALIASES.get(name, name)
+    try:
+        if known not in FORMATS:
+            raise ValueError(name)
+        form = OutputFormat(name=known, kilobits=int(kilobits) if kilobits else None)
+        if kilobits and not form.lossy:
+            raise ValueError(kilobits)
+    except ValueError as error:  # pydantic's ValidationError is one
+        raise UnderstudyError(
+            "unknown-format",
+            f"There is no output format {text!r}.",
+            f"Choose one of {', '.join(FORMATS)}; mp3, m4a and opus take a bit rate, e.g. mp3:192 (32 to 512).",
+        ) from error
+    return form
+
+
+def peak(source: AudioSource, context: Context) -> float:
+    """The largest absolute sample of `source` (1 is full scale), e.g. to scale stems that an integer format would
+    refuse. Inter-sample peaks are not looked at."""
+    highest = 0.0
+    for block in resample_blocks(source, source.rate, context):
+        highest = max(highest, float(np.max(np.abs(block.samples), initial=0.0)))
+    return highest
+
+
+def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat, tags: Tags) -> Path:
+    """Write `source` (mono or stereo) to `path` as `fmt` with `tags`; returns `path`. Its name is not looked at.
+
+    The file decodes to as many frames as `source` has, sample-aligned (at `fmt.rate_for(source.rate)`, resampled where
+    that differs). Nothing is left at `path` when it fails.
+
+    Raises `UnderstudyError`: ``over-full-scale`` for samples beyond ±1 in an integer format (a lossy format takes them
+    with a warning), ``nothing-to-write``, ``disk-full``, ``output-not-writable``; `Cancelled`.
+    """
+    import av
+    import av.logging
+
+    av.logging.set_level(None)
+    if source.frames == 0:
+        raise UnderstudyError("nothing-to-write", f"There is no sound to write to {path}.", "Give a longer part.")
+    recipe, rate = _RECIPES[fmt.name], fmt.rate_for(source.rate)
+    with writing(path):
+        options = {"movflags": "+faststart", "brand": "M4A ", "movie_timescale": str(rate)}
+        # the prefix keeps FFmpeg from taking a path for an address
+        output = av.open(
+            f"file:{path}", "w", format=recipe.container, options=options if recipe.container == "mp4" else {}
+        )
+        with output:
+            output.flags |= av.container.core.Flags.bitexact.value  # no random serial numbers, no version strings
+            layout = "mono" if source.channels == 1 else "stereo"
+            stream = output.add_stream(recipe.codec, rate=rate, layout=layout, format=recipe.sample_format)
+            stream.codec_context.flags |= av.codec.context.Flags.bitexact.value
+            if recipe.kilobits:
+                stream.bit_rate = (fmt.kilobits or recipe.kilobits) * 500 * source.channels
+            _write_tags(output, tags)
+            written = 0
+            for block in _blocks(context, source, rate, path, fmt):
+                frame = av.AudioFrame.from_ndarray(block, recipe.sample_format, layout)
+                frame.sample_rate, frame.pts, frame.time_base = rate, written, Fraction(1, rate)
+                written += frame.samples
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+    return path
+
+
+def _blocks(context: Context, source: AudioSource, rate: int, path: Path, fmt: OutputFormat) -> Iterator[NDArray[Any]]:
+    """`source` at `rate` in FFmpeg's array form for the recipe's sample format."""
+    recipe = _RECIPES[fmt.name]
+    random = np.random.Generator(np.random.PCG64(_SEED))
+    position, loudest = 0, 0.0
+    for block in resample_blocks(source, rate, context):
+        loudest = max(loudest, float(np.max(np.abs(block.samples))))
+        if loudest > 1 and recipe.bits:
+            raise UnderstudyError(
+                "over-full-scale",
+                f"{path} would clip: its samples reach {20 * np.log10(loudest):+.1f} dBFS near "
+                f"{position / rate:.1f} s, more than {fmt.name} can hold.",
+                "Choose the format wav32f, which holds any level, or lower the gain.",
+            )
+        position += block.frames
+        samples = _integers(block, recipe.bits, random) if recipe.bits else block.samples
+        planar = recipe.sample_format.endswith("p")
+        yield np.ascontiguousarray(samples if planar else samples.T.reshape(1, -1))
+    if loudest > 1 and fmt.lossy:
+        context.warn(f"The {fmt.name} file reaches {20 * np.log10(loudest):+.1f} dBFS: some players will clip it.")
+
+
+def _integers(block: Audio, bits: int, random: np.random.Generator) -> NDArray[Any]:
+    """Dithered integers of `bits`, in int16 or in the upper bits of int32."""
+    scale = 2.0 ** (bits - 1)
+    noise = random.random(block.samples.shape) - random.random(block.samples.shape)
+    noise[:, ~block.samples.any(axis=0)] = 0
+    values = np.clip(np.rint(block.samples * scale + noise), -scale, scale - 1)  # at most the dither is clipped
+    return values.astype(np.int16) if bits == 16 else values.astype(np.int32) << (32 - bits)
+
+
+def _write_tags(output: OutputContainer, tags: Tags) -> None:
+    from av.packet import Packet
+    from av.stream import Disposition
+
+    output.metadata.update(tags.texts())
+    size = picture_size(tags.artwork) if tags.artwork else None
+    if size is None or output.format.name == "wav":
+        output.start_encoding()
+        return
+    if output.format.name == "opus":
+        output.metadata["METADATA_BLOCK_PICTURE"] = picture_block(tags.artwork, tags.artwork_mime, size)
+        output.start_encoding()
+        return
+    codec = {"image/jpeg": "mjpeg", "image/png": "png"}[tags.artwork_mime]
+    picture = output.add_mux_stream(codec, width=size[0], height=size[1])
+    picture.disposition = Disposition.attached_pic
+    output.start_encoding()
+    packet = Packet(tags.artwork)
+    packet.stream, packet.pts, packet.dts, packet.time_base = picture, 0, 0, Fraction(1, 1000)
+    packet.is_keyframe = True
+    output.mux(packet)
