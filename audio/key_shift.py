@@ -1,0 +1,81 @@
+"""A whole song or instrumental in another key, its tempo kept.
+
+The shifter is Signalsmith Stretch (python-stretch), a spectral method that keeps the channels' phases together. Its
+binding renders one array per call, latency already taken out, and starts from nothing each time: two renderings of
+neighbouring parts do not have the same phases. So a song is rendered in one piece as long as it has at most
+`SEGMENT` frames (five minutes at 48 kHz), and a longer one is joined at its quietest moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from audio.context import Context
+from audio.samples import Audio, AudioSource, Samples
+
+SEGMENT = 14_400_000
+"""Frames rendered at once: bounds the memory to about 0.5 GB for stereo."""
+
+_SEARCH = 5.0  # seconds on either side of a planned join in which a quiet moment is looked for
+_JOIN = 0.1  # seconds of cross-fade
+_CONTEXT = 0.5  # seconds rendered beyond what is kept, so that the shifter's own edges are cut off
+_TONALITY_LIMIT = 8000.0  # Hz; above, the shifter moves towards the old frequencies again, which keeps cymbals bright
+_SEED = 1
+_LARGEST = 24.0
+
+
+def shift_key(source: AudioSource, semitones: float, context: Context) -> Iterator[Audio]:
+    """`source` moved by `semitones` (-24..24, up is positive), same rate and channels, exactly as long in total.
+
+    What begins at a frame still begins there. Same input, same bytes.
+    """
+    if abs(semitones) > _LARGEST:
+        raise ValueError(f"key shift of {semitones} semitones is beyond {_LARGEST:g}")
+    joins = _joins(source, context)
+    half = round(_JOIN * source.rate / 2)
+    fade = np.sin(0.5 * np.pi * (np.arange(2 * half) + 0.5) / max(1, 2 * half)).astype(np.float32)
+    edges = [0, *joins, source.frames]
+    tail: Samples | None = None
+    for done, (start, stop) in enumerate(zip(edges, edges[1:], strict=False), start=1):
+        first = start - (half if start else 0)
+        last = stop + (half if stop < source.frames else 0)
+        shifted = _render(source, first, last, semitones)
+        if tail is not None:
+            shifted[:, : 2 * half] = shifted[:, : 2 * half] * fade + tail * fade[::-1]
+        keep = shifted.shape[1] - (2 * half if stop < source.frames else 0)
+        tail = shifted[:, keep:].copy()
+        context.progress(done / (len(edges) - 1))
+        yield Audio(np.ascontiguousarray(shifted[:, :keep]), source.rate)
+
+
+def _joins(source: AudioSource, context: Context) -> list[int]:
+    """Where renderings meet: the quietest moments near every `SEGMENT` frames."""
+    search = min(round(_SEARCH * source.rate), SEGMENT // 4)
+    step = max(1, round(_JOIN * source.rate))
+    joins = []
+    planned = SEGMENT - search
+    while source.frames - planned > search + step:
+        context.progress(0.0)
+        near = source.read(planned - search, planned + search).samples
+        levels = np.square(near[:, : near.shape[1] // step * step], dtype=np.float64)
+        quiet = levels.sum(axis=0).reshape(-1, step).sum(axis=1).argmin()
+        joins.append(planned - search + int(quiet) * step + step // 2)
+        planned = joins[-1] + SEGMENT - 2 * search
+    return joins
+
+
+def _render(source: AudioSource, start: int, stop: int, semitones: float) -> Samples:
+    from python_stretch.Signalsmith import Stretch
+
+    side = round(_CONTEXT * source.rate)
+    dry = source.read(start - side, stop + side).samples
+    shifted = np.empty((source.channels, stop - start), np.float32)
+    for first in range(0, source.channels, 2):  # the binding takes one or two channels
+        pair = np.ascontiguousarray(dry[first : first + 2])
+        stretch = Stretch(_SEED)
+        stretch.preset(len(pair), float(source.rate))
+        stretch.setTransposeSemitones(float(semitones), min(0.5, _TONALITY_LIMIT / source.rate))
+        shifted[first : first + 2] = stretch.process(pair)[:, side : side + stop - start]
+    return shifted
