@@ -1,0 +1,164 @@
+"""One pass over a sound: levels in bands over time, loudness-weighted level, and faults of its samples.
+
+Everything that the report says about level, colour and bleed comes from this one pass, which reads window by window
+and keeps only control data: about 100 bands at some 20 columns per second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import rfft
+from scipy.signal import get_window, sosfreqz
+
+from audio.context import Context
+from audio.k_weighting import k_weighting
+from audio.samples import AudioSource
+
+Floats = NDArray[np.float32]
+
+BANDS = 96
+LOWEST, HIGHEST = 50.0, 16000.0  # Hz
+CLIP_RUN = 3  # full-scale samples in a row: a lone one is only a loud sample
+_SECONDS = 20.0  # read at once
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What the pass found.
+
+    `bands`: mean power per band, float32 ``[columns, BANDS]``, summed over channels. `weighted`: K-weighted mean square
+    per column, float32 ``[columns]``, summed over channels. `step`: seconds per column; column k covers
+    ``k * step`` to ``(k + 1) * step``. `peak`: largest absolute sample. `bad_samples`: NaN or infinite ones (heard
+    as silence). `clipped`: samples in runs of at least `CLIP_RUN` at the largest magnitude, when that is full scale.
+    `clicks`: seconds at which the waveform jumps as music does not.
+    """
+
+    bands: Floats
+    weighted: Floats
+    step: float
+    peak: float
+    bad_samples: int
+    clipped: int
+    clicks: tuple[float, ...]
+
+    @property
+    def columns(self) -> int:
+        return int(self.bands.shape[0])
+
+    @property
+    def level(self) -> Floats:
+        """K-weighted level per column in LUFS units (no gate), at least -120."""
+        return _decibels(self.weighted) - np.float32(0.691)
+
+
+def _decibels(power: Floats) -> Floats:
+    return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
+
+
+def band_edges(rate: int) -> NDArray[np.float64]:
+    """Centres of all bands in Hz with one more on either side, ``[BANDS + 2]``; the same for every rate."""
+    del rate
+    return np.geomspace(LOWEST, HIGHEST, BANDS + 2)
+
+
+def _band_weights(size: int, rate: int) -> Floats:
+    """Triangles between neighbouring centres, ``[bins, BANDS]``; bands narrower than a bin read between bins."""
+    frequencies = np.arange(size // 2 + 1) * rate / size
+    centres = band_edges(rate)
+    weights = np.zeros((len(frequencies), BANDS), np.float32)
+    for band in range(BANDS):
+        low, centre, high = centres[band : band + 3]
+        up, down = (frequencies - low) / (centre - low), (high - frequencies) / (high - centre)
+        triangle = np.clip(np.minimum(up, down), 0, None)
+        if triangle.sum() < 1 and centre < rate / 2:
+            position = centre * size / rate
+            near = int(position)
+            triangle[near : near + 2] = (1 - (position - near), position - near)[: len(triangle) - near]
+        weights[:, band] = triangle
+    return weights
+
+
+def _loudness_weights(size: int, rate: int) -> Floats:
+    """K-weighting of power per bin, ``[bins]``."""
+    frequencies = np.arange(size // 2 + 1) * rate / size
+    response = sosfreqz(k_weighting(rate), worN=frequencies, fs=rate)[1]
+    return np.square(np.abs(response)).astype(np.float32)
+
+
+def hear(source: AudioSource, context: Context) -> Heard:
+    """Listen to all of `source`, at any rate and with any number of channels."""
+    size = 1 << max(6, round(np.log2(source.rate * 0.0464)))
+    hop = size // 2
+    per_column = 2 * hop
+    window = get_window("hann", size).astype(np.float32)
+    # one-sided spectrum of a windowed block to mean square: Parseval, with the window's energy taken out
+    scale = np.float32(2.0 / (size * float(np.sum(window.astype(np.float64) ** 2))))
+    to_bands, to_loudness = _band_weights(size, source.rate), _loudness_weights(size, source.rate)
+
+    columns = max(1, -(-source.frames // per_column))
+    bands = np.zeros((columns, BANDS), np.float32)
+    weighted = np.zeros(columns, np.float32)
+    peak, bad, clipped = 0.0, 0, 0
+    clicks: list[float] = []
+    block = max(1, round(_SECONDS * source.rate / per_column))
+    for first in range(0, columns, block):
+        context.progress(first / columns)
+        last = min(columns, first + block)
+        count = last - first
+        # each column is two frames, centred at a quarter and three quarters of it
+        start = first * per_column - hop // 2
+        samples = source.read(start, start + (count * 2 - 1) * hop + size).samples
+        finite = np.isfinite(samples)
+        if not finite.all():
+            own = finite[:, hop // 2 : hop // 2 + count * per_column]
+            bad += int(own.size - np.count_nonzero(own))
+            samples = np.where(finite, samples, np.float32(0))
+        for channel in samples:
+            frames = np.lib.stride_tricks.sliding_window_view(channel, size)[::hop]
+            power = np.square(np.abs(rfft(frames * window, axis=1))) * scale
+            pooled = 0.5 * (power[0::2] + power[1::2])
+            bands[first:last] += pooled @ to_bands
+            weighted[first:last] += pooled @ to_loudness
+        own_samples = samples[:, hop // 2 : hop // 2 + count * per_column]
+        peak = max(peak, float(np.max(np.abs(own_samples), initial=0.0)))
+        clipped += sum(_clipped(channel) for channel in own_samples)
+        mid = own_samples.mean(axis=0)
+        clicks += [first * per_column / source.rate + at for at in _clicks(mid, source.rate)]
+    context.progress(1.0)
+    return Heard(bands, weighted, per_column / source.rate, peak, bad, clipped, tuple(clicks))
+
+
+def _clipped(channel: Floats) -> int:
+    """Samples in runs of at least `CLIP_RUN` equal ones at full scale (or beyond, cut flat)."""
+    loud = np.abs(channel)
+    flat = loud >= 0.9995
+    if not flat.any():
+        return 0
+    flat[1:] &= ~flat[:-1] | (channel[1:] == channel[:-1])  # a run ends where the value changes
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], flat.astype(np.int8), [0]))))
+    runs = edges[1::2] - edges[0::2]
+    return int(runs[runs >= CLIP_RUN].sum())
+
+
+def _clicks(mono: Floats, rate: int) -> list[float]:
+    """Seconds of lone jumps: second difference far above what the 20 ms around it do, and lasting a few samples only.
+
+    A click is a discontinuity, white in the second difference and over within a sample or two; a drum or a consonant
+    raises the second difference for milliseconds, which raises the yardstick with it.
+    """
+    if len(mono) < 3:
+        return []
+    bend = np.abs(np.diff(mono, n=2))
+    width = max(8, round(0.01 * rate))
+    blocks = len(bend) // width
+    if blocks == 0:
+        return []
+    tiled = bend[: blocks * width].reshape(blocks, width)
+    typical = np.percentile(tiled, 90, axis=1)
+    around = np.maximum(typical, np.maximum(np.roll(typical, 1), np.roll(typical, -1)))
+    top = tiled.max(axis=1)
+    jumps = np.flatnonzero((top > 0.05) & (top > 12 * around))
+    return [float((block * width + int(tiled[block].argmax())) / rate) for block in jumps]

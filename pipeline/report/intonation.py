@@ -1,0 +1,153 @@
+"""How well the cover is sung on the notes: Praat's tracker on what was sung against what should have been.
+
+Praat's autocorrelation method (Boersma 1993) is not the tracker that the conversion was steered by, so an error of
+either shows as a disagreement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.context import Context
+from audio.pitch import PitchTrack
+from audio.samples import AudioSource
+from audio.windows import ordered_map
+
+HOP = 0.01  # seconds between Praat's frames
+ON_NOTE = 50.0  # cents: half a semitone
+_RATE = 16000
+_SECONDS, _MARGIN = 30.0, 0.25
+_SILENT = 10 ** (-70 / 20)
+
+
+@dataclass(frozen=True)
+class Intonation:
+    """Shares are 0..1. `frames`: how many 10 ms frames both tracks call voiced; with none, the other figures are 0.
+
+    `on_note`: of those, the share within 50 cents. `octave_errors`: the share an octave or two off (± 1 semitone).
+    `bias`: median deviation in cents. `unsung`: share of the expected voiced frames that Praat hears no pitch in.
+    `worst`: seconds where passages of 2 s stray furthest, worst first, at most five.
+    """
+
+    frames: int
+    on_note: float
+    octave_errors: float
+    bias: float
+    unsung: float
+    worst: tuple[float, ...]
+
+
+def praat_track(source: AudioSource, context: Context, low: float, high: float) -> PitchTrack:
+    """Pitch of `source` by Praat's autocorrelation every `HOP` seconds, between `low` and `high` Hz."""
+    import parselmouth
+    import soxr
+
+    seconds = source.frames / source.rate
+    total = int(seconds / HOP) + 1
+    per_window = round(_SECONDS / HOP)
+
+    def window(first: int) -> NDArray[np.float32]:
+        count = min(per_window, total - first)
+        start = round((first * HOP - _MARGIN) * source.rate)
+        stop = round(((first + count) * HOP + _MARGIN) * source.rate)
+        mono = source.read(start, stop).mono()
+        f0 = np.zeros(count, np.float32)
+        samples = np.nan_to_num(mono.samples[0], posinf=0, neginf=0)
+        # Praat normalises by the window's own peak, so silence must not reach it as amplified noise
+        if np.max(np.abs(samples), initial=0) < _SILENT:
+            return f0
+        low_rate = soxr.resample(samples.astype(np.float64), mono.rate, _RATE, "HQ")
+        sound = parselmouth.Sound(low_rate, _RATE)
+        pitch = sound.to_pitch_ac(time_step=HOP, pitch_floor=low, pitch_ceiling=high)
+        # Praat centres its frames in the window; ours stand at whole multiples of HOP of the song: take the nearest
+        wanted = (first + np.arange(count)) * HOP - start / mono.rate
+        nearest = np.round((wanted - pitch.xs()[0]) / HOP).astype(int)
+        inside = (nearest >= 0) & (nearest < pitch.n_frames)
+        f0[inside] = pitch.selected_array["frequency"][nearest[inside]]
+        return f0
+
+    starts = range(0, total, per_window)
+    parts: list[NDArray[np.float32]] = []
+    for part in ordered_map(window, starts, context.workers):
+        parts.append(part)
+        context.progress(len(parts) / len(starts))
+    return PitchTrack(np.concatenate(parts), HOP)
+
+
+def search_range(track: PitchTrack) -> tuple[float, float]:
+    """Floor and ceiling in Hz for Praat: what the track spans and a fifth more on either side, within 50..1500."""
+    voiced = track.f0[track.voiced]
+    if voiced.size == 0:
+        return 65.0, 1000.0
+    low, high = np.percentile(voiced, (1, 99))
+    low = float(np.clip(low / 1.5, 50.0, 400.0))
+    return low, float(np.clip(high * 1.5, 3 * low, 1500.0))
+
+
+def at_times(track: PitchTrack, frames: int, hop: float) -> NDArray[np.float32]:
+    """The track's nearest value at ``k * hop`` for `frames` frames; 0 past its end."""
+    nearest = np.round(np.arange(frames) * hop / track.hop).astype(int)
+    f0 = np.zeros(frames, np.float32)
+    inside = nearest < track.frames
+    f0[inside] = track.f0[nearest[inside]]
+    return f0
+
+
+def compare(sung: PitchTrack, wanted: PitchTrack) -> Intonation:
+    """`sung` (Praat's) against the `wanted` track."""
+    target = at_times(wanted, sung.frames, sung.hop)
+    expected, heard = target > 0, sung.f0 > 0
+    both = expected & heard
+    count = int(both.sum())
+    unsung = 1 - count / max(1, int(expected.sum()))
+    if count == 0:
+        return Intonation(0, 0.0, 0.0, 0.0, float(unsung) if expected.any() else 0.0, ())
+    cents = np.zeros(sung.frames)
+    cents[both] = 1200 * np.log2(sung.f0[both] / target[both])
+    deviation = cents[both]
+    octaves = np.round(deviation / 1200)
+    octave_error = (octaves != 0) & (np.abs(deviation - 1200 * octaves) <= 100)
+    return Intonation(
+        frames=count,
+        on_note=float(np.mean(np.abs(deviation) <= ON_NOTE)),
+        octave_errors=float(np.mean(octave_error)),
+        bias=float(np.median(deviation)),
+        unsung=float(unsung),
+        worst=_worst(both & (np.abs(cents) > ON_NOTE), both, sung.hop),
+    )
+
+
+def _worst(off: NDArray[np.bool_], both: NDArray[np.bool_], hop: float, seconds: float = 2.0) -> tuple[float, ...]:
+    """Beginnings of the passages of `seconds` with most off-note frames; only those with at least a fifth off."""
+    size = max(1, round(seconds / hop))
+    blocks = len(off) // size
+    if blocks == 0:
+        return ()
+    wrong = off[: blocks * size].reshape(blocks, size).sum(axis=1)
+    sung = both[: blocks * size].reshape(blocks, size).sum(axis=1)
+    order = np.argsort(-wrong, kind="stable")
+    return tuple(float(block * seconds) for block in order[:5] if wrong[block] > max(10, 0.2 * sung[block]))
+
+
+def delay_of(sung: PitchTrack, wanted: PitchTrack, reach: float = 0.2) -> float | None:
+    """Seconds by which `sung` is late against `wanted`, to 10 ms, from the places where the melody moves; None when the
+    two don't fit each other at any shift, or there is too little to tell."""
+    most = round(reach / sung.hop)
+    costs = []
+    target = at_times(wanted, sung.frames, sung.hop)
+    for shift in range(-most, most + 1):
+        moved = np.roll(target, shift)
+        both = (moved > 0) & (sung.f0 > 0)
+        if both.sum() < 100:
+            return None
+        cents = np.abs(1200 * np.log2(sung.f0[both] / moved[both]))
+        # what one sings where the other doesn't counts too: beginnings and ends of words tell the time best
+        alone = int(((moved > 0) != (sung.f0 > 0)).sum())
+        costs.append((float(np.minimum(cents, 200).sum()) + 200 * alone) / (int(both.sum()) + alone))
+    best = int(np.argmin(costs))
+    if costs[best] > 120 or costs[best] > 0.9 * float(np.median(costs)):
+        return None
+    return (best - most) * sung.hop

@@ -1,0 +1,100 @@
+"""Whose voice is heard: cosine similarity of speaker embeddings of the cover's vocal, the recordings and the singer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from audio.samples import Audio, AudioSource
+from pipeline.report.bands import Heard
+
+_SECONDS = 40.0  # of each voice: more doesn't change the embedding, and costs
+_PIECE = 4.0
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Cosines, −1..1. `to_voice`: the cover's vocal to the recordings. `to_singer`: to the original singer.
+    `before`: the original singer to the recordings. All None when not measured; `note` then says why."""
+
+    to_voice: float | None
+    to_singer: float | None
+    before: float | None
+    note: str = ""
+
+
+def compare_voices(
+    sung: AudioSource,
+    sung_heard: Heard,
+    original: AudioSource,
+    original_heard: Heard,
+    recordings: Sequence[Path],
+    context: Context,
+) -> Likeness:
+    """`sung` is the dry conversion: ambience would blur the voice."""
+    from voices import speaker
+
+    if not speaker.available():
+        return Likeness(None, None, None, "Voice likeness was not measured: install resemblyzer for it.")
+    if not recordings:
+        return Likeness(
+            None, None, None, "Voice likeness was not measured: the voice has no recordings to compare with."
+        )
+    cover_voice = loudest_pieces(sung, sung_heard)
+    singer = loudest_pieces(original, original_heard)
+    target = _recorded(recordings)
+    if cover_voice is None or singer is None or target is None:
+        return Likeness(None, None, None, "Voice likeness was not measured: there is too little singing to judge.")
+    embeddings = []
+    try:
+        for done, audio in enumerate((cover_voice, singer, target), start=1):
+            embeddings.append(speaker.embed(audio))
+            context.progress(done / 3)
+    except UnderstudyError as error:
+        if error.code != "nobody-heard":
+            raise
+        return Likeness(None, None, None, f"Voice likeness was not measured: {error.message}")
+    ours, theirs, wanted = embeddings
+    return Likeness(
+        speaker.similarity(ours, wanted), speaker.similarity(ours, theirs), speaker.similarity(theirs, wanted)
+    )
+
+
+def loudest_pieces(source: AudioSource, heard: Heard) -> Audio | None:
+    """Up to 40 s of `source` in mono: its loudest pieces of 4 s, in the order of the song. None when it's silent."""
+    size = max(1, round(_PIECE / heard.step))
+    starts = range(0, max(1, heard.columns - size // 2), size)
+    power = np.array([float(heard.weighted[start : start + size].mean()) for start in starts])
+    if power.max(initial=0) < 1e-9:
+        return None
+    order = np.argsort(-power, kind="stable")[: round(_SECONDS / _PIECE)]
+    loud = sorted(int(spot) for spot in order if power[spot] > 0.01 * power.max())
+    pieces = []
+    for spot in loud:
+        start = round(starts[spot] * heard.step * source.rate)
+        stop = min(source.frames, start + round(_PIECE * source.rate))
+        pieces.append(np.nan_to_num(source.read(start, stop).mono().samples[0], posinf=0, neginf=0))
+    return Audio.of(np.concatenate(pieces), source.rate)
+
+
+def _recorded(recordings: Sequence[Path]) -> Audio | None:
+    """Up to 40 s of the recordings, an equal part of each."""
+    import soundfile
+
+    pieces, rate = [], 0
+    for path in recordings:
+        with soundfile.SoundFile(path) as file:
+            if rate and file.samplerate != rate:
+                continue
+            rate = file.samplerate
+            most = max(_PIECE, _SECONDS / len(recordings))
+            pieces.append(file.read(round(most * rate), dtype="float32", always_2d=True).mean(axis=1))
+        if sum(len(piece) for piece in pieces) > _SECONDS * rate:
+            break
+    joined = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    return Audio.of(joined, rate) if len(joined) > rate and float(np.abs(joined).max()) > 1e-4 else None

@@ -1,0 +1,121 @@
+"""Where a figure stops being good: every limit with its reason, in one place.
+
+A figure between `good` and `wrong` is worth minding; beyond `wrong` something is wrong. The limits are those of the
+design page and of the standards where they say one; the rest come from measuring known-good and known-bad covers, and
+the reason says what lies behind each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STAGES = ("separate", "pitch", "convert", "finish", "remix")
+"""The stages that can be blamed, in the order of the graph."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`name`: of the figure, as in the JSON. `label`: for people. `unit`: as printed. `more_is_better`: which
+    way is good. `good` and `wrong`: the two limits, in `unit`."""
+
+    name: str
+    label: str
+    unit: str
+    more_is_better: bool
+    good: float
+    wrong: float
+    reason: str
+
+    def verdict(self, value: float) -> str:
+        """``good``, ``mind`` or ``wrong``."""
+        sign = 1 if self.more_is_better else -1
+        if sign * value >= sign * self.good:
+            return "good"
+        return "wrong" if sign * value < sign * self.wrong else "mind"
+
+
+LIMITS = {
+    limit.name: limit
+    for limit in (
+        Limit(
+            "bleed", "Band left in the separated vocal", "dB", False, -15.0, -8.0,
+            "Estimated level of the leaked instruments against the vocal. 15 dB down they hide behind the new "
+            "voice; less than 8 dB down the engine sings the band as well.",
+        ),
+        Limit(
+            "tracking_octaves", "Octave errors of the pitch track", "%", False, 2.0, 8.0,
+            "Share of the sung frames in which Praat and the pitch track disagree by an octave on the "
+            "original vocal. Each is heard as a yodel in the cover.",
+        ),
+        Limit(
+            "tracking_agreement", "Pitch track confirmed by a second tracker", "%", True, 80.0, 60.0,
+            "Share of the sung frames in which Praat finds the same note in the original vocal. Two trackers agree on "
+            "90 % of a clean vocal; bleed and choirs lower it.",
+        ),
+        Limit(
+            "on_note", "Sung on the note", "%", True, 90.0, 75.0,
+            "Share of the voiced frames within half a semitone of the transposed original. The goal is 92 to 95 %; "
+            "two trackers agree on about 95 % of the same clean vocal.",
+        ),
+        Limit(
+            "octave_errors", "Octave errors in the cover", "%", False, 1.0, 4.0,
+            "Share of the voiced frames that are sung an octave off. The goal is under 1 %.",
+        ),
+        Limit(
+            "unsung", "Notes without a clear pitch", "%", False, 20.0, 40.0,
+            "Share of the original's voiced frames in which Praat hears no pitch in the cover: hoarse or whispered "
+            "instead of sung. Trackers differ by about 10 % on where a note ends.",
+        ),
+        Limit(
+            "missing", "Singing that went missing", "%", False, 1.0, 5.0,
+            "Share of the singing during which the new vocal is as good as silent. A lost word a minute is about 1 %.",
+        ),
+        Limit(
+            "vocal_delay", "Delay of the vocal", "ms", False, 15.0, 40.0,
+            "Beyond about 20 ms singing is heard as behind or ahead of the beat. Measured in steps of 10 ms.",
+        ),
+        Limit(
+            "voice", "Likeness to the voice", "", True, 0.68, 0.60,
+            "Cosine of resemblyzer's speaker embeddings. Two recordings of one speaker reach about .90, an "
+            "unconverted singer .59; the goal is .70.",
+        ),
+        Limit(
+            "voice_lead", "Nearer to the voice than to the singer by", "", True, 0.0, -0.12,
+            "Difference of the two likenesses. Below zero, the original singer is heard through the new voice.",
+        ),
+        Limit(
+            "clicks", "Clicks in the new vocal", "per minute", False, 2.0, 15.0,
+            "Jumps of the waveform within a sample or two, which no singer makes.",
+        ),
+        Limit(
+            "unsteadiness", "Vocal level wandering", "dB", False, 3.0, 6.0,
+            "How far the new vocal's level strays from the original's, over 3 s. Up to 3 dB goes unnoticed in a mix.",
+        ),
+        Limit(
+            "balance_shift", "Vocal against band, change", "dB", False, 2.5, 6.0,
+            "Difference between the vocal's place in the mix before and after, less what was asked for. Listeners "
+            "notice about 2 dB on a lead vocal.",
+        ),
+        Limit(
+            "loudness_difference", "Loudness, cover against song", "LU", False, 0.3, 1.0,
+            "The cover's integrated loudness is the song's, or the one asked for. A difference of 1 LU is plainly heard.",
+        ),
+        Limit(
+            "true_peak", "True peak of the cover", "dBTP", False, -0.95, 0.0,
+            "The ceiling is −1 dBTP (EBU R 128), so that lossy formats don't clip; above 0 the sound is cut. The "
+            "0.05 dB are the measurement's own error.",
+        ),
+        Limit(
+            "clipped", "Clipped samples in the cover", "samples", False, 0.0, 20.0,
+            "Runs of equal samples at full scale: the wave's top is cut off.",
+        ),
+        Limit(
+            "bad_samples", "Samples that are not numbers", "samples", False, 0.0, 0.0,
+            "A NaN or infinite sample is silence or a crack in any player.",
+        ),
+        Limit(
+            "delay", "Delay of the band", "samples", False, 0.0, 2.0,
+            "The instrumental stays where it was in the song, to the sample.",
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,94 @@
+"""What the remix did, read back from the cover: the gains of its two parts, what neither explains, and any delay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import irfft, rfft
+
+from audio.context import Context
+from audio.samples import AudioSource
+
+_SECONDS = 10.0
+_SPOTS = 5  # places in the song where the delay is looked for
+_REACH = 0.25  # seconds that the delay is looked for on both sides
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """`vocal_gain` and `instrumental_gain` in dB: the parts' levels in the cover against their own files, by least
+    squares. `residual`: dB of the cover that the two don't explain, against the cover; limiting shows here too.
+    `delay`: frames by which the cover's instrumental is late. None wherever it can't be told: a part is silent, or the
+    key was changed, so that the instrumental in the cover is another one."""
+
+    vocal_gain: float | None
+    instrumental_gain: float | None
+    residual: float | None
+    delay: int | None
+
+
+def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, key: int, context: Context) -> Mixture:
+    """Read all three window by window; memory doesn't grow with their length."""
+    products = np.zeros((3, 3))  # of vocals, instrumental, cover with each other
+    size = round(_SECONDS * cover.rate)
+    starts = range(0, cover.frames, size)
+    power: list[float] = []
+    for start in starts:
+        context.progress(start / cover.frames)
+        stop = min(start + size, cover.frames)
+        parts = [_mid(part, start, stop) for part in (vocals, instrumental, cover)]
+        stack = np.stack(parts)
+        own = (stack @ stack.T).astype(np.float64)
+        products += own
+        power.append(float(own[1, 1]))
+    delays = []
+    if key == 0:
+        loudest = sorted(np.argsort(power, kind="stable")[::-1][:_SPOTS])
+        delays = [
+            delay
+            for spot in loudest
+            if power[spot] > 0
+            and (delay := _delay(_mid(instrumental, starts[spot], starts[spot] + size),
+                                 _mid(cover, starts[spot], starts[spot] + size),
+                                 round(_REACH * cover.rate))) is not None
+        ]  # fmt: skip
+    delay = int(np.median(delays)) if delays else None
+    silent = 1e-9 * max(products[2, 2], 1e-9)
+    if products[0, 0] <= silent or products[2, 2] <= 1e-9:
+        return Mixture(None, None, None, delay)
+    if key != 0 or products[1, 1] <= silent:
+        gain = products[0, 2] / products[0, 0]
+        rest = max(0.0, products[2, 2] - gain * products[0, 2])
+        ratio = rest / products[1, 1] if products[1, 1] > silent else 0.0
+        return Mixture(_decibels(gain**2), _decibels(ratio) if ratio > 0 else None, None, delay)
+    gains = np.linalg.lstsq(products[:2, :2], products[:2, 2], rcond=1e-9)[0]
+    rest = max(0.0, products[2, 2] - float(gains @ products[:2, 2]))
+    return Mixture(
+        _decibels(float(gains[0]) ** 2),
+        _decibels(float(gains[1]) ** 2),
+        _decibels(rest / products[2, 2]),
+        delay,
+    )
+
+
+def _mid(source: AudioSource, start: int, stop: int) -> NDArray[np.float32]:
+    return np.nan_to_num(source.read(start, stop).mono().samples[0], posinf=0, neginf=0)
+
+
+def _decibels(power: float) -> float:
+    return float(10 * np.log10(max(power, 1e-12)))
+
+
+def _delay(first: NDArray[np.float32], second: NDArray[np.float32], reach: int) -> int | None:
+    """Frames by which `second` is late, by phase-transform correlation (Knapp & Carter 1976); None without a clear peak."""
+    size = 1 << (len(first) + reach).bit_length()
+    cross = np.conj(rfft(first, size)) * rfft(second, size)
+    correlation = irfft(cross / np.maximum(np.abs(cross), 1e-9 * np.max(np.abs(cross), initial=1e-9)), size)
+    near = np.concatenate((correlation[-reach:], correlation[: reach + 1]))
+    best = int(np.argmax(np.abs(near)))
+    # noise alone peaks at about 5 standard deviations over this many places
+    if abs(near[best]) < 8 * float(np.std(near)):
+        return None
+    return best - reach

@@ -1,0 +1,284 @@
+"""The HTML page: one file, no outside links, nothing in it that the template engine hasn't escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.pitch import PitchTrack
+from pipeline.report.bands import Heard
+from pipeline.report.clips import Clip
+from pipeline.report.figures import Figures
+from pipeline.report.inputs import ReportInputs
+from pipeline.report.intonation import at_times
+from pipeline.report.limits import STAGES
+from pipeline.report.png import brightest, spectrogram_png
+from pipeline.report.svg import Curve, clock, clock_scale, plot
+from pipeline.report.verdict import Measured, Verdict
+
+_HERE = Path(__file__).parent
+
+STAGE_WORDS = {
+    "separate": "takes the song apart into vocal and band",
+    "pitch": "finds the melody of the vocal",
+    "convert": "sings it with the new voice",
+    "finish": "gives the new vocal the original's level, space and place",
+    "remix": "puts vocal and band together again",
+}
+VERDICT_WORDS = {"good": "good", "mind": "mind this", "wrong": "wrong", "unknown": "not measured"}
+_MOST_POINTS = 24000  # of the melody's plot: about 200 kB of page
+
+
+@dataclass(frozen=True)
+class Track:
+    """One entry of the player. `key`: the digit that chooses it."""
+
+    key: int
+    name: str
+    words: str
+    clip: Clip
+
+    @property
+    def address(self) -> str:
+        return "data:audio/ogg;base64," + base64.b64encode(self.clip.data).decode()
+
+
+def render(
+    inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: list[Track], excerpt: tuple[float, float] | None
+) -> str:
+    """The page as text. `excerpt`: seconds that the player holds when it doesn't hold everything."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["clock"] = clock
+    style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    melody, melody_width, notes = _melody(inputs, figures)
+    loudness, loudness_marks = _loudness(figures)
+    return environment.get_template("report.html").render(
+        inputs=inputs,
+        figures=figures,
+        verdict=verdict,
+        tracks=tracks,
+        excerpt=excerpt,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        stages=[(name, STAGE_WORDS[name], verdict.stages[name]) for name in STAGES],
+        verdict_words=VERDICT_WORDS,
+        cards=_cards(inputs, figures, verdict),
+        rows=[_row(one) for one in verdict.measured],
+        loudness=Markup(loudness),
+        loudness_marks=loudness_marks,
+        melody=Markup(melody),
+        melody_width=melody_width,
+        notes=notes,
+        pictures=_pictures(figures),
+        clock_scale=Markup(clock_scale(figures.duration, 6)),
+        melody_clock=Markup(clock_scale(figures.duration, melody_width // 90)),
+        settings=_settings(inputs.settings or {}),
+        transpose=_semitones(inputs.transpose),
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _semitones(semitones: float) -> str:
+    if semitones == 0:
+        return "at the original pitch"
+    amount, way = abs(semitones), "higher" if semitones > 0 else "lower"
+    if amount % 12 == 0:
+        octaves = int(amount // 12)
+        return f"{'an octave' if octaves == 1 else f'{octaves} octaves'} {way}"
+    return f"{amount:g} semitone{'s' if amount != 1 else ''} {way}"
+
+
+def number(value: float, unit: str) -> str:
+    """As printed: as many decimals as the unit deserves."""
+    if unit in ("samples", "ms", "per minute", "%"):
+        text = f"{value:.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.1f}"
+    elif unit == "":
+        text = f"{value:.2f}"
+    else:
+        text = f"{value:.1f}"
+    text = text.replace("-", "−")
+    return f"{text} {unit}".strip()
+
+
+def _row(one: Measured) -> dict[str, str]:
+    limit = one.limit
+    sign = "≥" if limit.more_is_better else "≤"
+    return {
+        "stage": one.stage,
+        "label": limit.label,
+        "value": "–" if one.value is None else number(one.value, limit.unit),
+        "good": f"{sign} {number(limit.good, limit.unit)}",
+        "verdict": one.verdict,
+        "reason": limit.reason if one.value is not None or not one.note else one.note,
+    }
+
+
+def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dict[str, str]]:
+    """The handful of figures that a fan wants to see first."""
+    by_name = {one.limit.name: one for one in verdict.measured}
+
+    def card(name: str, title: str, words: str) -> dict[str, str]:
+        one = by_name[name]
+        value = "–" if one.value is None else number(one.value, one.limit.unit)
+        return {
+            "title": title,
+            "value": value,
+            "words": words if one.value is not None else one.note,
+            "verdict": one.verdict,
+        }
+
+    likeness, balance = figures.likeness, figures.balance
+    voice = "1 is the same voice"
+    if likeness.before is not None:
+        voice = f"the original singer had {likeness.before:.2f}; two takes of one voice reach about .90"
+    mix = "change against the song"
+    if balance.before is not None and balance.after is not None:
+        mix = f"vocal against band: {balance.before:+.1f} dB before, {balance.after:+.1f} dB now".replace("-", "−")
+    loud = figures.cover_loudness.integrated
+    return [
+        card("on_note", "On the note", "of the sung notes are where they should be"),
+        card("voice", "Like the voice", voice),
+        card("bleed", "Clean vocal", "band left in the separated vocal, against the voice"),
+        card("balance_shift", "Place in the mix", mix),
+        card(
+            "loudness_difference", "Same loudness", f"from the song's; the cover has {loud:.1f} LUFS".replace("-", "−")
+        ),
+        card("true_peak", "No distortion", "highest peak; −1 or less is safe everywhere"),
+    ]
+
+
+def _loudness(figures: Figures) -> tuple[str, list[str]]:
+    """The plot and the values on its scale, from the top."""
+    # a short-term value belongs to the middle of its 3 s, which ends where the value stands
+    song, cover = figures.song_loudness.short_term[14:], figures.cover_loudness.short_term[14:]
+    both = np.concatenate((song, cover))
+    heard = both[both > -60]
+    high = float(np.ceil((heard.max() if heard.size else -10) / 6) * 6)
+    low = max(high - 42, float(np.floor((np.percentile(heard, 2) if heard.size else -40) / 6) * 6 - 6))
+    marks = [(value, "") for value in np.arange(low, high + 1, 6)]
+    curves = [Curve("song", _thin(song, low), _thin_step(song)), Curve("cover", _thin(cover, low), _thin_step(cover))]
+    names = " and ".join(f"{curve.kind}" for curve in curves)
+    label = (
+        f"Short-term loudness of {names} from {low:.0f} to {high:.0f} LUFS; integrated "
+        f"{figures.song_loudness.integrated:.1f} and {figures.cover_loudness.integrated:.1f} LUFS"
+    )
+    drawing = plot(curves, figures.duration, low=low, high=high, marks=marks, label=label)
+    return drawing, [f"{value:.0f}".replace("-", "−") for value, _ in marks[::-1]]
+
+
+def _thin_step(values: NDArray[np.float32]) -> float:
+    return 0.1 * max(1, -(-values.size // 1200))
+
+
+def _thin(values: NDArray[np.float32], low: float) -> NDArray[np.float64]:
+    """Every so many values, so that an hour is as big as a minute; below the plot's floor becomes a gap."""
+    kept = values[:: max(1, -(-values.size // 1200))].astype(np.float64)
+    return np.where(kept < low, np.nan, kept)
+
+
+def _melody(inputs: ReportInputs, figures: Figures) -> tuple[str, int, list[tuple[float, str]]]:
+    """The melody's plot, its width in pixels, and the notes on its scale as (share of height from the top, name)."""
+    wanted, sung = inputs.pitch.transposed(inputs.transpose), figures.sung
+    hop = max(0.02, figures.duration / _MOST_POINTS)
+    frames = int(figures.duration / hop) + 1
+    lines = [_notes(track, frames, hop) for track in (wanted, sung)]
+    both = lines[0][np.isfinite(lines[0])]
+    low, high = np.percentile(both, (0.5, 99.5)) if both.size else (57.0, 69.0)
+    low, high = float(np.floor(low) - 2), float(np.ceil(high) + 2)
+    step = 1 if high - low <= 14 else 2 if high - low <= 28 else 4
+    names = [(float(note), _name(int(note))) for note in np.arange(low, high + 1) if (int(note) - 60) % step == 0]
+    width = int(np.clip(figures.duration * 24, 960, 28000))
+    curves = [Curve("song", lines[0], hop), Curve("cover", lines[1], hop)]
+    label = (
+        f"Melody over time: the original, moved to where the voice sings, and the cover. "
+        f"{100 * figures.intonation.on_note:.0f} percent of the cover is on the note."
+    )
+    drawing = plot(
+        curves,
+        figures.duration,
+        low=low,
+        high=high,
+        marks=names,
+        label=label,
+        width=width,
+        height=300,
+        ticks=width // 90,
+    )
+    return drawing, width, [((high - value) / (high - low), name) for value, name in names]
+
+
+def _notes(track: PitchTrack, frames: int, hop: float) -> NDArray[np.float64]:
+    f0 = at_times(track, frames, hop)
+    with np.errstate(divide="ignore"):
+        return np.where(f0 > 0, 69 + 12 * np.log2(np.maximum(f0, 1e-9) / 440), np.nan)
+
+
+def _name(note: int) -> str:
+    return f"{('C', 'C♯', 'D', 'D♯', 'E', 'F', 'F♯', 'G', 'G♯', 'A', 'A♯', 'B')[note % 12]}{note // 12 - 1}"
+
+
+def _pictures(figures: Figures) -> list[dict[str, str]]:
+    """Spectrograms in pairs that share one scale of shades, so that they can be compared."""
+    heard = figures.heard
+    pairs = (
+        ("original_vocals", "Original vocal", "vocals", "New vocal"),
+        ("song", "Song", "cover", "Cover"),
+    )
+    pictures = []
+    for first, first_title, second, second_title in pairs:
+        top = max(brightest(heard[first]), brightest(heard[second]))
+        for name, title in ((first, first_title), (second, second_title)):
+            pictures.append({"title": title, "address": _png(heard[name], top), "alt": _describe(title, heard[name])})
+    return pictures
+
+
+def _png(heard: Heard, top: float) -> str:
+    return "data:image/png;base64," + base64.b64encode(spectrogram_png(heard, top)).decode()
+
+
+def _describe(title: str, heard: Heard) -> str:
+    level = heard.level
+    loud = float(np.percentile(level, 95)) if level.size else -120.0
+    active = 100 * float(np.mean(level > loud - 30)) if level.size else 0.0
+    if loud < -80:
+        return f"Spectrogram of: {title}. It is silent."
+    return f"Spectrogram of: {title}, 50 Hz to 16 kHz. There is sound in {active:.0f} percent of the time."
+
+
+def _settings(settings: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
+    return [
+        (str(stage), [(str(name).replace("_", " "), _plain(value)) for name, value in values.items()])
+        for stage, values in settings.items()
+    ]
+
+
+def _plain(value: Any) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case list() | tuple():
+            return ", ".join(_plain(item) for item in value)
+        case Mapping():
+            return ", ".join(f"{name}: {_plain(item)}" for name, item in value.items())
+    return str(value)

@@ -1,0 +1,323 @@
+"""From figures to a verdict: what is good, what to mind, what is wrong, and which stage to blame for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.report.figures import PARTS, Figures
+from pipeline.report.inputs import ReportInputs
+from pipeline.report.limits import LIMITS, STAGES, Limit
+
+SEVERITY = ("good", "mind", "wrong")
+
+PART_STAGES = {
+    "song": "separate",
+    "original_vocals": "separate",
+    "instrumental": "separate",
+    "converted": "convert",
+    "vocals": "finish",
+    "cover": "remix",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure against its limit. `value` is in the limit's unit, None when it couldn't be measured; `note` says why."""
+
+    limit: Limit
+    stage: str
+    value: float | None
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        return "unknown" if self.value is None else self.limit.verdict(self.value)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know. `severity`: ``mind`` or ``wrong``. `stage`: whom to blame. `sentence`: what is the matter;
+    `advice`: what to do. `at`: seconds where it can be heard."""
+
+    severity: str
+    stage: str
+    figure: str
+    sentence: str
+    advice: str
+    at: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`overall`: ``good``, ``mind`` or ``wrong``. `blame`: the stage to look at first, empty when all is good.
+    `stages`: severity per stage. `measured`: all figures in graph order. `findings`: worst first."""
+
+    overall: str
+    blame: str
+    headline: str
+    reason: str
+    stages: dict[str, str]
+    measured: tuple[Measured, ...]
+    findings: tuple[Finding, ...]
+
+
+def judge(figures: Figures, inputs: ReportInputs) -> Verdict:
+    measured = tuple(_measured(figures, inputs))
+    findings = sorted(
+        _findings(measured, figures, inputs),
+        key=lambda finding: (-SEVERITY.index(finding.severity), STAGES.index(finding.stage)),
+    )
+    stages = {
+        stage: max((f.severity for f in findings if f.stage == stage), key=SEVERITY.index, default="good")
+        for stage in STAGES
+    }
+    overall = max(stages.values(), key=SEVERITY.index)
+    first = findings[0] if findings else None
+    headline = {
+        "good": "This cover is good",
+        "mind": "This cover is usable, with something to mind",
+        "wrong": "Something is wrong with this cover",
+    }[overall]
+    reason = first.sentence if first else "All figures are where they should be."
+    return Verdict(overall, first.stage if first else "", headline, reason, stages, measured, tuple(findings))
+
+
+def _percent(share: float) -> float:
+    return 100 * share
+
+
+def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
+    """Every figure, in the order of the graph, with the stage that answers for it."""
+
+    def of(name: str, stage: str, value: float | None, note: str = "") -> Measured:
+        return Measured(LIMITS[name], stage, value, note)
+
+    nobody = "There is no singing to measure." if figures.sung_share == 0 else "There is too little singing to measure."
+    yield of("bleed", "separate", figures.bleed.ratio, "Nothing to tell apart: one of the two stems is silent.")
+    tracked, sung = figures.tracking, figures.intonation
+    enough = tracked.frames >= 100
+    # a second tracker can only judge the first one where the stem is a voice
+    yield of("tracking_agreement", "pitch", _percent(tracked.on_note) if enough else None, nobody)
+    yield of("tracking_octaves", "pitch", _percent(tracked.octave_errors) if enough else None, nobody)
+    heard_enough = sung.frames >= 100
+    expected = bool(inputs.pitch.voiced.sum() * inputs.pitch.hop >= 1.0)
+    yield of("on_note", "convert", _percent(sung.on_note) if heard_enough else None, nobody)
+    yield of("octave_errors", "convert", _percent(sung.octave_errors) if heard_enough else None, nobody)
+    yield of("unsung", "convert", _percent(sung.unsung) if expected else None, nobody)
+    missing = figures.balance.missing
+    yield of("missing", "convert", None if missing is None else _percent(missing), nobody)
+    delay = figures.vocal_delay
+    yield of(
+        "vocal_delay", "convert", None if delay is None else abs(1000 * delay), "The melodies don't fit at any delay."
+    )
+    likeness = figures.likeness
+    yield of("voice", "convert", likeness.to_voice, likeness.note)
+    lead = None
+    if likeness.to_voice is not None and likeness.to_singer is not None:
+        lead = likeness.to_voice - likeness.to_singer
+    yield of("voice_lead", "convert", lead, likeness.note)
+    minutes = max(figures.duration / 60, 1 / 60)
+    yield of("clicks", _click_stage(figures), max(_clicks(figures)) / minutes)
+    yield of("unsteadiness", "finish", figures.balance.unsteadiness, nobody)
+    before, after = figures.balance.before, figures.balance.after
+    shift = None if before is None or after is None else abs(after - before - inputs.wanted_balance)
+    yield of("balance_shift", "remix", shift, "There is no vocal or no band to weigh.")
+    loud, target = figures.cover_loudness, figures.song_loudness.integrated
+    target = target if inputs.wanted_lufs is None else inputs.wanted_lufs
+    measurable = not loud.silent and not figures.song_loudness.silent
+    yield of(
+        "loudness_difference",
+        "remix",
+        abs(loud.integrated - target) if measurable else None,
+        "One of the two is silent.",
+    )
+    yield of("true_peak", "remix", loud.true_peak)
+    yield of("clipped", "remix", float(figures.faults["cover"].clipped))
+    yield of("bad_samples", _bad_stage(figures), float(sum(figures.faults[name].bad_samples for name in PARTS)))
+    mixture = figures.mixture
+    note = "The key was changed, so the band was moved." if inputs.key else "The band is too quiet to tell."
+    yield of("delay", "remix", None if mixture.delay is None else float(abs(mixture.delay)), note)
+
+
+def _clicks(figures: Figures) -> tuple[int, int]:
+    return len(figures.faults["converted"].clicks), len(figures.faults["vocals"].clicks)
+
+
+def _click_stage(figures: Figures) -> str:
+    converted, finished = _clicks(figures)
+    return "finish" if finished > 2 * converted else "convert"
+
+
+def _bad_stage(figures: Figures) -> str:
+    order = ("song", "original_vocals", "instrumental", "converted", "vocals", "cover")
+    return next((PART_STAGES[name] for name in order if figures.faults[name].bad_samples), "remix")
+
+
+def _findings(measured: tuple[Measured, ...], figures: Figures, inputs: ReportInputs) -> Iterable[Finding]:
+    if figures.wrong_length:
+        stage = min((PART_STAGES[name] for name in figures.wrong_length), key=STAGES.index)
+        names = ", ".join(name.replace("_", " ") for name in figures.wrong_length)
+        yield Finding(
+            "wrong", stage, "length", f"Not as long as the song: {names}.",
+            "This is a fault of the program; please report it with this page.",
+        )  # fmt: skip
+    if figures.cover_loudness.silent and not figures.song_loudness.silent:
+        yield Finding(
+            "wrong", "remix", "silence", "The cover is silent.", "This is a fault of the program; please report it."
+        )
+    if figures.sung_share == 0:
+        yield _nobody_sings(figures)
+    values = {one.limit.name: one for one in measured}
+    bleeding = values["bleed"].verdict in ("mind", "wrong")
+    for one in measured:
+        if one.verdict in ("mind", "wrong") and one.value is not None:
+            finding = _explain(one, one.value, figures, inputs, bleeding)
+            if finding is not None:
+                yield finding
+
+
+def _nobody_sings(figures: Figures) -> Finding:
+    vocal = float(figures.heard["original_vocals"].weighted.mean())
+    if vocal < 1e-7:
+        return Finding(
+            "wrong", "separate", "sung_share", "No singing was found: the separated vocal is silent.",
+            "If somebody does sing in this song, try another separation model or give the vocal with --vocals.",
+        )  # fmt: skip
+    return Finding(
+        "wrong", "pitch", "sung_share", "The separated vocal makes sound, but no sung note was found in it.",
+        "If it is sung rather than spoken or rapped, try another pitch tracker.",
+    )  # fmt: skip
+
+
+def _explain(one: Measured, value: float, figures: Figures, inputs: ReportInputs, bleeding: bool) -> Finding | None:
+    """The finding for one figure that isn't good; None where another figure already tells it better."""
+    sung, balance, likeness = figures.intonation, figures.balance, figures.likeness
+    separation = "Try a stronger separation model, or give your own vocal with --vocals and --instrumental."
+    stage, severity = one.stage, one.verdict
+    at: tuple[float, ...] = ()
+    match one.limit.name:
+        case "bleed":
+            sentence = f"Instruments can be heard in the separated vocal, about {-value:.0f} dB below the voice."
+            if value > -3:
+                sentence = "The separated vocal holds as much band as voice."
+            advice, at = f"The voice then sings along with the band. {separation}", figures.bleed.spots
+        case "tracking_agreement" | "tracking_octaves":
+            octaves = one.limit.name == "tracking_octaves"
+            if octaves:
+                sentence = f"The pitch track jumps by an octave in {value:.0f} % of the singing."
+            else:
+                sentence = f"Two pitch trackers agree on only {value:.0f} % of the original singing."
+            advice, at = "Try another pitch tracker, or the median of several.", figures.tracking.worst
+            if bleeding and not octaves:  # the stem is to blame, not the tracker that had to listen to it
+                stage, advice = "separate", f"The band in the separated vocal confuses them. {separation}"
+                severity = "mind"
+        case "on_note":
+            sentence = f"Only {value:.0f} % of the notes are sung where they should be."
+            if abs(sung.bias) > 30:
+                way = "high" if sung.bias > 0 else "low"
+                sentence = (
+                    f"The new vocal sings about {abs(sung.bias):.0f} cents too {way} ({value:.0f} % on the note)."
+                )
+            advice, at = (
+                "Listen to the moments below; the plot of the melody shows where the two lines part.",
+                sung.worst,
+            )
+            stage, advice = _pitch_blame(figures, bleeding, stage, advice)
+        case "octave_errors":
+            sentence = f"{value:.1f} % of the singing is an octave off."
+            advice, at = "Set --transpose by hand if a passage is out of the voice's range.", sung.worst
+            stage, advice = _pitch_blame(figures, bleeding, stage, advice)
+        case "unsung":
+            if (balance.missing or 0) > 0.05:
+                return None
+            sentence = f"In {value:.0f} % of the sung notes the new vocal has no clear pitch."
+            advice = (
+                "It sounds hoarse or whispered there. A lower --index-rate or a --transpose nearer to the voice helps."
+            )
+            if bleeding:
+                stage, advice = "separate", f"The band in the separated vocal is sung as noise. {separation}"
+        case "missing":
+            sentence = f"{value:.0f} % of the singing is missing: the new vocal is silent there."
+            if value > 95:
+                sentence = "The new vocal is silent."
+            advice, at = (
+                "Run the conversion again with another engine or voice; if it stays, report it.",
+                balance.missing_at,
+            )
+        case "vocal_delay":
+            side = "behind" if (figures.vocal_delay or 0) > 0 else "ahead of"
+            sentence = f"The new vocal is {value:.0f} ms {side} the original."
+            advice = "This is a fault of the engine; please report it."
+        case "voice":
+            sentence = f"The new vocal resembles the voice less than it should (likeness {value:.2f})."
+            advice = "More and cleaner recordings of the voice help most; then a higher --index-rate."
+            if (balance.missing or 0) > 0.5:
+                return None
+        case "voice_lead":
+            sentence = "The new vocal is still nearer to the original singer than to the voice."
+            advice = "A higher --index-rate and more recordings pull it towards the voice."
+            if likeness.before is not None and likeness.to_voice is not None:
+                sentence += f" It came from {likeness.before:.2f} to {likeness.to_voice:.2f}."
+            if (balance.missing or 0) > 0.5:
+                return None
+        case "clicks":
+            part = "vocals" if stage == "finish" else "converted"
+            at = figures.faults[part].clicks[:5]
+            sentence, advice = (
+                f"The new vocal clicks about {value:.0f} times a minute.",
+                "Please report it with this page.",
+            )
+        case "unsteadiness":
+            sentence = f"The new vocal's loudness wanders by {value:.1f} dB against the original's."
+            advice = "It will be too loud here and too quiet there; check the level following of the finish stage."
+            if (balance.missing or 0) > 0.05:
+                return None
+        case "balance_shift":
+            louder = (balance.after or 0) - (balance.before or 0) - inputs.wanted_balance > 0
+            sentence = (
+                f"The vocal stands {value:.1f} dB {'louder' if louder else 'quieter'} against the band than it did."
+            )
+            advice = f"Set --vocal-gain {'-' if louder else ''}{min(value, 12):.0f} to put it back."
+            if (balance.missing or 0) > 0.5:
+                return None
+        case "loudness_difference":
+            loud = figures.cover_loudness.integrated
+            sentence = f"The cover's loudness is {value:.1f} LU off ({loud:.1f} LUFS)."
+            advice = (
+                "If the true peak is at its limit, the song's loudness can't be kept; choose a lower --target-lufs."
+            )
+        case "true_peak":
+            sentence = f"The cover's true peak is {value:+.1f} dBTP; it should stay at −1 or below."
+            advice = "Lossy formats and cheap players will distort it. Lower --target-lufs."
+        case "clipped":
+            sentence = f"{value:.0f} samples of the cover are clipped."
+            if figures.faults["song"].clipped >= value / 2:
+                return Finding(
+                    "mind", "separate", "clipped", "The song itself is clipped, and the cover inherits it.",
+                    "Use a better source of the song if there is one.",
+                )  # fmt: skip
+            advice = "Lower --target-lufs, or report it: the limiter should have caught them."
+        case "bad_samples":
+            sentence = f"{value:.0f} samples are not numbers."
+            advice = f"The {stage} stage made them; please report it with this page."
+        case "delay":
+            sentence = f"The band in the cover is {value:.0f} samples away from where it was."
+            advice = "This is a fault of the program; please report it."
+        case name:
+            raise ValueError(f"no words for {name!r}")
+    return Finding(severity, stage, one.limit.name, sentence, advice, at)
+
+
+def _pitch_blame(figures: Figures, bleeding: bool, stage: str, advice: str) -> tuple[str, str]:
+    """Who is to blame for wrong notes: the tracker if a second one contradicts it on the original; the separation if
+    that contradiction comes from the band in the stem; otherwise the engine, which was told the right notes."""
+    tracking = figures.tracking
+    if tracking.frames < 100 or LIMITS["tracking_agreement"].verdict(100 * tracking.on_note) == "good":
+        return stage, advice
+    if bleeding:
+        return "separate", "The band in the separated vocal misleads the pitch track. Try a stronger separation model."
+    return (
+        "pitch",
+        "The pitch track of the original is doubtful already. Try another pitch tracker, or the median of several.",
+    )
