@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from audio.encode import OutputFormat
 from audio.errors import UnderstudyError
-from audio.pitch.trackers import track
+from audio.pitch.tracking import track
 from pipeline.graph import External, Graph, Node, Stage
 from pipeline.settings import CoverSettings, OutputSettings, SongSettings
 from pipeline.stages.decode import decode_song, mixed, own_stems
-from pipeline.stages.encode import encode_output
+from pipeline.stages.encode import encode_output, headroom
 from pipeline.stages.finish import finish
 from pipeline.stages.remix import remix
 from pipeline.stages.report import report
@@ -30,7 +31,11 @@ FINISH = Stage("finish", 1, finish)
 SHIFT = Stage("shift", 1, shift)
 REMIX = Stage("remix", 1, remix)
 ENCODE = Stage("encode", 1, encode_output)
+HEADROOM = Stage("headroom", 1, headroom)
 REPORT = Stage("report", 1, report)
+
+
+STEMS = ("vocals", "instrumental")
 
 
 def file_external(path: Path) -> External:
@@ -52,12 +57,11 @@ def file_external(path: Path) -> External:
 def separation_graph(song: Path, settings: CoverSettings) -> Graph:
     """Targets: ``encode vocals`` and ``encode instrumental``."""
     original = file_external(song)
-    stems = ("vocals", "instrumental")
     return Graph(
         (
             _decode("decode", original, settings.song),
             Node("separate", SEPARATE, {"song": "decode"}, {"settings": settings.separation}),
-            *(_encode(f"encode {stem}", f"separate.{stem}", settings.output.format, original) for stem in stems),
+            *_encode_stems("separate", settings.output.encoding, original),
         )
     )
 
@@ -70,7 +74,7 @@ def conversion_graph(vocals: Path, voice: Voice, settings: CoverSettings) -> Gra
             _decode("decode", original, settings.song),
             *_singing("decode", voice, settings),
             Node("remix", REMIX, {"song": "decode", "vocals": "finish"}, {"settings": settings.remix}),
-            _encode("encode", "remix.cover", settings.output.format, original, voice),
+            _encode("encode", {"sound": "remix.cover"}, settings.output.encoding, original, voice),
         )
     )
 
@@ -116,12 +120,10 @@ def cover_graph(
             {"settings": settings.remix},
         )
     )
-    nodes.append(_encode("encode", "remix.cover", settings.output.format, tagged, voice))
+    nodes.append(_encode("encode", {"sound": "remix.cover"}, settings.output.encoding, tagged, voice))
     if settings.output.keep_stems:
-        lossless = settings.output.format if settings.output.format.startswith("wav") else "flac"
-        nodes += [
-            _encode(f"encode {stem}", f"remix.{stem}", lossless, tagged, voice) for stem in ("vocals", "instrumental")
-        ]
+        written = settings.output.encoding
+        nodes += _encode_stems("remix", OutputFormat() if written.lossy else written, tagged, voice)
     nodes.append(
         Node(
             "report",
@@ -151,9 +153,23 @@ def _decode(name: str, file: External, part: SongSettings) -> Node:
     return Node(name, DECODE, {}, {"start": part.start, "duration": part.duration}, {"path": file})
 
 
-def _encode(name: str, sound: str, format: str, original: External, voice: Voice | None = None) -> Node:
+def _encode(
+    name: str, inputs: dict[str, str], format: OutputFormat, original: External, voice: Voice | None = None
+) -> Node:
     settings = {"format": format, "voice": voice.name if voice else None}
-    return Node(name, ENCODE, {"sound": sound}, settings, {"original": original})
+    return Node(name, ENCODE, inputs, settings, {"original": original})
+
+
+def _encode_stems(stems: str, format: OutputFormat, original: External, voice: Voice | None = None) -> list[Node]:
+    """Both stems of the node `stems` as files, at one gain."""
+    room = Node("headroom", HEADROOM, {"stems": stems}, {"format": format})
+    return [
+        room,
+        *(
+            _encode(f"encode {stem}", {"sound": f"{stems}.{stem}", "gain": "headroom"}, format, original, voice)
+            for stem in STEMS
+        ),
+    ]
 
 
 def _singing(vocals: str, voice: Voice, settings: CoverSettings) -> list[Node]:

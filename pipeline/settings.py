@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from audio.encode import OutputFormat, parse_format
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from audio.encode import OutputFormat, parse_format
 from audio.errors import UnderstudyError
 from audio.pitch.settings import PitchSettings
 from pipeline.separation.separator import SeparationSettings

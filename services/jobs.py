@@ -13,10 +13,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from audio.encode import parse_format
-
 from audio.errors import UnderstudyError
-from pipeline.cover import conversion_graph, cover_graph, separation_graph
+from pipeline.cover import STEMS, conversion_graph, cover_graph, separation_graph
 from pipeline.executor import Executor, Listener, Result
 from pipeline.graph import Graph
 from pipeline.publish import check_replaceable, check_writable, free_name, publish
@@ -71,14 +69,14 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
         check_replaceable(path, job.overwrite)
     targets = ["encode", "remix", "transpose", "report"]
     if job.settings.output.keep_stems:
-        targets += ["encode vocals", "encode instrumental"]
+        targets += [f"encode {stem}" for stem in STEMS]
     result = runner.run(job.graph, targets)
     values = result.values
     if not job.output:
         path = free_name(path, values["encode"])
     stems = {
         stem: publish(values[f"encode {stem}"], path.with_name(f"{path.stem} stems") / f"{stem}{suffix}")
-        for stem in ("vocals", "instrumental")
+        for stem in STEMS
         if (suffix := Path(values.get(f"encode {stem}", "")).suffix)
     }
     report = publish(values["report"]["html"], path.with_name(f"{path.stem}.report.html"))
@@ -106,11 +104,10 @@ def separate_song(
     """Write the song's stems into `folder` (default ``stems/<song>``); returns their paths."""
     target = folder or Path("stems") / song.stem
     check_writable(target)
-    names = ("vocals", "instrumental")
-    paths = {name: target / f"{name}{_suffix(settings)}" for name in names}
+    paths = {stem: target / f"{stem}{_suffix(settings)}" for stem in STEMS}
     for path in paths.values():
         check_replaceable(path, overwrite)
-    result = runner.run(separation_graph(song, settings), [f"encode {name}" for name in names])
+    result = runner.run(separation_graph(song, settings), [f"encode {stem}" for stem in STEMS])
     for name, path in paths.items():
         publish(result.values[f"encode {name}"], path)
     return {"stems": {name: str(path) for name, path in paths.items()}, **_stages(result)}
@@ -138,7 +135,7 @@ def convert_vocals(
 
 
 def _suffix(settings: CoverSettings) -> str:
-    return f".{parse_format(settings.output.format).extension}"
+    return settings.output.encoding.extension
 
 
 def _loudness(measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,25 +1,77 @@
-"""The stage that makes the file which the user gets."""
+"""The stages that make the files which the user gets."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from audio.encode import encode, parse_format
+import numpy as np
 
 from audio.context import Context
+from audio.encode import OutputFormat, encode, peak
+from audio.samples import Audio, AudioSource
 from audio.stored import AudioFile
 from audio.tags import Tags, cover_tags, read_tags
 
+TOP = -0.1  # dBFS: as high as a stem may reach in a format that clips, dither included
+
+
+@dataclass(frozen=True)
+class _Turned:
+    """`source` with a linear gain."""
+
+    source: AudioSource
+    gain: float
+
+    @property
+    def rate(self) -> int:
+        return self.source.rate
+
+    @property
+    def channels(self) -> int:
+        return self.source.channels
+
+    @property
+    def frames(self) -> int:
+        return self.source.frames
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        return Audio(self.source.read(start, stop).samples * np.float32(self.gain), self.rate)
+
+
+def headroom(context: Context, stems: Mapping[str, AudioFile], format: OutputFormat) -> float:
+    """The one linear gain (at most 1) with which no stem clips in `format`, so that they keep summing to their mix.
+
+    A stem may well be louder than the song that it is a part of. 1.0 for formats that hold any level.
+    """
+    if not format.clips:
+        return 1.0
+    sounds = [stem for stem in stems.values() if isinstance(stem, AudioFile)]
+    highest = max(peak(stem, context.part(n / len(sounds), (n + 1) / len(sounds))) for n, stem in enumerate(sounds))
+    gain = min(1.0, 10 ** (TOP / 20) / max(highest, 1e-9))
+    if gain < 1:
+        context.warn(
+            f"The stems are {-20 * np.log10(gain):.1f} dB quieter than they were, all by the same, because one of them "
+            "would clip; wav32f keeps them as they are."
+        )
+    return gain
+
 
 def encode_output(
-    context: Context, sound: AudioFile, format: str, voice: str | None = None, original: Path | None = None
+    context: Context,
+    sound: AudioFile,
+    format: OutputFormat,
+    gain: float = 1.0,
+    voice: str | None = None,
+    original: Path | None = None,
 ) -> Path:
-    """`sound` in `format`, with the tags and artwork of the file `original`.
+    """`sound`, times the linear `gain`, in `format`, with the tags and artwork of the file `original`.
 
     `voice`: the name of the voice that sings; with it the file is tagged as an AI-generated cover.
     """
     tags = read_tags(original) if original else Tags()
     if voice:
         tags = cover_tags(tags, voice)
-    chosen = parse_format(format)
-    return encode(context, sound, context.folder / f"sound.{chosen.extension}", chosen, tags)
+    source = sound if gain == 1 else _Turned(sound, gain)
+    return encode(context, source, context.folder / f"sound{format.extension}", format, tags)

@@ -31,6 +31,7 @@ TITLES = {
     "finish": "Placing the vocal",
     "shift": "Shifting the key",
     "remix": "Remixing",
+    "headroom": "Checking for clipping",
     "encode": "Writing the file",
     "report": "Checking the result",
 }

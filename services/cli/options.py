@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -14,7 +14,9 @@ from audio.errors import UnderstudyError
 from pipeline.settings import CoverSettings, load_settings
 from services import folders
 from services.cli.console import cancellable, speech, stage_lines
-from services.jobs import Runner
+
+if TYPE_CHECKING:
+    from services.jobs import Runner
 
 
 def _set_json(value: bool) -> bool:
@@ -105,7 +107,7 @@ def _format_of(output: Path) -> str:
         raise UnderstudyError(
             "format-unknown", f"{output} has no extension.", "End its name in .flac, .wav, .mp3, .m4a or .opus."
         )
-    return {"wav": "wav24"}.get(extension, extension)
+    return extension
 
 
 def voices_root(folder: Path | None) -> Path:
@@ -118,6 +120,7 @@ def runner(cache: Path | None, device: str | None) -> Iterator[Runner]:
     from pipeline.executor import LocalExecutor
     from pipeline.store import Store
     from services.device import choose_device
+    from services.jobs import Runner
 
     store = Store(cache or folders.cache_folder())
     executor = LocalExecutor(store, choose_device(device))

@@ -1,0 +1,38 @@
+# make demo   sets up and makes a cover of the demo song with the demo voice
+# make test   sets up and passes the tests
+# make check  what CI runs: tests, linter, type checker
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check lint bench clean
+
+demo: .venv/installed
+	$(BIN)/understudy voices add demo demo/voice/*.flac --consent granted --voices covers/demo/voices --replace --quiet
+	$(BIN)/understudy cover demo/song.flac --voice demo --voices covers/demo/voices --output "covers/demo/demo song (demo).flac" --keep-stems
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/cover.py
+
+# resemblyzer is wanted for its speaker encoder's weights alone; what it would pull in is not (docs/decisions.md)
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --no-deps resemblyzer
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv covers/demo build dist *.egg-info

@@ -1,0 +1,73 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from audio.errors import UnderstudyError
+from pipeline.publish import check_replaceable, check_writable, free_name, publish
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    path = tmp_path / "artifact"
+    path.write_bytes(b"cover")
+    return path
+
+
+def test_publishing_makes_folders_and_leaves_only_the_file(tmp_path: Path, artifact: Path):
+    path = publish(artifact, tmp_path / "a" / "b" / "cover.flac")
+    assert path.read_bytes() == b"cover"
+    assert [entry.name for entry in path.parent.iterdir()] == ["cover.flac"]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~current_umask()
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_taken_name_gets_a_number_unless_it_is_the_same_cover(tmp_path: Path, artifact: Path):
+    path = tmp_path / "song (nova).flac"
+    assert free_name(path, artifact) == path
+    path.write_bytes(b"cover")
+    assert free_name(path, artifact) == path
+    path.write_bytes(b"another")
+    assert free_name(path, artifact).name == "song (nova) 2.flac"
+    (tmp_path / "song (nova) 2.flac").write_bytes(b"third")
+    assert free_name(path, artifact).name == "song (nova) 3.flac"
+
+
+def test_a_file_of_the_users_is_not_replaced(tmp_path: Path):
+    path = tmp_path / "diary.flac"
+    path.write_bytes(b"dear diary")
+    with pytest.raises(UnderstudyError) as raised:
+        check_replaceable(path, overwrite=False)
+    assert raised.value.code == "output-exists"
+    check_replaceable(path, overwrite=True)
+    check_replaceable(tmp_path / "new.flac", overwrite=False)
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path: Path, artifact: Path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for attempt in (lambda: check_writable(file / "covers"), lambda: publish(artifact, file / "cover.flac")):
+        with pytest.raises(UnderstudyError) as raised:
+            attempt()
+        assert raised.value.code == "output-not-writable"
+
+
+def test_a_failed_copy_leaves_what_was_there(tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "cover.flac"
+    path.write_bytes(b"before")
+
+    def full(source: str, target: str) -> None:
+        Path(target).write_bytes(b"ha")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(UnderstudyError) as raised:
+        publish(artifact, path)
+    assert raised.value.code == "disk-full"
+    assert path.read_bytes() == b"before"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["artifact", "cover.flac"]

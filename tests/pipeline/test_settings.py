@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from audio.errors import UnderstudyError
+from pipeline.settings import CoverSettings, load_settings, presets
+
+
+def test_without_anything_said_the_defaults_hold():
+    assert load_settings(environment={}) == CoverSettings()
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_valid(name: str):
+    assert load_settings(name, environment={})
+
+
+def test_preset_below_environment_below_options(tmp_path: Path):
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("remix: {vocal_gain: 1, instrumental_gain: 1}\nkey: 1\nconversion: {index_rate: 0.1}\n")
+    environment = {"UNDERSTUDY_REMIX__VOCAL_GAIN": "2", "UNDERSTUDY_KEY": "2", "UNDERSTUDY_CACHE": "/somewhere"}
+    settings = load_settings(str(preset), {"key": 3, "song.start": None}, environment)
+    assert settings.conversion.index_rate == 0.1
+    assert (settings.remix.vocal_gain, settings.remix.instrumental_gain) == (2, 1)
+    assert settings.key == 3
+    assert settings.song.start == 0
+
+
+def test_the_environment_may_choose_the_preset(tmp_path: Path):
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("key: 5")
+    assert load_settings(environment={"UNDERSTUDY_PRESET": str(preset)}).key == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "named"),
+    [
+        ("remix: {vocal_gian: 1}", "setting-unknown", "remix.vocal_gian"),
+        ("nonsense: 1", "setting-unknown", "nonsense"),
+        ("remix: {vocal_gain: loud}", "setting-invalid", "remix.vocal_gain"),
+        ("remix: 3", "setting-invalid", "remix"),
+        ("transpose: sometimes", "setting-invalid", "transpose"),
+        ("- a\n- b", "preset-invalid", "mine.yaml"),
+        ("a: [", "preset-unreadable", "mine.yaml"),
+        ("output: {format: tape}", "", "tape"),
+    ],
+)
+def test_what_is_wrong_in_a_preset_is_named(tmp_path: Path, text: str, code: str, named: str):
+    preset = tmp_path / "mine.yaml"
+    preset.write_text(text)
+    with pytest.raises(UnderstudyError) as raised:
+        load_settings(str(preset), environment={})
+    assert named in raised.value.message
+    assert raised.value.code.startswith(code)
+    assert raised.value.hint
+
+
+def test_an_unknown_preset_names_those_there_are():
+    with pytest.raises(UnderstudyError) as raised:
+        load_settings("balancde", environment={})
+    assert raised.value.code == "preset-unknown"
+    assert "embedded" in raised.value.hint
+
+
+def test_wrong_values_of_options_and_environment_say_where_they_stand():
+    with pytest.raises(UnderstudyError, match="the options"):
+        load_settings(options={"conversion.index_rate": 7}, environment={})
+    with pytest.raises(UnderstudyError, match="the environment"):
+        load_settings(environment={"UNDERSTUDY_CONVERSION__INDEX_RATE": "7"})
