@@ -9,6 +9,7 @@ neighbouring parts do not have the same phases. So a song is rendered in one pie
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,6 +22,9 @@ SEGMENT = 14_400_000
 _SEARCH = 5.0  # seconds on either side of a planned join in which a quiet moment is looked for
 _JOIN = 0.1  # seconds of cross-fade
 _CONTEXT = 0.5  # seconds rendered beyond what is kept, so that the shifter's own edges are cut off
+# Longer blocks than the library's own 0.12 s: tones of 55 to 440 Hz come out 4.3 instead of 7.3 cents off on average
+# and 70 instead of 51 dB above what is around them, while as little is heard before a click (-30 dB).
+_BLOCK, _INTERVAL = 0.16, 0.03  # seconds
 _TONALITY_LIMIT = 8000.0  # Hz; above, the shifter moves towards the old frequencies again, which keeps cymbals bright
 _SEED = 1
 _LARGEST = 24.0
@@ -38,7 +42,7 @@ def shift_key(source: AudioSource, semitones: float, context: Context) -> Iterat
     fade = np.sin(0.5 * np.pi * (np.arange(2 * half) + 0.5) / max(1, 2 * half)).astype(np.float32)
     edges = [0, *joins, source.frames]
     tail: Samples | None = None
-    for done, (start, stop) in enumerate(zip(edges, edges[1:], strict=False), start=1):
+    for done, (start, stop) in enumerate(pairwise(edges), start=1):
         first = start - (half if start else 0)
         last = stop + (half if stop < source.frames else 0)
         shifted = _render(source, first, last, semitones)
@@ -75,7 +79,7 @@ def _render(source: AudioSource, start: int, stop: int, semitones: float) -> Sam
     for first in range(0, source.channels, 2):  # the binding takes one or two channels
         pair = np.ascontiguousarray(dry[first : first + 2])
         stretch = Stretch(_SEED)
-        stretch.preset(len(pair), float(source.rate))
+        stretch.configure(len(pair), round(_BLOCK * source.rate), round(_INTERVAL * source.rate))
         stretch.setTransposeSemitones(float(semitones), min(0.5, _TONALITY_LIMIT / source.rate))
-        shifted[first : first + 2] = stretch.process(pair)[:, side : side + stop - start]
+        shifted[first : first + 2] = np.asarray(stretch.process(pair), np.float32)[:, side : side + stop - start]
     return shifted
