@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from audio.context import Context
 from audio.disk import writing
 from audio.errors import UnderstudyError
+from audio.gapless import write_mp3_padding
 from audio.resample import resample_blocks
 from audio.samples import Audio, AudioSource
 from audio.tags import Tags, picture_block, picture_size
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import OutputContainer
 
 FormatName = Literal["wav16", "wav24", "wav32f", "flac", "flac16", "mp3", "m4a", "opus"]
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 _ALIASES: dict[str, FormatName] = {"wav": "wav24", "aac": "m4a", "mp4": "m4a", "flac24": "flac", "ogg": "opus"}
 _SEED = 20
+_BITEXACT = 0x400  # AVFMT_FLAG_BITEXACT: no random serial numbers, no version strings
 
 
 @dataclass(frozen=True)
@@ -141,10 +144,12 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
             f"file:{path}", "w", format=recipe.container, options=options if recipe.container == "mp4" else {}
         )
         with output:
-            output.flags |= av.container.core.Flags.bitexact.value  # no random serial numbers, no version strings
+            output.flags |= _BITEXACT
             layout = "mono" if source.channels == 1 else "stereo"
-            stream = output.add_stream(recipe.codec, rate=rate, layout=layout, format=recipe.sample_format)
-            stream.codec_context.flags |= av.codec.context.Flags.bitexact.value
+            stream = cast(
+                "AudioStream", output.add_stream(recipe.codec, rate=rate, layout=layout, format=recipe.sample_format)
+            )
+            stream.codec_context.flags |= int(av.codec.context.Flags.bitexact)
             if recipe.kilobits:
                 stream.bit_rate = (fmt.kilobits or recipe.kilobits) * 500 * source.channels
             _write_tags(output, tags)
@@ -155,6 +160,8 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
                 written += frame.samples
                 output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
+        if fmt.name == "mp3":
+            write_mp3_padding(path, written)
     return path
 
 

@@ -23,7 +23,7 @@ from audio.disk import writing
 from audio.downmix import to_stereo
 from audio.errors import UnderstudyError
 from audio.lengths import exact_frames, promised_seconds
-from audio.libav import no_audio_track, opened
+from audio.libav import audio_stream, opened
 from audio.samples import Audio, Samples
 from audio.stored import AudioFile, write_blocks
 from audio.tags import Tags, tags_of
@@ -76,7 +76,7 @@ def probe(path: Path, limits: Limits = LIMITS) -> FileInfo:
     Raises `UnderstudyError` for whatever `decode` would refuse by the header alone.
     """
     with opened(path, limits.bytes) as container:
-        stream = _audio_stream(path, container)
+        stream = audio_stream(path, container)
         rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
         _check_layout(path, rate, channels, limits)
         return FileInfo(
@@ -105,13 +105,13 @@ def decode(
     kept. Leaves no file at `out` when it fails.
 
     Raises `UnderstudyError`: ``file-not-found``, ``file-is-a-folder``, ``file-not-readable``, ``file-empty``,
-    ``file-too-big``, ``not-audio``, ``no-audio-track``, ``file-truncated``, ``file-damaged``, ``song-empty``,
+    ``file-too-big``, ``not-audio``, ``no-audio-track``, ``unsupported-codec``, ``file-truncated``, ``file-damaged``, ``song-empty``,
     ``song-too-long``, ``start-past-end``, ``bad-part``, ``too-many-channels``, ``unsupported-rate``,
     ``samples-not-finite``, ``samples-out-of-range``, ``disk-full``, ``output-not-writable``; `Cancelled`.
     """
     _check_part(start, duration, limits)
     with opened(path, limits.bytes) as container, writing(out):
-        stream = _audio_stream(path, container)
+        stream = audio_stream(path, container)
         _check_layout(path, stream.codec_context.sample_rate, stream.codec_context.channels, limits)
         claimed = promised_seconds(path, container, stream)
         if claimed is not None and duration is None and claimed - start > limits.seconds:
@@ -123,7 +123,7 @@ def decode(
             raise _nothing(path, heard, claimed)
         begin = round(start * first.rate)
         end = None if duration is None else begin + max(1, round(duration * first.rate))
-        length = exact_frames(container, stream, first.rate)
+        length = exact_frames(path, container, stream, first.rate)
         stop = length if end is None else end if length is None else min(end, length)
         most = begin + round(limits.seconds * first.rate)
 
@@ -172,14 +172,6 @@ def _check_part(start: float, duration: float | None, limits: Limits) -> None:
             f"A part cannot start at {start:g} s and take {'the rest' if duration is None else f'{duration:g} s'}.",
             f"Give a start from 0 to {most:g} s and a duration above 0 and up to {most:g} s.",
         )
-
-
-def _audio_stream(path: Path, container: InputContainer) -> AudioStream:
-    """The stream that FFmpeg thinks best, i.e. the default track."""
-    if not container.streams.audio:
-        raise no_audio_track(path, "pictures" if container.streams.video else "data")
-    best = container.streams.best("audio")
-    return next((stream for stream in container.streams.audio if stream is best), container.streams.audio[0])
 
 
 def _estimated_seconds(container: InputContainer, stream: AudioStream) -> float | None:
@@ -312,7 +304,7 @@ def _check_end(
     missing = 0.0 if claimed is None else claimed - heard.seconds
     cut_off = claimed is not None and missing > max(_SHORTFALL, _SHORTFALL_SHARE * claimed)
     if cut_off and (wanted is None or wanted > heard.seconds):
-        raise _truncated(path, heard.seconds, claimed or 0.0)
+        raise _truncated(path, heard.seconds, claimed or 0.0, start)
     if not taken:
         raise UnderstudyError(
             "start-past-end",
@@ -339,7 +331,7 @@ def _nothing(path: Path, heard: _Heard, claimed: float | None) -> UnderstudyErro
             "not-audio", f"Nothing in {path} can be decoded as sound.", "Get the file again from where it came from."
         )
     if claimed:
-        return _truncated(path, 0.0, claimed)
+        return _truncated(path, 0.0, claimed, 0.0)
     return UnderstudyError("song-empty", f"{path} holds no sound: it is 0 seconds long.", "Give a longer recording.")
 
 
@@ -350,7 +342,7 @@ def _truncated(path: Path, heard: float, claimed: float) -> UnderstudyError:
     return UnderstudyError(
         "file-truncated",
         f"{path} is incomplete: it ends after {clock(heard)} of {clock(claimed)}.",
-        f"Get the file again: its download or copy was cut off. {there}",
+        f"Get the file again: its download or copy was cut off.{part}",
     )
 
 

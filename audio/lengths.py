@@ -9,6 +9,8 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audio.gapless import mp4_frames
+
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
@@ -34,14 +36,10 @@ def promised_seconds(path: Path, container: InputContainer, stream: AudioStream)
     return None
 
 
-def exact_frames(container: InputContainer, stream: AudioStream, rate: int) -> int | None:
-    """The length to the frame where FFmpeg leaves the encoder's padding at the end: the track of an MP4.
-
-    None where it needs no cut or cannot be told to the frame (a time scale that is no multiple of the rate)."""
-    if not container.format.name.startswith("mov") or not stream.duration or not stream.time_base:
-        return None
-    frames = stream.duration * stream.time_base * rate
-    return int(frames) if frames.denominator == 1 else None
+def exact_frames(path: Path, container: InputContainer, stream: AudioStream, rate: int) -> int | None:
+    """The length to the frame where FFmpeg leaves the encoder's padding at the end: the track of an MP4. None for all
+    else, and where the file does not tell."""
+    return mp4_frames(path, stream.id, rate) if container.format.name.startswith("mov") else None
 
 
 def _wav_seconds(path: Path) -> float | None:

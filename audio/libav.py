@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from audio.errors import UnderstudyError
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
 
 # Containers that hold sound themselves. Playlists and scripts (HLS, DASH, concat, ...) are left out on purpose: they
@@ -20,6 +21,18 @@ CONTAINERS = (
     "avi", "flv", "asf", "ape", "wv", "tta", "mpc", "mpc8", "tak", "dsf", "amr", "loas", "latm",
 )  # fmt: skip
 
+# Decoders of sound in common use. Without this list FFmpeg would decode pictures and video merely to describe them,
+# and a 16000 x 16000 pixel cover of 0.7 MB costs 2.2 CPU seconds and 730 MB.
+DECODERS = (
+    "aac", "aac_latm", "ac3", "eac3", "alac", "ape", "flac", "mp1float", "mp2float", "mp3float", "mp1", "mp2", "mp3",
+    "opus", "libopus", "vorbis", "speex", "wavpack", "tta", "tak", "mpc7", "mpc8", "wmav1", "wmav2", "wmapro",
+    "wmalossless", "dca", "truehd", "mlp", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "gsm", "gsm_ms",
+    "adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "dsd_lsbf", "dsd_msbf", "dsd_lsbf_planar", "dsd_msbf_planar",
+    "pcm_alaw", "pcm_mulaw", "pcm_bluray", "pcm_dvd", "pcm_u8", "pcm_s8", "pcm_s8_planar",
+    *(f"pcm_{kind}{bits}{end}" for kind in "su" for bits in (16, 24, 32) for end in ("le", "be")),
+    *(f"pcm_{kind}{end}" for kind in ("s64", "f32", "f64", "f16", "f24") for end in ("le", "be")),
+    "pcm_s16le_planar", "pcm_s16be_planar", "pcm_s24le_planar", "pcm_s32le_planar",
+)  # fmt: skip
 _NOT_AUDIO_HINT = "Give a sound file: wav, flac, mp3, m4a, ogg, opus, aiff, or a video with sound (mp4, webm, mkv)."
 
 
@@ -83,7 +96,11 @@ def opened(path: Path, largest: int = 1 << 40) -> Iterator[InputContainer]:
                 _Bytes(file),
                 mode="r",
                 metadata_errors="replace",
-                options={"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": ""},
+                options={
+                    "format_whitelist": ",".join(CONTAINERS),
+                    "codec_whitelist": ",".join(DECODERS),
+                    "protocol_whitelist": "",
+                },
             )
         except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
             raise _unopened(path, file) from error
@@ -102,5 +119,19 @@ def _unopened(path: Path, file: BinaryIO) -> UnderstudyError:
     return UnderstudyError("not-audio", f"{path} is not a sound file that can be read.", _NOT_AUDIO_HINT)
 
 
-def no_audio_track(path: Path, what: str) -> UnderstudyError:
-    return UnderstudyError("no-audio-track", f"{path} holds {what} but no sound.", _NOT_AUDIO_HINT)
+def audio_stream(path: Path, container: InputContainer) -> AudioStream:
+    """The stream of `container` that holds the song: the one FFmpeg rates best, i.e. the default track.
+
+    Raises `UnderstudyError`: ``no-audio-track``, ``unsupported-codec``.
+    """
+    if not container.streams.audio:
+        what = "pictures" if container.streams.video else "data"
+        raise UnderstudyError("no-audio-track", f"{path} holds {what} but no sound.", _NOT_AUDIO_HINT)
+    best = container.streams.best("audio")
+    stream = next((stream for stream in container.streams.audio if stream is best), container.streams.audio[0])
+    name = stream.codec_context.name if stream.codec_context else "unknown"
+    if name not in DECODERS:
+        raise UnderstudyError(
+            "unsupported-codec", f"The sound in {path} is coded as {name}, which cannot be read.", _NOT_AUDIO_HINT
+        )
+    return stream
