@@ -6,7 +6,6 @@ line and later services call these; what they return is what ``--json`` prints.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,7 +92,7 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
         "transpose_reason": values["transpose"].reason,
         "key": job.settings.key,
         "loudness": _loudness(values["remix"]["loudness"]),
-        "verdict": _verdict(values["report"]["json"]),
+        "verdict": {name: values["report"][name] for name in ("verdict", "blame", "reason")},
         **_stages(result),
     }
 
@@ -142,10 +141,6 @@ def _loudness(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Integrated LUFS of song and cover and the cover's true peak in dBTP as plain numbers, the rest beneath."""
     song, cover = measured["song"]["integrated"], measured["cover"]["integrated"]
     return {"song": song, "cover": cover, "true_peak": measured["true_peak"], "details": measured}
-
-
-def _verdict(report: Path) -> Any:
-    return json.loads(report.read_text("utf-8"))["verdict"]
 
 
 def _stages(result: Result) -> dict[str, Any]:

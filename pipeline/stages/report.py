@@ -11,7 +11,7 @@ from audio.pitch import PitchTrack
 from audio.stored import AudioFile
 from audio.tags import read_tags
 from pipeline.report.inputs import ReportInputs
-from pipeline.report.report import make_report
+from pipeline.report.make import make_report
 from pipeline.settings import CoverSettings
 from voices.transpose import Transposition
 from voices.voice import Voice
@@ -30,8 +30,8 @@ def report(
     voice: Voice,
     original: Path,
     warnings: Sequence[tuple[str, str]],
-) -> Mapping[str, Path]:
-    """The report's files: ``html`` and ``json``. `mix` is what `remix` made; `original` is the file with the tags."""
+) -> Mapping[str, Any]:
+    """The report's files ``html`` and ``json``, and its ``verdict``, ``blame`` and ``reason``. `mix` is what `remix` made; `original` is the file with the tags."""
     tags = read_tags(original)
     groups = settings.model_dump(mode="json", exclude={"output"})
     loose = {name: groups.pop(name) for name in ("transpose", "key")}

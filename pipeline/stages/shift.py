@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from audio.key_shift import shift_key
-
 from audio.context import Context
+from audio.key_shift import shift_key
 from audio.stored import AudioFile, write_blocks
 
 

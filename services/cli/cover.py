@@ -243,6 +243,7 @@ def _warnings(made: dict[str, Any]) -> None:
 
 def _cover_text(made: dict[str, Any]) -> str:
     loudness = made["loudness"]
+    verdict = made["verdict"]
     lines = [
         f"Cover:  [bold]{escape(made['cover'])}[/]",
         f"Report: [bold]{escape(made['report'])}[/]",
@@ -250,5 +251,6 @@ def _cover_text(made: dict[str, Any]) -> str:
         escape(made["transpose_reason"]),
         f"Loudness {loudness['cover']:.1f} LUFS (song {loudness['song']:.1f}), "
         f"true peak {loudness['true_peak']:.1f} dBTP.",
+        f"Verdict: {escape(verdict['reason'])}",
     ]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -32,7 +32,7 @@ def add(
     name: NAME,
     recordings: Annotated[list[Path], typer.Argument(help="Recordings of the voice alone; 15 s or more together.")],
     consent: Annotated[
-        str | None,
+        Literal["self", "granted"] | None,
         typer.Option(
             "--consent", help="Required. self: it is your voice. granted: its owner has agreed.", show_default=False
         ),
@@ -44,7 +44,7 @@ def add(
     debug: o.DEBUG = False,
 ) -> None:
     """Make a voice from recordings, at once; says what is wrong with them in plain words."""
-    if consent not in ("self", "granted"):
+    if consent is None:
         raise UnderstudyError(
             "consent-missing",
             "A voice is somebody's: Understudy needs to know that its owner agrees.",
