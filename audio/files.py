@@ -105,8 +105,8 @@ def decode(
     kept. Leaves no file at `out` when it fails.
 
     Raises `UnderstudyError`: ``file-not-found``, ``file-is-a-folder``, ``file-not-readable``, ``file-empty``,
-    ``file-too-big``, ``not-audio``, ``no-audio-track``, ``unsupported-codec``, ``file-truncated``, ``file-damaged``, ``song-empty``,
-    ``song-too-long``, ``start-past-end``, ``bad-part``, ``too-many-channels``, ``unsupported-rate``,
+    ``file-too-big``, ``not-audio``, ``no-audio-track``, ``unsupported-codec``, ``file-truncated``, ``file-damaged``,
+    ``song-empty``, ``song-too-long``, ``start-past-end``, ``bad-part``, ``too-many-channels``, ``unsupported-rate``,
     ``samples-not-finite``, ``samples-out-of-range``, ``disk-full``, ``output-not-writable``; `Cancelled`.
     """
     _check_part(start, duration, limits)
@@ -335,10 +335,9 @@ def _nothing(path: Path, heard: _Heard, claimed: float | None) -> UnderstudyErro
     return UnderstudyError("song-empty", f"{path} holds no sound: it is 0 seconds long.", "Give a longer recording.")
 
 
-def _truncated(path: Path, heard: float, claimed: float) -> UnderstudyError:
-    there = (
-        f"To use the part that is there, give --duration {int(heard)}." if heard >= 1 else "Nothing of it is usable."
-    )
+def _truncated(path: Path, heard: float, claimed: float, start: float) -> UnderstudyError:
+    there = int(heard - start)
+    part = f" To use the part that is there, give --duration {there}." if there >= 1 else ""
     return UnderstudyError(
         "file-truncated",
         f"{path} is incomplete: it ends after {clock(heard)} of {clock(claimed)}.",
