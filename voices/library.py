@@ -23,11 +23,12 @@ from pathlib import Path
 
 from audio.context import Context
 from audio.errors import UnderstudyError
+from voices import intake, names, recordings
 from voices import manifest as manifests
-from voices import names, recordings
 from voices.recordings import Finding, RecordingReport
 from voices.voice import MANIFEST, RECORDINGS, Consent, Manifest, Recording, Voice, content_hash
 
+_MOST_RECORDINGS = 999
 _STALE = 24 * 3600  # seconds after which a hidden folder is nobody's work in progress
 
 
@@ -65,24 +66,26 @@ def add(
             f"Consent must be 'self' or 'granted', not {str(consent)!r}.",
             "Say --consent self for your own voice, or --consent granted when its owner has agreed.",
         )
-    if not files:
+    if not 1 <= len(files) <= _MOST_RECORDINGS:
         raise UnderstudyError(
-            "no-recordings", "A voice needs at least one recording.", "Name one or more audio files of the voice."
+            "no-recordings" if not files else "too-many-recordings",
+            f"A voice is made from 1 to {_MOST_RECORDINGS} recordings, not {len(files)}.",
+            "Name one or more audio files of the voice; 15 to 40 seconds in all are enough.",
         )
     for path in files:
         if not path.is_file():
             raise UnderstudyError(
                 "file-not-found", f"There is no file {path}.", "Check the path; name files, not folders."
             )
-    with _building(root) as folder:
+    with building(root) as folder:
         if not replace:
-            _refuse_taken(root, name)
+            refuse_taken(root, name)
         stored, reports, left_out = _store_all(files, folder / RECORDINGS, context)
         findings = left_out + [finding for report in reports for finding in report.findings]
         findings += recordings.check_together(reports)
         usable = sum(report.voice for report in reports)
         if usable < recordings.LEAST_VOICE:
-            worst = next((finding for finding in findings if finding.severity == "problem"), None)
+            worst = next((finding for finding in findings if finding.severity == "problem" and finding.recording), None)
             raise UnderstudyError(
                 "voice-not-usable",
                 f"The recordings hold {usable:.1f} s of usable voice; "
@@ -91,7 +94,7 @@ def add(
             )
         listed = tuple(stored)
         pitch_range = recordings.pitch_range(reports)
-        rate = max(report.rate for report in reports)
+        rate = max(report.measures.rate for report in reports)
         manifest = Manifest(
             name=name,
             engine="instant",
@@ -111,9 +114,16 @@ def load(root: Path, name: str) -> Voice:
     Raises `UnderstudyError`: unknown (with the nearest names), a broken manifest, a missing or changed recording.
     """
     voice = _open(root, name)
+    verify(voice)
+    return voice
+
+
+def verify(voice: Voice) -> None:
+    """Raise `UnderstudyError` unless the recordings of `voice` are there and are those that its manifest describes."""
     for recording, path in zip(voice.manifest.recordings, voice.recording_files, strict=True):
         try:
-            found = _sha256(path)
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise UnderstudyError(
                 "recording-missing",
@@ -126,7 +136,6 @@ def load(root: Path, name: str) -> Voice:
                 f"The recording {path} isn't what the voice {voice.name!r} was made from.",
                 _ADD_AGAIN.format(name=voice.name),
             )
-    return voice
 
 
 _ADD_AGAIN = (
@@ -154,7 +163,7 @@ def rename(root: Path, old: str, new: str) -> Voice:
     with _disk(root), _locked(root):
         folder = _find(root, old)
         if new.casefold() != folder.name.casefold():
-            _refuse_taken(root, new)
+            refuse_taken(root, new)
         manifest = manifests.read(folder).model_copy(update={"name": new})
         target = folder.rename(root / new)
         # A voice goes by its folder's name: a crash here leaves the old name in the manifest, which nobody asks.
@@ -165,7 +174,8 @@ def rename(root: Path, old: str, new: str) -> Voice:
 def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport], list[Finding]]:
     """Look at the recordings of the voice `name` again: a report for each, and what is to be said of all together."""
     voice = load(root, name)
-    return recordings.check_files(voice.recording_files, context)
+    sources = [recording.source for recording in voice.manifest.recordings]
+    return recordings.check_files(context, voice.recording_files, sources)
 
 
 def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Voice:
@@ -174,7 +184,7 @@ def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Vo
     target = root / manifest.name
     with _locked(root):
         if not target.exists():
-            _refuse_taken(root, manifest.name)
+            refuse_taken(root, manifest.name)
             folder.rename(target)
             return Voice(target, manifest)
         if not replace:
@@ -193,37 +203,40 @@ def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Vo
 def _store_all(
     files: Sequence[Path], folder: Path, context: Context
 ) -> tuple[list[Recording], list[RecordingReport], list[Finding]]:
+    """Decode, check and store `files`: (what was stored, its reports, what is to be said of those left out)."""
     folder.mkdir()
+    decoded = folder.parent / "decoded.npy"
     stored: list[Recording] = []
     reports: list[RecordingReport] = []
     left_out: list[Finding] = []
     for position, path in enumerate(files):
         part = context.part(position / len(files), (position + 1) / len(files))
+        name = intake.printable(path.name)
         try:
-            source = recordings.decode(path, folder.parent, part.part(0, 0.4))
+            source = intake.decode(part.part(0, 0.2), path, decoded)
         except UnderstudyError as error:
-            if error.code == "cancelled":
+            if error.code in ("cancelled", "disk-full"):
                 raise
-            left_out.append(Finding("unreadable", "problem", path.name, f"{path.name}: left out. {error.message}"))
+            left_out.append(Finding("unreadable", "problem", name, f"{name}: left out. {error}"))
             continue
-        report = recordings.check(source, path.name, part.part(0.4, 1.0))
+        report = recordings.check(part.part(0.2, 0.9), source, name)
         if not report.usable:
             left_out += report.findings
             continue
-        recording = recordings.store(source, folder, len(stored) + 1, path.name)
+        recording = intake.store(part.part(0.9, 1), source, folder, len(stored) + 1, name)
         if any(recording.sha256 == other.sha256 for other in stored):
-            left_out.append(
-                Finding("duplicate", "advice", path.name, f"{path.name}: left out, the same sound is there already.")
-            )
+            sentence = f"{name}: left out, the same sound is there already."
+            left_out.append(Finding("duplicate", "advice", name, sentence))
             (folder / recording.file).unlink()
             continue
         stored.append(recording)
         reports.append(report)
+    decoded.unlink(missing_ok=True)
     return stored, reports, left_out
 
 
 @contextlib.contextmanager
-def _building(root: Path) -> Iterator[Path]:
+def building(root: Path) -> Iterator[Path]:
     """A hidden folder in the library to build a voice in; it goes away with whatever is still in it."""
     with _disk(root):
         root.mkdir(parents=True, exist_ok=True)
@@ -330,13 +343,8 @@ def _taken(name: str) -> UnderstudyError:
     )
 
 
-def _refuse_taken(root: Path, name: str) -> None:
+def refuse_taken(root: Path, name: str) -> None:
     # "Nova" and "nova" are one folder on some file systems, so they are one name on all
     for folder in _folders(root):
         if folder.name.casefold() == name.casefold():
             raise _taken(folder.name)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from audio.errors import UnderstudyError
 from audio.samples import AudioSource
+from voices.excerpts import excerpts
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +32,6 @@ _PARTIAL = 160  # mel frames that the network hears at a time
 _PARTIALS_PER_SECOND = 1.3
 _LEAST_FILLED = 0.75  # of the last partial
 _QUIETEST = 10 ** (-30 / 20)  # RMS that softer sound is raised to
-_MOST_SECONDS = 180.0  # of a source; more is sampled evenly
-_PIECE_SECONDS = 20.0
 
 
 def available() -> bool:
@@ -70,7 +69,8 @@ def partials(source: AudioSource) -> NDArray[np.float32]:
 def together(embeddings: NDArray[np.float32]) -> Embedding:
     """One embedding for several of one voice: their mean ``[..., 256]``, as a unit vector."""
     mean = embeddings.mean(axis=0, dtype=np.float64)
-    return (mean / max(1e-12, float(np.linalg.norm(mean)))).astype(np.float32)
+    unit: Embedding = (mean / max(1e-12, float(np.linalg.norm(mean)))).astype(np.float32)
+    return unit
 
 
 def partials_of(voice: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -131,15 +131,10 @@ def without_silence(voice: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _heard(source: AudioSource) -> NDArray[np.float32]:
-    """Mono at `RATE`, at most `_MOST_SECONDS` of it, quiet sound raised."""
-    wanted = round(_MOST_SECONDS * source.rate)
-    if source.frames <= wanted:
-        parts = [(0, source.frames)]
-    else:
-        piece = round(_PIECE_SECONDS * source.rate)
-        firsts = np.linspace(0, source.frames - piece, wanted // piece).round().astype(int)
-        parts = [(int(first), int(first) + piece) for first in firsts]
-    mono = np.concatenate([source.read(*part).mono().samples[0] for part in parts])
+    """Mono at `RATE`, excerpts of long sound, quiet sound raised."""
+    mono = np.concatenate(
+        [source.read(*part).mono().samples[0] for part in excerpts(source)] or [np.zeros(0, np.float32)]
+    )
     if source.rate != RATE:
         mono = soxr.resample(mono, source.rate, RATE, quality="HQ")
     rms = float(np.sqrt(np.mean(mono.astype(np.float64) ** 2))) if len(mono) else 0.0
@@ -158,7 +153,7 @@ def _mel_bands() -> NDArray[np.float64]:
     bins = np.arange(_WINDOW // 2 + 1) * RATE / _WINDOW
     low, mid, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rise, fall = (bins - low) / (mid - low), (high - bins) / (high - mid)
-    return np.maximum(0, np.minimum(rise, fall)) * (2 / (high - low))
+    return np.asarray(np.maximum(0, np.minimum(rise, fall)) * (2 / (high - low)), np.float64)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,99 @@
+"""Taking a recording in: from the user's file to what the library keeps, mono 24-bit FLAC of at most 48 kHz."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from audio.context import Context
+from audio.encode import OutputFormat, encode, peak
+from audio.files import decode as decode_file
+from audio.resample import resample_blocks
+from audio.samples import Audio, Samples
+from audio.stored import AudioFile, write_blocks
+from audio.tags import Tags
+from voices.voice import Recording
+
+HIGHEST_RATE = 48000  # Hz; beyond it there is nothing of a voice that anyone hears
+_BLOCK = 1 << 18  # frames
+
+
+def decode(context: Context, path: Path, out: Path) -> AudioFile:
+    """The recording at `path` as mono in a new file at `out`, at its own rate or `HIGHEST_RATE`, whichever is lower.
+
+    Raises `UnderstudyError` as `audio.files.decode` does.
+    """
+    raw = out.with_name(out.name + ".raw")
+    mixed = out.with_name(out.name + ".mono")
+    try:
+        source = decode_file(context.part(0, 0.8), path, raw)
+        if source.rate <= HIGHEST_RATE:
+            return write_blocks(out, source.rate, 1, _mono(source))
+        mono = write_blocks(mixed, source.rate, 1, _mono(source))
+        return write_blocks(out, HIGHEST_RATE, 1, resample_blocks(mono, HIGHEST_RATE, context.part(0.8, 1)))
+    finally:
+        raw.unlink(missing_ok=True)
+        mixed.unlink(missing_ok=True)
+
+
+def store(context: Context, source: AudioFile, folder: Path, number: int, name: str) -> Recording:
+    """Write a mono `source` into `folder`; the file is called after its `number`, the `name` it had and its hash.
+
+    Sound beyond full scale (float files can hold it) is turned down as a whole. Raises `UnderstudyError` as
+    `audio.encode.encode` does.
+    """
+    highest = peak(source, context.part(0, 0.2))
+    quieter = folder / f".{number}.npy"
+    temporary = folder / f".{number}.flac"
+    try:
+        if highest > 1:
+            gain = np.float32(0.999 / highest)
+            blocks = (Audio(block.samples * gain, source.rate) for block in _blocks(source))
+            source = write_blocks(quieter, source.rate, 1, blocks)
+        encode(context.part(0.2, 1), source, temporary, OutputFormat(name="flac"), Tags())
+    finally:
+        quieter.unlink(missing_ok=True)
+    with temporary.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    path = temporary.rename(folder / f"{number:03d}-{_slug(name)}-{digest[:8]}.flac")
+    return Recording(file=path.name, source=printable(name)[-255:], duration=source.duration, sha256=digest)
+
+
+def printable(name: str) -> str:
+    """`name` without what a terminal, JSON or UTF-8 can't take (control characters, undecodable bytes)."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _blocks(source: AudioFile) -> Iterator[Audio]:
+    for start in range(0, source.frames, _BLOCK):
+        yield source.read(start, min(start + _BLOCK, source.frames))
+
+
+def _mono(source: AudioFile) -> Iterator[Audio]:
+    weights = _weights(source)
+    for block in _blocks(source):
+        yield Audio((weights @ block.samples).astype(np.float32), source.rate)
+
+
+def _weights(source: AudioFile) -> Samples:
+    """What to take of each channel, ``[1, channels]``: their mean, or the loudest alone where the mean would lose half
+    of it, as with a dead channel or one in reversed polarity."""
+    if source.channels == 1:
+        return np.ones((1, 1), np.float32)
+    energies, middle = np.zeros(source.channels), 0.0
+    for block in _blocks(source):
+        energies += np.sum(block.samples.astype(np.float64) ** 2, axis=1)
+        middle += float(np.sum(block.mono().samples.astype(np.float64) ** 2))
+    if middle < 0.5 * energies.max():
+        return np.eye(source.channels, dtype=np.float32)[[int(np.argmax(energies))]]
+    return np.full((1, source.channels), 1 / source.channels, np.float32)
+
+
+def _slug(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", Path(name).stem).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "recording"
