@@ -1,0 +1,289 @@
+"""How well an engine sings: a table of similarity, words, naturalness, pitch and speed.
+
+    python benchmarks/conversion.py --sources DIR --voices DIR
+
+`--sources`: sung recordings, one file each. `--voices`: one recording or one folder of recordings per voice; of each,
+the first two thirds make the voice and the last third is held out and only compared with. Without arguments the
+bundled demo material is used.
+
+Columns, each a mean over all pairs of a source and a voice:
+  target, source  speaker similarity (cosine) to the held-out recordings and to the original singer
+  t>s             share of pairs that are nearer to the target
+  ESTOI           words (Jensen and Taal, 2016) against the source with only its pitch moved, by WORLD
+  OVRL, P808      naturalness (DNSMOS), and OVRL's difference to pitch-shift-only
+  RPA             share of voiced frames within 50 cents of the transposed source (Praat's tracker on both), octave
+                  errors among frames voiced in both, VUV: frames whose voicing changed
+  RTF, CPU        wall and processor seconds per second of sound, `convert` alone
+Columns whose package is missing (resemblyzer, pystoi, speechmos) read nan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from audio.context import Context
+from audio.pitch import PitchSettings, PitchTrack, track
+from audio.samples import Audio
+from voices import speaker
+from voices.engine import ConversionSettings, Performance
+from voices.engines import engine
+from voices.transpose import choose_transpose
+from voices.voice import Manifest, PitchRange, Recording, Voice, content_hash
+
+Samples = NDArray[np.float32]
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+MOST = 15.0  # seconds of a source
+COLUMNS = ("target", "source", "t>s", "ESTOI", "OVRL", "dOVRL", "P808", "RPA", "octave", "VUV", "RTF", "CPU")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    name: str
+    vocals: Audio
+    pitch: PitchTrack
+    praat: NDArray[np.float64]
+    speaker: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    name: str
+    voice: Voice
+    prepared: Path
+    held_out: NDArray[np.float32] | None
+
+
+def praat(audio: Audio) -> NDArray[np.float64]:
+    """f0 in Hz every 10 ms by Praat's autocorrelation, 0 where unvoiced."""
+    import parselmouth
+
+    sound = parselmouth.Sound(audio.mono().samples[0].astype(np.float64), audio.rate)
+    pitch = sound.to_pitch_ac(time_step=0.01, pitch_floor=60.0, pitch_ceiling=1400.0)
+    nearest = np.round((np.arange(int(audio.duration / 0.01)) * 0.01 - pitch.x1) / pitch.dx).astype(int)
+    return np.asarray(pitch.selected_array["frequency"])[np.clip(nearest, 0, pitch.n_frames - 1)]
+
+
+def pitch_only(source: Source, semitones: float) -> Audio:
+    """The source made anew by WORLD with nothing but its pitch moved."""
+    import pyworld
+
+    rate = source.vocals.rate
+    signal = source.vocals.mono().samples[0].astype(np.float64)
+    f0 = source.pitch.f0.astype(np.float64)
+    times = source.pitch.times
+    envelope = pyworld.cheaptrick(signal, f0, times, rate)
+    aperiodicity = pyworld.d4c(signal, f0, times, rate, threshold=0.0)
+    made = pyworld.synthesize(f0 * 2 ** (semitones / 12), envelope, aperiodicity, rate, source.pitch.hop * 1000)
+    return Audio.of(made, rate).read(0, source.vocals.frames)
+
+
+def at_16k(audio: Audio) -> Samples:
+    return np.asarray(soxr.resample(audio.mono().samples[0], audio.rate, 16000, quality="HQ"), np.float32)
+
+
+def estoi(reference: Audio, result: Audio) -> float:
+    try:
+        from pystoi import stoi
+    except ImportError:
+        return float("nan")
+    return float(stoi(at_16k(reference), at_16k(result), 16000, extended=True))
+
+
+def naturalness(audio: Audio) -> tuple[float, float]:
+    """DNSMOS OVRL and P808."""
+    try:
+        from speechmos import dnsmos
+    except ImportError:
+        return float("nan"), float("nan")
+    sound = at_16k(audio)
+    sound = sound * (0.5 / max(1e-9, float(np.abs(sound).max())))
+    score = dnsmos.run(sound, 16000, return_df=False)
+    return float(score["ovrl_mos"]), float(score["p808_mos"])
+
+
+def embedded(audio: Audio) -> NDArray[np.float32] | None:
+    return speaker.embed(audio) if speaker.available() else None
+
+
+def alike(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> float:
+    return float("nan") if a is None or b is None else speaker.similarity(a, b)
+
+
+def pitch_errors(wanted: NDArray[np.float64], heard: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Raw pitch accuracy over voiced frames of `heard`, octave errors, voicing errors."""
+    length = min(len(wanted), len(heard))
+    wanted, heard = wanted[:length], heard[:length]
+    both = (wanted > 0) & (heard > 0)
+    cents = np.abs(1200 * np.log2(heard[both] / wanted[both]))
+    voiced = max(1, int((heard > 0).sum()))
+    return (
+        float((cents < 50).sum() / voiced),
+        float((cents > 600).mean()) if len(cents) else 0.0,
+        float(((wanted > 0) != (heard > 0)).mean()),
+    )
+
+
+def sounds(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUNDS)
+
+
+def read(path: Path) -> Audio:
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return Audio(np.ascontiguousarray(samples.T), rate)
+
+
+def source_from(path: Path, folder: Path) -> Source:
+    vocals = read(path)
+    vocals = vocals.read(0, min(vocals.frames, round(MOST * vocals.rate)))
+    pitch = track(Context(folder), vocals, PitchSettings())
+    return Source(path.stem, vocals, pitch, praat(vocals), embedded(vocals))
+
+
+def target_from(path: Path, folder: Path, name: str) -> Target:
+    """The voice of the first two thirds of what is at `path`; the last third stays unseen."""
+    parts = [read(file).mono() for file in (sounds(path) if path.is_dir() else [path])]
+    if len(parts) >= 3:
+        count = round(len(parts) * 2 / 3)
+        build, rest = parts[:count], parts[count:]
+    else:
+        cut = [round(part.frames * 2 / 3) for part in parts]
+        build = [part.read(0, at) for part, at in zip(parts, cut, strict=True)]
+        rest = [part.read(at, part.frames) for part, at in zip(parts, cut, strict=True)]
+    (folder / "recordings").mkdir(parents=True)
+    recordings, f0 = [], []
+    for number, part in enumerate(build):
+        file = folder / "recordings" / f"{number:03}-part.flac"
+        soundfile.write(file, part.samples[0], part.rate)
+        heard = praat(part)
+        f0.append(heard[heard > 0])
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        recordings.append(Recording(file=file.name, source=path.name, duration=part.duration, sha256=digest))
+    low, median, high = np.percentile(np.concatenate(f0), [5, 50, 95])
+    heard_range = PitchRange(low=low, median=median, high=high)
+    rate = build[0].rate
+    manifest = Manifest(
+        name=path.stem,
+        engine=name,
+        sample_rate=rate,
+        pitch_range=heard_range,
+        recordings=tuple(recordings),
+        consent="granted",
+        created=datetime(2000, 1, 1, tzinfo=UTC),
+        content_hash=content_hash(name, rate, heard_range, tuple(recordings)),
+    )
+    voice = Voice(folder, manifest)
+    prepared = engine(name).prepare(Context(folder), voice)
+    joined = np.concatenate([soxr.resample(part.samples[0], part.rate, rate) for part in rest])
+    return Target(path.stem, voice, prepared, embedded(Audio.of(joined, rate)))
+
+
+def measured(source: Source, target: Target, result: Audio, reference: Audio, semitones: float) -> dict[str, float]:
+    speaker_of = embedded(result)
+    to_target, to_source = alike(speaker_of, target.held_out), alike(speaker_of, source.speaker)
+    overall, p808 = naturalness(result)
+    accuracy, octave, voicing = pitch_errors(source.praat * 2 ** (semitones / 12), praat(result))
+    return {
+        "target": to_target,
+        "source": to_source,
+        "t>s": float(to_target > to_source),
+        "ESTOI": estoi(reference, result),
+        "OVRL": overall,
+        "dOVRL": overall - naturalness(reference)[0],
+        "P808": p808,
+        "RPA": accuracy,
+        "octave": octave,
+        "VUV": voicing,
+    }
+
+
+def compare(
+    sources: Sequence[Source],
+    targets: Sequence[Target],
+    name: str,
+    settings: ConversionSettings,
+    folder: Path,
+    say: Callable[[str], None],
+    keep: Path | None = None,
+) -> list[dict[str, object]]:
+    """A row per pair and method: unconverted, pitch only, and the engine."""
+    rows: list[dict[str, object]] = []
+    for target in targets:
+        for source in sources:
+            semitones = choose_transpose(source.pitch, target.voice.manifest.pitch_range).semitones
+            reference = pitch_only(source, semitones)
+            performance = Performance(source.vocals, source.pitch, semitones)
+            wall, cpu = time.perf_counter(), time.process_time()
+            made = engine(name).convert(
+                Context(folder, workers=2), performance, target.voice, target.prepared, settings
+            )
+            spent = (time.perf_counter() - wall, time.process_time() - cpu)
+            result = made.read()
+            for method, sound, moved in (
+                ("unconverted", source.vocals, 0.0),
+                ("pitch only", reference, semitones),
+                (name, result, semitones),
+            ):
+                figures = measured(source, target, sound, reference, moved)
+                if method == name:
+                    figures |= {"RTF": spent[0] / made.duration, "CPU": spent[1] / made.duration}
+                rows.append({"method": method, "pair": f"{source.name} -> {target.name}", "shift": moved, **figures})
+            say(f"{rows[-1]['pair']}: {rows[-1]['target']:.3f} {rows[-1]['ESTOI']:.2f}")
+            if keep is not None:
+                soundfile.write(keep / f"{source.name} ({target.name}).wav", result.samples.T, result.rate)
+    return rows
+
+
+def table(rows: Sequence[dict[str, object]], by: str = "method") -> str:
+    """Means per method (or per pair) as Markdown."""
+    lines = [f"| {by} | n | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for value in dict.fromkeys(row[by] for row in rows):
+        chosen = [row for row in rows if row[by] == value]
+        means = [np.mean([float(row.get(column, np.nan)) for row in chosen]) for column in COLUMNS]  # type: ignore[arg-type]
+        lines.append(f"| {value} | {len(chosen)} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    demo = Path(__file__).resolve().parent.parent / "demo"
+    parser = argparse.ArgumentParser(description="How well an engine sings: a table.")
+    parser.add_argument("--sources", type=Path, default=demo / "sources")
+    parser.add_argument("--voices", type=Path, default=demo / "voices")
+    parser.add_argument("--engine", default="instant")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="conversion settings")
+    parser.add_argument("--keep", type=Path, help="folder for the converted sounds")
+    parser.add_argument("--json", type=Path, help="also write every figure of every pair")
+    arguments = parser.parse_args()
+    settings = ConversionSettings.model_validate(dict(pair.split("=", 1) for pair in arguments.set))
+    if arguments.keep:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        sources = [source_from(path, folder) for path in sounds(arguments.sources)]
+        voices = sorted(path for path in arguments.voices.iterdir() if path.is_dir() or path.suffix.lower() in SOUNDS)
+        targets = [
+            target_from(path, folder / f"voice {number}", arguments.engine) for number, path in enumerate(voices)
+        ]
+        rows = compare(sources, targets, arguments.engine, settings, folder, print, arguments.keep)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
+    print()
+    print(table([row for row in rows if row["method"] == arguments.engine], by="pair"))
+    print()
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""The engines that exist, by the name that a voice's manifest carries."""
+
+from __future__ import annotations
+
+from audio.errors import UnderstudyError
+from voices.engine import Engine
+
+
+def engine(name: str) -> Engine:
+    """The engine of that name; raises `UnderstudyError` naming those that exist."""
+    from voices.instant import InstantEngine
+
+    engines: dict[str, Engine] = {"instant": InstantEngine()}
+    if name not in engines:
+        raise UnderstudyError(
+            "engine-unknown",
+            f"There is no engine named {name!r}.",
+            f"Choose one of: {', '.join(sorted(engines))}.",
+        )
+    return engines[name]

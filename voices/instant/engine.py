@@ -1,0 +1,190 @@
+"""`InstantEngine`: sings with a voice made from recordings at once; no training, no weights.
+
+Four walks over the performance, so that a song of any length needs little memory: find quiet places to cut at,
+measure the envelopes, move them (small data, the entire song at once), make the sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.context import Context
+from audio.pitch import PitchTrack
+from audio.pitch.track import HOP
+from audio.samples import Audio, AudioSource
+from audio.stored import AudioFile, write_blocks
+from audio.windows import ordered_map
+from voices.engine import ConversionSettings, Performance
+from voices.instant import rendering, spectrum
+from voices.instant.content import ORDER
+from voices.instant.portrait import Portrait, draw
+from voices.instant.spectrum import Array
+from voices.instant.timbre import Timbre, moved
+from voices.voice import Voice
+
+WINDOW = 2000  # frames of 5 ms between cuts, about
+SEARCH = 400  # frames around it in which the quietest place is taken
+MARGIN = 60  # frames of context on both sides of a window
+FADE = 4  # frames over which neighbouring windows cross-fade
+LENGTHENING = 0.2  # the vocal tract shortens with this power of the pitch ratio between two voices
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Frames ``first:last`` are this window's own; it is computed with `MARGIN` more on both sides."""
+
+    first: int
+    last: int
+
+
+class InstantEngine:
+    version = 1
+
+    def prepare(self, context: Context, voice: Voice) -> Path:
+        path = context.folder / "portrait.npz"
+        draw(context, voice).save(path)
+        return path
+
+    def convert(
+        self, context: Context, performance: Performance, voice: Voice, prepared: Path, settings: ConversionSettings
+    ) -> AudioFile:
+        portrait = Portrait.load(prepared)
+        vocals, rate = performance.vocals, performance.vocals.rate
+        frames = int(np.ceil(vocals.frames / (rate * HOP))) + 1
+        f0 = _resampled(performance.pitch, frames)
+        level = _level(context.part(0.0, 0.05), vocals, frames)
+        if not (level > rendering.SILENCE).any():
+            return _written(context, rate, iter([Audio.silence(1, vocals.frames, rate)]))
+        windows = _cut(level, frames)
+        voiced = f0 > 0
+        warp = 1.0
+        if voiced.any():
+            ratio = portrait.pitch / float(np.median(f0[voiced]))
+            warp = float(np.clip(ratio**LENGTHENING, 0.86, 1.16))
+
+        basis = spectrum.to_grid(rate, portrait.top)
+
+        def measure(window: _Window) -> NDArray[np.float16]:
+            start, signal, pitch = _take(vocals, f0, window)
+            points = spectrum.warped(spectrum.envelope(signal, pitch, rate, HOP), warp) @ basis
+            own = points[window.first - start : window.last - start]
+            return spectrum.cepstrum(own)[:, :ORDER].astype(np.float16)
+
+        cepstra = np.empty((frames, ORDER), np.float16)
+        measuring = context.part(0.05, 0.3)
+        for done, (window, part) in enumerate(
+            zip(windows, ordered_map(measure, windows, context.workers), strict=True), start=1
+        ):
+            cepstra[window.first : window.last] = part
+            measuring.progress(done / len(windows))
+
+        loud = level > np.quantile(level[voiced] if voiced.any() else level, 0.95) * 0.01
+        wanted = moved(
+            context.part(0.3, 0.4), Timbre(cepstra, voiced, loud), portrait, settings.index_rate, settings.protect
+        )
+        back = spectrum.inverse_basis(ORDER) @ spectrum.from_grid(rate)
+
+        def render(window: _Window) -> NDArray[np.float32]:
+            start, signal, pitch = _take(vocals, f0, window)
+            old = spectrum.envelope(signal, pitch, rate, HOP)
+            rows = np.clip(np.arange(start, start + len(pitch)), 0, frames - 1)
+            change = wanted[rows].astype(np.float32) - cepstra[rows].astype(np.float32)
+            change[:, 0] = 0
+            new = spectrum.warped(spectrum.warped(old, warp) + change @ back, 2 ** (settings.formant_shift / 12))
+            new += (_power(old) - _power(new))[:, None]
+            sound = rendering.sung(signal, pitch, rate, HOP, old, new, performance.transpose)
+            return sound.astype(np.float32)
+
+        return _written(context, rate, _joined(context.part(0.4, 1.0), render, windows, vocals))
+
+
+def _power(log_envelope: Array) -> Array:
+    """Log of the frame's power."""
+    return np.asarray(np.log(np.exp(log_envelope).sum(axis=1)))
+
+
+def _written(context: Context, rate: int, blocks: Iterator[Audio]) -> AudioFile:
+    return write_blocks(context.folder / "converted.npy", rate, 1, blocks)
+
+
+def _resampled(pitch: PitchTrack, frames: int) -> NDArray[np.float64]:
+    """The track on our own frames: nearest frame, 0 outside."""
+    nearest = np.round(np.arange(frames) * HOP / pitch.hop).astype(int)
+    f0 = np.zeros(frames)
+    inside = nearest < pitch.frames
+    f0[inside] = pitch.f0[nearest[inside]]
+    return f0
+
+
+def _sample(frame: int, rate: int) -> int:
+    return round(frame * HOP * rate)
+
+
+def _level(context: Context, vocals: AudioSource, frames: int) -> NDArray[np.float32]:
+    """RMS of the mono sum around every frame."""
+    level = np.zeros(frames, np.float32)
+    block = 12000
+    for first in range(0, frames, block):
+        context.progress(first / frames)
+        last = min(first + block, frames)
+        start = _sample(first, vocals.rate)
+        power = np.square(_mono(vocals, start, _sample(last, vocals.rate)))
+        total = np.concatenate([[0.0], np.cumsum(power)])
+        edges = np.array([_sample(frame, vocals.rate) - start for frame in range(first, last + 1)])
+        level[first:last] = np.sqrt(np.diff(total[edges]) / np.maximum(np.diff(edges), 1))
+    return level
+
+
+def _mono(vocals: AudioSource, start: int, stop: int) -> NDArray[np.float64]:
+    return np.nan_to_num(vocals.read(start, stop).samples.mean(axis=0, dtype=np.float64), posinf=0.0, neginf=0.0)
+
+
+def _cut(level: NDArray[np.float32], frames: int) -> list[_Window]:
+    """Windows of about `WINDOW` frames that meet where the vocal is quietest."""
+    smooth = np.convolve(level, np.ones(9) / 9, "same")
+    cuts = [0]
+    while frames - cuts[-1] > WINDOW + SEARCH:
+        around = cuts[-1] + WINDOW
+        low = around - SEARCH
+        cuts.append(low + int(np.argmin(smooth[low : around + SEARCH])))
+    return [_Window(first, last) for first, last in zip(cuts, [*cuts[1:], frames], strict=True)]
+
+
+def _take(
+    vocals: AudioSource, f0: NDArray[np.float64], window: _Window
+) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """First frame, samples and pitch of a window with its margins (silence past the ends)."""
+    start, stop = window.first - MARGIN, window.last + MARGIN
+    signal = _mono(vocals, _sample(start, vocals.rate), _sample(stop, vocals.rate))
+    pitch = np.zeros(stop - start)
+    low, high = max(0, start), min(len(f0), stop)
+    pitch[low - start : high - start] = f0[low:high]
+    return start, np.ascontiguousarray(signal), pitch
+
+
+def _joined(
+    context: Context,
+    render: Callable[[_Window], NDArray[np.float32]],
+    windows: list[_Window],
+    vocals: AudioSource,
+) -> Iterator[Audio]:
+    """The windows' sounds one after the other, cross-faded around every cut."""
+    rate = vocals.rate
+    tail = np.zeros(0, np.float32)
+    for done, (window, sound) in enumerate(zip(windows, ordered_map(render, windows, context.workers), strict=True), 1):
+        origin = _sample(window.first - MARGIN, rate)
+        begin = _sample(window.first - FADE, rate) if window.first else 0
+        end = _sample(window.last - FADE, rate) if done < len(windows) else vocals.frames
+        beyond = _sample(window.last + FADE, rate) if done < len(windows) else end
+        own = sound[begin - origin : end - origin].copy()
+        if len(tail):
+            ramp = (0.5 - 0.5 * np.cos(np.pi * (np.arange(len(tail)) + 0.5) / len(tail))).astype(np.float32)
+            own[: len(tail)] = own[: len(tail)] * ramp + tail * (1 - ramp)
+        tail = sound[end - origin : beyond - origin]
+        context.progress(done / len(windows))
+        yield Audio(own[None], rate)

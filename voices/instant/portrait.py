@@ -1,0 +1,149 @@
+"""`Portrait`: all that the instant engine knows of a voice, measured from its recordings once.
+
+It holds the voice's envelope frames (the index that conversion draws from) and their statistics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from audio.pitch.track import HOP
+from voices.instant import spectrum
+from voices.instant.content import ORDER, content
+from voices.instant.spectrum import Array
+from voices.voice import Voice
+
+FRAMES = 16000  # of either kind in the index: 80 s of voiced sound; more is thinned out evenly
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """`frames` float32 ``[n, ORDER]``: cepstra; `content` ``[n, content size]``: what is said in them; `voiced` bool ``[n]``.
+    `mean`, `deviation` ``[ORDER]``: over voiced frames; `unvoiced_mean` ``[ORDER]``. `pitch`: median f0 in Hz.
+    `top`: Hz up to which the recordings say anything. `spectrum` ``[POINTS]``: log of the mean power over all frames,
+    level removed."""
+
+    frames: Array
+    content: Array
+    voiced: NDArray[np.bool_]
+    mean: Array
+    deviation: Array
+    unvoiced_mean: Array
+    pitch: float
+    top: float
+    spectrum: Array
+
+    def save(self, path: Path) -> None:
+        np.savez(
+            path,
+            frames=self.frames.astype(np.float16),
+            content=self.content.astype(np.float16),
+            voiced=self.voiced,
+            mean=self.mean,
+            deviation=self.deviation,
+            unvoiced_mean=self.unvoiced_mean,
+            pitch=np.float64(self.pitch),
+            top=np.float64(self.top),
+            spectrum=self.spectrum,
+        )
+
+    @staticmethod
+    def load(path: Path) -> Portrait:
+        with np.load(path, allow_pickle=False) as stored:
+            return Portrait(
+                stored["frames"].astype(np.float32),
+                stored["content"].astype(np.float32),
+                stored["voiced"],
+                stored["mean"],
+                stored["deviation"],
+                stored["unvoiced_mean"],
+                float(stored["pitch"]),
+                float(stored["top"]),
+                stored["spectrum"],
+            )
+
+
+def loud_enough(points: Array) -> NDArray[np.bool_]:
+    """Frames within 40 dB of the loud ones: pauses say nothing of a voice."""
+    level = np.logaddexp.reduce(points, axis=1)
+    return np.asarray(level > np.quantile(level, 0.95) - 40 / 4.343)
+
+
+def draw(context: Context, voice: Voice) -> Portrait:
+    """The portrait of `voice` from its recordings. Raises `UnderstudyError` when there is no voiced sound in them."""
+    parts: list[tuple[Array, NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]] = []
+    files = voice.recording_files
+    top = min([spectrum.TOP, *(0.48 * _rate(file) for file in files)])
+    for done, file in enumerate(files):
+        context.progress(done / len(files))
+        signal, rate = _read(file)
+        if len(signal) < rate // 5:
+            continue
+        f0 = _pitch(signal, rate)
+        points = spectrum.envelope(signal, f0, rate, HOP) @ spectrum.to_grid(rate, top)
+        parts.append((points, f0 > 0, f0, loud_enough(points)))
+    voiced_frames = sum(int((voiced & loud).sum()) for _, voiced, _, loud in parts)
+    if voiced_frames < 200:
+        raise UnderstudyError(
+            "voice-without-sound",
+            f"The recordings of {voice.name!r} hold {voiced_frames * HOP:.1f} seconds of voiced sound.",
+            "Add recordings in which the voice speaks or sings: 15 seconds or more.",
+        )
+    cepstra = [spectrum.cepstrum(points)[:, :ORDER] for points, *_ in parts]
+    voiced = np.concatenate([part[1] for part in parts])
+    loud = np.concatenate([part[3] for part in parts])
+    everything = np.concatenate(cepstra)
+    sung = everything[voiced & loud]
+    mean, deviation = sung.mean(axis=0), sung.std(axis=0)
+    unvoiced = everything[~voiced & loud] if (~voiced & loud).sum() > 20 else sung
+    described = np.concatenate([content(part, mean, deviation) for part in cepstra])
+    chosen = np.concatenate([_thinned(voiced & loud), _thinned(~voiced & loud)])
+    power = np.exp(np.concatenate([points for points, *_ in parts])[loud]).mean(axis=0)
+    pitch = float(np.median(np.concatenate([part[2] for part in parts])[voiced & loud]))
+    return Portrait(
+        everything[chosen],
+        described[chosen],
+        voiced[chosen],
+        mean,
+        deviation,
+        unvoiced.mean(axis=0),
+        pitch,
+        top,
+        np.log(power / power.sum()).astype(np.float32),
+    )
+
+
+def _thinned(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    index = np.flatnonzero(mask)
+    return index[np.linspace(0, len(index) - 1, min(len(index), FRAMES)).round().astype(int)]
+
+
+def _rate(file: Path) -> int:
+    import soundfile
+
+    return int(soundfile.info(file).samplerate)
+
+
+def _read(file: Path) -> tuple[NDArray[np.float64], int]:
+    import soundfile
+
+    samples, rate = soundfile.read(file, dtype="float64", always_2d=True)
+    return np.ascontiguousarray(samples.mean(axis=1)), int(rate)
+
+
+def _pitch(signal: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
+    """f0 every `HOP` seconds from the first sample, 0 where unvoiced (Praat's autocorrelation)."""
+    import parselmouth
+
+    track = parselmouth.Sound(signal, rate).to_pitch_ac(time_step=HOP, pitch_floor=65.0, pitch_ceiling=1100.0)
+    nearest = np.round((np.arange(int(len(signal) / rate / HOP) + 1) * HOP - track.x1) / track.dx).astype(int)
+    f0 = np.zeros(len(nearest))
+    inside = (nearest >= 0) & (nearest < track.n_frames)
+    f0[inside] = track.selected_array["frequency"][nearest[inside]]
+    return f0
