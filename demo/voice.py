@@ -1,0 +1,61 @@
+"""Recordings of the voice to clone: a man speaking three sentences of ours, and singing a scale and a phrase."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyworld
+from numpy.typing import NDArray
+from scipy.signal import butter, sosfiltfilt
+
+from audio.encode import OutputFormat
+from audio.tags import Tags
+from demo import files
+from demo.score import BEAT, SCALE_LINES, SENTENCES
+from demo.singer import HOP, RATE, TARGET, _noise, sing, take_apart
+from demo.speech import Espeak
+
+Floats = NDArray[np.float64]
+
+
+def spoken(espeak: Espeak, sentence: str, random: np.random.Generator, middle: float = 142.0) -> Floats:
+    """A sentence with espeak-ng's own intonation, its pitch moved to around `middle` Hz, with natural unsteadiness."""
+    speech = espeak.say(sentence, TARGET.voice, speed=150, pitch=TARGET.pitch, intonation=65)
+    frames = take_apart(speech, TARGET)
+    grid = np.arange(len(frames.f0)) * HOP
+    heard = np.where(frames.f0 > 0, frames.f0, 1.0)
+    centre = np.exp(np.median(np.log(heard[frames.f0 > 0])))
+    falling = np.interp(grid, [0, grid[-1]], [1.5, -2.0]) / 12  # declination over the sentence, octaves
+    wander = (12 * np.interp(grid, *_noise(grid, 3, random)) + 6 * np.interp(grid, *_noise(grid, 40, random))) / 1200
+    f0 = np.where(frames.voiced, np.maximum(88.0, middle * (heard / centre) ** 1.1 * 2 ** (falling + wander)), 0.0)
+    envelope = frames.envelope + 0.1 * np.interp(grid, *_noise(grid, 8, random))[:, None]
+    sound = pyworld.synthesize(
+        np.ascontiguousarray(f0), np.exp(envelope), np.ascontiguousarray(frames.aperiodicity), RATE, HOP * 1000
+    )
+    return np.asarray(sosfiltfilt(butter(2, 60, "highpass", fs=RATE, output="sos"), sound))
+
+
+def recordings(espeak: Espeak, seed: int) -> dict[str, Floats]:
+    """Sound by file name, mono ``[frames]``, peaks at -3 dBFS, a faint floor of noise as any microphone has."""
+    random = np.random.default_rng(seed)
+    made: dict[str, Floats] = {}
+    talk = [np.zeros(RATE // 4)]
+    for sentence in SENTENCES:
+        talk += [spoken(espeak, sentence, random), np.zeros(round(0.35 * RATE))]
+    made["speaking"] = np.concatenate(talk)
+    song = []
+    for line in SCALE_LINES:
+        last = line.notes[-1]
+        song.append(sing(espeak, line, TARGET, (last.start + last.beats) * BEAT + 0.4, seed + len(song)).samples)
+    made["singing"] = np.concatenate(song)
+    floor = 10 ** (-72 / 20)
+    for name, sound in made.items():
+        sound = sound * 10 ** (-3 / 20) / np.abs(sound).max()
+        made[name] = sound + floor * random.standard_normal(len(sound))
+    return made
+
+
+def write(folder: Path, espeak: Espeak, seed: int) -> None:
+    for name, sound in recordings(espeak, seed).items():
+        files.write(folder / f"{name}.flac", sound, OutputFormat(name="flac16"), Tags(title=f"A voice, {name}"))
