@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -16,10 +16,11 @@ from audio.context import Context
 from audio.errors import UnderstudyError
 from services.cli import options as o
 from services.cli.console import answer, cancellable
-from voices import archive, library
-from voices.library import BrokenVoice
-from voices.recordings import Finding, RecordingReport, check_files
-from voices.voice import Voice
+
+if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
+    from voices.library import BrokenVoice
+    from voices.recordings import Finding, RecordingReport
+    from voices.voice import Voice
 
 voices_app = typer.Typer(help="The voice library.", no_args_is_help=True)
 
@@ -44,6 +45,8 @@ def add(
     debug: o.DEBUG = False,
 ) -> None:
     """Make a voice from recordings, at once; says what is wrong with them in plain words."""
+    from voices import library
+
     if consent is None:
         raise UnderstudyError(
             "consent-missing",
@@ -52,13 +55,14 @@ def add(
         )
     with _context() as context:
         voice, findings = library.add(o.voices_root(voices), name, recordings, consent, context, replace=replace)
-    data = {**_described(voice), "findings": [asdict(finding) for finding in findings]}
-    answer(data, lambda: "\n".join([_line(voice), *map(_finding_line, findings), _try_it(voice)]))
+    _answer_made(voice, findings)
 
 
 @voices_app.command("list")
 def list_(voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """The voices there are."""
+    from voices import library
+
     root = o.voices_root(voices)
     found = library.list_voices(root)
     data = {"folder": str(root), "voices": [_described(voice) for voice in found]}
@@ -71,6 +75,8 @@ def show(
     name: NAME, voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
 ) -> None:
     """All that is known of a voice."""
+    from voices import library
+
     voice = library.load(o.voices_root(voices), name)
     answer(_described(voice), lambda: _details(voice))
 
@@ -84,9 +90,12 @@ def check(
     debug: o.DEBUG = False,
 ) -> None:
     """Say what is wrong with a voice's recordings, or with files before they are added."""
+    from voices import library
+    from voices.recordings import check_files
+
     with _context() as context:
         if all(Path(name).is_file() for name in names):
-            reports, together = check_files([Path(name) for name in names], context)
+            reports, together = check_files(context, [Path(name) for name in names])
         elif len(names) == 1:
             reports, together = library.check(o.voices_root(voices), names[0], context)
         else:
@@ -95,7 +104,15 @@ def check(
                 "file-not-found", f"There is no file {missing}.", "Name one voice, or only files that are there."
             )
     data = {
-        "recordings": [asdict(report) for report in reports],
+        "recordings": [
+            {
+                "recording": report.recording,
+                "usable": report.usable,
+                **asdict(report.measures),
+                "findings": [asdict(finding) for finding in report.findings],
+            }
+            for report in reports
+        ],
         "findings": [asdict(finding) for finding in together],
     }
     answer(data, lambda: _check_text(reports, together))
@@ -111,6 +128,8 @@ def rename(
     debug: o.DEBUG = False,
 ) -> None:
     """Give a voice another name; what was made with it stays valid."""
+    from voices import library
+
     voice = library.rename(o.voices_root(voices), name, new)
     answer(_described(voice), lambda: _line(voice))
 
@@ -120,6 +139,8 @@ def remove(
     name: NAME, voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
 ) -> None:
     """Delete a voice and its stored recordings."""
+    from voices import library
+
     library.remove(o.voices_root(voices), name)
     answer({"removed": name}, lambda: f"Removed {escape(name)}.")
 
@@ -135,11 +156,12 @@ def export(
     debug: o.DEBUG = False,
 ) -> None:
     """Write a voice with its recordings into one file, to keep or to take to another machine."""
+    from voices import archive, library
+
     voice = library.load(o.voices_root(voices), name)
     path = output or Path(f"{voice.name}.zip")
-    if path.exists() and not overwrite:
-        raise UnderstudyError("output-exists", f"{path} is there already.", "Choose another name or add --overwrite.")
-    archive.export(voice, path)
+    with _context() as context:
+        archive.export(voice, path, context, replace=overwrite)
     answer({"output": str(path)}, lambda: f"[bold]{escape(str(path))}[/]")
 
 
@@ -154,9 +176,11 @@ def import_(
     debug: o.DEBUG = False,
 ) -> None:
     """Take in a voice that was exported."""
+    from voices import archive
+
     with _context() as context:
-        voice = archive.import_voice(o.voices_root(voices), file, name, context, replace=replace)
-    answer(_described(voice), lambda: "\n".join([_line(voice), _try_it(voice)]))
+        voice, findings = archive.import_voice(o.voices_root(voices), file, context, name, replace=replace)
+    _answer_made(voice, findings)
 
 
 @contextmanager
@@ -165,14 +189,23 @@ def _context() -> Iterator[Context]:
         yield Context(Path(folder), cancelled=cancelled)
 
 
+def _answer_made(voice: Voice, findings: Sequence[Finding]) -> None:
+    data = {**_described(voice), "findings": [asdict(finding) for finding in findings]}
+    answer(data, lambda: "\n".join([_line(voice), *map(_finding_line, findings), _try_it(voice)]))
+
+
 def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:
-    if isinstance(voice, BrokenVoice):
+    from voices.voice import Voice
+
+    if not isinstance(voice, Voice):
         return {"name": voice.name, "folder": str(voice.folder), "broken": voice.error.message}
     return {**voice.manifest.model_dump(mode="json"), "folder": str(voice.folder)}
 
 
 def _line(voice: Voice | BrokenVoice) -> str:
-    if isinstance(voice, BrokenVoice):
+    from voices.voice import Voice
+
+    if not isinstance(voice, Voice):
         return f"[bold]{escape(voice.name)}[/]  [red]can't be used:[/] {escape(voice.error.message)}"
     manifest = voice.manifest
     seconds = sum(recording.duration for recording in manifest.recordings)

@@ -1,0 +1,40 @@
+# Understudy's command line in a container.
+#
+#   docker build -t understudy .                             for machines without a GPU
+#   docker build -t understudy --build-arg DEVICE=cuda .     for NVIDIA GPUs: run with --gpus all
+#
+# The standard torch wheel carries its CUDA libraries and works on both. To leave these gigabytes out of an image
+# without GPU, name PyTorch's index of CPU wheels: --build-arg TORCH_INDEX=<its address>.
+#
+#   docker run --rm -v "$PWD:/songs" -v understudy:/home/singer/data understudy cover song.mp3 --voice nova
+FROM python:3.12-slim AS build
+ARG TORCH_INDEX=""
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY audio audio
+COPY voices voices
+COPY pipeline pipeline
+COPY services services
+COPY configs configs
+RUN python -m venv /opt/understudy \
+    && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt \
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} . \
+    && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt --no-deps resemblyzer
+
+FROM python:3.12-slim
+ARG DEVICE=cpu
+COPY --from=build /opt/understudy /opt/understudy
+RUN useradd --create-home singer \
+    && mkdir -p /home/singer/data/voices /home/singer/data/cache /songs \
+    && chown -R singer /home/singer /songs
+ENV PATH=/opt/understudy/bin:$PATH \
+    UNDERSTUDY_VOICES=/home/singer/data/voices \
+    UNDERSTUDY_CACHE=/home/singer/data/cache \
+    UNDERSTUDY_DEVICE=${DEVICE} \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER singer
+WORKDIR /songs
+HEALTHCHECK --interval=5m --timeout=60s CMD ["understudy", "doctor", "--json"]
+ENTRYPOINT ["understudy"]
+CMD ["--help"]
