@@ -1,0 +1,91 @@
+"""Where a sound sits between two loudspeakers, measured on one recording and given to another.
+
+Place and width are what the energies of left and right and what they share say. A mono sound is given them as
+
+    left = l * dry + s * side        right = r * dry - s * side
+
+with a `side` that has the energy of `dry` and nothing in common with it. Then left², right² and left times right
+come out as measured for exactly one choice of l, r and s (`Placement`); and left + right has no side in it at all, so
+that folding to mono gives the dry sound back, uncoloured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.effects.control import Curve, smoothed
+from audio.samples import Samples
+
+_LEAST_MIDDLE = 0.1
+"""Share of the energy that left + right keeps even where the recording's cancels: no voice may vanish in mono."""
+
+_SPREAD = 0.03  # seconds over which `decorrelated` scatters a sound
+_SPREAD_DELAY = 0.004
+_SPREAD_FLOOR = 200.0  # Hz, below which nothing is spread
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Factors of the dry sound in the left and right channel and of the side, ``[values]`` each, over time.
+
+    ``left² + right² + 2 * side² = 1``: the energy of both channels is that of the mono sound.
+    """
+
+    left: Curve
+    right: Curve
+    side: Curve
+
+
+def placement(left: Curve, right: Curve, shared: Curve, blocks: int, width: float = 1.0) -> Placement:
+    """Where a recording sits, from its energies per block: of left, of right, and the mean of their product.
+
+    Energies are summed over about `blocks` blocks, so that loud moments count and pauses don't. `width` 0..1 scales the
+    side's share of the energy. Where there is no energy the place is that of what is nearest in time; for a silent
+    recording it is the centre.
+    """
+    total = left + right
+    floor = 1e-6 * float(total.max(initial=0.0)) + 1e-20
+    a, b, c = (smoothed(curve, blocks) for curve in (left, right, shared))
+    known = a + b > floor
+    if not known.any():
+        middle = np.full(len(left), np.sqrt(0.5))
+        return Placement(middle, middle.copy(), np.zeros(len(left)))
+    a, b, c = (curve / np.maximum(a + b, floor) for curve in (a, b, c))
+    c = np.clip(c, (_LEAST_MIDDLE - 1) / 2, np.sqrt(np.maximum(a * b, 0.0)))
+    side = np.maximum(a * b - c * c, 0.0) / (a + b + 2 * c) * width
+    to_left, to_right = np.maximum(a + c, 0.0), np.maximum(b + c, 0.0)
+    scale = np.sqrt(np.maximum(1 - 2 * side, 0.0) / np.maximum(to_left**2 + to_right**2, 1e-12))
+    where = np.arange(len(left))
+    curves = [np.interp(where, where[known], curve[known]) for curve in (to_left * scale, to_right * scale, side**0.5)]
+    return Placement(*curves)
+
+
+def spreading_response(rate: int, seed: int = 5) -> Samples:
+    """A short response with a flat spectrum that makes of a sound another one with nothing in common with it.
+
+    Noise that decays over `_SPREAD` seconds, its spectrum made flat, without low tones (they carry no width and
+    would only smear).
+    """
+    size = 1 << int(np.ceil(np.log2(2 * _SPREAD * rate)))
+    first, last = round(_SPREAD_DELAY * rate), round((_SPREAD_DELAY + _SPREAD) * rate)
+    noise = np.zeros(size)
+    time = np.arange(last - first) / (last - first)
+    noise[first:last] = np.random.default_rng(seed).standard_normal(last - first) * np.sin(np.pi * time**0.5) ** 2
+    for _ in range(4):  # flat in frequency, short in time, in turns
+        spectrum = np.fft.rfft(noise)
+        frequency = np.fft.rfftfreq(size, 1 / rate)
+        slope = np.minimum(1.0, (frequency / _SPREAD_FLOOR) ** 2)
+        noise = np.fft.irfft(spectrum / np.maximum(np.abs(spectrum), 1e-9) * slope, size)
+        noise[:first] = 0.0
+        noise[last:] = 0.0
+    response: Samples = (noise[:last] / np.sqrt(np.square(noise).sum())).astype(np.float32)
+    return response
+
+
+def correlation(left: NDArray[np.floating], right: NDArray[np.floating]) -> float:
+    """-1..1: 1 for the same sound on both sides (at any level), 0 for two that share nothing; 1 for silence."""
+    energy = float(np.sqrt(np.vdot(left, left) * np.vdot(right, right)))
+    return float(np.vdot(left, right)) / energy if energy > 0 else 1.0
