@@ -45,7 +45,7 @@ def track_fcpe(sound: Samples, settings: PitchSettings, device: str) -> F0:
         f0 = (10 * 2 ** (cents / 1200)).float().cpu().numpy()
         sure = certainty.float().cpu().numpy()
     inside = np.where((f0 >= settings.low) & (f0 <= settings.high), sure, 0)
-    return regrid(f0, inside, _SURE * settings.confidence, 0.5, frames)
+    return regrid(f0, inside, _SURE * settings.confidence, _SURE * settings.confidence, 0.5, frames)
 
 
 @cache

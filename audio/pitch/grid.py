@@ -8,24 +8,35 @@ from numpy.typing import NDArray
 _LEAP = 2.5 / 12  # octaves per frame; more than this is a new note and not a glide: nothing lies in between
 
 
+def stretches(frames: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """(start, stop) of every run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], frames, [False]])))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
 def regrid(
-    f0: NDArray[np.floating], certainty: NDArray[np.floating], threshold: float, step: float, frames: int
+    f0: NDArray[np.floating], certainty: NDArray[np.floating], begin: float, hold: float, step: float, frames: int
 ) -> NDArray[np.float32]:
     """f0 on a grid of `frames` frames that are `step` of the given frames apart; both begin at the same moment.
 
-    `f0`: Hz ``[n]``, meaningful where `certainty` (same shape) is at least `threshold`. Voicing is decided where the
-    certainty, drawn as straight lines, crosses the threshold, so that its edges are finer than the given frames.
+    `f0`: Hz ``[n]``, meaningful where `certainty` (same shape) is at least `hold`. A stretch of such frames is voiced
+    if its certainty reaches `begin` somewhere: a note is surely heard in its middle and held to its soft ends, and
+    what is never sure is no note. The stretch ends where the certainty, drawn as straight lines, crosses `hold`, so
+    that its edges are finer than the given frames.
     Between two voiced frames log f0 follows a cubic through four (Catmull-Rom), so that the turning points of a
     vibrato keep their height; at the edges of a note, and across a leap, the nearest frame's f0 holds.
     Answers float32 Hz ``[frames]``, 0 where unvoiced.
     """
     position = np.arange(frames) * step
-    sure = np.asarray(certainty >= threshold)
+    sure = np.asarray(certainty >= hold)
     result = np.zeros(frames, np.float32)
+    for start, stop in stretches(sure):
+        if certainty[start:stop].max() < begin:
+            sure[start:stop] = False
     if not sure.any():
         return result
     known = np.arange(len(f0))
-    voiced = np.interp(position, known, certainty) >= threshold
+    voiced = np.interp(position, known, np.where(sure, certainty, np.minimum(certainty, 0.999 * hold))) >= hold
     # a pitch for every given frame: that of the nearest sure one
     sure_at = np.flatnonzero(sure)
     right = np.clip(np.searchsorted(sure_at, known), 0, len(sure_at) - 1)

@@ -3,32 +3,62 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audio.pitch.track import PitchTrack
 
-_CONTEXT = 0.25  # seconds on both sides that a frame is compared with
-_LONGEST = 0.12  # seconds: whatever lasts longer is sung and not an error
+_LEAP = 0.3  # octaves from one frame to the next: no voice glides that fast, something else was heard
+_LONGEST = 0.13  # seconds: an octave that lasts longer is sung and stays
+_FORGOTTEN = 0.15  # seconds of rest after which a note says nothing about the octave of the next
 
 
 def repair_octaves(track: PitchTrack) -> PitchTrack:
-    """The track with isolated octave jumps put back."""
-    f0 = track.f0.copy()
-    voiced = np.flatnonzero(f0 > 0)
-    if len(voiced) < 3:
+    """The track with short octave jumps put back; everything else keeps its very value.
+
+    The voiced frames fall into stretches without a leap. Each stretch may stay, move an octave up or an octave down;
+    the cheapest way through all of them is found by dynamic programming (Viterbi 1967). A leap of about an octave
+    between neighbours costs 1, moving a stretch costs its length over 65 ms: a jump up and back down is mended if it
+    lasts less than 130 ms, one at the beginning or end of a phrase if it lasts less than 65 ms, and a true octave leap
+    that lasts is left alone.
+    """
+    voiced = np.flatnonzero(track.f0 > 0)
+    if len(voiced) == 0:
         return track
-    pitch = np.log2(f0[voiced].astype(np.float64))
-    breaks = np.flatnonzero((np.abs(np.diff(pitch)) > 0.5) | (np.diff(voiced) > 1)) + 1
-    longest, context = round(_LONGEST / track.hop), round(_CONTEXT / track.hop)
-    for start, stop in zip([0, *breaks], [*breaks, len(voiced)], strict=True):
-        if stop - start > longest:
-            continue
-        near = (np.abs(voiced - voiced[start]) <= context) | (np.abs(voiced - voiced[stop - 1]) <= context)
-        near[start:stop] = False
-        if near.sum() < 2 * (stop - start):
-            continue
-        away = np.median(pitch[start:stop]) - np.median(pitch[near])
-        octaves = round(float(away))
-        if octaves != 0 and abs(away - octaves) < 0.2:
-            pitch[start:stop] -= octaves
-    f0[voiced] = 2**pitch
+    pitch = np.log2(track.f0[voiced].astype(np.float64))
+    starts = np.flatnonzero((np.abs(np.diff(pitch)) > _LEAP) | (np.diff(voiced) > 1)) + 1
+    starts = np.concatenate([[0], starts])
+    stops = np.concatenate([starts[1:], [len(voiced)]])
+    first = np.array(
+        [np.median(pitch[start : min(start + 3, stop)]) for start, stop in zip(starts, stops, strict=True)]
+    )
+    last = np.array([np.median(pitch[max(stop - 3, start) : stop]) for start, stop in zip(starts, stops, strict=True)])
+    rest = (voiced[starts[1:]] - voiced[stops[:-1] - 1] - 1) * track.hop
+    near = np.clip(1 - rest / _FORGOTTEN, 0, 1)
+    moves = _cheapest(first, last, near, (stops - starts).astype(np.float64) * (2 * track.hop / _LONGEST))
+    if not moves.any():
+        return track
+    f0 = track.f0.copy()
+    f0[voiced] *= np.repeat(2.0**moves, stops - starts).astype(np.float32)
     return PitchTrack(f0, track.hop)
+
+
+def _cheapest(
+    first: NDArray[np.float64], last: NDArray[np.float64], near: NDArray[np.float64], effort: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """The move (-1, 0 or +1 octaves) of every stretch. `first`, `last`: log2 pitch at its ends. `near`: 0..1, how much
+    a leap between it and the next counts. `effort`: what moving it costs."""
+    moves = np.array([0, -1, 1])  # staying comes first: it wins a tie
+    step = moves[None, :] - moves[:, None]  # [from, to]
+    cost = effort[0] * np.abs(moves)
+    came_from = np.zeros((len(first), len(moves)), np.int64)
+    for at in range(1, len(first)):
+        leap = np.abs(first[at] - last[at - 1] + step)
+        # a third is no leap, an octave and beyond is a whole one, a fifth or sixth is half a one in either direction
+        total = cost[:, None] + near[at - 1] * np.where(leap <= 0.3, 0.0, np.where(leap < 0.85, 0.5, 1.0))
+        came_from[at] = np.argmin(total, axis=0)
+        cost = np.min(total, axis=0) + effort[at] * np.abs(moves)
+    chosen = np.zeros(len(first), np.int64)
+    chosen[-1] = np.argmin(cost)
+    for at in range(len(first) - 1, 0, -1):
+        chosen[at - 1] = came_from[at, chosen[at]]
+    return moves[chosen]

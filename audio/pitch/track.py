@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audio.pitch.grid import regrid
+
 HOP = 0.005  # seconds between frames that every tracker of ours answers with
 
 
@@ -40,3 +42,15 @@ class PitchTrack:
 
     def transposed(self, semitones: float) -> PitchTrack:
         return PitchTrack((self.f0 * 2 ** (semitones / 12)).astype(np.float32), self.hop)
+
+    def resampled(self, hop: float) -> PitchTrack:
+        """The same pitch every `hop` seconds, up to the last moment that this track covers. Between voiced frames log
+        f0 is interpolated, between a voiced and an unvoiced one the nearer decides."""
+        frames = int((self.frames - 1) * self.hop / hop + 1e-6) + 1 if self.frames else 0
+        return PitchTrack(regrid(self.f0, self.voiced.astype(np.float32), 0.5, 0.5, hop / self.hop, frames), hop)
+
+    def percentiles(self, *percents: float) -> tuple[float, ...]:
+        """Percentiles (0..100) of the voiced frames in Hz; all 0 when nothing is voiced."""
+        if not self.voiced.any():
+            return (0.0,) * len(percents)
+        return tuple(float(hz) for hz in np.percentile(self.f0[self.voiced], percents))
