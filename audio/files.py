@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ from audio.context import Context
 from audio.disk import writing
 from audio.downmix import to_stereo
 from audio.errors import UnderstudyError
-from audio.lengths import exact_frames, promised_seconds
-from audio.libav import audio_stream, opened
+from audio.lengths import exact_frames, lacks_end_mark, promised_seconds
+from audio.libav import audio_stream, opened, unreadable
 from audio.samples import Audio, Samples
 from audio.stored import AudioFile, write_blocks
 from audio.tags import Tags, tags_of
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
-    from av.packet import Packet
 
 _LOUDEST = 1000.0  # +60 dBFS: past any sane float recording
+_LOUDEST_LOSSY = 16.0  # +24 dBFS: more comes out of no encoder, only out of damaged bits
 _BLOCK_SECONDS = 1.0
 _PATIENCE = 1000  # damaged packets before the first sound
 _LONGEST_GAP = 1.0  # seconds of silence for one damaged packet
@@ -110,7 +111,7 @@ def decode(
     ``samples-not-finite``, ``samples-out-of-range``, ``disk-full``, ``output-not-writable``; `Cancelled`.
     """
     _check_part(start, duration, limits)
-    with opened(path, limits.bytes) as container, writing(out):
+    with opened(path, limits.bytes) as container:
         stream = audio_stream(path, container)
         _check_layout(path, stream.codec_context.sample_rate, stream.codec_context.channels, limits)
         claimed = promised_seconds(path, container, stream)
@@ -126,6 +127,7 @@ def decode(
         length = exact_frames(path, container, stream, first.rate)
         stop = length if end is None else end if length is None else min(end, length)
         most = begin + round(limits.seconds * first.rate)
+        expected = stop or (claimed or _estimated_seconds(container, stream) or limits.seconds) * first.rate
 
         def part() -> Iterator[Audio]:
             position = 0
@@ -135,17 +137,18 @@ def decode(
                     raise _too_long(path, after / block.rate, limits)
                 low, high = max(begin - position, 0), min(after, stop or after) - position
                 if low < high:
-                    _check_values(path, block, position)
-                    yield Audio(block.samples[:, low:high], block.rate)
-                expected = stop or (claimed or limits.seconds) * block.rate
-                context.progress(after / expected)
+                    taken = Audio(block.samples[:, low:high], block.rate)
+                    _check_values(path, taken, position + low)
+                    yield taken
                 position = after
+                context.progress(position / expected)
                 if stop is not None and position >= stop:
                     return
 
-        taken = write_blocks(out, first.rate, first.channels, part())
-        _check_end(context, path, heard, claimed, start, None if end is None else end / first.rate, taken.frames)
-        return taken
+        with writing(out):
+            file = write_blocks(out, first.rate, first.channels, part())
+            _check_end(context, path, heard, claimed, start, None if end is None else end / first.rate, file.frames)
+        return file
 
 
 @dataclass
@@ -186,6 +189,7 @@ def _sound(
     """All of the stream in blocks of about a second, mono or stereo; a damaged packet becomes silence of its length."""
     import av
 
+    lossy = not stream.codec_context.name.startswith("pcm_")  # floats that are damage, not what somebody saved
     waiting: list[Samples] = []
     held = 0
     packets = container.demux(stream)
@@ -194,15 +198,19 @@ def _sound(
             packet = next(packets, None)
         except av.FFmpegError:  # the container ends in the middle of something
             packet = None
+        except OSError as error:
+            raise unreadable(path, error) from error
         if packet is None:
             break
         try:
             pieces = [_floats(path, frame, heard, limits) for frame in packet.decode()]
         except (av.FFmpegError, ValueError):
-            pieces = [_gap(packet, heard)]
+            pieces = [_gap(heard, packet.duration * packet.time_base if packet.duration and packet.time_base else 0)]
             if heard.places > _PATIENCE and not heard.frames:
                 return
-        for piece in pieces:
+        if lossy and pieces and not all(np.max(np.abs(piece), initial=0) < _LOUDEST_LOSSY for piece in pieces):
+            pieces = [_gap(heard, sum(piece.shape[1] for piece in pieces) / heard.rate)]  # decoded from damaged bits
+        for piece in (piece for piece in pieces if piece.shape[1]):
             heard.frames += piece.shape[1]
             held += piece.shape[1]
             waiting.append(piece)
@@ -213,13 +221,10 @@ def _sound(
         yield Audio(np.concatenate(waiting, axis=1), heard.rate)
 
 
-def _gap(packet: Packet[AudioStream], heard: _Heard) -> Samples:
+def _gap(heard: _Heard, seconds: float | Fraction) -> Samples:
     """Silence in place of a packet that cannot be decoded; nothing before the first sound, where no rate is known."""
     heard.places += 1
-    if not heard.rate:
-        return np.zeros((heard.channels, 0), np.float32)
-    seconds = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
-    frames = round(min(seconds, _LONGEST_GAP) * heard.rate)
+    frames = round(min(float(seconds), _LONGEST_GAP) * heard.rate)
     heard.lost += frames
     return np.zeros((heard.channels, frames), np.float32)
 
@@ -318,11 +323,12 @@ def _check_end(
             "Get the file again from where it came from.",
         )
     if heard.places:
-        context.warn(
-            f"The file is damaged in {heard.places} places ({heard.lost / heard.rate:.2f} s), which are silent now."
-        )
+        places = "1 place" if heard.places == 1 else f"{heard.places} places"
+        context.warn(f"{path.name} is damaged in {places} ({heard.lost / heard.rate:.2f} s), now silent.")
+    if claimed is None and wanted is None and lacks_end_mark(path):
+        context.warn(f"{path.name} has no end mark: it looks cut off. What is there was used.")
     if heard.source_channels > 2:
-        context.warn(f"The song has {heard.source_channels} channels; it was mixed down to stereo.")
+        context.warn(f"{path.name} has {heard.source_channels} channels; it was mixed down to stereo.")
 
 
 def _nothing(path: Path, heard: _Heard, claimed: float | None) -> UnderstudyError:

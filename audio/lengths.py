@@ -42,6 +42,16 @@ def exact_frames(path: Path, container: InputContainer, stream: AudioStream, rat
     return mp4_frames(path, stream.id, rate) if container.format.name.startswith("mov") else None
 
 
+def lacks_end_mark(path: Path) -> bool:
+    """Whether the file at `path` is Ogg and its last whole page is not marked as the end of the stream (RFC 3533)."""
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(max(0, file.seek(0, 2) - (1 << 17)))  # a page has at most 65307 bytes
+        tail = file.read()
+    return not tail[tail.rfind(b"OggS") + 5] & 4 if tail.rfind(b"OggS") + 5 < len(tail) else True
+
+
 def _wav_seconds(path: Path) -> float | None:
     """From the fmt and data chunks of a RIFF file; None for RF64, compressed or endless ones."""
     with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,15 @@ class _Bytes:
     """A file without a name: FFmpeg then judges it by its content alone and takes no path for an address."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self._file = file
+        self.read, self.tell = file.read, file.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Damaged headers point to places that no file has: that is FFmpeg's to know (EINVAL), not an exception."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, OverflowError, ValueError):
+            return -errno.EINVAL
 
 
 def check_readable(path: Path, largest: int) -> int:
@@ -60,11 +69,7 @@ def check_readable(path: Path, largest: int) -> int:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise UnderstudyError(
-            "file-not-readable",
-            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).",
-            "Check that you may read this file and that its disk is there.",
-        ) from error
+        raise unreadable(path, error) from error
     if size == 0:
         raise UnderstudyError(
             "file-empty", f"{path} is empty: 0 bytes.", "Get the file again: its download or copy failed."
@@ -76,6 +81,14 @@ def check_readable(path: Path, largest: int) -> int:
             "Cut out the part you need, or save it as flac first.",
         )
     return size
+
+
+def unreadable(path: Path, error: Exception) -> UnderstudyError:
+    return UnderstudyError(
+        "file-not-readable",
+        f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).",
+        "Check that you may read this file and that its disk is there.",
+    )
 
 
 @contextmanager
@@ -104,6 +117,8 @@ def opened(path: Path, largest: int = 1 << 40) -> Iterator[InputContainer]:
             )
         except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
             raise _unopened(path, file) from error
+        except OSError as error:
+            raise unreadable(path, error) from error
         with container:
             yield container
 
