@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from audio.samples import Audio, Samples
 
-ATTACK = 0.005
-"""Seconds of look-ahead."""
+ATTACK = 0.01
+"""Seconds of look-ahead. At 5 ms a bass note of 55 Hz limited by 4 dB is distorted by -43 dB, at 10 ms by -55 dB."""
 
-RELEASE = 40.0
-"""dB per second."""
+RELEASE = 160.0
+"""dB per second. At 40 a dense song loses 1 LU more to the same ceiling."""
 
-MARGIN = 2.0
+MARGIN = 0.5
 """Seconds of sound that `gain_curve` wants on both sides of what counts: enough for 80 dB of reduction."""
 
 

@@ -29,6 +29,8 @@ TOLERANCE = 0.2
 VOCAL_TRIM = 1.0
 """dB that the vocal may be moved to meet the song's loudness before everything is."""
 
+_ACCEPTED = TOLERANCE + 0.05  # LU: two meters differ by a few hundredths
+_HEADROOM = 0.1  # dB below the ceiling that the limiter is set to: true-peak meters differ too
 _TRIES = 6
 
 
@@ -104,32 +106,39 @@ def remix(
     shared = energies(list(stems.values()), context.part(0.1, 0.2))
     target = original.integrated if settings.target_lufs is None else settings.target_lufs
     measurable = mixed_loudness(shared, _linear(wanted)) is not None and target > SILENT
-    trim, gain = 0.0, 0.0
+    trim, gain, step, before = 0.0, 0.0, 0.0, 0.0
     if measurable:
         free = settings.target_lufs is None and not wanted.any()
         trim, gain = _gains(shared, wanted, target, trim_allowed=free)
 
-    ceiling, attempts = settings.ceiling, 0
-    while True:
-        attempts += 1
-        done = attempts / (attempts + 1)
-        part = context.part(0.2 + 0.8 * (done - 1 / (attempts * (attempts + 1))), 0.2 + 0.8 * done)
+    ceiling, slope = settings.ceiling - _HEADROOM, 1.0
+    for attempt in range(1, _TRIES + 1):
         levels = wanted + gain
         levels[0] += trim
         source = _Stems(tuple(stems.values()), tuple(_linear(levels)), song.rate, song.channels, song.frames)
+        # nobody knows how many tries it takes: each gets half of the progress that is left
+        part = context.part(1 - 0.8 * 0.5 ** (attempt - 1), 1 - 0.8 * 0.5**attempt)
         measured, reduction = _write(part, source, list(stems), ceiling)
         error = target - measured.integrated if measurable and not measured.silent else 0.0
         excess = measured.true_peak - settings.ceiling
-        if (abs(error) <= TOLERANCE + 0.05 and excess <= 0) or attempts == _TRIES:
+        if (abs(error) <= _ACCEPTED and excess <= 0) or attempt == _TRIES:
             break
-        if abs(error) > TOLERANCE:
-            gain += error
+        if abs(error) > _ACCEPTED:
+            if attempt > 1 and step:
+                slope = min(1.0, max(0.2, (measured.integrated - before) / step))
+            elif reduction > 1:
+                slope = 0.7  # the limiter takes some of every dB
+            step, before = error / slope, measured.integrated
+            gain += step
+        else:
+            step = 0.0
         if excess > 0:
             ceiling -= excess + 0.02
-    if abs(error) > TOLERANCE + 0.05:
+    context.progress(1.0)
+    if abs(error) > _ACCEPTED:
         context.warn(
-            f"The cover came out at {measured.integrated:.1f} LUFS instead of {target:.1f}: more would only be had by "
-            "squeezing it further."
+            f"The cover has {measured.integrated:.1f} LUFS instead of {target:.1f}: to be louder it would have to be "
+            "squeezed too much. A lower loudness target helps."
         )
     files = {name: AudioFile.open(context.folder / f"{name}.npy", song.rate) for name in ["cover", *stems]}
     loudness = {
@@ -139,7 +148,7 @@ def remix(
         "target": round(target, 2) if measurable else None,
         "vocal_trim": round(trim, 2),
         "gain": round(gain, 2),
-        "reduction": round(reduction, 2),
+        "reduction": round(reduction, 2) + 0.0,
     }
     return {**files, "loudness": loudness}
 
@@ -197,4 +206,4 @@ def _write(context: Context, source: _Stems, names: Sequence[str], ceiling: floa
                 yield cover
 
         measured = measure_blocks(covers(), source.rate, source.width)
-    return measured, -20 * float(np.log10(least)) if least > 0 else 120.0
+    return measured, 20 * float(np.log10(1 / least)) if least > 0 else 120.0
