@@ -1,0 +1,127 @@
+"""Tags: what goes in comes out, in every format; and our own mark."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from audio.context import Context
+from audio.encode import FORMATS, encode, parse_format
+from audio.samples import Audio
+from audio.tags import MAKER, Tags, cover_tags, made_by_understudy, picture_block, picture_size, read_tags
+from tests.audio.sound_files import tones, write, write_av
+
+SONG = Tags(
+    title="Liebe – 曲", artist="Ünderdogs", album="First", album_artist="Various", date="2024", genre="Pop",
+    track="3/9", comment="for you",
+)  # fmt: skip
+
+
+def picture(kind: str) -> bytes:
+    file = io.BytesIO()
+    pixels = np.random.default_rng(0).random((48, 64, 3))
+    matplotlib.image.imsave(file, pixels, format=kind)
+    return file.getvalue()
+
+
+def encoded(folder: Path, form: str, tags: Tags) -> Path:
+    path = folder / f"a.{form}"
+    return encode(Context(folder), Audio.of(tones(20000), 44100), path, parse_format(form), tags)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_tags_come_back_from_every_format(tmp_path, form):
+    got = read_tags(encoded(tmp_path, form, SONG))
+    wanted = SONG.texts()
+    if form.startswith("wav"):
+        del wanted["album_artist"]  # RIFF INFO has no field for it
+    assert got.texts() == wanted
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if not form.startswith("wav")])
+@pytest.mark.parametrize(("kind", "mime"), [("jpg", "image/jpeg"), ("png", "image/png")])
+def test_artwork_comes_back_to_the_byte(tmp_path, form, kind, mime):
+    tags = Tags(title="t", artwork=picture(kind), artwork_mime=mime)
+    got = read_tags(encoded(tmp_path, form, tags))
+    assert got.artwork == tags.artwork
+    assert got.artwork_mime == mime
+    assert got.title == "t"
+
+
+def test_artwork_that_is_no_picture_is_left_out(tmp_path):
+    for form in FORMATS:
+        got = read_tags(encoded(tmp_path, form, Tags(title="t", artwork=b"what?", artwork_mime="image/jpeg")))
+        assert got == Tags(title="t")
+
+
+def test_no_tags(tmp_path):
+    for form in FORMATS:
+        assert read_tags(encoded(tmp_path, form, Tags())) == Tags()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_cover_is_marked_and_keeps_what_the_song_said(tmp_path, form):
+    art = picture("jpg")
+    song = Tags(title="Song", artist="Band", album="LP", artwork=art, artwork_mime="image/jpeg", comment="hi")
+    cover = cover_tags(song, "Nova")
+    assert cover.title == "Song (Nova cover)"
+    assert (cover.artist, cover.album, cover.artwork) == ("Band", "LP", art)
+    assert "AI-generated cover" in cover.comment
+    assert "Nova" in cover.comment
+    assert cover.encoded_by == MAKER
+    path = encoded(tmp_path, form, cover)
+    assert "AI-generated cover" in read_tags(path).comment
+    assert made_by_understudy(path)
+
+
+def test_a_song_without_a_title_gets_one():
+    assert cover_tags(Tags(), "Nova").title == "Untitled (Nova cover)"
+
+
+def test_made_by_understudy_is_false_for_everything_else(tmp_path):
+    assert not made_by_understudy(tmp_path / "missing.flac")
+    assert not made_by_understudy(tmp_path)
+    (tmp_path / "text.flac").write_text("made with Understudy")
+    assert not made_by_understudy(tmp_path / "text.flac")
+    assert not made_by_understudy(write(tmp_path / "song.mp3", tones()))
+    assert not made_by_understudy(encoded(tmp_path, "flac", SONG))
+
+
+def test_tags_of_other_programs_are_read(tmp_path):
+    path = write_av(tmp_path / "a.mkv", tones(), "matroska", "aac", "fltp", 44100)
+    assert read_tags(path) == Tags()
+    path = tmp_path / "a.mp3"  # ID3v1 at the end of the file, in Latin-1
+    write_av(path, tones(), "mp3", "libmp3lame", "fltp", 44100, {"id3v2_version": "0"})
+    tag = b"TAG" + b"Caf\xe9".ljust(30, b"\0") + b"Band".ljust(30, b"\0") + b"LP".ljust(30, b"\0") + b"1999"
+    path.write_bytes(path.read_bytes() + tag + bytes(30) + b"\x11")
+    got = read_tags(path)
+    assert (got.artist, got.album, got.date) == ("Band", "LP", "1999")
+
+
+def test_hostile_text_is_cut_and_cleaned(tmp_path):
+    tags = Tags(title="a" * 100_000, artist="line\x1b[31mred\x07")
+    got = read_tags(encoded(tmp_path, "flac", tags))
+    assert len(got.title) == 2000
+    assert got.artist == "line[31mred"
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_picture_size(kind):
+    assert picture_size(picture(kind)) == (64, 48)
+    for cut in range(0, 200, 3):
+        assert picture_size(picture(kind)[:cut]) in (None, (64, 48))
+    assert picture_size(b"\xff\xd8" + b"\xff" * 100) is None
+    assert picture_size(b"\xff\xd8\xff\xe0\x00\x00" * 50) is None
+
+
+def test_picture_block_is_base64_of_the_flac_layout():
+    import base64
+
+    block = base64.b64decode(picture_block(b"data", "image/png", (64, 48)))
+    assert block[:4] == b"\0\0\0\3"
+    assert block[8:17] == b"image/png"
+    assert block[-8:] == b"\0\0\0\4data"
