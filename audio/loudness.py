@@ -30,6 +30,7 @@ CURVE_RATE = 10
 """Values per second of the two curves."""
 
 _BLOCK_SECONDS = 5.0
+_PRINTED = 0.0005  # half of the last decimal that FFmpeg prints of a linear peak
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +117,9 @@ def measure_blocks(blocks: Iterable[Audio], rate: int, channels: int) -> Loudnes
         drain()
     if not last:
         return Loudness(SILENT, 0.0, SILENT, np.zeros(0, np.float32), np.zeros(0, np.float32))
-    # the filter prints three decimals, which says little of a peak below -40 dB; the sample peak is a lower bound
-    peak = max(float(last["lavfi.r128.true_peak"]), sample_peak)
+    peak = float(last["lavfi.r128.true_peak"])
+    if peak < 0.1 and sample_peak > peak - _PRINTED:  # of soft sounds, the filter's three decimals say too little
+        peak = sample_peak
     integrated = float(last["lavfi.r128.I"])
     return Loudness(
         integrated if integrated > -70.0 else SILENT,
