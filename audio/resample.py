@@ -32,8 +32,9 @@ def resample_blocks(source: AudioSource, rate: int, context: Context) -> Iterato
     """What `resample` gives, block by block, for sources of any length; blocks of at least one frame."""
     if source.rate == rate:
         for start in range(0, source.frames, _BLOCK):
-            context.progress(start / source.frames)
-            yield source.read(start, min(start + _BLOCK, source.frames))
+            stop = min(start + _BLOCK, source.frames)
+            yield source.read(start, stop)
+            context.progress(stop / source.frames)
         return
     total = max(1, resampled_frames(source.frames, source.rate, rate))
     done = 0
