@@ -114,8 +114,14 @@ def load(root: Path, name: str) -> Voice:
     Raises `UnderstudyError`: unknown (with the nearest names), a broken manifest, a missing or changed recording.
     """
     voice = _open(root, name)
-    verify(voice)
-    return voice
+    while True:
+        try:
+            verify(voice)
+            return voice
+        except UnderstudyError:
+            before, voice = voice, _open(root, name)
+            if voice == before:  # otherwise it was replaced while we looked
+                raise
 
 
 def verify(voice: Voice) -> None:

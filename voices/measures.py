@@ -100,7 +100,7 @@ def measure(context: Context, source: AudioSource) -> Measures:
         duration=duration,
         voice=voice,
         level=float(_decibels(np.mean(10 ** (levels[heard] / 10)))),
-        snr=level - _noise(power[per_frame > top - 60]) - _CALIBRATION,
+        snr=level - _noise(power[per_frame > top - 60], per_frame[per_frame > top - 60]),
         other=level - other,
         other_often=level - other_often,
         decay=float(np.percentile(decay, 80)) if enough else None,
@@ -169,11 +169,16 @@ def _at(values: Floats, hop: float, frames: int, new_hop: float) -> Floats:
     return np.asarray(values[np.clip(index, 0, len(values) - 1)], np.float64)
 
 
-def _noise(power: Floats) -> float:
-    """Level of the steady noise in dB: the 5th percentile of each bin over time, after smoothing over 80 ms
-    (minimum statistics, Martin 2001, in their simplest form). Between words and between harmonics noise is alone."""
+def _noise(power: Floats, levels: Floats) -> float:
+    """Level of the steady noise in dB, the lower of two estimates that both hear too much where noise is never alone.
+
+    The 5th percentile of each bin over time, after smoothing over 80 ms (minimum statistics, Martin 2001, in their
+    simplest form): noise is alone between moving harmonics; a tone held throughout misleads it. The 5th percentile of
+    the `levels` of all frames: noise is alone in pauses; singing without any misleads it.
+    """
     smooth = uniform_filter1d(power[:, _LOW:_HIGH], 5, axis=0)
-    return float(_decibels(np.percentile(smooth, 5, axis=0).sum()))
+    minimum = float(_decibels(np.percentile(smooth, 5, axis=0).sum())) + _CALIBRATION
+    return min(minimum, float(np.percentile(levels, 5)))
 
 
 def _other_sounds(power: Floats, f0: Floats) -> tuple[float, float]:
