@@ -72,7 +72,7 @@ class Audio:
 
     def read(self, start: int = 0, stop: int | None = None) -> Audio:
         """Frames ``start:stop`` as a view; positions before 0 or past the end read as silence."""
-        stop = self.frames if stop is None else stop
+        stop = max(start, self.frames if stop is None else stop)
         inside = self.samples[:, max(0, start) : max(0, min(stop, self.frames))]
         before = min(max(0, -start), stop - start)
         after = max(0, stop - start - before - inside.shape[1])

@@ -38,6 +38,8 @@ class AudioFile:
                 offset = file.tell()
             if version != (1, 0) or fortran or dtype != np.float32 or len(shape) != 2:
                 raise ValueError(f"holds {dtype} {shape}")
+            if path.stat().st_size < offset + shape[0] * shape[1] * 4:  # e.g. after a power cut
+                raise ValueError("it is cut off")
         except (ValueError, OSError) as error:
             raise UnderstudyError(
                 "artifact-unreadable",
