@@ -48,7 +48,7 @@ def unknown(name: str, known: Iterable[str]) -> UnderstudyError:
     """The error for a voice that isn't there; suggests the nearest of `known`."""
     known = sorted(known)
     folded = {other.casefold(): other for other in known}
-    near = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
+    near = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
     # a beginning is what people type of a long name, and difflib thinks little of it
     near += [other for other in known if other.casefold().startswith(name.casefold()) and other not in near and name]
     if near:

@@ -1,0 +1,204 @@
+"""Manifests come from strangers: whatever they hold, reading ends in a manifest or in an error that says what to do."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio.errors import UnderstudyError
+from voices import manifest
+from voices.voice import Manifest, PitchRange, Recording, content_hash
+
+RECORDINGS = tuple(
+    Recording(file=f"00{number}-take-{number}.flac", source=f"take {number}.wav", duration=9.5, sha256=str(number) * 64)
+    for number in (1, 2)
+)
+RANGE = PitchRange(low=150, median=220.5, high=440)
+GOOD = Manifest(
+    name="nova",
+    engine="instant",
+    sample_rate=44100,
+    pitch_range=RANGE,
+    recordings=RECORDINGS,
+    consent="self",
+    created=datetime(2026, 11, 21, 2, 30, tzinfo=UTC),
+    content_hash=content_hash("instant", 44100, RANGE, RECORDINGS),
+)
+PLAIN: dict[str, Any] = json.loads(manifest.to_bytes(GOOD))
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def parsed(document: object) -> Manifest:
+    return manifest.parse(json.dumps(document).encode(), "voice.json")
+
+
+def outcome(data: bytes) -> Manifest | UnderstudyError:
+    try:
+        return manifest.parse(data, "somewhere/voice.json")
+    except UnderstudyError as error:
+        return error
+
+
+def must_be_manifest_or_advice(data: bytes) -> None:
+    result = outcome(data)
+    if isinstance(result, UnderstudyError):
+        error = result
+        assert error.code.startswith("manifest-")
+        assert error.message.startswith("somewhere/voice.json")
+        assert error.hint
+        assert "\n" not in error.message
+        assert len(error.message) < 400
+        error.message.encode()
+    else:
+        assert manifest.parse(manifest.to_bytes(result), "again") == result
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    manifest.write(tmp_path, GOOD)
+    assert manifest.read(tmp_path) == GOOD
+    assert [path.name for path in tmp_path.iterdir()] == ["voice.json"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", "n" * 65),
+        ("engine", "../rvc"),
+        ("sample_rate", "44100"),
+        ("sample_rate", 44100.5),
+        ("sample_rate", 7999),
+        ("sample_rate", 10**400),
+        ("consent", "none"),
+        ("created", "yesterday"),
+        ("created", "2026-11-21T02:30:00"),
+        ("content_hash", "abc"),
+        ("recordings", None),
+        ("recordings", PLAIN["recordings"] * 2),
+        ("recordings.0", 7),
+        ("recordings.0.file", "../../etc/passwd"),
+        ("recordings.0.file", "001-a.flac/"),
+        ("recordings.0.file", "001-a.flac\n"),
+        ("recordings.0.file", "C:001-a.flac"),
+        ("recordings.1.duration", 0),
+        ("recordings.1.duration", -1.0),
+        ("recordings.1.sha256", "z" * 64),
+        ("pitch_range.low", 0),
+        ("pitch_range.high", 1e999),
+        ("pitch_range.high", float("nan")),
+    ],
+)
+def test_a_bad_field_is_named(field: str, value: object) -> None:
+    document = json.loads(json.dumps(PLAIN))
+    place = document
+    *path, last = field.split(".")
+    for step in path:
+        place = place[int(step)] if step.isdigit() else place[step]
+    place[int(last) if last.isdigit() else last] = value
+    with pytest.raises(UnderstudyError) as refused:
+        parsed(document)
+    assert refused.value.code == "manifest-bad-field"
+    assert repr(field) in refused.value.message
+    assert "voices add" in refused.value.hint
+
+
+def test_missing_and_unknown_fields_are_named() -> None:
+    without = {key: value for key, value in PLAIN.items() if key != "consent"}
+    with pytest.raises(UnderstudyError, match="'consent'"):
+        parsed(without)
+    with pytest.raises(UnderstudyError, match=r"'recordings\.0\.colour'") as refused:
+        parsed(PLAIN | {"recordings": [PLAIN["recordings"][0] | {"colour": "red"}]})
+    assert refused.value.code == "manifest-unknown-field"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"\xff\xfe{}",
+        b"{" * 100_000,
+        b"[" * 100_000,
+        b'{"name": "\\ud800"}',
+        b'{"\\ud800": 1}',
+        b'{"name": ' + b"9" * 5000 + b"}",
+        json.dumps(PLAIN).encode() + b"x",
+        json.dumps(PLAIN | {"name": "no\x00va"}).encode()[:-40],
+        b" " * 2_000_000,
+        b'{"\x1b[31mred": 1}',
+    ],
+)
+def test_what_is_no_manifest_is_refused(data: bytes) -> None:
+    with pytest.raises(UnderstudyError):
+        manifest.parse(data, "voice.json")
+    must_be_manifest_or_advice(data)
+
+
+def test_the_content_hash_cannot_be_claimed() -> None:
+    assert parsed(PLAIN | {"content_hash": "0" * 64}).content_hash == GOOD.content_hash
+    changed = parsed(PLAIN | {"pitch_range": PLAIN["pitch_range"] | {"low": 151}})
+    assert changed.content_hash != GOOD.content_hash
+
+
+def test_the_content_hash_covers_order_and_engine() -> None:
+    hashes = {
+        content_hash("instant", 44100, RANGE, RECORDINGS),
+        content_hash("instant", 44100, RANGE, RECORDINGS[::-1]),
+        content_hash("instant", 44100, RANGE, RECORDINGS[:1]),
+        content_hash("instant", 48000, RANGE, RECORDINGS),
+        content_hash("instant", 44100, None, RECORDINGS),
+        content_hash("rvc", 44100, RANGE, RECORDINGS),
+    }
+    assert len(hashes) == 6
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UnderstudyError) as missing:
+        manifest.read(tmp_path / "nowhere")
+    assert missing.value.code == "manifest-unreadable"
+    (tmp_path / "voice.json").mkdir()
+    with pytest.raises(UnderstudyError):
+        manifest.read(tmp_path)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(data: bytes) -> None:
+    must_be_manifest_or_advice(data)
+
+
+@given(anything)
+def test_any_json(document: object) -> None:
+    must_be_manifest_or_advice(json.dumps(document).encode())
+
+
+@given(st.data())
+def test_any_field_replaced_by_anything(data: st.DataObject) -> None:
+    document = json.loads(json.dumps(PLAIN))
+    place: Any = document
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans()):
+            place = place[key]
+            continue
+        place[key] = data.draw(anything)
+        break
+    must_be_manifest_or_advice(json.dumps(document).encode())
+
+
+@given(st.integers(0, 2000), st.binary(min_size=1, max_size=6), st.booleans())
+def test_any_bytes_put_into_a_good_manifest(position: int, junk: bytes, insert: bool) -> None:
+    good = manifest.to_bytes(GOOD)
+    position %= len(good)
+    must_be_manifest_or_advice(good[:position] + junk + good[position + (0 if insert else len(junk)) :])
