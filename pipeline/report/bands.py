@@ -15,7 +15,7 @@ from scipy.signal import get_window, sosfreqz
 
 from audio.context import Context
 from audio.k_weighting import k_weighting
-from audio.samples import AudioSource
+from audio.samples import Audio, AudioSource
 
 Floats = NDArray[np.float32]
 
@@ -55,19 +55,14 @@ class Heard:
 
 
 def _decibels(power: Floats) -> Floats:
-    return (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
-
-
-def band_edges(rate: int) -> NDArray[np.float64]:
-    """Centres of all bands in Hz with one more on either side, ``[BANDS + 2]``; the same for every rate."""
-    del rate
-    return np.geomspace(LOWEST, HIGHEST, BANDS + 2)
+    level: Floats = (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
+    return level
 
 
 def _band_weights(size: int, rate: int) -> Floats:
     """Triangles between neighbouring centres, ``[bins, BANDS]``; bands narrower than a bin read between bins."""
     frequencies = np.arange(size // 2 + 1) * rate / size
-    centres = band_edges(rate)
+    centres = np.geomspace(LOWEST, HIGHEST, BANDS + 2)  # one more on either side
     weights = np.zeros((len(frequencies), BANDS), np.float32)
     for band in range(BANDS):
         low, centre, high = centres[band : band + 3]
@@ -85,7 +80,14 @@ def _loudness_weights(size: int, rate: int) -> Floats:
     """K-weighting of power per bin, ``[bins]``."""
     frequencies = np.arange(size // 2 + 1) * rate / size
     response = sosfreqz(k_weighting(rate), worN=frequencies, fs=rate)[1]
-    return np.square(np.abs(response)).astype(np.float32)
+    weights: Floats = np.square(np.abs(response)).astype(np.float32)
+    return weights
+
+
+def clean(audio: Audio) -> Audio:
+    """NaN and infinite samples as silence: what they are counted as elsewhere, and heard as."""
+    finite = np.isfinite(audio.samples)
+    return audio if finite.all() else Audio(np.where(finite, audio.samples, np.float32(0)), audio.rate)
 
 
 def hear(source: AudioSource, context: Context) -> Heard:
@@ -122,7 +124,7 @@ def hear(source: AudioSource, context: Context) -> Heard:
             pooled = 0.5 * (power[0::2] + power[1::2])
             bands[first:last] += pooled @ to_bands
             weighted[first:last] += pooled @ to_loudness
-        own_samples = samples[:, hop // 2 : hop // 2 + count * per_column]
+        own_samples = samples[:, hop // 2 : hop // 2 + min(count * per_column, source.frames - first * per_column)]
         peak = max(peak, float(np.max(np.abs(own_samples), initial=0.0)))
         clipped += sum(_clipped(channel) for channel in own_samples)
         mid = own_samples.mean(axis=0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from audio.context import Context
 from audio.samples import AudioSource
+from pipeline.report.bands import clean
 
 _RATE = 48000  # Opus knows no 44.1 kHz
 _SECONDS = 10.0
@@ -44,7 +45,7 @@ def encode_clip(source: AudioSource, context: Context, *, start: float, stop: fl
         position = 0
         for begin in range(first, max(last, first + 1), round(_SECONDS * source.rate)):
             end = min(last, begin + round(_SECONDS * source.rate))
-            block = np.nan_to_num(source.read(begin, end).samples, posinf=0, neginf=0)
+            block = clean(source.read(begin, end)).samples
             folded = block.mean(axis=0, keepdims=True) if channels == 1 else block[:2]
             # the decoder in the browser clips: a cover that breaks its ceiling is heard as it would be played
             ready = resampler.resample_chunk(np.ascontiguousarray(folded.T), last=end >= last)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +17,11 @@ from audio.pitch import PitchTrack
 from pipeline.report.bands import Heard, hear
 from pipeline.report.bleed import Bleed, estimate_bleed
 from pipeline.report.inputs import ReportInputs
-from pipeline.report.intonation import Intonation, compare, delay_of, praat_track, search_range
+from pipeline.report.intonation import Intonation, at_times, compare, delay_of, praat_track, search_range
 from pipeline.report.likeness import Likeness, compare_voices
 from pipeline.report.mixture import Mixture, unmix
+
+_HEARD = 25.0  # dB below the loud parts; softer tails and breaths are not what a listener judges the singing by
 
 PARTS = ("song", "cover", "original_vocals", "vocals", "converted", "instrumental")
 
@@ -51,10 +55,10 @@ class Balance:
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """`heard`: by the names in `PARTS`. `wrong_length`: names of parts that aren't as long as the song. `tracking`: Praat on the
-    original vocal against the pitch track that steered the conversion. `intonation`: Praat on the conversion against
-    that track, transposed. `vocal_delay`: seconds by which the conversion is late. `sung_share`: share of the song
-    in which there is singing. `sung`: Praat's track of the conversion."""
+    """`heard` and `faults`: by the names in `PARTS`. `wrong_length`: names of parts that aren't as long as the song.
+    `tracking`: Praat on the original vocal against the pitch track that steered the conversion. `intonation`: Praat on
+    the conversion against that track, transposed. `vocal_delay`: seconds by which the conversion is late.
+    `sung_share`: share of the song in which there is singing. `sung`: Praat's track of the conversion."""
 
     duration: float
     wrong_length: tuple[str, ...]
@@ -85,9 +89,16 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
         track_original = pool.submit(praat_track, inputs.original_vocals, quiet, *search_range(inputs.pitch))
         loudness_song = pool.submit(loudness.measure, inputs.song, quiet)
         loudness_cover = pool.submit(loudness.measure, inputs.cover, quiet)
-        unmixed = pool.submit(unmix, inputs.cover, inputs.vocals, inputs.instrumental, inputs.key, quiet)
+        unmixed = pool.submit(unmix, inputs.cover, inputs.vocals, inputs.instrumental, quiet)
         listening = {name: pool.submit(hear, source, quiet) for name, source in sources.items()}
-        waiting = [track_sung, track_original, loudness_song, loudness_cover, unmixed, *listening.values()]
+        waiting: list[Future[Any]] = [
+            track_sung,
+            track_original,
+            loudness_song,
+            loudness_cover,
+            unmixed,
+            *listening.values(),
+        ]
         for done, future in enumerate(waiting):
             context.progress(0.85 * done / len(waiting))
             wait([future])
@@ -117,8 +128,8 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
         cover_loudness=loudness_cover.result(),
         faults={name: _faults(heard[name]) for name in PARTS},
         bleed=estimate_bleed(heard["original_vocals"], heard["instrumental"]),
-        tracking=compare(track_original.result(), inputs.pitch),
-        intonation=compare(sung, wanted),
+        tracking=compare(track_original.result(), inputs.pitch, audible(heard["original_vocals"])),
+        intonation=compare(sung, wanted, audible(heard["original_vocals"])),
         vocal_delay=delay_of(sung, wanted),
         sung_share=float(singing.mean()) if singing.size else 0.0,
         mixture=mixture,
@@ -128,17 +139,25 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
     )
 
 
+def audible(heard: Heard) -> Callable[[NDArray[np.floating]], NDArray[np.bool_]]:
+    """Whether the sound is within `_HEARD` dB of its loud parts, at given seconds."""
+    level = heard.level
+    loud = level > (float(np.percentile(level, 95)) if level.size else 0.0) - _HEARD
+
+    def at(seconds: NDArray[np.floating]) -> NDArray[np.bool_]:
+        return loud[np.minimum((seconds / heard.step).astype(int), level.size - 1)]
+
+    return at
+
+
 def singing_columns(original_vocals: Heard, pitch: PitchTrack) -> NDArray[np.bool_]:
-    """Columns of the song in which somebody sings: pitched, and within 25 dB of the vocal's loud parts."""
+    """Columns of the song in which somebody sings: pitched, and `audible`."""
     level = original_vocals.level
     if level.size == 0 or float(level.max()) < -70:
         return np.zeros(level.shape, bool)
     times = (np.arange(original_vocals.columns) + 0.5) * original_vocals.step
-    nearest = np.round(times / pitch.hop).astype(int)
-    inside = nearest < pitch.frames
-    pitched = np.zeros(level.shape, bool)
-    pitched[inside] = pitch.voiced[nearest[inside]]
-    return pitched & (level > np.percentile(level, 95) - 25)
+    pitched = at_times(pitch, times) > 0
+    return pitched & audible(original_vocals)(times)
 
 
 def _balance(heard: dict[str, Heard], singing: NDArray[np.bool_], mixture: Mixture) -> Balance:
@@ -175,12 +194,16 @@ def _missing(heard: Heard, singing: NDArray[np.bool_]) -> tuple[float, tuple[flo
     """Share of the singing in which this part is as good as silent, and up to three moments of it."""
     level = heard.level[: singing.size]
     loud = float(np.percentile(level[singing], 90))
-    silent = singing & (level < max(-65.0, loud - 40))
-    # a lone column is the end of a word, not a lost one
-    held = silent & (np.convolve(silent, np.ones(5), "same") >= 4)
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], held.astype(np.int8), [0]))))
-    runs = sorted(zip(edges[1::2] - edges[0::2], edges[0::2], strict=True), reverse=True)[:3]
-    return float(held.sum() / singing.sum()), tuple(float(first * heard.step) for _, first in runs)
+    silent = level < max(-65.0, loud - 40)
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], silent.astype(np.int8), [0]))))
+    held = np.zeros(silent.shape, bool)
+    moments = []
+    for first, last in zip(edges[0::2], edges[1::2], strict=True):
+        if last - first >= 4:  # about 0.2 s; a lone column is the end of a word, not a lost one
+            held[first:last] = singing[first:last]
+            moments.append((int(held[first:last].sum()), float(first * heard.step)))
+    runs = sorted((run for run in moments if run[0]), reverse=True)[:3]
+    return float(held.sum() / singing.sum()), tuple(start for _, start in runs)
 
 
 def _faults(heard: Heard) -> Faults:

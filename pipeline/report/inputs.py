@@ -15,14 +15,14 @@ from audio.stored import AudioFile
 class ReportInputs:
     """What was made and how. All audio is sample-aligned with `song` and exactly as long.
 
-    `original_vocals` and `instrumental` are what separation gave; `converted` is the conversion as the engine
-    left it (mono, dry); `vocals` is the finished vocal that went into the cover. `pitch` is the track of
-    `original_vocals`. `transpose`: semitones by which the vocal was moved in all, `key` included, and
+    `original_vocals` and `instrumental` are what separation gave, the latter moved by `key`; `converted` is the
+    conversion as the engine left it (mono, dry); `vocals` is the finished vocal that went into the cover. `pitch` is
+    the track of `original_vocals`. `transpose`: semitones by which the vocal was moved in all, `key` included, and
     `transpose_reason` says why in one sentence. `key`: semitones by which the whole song was moved.
     `settings`: all settings by stage, plain values only. `warnings`: (stage, sentence), in order.
     `recordings`: the voice's own (mono files that soundfile reads). `loudness`: what remix says of itself, copied
-    into the JSON as it is. `wanted_balance`: dB by which the user asked for the vocal to be louder against the instrumental;
-    `wanted_lufs`: the loudness that was asked for, None for the song's own.
+    into the JSON as it is. `wanted_balance`: dB by which the user asked for the vocal to be louder against the
+    instrumental; `wanted_lufs`: the loudness that was asked for, None for the song's own.
     """
 
     song: AudioFile

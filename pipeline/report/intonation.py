@@ -6,6 +6,7 @@ either shows as a disagreement.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from audio.context import Context
 from audio.pitch import PitchTrack
 from audio.samples import AudioSource
 from audio.windows import ordered_map
+from pipeline.report.bands import clean
 
 HOP = 0.01  # seconds between Praat's frames
 ON_NOTE = 50.0  # cents: half a semitone
@@ -53,9 +55,9 @@ def praat_track(source: AudioSource, context: Context, low: float, high: float) 
         count = min(per_window, total - first)
         start = round((first * HOP - _MARGIN) * source.rate)
         stop = round(((first + count) * HOP + _MARGIN) * source.rate)
-        mono = source.read(start, stop).mono()
+        mono = clean(source.read(start, stop)).mono()
         f0 = np.zeros(count, np.float32)
-        samples = np.nan_to_num(mono.samples[0], posinf=0, neginf=0)
+        samples = mono.samples[0]
         # Praat normalises by the window's own peak, so silence must not reach it as amplified noise
         if np.max(np.abs(samples), initial=0) < _SILENT:
             return f0
@@ -87,24 +89,26 @@ def search_range(track: PitchTrack) -> tuple[float, float]:
     return low, float(np.clip(high * 1.5, 3 * low, 1500.0))
 
 
-def at_times(track: PitchTrack, frames: int, hop: float) -> NDArray[np.float32]:
-    """The track's nearest value at ``k * hop`` for `frames` frames; 0 past its end."""
-    nearest = np.round(np.arange(frames) * hop / track.hop).astype(int)
-    f0 = np.zeros(frames, np.float32)
+def at_times(track: PitchTrack, seconds: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The track's nearest value at each of `seconds`; 0 past its end."""
+    nearest = np.round(seconds / track.hop).astype(int)
+    f0 = np.zeros(seconds.shape, np.float32)
     inside = nearest < track.frames
     f0[inside] = track.f0[nearest[inside]]
     return f0
 
 
-def compare(sung: PitchTrack, wanted: PitchTrack) -> Intonation:
-    """`sung` (Praat's) against the `wanted` track."""
-    target = at_times(wanted, sung.frames, sung.hop)
-    expected, heard = target > 0, sung.f0 > 0
-    both = expected & heard
+def compare(
+    sung: PitchTrack, wanted: PitchTrack, counts: Callable[[NDArray[np.floating]], NDArray[np.bool_]]
+) -> Intonation:
+    """`sung` (Praat's) against the `wanted` track, at the seconds that count."""
+    target = np.where(counts(sung.times), at_times(wanted, sung.times), 0)
+    expected = target > 0
+    both = expected & (sung.f0 > 0)
     count = int(both.sum())
-    unsung = 1 - count / max(1, int(expected.sum()))
+    unsung = 1 - count / int(expected.sum()) if expected.any() else 0.0
     if count == 0:
-        return Intonation(0, 0.0, 0.0, 0.0, float(unsung) if expected.any() else 0.0, ())
+        return Intonation(0, 0.0, 0.0, 0.0, unsung, ())
     cents = np.zeros(sung.frames)
     cents[both] = 1200 * np.log2(sung.f0[both] / target[both])
     deviation = cents[both]
@@ -115,7 +119,7 @@ def compare(sung: PitchTrack, wanted: PitchTrack) -> Intonation:
         on_note=float(np.mean(np.abs(deviation) <= ON_NOTE)),
         octave_errors=float(np.mean(octave_error)),
         bias=float(np.median(deviation)),
-        unsung=float(unsung),
+        unsung=unsung,
         worst=_worst(both & (np.abs(cents) > ON_NOTE), both, sung.hop),
     )
 
@@ -137,7 +141,7 @@ def delay_of(sung: PitchTrack, wanted: PitchTrack, reach: float = 0.2) -> float 
     two don't fit each other at any shift, or there is too little to tell."""
     most = round(reach / sung.hop)
     costs = []
-    target = at_times(wanted, sung.frames, sung.hop)
+    target = at_times(wanted, sung.times)
     for shift in range(-most, most + 1):
         moved = np.roll(target, shift)
         both = (moved > 0) & (sung.f0 > 0)

@@ -11,7 +11,7 @@ import numpy as np
 from audio.context import Context
 from audio.errors import UnderstudyError
 from audio.samples import Audio, AudioSource
-from pipeline.report.bands import Heard
+from pipeline.report.bands import Heard, clean
 
 _SECONDS = 40.0  # of each voice: more doesn't change the embedding, and costs
 _PIECE = 4.0
@@ -78,7 +78,7 @@ def loudest_pieces(source: AudioSource, heard: Heard) -> Audio | None:
     for spot in loud:
         start = round(starts[spot] * heard.step * source.rate)
         stop = min(source.frames, start + round(_PIECE * source.rate))
-        pieces.append(np.nan_to_num(source.read(start, stop).mono().samples[0], posinf=0, neginf=0))
+        pieces.append(clean(source.read(start, stop)).mono().samples[0])
     return Audio.of(np.concatenate(pieces), source.rate)
 
 

@@ -71,7 +71,7 @@ def _tracks(context: Context, inputs: ReportInputs, excerpt: tuple[float, float]
     def encode(one: tuple[str, str, AudioSource, bool]) -> Clip:
         return encode_clip(one[2], quiet, start=start, stop=stop, mono=one[3])
 
-    tracks = []
+    tracks: list[Track] = []
     for (name, words, _, _), clip in zip(wanted, ordered_map(encode, wanted, context.workers), strict=True):
         tracks.append(Track(len(tracks) + 1, name, words, clip))
         context.progress(len(tracks) / len(wanted))

@@ -10,6 +10,7 @@ from scipy.fft import irfft, rfft
 
 from audio.context import Context
 from audio.samples import AudioSource
+from pipeline.report.bands import clean
 
 _SECONDS = 10.0
 _SPOTS = 5  # places in the song where the delay is looked for
@@ -20,8 +21,7 @@ _REACH = 0.25  # seconds that the delay is looked for on both sides
 class Mixture:
     """`vocal_gain` and `instrumental_gain` in dB: the parts' levels in the cover against their own files, by least
     squares. `residual`: dB of the cover that the two don't explain, against the cover; limiting shows here too.
-    `delay`: frames by which the cover's instrumental is late. None wherever it can't be told: a part is silent, or the
-    key was changed, so that the instrumental in the cover is another one."""
+    `delay`: frames by which the cover's instrumental is late. None wherever it can't be told: a part is silent."""
 
     vocal_gain: float | None
     instrumental_gain: float | None
@@ -29,7 +29,7 @@ class Mixture:
     delay: int | None
 
 
-def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, key: int, context: Context) -> Mixture:
+def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, context: Context) -> Mixture:
     """Read all three window by window; memory doesn't grow with their length."""
     products = np.zeros((3, 3))  # of vocals, instrumental, cover with each other
     size = round(_SECONDS * cover.rate)
@@ -38,43 +38,31 @@ def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, ke
     for start in starts:
         context.progress(start / cover.frames)
         stop = min(start + size, cover.frames)
-        parts = [_mid(part, start, stop) for part in (vocals, instrumental, cover)]
-        stack = np.stack(parts)
+        stack = np.stack([_mid(part, start, stop) for part in (vocals, instrumental, cover)])
         own = (stack @ stack.T).astype(np.float64)
         products += own
         power.append(float(own[1, 1]))
     delays = []
-    if key == 0:
-        loudest = sorted(np.argsort(power, kind="stable")[::-1][:_SPOTS])
-        delays = [
-            delay
-            for spot in loudest
-            if power[spot] > 0
-            and (delay := _delay(_mid(instrumental, starts[spot], starts[spot] + size),
-                                 _mid(cover, starts[spot], starts[spot] + size),
-                                 round(_REACH * cover.rate))) is not None
-        ]  # fmt: skip
-    delay = int(np.median(delays)) if delays else None
-    silent = 1e-9 * max(products[2, 2], 1e-9)
-    if products[0, 0] <= silent or products[2, 2] <= 1e-9:
+    for spot in sorted(np.argsort(power, kind="stable")[::-1][:_SPOTS]):
+        start, stop = starts[spot], starts[spot] + size
+        if power[spot] > 0:
+            delays.append(_delay(_mid(instrumental, start, stop), _mid(cover, start, stop), round(_REACH * cover.rate)))
+    found = [delay for delay in delays if delay is not None]
+    delay = int(np.median(found)) if found else None
+
+    whole = products[2, 2]
+    present = [part for part in (0, 1) if products[part, part] > max(1e-9 * whole, 1e-12)]
+    if whole <= 1e-9 or not present:
         return Mixture(None, None, None, delay)
-    if key != 0 or products[1, 1] <= silent:
-        gain = products[0, 2] / products[0, 0]
-        rest = max(0.0, products[2, 2] - gain * products[0, 2])
-        ratio = rest / products[1, 1] if products[1, 1] > silent else 0.0
-        return Mixture(_decibels(gain**2), _decibels(ratio) if ratio > 0 else None, None, delay)
-    gains = np.linalg.lstsq(products[:2, :2], products[:2, 2], rcond=1e-9)[0]
-    rest = max(0.0, products[2, 2] - float(gains @ products[:2, 2]))
-    return Mixture(
-        _decibels(float(gains[0]) ** 2),
-        _decibels(float(gains[1]) ** 2),
-        _decibels(rest / products[2, 2]),
-        delay,
-    )
+    gains = np.linalg.lstsq(products[np.ix_(present, present)], products[present, 2], rcond=1e-9)[0]
+    rest = max(0.0, whole - float(gains @ products[present, 2]))
+    decibels = {part: _decibels(float(gain) ** 2) for part, gain in zip(present, gains, strict=True)}
+    return Mixture(decibels.get(0), decibels.get(1), _decibels(rest / whole), delay)
 
 
 def _mid(source: AudioSource, start: int, stop: int) -> NDArray[np.float32]:
-    return np.nan_to_num(source.read(start, stop).mono().samples[0], posinf=0, neginf=0)
+    mid: NDArray[np.float32] = clean(source.read(start, stop)).mono().samples[0]
+    return mid
 
 
 def _decibels(power: float) -> float:
@@ -82,7 +70,8 @@ def _decibels(power: float) -> float:
 
 
 def _delay(first: NDArray[np.float32], second: NDArray[np.float32], reach: int) -> int | None:
-    """Frames by which `second` is late, by phase-transform correlation (Knapp & Carter 1976); None without a clear peak."""
+    """Frames by which `second` is late, by phase-transform correlation (Knapp & Carter 1976); None without a clear
+    peak."""
     size = 1 << (len(first) + reach).bit_length()
     cross = np.conj(rfft(first, size)) * rfft(second, size)
     correlation = irfft(cross / np.maximum(np.abs(cross), 1e-9 * np.max(np.abs(cross), initial=1e-9)), size)

@@ -153,14 +153,12 @@ def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dic
         mix = f"vocal against band: {balance.before:+.1f} dB before, {balance.after:+.1f} dB now".replace("-", "−")
     loud = figures.cover_loudness.integrated
     return [
-        card("on_note", "On the note", "of the sung notes are where they should be"),
-        card("voice", "Like the voice", voice),
-        card("bleed", "Clean vocal", "band left in the separated vocal, against the voice"),
-        card("balance_shift", "Place in the mix", mix),
-        card(
-            "loudness_difference", "Same loudness", f"from the song's; the cover has {loud:.1f} LUFS".replace("-", "−")
-        ),
-        card("true_peak", "No distortion", "highest peak; −1 or less is safe everywhere"),
+        card("on_note", "Notes", "of the sung notes are where they should be"),
+        card("voice", "Voice", voice),
+        card("bleed", "Separation", "band left in the separated vocal, against the voice"),
+        card("balance_shift", "Place of the vocal", mix),
+        card("loudness_difference", "Loudness", f"from the song's; the cover has {loud:.1f} LUFS".replace("-", "−")),
+        card("true_peak", "Peaks", "highest peak; −1 or less is safe everywhere"),
     ]
 
 
@@ -225,9 +223,12 @@ def _melody(inputs: ReportInputs, figures: Figures) -> tuple[str, int, list[tupl
 
 
 def _notes(track: PitchTrack, frames: int, hop: float) -> NDArray[np.float64]:
-    f0 = at_times(track, frames, hop)
+    f0 = at_times(track, np.arange(frames) * hop)
     with np.errstate(divide="ignore"):
-        return np.where(f0 > 0, 69 + 12 * np.log2(np.maximum(f0, 1e-9) / 440), np.nan)
+        notes = np.where(f0 > 0, 69 + 12 * np.log2(np.maximum(f0, 1e-9) / 440), np.nan)
+    # between far notes nothing was sung: a line there would look as if it was
+    notes[1:][np.abs(np.diff(notes)) > 3] = np.nan
+    return notes
 
 
 def _name(note: int) -> str:

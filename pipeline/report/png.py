@@ -1,4 +1,4 @@
-"""A spectrogram as a PNG: eight-bit palette, written with the standard library only (PNG specification, 3rd edition)."""
+"""A spectrogram as a PNG: eight-bit palette, written with the standard library (PNG specification, third edition)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def spectrogram_png(heard: Heard, top: float) -> bytes:
     """Bands over time, low notes at the bottom. `top`: the power in dB that gets the lightest shade."""
-    power = heard.bands
+    power = heard.bands.astype(np.float64)
     if power.shape[0] > COLUMNS:
         edges = np.linspace(0, power.shape[0], COLUMNS + 1).astype(int)
         power = np.add.reduceat(power, edges[:-1], axis=0) / np.diff(edges)[:, None]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """`values` ``[points]`` every `step` seconds; NaN breaks the line. `kind`: the style class, ``song`` or ``cover``."""
+    """`values` ``[points]`` every `step` seconds; NaN breaks the line. `kind`: style class, ``song`` or ``cover``."""
 
     kind: str
     values: NDArray[np.floating]

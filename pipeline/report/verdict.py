@@ -23,7 +23,7 @@ PART_STAGES = {
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure against its limit. `value` is in the limit's unit, None when it couldn't be measured; `note` says why."""
+    """A figure against its limit. `value` is in the limit's unit, None where not measured, and `note` says why."""
 
     limit: Limit
     stage: str
@@ -136,8 +136,9 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     yield of("clipped", "remix", float(figures.faults["cover"].clipped))
     yield of("bad_samples", _bad_stage(figures), float(sum(figures.faults[name].bad_samples for name in PARTS)))
     mixture = figures.mixture
-    note = "The key was changed, so the band was moved." if inputs.key else "The band is too quiet to tell."
-    yield of("delay", "remix", None if mixture.delay is None else float(abs(mixture.delay)), note)
+    yield of(
+        "delay", "remix", None if mixture.delay is None else float(abs(mixture.delay)), "The band is too quiet to tell."
+    )
 
 
 def _clicks(figures: Figures) -> tuple[int, int]:
@@ -169,10 +170,10 @@ def _findings(measured: tuple[Measured, ...], figures: Figures, inputs: ReportIn
     if figures.sung_share == 0:
         yield _nobody_sings(figures)
     values = {one.limit.name: one for one in measured}
-    bleeding = values["bleed"].verdict in ("mind", "wrong")
+    bleeding, delayed = (values[name].verdict in ("mind", "wrong") for name in ("bleed", "vocal_delay"))
     for one in measured:
         if one.verdict in ("mind", "wrong") and one.value is not None:
-            finding = _explain(one, one.value, figures, inputs, bleeding)
+            finding = _explain(one, one.value, figures, inputs, bleeding, delayed)
             if finding is not None:
                 yield finding
 
@@ -190,7 +191,9 @@ def _nobody_sings(figures: Figures) -> Finding:
     )  # fmt: skip
 
 
-def _explain(one: Measured, value: float, figures: Figures, inputs: ReportInputs, bleeding: bool) -> Finding | None:
+def _explain(
+    one: Measured, value: float, figures: Figures, inputs: ReportInputs, bleeding: bool, delayed: bool
+) -> Finding | None:
     """The finding for one figure that isn't good; None where another figure already tells it better."""
     sung, balance, likeness = figures.intonation, figures.balance, figures.likeness
     separation = "Try a stronger separation model, or give your own vocal with --vocals and --instrumental."
@@ -208,10 +211,13 @@ def _explain(one: Measured, value: float, figures: Figures, inputs: ReportInputs
                 sentence = f"The pitch track jumps by an octave in {value:.0f} % of the singing."
             else:
                 sentence = f"Two pitch trackers agree on only {value:.0f} % of the original singing."
-            advice, at = "Try another pitch tracker, or the median of several.", figures.tracking.worst
+            advice = "Harmonies in the vocal do that. If it is one singer, try another pitch tracker or the median of several."
+            at = figures.tracking.worst
             if bleeding and not octaves:  # the stem is to blame, not the tracker that had to listen to it
                 stage, advice = "separate", f"The band in the separated vocal confuses them. {separation}"
                 severity = "mind"
+        case "on_note" | "octave_errors" if delayed:
+            return None
         case "on_note":
             sentence = f"Only {value:.0f} % of the notes are sung where they should be."
             if abs(sung.bias) > 30:
