@@ -14,7 +14,7 @@ import numpy as np
 
 from audio.effects.control import TINY, Curve, smoothed
 
-DECAYS = (0.3, 0.5, 0.8, 1.2, 1.8, 2.6)
+DECAYS = (0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.6, 2.0, 2.6)
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25, 0.35)
 
 _PRE_DELAY = 0.012  # seconds, as in audio.effects.reverb
@@ -50,22 +50,25 @@ def missing_ambience(original: Curve, dry: Curve, hop: float) -> Ambience:
     latest = maximum_filter1d(copy, reach, origin=(reach - 1) // 2, mode="constant")
     singing = heard[copy > 0.1 * latest]
     loud = float(singing.mean()) if singing.size else float(heard.mean())
-    pauses = heard[copy < 1e-5 * loud]
-    noise = float(np.percentile(pauses, 10)) if len(pauses) > 20 else 0.0
     after = (copy < latest * 10 ** (-_FALLEN / 10)) & (latest > 0.03 * loud)
-    compared = after & (heard > max(loud * 10 ** (-_RANGE / 10), 4 * noise))
+    compared = after & (heard > loud * 10 ** (-_RANGE / 10))
     if compared.sum() < _LEAST_MOMENTS / hop:
         return NONE
     wanted = 10 * np.log10(heard[compared])
+    # what sounds on regardless (leakage, hiss) explains part of it; how much is fitted as well
+    noises = [0.0, *np.percentile(heard[compared], (1, 5, 20, 50))]
 
     def distance(energy: Curve) -> float:
-        off = np.abs(10 * np.log10(energy[compared] + noise + TINY) - wanted)
-        return float(np.minimum(off, _FARTHEST).mean())
+        return min(
+            float(np.minimum(np.abs(10 * np.log10(energy + noise + TINY) - wanted), _FARTHEST).mean())
+            for noise in noises
+        )
 
+    copy = copy[compared]
     without = distance(copy)
     best, least = NONE, without
     for decay in DECAYS:
-        late = _late(copy, decay, hop)
+        late = smoothed(_late(dry, decay, hop), blocks)[compared]
         for share in SHARES:
             off = distance((1 - share) * copy + share * late)
             if off < least:

@@ -55,7 +55,7 @@ def placement(left: Curve, right: Curve, shared: Curve, blocks: int, width: floa
         return Placement(middle, middle.copy(), np.zeros(len(left)))
     a, b, c = (curve / np.maximum(a + b, floor) for curve in (a, b, c))
     c = np.clip(c, (_LEAST_MIDDLE - 1) / 2, np.sqrt(np.maximum(a * b, 0.0)))
-    side = np.maximum(a * b - c * c, 0.0) / (a + b + 2 * c) * width
+    side = np.maximum(a * b - c * c, 0.0) / np.maximum(a + b + 2 * c, _LEAST_MIDDLE) * width
     to_left, to_right = np.maximum(a + c, 0.0), np.maximum(b + c, 0.0)
     scale = np.sqrt(np.maximum(1 - 2 * side, 0.0) / np.maximum(to_left**2 + to_right**2, 1e-12))
     where = np.arange(len(left))

@@ -32,6 +32,7 @@ VOCAL_TRIM = 1.0
 _ACCEPTED = TOLERANCE + 0.05  # LU: two meters differ by a few hundredths
 _HEADROOM = 0.1  # dB below the ceiling that the limiter is set to: true-peak meters differ too
 _TRIES = 6
+_STEP = 6.0  # dB that a try may differ from the one before
 
 
 class RemixSettings(BaseModel):
@@ -128,7 +129,7 @@ def remix(
                 slope = min(1.0, max(0.2, (measured.integrated - before) / step))
             elif reduction > 1:
                 slope = 0.7  # the limiter takes some of every dB
-            step, before = error / slope, measured.integrated
+            step, before = float(np.clip(error / slope, -_STEP, _STEP)), measured.integrated
             gain += step
         else:
             step = 0.0
