@@ -8,7 +8,7 @@ BIN := .venv/bin
 
 demo: .venv/installed
 	$(BIN)/understudy voices add demo demo/voice/*.flac --consent granted --voices covers/demo/voices --replace --quiet
-	$(BIN)/understudy cover demo/song.flac --voice demo --voices covers/demo/voices --output "covers/demo/demo song (demo).flac" --keep-stems
+	$(BIN)/understudy cover demo/song.mp3 --voice demo --voices covers/demo/voices --output "covers/demo/demo song (demo).flac" --keep-stems
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2

@@ -72,7 +72,7 @@ def repeat(song: Path, minutes: float, target: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--song", type=Path, default=ROOT / "demo" / "song.flac")
+    parser.add_argument("--song", type=Path, default=ROOT / "demo" / "song.mp3")
     parser.add_argument("--recordings", type=Path, nargs="+", default=sorted((ROOT / "demo" / "voice").glob("*.flac")))
     parser.add_argument("--minutes", type=float, default=4.0)
     options = parser.parse_args()
