@@ -310,6 +310,38 @@ def test_an_mp4_with_its_index_first_is_truncated_at_its_data(context, tmp_path)
     assert decoded(context, path, duration=9.0).shape == (2, 9 * RATE)
 
 
+@pytest.mark.parametrize("name", ["song.mp3", "libsndfile.mp3"])
+def test_joined_mp3_files_are_one_song_and_not_truncated(context, tmp_path, name):
+    content = write(tmp_path / name, tones(5 * RATE)).read_bytes()
+    (tmp_path / "joined.mp3").write_bytes(content * 3)
+    assert decoded(context, tmp_path / "joined.mp3").shape[1] == pytest.approx(15 * RATE, abs=RATE // 4)
+
+
+def test_an_mp3_without_a_header_is_never_called_truncated(context, tmp_path):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, 10 * RATE))
+    noise[:, : 5 * RATE] *= 1e-4  # a variable bit rate makes FFmpeg's guess of the length wrong
+    path = write_av(tmp_path / "a.mp3", noise, "mp3", "libmp3lame", "fltp", RATE, {"write_xing": "0"})
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert decoded(context, path).shape[1] == pytest.approx(5 * RATE, abs=RATE)
+
+
+def test_pictures_are_not_decoded(tmp_path):
+    """A picture of a few hundred kilobytes can unpack to gigabytes; FFmpeg decodes it at opening unless told not to."""
+    from audio.context import Context
+    from audio.encode import encode, parse_format
+    from audio.libav import opened
+    from audio.samples import Audio
+    from audio.tags import Tags
+    from tests.audio.test_tags import picture
+
+    tags = Tags(artwork=picture("png"), artwork_mime="image/png")
+    for form in ("mp3", "flac", "m4a", "opus"):
+        path = encode(Context(tmp_path), Audio.of(tones(), 44100), tmp_path / "a", parse_format(form), tags)
+        with opened(path) as container:
+            assert container.streams.video[0].codec_context.pix_fmt is None
+
+
 def test_a_cut_off_ogg_is_used_with_a_warning(context, tmp_path):
     path = write(tmp_path / "vorbis.ogg", tones(20 * RATE))
     assert decoded(context, path).shape == (2, 20 * RATE)
