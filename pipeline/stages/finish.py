@@ -29,7 +29,7 @@ HOP = 0.01
 """Seconds per value of the curves that are known of the whole song."""
 
 _FOLLOW = 1.0  # seconds over which loudness is compared
-_PLACE = 1.0  # seconds over which the place is measured
+_PLACE = 2.0  # seconds over which the place is measured
 _REACH = 12.0  # dB that following may move the vocal away from its mean gain
 _FLOOR = -40.0  # dB below the loudness of the singing: softer moments do not steer
 _GATE = (-45.0, -60.0)  # dB below the loudness of the singing: open down to the first, shut from the second
@@ -43,23 +43,28 @@ class FinishSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    effects: bool = Field(True, description="Whether the vocal chain (the five settings below) is used at all.")
-    high_pass: float = Field(70.0, ge=0, le=300, description="Cut below this frequency in Hz; 0 for none.")
-    de_ess: float = Field(4.0, ge=0, le=20, description="Most that sharp s-sounds are softened by in dB; 0 for never.")
+    effects: bool = Field(default=True, description="Whether the vocal chain (the five settings below) is used at all.")
+    high_pass: float = Field(default=70.0, ge=0, le=300, description="Cut below this frequency in Hz; 0 for none.")
+    de_ess: float = Field(
+        default=4.0, ge=0, le=20, description="Most that sharp s-sounds are softened by in dB; 0 for never."
+    )
     compression: float = Field(
-        1.7, ge=1, le=20, description="Ratio of the compressor on the loudest notes; 1 for none."
+        default=1.7, ge=1, le=20, description="Ratio of the compressor on the loudest notes; 1 for none."
     )
-    warmth: float = Field(0.0, ge=-12, le=12, description="Gain around 250 Hz in dB.")
-    presence: float = Field(1.0, ge=-12, le=12, description="Gain around 4 kHz in dB.")
+    warmth: float = Field(default=0.0, ge=-12, le=12, description="Gain around 250 Hz in dB.")
+    presence: float = Field(default=1.0, ge=-12, le=12, description="Gain around 4 kHz in dB.")
     follow: float = Field(
-        1.0, ge=0, le=1, description="How far the loudness over time follows the original vocal's, 0 to 1."
+        default=1.0, ge=0, le=1, description="How far the loudness over time follows the original vocal's, 0 to 1."
     )
-    gate: bool = Field(True, description="Whether there is silence where the original vocal is silent.")
+    gate: bool = Field(default=True, description="Whether there is silence where the original vocal is silent.")
     width: float = Field(
-        1.0, ge=0, le=1, description="How much of the original vocal's stereo width is restored, 0 to 1."
+        default=1.0, ge=0, le=1, description="How much of the original vocal's stereo width is restored, 0 to 1."
     )
     ambience: float | None = Field(
-        None, ge=0, le=1, description="Reverb's share of the energy, 0 to 1; measured on the original if not given."
+        default=None,
+        ge=0,
+        le=1,
+        description="Reverb's share of the energy, 0 to 1; measured on the original if not given.",
     )
 
 

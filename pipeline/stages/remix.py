@@ -40,13 +40,16 @@ class RemixSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    vocal_gain: float = Field(0.0, ge=-60, le=24, description="Gain of the converted vocal in dB.")
-    backing_gain: float = Field(0.0, ge=-60, le=24, description="Gain of the backing vocals in dB.")
-    instrumental_gain: float = Field(0.0, ge=-60, le=24, description="Gain of the instrumental in dB.")
+    vocal_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the converted vocal in dB.")
+    backing_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the backing vocals in dB.")
+    instrumental_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the instrumental in dB.")
     target_lufs: float | None = Field(
-        None, ge=-60, le=-5, description="Integrated loudness of the cover in LUFS; the song's own if not given."
+        default=None,
+        ge=-60,
+        le=-5,
+        description="Integrated loudness of the cover in LUFS; the song's own if not given.",
     )
-    ceiling: float = Field(-1.0, ge=-20, le=-1, description="Highest true peak of the cover in dBTP.")
+    ceiling: float = Field(default=-1.0, ge=-20, le=-1, description="Highest true peak of the cover in dBTP.")
 
 
 @dataclass(frozen=True)
