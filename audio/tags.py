@@ -8,6 +8,7 @@ comment specification's field METADATA_BLOCK_PICTURE defines it.
 from __future__ import annotations
 
 import base64
+import re
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,12 +74,20 @@ def cover_tags(tags: Tags, voice: str) -> Tags:
     The voice goes into the title, as on every record shop's covers and remixes ("Title (Nova cover)"): players show it
     everywhere, and the original's artist stays findable. The comment says in words that it was made by AI.
     """
+    title = tags.title or "Untitled"
+    if _MARK in tags.comment:  # a cover of a cover names one voice
+        title = re.sub(r" \([^()]* cover\)$", "", title)
     return replace(
         tags,
-        title=f"{tags.title or 'Untitled'} ({voice} cover)",
+        title=f"{title} ({voice} cover)",
         comment=f"AI-generated cover, voice: {voice}, {_MARK}",
         encoded_by=MAKER,
     )
+
+
+def stem_tags(tags: Tags, stem: str) -> Tags:
+    """Tags of a part (``vocals``, ``instrumental``, ...) that was separated from a song with `tags`: marked as ours."""
+    return replace(tags, title=f"{tags.title or 'Untitled'} ({stem})", comment=f"{stem}, {_MARK}", encoded_by=MAKER)
 
 
 def made_by_understudy(path: Path) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from audio.context import Context
 from audio.encode import FORMATS, encode, parse_format
 from audio.samples import Audio
-from audio.tags import MAKER, Tags, cover_tags, made_by_understudy, picture_block, picture_size, read_tags
+from audio.tags import MAKER, Tags, cover_tags, made_by_understudy, picture_block, picture_size, read_tags, stem_tags
 from tests.audio.sound_files import tones, write, write_av
 
 SONG = Tags(
@@ -76,6 +76,20 @@ def test_a_cover_is_marked_and_keeps_what_the_song_said(tmp_path, form):
     path = encoded(tmp_path, form, cover)
     assert "AI-generated cover" in read_tags(path).comment
     assert made_by_understudy(path)
+
+
+def test_a_cover_of_a_cover_names_one_voice():
+    first = cover_tags(Tags(title="Song (Live)"), "Nova")
+    assert cover_tags(first, "Mia").title == "Song (Live) (Mia cover)"
+    assert cover_tags(Tags(title="Song (Live cover)"), "Mia").title == "Song (Live cover) (Mia cover)"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_stem_is_marked_as_ours_but_not_as_a_cover(tmp_path, form):
+    stem = stem_tags(SONG, "vocals")
+    assert stem.title == "Liebe – 曲 (vocals)"
+    assert "AI-generated cover" not in stem.comment
+    assert made_by_understudy(encoded(tmp_path, form, stem))
 
 
 def test_a_song_without_a_title_gets_one():
