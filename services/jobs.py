@@ -6,13 +6,19 @@ line and later services call these; what they return is what ``--json`` prints.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from audio.context import Context
+from audio.encode import encode, parse_format
 from audio.errors import UnderstudyError
+from audio.pitch import PitchTrack
+from audio.stored import AudioFile
+from audio.tags import Tags
 from pipeline.cover import STEMS, conversion_graph, cover_graph, separation_graph
 from pipeline.executor import Executor, Listener, Result
 from pipeline.graph import Graph
@@ -95,6 +101,42 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
         "verdict": {name: values["report"][name] for name in ("verdict", "blame", "reason")},
         **_stages(result),
     }
+
+
+def cover_until(job: CoverJob, node: str, runner: Runner) -> dict[str, Any]:
+    """Go no further than the stage `node`, and write what it made: sounds as 32-bit float wav, a pitch as CSV (seconds,
+    Hz), into ``covers/SONG (VOICE) NODE/`` or the folder `job.output`; returns the paths by name and plain values."""
+    graph = job.graph
+    names = [made.name for made in graph.nodes]
+    if node not in names:
+        raise UnderstudyError("stage-unknown", f"There is no stage {node!r} here.", f"Stages: {', '.join(names)}.")
+    folder = job.output or job.path.with_name(f"{job.path.stem} {node}")
+    check_writable(folder)
+    result = runner.run(graph, [node])
+    made = result.values[node]
+    parts = made if isinstance(made, Mapping) else {node: made}
+    with tempfile.TemporaryDirectory(prefix="understudy-") as scratch:
+        context = Context(Path(scratch), cancelled=runner.cancelled)
+        written = {name: _written(context, part, name, folder, job.overwrite) for name, part in parts.items()}
+    return {"until": node, "made": written, **_stages(result)}
+
+
+def _written(context: Context, part: Any, name: str, folder: Path, overwrite: bool) -> Any:
+    """A stage's value as the user can open it: the path of a file, or the value itself where it is plain."""
+    match part:
+        case AudioFile():
+            file = encode(context, part, context.folder / f"{name}.wav", parse_format("wav32f"), Tags())
+        case PitchTrack():
+            file = context.folder / f"{name}.csv"
+            rows = (f"{time:.3f},{hertz:.2f}\n" for time, hertz in zip(part.times, part.f0, strict=True))
+            file.write_text("seconds,hertz\n" + "".join(rows), "utf-8")
+        case Path():
+            file = part
+        case _:
+            return asdict(part) if is_dataclass(part) and not isinstance(part, type) else part
+    path = folder / file.name
+    check_replaceable(path, overwrite or file.suffix == ".csv")
+    return str(publish(file, path))
 
 
 def separate_song(

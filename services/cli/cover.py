@@ -22,10 +22,14 @@ OUTPUT = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.", show_default=False)
 ]
 VOCAL_GAIN = Annotated[float | None, typer.Option("--vocal-gain", help="dB.", show_default=False)]
-BACKING_GAIN = Annotated[float | None, typer.Option("--backing-gain", help="dB.", show_default=False)]
+BACKING_GAIN = Annotated[float | None, typer.Option("--backing-gain", help="dB, where a separator gives a backing stem.", show_default=False)]
 INSTRUMENTAL_GAIN = Annotated[float | None, typer.Option("--instrumental-gain", help="dB.", show_default=False)]
 TARGET_LUFS = Annotated[
     float | None, typer.Option("--target-lufs", help="Loudness of the cover; default: the song's.", show_default=False)
+]
+UNTIL = Annotated[
+    str | None,
+    typer.Option("--until", help="Go no further than this stage and write what it made.", show_default=False),
 ]
 KEEP_STEMS = Annotated[
     bool | None, typer.Option("--keep-stems", help="Write the cover's stems, too.", show_default=False)
@@ -49,9 +53,14 @@ def cover(
     backing_gain: BACKING_GAIN = None,
     instrumental_gain: INSTRUMENTAL_GAIN = None,
     target_lufs: TARGET_LUFS = None,
-    keep_stems: KEEP_STEMS = None,
+    keep_stems: UNTIL = Annotated[
+    str | None,
+    typer.Option("--until", help="Go no further than this stage and write what it made.", show_default=False),
+]
+KEEP_STEMS = None,
     start: o.START = None,
     duration: o.DURATION = None,
+    until: UNTIL = None,
     model: o.MODEL = None,
     tracker: o.TRACKER = None,
     seed: o.SEED = None,
@@ -70,7 +79,7 @@ def cover(
     Writes covers/SONG (VOICE).flac and its report. What was made once is kept: changing a gain or the format
     afterwards takes seconds.
     """
-    from services.jobs import CoverJob, make_cover
+    from services.jobs import CoverJob, cover_until, make_cover
     from voices.library import load
 
     settings = o.settings_from(
@@ -94,13 +103,13 @@ def cover(
             "output.format": format,
             "output.keep_stems": keep_stems,
         },
-        output,
+        None if until else output,
     )
     job = CoverJob(song, load(o.voices_root(voices), voice), settings, vocals, instrumental, output, overwrite)
     with o.runner(cache, device) as runner:
-        made = make_cover(job, runner)
+        made = cover_until(job, until, runner) if until else make_cover(job, runner)
     _warnings(made)
-    answer(made, lambda: _cover_text(made))
+    answer(made, lambda: _until_text(made) if until else _cover_text(made))
 
 
 def separate(
@@ -194,7 +203,11 @@ def graph(
     instrumental: OWN_INSTRUMENTAL = None,
     key: o.KEY = None,
     format: o.FORMAT = None,
-    keep_stems: KEEP_STEMS = None,
+    keep_stems: UNTIL = Annotated[
+    str | None,
+    typer.Option("--until", help="Go no further than this stage and write what it made.", show_default=False),
+]
+KEEP_STEMS = None,
     draw: Annotated[Literal["text", "mermaid", "svg"], typer.Option("--as", help="How to draw them.")] = "text",
     start: o.START = None,
     duration: o.DURATION = None,
@@ -239,6 +252,10 @@ def graph(
 def _warnings(made: dict[str, Any]) -> None:
     for warning in made["warnings"]:
         say(f"[yellow]Note ({warning['stage']}):[/] {escape(warning['warning'])}")
+
+
+def _until_text(made: dict[str, Any]) -> str:
+    return "\n".join(f"{name}: [bold]{escape(str(value))}[/]" for name, value in made["made"].items())
 
 
 def _cover_text(made: dict[str, Any]) -> str:

@@ -105,6 +105,17 @@ def test_a_preview_is_as_long_as_asked(house: House):
     assert made["cover"] == "short.wav"
 
 
+def test_a_run_can_end_at_any_stage(house: House):
+    made = house.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "separate")["made"]
+    stems = [read(house.folder / made[name])[0] for name in ("vocals", "instrumental")]
+    song = read(house.folder / "song.wav")[0][: len(stems[0])]
+    assert np.abs(sum(stems) - song).max() < 1e-5
+    pitch = house.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "pitch")["made"]["pitch"]
+    assert (house.folder / pitch).read_text().startswith("seconds,hertz\n0.000,")
+    chosen = house.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "transpose")["made"]
+    assert chosen["transpose"]["semitones"] % 12 == 0
+
+
 def test_key_moves_the_whole_song(house: House):
     made = house.json("cover", "song.wav", "--voice", "nova", "--key", "2", "--duration", "3")
     assert made["key"] == 2
@@ -175,6 +186,7 @@ def test_progress_is_on_stderr_and_quiet_is_quiet(house: House):
         (["cover", "song.wav", "--voice", "nova", "--index-rate", "7"], "setting-invalid", "index_rate"),
         (["cover", "song.wav", "--voice", "nova", "--format", "tape"], "unknown-format", "tape"),
         (["cover", "song.wav", "--voice", "nova", "--model", "tape"], "separator-unknown", "tape"),
+        (["cover", "song.wav", "--voice", "nova", "--until", "lunch"], "stage-unknown", "lunch"),
         (["cover", "song.wav", "--voice", "nova", "-o", "recording.wav"], "output-exists", "recording.wav"),
         (["cover", "song.wav", "--voice", "nova", "-o", "song.wav/x.flac"], "output-not-writable", "song.wav"),
         (["cover", "song.wav", "--voice", "nova", "--device", "cuda:9"], "device-unknown", "cuda:9"),
