@@ -22,7 +22,9 @@ OUTPUT = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.", show_default=False)
 ]
 VOCAL_GAIN = Annotated[float | None, typer.Option("--vocal-gain", help="dB.", show_default=False)]
-BACKING_GAIN = Annotated[float | None, typer.Option("--backing-gain", help="dB, where a separator gives a backing stem.", show_default=False)]
+BACKING_GAIN = Annotated[
+    float | None, typer.Option("--backing-gain", help="dB, where there is a backing stem.", show_default=False)
+]
 INSTRUMENTAL_GAIN = Annotated[float | None, typer.Option("--instrumental-gain", help="dB.", show_default=False)]
 TARGET_LUFS = Annotated[
     float | None, typer.Option("--target-lufs", help="Loudness of the cover; default: the song's.", show_default=False)
@@ -53,11 +55,7 @@ def cover(
     backing_gain: BACKING_GAIN = None,
     instrumental_gain: INSTRUMENTAL_GAIN = None,
     target_lufs: TARGET_LUFS = None,
-    keep_stems: UNTIL = Annotated[
-    str | None,
-    typer.Option("--until", help="Go no further than this stage and write what it made.", show_default=False),
-]
-KEEP_STEMS = None,
+    keep_stems: KEEP_STEMS = None,
     start: o.START = None,
     duration: o.DURATION = None,
     until: UNTIL = None,
@@ -203,11 +201,7 @@ def graph(
     instrumental: OWN_INSTRUMENTAL = None,
     key: o.KEY = None,
     format: o.FORMAT = None,
-    keep_stems: UNTIL = Annotated[
-    str | None,
-    typer.Option("--until", help="Go no further than this stage and write what it made.", show_default=False),
-]
-KEEP_STEMS = None,
+    keep_stems: KEEP_STEMS = None,
     draw: Annotated[Literal["text", "mermaid", "svg"], typer.Option("--as", help="How to draw them.")] = "text",
     start: o.START = None,
     duration: o.DURATION = None,
