@@ -71,6 +71,10 @@ LIMITS = {
             "Share of the singing during which the new vocal is as good as silent. A lost word a minute is about 1 %.",
         ),
         Limit(
+            "missing_finished", "Singing lost in finishing", "%", False, 1.0, 5.0,
+            "Share of the singing that the engine sang but that is as good as silent after the finish stage.",
+        ),
+        Limit(
             "vocal_delay", "Delay of the vocal", "ms", False, 15.0, 40.0,
             "Beyond about 20 ms singing is heard as behind or ahead of the beat. Measured in steps of 10 ms.",
         ),

@@ -38,8 +38,9 @@ def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, co
     for start in starts:
         context.progress(start / cover.frames)
         stop = min(start + size, cover.frames)
-        stack = np.stack([_mid(part, start, stop) for part in (vocals, instrumental, cover)])
-        own = (stack @ stack.T).astype(np.float64)
+        # in double precision: what the two don't explain is a small difference of large sums
+        stack = np.stack([_mid(part, start, stop) for part in (vocals, instrumental, cover)]).astype(np.float64)
+        own = stack @ stack.T
         products += own
         power.append(float(own[1, 1]))
     delays = []

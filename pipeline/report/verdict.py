@@ -107,6 +107,8 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     yield of("unsung", "convert", _percent(sung.unsung) if expected else None, nobody)
     missing = figures.balance.missing
     yield of("missing", "convert", None if missing is None else _percent(missing), nobody)
+    lost = figures.balance.missing_finished
+    swallowed = None if lost is None or missing is None else _percent(max(0.0, lost - missing))
     delay = figures.vocal_delay
     yield of(
         "vocal_delay", "convert", None if delay is None else abs(1000 * delay), "The melodies don't fit at any delay."
@@ -119,6 +121,7 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     yield of("voice_lead", "convert", lead, likeness.note)
     minutes = max(figures.duration / 60, 1 / 60)
     yield of("clicks", _click_stage(figures), max(_clicks(figures)) / minutes)
+    yield of("missing_finished", "finish", swallowed, nobody)
     yield of("unsteadiness", "finish", figures.balance.unsteadiness, nobody)
     before, after = figures.balance.before, figures.balance.after
     shift = None if before is None or after is None else abs(after - before - inputs.wanted_balance)
@@ -211,7 +214,7 @@ def _explain(
                 sentence = f"The pitch track jumps by an octave in {value:.0f} % of the singing."
             else:
                 sentence = f"Two pitch trackers agree on only {value:.0f} % of the original singing."
-            advice = "Harmonies in the vocal do that. If it is one singer, try another pitch tracker or the median of several."
+            advice = "Harmonies do that. If only one singer is heard, try another pitch tracker or a median of several."
             at = figures.tracking.worst
             if bleeding and not octaves:  # the stem is to blame, not the tracker that had to listen to it
                 stage, advice = "separate", f"The band in the separated vocal confuses them. {separation}"
@@ -251,6 +254,11 @@ def _explain(
                 "Run the conversion again with another engine or voice; if it stays, report it.",
                 balance.missing_at,
             )
+        case "missing_finished":
+            sentence = (
+                f"{value:.0f} % of the singing was lost after the conversion: the finished vocal is silent there."
+            )
+            advice, at = "This is a fault of the program; please report it with this page.", balance.missing_at
         case "vocal_delay":
             side = "behind" if (figures.vocal_delay or 0) > 0 else "ahead of"
             sentence = f"The new vocal is {value:.0f} ms {side} the original."
@@ -277,7 +285,7 @@ def _explain(
         case "unsteadiness":
             sentence = f"The new vocal's loudness wanders by {value:.1f} dB against the original's."
             advice = "It will be too loud here and too quiet there; check the level following of the finish stage."
-            if (balance.missing or 0) > 0.05:
+            if (balance.missing_finished or 0) > 0.05:
                 return None
         case "balance_shift":
             louder = (balance.after or 0) - (balance.before or 0) - inputs.wanted_balance > 0
@@ -285,7 +293,7 @@ def _explain(
                 f"The vocal stands {value:.1f} dB {'louder' if louder else 'quieter'} against the band than it did."
             )
             advice = f"Set --vocal-gain {'-' if louder else ''}{min(value, 12):.0f} to put it back."
-            if (balance.missing or 0) > 0.5:
+            if (balance.missing_finished or 0) > 0.5:
                 return None
         case "loudness_difference":
             loud = figures.cover_loudness.integrated

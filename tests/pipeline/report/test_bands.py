@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audio import loudness
+from audio.context import Context
+from audio.samples import Audio
+from pipeline.report.bands import BANDS, HIGHEST, LOWEST, hear
+from tests.material import song
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(tmp_path)
+
+
+def noise(seconds: float, rate: int, channels: int = 2) -> Audio:
+    return Audio.of(0.1 * np.random.default_rng(1).standard_normal((channels, round(seconds * rate))), rate)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 96000])
+def test_the_weighted_level_is_that_of_the_loudness_meter(rate: int, context: Context) -> None:
+    sound = noise(6, rate)
+    level = hear(sound, context).weighted[:-1].mean()
+    assert -0.691 + 10 * np.log10(level) == pytest.approx(loudness.measure(sound, context).integrated, abs=0.25)
+
+
+@pytest.mark.parametrize("frequency", [110.0, 440.0, 2500.0])
+def test_a_tone_stands_in_its_band(frequency: float, context: Context) -> None:
+    time = np.arange(3 * 44100) / 44100
+    heard = hear(Audio.of(0.5 * np.sin(2 * np.pi * frequency * time), 44100), context)
+    centres = np.geomspace(LOWEST, HIGHEST, BANDS + 2)[1:-1]
+    found = centres[heard.bands.mean(axis=0).argmax()]
+    assert abs(np.log2(found / frequency)) < 0.15
+
+
+def test_windows_leave_no_seam(context: Context) -> None:
+    """A sound longer than one window: the columns are those of the same sound shifted by whole columns."""
+    rate, sound = 8000, noise(47, 8000, 1)
+    heard = hear(sound, context)
+    shift = 10
+    columns = round(shift * heard.step * rate)
+    later = hear(sound.read(columns), context)
+    np.testing.assert_allclose(heard.bands[shift + 1 : -2], later.bands[1 : len(heard.bands) - shift - 2], rtol=1e-3)
+    assert heard.columns == -(-sound.frames // round(heard.step * rate))
+
+
+def test_clicks_are_found_where_they_are_and_drums_are_not_clicks(context: Context) -> None:
+    clean = song(6.0, 44100)
+    assert hear(clean.mix, context).clicks == ()
+    assert hear(clean.vocals, context).clicks == ()
+    torn = clean.vocals.samples.copy()
+    places = [1.5, 2.75, 4.0]
+    for place in places:
+        torn[:, round(place * 44100)] += 0.4
+    found = hear(Audio(torn, 44100), context).clicks
+    assert len(found) == 3
+    np.testing.assert_allclose(found, places, atol=0.001)
+
+
+def test_clipping_is_counted_but_one_loud_sample_is_not(context: Context) -> None:
+    sound = noise(1, 8000, 1).samples.copy()
+    sound[0, 100] = 1.0
+    assert hear(Audio(sound, 8000), context).clipped == 0
+    sound[0, 200:205], sound[0, 300:307] = 1.0, -1.0
+    assert hear(Audio(sound, 8000), context).clipped == 12
+
+
+def test_bad_samples_are_counted_once_and_heard_as_silence(context: Context) -> None:
+    sound = noise(45, 8000, 2).samples.copy()
+    for place in (0, 159990, 160000, 200000):  # near where the windows meet, too
+        sound[1, place : place + 5] = np.nan
+    sound[0, 5] = np.inf
+    heard = hear(Audio(sound, 8000), context)
+    assert heard.bad_samples == 21
+    assert np.isfinite(heard.bands).all()
+    assert np.isfinite(heard.weighted).all()
+
+
+@pytest.mark.parametrize("frames", [0, 1, 100, 5000])
+def test_short_and_empty_sound_is_heard(frames: int, context: Context) -> None:
+    heard = hear(Audio.silence(2, frames, 44100), context)
+    assert heard.columns >= 1
+    assert float(heard.level.max()) <= -120
+    assert (heard.peak, heard.clipped, heard.bad_samples, heard.clicks) == (0.0, 0, 0, ())

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio.context import Context
+from audio.samples import Audio
+from pipeline.report import ReportInputs, make, make_report
+from pipeline.report.bands import hear
+from pipeline.report.clips import Clip, encode_clip
+from pipeline.report.figures import Figures, measure_figures
+from pipeline.report.page import Track, number, render
+from pipeline.report.png import brightest, spectrogram_png
+from pipeline.report.svg import Curve, clock, plot, time_ticks
+from pipeline.report.verdict import judge
+from tests.material import song
+from tests.pipeline.report.covers import good_cover
+
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}'</title></style>&lt;"
+
+
+class Page(HTMLParser):
+    """What a browser would make of it: elements with attributes, text by element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            while self._open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.texts.setdefault(self._open[-1], []).append(data)
+
+    def text(self, tag: str) -> str:
+        return "".join(self.texts.get(tag, []))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
+    return good_cover(tmp_path_factory.mktemp("cover"))
+
+
+@pytest.fixture(scope="module")
+def figures(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> Figures:
+    return measure_figures(Context(tmp_path_factory.mktemp("figures"), workers=2), inputs)
+
+
+@pytest.fixture(scope="module")
+def made(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return make_report(Context(tmp_path_factory.mktemp("report"), workers=2), inputs)
+
+
+def page_of(inputs: ReportInputs, figures: Figures) -> str:
+    tracks = [Track(1, "Cover", "the result", Clip(b"OggS", 0.0, 1.0))]
+    return render(inputs, figures, judge(figures, inputs), tracks, None)
+
+
+def numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, float):
+        yield value
+
+
+def test_both_files_are_made_and_agree(made: dict[str, Any]) -> None:
+    data = json.loads(made["json"].read_text(encoding="utf-8"))
+    assert (data["format"], data["version"]) == ("understudy-report", make.VERSION)
+    assert data["verdict"]["overall"] == made["verdict"] == "good"
+    assert all(math.isfinite(value) for value in numbers(data))
+    assert {figure["name"] for figure in data["figures"]} >= {"on_note", "bleed", "true_peak", "voice"}
+    assert data["settings"]["separate"] == {"model": "embedded"}
+    page = Page(made["html"].read_text(encoding="utf-8"))
+    assert page.text("h1") == "Known Song"
+    assert "This cover is good" in page.text("h2")
+    assert "The song is short." in page.text("li")
+
+
+def test_nothing_comes_from_outside(made: dict[str, Any]) -> None:
+    text = made["html"].read_text(encoding="utf-8")
+    page = Page(text)
+    for tag, attributes in page.elements:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form", "a")
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "srcset", "poster", "action"):
+            if name in attributes:
+                assert (attributes[name] or "").startswith("data:"), (tag, name)
+    without_data = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", text)
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", without_data)
+
+
+def test_the_policy_lets_only_our_own_style_and_script_run(made: dict[str, Any]) -> None:
+    text = made["html"].read_text(encoding="utf-8")
+    policy = next(a["content"] or "" for t, a in Page(text).elements if t == "meta" and "http-equiv" in a)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        bodies = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        assert len(bodies) == 1
+        digest = base64.b64encode(hashlib.sha256(bodies[0].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_hostile_words_stay_words(inputs: ReportInputs, figures: Figures) -> None:
+    evil = replace(
+        inputs,
+        title=HOSTILE,
+        artist=HOSTILE,
+        voice=HOSTILE,
+        transpose_reason=HOSTILE,
+        settings={HOSTILE: {HOSTILE: HOSTILE, "list": [HOSTILE], "map": {HOSTILE: 1}}},
+        warnings=((HOSTILE, HOSTILE),),
+    )
+    plain, attacked = Page(page_of(inputs, figures)), Page(page_of(evil, figures))
+    assert attacked.text("h1") == HOSTILE
+    tags = [tag for tag, _ in attacked.elements]
+    assert tags.count("script") == tags.count("style") == 1
+    assert {tag for tag, _ in attacked.elements} <= {tag for tag, _ in plain.elements} | {"dl", "dt", "dd"}
+    assert not [name for _, attributes in attacked.elements for name in attributes if name.startswith("on")]
+
+
+@settings(max_examples=25, deadline=None)
+@given(title=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40))
+def test_any_title_is_shown_as_it_is(title: str, inputs: ReportInputs, figures: Figures) -> None:
+    assert Page(page_of(replace(inputs, title=title), figures)).text("h1") == title
+
+
+def test_everything_has_a_name_for_those_who_do_not_see_it(made: dict[str, Any]) -> None:
+    page = Page(made["html"].read_text(encoding="utf-8"))
+    for tag, attributes in page.elements:
+        if tag == "img":
+            assert len(attributes["alt"] or "") > 20
+        if tag == "audio" or (tag == "input"):
+            assert attributes["aria-label"]
+        if tag == "svg":
+            assert attributes.get("aria-hidden") == "true" or len(attributes["aria-label"] or "") > 20
+    assert ("html", {"lang": "en"}) in page.elements
+
+
+def test_the_same_cover_gives_the_same_bytes(inputs: ReportInputs, made: dict[str, Any], tmp_path: Path) -> None:
+    again = make_report(Context(tmp_path, workers=1), inputs)
+    for name in ("html", "json"):
+        assert again[name].read_bytes() == made[name].read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
+
+
+def test_the_player_s_sound_is_the_cover_s(made: dict[str, Any], inputs: ReportInputs) -> None:
+    page = Page(made["html"].read_text(encoding="utf-8"))
+    sounds = [attributes for tag, attributes in page.elements if tag == "audio"]
+    assert [sound["data-name"] for sound in sounds] == ["Cover", "Song", "New vocal", "Original vocal", "Band"]
+    data = base64.b64decode((sounds[0]["src"] or "").partition("base64,")[2])
+    with av.open(BytesIO(data)) as container:
+        assert container.streams.audio[0].codec_context.name == "opus"
+        decoded = np.concatenate([frame.to_ndarray().mean(axis=0) for frame in container.decode(audio=0)])
+    assert len(decoded) / 48000 == pytest.approx(inputs.cover.duration, abs=0.03)
+
+
+def test_a_clip_is_the_passage_that_was_asked_for(tmp_path: Path) -> None:
+    rate = 44100
+    sound = np.zeros((2, 30 * rate), np.float32)
+    sound[:, 12 * rate : 13 * rate] = 0.3 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    clip = encode_clip(Audio(sound, rate), Context(tmp_path), start=10.0, stop=24.0, mono=True)
+    assert (clip.start, clip.duration) == (10.0, pytest.approx(14.0))
+    with av.open(BytesIO(clip.data)) as container:
+        decoded = np.concatenate([frame.to_ndarray().mean(axis=0) for frame in container.decode(audio=0)])
+    loud = np.flatnonzero(np.abs(decoded) > 0.1)
+    assert loud[0] / 48000 == pytest.approx(2.0, abs=0.02)
+    assert loud[-1] / 48000 == pytest.approx(3.0, abs=0.02)
+
+
+def test_a_long_song_is_embedded_in_part_and_says_so(
+    inputs: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "_LONGEST", 5.0)
+    monkeypatch.setattr(make, "_EXCERPT", 4.0)
+    result = make_report(Context(tmp_path), inputs)
+    page = Page(result["html"].read_text(encoding="utf-8"))
+    assert "only" in page.text("p")
+    starts = {float(a["data-start"] or 0) for t, a in page.elements if t == "audio"}
+    assert len(starts) == 1
+    start = starts.pop()
+    assert 1.0 <= start <= inputs.song.duration - 4.0  # not the first second, in which nobody sings
+
+
+def test_the_spectrogram_is_a_picture_with_low_notes_below(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    rate = 22050
+    time = np.arange(4 * rate) / rate
+    low_then_high = np.where(time < 2, np.sin(2 * np.pi * 110 * time), np.sin(2 * np.pi * 4000 * time))
+    heard = hear(Audio.of(0.3 * low_then_high, rate), Context(tmp_path))
+    picture = imread(BytesIO(spectrogram_png(heard, brightest(heard))))[:, :, :3].sum(axis=2)
+    quarter = picture.shape[1] // 4
+    assert picture[:, quarter].argmax() > picture.shape[0] * 0.7
+    assert picture[:, 3 * quarter].argmax() < picture.shape[0] * 0.4
+
+
+def test_a_gap_lifts_the_pen() -> None:
+    values = np.array([1.0, 2.0, np.nan, 3.0, 3.5])
+    drawing = plot([Curve("cover", values, 1.0)], 5.0, low=0, high=4, marks=[(2.0, "")], label="a curve with a gap")
+    path = re.search(r'd="([^"]*)"', drawing)
+    assert path
+    assert path[1].count("M") == 2
+    assert path[1].count("L") == 2
+
+
+@given(st.floats(0, 100000))
+def test_a_clock_reads_back(seconds: float) -> None:
+    parts = [int(part) for part in clock(seconds).split(":")]
+    assert sum(part * 60**place for place, part in enumerate(reversed(parts))) == round(seconds)
+    assert all(part < 60 for part in parts[1:])
+
+
+@given(st.floats(0.01, 20000), st.integers(2, 40))
+def test_ticks_are_few_and_inside(duration: float, most: int) -> None:
+    ticks = time_ticks(duration, most)
+    assert ticks[0] == 0
+    assert ticks[-1] <= duration + 1e-6
+    assert len(ticks) <= max(most, duration / 1200) + 1
+
+
+def test_numbers_are_printed_for_people() -> None:
+    assert number(-20.649, "dB") == "−20.6 dB"
+    assert number(97.6, "%") == "98 %"
+    assert number(0.7049, "") == "0.70"
+
+
+def test_every_song_of_the_material_has_a_page_at_any_length(tmp_path: Path) -> None:
+    """A song shorter than the loudness meter's window still gets its report."""
+    short = song(1.2, 22050)
+    parts = {name: getattr(short, name).samples for name in ("vocals", "instrumental")}
+    cut = good_cover(
+        tmp_path, song=short.mix.samples, original_vocals=parts["vocals"], vocals=parts["vocals"],
+        converted=parts["vocals"][:1], instrumental=parts["instrumental"], pitch=short.pitch,
+    )  # fmt: skip
+    result = make_report(Context(tmp_path), cut)
+    assert result["html"].stat().st_size > 20000

@@ -1,0 +1,208 @@
+"""A known fault must be found, and the stage that made it must be blamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audio.context import Context
+from audio.pitch import PitchTrack
+from pipeline.report import ReportInputs
+from pipeline.report.figures import measure_figures
+from pipeline.report.limits import LIMITS, STAGES
+from pipeline.report.verdict import Verdict, judge
+from tests.pipeline.report.covers import RATE, good_cover, original, sung_by_another
+
+
+def verdict_of(inputs: ReportInputs, folder: Path) -> Verdict:
+    return judge(measure_figures(Context(folder, workers=2), inputs), inputs)
+
+
+def singer() -> np.ndarray:
+    return original().vocals.samples
+
+
+def band() -> np.ndarray:
+    return original().instrumental.samples
+
+
+def stereo(transpose: float = 0.0) -> np.ndarray:
+    return np.repeat(sung_by_another(transpose).samples, 2, axis=0)
+
+
+def test_a_good_cover_is_called_good(tmp_path: Path) -> None:
+    inputs = good_cover(tmp_path)
+    verdict = verdict_of(inputs, tmp_path)
+    assert [finding.sentence for finding in verdict.findings] == []
+    assert (verdict.overall, verdict.blame) == ("good", "")
+    assert set(verdict.stages) == set(STAGES)
+
+
+def off_pitch(folder: Path) -> ReportInputs:
+    return good_cover(folder, converted=sung_by_another(0.8).samples, vocals=stereo(0.8))
+
+
+def silent(folder: Path) -> ReportInputs:
+    return good_cover(folder, converted=0 * stereo()[:1], vocals=0 * stereo())
+
+
+def late(folder: Path) -> ReportInputs:
+    shifted = np.roll(stereo(), round(0.08 * RATE), axis=1)
+    return good_cover(folder, converted=shifted[:1], vocals=shifted)
+
+
+def with_holes(folder: Path) -> ReportInputs:
+    torn = stereo()
+    for second in (2, 4, 6):
+        torn[:, second * RATE : second * RATE + RATE // 2] = 0
+    return good_cover(folder, converted=torn[:1], vocals=torn)
+
+
+def swallowed_by_finish(folder: Path) -> ReportInputs:
+    return good_cover(folder, vocals=0 * stereo())
+
+
+def with_seams(folder: Path) -> ReportInputs:
+    torn = stereo()
+    torn[:, RATE::5000] += 0.3
+    return good_cover(folder, converted=torn[:1], vocals=torn)
+
+
+def clicking_finish(folder: Path) -> ReportInputs:
+    torn = stereo()
+    torn[:, RATE::5000] += 0.3
+    return good_cover(folder, vocals=torn)
+
+
+def pumping(folder: Path) -> ReportInputs:
+    swing = 10 ** (10 * np.sin(2 * np.pi * 0.12 * np.arange(stereo().shape[1]) / RATE) / 20)
+    return good_cover(folder, vocals=stereo() * swing)
+
+
+def shouting(folder: Path) -> ReportInputs:
+    return good_cover(folder, cover=4 * stereo() + band())
+
+
+def clipped(folder: Path) -> ReportInputs:
+    mix = stereo() + band()
+    return good_cover(folder, cover=np.clip(mix * 1.6 / np.abs(mix).max(), -1, 1))
+
+
+def too_quiet(folder: Path) -> ReportInputs:
+    return good_cover(folder, cover=0.5 * (stereo() + band()))
+
+
+def moved_band(folder: Path) -> ReportInputs:
+    return good_cover(folder, cover=stereo() + np.roll(band(), 37, axis=1))
+
+
+def not_a_number(folder: Path) -> ReportInputs:
+    vocals = stereo()
+    vocals[0, 40000:40100] = np.nan
+    return good_cover(folder, vocals=vocals)
+
+
+def leaking(folder: Path) -> ReportInputs:
+    return good_cover(folder, original_vocals=singer() + 0.9 * band(), instrumental=0.1 * band(),
+                      cover=stereo() + band())  # fmt: skip
+
+
+def lost_track(folder: Path) -> ReportInputs:
+    """The tracker found nonsense, and the engine sang exactly that: far from the original's notes."""
+    true = original().pitch
+    wrong = PitchTrack(np.where(true.voiced, true.f0 * np.float32(2 ** (7 / 12)), 0).astype(np.float32))
+    return good_cover(folder, pitch=wrong, converted=sung_by_another(7).samples, vocals=stereo(7))
+
+
+def no_voice(folder: Path) -> ReportInputs:
+    nothing = 0 * stereo()
+    unvoiced = PitchTrack(np.zeros(1800, np.float32))
+    return good_cover(
+        folder, song=band(), original_vocals=nothing, vocals=nothing, converted=nothing[:1], pitch=unvoiced
+    )
+
+
+def too_short(folder: Path) -> ReportInputs:
+    return good_cover(folder, cover=(stereo() + band())[:, :-500])
+
+
+@pytest.mark.parametrize(
+    ("make", "stage", "figure"),
+    [
+        (off_pitch, "convert", "on_note"),
+        (silent, "convert", "missing"),
+        (late, "convert", "vocal_delay"),
+        (with_holes, "convert", "missing"),
+        (with_seams, "convert", "clicks"),
+        (swallowed_by_finish, "finish", "missing_finished"),
+        (clicking_finish, "finish", "clicks"),
+        (pumping, "finish", "unsteadiness"),
+        (shouting, "remix", "balance_shift"),
+        (clipped, "remix", "clipped"),
+        (too_quiet, "remix", "loudness_difference"),
+        (moved_band, "remix", "delay"),
+        (not_a_number, "finish", "bad_samples"),
+        (leaking, "separate", "bleed"),
+        (lost_track, "pitch", "tracking_agreement"),
+        (no_voice, "separate", "sung_share"),
+        (too_short, "remix", "length"),
+    ],
+)
+def test_the_right_stage_is_blamed(
+    make: Callable[[Path], ReportInputs], stage: str, figure: str, tmp_path: Path
+) -> None:
+    verdict = verdict_of(make(tmp_path), tmp_path)
+    said = [(finding.severity, finding.stage, finding.figure) for finding in verdict.findings]
+    assert ("wrong", stage, figure) in said, said
+    assert (verdict.overall, verdict.blame) == ("wrong", stage), said
+    assert verdict.stages[stage] == "wrong"
+
+
+def test_a_song_that_was_clipped_before_is_not_the_remix_s_fault(tmp_path: Path) -> None:
+    mix = stereo() + band()
+    crushed = np.clip(mix * 1.6 / np.abs(mix).max(), -1, 1)
+    verdict = verdict_of(good_cover(tmp_path, song=crushed, cover=crushed), tmp_path)
+    assert [f.severity for f in verdict.findings if f.figure == "clipped"] == ["mind"]
+
+
+def test_what_the_user_asked_for_is_no_fault(tmp_path: Path) -> None:
+    inputs = good_cover(tmp_path, cover=0.5 * (4 * stereo() + band()), wanted_balance=12.04, wanted_lufs=-100.0)
+    figures = measure_figures(Context(tmp_path), inputs)
+    assert figures.balance.before is not None
+    assert figures.balance.after is not None
+    assert figures.balance.after - figures.balance.before == pytest.approx(12.04, abs=1.5)
+    wanted = replace(inputs, wanted_lufs=figures.cover_loudness.integrated)
+    assert verdict_of(wanted, tmp_path).findings == ()
+
+
+def test_an_a_cappella_is_judged_without_a_band(tmp_path: Path) -> None:
+    loud = float(np.sqrt(np.mean(singer() ** 2) / np.mean(stereo() ** 2)))
+    inputs = good_cover(tmp_path, song=singer(), instrumental=0 * band(), vocals=loud * stereo())
+    verdict = verdict_of(inputs, tmp_path)
+    unknown = {one.limit.name for one in verdict.measured if one.value is None}
+    assert {"bleed", "balance_shift", "delay"} <= unknown
+    assert all(one.note for one in verdict.measured if one.value is None)
+    assert verdict.overall != "wrong"
+
+
+@given(st.sampled_from(sorted(LIMITS)), st.floats(-200, 200), st.floats(-200, 200))
+def test_a_better_figure_never_gets_a_worse_verdict(name: str, first: float, second: float) -> None:
+    limit = LIMITS[name]
+    order = ("wrong", "mind", "good")
+    better, worse = (max(first, second), min(first, second))
+    if not limit.more_is_better:
+        better, worse = worse, better
+    assert order.index(limit.verdict(better)) >= order.index(limit.verdict(worse))
+
+
+def test_every_limit_says_why() -> None:
+    for limit in LIMITS.values():
+        assert limit.reason.endswith(".")
+        assert len(limit.reason) > 40
+        assert limit.verdict(limit.good) == "good"
