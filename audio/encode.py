@@ -134,6 +134,8 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
     import av.logging
 
     av.logging.set_level(None)
+    if source.channels > 2:
+        raise ValueError(f"encode wants mono or stereo, got {source.channels} channels")
     if source.frames == 0:
         raise UnderstudyError("nothing-to-write", f"There is no sound to write to {path}.", "Give a longer part.")
     recipe, rate = _RECIPES[fmt.name], fmt.rate_for(source.rate)

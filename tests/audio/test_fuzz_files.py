@@ -130,6 +130,10 @@ def test_random_bytes_behind_every_magic_number(tmp_path):
 
 
 if __name__ == "__main__":
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, resource.RLIM_INFINITY))  # a file that wants more shows up
     with tempfile.TemporaryDirectory() as place:
         for code, count in run(Path(place), ALL_FILES, int(sys.argv[1]), int(sys.argv[2])).most_common():
             print(f"{count:6} {code}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
