@@ -113,7 +113,7 @@ def measure(context: Context, source: AudioSource) -> Measures:
 
 
 def _decibels(power: Floats | np.floating) -> Floats:
-    return 10 * np.log10(np.asarray(power) + 1e-15)
+    return 10 * np.log10(np.maximum(power, 0) + 1e-15)
 
 
 def _levels(source: AudioSource) -> tuple[Floats, float, float]:
@@ -238,6 +238,7 @@ def _bandwidth(source: AudioSource, parts: list[tuple[int, int]]) -> float:
                 for first in range(0, len(frames), 200)
             ]
         )
-        highest.append(np.percentile(power, 95, axis=0) ** 2)
+        energy = np.sum(power**2, axis=1)
+        highest.append(np.percentile(power[energy >= 1e-4 * energy.max()], 95, axis=0) ** 2)
     level = np.convolve(_decibels(np.mean(highest, axis=0)), np.ones(9) / 9, mode="same")
     return float(np.nonzero(level > level.max() - 60)[0].max() * source.rate / size)

@@ -146,37 +146,39 @@ def _clipped(measures: Measures) -> Told | None:
 
 
 def _background(measures: Measures) -> list[Told | None]:
-    """Noise, other sounds and reverberation fill the same gaps of a voice: the most likely is named first and alone,
-    unless the others stand out by themselves."""
-    reverberant = measures.decay is not None and measures.decay < 160
-    very_reverberant = measures.decay is not None and measures.decay < 130
-    if measures.other < (26 if very_reverberant else 39) and measures.other_often < 50:
+    """Noise, other sounds and reverberation fill the same gaps of a voice, so each must be told from the others.
+
+    Rooms slow the decays down; so does music, but not without being heard as much itself (decay in dB/s against six
+    times its distance in dB divides the two); so does loud noise, but not as far.
+    """
+    slow = measures.decay if measures.decay is not None and measures.decay < 160 else None
+    reverberant = slow is not None and slow < 6 * measures.other and (measures.snr >= 12 or slow < 115)
+    if not reverberant and measures.other < 39 and measures.other_often < 50:
         return [
             (
                 "music",
                 "problem" if measures.other < 33 else "advice",
-                f"music or another voice sounds {max(0, measures.other):.0f} dB below the voice; "
+                f"music or another voice sounds about {max(0, measures.other):.0f} dB below the voice; "
                 "use a recording of the voice alone (`understudy separate` takes music away).",
             )
         ]
     told: list[Told | None] = []
-    if reverberant:
+    if slow is not None and reverberant:
         told.append(
             (
                 "reverberant",
-                "problem" if very_reverberant else "advice",
+                "problem" if slow < 130 else "advice",
                 f"the room rings for about {measures.ringing or 0:.1f} s; record closer to the microphone, "
                 "in a room with curtains, carpets or clothes.",
             )
         )
-    limit = 18 if reverberant else 25
-    if measures.snr < limit:
+    if measures.snr < (12 if reverberant else 25):
         told.append(
             (
                 "noisy",
                 "problem" if measures.snr < 16 else "advice",
-                f"the voice is only {max(0, measures.snr):.0f} dB above the noise; record closer to the microphone, "
-                "away from fans and traffic.",
+                f"the voice is only about {max(0, measures.snr):.0f} dB above the noise; record closer to the "
+                "microphone, away from fans and traffic.",
             )
         )
     return told
