@@ -30,7 +30,8 @@ HOP = 0.01
 
 _FOLLOW = 1.0  # seconds over which loudness is compared
 _PLACE = 2.0  # seconds over which the place is measured
-_REACH = 12.0  # dB that following may move the vocal away from its mean gain
+# dB that following may move the vocal away from its mean gain: little upwards, where there may be nothing but hiss
+_REACH = (-12.0, 6.0)
 _FLOOR = -40.0  # dB below the loudness of the singing: softer moments do not steer
 _GATE = (-45.0, -60.0)  # dB below the loudness of the singing: open down to the first, shut from the second
 _GATE_LEVEL = 0.05  # seconds over which the gate's level is taken
@@ -183,7 +184,7 @@ def _following(original: Curve, sung: Curve, follow: float, hop: float) -> Curve
     # what both add keeps the mean gain in pauses
     floor = 10 ** ((wanted + _FLOOR) / 10)
     ratio = (smoothed(original, blocks) + floor) / (smoothed(sung, blocks) * 10 ** (mean / 10) + floor)
-    moves = np.clip(10 * np.log10(ratio), -_REACH, _REACH) * follow
+    moves = np.clip(10 * np.log10(ratio), *_REACH) * follow
     decibels = mean + smoothed(moves, blocks // 3)
     factors: Curve = 10 ** (decibels / 20)
     return factors
