@@ -74,7 +74,7 @@ LIMITS = Limits()
 def probe(path: Path, limits: Limits = LIMITS) -> FileInfo:
     """What the file at `path` is, from its header: no decoding, bounded time.
 
-    Raises `UnderstudyError` for whatever `decode` would refuse by the header alone.
+    Raises `UnderstudyError` for whatever `decode` would refuse by the header alone, except its length.
     """
     with opened(path, limits.bytes) as container:
         stream = audio_stream(path, container)

@@ -41,9 +41,7 @@ class Audio:
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.dtype != np.float32:
-            raise ValueError(
-                f"Audio wants float32 [channels, frames], got {self.samples.dtype} {self.samples.shape}"
-            )
+            raise ValueError(f"Audio wants float32 [channels, frames], got {self.samples.dtype} {self.samples.shape}")
         if self.rate <= 0:
             raise ValueError(f"Audio wants a positive rate, got {self.rate}")
 

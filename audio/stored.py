@@ -97,8 +97,7 @@ class AudioWriter:
     def write(self, block: Audio) -> None:
         if (block.rate, block.channels) != (self.rate, self.channels):
             raise ValueError(
-                f"writer wants {self.channels} channels at {self.rate} Hz, "
-                f"got {block.channels} at {block.rate}"
+                f"writer wants {self.channels} channels at {self.rate} Hz, got {block.channels} at {block.rate}"
             )
         self._stream.write(np.ascontiguousarray(block.samples.T).data)
         self.frames += block.frames
