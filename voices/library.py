@@ -114,6 +114,12 @@ def load(root: Path, name: str) -> Voice:
     Raises `UnderstudyError`: unknown (with the nearest names), a broken manifest, a missing or changed recording.
     """
     voice = _open(root, name)
+    if voice.manifest.engine == "instant" and not voice.manifest.recordings:
+        raise UnderstudyError(
+            "voice-without-recordings",
+            f"The voice {voice.name!r} has no recordings, so it cannot sing.",
+            f"Make it again: `understudy voices add {voice.name!r} RECORDING... --replace`.",
+        )
     while True:
         try:
             verify(voice)
@@ -156,6 +162,7 @@ def list_voices(root: Path) -> list[Voice | BrokenVoice]:
 
 def remove(root: Path, name: str) -> None:
     """Take the voice `name`, broken or not, out of the library for good. Raises `UnderstudyError` if there is none."""
+    _find(root, name)  # before a lock is put into a library that may not exist
     with _disk(root), _locked(root):
         folder = _find(root, name)
         doomed = _hidden(root, "removing")
@@ -166,6 +173,7 @@ def remove(root: Path, name: str) -> None:
 def rename(root: Path, old: str, new: str) -> Voice:
     """Give the voice `old` the name `new`; its content hash stays. Raises `UnderstudyError` if `new` is taken."""
     new = names.valid_name(new)
+    _find(root, old)
     with _disk(root), _locked(root):
         folder = _find(root, old)
         if new.casefold() != folder.name.casefold():
@@ -345,7 +353,7 @@ def _taken(name: str) -> UnderstudyError:
     return UnderstudyError(
         "voice-exists",
         f"There is a voice named {name!r} already.",
-        "Choose another name, or say --replace to put the new one in its place.",
+        f"Choose another name, or say --replace with the name {name!r} to put the new one in its place.",
     )
 
 

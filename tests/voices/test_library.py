@@ -22,6 +22,7 @@ from audio.errors import Cancelled, UnderstudyError
 from audio.samples import Audio
 from tests.voices.recording_takes import take, write
 from voices import library
+from voices import manifest as manifests
 from voices.library import BrokenVoice
 from voices.voice import Manifest, Recording, Voice, content_hash
 
@@ -123,6 +124,14 @@ def test_names_that_differ_in_case_only_are_one_name(root: Path, context: Contex
     assert names(root) == ["Nova"]
 
 
+def test_a_voice_without_recordings_cannot_be_loaded(root: Path, context: Context, recording: Path) -> None:
+    voice, _ = library.add(root, "nova", [recording], "self", context)
+    manifests.write(voice.folder, voice.manifest.model_copy(update={"recordings": ()}))
+    with pytest.raises(UnderstudyError) as refused:
+        library.load(root, "nova")
+    assert refused.value.code == "voice-without-recordings"
+
+
 def test_rename_and_remove(root: Path, context: Context, recording: Path) -> None:
     library.add(root, "nova", [recording], "self", context)
     library.add(root, "luna", [recording], "self", context)
@@ -160,6 +169,10 @@ def test_without_a_library_there_are_no_voices(root: Path) -> None:
     with pytest.raises(UnderstudyError) as unknown:
         library.load(root, "nova")
     assert "understudy voices add" in unknown.value.hint
+    for change in (lambda: library.remove(root, "nova"), lambda: library.rename(root, "nova", "vega")):
+        with pytest.raises(UnderstudyError) as unknown:
+            change()
+        assert unknown.value.code == "voice-unknown"
     assert not root.exists()
 
 
