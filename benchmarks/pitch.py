@@ -31,7 +31,7 @@ from audio.pitch.settings import SingleTracker
 from audio.samples import Audio
 
 RATE = 44100
-SECONDS = 8.0  # per singer
+SECONDS = 6.0  # per singer
 RANGES = {"bass": (65, 260), "tenor": (130, 520), "alto": (175, 700), "soprano": (350, 1400)}  # Hz
 VOWELS = np.array(  # centres of the first four formants in Hz, of a, e, i, o, u
     [[730, 1090, 2440, 3400], [530, 1840, 2480, 3500], [270, 2290, 3010, 3700], [570, 840, 2410, 3300],
