@@ -29,14 +29,14 @@ def predominant_pitch(magnitude: Map, grid: Grid, *, harmonics: int = 16, jump: 
     return candidates()[_best_path(score, jump)].astype(np.float32)
 
 
-def comb(pitch: NDArray[np.float32], grid: Grid, *, width: float = 25.0, spread: float = 0.02) -> Map:
-    """Mask ``[frames, bins]``: 1 on the harmonics of `pitch`, falling to 0 between them; each tooth is Gaussian,
-    `width` Hz wide and wider by `spread` of its frequency's distance to account for a pitch that is slightly off."""
+def comb(pitch: NDArray[np.float32], grid: Grid, *, top: float = 6000.0) -> Map:
+    """Mask ``[frames, bins]``: 1 on the harmonics of `pitch`, falling to 0 between them and above `top` Hz; each tooth
+    is a Gaussian with a standard deviation of 15 Hz and a hundredth of the pitch, which may be off by that much."""
     frequency = grid.frequencies[None]
     fundamental = np.maximum(pitch, 1)[:, None]
     number = np.maximum(1, np.round(frequency / fundamental))
-    distance = np.abs(frequency - number * fundamental) / (width + spread * fundamental)
-    return np.asarray(np.exp(-0.5 * distance**2), np.float32)
+    distance = np.abs(frequency - number * fundamental) / (15 + 0.01 * fundamental)
+    return np.asarray(np.exp(-0.5 * distance**2) * (frequency < top), np.float32)
 
 
 def _salience(magnitude: Map, grid: Grid, harmonics: int) -> NDArray[np.float32]:

@@ -14,19 +14,17 @@ from pipeline.separation.spectrogram import Grid, Map
 _BLOCK = 64
 
 
-def foreground(magnitude: Map, grid: Grid, *, neighbours: int = 24, apart: float = 0.7, weight: float = 2.0) -> Map:
+def varying_share(magnitude: Map, grid: Grid, *, neighbours: int = 24, apart: float = 0.7) -> Map:
     """Share 0..1 of each bin of `magnitude` that does not repeat.
 
-    `neighbours` similar frames, at least `apart` seconds from each other, vote on what repeats; `weight` is how
-    much heavier the repeating part counts in the soft mask.
+    `neighbours` similar frames, at least `apart` seconds from each other, vote on what repeats.
     """
     similar = _similar_frames(_reduced(magnitude), neighbours, grid.frames(apart))
     share = np.empty_like(magnitude)
     for first in range(0, len(magnitude), _BLOCK):
         own = magnitude[first : first + _BLOCK]
         repeating = np.minimum(np.median(magnitude[similar[first : first + _BLOCK]], axis=1), own)
-        rest = own - repeating
-        share[first : first + _BLOCK] = rest / (rest + weight * repeating + 1e-9)
+        share[first : first + _BLOCK] = (own - repeating) / (own + 1e-9)
     return share
 
 

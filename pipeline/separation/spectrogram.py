@@ -46,6 +46,11 @@ class Grid:
         return (np.arange(self.bins) * (self.rate / self.size)).astype(np.float32)
 
     @property
+    def top(self) -> float:
+        """The highest frequency kept, in Hz."""
+        return (self.bins - 1) * self.rate / self.size
+
+    @property
     def frame_rate(self) -> float:
         """Frames per second."""
         return self.rate / self.hop
@@ -71,6 +76,11 @@ def analyse(samples: Samples, grid: Grid) -> Spectrum:
         block = frames[:, first : first + _BLOCK] * window
         spectrum[:, first : first + _BLOCK] = fft.rfft(block, axis=2)[..., : grid.bins]
     return spectrum
+
+
+def level(spectrum: Spectrum) -> Map:
+    """Root mean square of the channels' magnitudes."""
+    return np.asarray(np.sqrt(np.mean(spectrum.real**2 + spectrum.imag**2, axis=0)), np.float32)
 
 
 def resynthesize(spectrum: Spectrum, grid: Grid, length: int) -> Samples:
