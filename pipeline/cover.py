@@ -154,22 +154,24 @@ def _decode(name: str, file: External, part: SongSettings) -> Node:
 
 
 def _encode(
-    name: str, inputs: dict[str, str], format: OutputFormat, original: External, voice: Voice | None = None
+    name: str,
+    inputs: dict[str, str],
+    format: OutputFormat,
+    original: External,
+    voice: Voice | None = None,
+    stem: str | None = None,
 ) -> Node:
-    settings = {"format": format, "voice": voice.name if voice else None}
+    settings = {"format": format, "stem": stem, "voice": voice.name if voice else None}
     return Node(name, ENCODE, inputs, settings, {"original": original})
 
 
 def _encode_stems(stems: str, format: OutputFormat, original: External, voice: Voice | None = None) -> list[Node]:
     """Both stems of the node `stems` as files, at one gain."""
-    room = Node("headroom", HEADROOM, {"stems": stems}, {"format": format})
-    return [
-        room,
-        *(
-            _encode(f"encode {stem}", {"sound": f"{stems}.{stem}", "gain": "headroom"}, format, original, voice)
-            for stem in STEMS
-        ),
-    ]
+    nodes = [Node("headroom", HEADROOM, {"stems": stems}, {"format": format})]
+    for stem in STEMS:
+        inputs = {"sound": f"{stems}.{stem}", "gain": "headroom"}
+        nodes.append(_encode(f"encode {stem}", inputs, format, original, voice, stem))
+    return nodes
 
 
 def _singing(vocals: str, voice: Voice, settings: CoverSettings) -> list[Node]:

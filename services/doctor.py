@@ -22,7 +22,10 @@ LIBRARIES = {  # distribution: what it does here, and what its lack costs (None:
     "praat-parselmouth": ("checks of recordings and covers", None),
     "python-stretch": ("--key", None),
     "resemblyzer": ("voice similarity", "similarity isn't measured and two speakers in a recording go unnoticed"),
-    "torchfcpe": ("the fcpe pitch tracker", "--tracker fcpe isn't there; swift-f0 is the default anyway"),
+    "torchfcpe": (
+        "the fcpe pitch tracker",
+        "--tracker fcpe isn't there; swift-f0 is the default and more robust anyway",
+    ),
 }
 
 

@@ -12,7 +12,7 @@ from audio.context import Context
 from audio.encode import OutputFormat, encode, peak
 from audio.samples import Audio, AudioSource
 from audio.stored import AudioFile
-from audio.tags import Tags, cover_tags, read_tags
+from audio.tags import Tags, cover_tags, read_tags, stem_tags
 
 TOP = -0.1  # dBFS: as high as a stem may reach in a format that clips, dither included
 
@@ -63,14 +63,18 @@ def encode_output(
     sound: AudioFile,
     format: OutputFormat,
     gain: float = 1.0,
+    stem: str | None = None,
     voice: str | None = None,
     original: Path | None = None,
 ) -> Path:
     """`sound`, times the linear `gain`, in `format`, with the tags and artwork of the file `original`.
 
-    `voice`: the name of the voice that sings; with it the file is tagged as an AI-generated cover.
+    `stem`: the part of the song that it is. `voice`: the name of the voice that sings; with it the file is tagged as
+    an AI-generated cover. Both tags mark the file as made by Understudy.
     """
     tags = read_tags(original) if original else Tags()
+    if stem:
+        tags = stem_tags(tags, stem)
     if voice:
         tags = cover_tags(tags, voice)
     source = sound if gain == 1 else _Turned(sound, gain)
