@@ -152,7 +152,7 @@ def _background(measures: Measures) -> list[Told | None]:
     times its distance in dB divides the two); so does loud noise, but not as far.
     """
     slow = measures.decay if measures.decay is not None and measures.decay < 160 else None
-    reverberant = slow is not None and slow < 6 * measures.other and (measures.snr >= 12 or slow < 115)
+    reverberant = slow is not None and slow < 6 * measures.other and (measures.snr >= 16 or slow < 115)
     if not reverberant and measures.other < 39 and measures.other_often < 50:
         return [
             (
