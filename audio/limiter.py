@@ -45,32 +45,31 @@ def apply(window: Audio, gain: NDArray[np.float32]) -> Audio:
 
 def true_peak(window: Audio) -> float:
     """The highest absolute value of the continuous signal over all channels, linear; what the limiter goes by."""
-    return float(_peaks(window).max(initial=0.0))
+    return float(_peaks(window, 0.0).max(initial=0.0))
 
 
-def _peaks(window: Audio) -> Samples:
-    """The highest absolute value of the continuous signal near each frame, ``[frames]``."""
+def _peaks(window: Audio, least: float) -> Samples:
+    """The highest absolute value of the continuous signal near each frame, ``[frames]``; exact where above `least`."""
     import soxr
 
     factor = max(1, -(-176400 // window.rate))
-    peaks = np.zeros(window.frames, np.float32)
+    peaks: Samples = np.abs(window.samples).max(axis=0)
+    if not len(peaks):
+        return peaks
     for channel in window.samples:
-        np.maximum(peaks, np.abs(channel), out=peaks)
-        fine = (
-            np.abs(soxr.resample(channel, window.rate, window.rate * factor, quality="HQ")) if factor > 1 else channel
-        )
+        fine = soxr.resample(channel, window.rate, window.rate * factor, quality="HQ") if factor > 1 else channel
         fine = np.abs(_fit(fine, window.frames * factor))
-        before, after = np.empty_like(fine), np.empty_like(fine)
-        before[0], before[1:] = fine[0], fine[:-1]
-        after[-1], after[:-1] = fine[-1], fine[1:]
-        tops = np.flatnonzero((fine >= before) & (fine >= after) & (fine > 0))
-        bend = before[tops] - 2 * fine[tops] + after[tops]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rise = np.where(bend < 0, -((after[tops] - before[tops]) ** 2) / (8 * bend), 0)
-        # a parabola through a corner overshoots; between band-limited neighbours it never adds more than this
-        fine[tops] += np.minimum(rise, 0.1 * fine[tops])
+        highest = fine[::factor].copy()
+        for offset in range(1, factor):
+            np.maximum(highest, fine[offset::factor], out=highest)
+        # no parabola below adds more than a tenth, so that lower tops need none
+        tops = 1 + np.flatnonzero(fine[1:-1] > least / 1.1)
+        tops = tops[(fine[tops] >= fine[tops - 1]) & (fine[tops] >= fine[tops + 1])]
+        before, at, after = fine[tops - 1], fine[tops], fine[tops + 1]
+        bend = np.minimum(before - 2 * at + after, -1e-20)
+        rise = np.minimum(-((after - before) ** 2) / (8 * bend), 0.1 * at)
+        np.maximum.at(highest, tops // factor, at + rise)
         # a peak between two frames counts for both
-        highest = fine.reshape(window.frames, factor).max(axis=1)
         np.maximum(peaks, highest, out=peaks)
         np.maximum(peaks[1:], highest[:-1], out=peaks[1:])
     return peaks
@@ -84,7 +83,7 @@ def _needed(window: Audio, ceiling: float) -> NDArray[np.float64]:
     """The gain in dB, 0 or less, that the peak at each frame needs."""
     if window.frames == 0:
         return np.zeros(0)
-    over = np.maximum(_peaks(window) / np.float32(ceiling), 1.0).astype(np.float64)
+    over = np.maximum(_peaks(window, ceiling) / np.float32(ceiling), 1.0).astype(np.float64)
     needed: NDArray[np.float64] = -20 * np.log10(over)
     return needed
 

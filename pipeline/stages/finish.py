@@ -107,6 +107,8 @@ def finish(context: Context, converted: AudioFile, vocals: AudioFile, settings: 
             chain_path, converted.rate, 1, _chain(converted, level, settings, context.part(0.3, 0.5))
         )
     sung = _energies(treated, hop, context.part(0.5, 0.6)).total
+    if _singing_level(original.total) > -120 >= _singing_level(sung):
+        context.warn("The converted vocal is silent although the original one is not.")
     gain = _following(original.total, sung, settings.follow, hop / vocals.rate)
     room = (
         missing_ambience(original.total, sung * gain**2, hop / vocals.rate)

@@ -19,7 +19,7 @@ from audio.errors import UnderstudyError
 from audio.k_weighting import energies, mixed_loudness
 from audio.limiter import MARGIN, gain_curve
 from audio.loudness import SILENT, Loudness, measure, measure_blocks
-from audio.samples import Audio
+from audio.samples import Audio, Samples
 from audio.stored import AudioFile, AudioWriter
 from audio.windows import map_windows
 
@@ -32,6 +32,7 @@ VOCAL_TRIM = 1.0
 _ACCEPTED = TOLERANCE + 0.05  # LU: two meters differ by a few hundredths
 _HEADROOM = 0.1  # dB below the ceiling that the limiter is set to: true-peak meters differ too
 _TRIES = 6
+_HARD = 8.0  # dB of limiting that can be heard
 _STEP = 6.0  # dB that a try may differ from the one before
 
 
@@ -144,6 +145,11 @@ def remix(
             f"The cover has {measured.integrated:.1f} LUFS instead of {target:.1f}: to be louder it would have to be "
             "squeezed too much. A lower loudness target helps."
         )
+    if reduction > _HARD:
+        context.warn(
+            f"To be as loud as wanted, the cover's peaks had to be turned down by up to {reduction:.0f} dB; "
+            "a lower loudness target would leave it more open."
+        )
     files = {name: AudioFile.open(context.folder / f"{name}.npy", song.rate) for name in ["cover", *stems]}
     loudness = {
         "song": original.summary(),
@@ -184,13 +190,20 @@ def _gains(shared: np.ndarray, wanted: np.ndarray, target: float, trim_allowed: 
     return trim, off(trim)
 
 
+def _sum(stems: Samples) -> Samples:
+    total: Samples = stems[0].copy()
+    for stem in stems[1:]:
+        total += stem
+    return total
+
+
 def _write(context: Context, source: _Stems, names: Sequence[str], ceiling: float) -> tuple[Loudness, float]:
     """Write the cover and its stems; the cover's loudness and the most dB that the limiter took away."""
     least = 1.0
 
     def limit(window: Audio, start: int) -> Audio:
         stems = window.samples.reshape(len(names), source.width, -1)
-        gain = gain_curve(Audio(stems.sum(axis=0), window.rate), ceiling)
+        gain = gain_curve(Audio(_sum(stems), window.rate), ceiling)
         return Audio(np.concatenate([window.samples * gain, gain[None]]), window.rate)
 
     with ExitStack() as stack:
@@ -204,7 +217,7 @@ def _write(context: Context, source: _Stems, names: Sequence[str], ceiling: floa
             for block in map_windows(source, limit, context, margin=MARGIN):
                 least = min(least, float(block.samples[-1].min(initial=1.0)))
                 stems = block.samples[:-1].reshape(len(names), source.width, -1)
-                cover = Audio(stems.sum(axis=0), source.rate)
+                cover = Audio(_sum(stems), source.rate)
                 for writer, samples in zip(writers, [cover.samples, *stems], strict=True):
                     writer.write(Audio(np.ascontiguousarray(samples), source.rate))
                 yield cover
