@@ -272,7 +272,7 @@ def _explain(
             sentence = "The new vocal is still nearer to the original singer than to the voice."
             advice = "A higher --index-rate and more recordings pull it towards the voice."
             if likeness.before is not None and likeness.to_voice is not None:
-                sentence += f" It came from {likeness.before:.2f} to {likeness.to_voice:.2f}."
+                sentence += f" The likeness to the voice went from {likeness.before:.2f} to {likeness.to_voice:.2f}."
             if (balance.missing or 0) > 0.5:
                 return None
         case "clicks":

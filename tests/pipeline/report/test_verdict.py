@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,9 @@ from pipeline.report import ReportInputs
 from pipeline.report.figures import measure_figures
 from pipeline.report.limits import LIMITS, STAGES
 from pipeline.report.verdict import Verdict, judge
+from tests.material import PHRASE, singing
 from tests.pipeline.report.covers import RATE, good_cover, original, sung_by_another
+from voices import speaker
 
 
 def verdict_of(inputs: ReportInputs, folder: Path) -> Verdict:
@@ -206,3 +209,27 @@ def test_every_limit_says_why() -> None:
         assert limit.reason.endswith(".")
         assert len(limit.reason) > 40
         assert limit.verdict(limit.good) == "good"
+
+
+def test_without_the_speaker_encoder_the_report_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voices.speaker.available", lambda: False)
+    verdict = verdict_of(good_cover(tmp_path), tmp_path)
+    voice = next(one for one in verdict.measured if one.limit.name == "voice")
+    assert voice.value is None
+    assert voice.verdict == "unknown"
+    assert "install resemblyzer" in voice.note
+    assert verdict.overall == "good"
+
+
+@pytest.mark.skipif(not speaker.available(), reason="resemblyzer isn't installed")
+def test_a_cover_by_the_wrong_voice_is_the_engine_s_fault(tmp_path: Path) -> None:
+    """The engine only moved the original singer's sound; the recordings are of somebody else."""
+    theirs, ours = tmp_path / "other.flac", tmp_path / "own.flac"
+    soundfile.write(theirs, singing(PHRASE * 3, 16000, formants=0.8)[0].samples[0], 16000)
+    soundfile.write(ours, sung_by_another().samples[0], RATE)
+    right = verdict_of(good_cover(tmp_path, recordings=(ours,)), tmp_path)
+    assert "convert" not in {finding.stage for finding in right.findings}
+    wrong = verdict_of(good_cover(tmp_path, recordings=(theirs,), converted=singer()[:1], vocals=singer()), tmp_path)
+    assert {f.figure for f in wrong.findings if f.stage == "convert"} & {"voice", "voice_lead"}
