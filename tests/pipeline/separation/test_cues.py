@@ -1,0 +1,117 @@
+"""Each cue on sounds for which its answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from audio.samples import Samples
+from pipeline.separation.fusion import BIAS, KNOTS, WEIGHTS, fuse, log_odds
+from pipeline.separation.harmonic import restless_share, tonal_share
+from pipeline.separation.panning import imbalance
+from pipeline.separation.predominant_pitch import comb, predominant_pitch
+from pipeline.separation.repetition import varying_share
+from pipeline.separation.spectrogram import Grid, analyse, level, resynthesize
+
+RATE = 16000
+GRID = Grid.of(RATE, 0.093, 8000.0)
+TIME = np.arange(6 * RATE) / RATE
+
+
+def tone(pitch: float | np.ndarray, harmonics: int = 10) -> Samples:
+    phase = 2 * np.pi * np.cumsum(np.broadcast_to(pitch, TIME.shape)) / RATE
+    return sum(np.sin(n * phase) / n for n in range(1, harmonics + 1))[None].astype(np.float32) * np.float32(0.2)
+
+
+def weighted(share: np.ndarray, samples: Samples) -> float:
+    """`share` averaged by the power of each bin."""
+    power = level(analyse(samples, GRID)) ** 2
+    return float((share * power).sum() / power.sum())
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 44100, 192000])
+@pytest.mark.parametrize("length", [1, 999, 30011])
+def test_resynthesis_undoes_analysis(rate: int, length: int) -> None:
+    samples = np.random.default_rng(0).uniform(-1, 1, (2, length)).astype(np.float32)
+    grid = Grid.of(rate, 0.093, rate)
+    np.testing.assert_allclose(resynthesize(analyse(samples, grid), grid, length), samples, atol=3e-6)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 96000, 192000])
+def test_grid_spans_the_same_time_and_band_at_any_rate(rate: int) -> None:
+    grid = Grid.of(rate, 0.093, 13000.0)
+    assert 0.06 < grid.size / rate < 0.14
+    assert grid.top == pytest.approx(min(13000, rate / 2), abs=rate / grid.size)
+    assert grid.frequencies[-1] == pytest.approx(grid.top)
+
+
+def test_clicks_are_not_tonal_and_tones_are() -> None:
+    clicks = np.zeros((1, len(TIME)), np.float32)
+    clicks[:, 2000::4000] = 1
+    for samples, low, high in ((clicks, 0.0, 0.1), (tone(220.0), 0.9, 1.0)):
+        share = tonal_share(samples, analyse(samples, GRID), GRID)
+        assert low <= weighted(share, samples) <= high
+
+
+def test_a_held_note_is_at_rest_and_syllables_are_not() -> None:
+    steps = np.random.default_rng(6).uniform(0, 12, 20)[(TIME / 0.3).astype(int)]
+    held, sung = tone(220.0), tone(220 * 2 ** (steps / 12))
+    at_rest = weighted(restless_share(held, analyse(held, GRID), GRID), held)
+    moving = weighted(restless_share(sung, analyse(sung, GRID), GRID), sung)
+    assert at_rest < 0.1
+    assert moving > 0.6
+
+
+def test_what_happens_once_varies_and_what_repeats_does_not() -> None:
+    random = np.random.default_rng(3)
+    pattern = random.uniform(0.1, 1, (15, GRID.bins))
+    magnitude = np.tile(pattern, (40, 1)).astype(np.float32)
+    magnitude[300:303, 50:60] += 3
+    share = varying_share(magnitude, GRID)
+    assert share[300:303, 50:60].min() > 0.6
+    share[300:303, 50:60] = 0
+    assert share.mean() < 0.05
+
+
+def test_pitch_of_a_glide_in_noise_is_found() -> None:
+    pitch = 180 * 2 ** (TIME / 6)
+    noise = np.random.default_rng(4).normal(0, 0.05, (1, len(TIME)))
+    magnitude = level(analyse((tone(pitch) + noise).astype(np.float32), GRID))
+    found = predominant_pitch(magnitude, GRID)
+    centres = (np.arange(len(found)) + 1) * GRID.hop - GRID.size / 2
+    inside = (centres > GRID.size) & (centres < len(TIME) - GRID.size)
+    wanted = np.interp(centres[inside], np.arange(len(TIME)), pitch)
+    assert np.quantile(np.abs(1200 * np.log2(found[inside] / wanted)), 0.95) < 50
+
+
+def test_comb_stands_on_the_harmonics_below_its_top() -> None:
+    teeth = comb(np.full(3, 250, np.float32), GRID, top=6000.0)
+    at = {hertz: teeth[1, round(hertz * GRID.size / RATE)] for hertz in (250, 375, 500, 5000, 6250)}
+    assert min(at[250], at[500], at[5000]) > 0.9
+    assert at[375] < 0.01
+    assert at[6250] == 0
+
+
+def test_imbalance_sees_levels_and_not_width() -> None:
+    left, right = np.random.default_rng(5).normal(0, 0.1, (2, len(TIME))).astype(np.float32)
+    wide = imbalance(analyse(np.stack([left, right]), GRID)).mean()
+    one_side = imbalance(analyse(np.stack([left, 0.1 * left]), GRID)).mean()
+    assert wide < 0.6
+    assert one_side > 3
+    assert not imbalance(analyse(left[None], GRID)).any()
+
+
+def test_every_weight_moves_the_mask_its_way() -> None:
+    flat = np.zeros((2, GRID.bins), np.float32)
+    base = fuse(dict.fromkeys(WEIGHTS, flat), GRID)
+    assert 0 < base.min() < base.max() < 1
+    for name, weight in WEIGHTS.items():
+        more = fuse({**dict.fromkeys(WEIGHTS, flat), name: flat + 1}, GRID)
+        assert np.all(np.sign(more - base) == np.sign(weight))
+    at_knots = [base[0, round(knot * GRID.size / RATE)] for knot in KNOTS[:-2]]
+    assert np.argmax(at_knots) == np.argmax(BIAS[:-2])
+
+
+def test_log_odds_are_bounded() -> None:
+    odds = log_odds(np.array([[0, 0.5, 1]], np.float32))
+    np.testing.assert_allclose(odds, [[-np.log(99), 0, np.log(99)]], atol=1e-3)
