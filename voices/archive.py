@@ -6,12 +6,14 @@ checked before a byte of it is unpacked, and everything in it must be what its m
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,7 +44,7 @@ def export(voice: Voice, path: Path, context: Context, *, replace: bool = False)
     """
     if path.exists() and not (replace and path.is_file()):
         raise UnderstudyError(
-            "file-exists", f"{path} exists already.", "Choose another name, or say --replace to overwrite it."
+            "file-exists", f"{path} exists already.", "Choose another name, or say --overwrite to replace it."
         )
     library.verify(voice)
     part = path.with_name(f".{path.name}.part")
@@ -80,13 +82,11 @@ def import_voice(
     with file:
         _refuse_other_kinds(file, path)
         _check_directory(file, path)
-        try:
-            with zipfile.ZipFile(file) as archive:
-                entries = _checked_entries(archive, path)
-                with library.building(root) as folder:
-                    return _unpack(archive, entries, path, root, folder, context, name, replace)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, struct.error) as error:
-            raise _refused(path, f"it is damaged ({error})") from error
+        with _reading(path):
+            archive = zipfile.ZipFile(file)
+        entries = _checked_entries(archive, path)
+        with library.building(root) as folder:
+            return _unpack(archive, entries, path, root, folder, context, name, replace)
 
 
 def _unpack(
@@ -99,7 +99,9 @@ def _unpack(
     name: str | None,
     replace: bool,
 ) -> tuple[Voice, list[Finding]]:
-    told = manifest.parse(archive.read(entries.pop(MANIFEST)), f"{path}:{MANIFEST}")
+    with _reading(path):
+        document = archive.read(entries.pop(MANIFEST))
+    told = manifest.parse(document, f"{path}:{MANIFEST}")
     if told.engine != "instant":
         raise UnderstudyError(
             "voice-kind-unknown",
@@ -117,7 +119,8 @@ def _unpack(
     for done, recording in enumerate(told.recordings):
         context.progress(0.3 * done / len(told.recordings))
         target = folder / RECORDINGS / recording.file
-        found = _copy(archive, entries[f"{RECORDINGS}/{recording.file}"], target)
+        with _reading(path):
+            found = _copy(archive, entries[f"{RECORDINGS}/{recording.file}"], target)
         if found != recording.sha256:
             raise _refused(path, f"the recording {recording.file} isn't the one that its manifest describes")
         _check_flac(target, recording, path)
@@ -131,6 +134,15 @@ def _unpack(
     if max(report.measures.rate for report in reports) != told.sample_rate:
         raise _refused(path, "the sample rate in its manifest isn't that of its recordings")
     return library.settle(root, folder, told, replace=replace), findings
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Around code that only reads the archive: whatever `zipfile` stumbles over is damage."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, struct.error) as error:
+        raise _refused(path, f"it is damaged ({error})") from error
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

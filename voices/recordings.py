@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.context import Context
+from audio.errors import UnderstudyError
 from audio.samples import AudioSource
 from voices import intake, speaker
 from voices.measures import Measures, measure
@@ -72,9 +73,9 @@ def check(context: Context, source: AudioSource, name: str) -> RecordingReport:
     if measures.voice < _LEAST_USABLE:
         silent = measures.level < -60
         why = "it is silent" if silent else f"of its {measures.duration:.1f} s, {measures.voice:.1f} s hold a voice"
-        sentence = f"{name}: left out, {why}; give a recording in which somebody speaks or sings."
+        sentence = f"{name}: of no use, {why}; give a recording in which somebody speaks or sings."
         return RecordingReport(name, measures, None, (Finding("silent", "problem", name, sentence),))
-    partials = speaker.partials(source) if speaker.available() else None
+    partials = _partials(source)
     context.progress(1)
     told = [_clipped(measures), *_background(measures), _narrow(measures), _quiet(measures), _monotone(measures)]
     if partials is not None:
@@ -216,6 +217,18 @@ def _monotone(measures: Measures) -> Told | None:
         "advice",
         f"its pitch covers only {measures.semitones:.0f} semitones; add something higher and lower, best of all sung.",
     )
+
+
+def _partials(source: AudioSource) -> NDArray[np.float32] | None:
+    """See `speaker.partials`; None without an encoder, or where no stretch of voice is long enough."""
+    if not speaker.available():
+        return None
+    try:
+        return speaker.partials(source)
+    except UnderstudyError as error:
+        if error.code != "nobody-heard":
+            raise
+        return None
 
 
 def _two_speakers(partials: NDArray[np.float32]) -> Told | None:
