@@ -13,7 +13,7 @@ from scipy.signal import butter, lfilter, sosfilt
 from demo.score import BAR, BARS, BEAT, CHORDS, DURATION, PROGRESSION, SECTIONS
 from demo.singer import RATE
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 FRAMES = round(DURATION * RATE)
 
 # melody of the glockenspiel-like hook: (bar, beat, pitch); our own, like the rest
@@ -79,9 +79,9 @@ def bass() -> Floats:
     for bar, (name, section) in enumerate(zip(PROGRESSION, _sections(), strict=True)):
         root, at = CHORDS[name][0] - 12 * (CHORDS[name][0] > 43), 4.0 * bar
         if section in ("intro", "break"):
-            desk.play(_bass(root, 3.8), at, 0.5)
+            desk.play(_bass(root, 3.8), at, 0.4)
         elif section == "end":
-            desk.play(_bass(root, 4.0), at, 0.55)
+            desk.play(_bass(root, 4.0), at, 0.44)
         else:
             steps = (
                 ((0, 1.4), (1.5, 0.9), (2.5, 0.7), (3.5, 0.4))
@@ -90,7 +90,7 @@ def bass() -> Floats:
             )
             for index, (beat, beats) in enumerate(steps):
                 pitch = root + (7 if index == len(steps) - 2 and section == "verse" else 0)
-                desk.play(_bass(pitch, beats), at + beat, 0.55 if section == "verse" else 0.5)
+                desk.play(_bass(pitch, beats), at + beat, 0.44 if section == "verse" else 0.4)
     return desk.sound
 
 

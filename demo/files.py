@@ -14,7 +14,7 @@ from audio.tags import Tags
 from demo.score import ALBUM, ARTIST, TITLE
 from demo.singer import RATE
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 
 def write(path: Path, sound: Floats, form: OutputFormat, tags: Tags) -> None:

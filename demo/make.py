@@ -23,7 +23,7 @@ from demo.score import BEAT, DURATION, LINES
 from demo.singer import HOP, LEAD, RATE, breath, sing
 from demo.speech import Espeak
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 LOUDNESS = -15.0  # LUFS of the song
 CEILING = -1.3  # dBTP of the song before coding, so that the coded one stays under -1
@@ -71,7 +71,7 @@ def mixed(sung: Floats, played: Floats, where: NDArray[np.bool_]) -> tuple[Float
     share = 10 ** (VOCAL / 10)  # of the song's power
     sung = sung * np.sqrt(share / (1 - share) * power[1] / power[0])
     meter = pyloudnorm.Meter(RATE)
-    gain = np.ones(sung.shape[1])
+    gain: Floats = np.ones(sung.shape[1])
     for _ in range(4):  # limiting costs loudness: find the level before it
         level = meter.integrated_loudness(((sung + played) * gain).T)
         lift = 10 ** ((LOUDNESS - level) / 20)

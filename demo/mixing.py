@@ -8,7 +8,7 @@ from scipy.signal import butter, oaconvolve, sosfilt
 
 from demo.singer import RATE
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 
 def room(random: np.random.Generator, seconds: float, predelay: float = 0.018) -> Floats:

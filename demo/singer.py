@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pyworld
@@ -23,7 +24,7 @@ from demo.score import BEAT, Line, Sung
 from demo.speech import ALWAYS_VOICED, VOICELESS, Espeak, Phone, Speech
 
 HISSING = frozenset({"z", "ʒ", "dʒ", "v", "ð"})
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 RATE = 44100
 HOP = 0.005
@@ -47,8 +48,8 @@ class Timbre:
     vibrato: tuple[float, float]
 
 
-LEAD = Timbre("en-us+Annie", 1.06, -0.5, 1.0, 45, 2.0, (5.6, 26.0))
-TARGET = Timbre("en-gb-x-rp+m2", 0.93, -1.0, 0.6, 45, 2.0, (5.0, 22.0))
+LEAD = Timbre("en-us+klatt2", 1.15, 1.5, 1.0, 45, 4.0, (5.6, 26.0))
+TARGET = Timbre("en-us+m7", 0.95, 0.5, 0.6, 45, 2.0, (5.0, 22.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,21 +108,7 @@ def sing(
     """One line of the song as `timbre` sings it, on a time line of `duration` seconds. `harmony` sings the second part;
     `seed` makes another take: other drift, other small lateness."""
     random = np.random.default_rng(seed)
-    speech = espeak.say(line.text, timbre.voice, speed=105, pitch=timbre.pitch)
-    return sing_speech(speech, line, timbre, duration, random, transpose=transpose, harmony=harmony)
-
-
-def sing_speech(
-    speech: Speech,
-    line: Line,
-    timbre: Timbre,
-    duration: float,
-    random: np.random.Generator,
-    *,
-    transpose: int = 0,
-    harmony: bool = False,
-) -> Take:
-    frames = take_apart(speech, timbre)
+    speech, frames = _spoken(espeak, line.text, timbre)
     notes = [
         replace(n, pitch=(n.harmony if harmony and n.harmony is not None else n.pitch) + transpose) for n in line.notes
     ]
@@ -136,7 +123,7 @@ def sing_speech(
     grid = np.arange(first, int(np.ceil((target[-1] + EDGE) / HOP))) * HOP
     position = np.interp(grid, target, source) / HOP
     # a held vowel is never quite still
-    wander = np.interp(grid, *_noise(grid, 6.0, random))
+    wander = unsteady(grid, 6.0, random)
     lower = np.clip(np.floor(position).astype(int), 0, len(frames.envelope) - 2)
     part = np.clip(position - lower, 0, 1)[:, None]
     envelope = frames.envelope[lower] * (1 - part) + frames.envelope[lower + 1] * part
@@ -147,12 +134,11 @@ def sing_speech(
     aperiodicity[~voiced] = 1.0
     f0, swing = _melody(grid, notes, starts, stops, timbre, random)
     envelope = _warp(envelope, 1 + 0.006 * wander)
-    gain = _levels(grid, envelope, f0, voiced, notes, vowels, line.loud, random) + 0.7 * swing
+    gain, effort = _levels(grid, envelope, f0, voiced, notes, vowels, line.loud, random)
+    gain += 0.7 * swing
     # a louder voice is a brighter one
-    octaves = np.clip(np.log2(np.maximum(BINS, 50.0) / 700), 0, 4)
-    envelope = (
-        envelope + (gain[:, None] + 0.18 * np.outer(np.clip(gain - gain.mean(), -9, 9), octaves)) * np.log(10) / 10
-    )
+    octaves = np.clip(np.log2(np.maximum(BINS, 50.0) / 700), 0, 3)
+    envelope = envelope + (gain[:, None] + 0.3 * np.outer(np.clip(effort, -6, 6), octaves)) * np.log(10) / 10
     fade = np.interp(grid, [target[0] - 0.01, target[0] + 0.004, target[-1] - 0.03, target[-1] + 0.012], [0, 1, 1, 0])
     envelope = envelope + 2 * np.log(np.maximum(fade, 1e-6))[:, None]
     sung = np.where(voiced, f0, 0.0)
@@ -170,13 +156,19 @@ def sing_speech(
     return Take(out, track)
 
 
+@cache
+def _spoken(espeak: Espeak, text: str, timbre: Timbre) -> tuple[Speech, Frames]:
+    speech = espeak.say(text, timbre.voice, speed=105, pitch=timbre.pitch)
+    return speech, take_apart(speech, timbre)
+
+
 def breath(duration: float, stop: float, timbre: Timbre, random: np.random.Generator, seconds: float = 0.32) -> Floats:
     """Drawn in before a phrase and over at `stop`: noise shaped by an open throat, swelling and cut short."""
     time = np.arange(round(seconds * RATE)) / RATE / seconds
     noise = random.standard_normal(len(time))
     shaped = np.zeros(len(time))
-    for centre, gain in ((620, 0.5), (1650, 1.0), (2900, 0.7), (4400, 0.45), (7000, 0.3)):
-        centre = centre * timbre.formants
+    for neutral, gain in ((620, 0.5), (1650, 1.0), (2900, 0.7), (4400, 0.45), (7000, 0.3)):
+        centre = neutral * timbre.formants
         shaped += gain * sosfilt(butter(1, [centre * 0.82, centre * 1.2], "bandpass", fs=RATE, output="sos"), noise)
     shaped *= np.sin(np.pi * np.clip(time, 0, 1) ** 1.6) ** 1.5
     out = np.zeros(round(duration * RATE))
@@ -282,7 +274,7 @@ def _melody(
             phase = 2 * np.pi * (rate * since + 0.15 * np.clip(since, 0, 9) ** 2)
             swing += depth * np.sin(phase)
     cents += timbre.vibrato[1] * swing
-    cents += 5 * np.interp(grid, *_noise(grid, 1.2, random)) + 2.5 * np.interp(grid, *_noise(grid, 30.0, random))
+    cents += 5 * unsteady(grid, 1.2, random) + 2.5 * unsteady(grid, 30.0, random)
     cents -= 110 * np.exp(-np.clip(grid - starts[0] + 0.02, 0, None) / 0.045)  # the scoop into a phrase
     cents -= 35 * np.clip((grid - stops[-1] + 0.1) / 0.1, 0, 1)  # and the fall out of it
     return 440 * 2 ** ((glided - 69) / 12 + cents / 1200), swing
@@ -297,11 +289,12 @@ def _levels(
     vowels: Sequence[tuple[float, float]],
     loud: float,
     random: np.random.Generator,
-) -> Floats:
-    """Gain in dB per frame that gives every vowel its place in the phrase, whatever espeak-ng stressed."""
+) -> tuple[Floats, Floats]:
+    """Two curves in dB per frame: the gain that gives every vowel its place in the phrase, whatever espeak-ng stressed
+    and however its formants meet the harmonics, and the dynamics that this realises, 0 being the middle."""
     bins = np.clip(np.round(np.outer(f0, np.arange(1, 25)) * FFT / RATE).astype(int), 0, FFT // 2)
     heard = np.mean(np.exp(np.take_along_axis(envelope, bins, axis=1)), axis=1) + 1e-12
-    centres, gains = [], []
+    centres, gains, efforts = [], [], []
     for number, (note, (begin, end)) in enumerate(zip(notes, vowels, strict=True)):
         inside = (grid >= begin) & (grid < end) & voiced
         along = number / max(1, len(notes) - 1)
@@ -309,19 +302,27 @@ def _levels(
         level = float(10 * np.log10(np.mean(heard[inside]))) if inside.any() else 0.0
         centres += [begin, end]
         gains += [0.85 * (wanted - level)] * 2
-    gain = gaussian_filter1d(np.interp(grid, centres, gains), 6)
+        efforts += [wanted] * 2
+    gain = np.interp(grid, centres, gains)
+    # a vowel's correction is not its consonants': hiss keeps most of the level that it was spoken with
+    hiss = float(np.mean(gains)) - 2.0
+    gain = gaussian_filter1d(gain, 6)
+    share = gaussian_filter1d(np.where(voiced, 1.0, 0.35), 1.5)
+    gain = share * gain + (1 - share) * hiss
+    effort = gaussian_filter1d(np.interp(grid, centres, efforts), 6)
     for begin, end in vowels:
         if end - begin > 0.5:  # long notes swell and ebb
             along = np.clip((grid - begin) / (end - begin), 0, 1)
-            gain += np.where((grid >= begin) & (grid < end), 1.6 * np.sin(np.pi * along) ** 1.5, 0)
-    return np.asarray(gain + 0.5 * np.interp(grid, *_noise(grid, 5.0, random)))
+            swell = np.where((grid >= begin) & (grid < end), 1.6 * np.sin(np.pi * along) ** 1.5, 0)
+            gain, effort = gain + swell, effort + swell
+    return gain + 0.5 * unsteady(grid, 5.0, random), effort
 
 
 def _extend(envelope: Floats, voiced: NDArray[np.bool_], hissing: NDArray[np.bool_]) -> Floats:
     """espeak-ng's sound ends at 11 kHz, and its vowels have nothing but two narrow bands above 5 kHz: from there on
     (hiss from 9 kHz on) the envelope goes down by a smooth slope, with the soft bumps of the higher formants."""
     result = envelope.copy()
-    decibels = np.log(10) / 10
+    decibels = float(np.log(10) / 10)
     for rows, low, high, slope in (
         (voiced & ~hissing, 2800.0, 4300.0, 14.0),
         (~voiced | hissing, 7600.0, 9000.0, 15.0),
@@ -345,7 +346,7 @@ def _warp(envelope: Floats, factors: Floats) -> Floats:
     return np.asarray(low + part * (np.take_along_axis(envelope, lower + 1, axis=1) - low))
 
 
-def _noise(grid: Floats, rate: float, random: np.random.Generator) -> tuple[Floats, Floats]:
-    """Times and values of a random curve with `rate` new values per second, unit variance before interpolation."""
+def unsteady(grid: Floats, rate: float, random: np.random.Generator) -> Floats:
+    """A random curve on `grid` (seconds) with `rate` new values per second, joined by lines; about unit variance."""
     times = np.arange(grid[0], grid[-1] + 2 / rate, 1 / rate)
-    return times, random.standard_normal(len(times))
+    return np.asarray(np.interp(grid, times, random.standard_normal(len(times))))

@@ -13,10 +13,10 @@ from audio.encode import OutputFormat
 from audio.tags import Tags
 from demo import files
 from demo.score import BEAT, SCALE_LINES, SENTENCES
-from demo.singer import HOP, RATE, TARGET, _noise, sing, take_apart
+from demo.singer import HOP, RATE, TARGET, sing, take_apart, unsteady
 from demo.speech import Espeak
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 
 def spoken(espeak: Espeak, sentence: str, random: np.random.Generator, middle: float = 142.0) -> Floats:
@@ -27,9 +27,11 @@ def spoken(espeak: Espeak, sentence: str, random: np.random.Generator, middle: f
     heard = np.where(frames.f0 > 0, frames.f0, 1.0)
     centre = np.exp(np.median(np.log(heard[frames.f0 > 0])))
     falling = np.interp(grid, [0, grid[-1]], [1.5, -2.0]) / 12  # declination over the sentence, octaves
-    wander = (12 * np.interp(grid, *_noise(grid, 3, random)) + 6 * np.interp(grid, *_noise(grid, 40, random))) / 1200
+    wander = (12 * unsteady(grid, 3, random) + 6 * unsteady(grid, 40, random)) / 1200
     f0 = np.where(frames.voiced, np.maximum(88.0, middle * (heard / centre) ** 1.1 * 2 ** (falling + wander)), 0.0)
-    envelope = frames.envelope + 0.1 * np.interp(grid, *_noise(grid, 8, random))[:, None]
+    envelope = frames.envelope + 0.1 * unsteady(grid, 8, random)[:, None]
+    end = np.flatnonzero(frames.voiced)[-1] * HOP  # breath runs out: no lone pulse after the last word
+    envelope = envelope - np.clip((grid - end + 0.07) / 0.07, 0, 1)[:, None] * 9.0
     sound = pyworld.synthesize(
         np.ascontiguousarray(f0), np.exp(envelope), np.ascontiguousarray(frames.aperiodicity), RATE, HOP * 1000
     )
@@ -40,11 +42,11 @@ def recordings(espeak: Espeak, seed: int) -> dict[str, Floats]:
     """Sound by file name, mono ``[frames]``, peaks at -3 dBFS, a faint floor of noise as any microphone has."""
     random = np.random.default_rng(seed)
     made: dict[str, Floats] = {}
-    talk = [np.zeros(RATE // 4)]
+    talk: list[Floats] = [np.zeros(RATE // 4)]
     for sentence in SENTENCES:
         talk += [spoken(espeak, sentence, random), np.zeros(round(0.35 * RATE))]
     made["speaking"] = np.concatenate(talk)
-    song = []
+    song: list[Floats] = []
     for line in SCALE_LINES:
         last = line.notes[-1]
         song.append(sing(espeak, line, TARGET, (last.start + last.beats) * BEAT + 0.4, seed + len(song)).samples)
