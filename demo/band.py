@@ -156,7 +156,7 @@ def _kick() -> Floats:
     time = _time(0.34)
     phase = 47 * time + 4.2 * (1 - np.exp(-time / 0.028))
     click = 0.25 * np.exp(-time / 0.003) * np.sin(2 * np.pi * 1900 * time)
-    return (np.sin(2 * np.pi * phase) * np.exp(-time / 0.11) + click) * _ends(time, 0.001, 0.05)
+    return np.asarray((np.sin(2 * np.pi * phase) * np.exp(-time / 0.11) + click) * _ends(time, 0.001, 0.05))
 
 
 def _snare(random: np.random.Generator) -> Floats:
