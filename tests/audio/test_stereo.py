@@ -70,3 +70,14 @@ def test_correlation() -> None:
     assert correlation(sound, 3 * sound) == pytest.approx(1)
     assert correlation(sound, -sound) == pytest.approx(-1)
     assert correlation(np.zeros(10), np.zeros(10)) == 1
+
+
+def test_leaking_moments_do_not_make_a_voice_wide() -> None:
+    """A centred voice with a wide instrument in every other half second, as loud as the voice."""
+    leaks = np.tile(np.repeat([0.0, 1.0], 50), 10)
+    left = right = 1 + leaks
+    place = placement(left, right, np.ones(1000), 200)
+    share = 2 * float(np.mean(place.side**2))
+    assert share < 0.1
+    every = 2 * 0.5 * (1.5**2 - 1) / (3 + 2) / 1.5  # what the mean over all moments would say
+    assert share < 0.6 * every

@@ -134,7 +134,7 @@ def test_width_is_restored_and_folds_to_mono(tmp_path: Path) -> None:
     side = 0.5 * reverberate(original.astype(np.float32), room(RATE, 0.3, 9))
     stereo = np.stack([original + side, original - side])
     wide = finished(tmp_path, even(original), stereo, PLAIN)
-    assert correlation(*wide) == pytest.approx(correlation(*stereo), abs=0.1)
+    assert correlation(*wide) == pytest.approx(correlation(*stereo), abs=0.15)
     narrow = finished(tmp_path, even(original), stereo, PLAIN.model_copy(update={"width": 0.0}))
     note = slice(round(0.4 * RATE), round(0.5 * RATE))  # so short that its place does not move
     assert correlation(*narrow[:, note]) > 0.9999
