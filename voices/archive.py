@@ -7,6 +7,7 @@ checked before a byte of it is unpacked, and everything in it must be what its m
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import re
 import stat
@@ -143,6 +144,10 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, struct.error) as error:
         raise _refused(path, f"it is damaged ({error})") from error
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a position in the archive that no file has
+            raise _refused(path, "it is damaged: it points outside itself") from error
+        raise
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
