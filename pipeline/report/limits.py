@@ -106,9 +106,9 @@ LIMITS = {
             "The cover's integrated loudness is the song's, or the one asked for. 1 LU is plainly heard.",
         ),
         Limit(
-            "true_peak", "True peak of the cover", "dBTP", False, -0.95, 0.0,
+            "true_peak", "True peak of the cover", "dBTP", False, -0.96, 0.0,
             "The ceiling is −1 dBTP (EBU R 128), so that lossy formats don't clip; above 0 the sound is cut. The "
-            "0.05 dB are the measurement's own error.",
+            "0.04 dB are the measurement's own error.",
         ),
         Limit(
             "clipped", "Clipped samples in the cover", "samples", False, 0.0, 20.0,
