@@ -1,7 +1,8 @@
 """From the cues to a mask: a logistic regression whose few weights were fitted to songs with known stems.
 
-The weights minimise the mean logarithm of the error of the masked song over mixes of six songs' stems; leaving the
-tested song out of the fit costs about 0.5 dB, see docs/measurements.md. `benchmarks/separation.py` measures the result.
+The weights minimise the mean logarithm of the masked song's error over 43 mixes of the stems of seven songs, one of
+them without vocals. Fitted without the song that is tested, they reach 3.75 dB SDR for vocals and 8.30 for the
+instrumental (mean of six songs), fitted with it 4.60 and 8.88: expect the former of a new song.
 """
 
 from __future__ import annotations
