@@ -142,10 +142,11 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
 def audible(heard: Heard) -> Callable[[NDArray[np.floating]], NDArray[np.bool_]]:
     """Whether the sound is within `_HEARD` dB of its loud parts, at given seconds."""
     level = heard.level
-    loud = level > (float(np.percentile(level, 95)) if level.size else 0.0) - _HEARD
+    loud: NDArray[np.bool_] = level > (float(np.percentile(level, 95)) if level.size else 0.0) - _HEARD
 
     def at(seconds: NDArray[np.floating]) -> NDArray[np.bool_]:
-        return loud[np.minimum((seconds / heard.step).astype(int), level.size - 1)]
+        here: NDArray[np.bool_] = loud[np.minimum((seconds / heard.step).astype(int), level.size - 1)]
+        return here
 
     return at
 

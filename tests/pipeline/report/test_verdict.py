@@ -223,6 +223,7 @@ def test_without_the_speaker_encoder_the_report_says_what_to_install(
     assert verdict.overall == "good"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not speaker.available(), reason="resemblyzer isn't installed")
 def test_a_cover_by_the_wrong_voice_is_the_engine_s_fault(tmp_path: Path) -> None:
     """The engine only moved the original singer's sound; the recordings are of somebody else."""
