@@ -13,7 +13,7 @@ from pipeline.settings import CoverSettings, OutputSettings, SongSettings
 from pipeline.stages.decode import decode_song, mixed, own_stems
 from pipeline.stages.encode import encode_output, headroom
 from pipeline.stages.finish import finish
-from pipeline.stages.remix import remix
+from pipeline.stages.remix import cover_stems, remix, weigh
 from pipeline.stages.report import report
 from pipeline.stages.separate import separate
 from pipeline.stages.shift import shift
@@ -29,7 +29,9 @@ PITCH = Stage("pitch", 1, track, uses_gpu=True)
 TRANSPOSE = Stage("transpose", 1, transpose)
 FINISH = Stage("finish", 1, finish)
 SHIFT = Stage("shift", 1, shift)
-REMIX = Stage("remix", 1, remix)
+WEIGH = Stage("weigh", 1, weigh)
+REMIX = Stage("remix", 2, remix)
+STEMS_OF_COVER = Stage("stems", 1, cover_stems)
 ENCODE = Stage("encode", 1, encode_output)
 HEADROOM = Stage("headroom", 1, headroom)
 REPORT = Stage("report", 1, report)
@@ -73,7 +75,7 @@ def conversion_graph(vocals: Path, voice: Voice, settings: CoverSettings) -> Gra
         (
             _decode("decode", original, settings.song),
             *_singing("decode", voice, settings),
-            Node("remix", REMIX, {"song": "decode", "vocals": "finish"}, {"settings": settings.remix}),
+            *_mixing({"song": "decode", "vocals": "finish"}, settings),
             _encode("encode", {"sound": "remix.cover"}, settings.output.encoding, original, voice),
         )
     )
@@ -112,18 +114,13 @@ def cover_graph(
     if settings.key:
         nodes.append(Node("shift", SHIFT, {"instrumental": backdrop}, {"semitones": settings.key}))
         backdrop = "shift"
-    nodes.append(
-        Node(
-            "remix",
-            REMIX,
-            {"song": "decode", "vocals": "finish", "instrumental": backdrop},
-            {"settings": settings.remix},
-        )
-    )
+    parts = {"song": "decode", "vocals": "finish", "instrumental": backdrop}
+    nodes += _mixing(parts, settings)
     nodes.append(_encode("encode", {"sound": "remix.cover"}, settings.output.encoding, tagged, voice))
     if settings.output.keep_stems:
         written = settings.output.encoding
-        nodes += _encode_stems("remix", OutputFormat() if written.lossy else written, tagged, voice)
+        nodes.append(Node("stems", STEMS_OF_COVER, {**parts, "mixing": "remix.mixing"}))
+        nodes += _encode_stems("stems", OutputFormat() if written.lossy else written, tagged, voice)
     nodes.append(
         Node(
             "report",
@@ -135,6 +132,7 @@ def cover_graph(
                 "pitch": "pitch",
                 "transposition": "transpose",
                 "converted": "convert",
+                "vocals": "finish",
                 "mix": "remix",
             },
             {"settings": settings.model_copy(update={"output": OutputSettings()})},  # the format changes nothing in it
@@ -143,6 +141,14 @@ def cover_graph(
         )
     )
     return Graph(tuple(nodes))
+
+
+def _mixing(parts: dict[str, str], settings: CoverSettings) -> list[Node]:
+    """From stems to the cover: the node ``remix``. What no gain changes is weighed once."""
+    return [
+        Node("weigh", WEIGH, parts),
+        Node("remix", REMIX, {**parts, "weights": "weigh"}, {"settings": settings.remix}),
+    ]
 
 
 def _singer(voice: Voice) -> External:

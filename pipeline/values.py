@@ -1,6 +1,6 @@
 """Values that stages hand to each other, written into an artifact's folder and read back.
 
-A value is plain JSON data, or an `AudioFile`, a `PitchTrack`, a `Path` to a file in the folder, one of
+A value is plain JSON data, or an `AudioFile`, a `PitchTrack`, an array, a `Path` to a file in the folder, one of
 `DATACLASSES`, or lists and string-keyed dicts of these. Everything big is a file; the tree around it is JSON.
 """
 
@@ -29,6 +29,9 @@ def to_tree(value: Any, folder: Path, name: str = "value") -> Any:
         case PitchTrack():
             np.save(folder / f"{name}.f0.npy", value.f0)
             return {"$": "pitch", "file": f"{name}.f0.npy", "hop": value.hop}
+        case np.ndarray():
+            np.save(folder / f"{name}.npy", value, allow_pickle=False)
+            return {"$": "array", "file": f"{name}.npy"}
         case Path():
             return {"$": "file", "file": _inside(value, folder)}
         case dict():
@@ -49,6 +52,8 @@ def from_tree(tree: Any, folder: Path) -> Any:
             return AudioFile.open(folder / file, rate)
         case {"$": "pitch", "file": str(file), "hop": float(hop)}:
             return PitchTrack(np.load(folder / file), hop)
+        case {"$": "array", "file": str(file)}:
+            return np.load(folder / file)
         case {"$": "file", "file": str(file)}:
             return folder / file
         case {"$": str(kind), "fields": dict(fields)}:

@@ -1,4 +1,4 @@
-"""Stage `remix`: the finished vocal and the instrumental become the cover, as loud as the song was.
+"""Stages `weigh`, `remix` and `cover_stems`: vocal and instrumental become the cover, as loud as the song was.
 
 The instrumental is touched as little as possible. In this order, each only if the one before was not enough:
 nothing at all; the vocal by at most `VOCAL_TRIM` dB; everything by one gain; the limiter, whose gain is the same for
@@ -7,9 +7,10 @@ all stems, so that they sum to the cover.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -76,40 +77,50 @@ class _Stems:
                 stem *= np.float32(gain)
         return Audio(samples.reshape(self.channels, -1), self.rate)
 
+    def stacked(self, window: Audio) -> Samples:
+        """The samples of a window as ``[files, width, frames]``."""
+        return window.samples.reshape(len(self.files), self.width, -1)
+
+
+def weigh(
+    context: Context,
+    song: AudioFile,
+    vocals: AudioFile,
+    instrumental: AudioFile | None = None,
+    backing: AudioFile | None = None,
+) -> dict[str, Any]:
+    """What remix must know and no gain changes: ``song``, the loudness of the song as JSON, and ``energies``, those of
+    the stems (see `audio.k_weighting.energies`; vocals, instrumental, backing, of those given)."""
+    stems = list(_given(song, vocals, instrumental, backing).values())
+    summary = measure(song, context.part(0.0, 0.6)).summary()
+    return {"song": summary, "energies": energies(stems, context.part(0.6, 1.0))}
+
 
 def remix(
     context: Context,
     song: AudioFile,
     vocals: AudioFile,
+    weights: Mapping[str, Any],
     settings: RemixSettings,
     instrumental: AudioFile | None = None,
     backing: AudioFile | None = None,
-) -> dict[str, object]:
-    """``cover``, ``vocals`` and, where given, ``instrumental`` and ``backing``: `AudioFile` as long as `song` and with
-    its rate and channels, of which the stems sum to the cover; and ``loudness``: what was measured and done, for JSON.
+) -> dict[str, Any]:
+    """``cover``: an `AudioFile` as long as `song` and with its rate and channels; ``mixing``: gains in dB by stem and
+    the limiter's ceiling in dBTP, from which `cover_stems` makes the stems; ``loudness``: what was measured and done,
+    for JSON. `weights` is what `weigh` said of the same stems.
 
     Stems have the song's rate and either its channels or one; what they hold past the song's end is left out.
     Raises `UnderstudyError` ``stem-mismatch`` otherwise.
     """
-    given = {"vocals": vocals, "instrumental": instrumental, "backing": backing}
-    stems = {name: stem for name, stem in given.items() if stem is not None}
-    for name, stem in stems.items():
-        if stem.rate != song.rate or stem.channels not in (1, song.channels):
-            raise UnderstudyError(
-                "stem-mismatch",
-                f"The {name} stem has {stem.channels} channels at {stem.rate} Hz, "
-                f"the song {song.channels} at {song.rate} Hz.",
-                "Give stems that were made from this song.",
-            )
-    original = measure(song, context.part(0.0, 0.1))
+    stems = _given(song, vocals, instrumental, backing)
+    original, shared = weights["song"], weights["energies"]
     asked = {
         "vocals": settings.vocal_gain,
         "instrumental": settings.instrumental_gain,
         "backing": settings.backing_gain,
     }
     wanted = np.array([asked[name] for name in stems])
-    shared = energies(list(stems.values()), context.part(0.1, 0.2))
-    target = original.integrated if settings.target_lufs is None else settings.target_lufs
+    target = original["integrated"] if settings.target_lufs is None else settings.target_lufs
     measurable = mixed_loudness(shared, _linear(wanted)) is not None and target > SILENT
     trim, gain, step, before = 0.0, 0.0, 0.0, 0.0
     if measurable:
@@ -122,8 +133,8 @@ def remix(
         levels[0] += trim
         source = _Stems(tuple(stems.values()), tuple(_linear(levels)), song.rate, song.channels, song.frames)
         # nobody knows how many tries it takes: each gets half of the progress that is left
-        part = context.part(1 - 0.8 * 0.5 ** (attempt - 1), 1 - 0.8 * 0.5**attempt)
-        measured, reduction = _write(part, source, list(stems), ceiling)
+        part = context.part(1 - 0.5 ** (attempt - 1), 1 - 0.5**attempt)
+        measured, reduction = _write_cover(part, source, ceiling)
         error = target - measured.integrated if measurable and not measured.silent else 0.0
         excess = measured.true_peak - settings.ceiling
         if (abs(error) <= _ACCEPTED and excess <= 0) or attempt == _TRIES:
@@ -150,9 +161,8 @@ def remix(
             f"To be as loud as wanted, the cover's peaks had to be turned down by up to {reduction:.0f} dB; "
             "a lower loudness target would leave it more open."
         )
-    files = {name: AudioFile.open(context.folder / f"{name}.npy", song.rate) for name in ["cover", *stems]}
     loudness = {
-        "song": original.summary(),
+        "song": dict(original),
         "cover": measured.summary(),
         "true_peak": round(measured.true_peak, 2),
         "target": round(target, 2) if measurable else None,
@@ -160,10 +170,52 @@ def remix(
         "gain": round(gain, 2),
         "reduction": round(reduction, 2) + 0.0,
     }
-    return {**files, "loudness": loudness}
+    return {
+        "cover": AudioFile.open(context.folder / "cover.npy", song.rate),
+        "mixing": {"levels": [float(level) for level in levels], "ceiling": ceiling},
+        "loudness": loudness,
+    }
 
 
-def _linear(decibels: np.ndarray) -> list[float]:
+def cover_stems(
+    context: Context,
+    song: AudioFile,
+    vocals: AudioFile,
+    mixing: Mapping[str, Any],
+    instrumental: AudioFile | None = None,
+    backing: AudioFile | None = None,
+) -> dict[str, AudioFile]:
+    """The cover's stems by name, with the gains and the limiting of the cover, so that they sum to it."""
+    stems = _given(song, vocals, instrumental, backing)
+    source = _Stems(tuple(stems.values()), tuple(_linear(mixing["levels"])), song.rate, song.channels, song.frames)
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(AudioWriter(context.folder / f"{name}.npy", song.rate, song.channels)) for name in stems
+        ]
+        for limited in _limited(context, source, mixing["ceiling"]):
+            for writer, samples in zip(writers, limited.stems, strict=True):
+                writer.write(Audio(np.ascontiguousarray(samples), song.rate))
+    return {name: AudioFile.open(context.folder / f"{name}.npy", song.rate) for name in stems}
+
+
+def _given(
+    song: AudioFile, vocals: AudioFile, instrumental: AudioFile | None, backing: AudioFile | None
+) -> dict[str, AudioFile]:
+    """The stems that there are, by name; raises ``stem-mismatch`` for one that doesn't fit the song."""
+    given = {"vocals": vocals, "instrumental": instrumental, "backing": backing}
+    stems = {name: stem for name, stem in given.items() if stem is not None}
+    for name, stem in stems.items():
+        if stem.rate != song.rate or stem.channels not in (1, song.channels):
+            raise UnderstudyError(
+                "stem-mismatch",
+                f"The {name} stem has {stem.channels} channels at {stem.rate} Hz, "
+                f"the song {song.channels} at {song.rate} Hz.",
+                "Give stems that were made from this song.",
+            )
+    return stems
+
+
+def _linear(decibels: Iterable[float]) -> list[float]:
     return [float(10 ** (value / 20)) for value in decibels]
 
 
@@ -190,6 +242,26 @@ def _gains(shared: np.ndarray, wanted: np.ndarray, target: float, trim_allowed: 
     return trim, off(trim)
 
 
+@dataclass(frozen=True)
+class _Limited:
+    """A block of the cover: its stems ``[stems, channels, frames]`` after the limiter, and the least gain of that."""
+
+    stems: Samples
+    least: float
+
+
+def _limited(context: Context, source: _Stems, ceiling: float) -> Iterator[_Limited]:
+    """All stems block by block, with the one gain that keeps their sum under `ceiling` dBTP."""
+
+    def limit(window: Audio, start: int) -> Audio:
+        gain = gain_curve(Audio(_sum(source.stacked(window)), window.rate), ceiling)
+        return Audio(np.concatenate([window.samples * gain, gain[None]]), window.rate)
+
+    for block in map_windows(source, limit, context, margin=MARGIN):
+        stems, gain = Audio(block.samples[:-1], block.rate), block.samples[-1]
+        yield _Limited(source.stacked(stems), float(gain.min(initial=1.0)))
+
+
 def _sum(stems: Samples) -> Samples:
     total: Samples = stems[0].copy()
     for stem in stems[1:]:
@@ -197,30 +269,18 @@ def _sum(stems: Samples) -> Samples:
     return total
 
 
-def _write(context: Context, source: _Stems, names: Sequence[str], ceiling: float) -> tuple[Loudness, float]:
-    """Write the cover and its stems; the cover's loudness and the most dB that the limiter took away."""
+def _write_cover(context: Context, source: _Stems, ceiling: float) -> tuple[Loudness, float]:
+    """Write the cover; its loudness and the most dB that the limiter took away."""
     least = 1.0
 
-    def limit(window: Audio, start: int) -> Audio:
-        stems = window.samples.reshape(len(names), source.width, -1)
-        gain = gain_curve(Audio(_sum(stems), window.rate), ceiling)
-        return Audio(np.concatenate([window.samples * gain, gain[None]]), window.rate)
+    def covers(writer: AudioWriter) -> Iterator[Audio]:
+        nonlocal least
+        for limited in _limited(context, source, ceiling):
+            least = min(least, limited.least)
+            cover = Audio(_sum(limited.stems), source.rate)
+            writer.write(cover)
+            yield cover
 
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(AudioWriter(context.folder / f"{name}.npy", source.rate, source.width))
-            for name in ["cover", *names]
-        ]
-
-        def covers() -> Iterator[Audio]:
-            nonlocal least
-            for block in map_windows(source, limit, context, margin=MARGIN):
-                least = min(least, float(block.samples[-1].min(initial=1.0)))
-                stems = block.samples[:-1].reshape(len(names), source.width, -1)
-                cover = Audio(_sum(stems), source.rate)
-                for writer, samples in zip(writers, [cover.samples, *stems], strict=True):
-                    writer.write(Audio(np.ascontiguousarray(samples), source.rate))
-                yield cover
-
-        measured = measure_blocks(covers(), source.rate, source.width)
+    with AudioWriter(context.folder / "cover.npy", source.rate, source.width) as writer:
+        measured = measure_blocks(covers(writer), source.rate, source.width)
     return measured, 20 * float(np.log10(1 / least)) if least > 0 else 120.0

@@ -15,7 +15,7 @@ from audio.context import Context
 from audio.errors import UnderstudyError
 from audio.samples import Audio
 from audio.stored import AudioFile, write_blocks
-from pipeline.stages.remix import RemixSettings, remix
+from pipeline.stages.remix import RemixSettings, cover_stems, remix, weigh
 
 RATE = 22050
 SECONDS = 8
@@ -46,7 +46,9 @@ def voice(seed: int, level: float) -> NDArray[np.float32]:
 class Result:
     def __init__(self, values: dict[str, Any]) -> None:
         self.loudness: dict[str, Any] = values["loudness"]
-        self.stems = {name: file.read().samples for name, file in values.items() if name not in ("loudness", "cover")}
+        self.stems = {
+            name: file.read().samples for name, file in values.items() if name not in ("loudness", "mixing", "cover")
+        }
         self.cover: NDArray[np.float32] = values["cover"].read().samples
 
     @property
@@ -69,16 +71,16 @@ def remixed(
 ) -> Result:
     work = folder / "work"
     work.mkdir(exist_ok=True)
-    values = remix(
-        context or Context(work),
-        song=stored(folder, "song", song),
-        vocals=stored(folder, "sung", vocals),
-        instrumental=None if instrumental is None else stored(folder, "band", instrumental),
-        backing=None if backing is None else stored(folder, "choir", backing),
-        settings=RemixSettings(**settings),
-    )
+    stems = {
+        "song": stored(folder, "song", song),
+        "vocals": stored(folder, "sung", vocals),
+        "instrumental": None if instrumental is None else stored(folder, "band", instrumental),
+        "backing": None if backing is None else stored(folder, "choir", backing),
+    }
+    context = context or Context(work)
+    values = remix(context, weights=weigh(context, **stems), settings=RemixSettings(**settings), **stems)
     json.dumps(values["loudness"], allow_nan=False)
-    result = Result(values)
+    result = Result({**values, **cover_stems(context, mixing=values["mixing"], **stems)})
     assert result.cover.shape == song.shape
     total = np.sum(list(result.stems.values()), axis=0)
     assert np.abs(total - result.cover).max() < 1e-6
@@ -214,7 +216,7 @@ def test_stems_of_another_song(tmp_path: Path) -> None:
     music = band(3, 0.05)
     other = write_blocks(tmp_path / "other.npy", 8000, 2, [Audio.of(music, 8000)])
     with pytest.raises(UnderstudyError, match="vocals stem has 2 channels at 8000 Hz"):
-        remix(Context(tmp_path), stored(tmp_path, "song", music), other, RemixSettings())
+        weigh(Context(tmp_path), stored(tmp_path, "song", music), other)
 
 
 @pytest.mark.parametrize("wrong", [{"vocal_gain": 100}, {"ceiling": 0.0}, {"target_lufs": 3}, {"vocal_gian": 1}])

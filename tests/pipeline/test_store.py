@@ -104,7 +104,6 @@ def test_pruning_removes_the_longest_unused_first(store: Store):
     for number, key in enumerate(keys):
         make(store, key, "x" * 1000)
 
-
         os.utime(store.folder(key) / "artifact.json", (number, number))
     store.load(keys[0])  # a use: now it is the youngest
     each = store.size() // 4
