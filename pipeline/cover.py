@@ -32,7 +32,7 @@ SHIFT = Stage("shift", 1, shift)
 WEIGH = Stage("weigh", 1, weigh)
 REMIX = Stage("remix", 2, remix)
 STEMS_OF_COVER = Stage("stems", 1, cover_stems)
-ENCODE = Stage("encode", 1, encode_output)
+ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 1, headroom)
 REPORT = Stage("report", 1, report)
 
