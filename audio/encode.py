@@ -49,7 +49,7 @@ class _Recipe:
     effort: str = ""  # FFmpeg's compression_level; empty: the codec's default
 
 
-# LAME at 320 kbit/s is MPEG-1 only, hence its three rates, and effort 7 serves it better than the default 5 (35.1 dB SNR
+# LAME at 320 kbit/s is MPEG-1 only, hence its three rates; effort 7 serves it better than the default 5 (35.1 dB SNR
 # at .021 x real time against 34.4 at .038); Opus is always 48 kHz.
 _RECIPES: dict[FormatName, _Recipe] = {
     "wav16": _Recipe(".wav", "wav", "pcm_s16le", "s16", bits=16),
