@@ -10,9 +10,11 @@ Columns, each a mean over all pairs of a source and a voice:
   target, source  speaker similarity (cosine) to the held-out recordings and to the original singer
   t>s             share of pairs that are nearer to the target
   ESTOI           words (Jensen and Taal, 2016) against the source with only its pitch moved, by WORLD
+  words           the same, but against the source itself where the pitch doesn't move
   OVRL, P808      naturalness (DNSMOS), and OVRL's difference to pitch-shift-only
   RPA             share of voiced frames within 50 cents of the transposed source (Praat's tracker on both), octave
-                  errors among frames voiced in both, VUV: frames whose voicing changed
+                  errors among frames voiced in both, VUV: frames whose voicing changed; of frames
+                  within 35 dB of the source's loud ones
   RTF, CPU        wall and processor seconds per second of sound, `convert` alone
 Columns whose package is missing (resemblyzer, pystoi, speechmos) read nan.
 """
@@ -46,7 +48,7 @@ from voices.voice import Manifest, PitchRange, Recording, Voice, content_hash
 Samples = NDArray[np.float32]
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 MOST = 15.0  # seconds of a source
-COLUMNS = ("target", "source", "t>s", "ESTOI", "OVRL", "dOVRL", "P808", "RPA", "octave", "VUV", "RTF", "CPU")
+COLUMNS = ("target", "source", "t>s", "ESTOI", "words", "OVRL", "dOVRL", "P808", "RPA", "octave", "VUV", "RTF", "CPU")
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +124,20 @@ def alike(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> float
     return float("nan") if a is None or b is None else speaker.similarity(a, b)
 
 
-def pitch_errors(wanted: NDArray[np.float64], heard: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Raw pitch accuracy over voiced frames of `heard`, octave errors, voicing errors."""
-    length = min(len(wanted), len(heard))
-    wanted, heard = wanted[:length], heard[:length]
+def sounding(audio: Audio) -> NDArray[np.bool_]:
+    """Frames of 10 ms within 35 dB of the loud ones: in a separated stem, what is softer is not the singer."""
+    samples = audio.mono().samples[0]
+    edges = np.round(np.arange(int(audio.duration / 0.01) + 1) * 0.01 * audio.rate).astype(int)
+    power = np.diff(np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])[edges])
+    return np.asarray(power > np.quantile(power, 0.95) * 10**-3.5)
+
+
+def pitch_errors(
+    wanted: NDArray[np.float64], heard: NDArray[np.float64], counted: NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """Raw pitch accuracy over voiced frames of `heard`, octave errors, voicing errors; of `counted` frames."""
+    length = min(len(wanted), len(heard), len(counted))
+    wanted, heard = wanted[:length][counted[:length]], heard[:length][counted[:length]]
     both = (wanted > 0) & (heard > 0)
     cents = np.abs(1200 * np.log2(heard[both] / wanted[both]))
     voiced = max(1, int((heard > 0).sum()))
@@ -194,12 +206,15 @@ def measured(source: Source, target: Target, result: Audio, reference: Audio, se
     speaker_of = embedded(result)
     to_target, to_source = alike(speaker_of, target.held_out), alike(speaker_of, source.speaker)
     overall, p808 = naturalness(result)
-    accuracy, octave, voicing = pitch_errors(source.praat * 2 ** (semitones / 12), praat(result))
+    accuracy, octave, voicing = pitch_errors(
+        source.praat * 2 ** (semitones / 12), praat(result), sounding(source.vocals)
+    )
     return {
         "target": to_target,
         "source": to_source,
         "t>s": float(to_target > to_source),
         "ESTOI": estoi(reference, result),
+        "words": estoi(reference if semitones else source.vocals, result),
         "OVRL": overall,
         "dOVRL": overall - naturalness(reference)[0],
         "P808": p808,

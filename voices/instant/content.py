@@ -1,25 +1,50 @@
-"""What is sung, frame by frame, as far as it can be told without a trained model.
+"""What is sung, frame by frame: content features that two singers of the same word share.
 
-Cepstra with the voice's own mean and spread removed, and their neighbours in time: two singers on the same vowel
-come out near each other.
+Two kinds side by side: the probabilities of phones, and cepstra without the voice's own mean, with their neighbours in
+time. Distances between rows are what counts.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from voices.instant import phones, spectrum
+from voices.instant.spectrum import Array
 
 ORDER = 60  # cepstral coefficients that describe a timbre
-_USED = 24  # of them tell vowels apart; the rest is the singer
-_OFFSETS = (-8, -4, 0, 4, 8)  # frames of 5 ms
+USED = 24  # of them tell vowels apart; the rest is the singer
+OFFSETS = (-8, -4, 0, 4, 8)  # frames of 5 ms
+REACH = 32  # frames on both sides that a row depends on, more than all filters and offsets together
+SHAPE_WEIGHT, PHONE_WEIGHT = 0.5, 50.0  # makes phones count some four times as much as shapes
 
 
-def content(cepstra: Array, mean: Array, deviation: Array) -> Array:
-    """``[frames, ORDER]`` cepstra of one singer with their voiced mean and deviation -> ``[frames, 120]``."""
-    used = slice(1, _USED + 1)
-    fade = 0.97 ** np.arange(1, _USED + 1)
-    shape = ((cepstra[:, used] - mean[used]) * fade).astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class Singer:
+    """What a singer's frames have in common: `shape` ``[ORDER]``, the mean of the voiced cepstra; `mean` and
+    `deviation` ``[phones.KEPT]`` of the recogniser's coefficients over all frames that are not pauses."""
+
+    shape: Array
+    mean: Array
+    deviation: Array
+
+
+def singer(cepstra: NDArray[np.floating], voiced: NDArray[np.bool_], loud: NDArray[np.bool_]) -> Singer:
+    """Measured from cepstra ``[frames, ORDER]``; some voiced and loud frames must be among them."""
+    shape = cepstra[voiced & loud].mean(axis=0, dtype=np.float64)
+    some = np.flatnonzero(loud)[:: max(1, int(loud.sum()) // 20000)]
+    heard = phones.coefficients(cepstra[some].astype(np.float32) @ spectrum.inverse_basis(ORDER))
+    return Singer(shape.astype(np.float32), heard.mean(axis=0), heard.std(axis=0))
+
+
+def content(cepstra: Array, singer: Singer) -> Array:
+    """Cepstra ``[frames, ORDER]`` -> content features ``[frames, USED * len(OFFSETS) + 42]``."""
+    fade = 0.97 ** np.arange(1, USED + 1)
+    shape = (cepstra[:, 1 : USED + 1] - singer.shape[1 : USED + 1]) * fade
     rows = np.arange(len(shape))
-    return np.concatenate([shape[np.clip(rows + offset, 0, len(rows) - 1)] for offset in _OFFSETS], axis=1)
+    around = np.concatenate([shape[np.clip(rows + offset, 0, len(rows) - 1)] for offset in OFFSETS], axis=1)
+    heard = phones.coefficients(cepstra @ spectrum.inverse_basis(ORDER))
+    probable = phones.probabilities(heard, singer.mean, singer.deviation)
+    return np.concatenate([SHAPE_WEIGHT * around, PHONE_WEIGHT * np.sqrt(probable)], axis=1).astype(np.float32)

@@ -22,16 +22,16 @@ from audio.windows import ordered_map
 from voices.engine import ConversionSettings, Performance
 from voices.instant import rendering, spectrum
 from voices.instant.content import ORDER
-from voices.instant.portrait import Portrait, draw
+from voices.instant.portrait import Portrait, draw, sounding
 from voices.instant.spectrum import Array
-from voices.instant.timbre import Timbre, moved
+from voices.instant.timbre import Timbre, moved, voicing
 from voices.voice import Voice
 
 WINDOW = 2000  # frames of 5 ms between cuts, about
 SEARCH = 400  # frames around it in which the quietest place is taken
 MARGIN = 60  # frames of context on both sides of a window
 FADE = 4  # frames over which neighbouring windows cross-fade
-LENGTHENING = 0.2  # the vocal tract shortens with this power of the pitch ratio between two voices
+LENGTHENING = 0.1  # the vocal tract shortens with this power of the pitch ratio between two voices
 
 
 @dataclass(frozen=True)
@@ -67,45 +67,49 @@ class InstantEngine:
             ratio = portrait.pitch / float(np.median(f0[voiced]))
             warp = float(np.clip(ratio**LENGTHENING, 0.86, 1.16))
 
-        basis = spectrum.to_grid(rate, portrait.top)
+        basis, back = spectrum.to_grid(rate, portrait.top), spectrum.inverse_basis(ORDER) @ spectrum.from_grid(rate)
+        described = _below(portrait.top, rate)
+
+        def lengthened(envelope: Array, weight: Array) -> Array:
+            """With the vocal tract of the voice's length where it is voiced."""
+            return envelope if warp == 1.0 else envelope + weight * (spectrum.warped(envelope, warp) - envelope)
 
         def measure(window: _Window) -> NDArray[np.float16]:
             start, signal, pitch = _take(vocals, f0, window)
-            points = spectrum.warped(spectrum.envelope(signal, pitch, rate, HOP), warp) @ basis
-            own = points[window.first - start : window.last - start]
+            envelope = lengthened(spectrum.envelope(signal, pitch, rate, HOP), voicing(pitch > 0))
+            own = (envelope @ basis)[window.first - start : window.last - start]
             return spectrum.cepstrum(own)[:, :ORDER].astype(np.float16)
 
         cepstra = np.empty((frames, ORDER), np.float16)
         measuring = context.part(0.05, 0.3)
-        for done, (window, part) in enumerate(
-            zip(windows, ordered_map(measure, windows, context.workers), strict=True), start=1
-        ):
+        measured = ordered_map(measure, windows, context.workers)
+        for done, (window, part) in enumerate(zip(windows, measured, strict=True), start=1):
             cepstra[window.first : window.last] = part
             measuring.progress(done / len(windows))
 
-        loud = level > np.quantile(level[voiced] if voiced.any() else level, 0.95) * 0.01
-        wanted = moved(
-            context.part(0.3, 0.4), Timbre(cepstra, voiced, loud), portrait, settings.index_rate, settings.protect
-        )
-        back = spectrum.inverse_basis(ORDER) @ spectrum.from_grid(rate)
+        loud = sounding(20 * np.log10(np.maximum(level, rendering.SILENCE)))
+        sung = Timbre(cepstra, voiced, loud)
+        wanted = moved(context.part(0.3, 0.4), sung, portrait, settings.index_rate, settings.protect)
 
         def render(window: _Window) -> NDArray[np.float32]:
             start, signal, pitch = _take(vocals, f0, window)
-            old = spectrum.envelope(signal, pitch, rate, HOP)
+            old, weight = spectrum.envelope(signal, pitch, rate, HOP), voicing(pitch > 0)
             rows = np.clip(np.arange(start, start + len(pitch)), 0, frames - 1)
-            change = wanted[rows].astype(np.float32) - cepstra[rows].astype(np.float32)
-            change[:, 0] = 0
-            new = spectrum.warped(spectrum.warped(old, warp) + change @ back, 2 ** (settings.formant_shift / 12))
-            new += (_power(old) - _power(new))[:, None]
+            before, after = cepstra[rows].astype(np.float32), wanted[rows].astype(np.float32)
+            new = lengthened(old, weight).copy()
+            # what the cepstra can't tell is the singer's, so it goes, but for consonants and what the voice leaves open
+            new += described * weight * (before @ back - new) + (after - before) @ back
+            new = spectrum.warped(new, 2 ** (settings.formant_shift / 12))
             sound = rendering.sung(signal, pitch, rate, HOP, old, new, performance.transpose)
-            return sound.astype(np.float32)
+            return np.asarray(sound, np.float32)
 
         return _written(context, rate, _joined(context.part(0.4, 1.0), render, windows, vocals))
 
 
-def _power(log_envelope: Array) -> Array:
-    """Log of the frame's power."""
-    return np.asarray(np.log(np.exp(log_envelope).sum(axis=1)))
+def _below(top: float, rate: int) -> Array:
+    """1 at frequencies well below `top`, 0 from there on, over the transform's bins."""
+    frequency = np.arange(spectrum.transform_size(rate) // 2 + 1) * rate / spectrum.transform_size(rate)
+    return np.asarray(np.clip((0.95 * top - frequency) / 1000, 0, 1), np.float32)
 
 
 def _written(context: Context, rate: int, blocks: Iterator[Audio]) -> AudioFile:
@@ -141,7 +145,8 @@ def _level(context: Context, vocals: AudioSource, frames: int) -> NDArray[np.flo
 
 
 def _mono(vocals: AudioSource, start: int, stop: int) -> NDArray[np.float64]:
-    return np.nan_to_num(vocals.read(start, stop).samples.mean(axis=0, dtype=np.float64), posinf=0.0, neginf=0.0)
+    mixed = vocals.read(start, stop).samples.mean(axis=0, dtype=np.float64)
+    return np.asarray(np.nan_to_num(mixed, posinf=0.0, neginf=0.0))
 
 
 def _cut(level: NDArray[np.float32], frames: int) -> list[_Window]:

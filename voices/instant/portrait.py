@@ -15,16 +15,20 @@ from audio.context import Context
 from audio.errors import UnderstudyError
 from audio.pitch.track import HOP
 from voices.instant import spectrum
-from voices.instant.content import ORDER, content
+from voices.instant.content import ORDER, content, singer
 from voices.instant.spectrum import Array
 from voices.voice import Voice
 
-FRAMES = 16000  # of either kind in the index: 80 s of voiced sound; more is thinned out evenly
+FRAMES = 16000  # of either kind in the index: 80 s of voiced sound; what is more is left out in whole stretches
+STRETCH = 200  # frames
+PAUSE = 28.0  # dB below the loud frames: what is softer is no singing
+MINIMUM = 200  # voiced frames
 
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """`frames` float32 ``[n, ORDER]``: cepstra; `content` ``[n, content size]``: what is said in them; `voiced` bool ``[n]``.
+    """`frames` float32 ``[n, ORDER]``: cepstra in the order of time; `content` ``[n, features]``: what is said in them;
+    `voiced` bool ``[n]``.
     `mean`, `deviation` ``[ORDER]``: over voiced frames; `unvoiced_mean` ``[ORDER]``. `pitch`: median f0 in Hz.
     `top`: Hz up to which the recordings say anything. `spectrum` ``[POINTS]``: log of the mean power over all frames,
     level removed."""
@@ -69,59 +73,59 @@ class Portrait:
             )
 
 
-def loud_enough(points: Array) -> NDArray[np.bool_]:
-    """Frames within 40 dB of the loud ones: pauses say nothing of a voice."""
-    level = np.logaddexp.reduce(points, axis=1)
-    return np.asarray(level > np.quantile(level, 0.95) - 40 / 4.343)
+def sounding(level: Array) -> NDArray[np.bool_]:
+    """Frames whose level in dB, ``[frames]``, is near that of the loud ones."""
+    return np.asarray(level > np.quantile(level, 0.95) - PAUSE)
 
 
 def draw(context: Context, voice: Voice) -> Portrait:
     """The portrait of `voice` from its recordings. Raises `UnderstudyError` when there is no voiced sound in them."""
-    parts: list[tuple[Array, NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]] = []
     files = voice.recording_files
     top = min([spectrum.TOP, *(0.48 * _rate(file) for file in files)])
+    parts: list[tuple[Array, Array, NDArray[np.float64]]] = []
     for done, file in enumerate(files):
         context.progress(done / len(files))
         signal, rate = _read(file)
-        if len(signal) < rate // 5:
-            continue
         f0 = _pitch(signal, rate)
         points = spectrum.envelope(signal, f0, rate, HOP) @ spectrum.to_grid(rate, top)
-        parts.append((points, f0 > 0, f0, loud_enough(points)))
-    voiced_frames = sum(int((voiced & loud).sum()) for _, voiced, _, loud in parts)
-    if voiced_frames < 200:
+        parts.append((spectrum.cepstrum(points)[:, :ORDER], np.logaddexp.reduce(points, axis=1) * 4.343, f0))
+    f0 = np.concatenate([np.zeros(0), *(part[2] for part in parts)])
+    voiced = f0 > 0
+    loud = np.concatenate([np.zeros(0, np.bool_), *(sounding(part[1]) for part in parts)])
+    sung = voiced & loud
+    if sung.sum() < MINIMUM:
         raise UnderstudyError(
             "voice-without-sound",
-            f"The recordings of {voice.name!r} hold {voiced_frames * HOP:.1f} seconds of voiced sound.",
+            f"The recordings of {voice.name!r} hold {sung.sum() * HOP:.1f} seconds of voiced sound.",
             "Add recordings in which the voice speaks or sings: 15 seconds or more.",
         )
-    cepstra = [spectrum.cepstrum(points)[:, :ORDER] for points, *_ in parts]
-    voiced = np.concatenate([part[1] for part in parts])
-    loud = np.concatenate([part[3] for part in parts])
-    everything = np.concatenate(cepstra)
-    sung = everything[voiced & loud]
-    mean, deviation = sung.mean(axis=0), sung.std(axis=0)
-    unvoiced = everything[~voiced & loud] if (~voiced & loud).sum() > 20 else sung
-    described = np.concatenate([content(part, mean, deviation) for part in cepstra])
-    chosen = np.concatenate([_thinned(voiced & loud), _thinned(~voiced & loud)])
-    power = np.exp(np.concatenate([points for points, *_ in parts])[loud]).mean(axis=0)
-    pitch = float(np.median(np.concatenate([part[2] for part in parts])[voiced & loud]))
+    everything = np.concatenate([part[0] for part in parts])
+    known = singer(everything, voiced, loud)
+    described = np.concatenate([content(part[0], known) for part in parts])
+    unvoiced = everything[~voiced & loud] if (~voiced & loud).sum() > 20 else everything[sung]
+    chosen = np.sort(np.concatenate([_some(sung), _some(~voiced & loud)]))
+    power = np.exp(everything[loud] @ spectrum.inverse_basis(ORDER)).mean(axis=0)
     return Portrait(
         everything[chosen],
         described[chosen],
         voiced[chosen],
-        mean,
-        deviation,
+        everything[sung].mean(axis=0),
+        everything[sung].std(axis=0),
         unvoiced.mean(axis=0),
-        pitch,
+        float(np.median(f0[sung])),
         top,
         np.log(power / power.sum()).astype(np.float32),
     )
 
 
-def _thinned(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _some(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Numbers of at most `FRAMES` of the frames in `mask`, evenly over the recordings and in whole stretches."""
     index = np.flatnonzero(mask)
-    return index[np.linspace(0, len(index) - 1, min(len(index), FRAMES)).round().astype(int)]
+    if len(index) <= FRAMES:
+        return index
+    stretches = len(index) // STRETCH
+    kept = np.linspace(0, stretches - 1, FRAMES // STRETCH).round().astype(int)
+    return np.asarray(index[: stretches * STRETCH].reshape(stretches, STRETCH)[kept].ravel())
 
 
 def _rate(file: Path) -> int:

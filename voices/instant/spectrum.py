@@ -18,6 +18,7 @@ Array = NDArray[np.float32]
 POINTS = 80
 TOP = 10500.0  # Hz: just under what recordings at 22.05 kHz hold
 FLOOR = -46.0  # nats of power, about -200 dB: digital silence
+DEPTH = 60 / 4.343  # nats of power
 LOWEST_F0 = 71.0  # Hz: fixes CheapTrick's transform at 2048 samples for 44.1 and 48 kHz
 
 
@@ -58,7 +59,7 @@ def to_grid(rate: int, top: float = TOP) -> Array:
         right = max(edges[index + 2] - point, rate / transform_size(rate))
         distance = frequency - point
         weights[:, index] = np.clip(1 - np.where(distance < 0, -distance / left, distance / right), 0, None)
-    return (weights / weights.sum(axis=0)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=0), np.float32)
 
 
 @lru_cache(maxsize=8)
@@ -71,7 +72,7 @@ def from_grid(rate: int) -> Array:
     column = np.arange(len(frequency))
     weights[low, column] = 1 - (position - low)
     weights[low + 1, column] = position - low
-    return weights.astype(np.float32)
+    return np.asarray(weights, np.float32)
 
 
 def envelope(signal: NDArray[np.float64], f0: NDArray[np.float64], rate: int, hop: float) -> Array:
@@ -80,7 +81,7 @@ def envelope(signal: NDArray[np.float64], f0: NDArray[np.float64], rate: int, ho
 
     times = np.arange(len(f0)) * hop
     power = pyworld.cheaptrick(signal, f0, times, rate, f0_floor=LOWEST_F0, fft_size=transform_size(rate))
-    return np.log(np.maximum(power, np.exp(FLOOR))).astype(np.float32)
+    return np.asarray(np.log(np.maximum(power, np.exp(FLOOR))), np.float32)
 
 
 def warped(log_envelope: Array, factor: float) -> Array:
@@ -91,11 +92,16 @@ def warped(log_envelope: Array, factor: float) -> Array:
     position = np.minimum(np.arange(bins) / factor, bins - 1)
     low = np.minimum(position.astype(int), bins - 2)
     part = (position - low).astype(np.float32)
-    return log_envelope[:, low] * (1 - part) + log_envelope[:, low + 1] * part
+    return np.ascontiguousarray(log_envelope[:, low] * (1 - part) + log_envelope[:, low + 1] * part)
 
 
 def cepstrum(points: Array) -> Array:
-    """Orthonormal DCT-II over the grid: ``[frames, POINTS]``; coefficient 0 is loudness."""
+    """Orthonormal DCT-II over the grid: ``[frames, POINTS]``; coefficient 0 is loudness.
+
+    What lies more than `DEPTH` below the frame's peak counts as that deep: the holes that separation and lossy coding
+    leave are no timbre, and in a log spectrum they would outweigh all the rest.
+    """
+    points = np.maximum(points, points.max(axis=1, keepdims=True) - DEPTH)
     return np.asarray(dct(points, type=2, norm="ortho", axis=1), np.float32)
 
 

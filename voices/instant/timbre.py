@@ -1,14 +1,15 @@
 """The timbre of a performance, frame by frame, moved to that of another voice.
 
-Two answers are blended. The first moves and scales the singer's own envelopes to the voice's mean and spread, which
-keeps every word and little of the voice. The second draws, for every frame, the voice's recorded frames that sound
-most alike (the frame selection of kNN-VC, Baas et al., "Voice conversion with just nearest neighbors", Interspeech
-2023, over cepstra in place of learnt features), which has all of the voice and loses words. Averaging makes spectra
-flat, so the spread over time is restored (global variance: Toda, Black and Tokuda, IEEE TASLP 15(8), 2007).
+Two answers are blended. The first moves the singer's own envelopes to the voice's mean, which keeps every word and
+little of the voice. The second strings together frames of the recordings that say the same (unit selection: Hunt and
+Black, ICASSP 1996; its units here are frames, as in kNN-VC: Baas et al., Interspeech 2023), which has much of the voice
+and loses words. Averaging makes spectra flat, so the spread over time is restored (global variance: Toda, Black and
+Tokuda, IEEE TASLP 15(8), 2007). At last a fixed equaliser gives the long-term spectrum of the recordings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,113 +17,213 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from audio.context import Context
-from voices.instant.content import content
+from voices.instant import spectrum
+from voices.instant.content import ORDER, REACH, content, singer
 from voices.instant.portrait import Portrait
 from voices.instant.spectrum import Array
 
-NEIGHBOURS = 8
-SMOOTHING = 2.0  # frames of 5 ms: standard deviation of every cross-fade in time
+Half = NDArray[np.float16]
+Mask = NDArray[np.bool_]
+
 CHUNK = 12000  # frames at once
+CANDIDATES = 12  # frames of the recordings that every frame chooses from
+JOIN = 2.0  # what a jump between recorded frames costs against an unlike sound
+JOINED = 40  # cepstral coefficients that must join
+SMOOTHING = 1.0  # frames of 5 ms: standard deviation of every cross-fade in time
+SPREAD = (0.8, 1.6)  # limits within which the spread over time is restored
+EQUALISER = 2.0  # nats of power (9 dB): its limit
+LOUDNESS = 20.0  # frames: slower changes of loudness that a fixed filter makes are undone
+CONSONANT_SHIFT = 3.0  # limit of a coefficient's change in unvoiced frames
 
 
 @dataclass(frozen=True, eq=False)
 class Timbre:
-    """`cepstra` ``[frames, ORDER]`` of a performance; `voiced` bool ``[frames]``; `loud`: frames that are not pauses."""
+    """`cepstra` float16 ``[frames, ORDER]`` of a performance; `voiced` bool ``[frames]``; `loud`: frames that are not
+    pauses."""
 
-    cepstra: NDArray[np.float16]
-    voiced: NDArray[np.bool_]
-    loud: NDArray[np.bool_]
+    cepstra: Half
+    voiced: Mask
+    loud: Mask
 
 
-def moved(context: Context, sung: Timbre, portrait: Portrait, index_rate: float, protect: float) -> NDArray[np.float16]:
-    """The cepstra that the voice would have had, ``[frames, ORDER]``; coefficient 0 (loudness) means nothing.
+def voicing(voiced: Mask) -> Array:
+    """0..1 per frame, with a short cross-fade where voiced and unvoiced meet, ``[frames, 1]``."""
+    return np.asarray(gaussian_filter1d(voiced.astype(np.float32), SMOOTHING)[:, None], np.float32)
 
-    `index_rate` 0..1 blends the two answers; unvoiced frames move only by ``2 * protect`` of the way.
+
+def moved(context: Context, sung: Timbre, portrait: Portrait, index_rate: float, protect: float) -> Half:
+    """The cepstra that the voice would have had, ``[frames, ORDER]``; coefficient 0 holds the loudness to sing with.
+
+    `index_rate` 0..1 blends the two answers. Unvoiced frames move by ``2 * protect`` of the way only.
     """
     measured = sung.voiced & sung.loud
     if not measured.any():
         return sung.cepstra.copy()
     shield = min(1.0, 2 * protect)
-    mean, deviation = _statistics(sung.cepstra, measured)
-    quiet = ~sung.voiced & sung.loud
-    unvoiced_mean = _statistics(sung.cepstra, quiet)[0] if quiet.sum() > 20 else mean
-    to_voice = portrait.mean - mean
-    to_voice_unvoiced = shield * np.clip(0.5 * (portrait.unvoiced_mean - unvoiced_mean), -3.0, 3.0)
-    weight = gaussian_filter1d(sung.voiced.astype(np.float32), SMOOTHING)[:, None]
-
-    result = np.empty_like(sung.cepstra)
-    drawn = np.empty_like(sung.cepstra)
-    for start in range(0, len(result), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        shift = weight[chunk] * to_voice + (1 - weight[chunk]) * to_voice_unvoiced
-        result[chunk] = sung.cepstra[chunk] + shift
-    if index_rate == 0:
-        return result
-
-    search = _Search(portrait)
-    for start in range(0, len(result), CHUNK):
-        context.progress(start / len(result))
-        low, high = max(0, start - 16), min(len(result), start + CHUNK + 16)
-        frames = sung.cepstra[low:high].astype(np.float32)
-        found = search.nearest(content(frames, mean, deviation), sung.voiced[low:high])
-        found = gaussian_filter1d(found, SMOOTHING, axis=0)
-        drawn[start : start + CHUNK] = found[start - low : start - low + CHUNK]
-    drawn = _spread(drawn, measured, weight, portrait)
-    for start in range(0, len(result), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        rate = index_rate * (weight[chunk] + (1 - weight[chunk]) * shield)
-        own = result[chunk].astype(np.float32)
-        result[chunk] = own + rate * (drawn[chunk].astype(np.float32) - own)
-    return _spread(result, measured, weight, portrait)
-
-
-def _statistics(cepstra: NDArray[np.float16], mask: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Mean and standard deviation over the frames in `mask`."""
-    chosen = cepstra[mask]
-    return chosen.mean(axis=0, dtype=np.float64).astype(np.float32), chosen.std(axis=0, dtype=np.float64).astype(
-        np.float32
-    )
-
-
-def _spread(
-    cepstra: NDArray[np.float16], measured: NDArray[np.bool_], weight: Array, portrait: Portrait
-) -> NDArray[np.float16]:
-    """Voiced frames with the voice's own mean and, within limits, its spread over time."""
-    mean, deviation = _statistics(cepstra, measured)
-    scale = np.clip(portrait.deviation / np.maximum(deviation, 1e-3), 0.8, 1.8)
-    result = np.empty_like(cepstra)
-    for start in range(0, len(cepstra), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        own = cepstra[chunk].astype(np.float32)
-        wanted = (own - mean) * scale + portrait.mean
-        result[chunk] = own + weight[chunk] * (wanted - own)
+    weight = voicing(sung.voiced)
+    extent = weight + (1 - weight) * shield  # how far every frame may move
+    plain = _shifted(sung, measured, weight, portrait, shield)
+    if index_rate > 0:
+        result = _drawn(context.part(0.0, 0.9), sung, portrait)
+        result = _with_spread(result, measured, weight, portrait)
+        for _, chunk in _chunks(len(result)):
+            own = plain[chunk].astype(np.float32)
+            change = index_rate * extent[chunk] * (result[chunk].astype(np.float32) - own)
+            result[chunk] = own + gaussian_filter1d(change, SMOOTHING, axis=0)
+        result = _with_spread(result, measured, weight, portrait)
+    else:
+        result = plain.copy()
+    equaliser = _equaliser(result, sung, portrait)
+    for array in (plain, result):
+        for _, chunk in _chunks(len(array)):
+            array[chunk] = array[chunk].astype(np.float32) + extent[chunk] * equaliser
+    _keep_loudness(sung.cepstra, plain, result)
     return result
 
 
-class _Search:
-    """The index over a portrait's frames, voiced and unvoiced apart."""
+def _chunks(frames: int) -> Iterator[tuple[int, slice]]:
+    return ((start, slice(start, min(start + CHUNK, frames))) for start in range(0, frames, CHUNK))
+
+
+def _statistics(cepstra: Half, mask: Mask) -> tuple[Array, Array]:
+    """Mean and standard deviation over the frames in `mask`."""
+    total, squares = np.zeros(ORDER), np.zeros(ORDER)
+    for _, chunk in _chunks(len(cepstra)):
+        part = cepstra[chunk][mask[chunk]].astype(np.float64)
+        total += part.sum(axis=0)
+        squares += np.square(part).sum(axis=0)
+    mean = total / mask.sum()
+    return mean.astype(np.float32), np.sqrt(np.maximum(squares / mask.sum() - mean**2, 0)).astype(np.float32)
+
+
+def _shifted(sung: Timbre, measured: Mask, weight: Array, portrait: Portrait, shield: float) -> Half:
+    """The singer's own envelopes, moved by the difference of the two voices' means."""
+    mean, _ = _statistics(sung.cepstra, measured)
+    consonants = ~sung.voiced & sung.loud
+    consonant_mean = _statistics(sung.cepstra, consonants)[0] if consonants.sum() > 20 else mean
+    shift = portrait.mean - mean
+    # what is unvoiced depends on the words more than on the voice: half the way, and not far
+    consonant_shift = 0.5 * (portrait.unvoiced_mean - consonant_mean)
+    consonant_shift = shield * np.clip(consonant_shift, -CONSONANT_SHIFT, CONSONANT_SHIFT)
+    shift[0] = consonant_shift[0] = 0.0
+    result = np.empty_like(sung.cepstra)
+    for _, chunk in _chunks(len(result)):
+        result[chunk] = sung.cepstra[chunk] + weight[chunk] * shift + (1 - weight[chunk]) * consonant_shift
+    return result
+
+
+def _drawn(context: Context, sung: Timbre, portrait: Portrait) -> Half:
+    """For every frame the cepstra of a recorded frame that says the same."""
+    known = singer(sung.cepstra, sung.voiced, sung.loud)
+    index = _Index(portrait)
+    result = np.empty_like(sung.cepstra)
+    for start, chunk in _chunks(len(result)):
+        context.progress(start / len(result))
+        low, high = max(0, start - REACH), min(len(result), chunk.stop + REACH)
+        query = content(sung.cepstra[low:high].astype(np.float32), known)
+        result[chunk] = index.path(query, sung.voiced[low:high])[start - low : chunk.stop - low]
+    return result
+
+
+def _with_spread(cepstra: Half, measured: Mask, weight: Array, portrait: Portrait) -> Half:
+    """Voiced frames with the voice's own mean and, within limits, its spread over time."""
+    mean, deviation = _statistics(cepstra, measured)
+    scale = np.clip(portrait.deviation / np.maximum(deviation, 1e-3), *SPREAD)
+    result = np.empty_like(cepstra)
+    for _, chunk in _chunks(len(cepstra)):
+        own = cepstra[chunk].astype(np.float32)
+        result[chunk] = own + weight[chunk] * ((own - mean) * scale + portrait.mean - own)
+    return result
+
+
+def _equaliser(cepstra: Half, sung: Timbre, portrait: Portrait) -> Array:
+    """Cepstra ``[ORDER]`` of the fixed filter that gives the result the recordings' long-term spectrum."""
+    total = np.zeros(spectrum.POINTS)
+    for _, chunk in _chunks(len(cepstra)):
+        own = cepstra[chunk].astype(np.float32)
+        own[:, 0] = sung.cepstra[chunk, 0]
+        total += np.exp(own[sung.loud[chunk]] @ spectrum.inverse_basis(ORDER)).sum(axis=0)
+    lack = portrait.spectrum - np.log(total / total.sum())
+    lack = np.clip(gaussian_filter1d(lack - lack.mean(), 1.5), -EQUALISER, EQUALISER)
+    result = spectrum.cepstrum(lack[None].astype(np.float32))[0, :ORDER]
+    result[0] = 0.0
+    return result
+
+
+def _keep_loudness(own: Half, plain: Half, result: Half) -> None:
+    """Set coefficient 0 of `result`.
+
+    A fixed filter may change loudness from one sound to the next, as a throat does, but not from phrase to phrase; what
+    is drawn from recordings may not change it at all.
+    """
+    plain[:, 0] = result[:, 0] = own[:, 0]
+    sung, fixed = _loudness(own), _loudness(plain)
+    wanted = fixed + gaussian_filter1d(sung - fixed, LOUDNESS)
+    result[:, 0] += np.sqrt(np.float32(spectrum.POINTS)) * (wanted - _loudness(result))
+
+
+def _loudness(cepstra: Half) -> Array:
+    """Log power of every frame."""
+    widths = np.gradient(spectrum.grid()).astype(np.float32)
+    result = np.empty(len(cepstra), np.float32)
+    for _, chunk in _chunks(len(cepstra)):
+        points = cepstra[chunk].astype(np.float32) @ spectrum.inverse_basis(ORDER)
+        result[chunk] = np.log(np.exp(points) @ widths)
+    return result
+
+
+class _Index:
+    """The faiss indexes over a portrait's frames, voiced and unvoiced apart."""
 
     def __init__(self, portrait: Portrait) -> None:
         import faiss
 
-        self.kinds = []
+        self._frames = portrait.frames
+        self._kinds = []
         for kind in (False, True):
             mask = portrait.voiced == kind
-            if mask.sum() < NEIGHBOURS:
+            if mask.sum() < CANDIDATES:
                 mask = np.ones_like(mask)
             index = faiss.IndexFlatL2(portrait.content.shape[1])
             index.add(np.ascontiguousarray(portrait.content[mask]))
-            self.kinds.append((index, portrait.frames[mask]))
+            self._kinds.append((index, np.flatnonzero(mask)))
+        self._variance = float(portrait.frames[:, 1:JOINED].var(axis=0).sum())
 
-    def nearest(self, query: Array, voiced: NDArray[np.bool_]) -> Array:
-        """The mean of each query's neighbours, weighted by one over the squared distance."""
-        result = np.zeros((len(query), self.kinds[0][1].shape[1]), np.float32)
-        for kind, (index, frames) in enumerate(self.kinds):
-            rows = np.flatnonzero(voiced == bool(kind))
-            if not len(rows):
-                continue
-            distance, found = index.search(np.ascontiguousarray(query[rows]), NEIGHBOURS)
-            weight = 1 / np.maximum(distance, 1e-3)
-            weight /= weight.sum(axis=1, keepdims=True)
-            result[rows] = np.einsum("nk,nkd->nd", weight, frames[found])
-        return result
+    def path(self, query: Array, voiced: Mask) -> Array:
+        """Cepstra ``[frames, ORDER]`` of the recorded frames that are most like `query` and follow each other most
+        smoothly: the cheapest path through the candidates (Viterbi)."""
+        distance, found = self._candidates(query, voiced)
+        cost = distance / max(1e-6, float(np.median(distance[:, 0])))
+        join = self._joins(found)
+        back = np.zeros(found.shape, np.intp)
+        total = cost[0]
+        for row in range(1, len(found)):
+            ways = total[:, None] + join[row - 1]
+            back[row] = ways.argmin(axis=0)
+            total = ways.min(axis=0) + cost[row]
+        choice = int(total.argmin())
+        chosen = np.empty(len(found), np.intp)
+        for row in range(len(found) - 1, -1, -1):
+            chosen[row] = found[row, choice]
+            choice = int(back[row, choice])
+        return self._frames[chosen]
+
+    def _candidates(self, query: Array, voiced: Mask) -> tuple[Array, NDArray[np.intp]]:
+        """Squared distances and numbers of the nearest recorded frames, ``[frames, CANDIDATES]``."""
+        distance = np.zeros((len(query), CANDIDATES), np.float32)
+        found = np.zeros((len(query), CANDIDATES), np.intp)
+        for kind, (index, where) in zip((False, True), self._kinds, strict=True):
+            rows = np.flatnonzero(voiced == kind)
+            if len(rows):
+                distance[rows], nearest = index.search(np.ascontiguousarray(query[rows]), CANDIDATES)
+                found[rows] = where[nearest]
+        return distance, found
+
+    def _joins(self, found: NDArray[np.intp]) -> Array:
+        """``[frames - 1, CANDIDATES, CANDIDATES]``: how unlike the frame after a candidate is to the next candidate."""
+        frames = self._frames[:, 1:JOINED]
+        following = frames[np.minimum(found[:-1] + 1, len(frames) - 1)]
+        chosen = frames[found[1:]]
+        apart = np.square(following).sum(axis=2)[:, :, None] + np.square(chosen).sum(axis=2)[:, None, :]
+        apart -= 2 * following @ chosen.transpose(0, 2, 1)
+        return np.asarray(np.maximum(apart, 0) * (JOIN / self._variance), np.float32)
