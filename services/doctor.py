@@ -19,6 +19,7 @@ LIBRARIES = {  # distribution: what it does here, and what its lack costs (None:
     "onnxruntime": ("the swift-f0 pitch tracker", None),
     "pyworld-prebuilt": ("the instant engine", None),
     "faiss-cpu": ("retrieval from the recordings", None),
+    "pocketsphinx": ("the phones of the instant engine", None),
     "praat-parselmouth": ("checks of recordings and covers", None),
     "python-stretch": ("--key", None),
     "resemblyzer": ("voice similarity", "similarity isn't measured and two speakers in a recording go unnoticed"),
