@@ -10,6 +10,7 @@ from audio.errors import UnderstudyError
 from audio.pitch.tracking import track
 from pipeline.graph import External, Graph, Node, Stage
 from pipeline.settings import CoverSettings, OutputSettings, SongSettings
+from pipeline.stages.assess import assess
 from pipeline.stages.decode import decode_song, mixed, own_stems
 from pipeline.stages.encode import encode_output, headroom
 from pipeline.stages.finish import finish
@@ -34,7 +35,8 @@ REMIX = Stage("remix", 2, remix)
 STEMS_OF_COVER = Stage("stems", 1, cover_stems)
 ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 1, headroom)
-REPORT = Stage("report", 1, report)
+ASSESS = Stage("assess", 1, assess)
+REPORT = Stage("report", 2, report)
 
 
 STEMS = ("vocals", "instrumental")
@@ -121,23 +123,18 @@ def cover_graph(
         written = settings.output.encoding
         nodes.append(Node("stems", STEMS_OF_COVER, {**parts, "mixing": "remix.mixing"}))
         nodes += _encode_stems("stems", OutputFormat() if written.lossy else written, tagged, voice)
+    singer = {"voice": _singer(voice)}
+    known = {"vocals": "finish", "instrumental": backdrop, "transposition": "transpose"}
+    heard = {"song": "decode", "original_vocals": "separate.vocals", "converted": "convert", "pitch": "pitch"}
+    nodes.append(Node("assess", ASSESS, {**known, **heard}, {}, singer))  # no gain, so that none makes it anew
     nodes.append(
         Node(
             "report",
             REPORT,
-            {
-                "song": "decode",
-                "original_vocals": "separate.vocals",
-                "instrumental": backdrop,
-                "pitch": "pitch",
-                "transposition": "transpose",
-                "converted": "convert",
-                "vocals": "finish",
-                "mix": "remix",
-            },
+            {**known, "assessment": "assess", "mix": "remix"},
             {"settings": settings.model_copy(update={"output": OutputSettings()})},  # the format changes nothing in it
-            {"voice": _singer(voice), "original": tagged},
-            hears=tuple(node.name for node in nodes if not node.name.startswith("encode")),
+            {**singer, "original": tagged},
+            hears=tuple(node.name for node in nodes if node.name.split()[0] not in ("encode", "headroom", "stems")),
         )
     )
     return Graph(tuple(nodes))

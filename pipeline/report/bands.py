@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
 from scipy.signal import get_window, sosfreqz
+from scipy.sparse import csr_array
 
 from audio.context import Context
 from audio.k_weighting import k_weighting
@@ -54,7 +55,7 @@ class Heard:
         return _decibels(self.weighted) - np.float32(0.691)
 
 
-def _decibels(power: Floats) -> Floats:
+def _decibels(power: NDArray[np.floating]) -> Floats:
     level: Floats = (10 * np.log10(np.maximum(power, 1e-12))).astype(np.float32)
     return level
 
@@ -84,6 +85,16 @@ def _loudness_weights(size: int, rate: int) -> Floats:
     return weights
 
 
+def short_term(heard: Heard, duration: float) -> Floats:
+    """Short-term loudness, float32 ``[values]``, ten a second, as `audio.loudness.Loudness` has it: value i is of the
+    3 s that end (i + 1) / 10 seconds from the beginning. Taken from the columns, hence right to about 0.2 LU."""
+    energy = np.concatenate(([0.0], np.cumsum(heard.weighted, dtype=np.float64))) * heard.step
+    edges = np.arange(len(energy)) * heard.step
+    ends = np.arange(1, int(duration * 10 + 1e-6) + 1) / 10
+    power = (np.interp(ends, edges, energy) - np.interp(ends - 3.0, edges, energy)) / 3.0
+    return np.where(ends < 3.0 - 1e-6, np.float32(-120), _decibels(power) - np.float32(0.691)).astype(np.float32)
+
+
 def clean(audio: Audio) -> Audio:
     """NaN and infinite samples as silence: what they are counted as elsewhere, and heard as."""
     finite = np.isfinite(audio.samples)
@@ -98,11 +109,11 @@ def hear(source: AudioSource, context: Context) -> Heard:
     window = get_window("hann", size).astype(np.float32)
     # one-sided spectrum of a windowed block to mean square: Parseval, with the window's energy taken out
     scale = np.float32(2.0 / (size * float(np.sum(window.astype(np.float64) ** 2))))
-    to_bands, to_loudness = _band_weights(size, source.rate), _loudness_weights(size, source.rate)
+    # sparse: a bin lies in two bands only, and a dense product would wake the threads of BLAS for little
+    weights = csr_array(np.column_stack((_band_weights(size, source.rate), _loudness_weights(size, source.rate))).T)
 
     columns = max(1, -(-source.frames // per_column))
-    bands = np.zeros((columns, BANDS), np.float32)
-    weighted = np.zeros(columns, np.float32)
+    summed = np.zeros((columns, BANDS + 1), np.float32)  # the last is the loudness
     peak, bad, clipped = 0.0, 0, 0
     clicks: list[float] = []
     block = max(1, round(_SECONDS * source.rate / per_column))
@@ -122,15 +133,14 @@ def hear(source: AudioSource, context: Context) -> Heard:
             frames = np.lib.stride_tricks.sliding_window_view(channel, size)[::hop]
             power = np.square(np.abs(rfft(frames * window, axis=1))) * scale
             pooled = 0.5 * (power[0::2] + power[1::2])
-            bands[first:last] += pooled @ to_bands
-            weighted[first:last] += pooled @ to_loudness
+            summed[first:last] += (weights @ pooled.T).T
         own_samples = samples[:, hop // 2 : hop // 2 + min(count * per_column, source.frames - first * per_column)]
         peak = max(peak, float(np.max(np.abs(own_samples), initial=0.0)))
         clipped += sum(_clipped(channel) for channel in own_samples)
         mid = own_samples.mean(axis=0)
         clicks += [first * per_column / source.rate + at for at in _clicks(mid, source.rate)]
     context.progress(1.0)
-    return Heard(bands, weighted, per_column / source.rate, peak, bad, clipped, tuple(clicks))
+    return Heard(summed[:, :BANDS], summed[:, BANDS], per_column / source.rate, peak, bad, clipped, tuple(clicks))
 
 
 def _clipped(channel: Floats) -> int:

@@ -30,8 +30,8 @@ _NO_MOTION, _PER_MOTION = -20.0, 32.0
 
 @dataclass(frozen=True)
 class Bleed:
-    """`ratio`: dB of leaked instrumental in the vocal stem against the vocal itself, by the worse of the two signs: an
-    estimate, within about 5 dB (-15 hides, -5 is a duet). `floor`: what the first sign says in dB, `motion`: the
+    """`ratio`: dB of leaked instrumental in the vocal stem against the vocal itself, by the worse of the two signs: a
+    rough estimate (-15 hides, -5 is a duet). `floor`: what the first sign says in dB, `motion`: the
     correlation that the second found. All None where nothing can be told, e.g. for an a cappella.
     `spots`: seconds where the leak is loudest."""
 

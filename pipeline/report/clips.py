@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,17 +16,8 @@ _EFFORT = "3"  # of 0..10: half the time of 10, and at these rates no difference
 STEREO_RATE, MONO_RATE = 56000, 36000  # bit/s
 
 
-@dataclass(frozen=True)
-class Clip:
-    """`data`: an Ogg Opus file. `start`: its first moment, in seconds of the song; `duration` in seconds."""
-
-    data: bytes
-    start: float
-    duration: float
-
-
-def encode_clip(source: AudioSource, context: Context, *, start: float, stop: float, mono: bool) -> Clip:
-    """Seconds `start`..`stop` of `source`, read in blocks. Same samples, same bytes."""
+def encode_clip(source: AudioSource, context: Context, *, start: float, stop: float, mono: bool) -> bytes:
+    """Seconds `start`..`stop` of `source` as an Ogg Opus file, read in blocks. Same samples, same bytes."""
     import av
     import soxr
 
@@ -58,4 +48,4 @@ def encode_clip(source: AudioSource, context: Context, *, start: float, stop: fl
                 container.mux(stream.encode(frame))
             context.progress((end - first) / max(1, last - first))
         container.mux(stream.encode(None))
-    return Clip(buffer.getvalue(), start, (last - first) / source.rate)
+    return buffer.getvalue()

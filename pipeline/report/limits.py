@@ -39,8 +39,8 @@ LIMITS = {
     for limit in (
         Limit(
             "bleed", "Band left in the separated vocal", "dB", False, -15.0, -5.0,
-            "Estimated level of the leaked instruments against the vocal, within about 5 dB. 15 dB down they hide "
-            "behind the new voice; less than 5 dB down the engine sings the band as well.",
+            "Estimated level of the leaked instruments against the vocal: roughly, since the true stems aren't known. "
+            "15 dB down they hide behind the new voice; less than 5 dB down the engine sings the band as well.",
         ),
         Limit(
             "tracking_octaves", "Octave errors of the pitch track", "%", False, 5.0, 25.0,

@@ -40,7 +40,7 @@ def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, co
         stop = min(start + size, cover.frames)
         # in double precision: what the two don't explain is a small difference of large sums
         stack = np.stack([_mid(part, start, stop) for part in (vocals, instrumental, cover)]).astype(np.float64)
-        own = stack @ stack.T
+        own = np.einsum("if,jf->ij", stack, stack)
         products += own
         power.append(float(own[1, 1]))
     delays = []

@@ -12,14 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.pitch import PitchTrack
-from pipeline.report.bands import Heard
-from pipeline.report.clips import Clip
 from pipeline.report.figures import Figures
 from pipeline.report.inputs import ReportInputs
-from pipeline.report.intonation import at_times
 from pipeline.report.limits import STAGES
-from pipeline.report.png import brightest, spectrogram_png
+from pipeline.report.png import describe, spectrogram_png
 from pipeline.report.svg import Curve, clock, clock_scale, plot
 from pipeline.report.verdict import Measured, Verdict
 
@@ -33,27 +29,24 @@ STAGE_WORDS = {
     "remix": "puts vocal and band together again",
 }
 VERDICT_WORDS = {"good": "good", "mind": "mind this", "wrong": "wrong", "unknown": "not measured"}
-_MOST_POINTS = 24000  # of the melody's plot: about 200 kB of page
 
 
 @dataclass(frozen=True)
 class Track:
-    """One entry of the player. `key`: the digit that chooses it."""
+    """One entry of the player. `key`: the digit that chooses it. `data`: an Ogg Opus file."""
 
     key: int
     name: str
     words: str
-    clip: Clip
+    data: bytes
 
     @property
     def address(self) -> str:
-        return "data:audio/ogg;base64," + base64.b64encode(self.clip.data).decode()
+        return "data:audio/ogg;base64," + base64.b64encode(self.data).decode()
 
 
-def render(
-    inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: list[Track], excerpt: tuple[float, float] | None
-) -> str:
-    """The page as text. `excerpt`: seconds that the player holds when it doesn't hold everything."""
+def render(inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: list[Track]) -> str:
+    """The page as text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -62,14 +55,14 @@ def render(
     )
     environment.filters["clock"] = clock
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    melody, melody_width, notes = _melody(inputs, figures)
+    melody = figures.before.melody
     loudness, loudness_marks = _loudness(figures)
     return environment.get_template("report.html").render(
         inputs=inputs,
         figures=figures,
         verdict=verdict,
         tracks=tracks,
-        excerpt=excerpt,
+        excerpt=figures.before.excerpt,
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),
@@ -80,12 +73,12 @@ def render(
         rows=[_row(one) for one in verdict.measured],
         loudness=Markup(loudness),
         loudness_marks=loudness_marks,
-        melody=Markup(melody),
-        melody_width=melody_width,
-        notes=notes,
-        pictures=_pictures(figures),
-        clock_scale=Markup(clock_scale(figures.duration, 6)),
-        melody_clock=Markup(clock_scale(figures.duration, melody_width // 90)),
+        melody=Markup(melody.drawing.read_text(encoding="utf-8")),
+        melody_width=melody.width,
+        notes=melody.notes,
+        pictures=_pictures(figures, figures.before.brightest),
+        clock_scale=Markup(clock_scale(figures.before.duration, 6)),
+        melody_clock=Markup(clock_scale(figures.before.duration, melody.width // 90)),
         settings=_settings(inputs.settings or {}),
         transpose=_semitones(inputs.transpose),
     )
@@ -144,13 +137,15 @@ def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dic
             "verdict": one.verdict,
         }
 
-    likeness, balance = figures.likeness, figures.balance
+    likeness, balance = figures.before.likeness, figures.before.balance
     voice = "1 is the same voice"
     if likeness.before is not None:
         voice = f"the original singer had {likeness.before:.2f}; two takes of one voice reach about .90"
     mix = "change against the song"
-    if balance.before is not None and balance.after is not None:
-        mix = f"vocal against band: {balance.before:+.1f} dB before, {balance.after:+.1f} dB now".replace("-", "−")
+    if balance.before is not None and figures.balance_after is not None:
+        mix = f"vocal against band: {balance.before:+.1f} dB before, {figures.balance_after:+.1f} dB now".replace(
+            "-", "−"
+        )
     loud = figures.cover_loudness.integrated
     return [
         card("on_note", "Notes", "of the sung notes are where they should be"),
@@ -177,7 +172,7 @@ def _loudness(figures: Figures) -> tuple[str, list[str]]:
         f"Short-term loudness of {names} from {low:.0f} to {high:.0f} LUFS; integrated "
         f"{figures.song_loudness.integrated:.1f} and {figures.cover_loudness.integrated:.1f} LUFS"
     )
-    drawing = plot(curves, figures.duration, low=low, high=high, marks=marks, label=label)
+    drawing = plot(curves, figures.before.duration, low=low, high=high, marks=marks, label=label)
     return drawing, [f"{value:.0f}".replace("-", "−") for value, _ in marks[::-1]]
 
 
@@ -191,76 +186,20 @@ def _thin(values: NDArray[np.float32], low: float) -> NDArray[np.float64]:
     return np.where(kept < low, np.nan, kept)
 
 
-def _melody(inputs: ReportInputs, figures: Figures) -> tuple[str, int, list[tuple[float, str]]]:
-    """The melody's plot, its width in pixels, and the notes on its scale as (share of height from the top, name)."""
-    wanted, sung = inputs.pitch.transposed(inputs.transpose), figures.sung
-    hop = max(0.02, figures.duration / _MOST_POINTS)
-    frames = int(figures.duration / hop) + 1
-    lines = [_notes(track, frames, hop) for track in (wanted, sung)]
-    both = lines[0][np.isfinite(lines[0])]
-    low, high = np.percentile(both, (0.5, 99.5)) if both.size else (57.0, 69.0)
-    low, high = float(np.floor(low) - 2), float(np.ceil(high) + 2)
-    step = 1 if high - low <= 14 else 2 if high - low <= 28 else 4
-    names = [(float(note), _name(int(note))) for note in np.arange(low, high + 1) if (int(note) - 60) % step == 0]
-    width = int(np.clip(figures.duration * 24, 960, 28000))
-    curves = [Curve("song", lines[0], hop), Curve("cover", lines[1], hop)]
-    label = (
-        f"Melody over time: the original, moved to where the voice sings, and the cover. "
-        f"{100 * figures.intonation.on_note:.0f} percent of the cover is on the note."
-    )
-    drawing = plot(
-        curves,
-        figures.duration,
-        low=low,
-        high=high,
-        marks=names,
-        label=label,
-        width=width,
-        height=300,
-        ticks=width // 90,
-    )
-    return drawing, width, [((high - value) / (high - low), name) for value, name in names]
-
-
-def _notes(track: PitchTrack, frames: int, hop: float) -> NDArray[np.float64]:
-    f0 = at_times(track, np.arange(frames) * hop)
-    with np.errstate(divide="ignore"):
-        notes = np.where(f0 > 0, 69 + 12 * np.log2(np.maximum(f0, 1e-9) / 440), np.nan)
-    # between far notes nothing was sung: a line there would look as if it was
-    notes[1:][np.abs(np.diff(notes)) > 3] = np.nan
-    return notes
-
-
-def _name(note: int) -> str:
-    return f"{('C', 'C♯', 'D', 'D♯', 'E', 'F', 'F♯', 'G', 'G♯', 'A', 'A♯', 'B')[note % 12]}{note // 12 - 1}"
-
-
-def _pictures(figures: Figures) -> list[dict[str, str]]:
+def _pictures(figures: Figures, top: float) -> list[dict[str, str]]:
     """Spectrograms in pairs that share one scale of shades, so that they can be compared."""
-    heard = figures.heard
-    pairs = (
-        ("original_vocals", "Original vocal", "vocals", "New vocal"),
-        ("song", "Song", "cover", "Cover"),
-    )
-    pictures = []
-    for first, first_title, second, second_title in pairs:
-        top = max(brightest(heard[first]), brightest(heard[second]))
-        for name, title in ((first, first_title), (second, second_title)):
-            pictures.append({"title": title, "address": _png(heard[name], top), "alt": _describe(title, heard[name])})
-    return pictures
-
-
-def _png(heard: Heard, top: float) -> str:
-    return "data:image/png;base64," + base64.b64encode(spectrogram_png(heard, top)).decode()
-
-
-def _describe(title: str, heard: Heard) -> str:
-    level = heard.level
-    loud = float(np.percentile(level, 95)) if level.size else -120.0
-    active = 100 * float(np.mean(level > loud - 30)) if level.size else 0.0
-    if loud < -80:
-        return f"Spectrogram of: {title}. It is silent."
-    return f"Spectrogram of: {title}, 50 Hz to 16 kHz. There is sound in {active:.0f} percent of the time."
+    found = figures.before.pictures
+    parts = (("original_vocals", "Original vocal"), ("vocals", "New vocal"), ("song", "Song"))
+    pictures = [(title, found[name].file.read_bytes(), found[name].alt) for name, title in parts]
+    pictures.append(("Cover", spectrogram_png(figures.heard, top), describe(figures.heard)))
+    return [
+        {
+            "title": title,
+            "address": "data:image/png;base64," + base64.b64encode(data).decode(),
+            "alt": f"Spectrogram of: {title}. {words}",
+        }
+        for title, data, words in pictures
+    ]
 
 
 def _settings(settings: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:

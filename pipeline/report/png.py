@@ -72,3 +72,13 @@ def spectrogram_png(heard: Heard, top: float) -> bytes:
 def brightest(heard: Heard) -> float:
     """The level in dB that nearly all of the sound stays below: what `spectrogram_png` wants as `top`."""
     return float(10 * np.log10(max(1e-9, float(np.percentile(heard.bands, 99.7))))) + 3.0
+
+
+def describe(heard: Heard) -> str:
+    """What `spectrogram_png` shows, in words."""
+    level = heard.level
+    loud = float(np.percentile(level, 95)) if level.size else -120.0
+    active = 100 * float(np.mean(level > loud - 30)) if level.size else 0.0
+    if loud < -80:
+        return "It is silent."
+    return f"50 Hz to 16 kHz. There is sound in {active:.0f} percent of the time."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.report.figures import PARTS, Figures
+from pipeline.report.figures import Figures
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.limits import LIMITS, STAGES, Limit
 
@@ -93,37 +93,41 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     def of(name: str, stage: str, value: float | None, note: str = "") -> Measured:
         return Measured(LIMITS[name], stage, value, note)
 
-    nobody = "There is no singing to measure." if figures.sung_share == 0 else "There is too little singing to measure."
-    yield of("bleed", "separate", figures.bleed.ratio, "Nothing to tell apart: one of the two stems is silent.")
-    tracked, sung = figures.tracking, figures.intonation
+    nobody = (
+        "There is no singing to measure."
+        if figures.before.sung_share == 0
+        else "There is too little singing to measure."
+    )
+    yield of("bleed", "separate", figures.before.bleed.ratio, "Nothing to tell apart: one of the two stems is silent.")
+    tracked, sung = figures.before.tracking, figures.before.intonation
     enough = tracked.frames >= 100
     # a second tracker can only judge the first one where the stem is a voice
     yield of("tracking_agreement", "pitch", _percent(tracked.on_note) if enough else None, nobody)
     yield of("tracking_octaves", "pitch", _percent(tracked.octave_errors) if enough else None, nobody)
     heard_enough = sung.frames >= 100
-    expected = bool(inputs.pitch.voiced.sum() * inputs.pitch.hop >= 1.0)
+    expected = figures.before.pitched >= 1.0
     yield of("on_note", "convert", _percent(sung.on_note) if heard_enough else None, nobody)
     yield of("octave_errors", "convert", _percent(sung.octave_errors) if heard_enough else None, nobody)
     yield of("unsung", "convert", _percent(sung.unsung) if expected else None, nobody)
-    missing = figures.balance.missing
+    missing = figures.before.balance.missing
     yield of("missing", "convert", None if missing is None else _percent(missing), nobody)
-    lost = figures.balance.missing_finished
+    lost = figures.before.balance.missing_finished
     swallowed = None if lost is None or missing is None else _percent(max(0.0, lost - missing))
-    delay = figures.vocal_delay
+    delay = figures.before.vocal_delay
     yield of(
         "vocal_delay", "convert", None if delay is None else abs(1000 * delay), "The melodies don't fit at any delay."
     )
-    likeness = figures.likeness
+    likeness = figures.before.likeness
     yield of("voice", "convert", likeness.to_voice, likeness.note)
     lead = None
     if likeness.to_voice is not None and likeness.to_singer is not None:
         lead = likeness.to_voice - likeness.to_singer
     yield of("voice_lead", "convert", lead, likeness.note)
-    minutes = max(figures.duration / 60, 1 / 60)
+    minutes = max(figures.before.duration / 60, 1 / 60)
     yield of("clicks", _click_stage(figures), max(_clicks(figures)) / minutes)
     yield of("missing_finished", "finish", swallowed, nobody)
-    yield of("unsteadiness", "finish", figures.balance.unsteadiness, nobody)
-    before, after = figures.balance.before, figures.balance.after
+    yield of("unsteadiness", "finish", figures.before.balance.unsteadiness, nobody)
+    before, after = figures.before.balance.before, figures.balance_after
     shift = None if before is None or after is None else abs(after - before - inputs.wanted_balance)
     yield of("balance_shift", "remix", shift, "There is no vocal or no band to weigh.")
     loud, target = figures.cover_loudness, figures.song_loudness.integrated
@@ -137,7 +141,7 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     )
     yield of("true_peak", "remix", loud.true_peak)
     yield of("clipped", "remix", float(figures.faults["cover"].clipped))
-    yield of("bad_samples", _bad_stage(figures), float(sum(figures.faults[name].bad_samples for name in PARTS)))
+    yield of("bad_samples", _bad_stage(figures), float(sum(faults.bad_samples for faults in figures.faults.values())))
     mixture = figures.mixture
     yield of(
         "delay", "remix", None if mixture.delay is None else float(abs(mixture.delay)), "The band is too quiet to tell."
@@ -170,7 +174,7 @@ def _findings(measured: tuple[Measured, ...], figures: Figures, inputs: ReportIn
         yield Finding(
             "wrong", "remix", "silence", "The cover is silent.", "This is a fault of the program; please report it."
         )
-    if figures.sung_share == 0:
+    if figures.before.sung_share == 0:
         yield _nobody_sings(figures)
     values = {one.limit.name: one for one in measured}
     bleeding, delayed = (values[name].verdict in ("mind", "wrong") for name in ("bleed", "vocal_delay"))
@@ -182,8 +186,7 @@ def _findings(measured: tuple[Measured, ...], figures: Figures, inputs: ReportIn
 
 
 def _nobody_sings(figures: Figures) -> Finding:
-    vocal = float(figures.heard["original_vocals"].weighted.mean())
-    if vocal < 1e-7:
+    if figures.before.vocal_silent:
         return Finding(
             "wrong", "separate", "sung_share", "No singing was found: the separated vocal is silent.",
             "If somebody does sing in this song, try another separation model or give the vocal with --vocals.",
@@ -198,7 +201,7 @@ def _explain(
     one: Measured, value: float, figures: Figures, inputs: ReportInputs, bleeding: bool, delayed: bool
 ) -> Finding | None:
     """The finding for one figure that isn't good; None where another figure already tells it better."""
-    sung, balance, likeness = figures.intonation, figures.balance, figures.likeness
+    sung, balance, likeness = figures.before.intonation, figures.before.balance, figures.before.likeness
     separation = "Try a stronger separation model, or give your own vocal with --vocals and --instrumental."
     stage, severity = one.stage, one.verdict
     at: tuple[float, ...] = ()
@@ -207,7 +210,7 @@ def _explain(
             sentence = f"Instruments can be heard in the separated vocal, about {-value:.0f} dB below the voice."
             if value > -3:
                 sentence = "The separated vocal holds as much band as voice."
-            advice, at = f"The voice then sings along with the band. {separation}", figures.bleed.spots
+            advice, at = f"The voice then sings along with the band. {separation}", figures.before.bleed.spots
         case "tracking_agreement" | "tracking_octaves":
             octaves = one.limit.name == "tracking_octaves"
             if octaves:
@@ -215,7 +218,7 @@ def _explain(
             else:
                 sentence = f"Two pitch trackers agree on only {value:.0f} % of the original singing."
             advice = "Harmonies do that. If only one singer is heard, try another pitch tracker or a median of several."
-            at = figures.tracking.worst
+            at = figures.before.tracking.worst
             if bleeding and not octaves:  # the stem is to blame, not the tracker that had to listen to it
                 stage, advice = "separate", f"The band in the separated vocal confuses them. {separation}"
                 severity = "mind"
@@ -260,7 +263,7 @@ def _explain(
             )
             advice, at = "This is a fault of the program; please report it with this page.", balance.missing_at
         case "vocal_delay":
-            side = "behind" if (figures.vocal_delay or 0) > 0 else "ahead of"
+            side = "behind" if (figures.before.vocal_delay or 0) > 0 else "ahead of"
             sentence = f"The new vocal is {value:.0f} ms {side} the original."
             advice = "This is a fault of the engine; please report it."
         case "voice":
@@ -288,7 +291,7 @@ def _explain(
             if (balance.missing_finished or 0) > 0.05:
                 return None
         case "balance_shift":
-            louder = (balance.after or 0) - (balance.before or 0) - inputs.wanted_balance > 0
+            louder = (figures.balance_after or 0) - (balance.before or 0) - inputs.wanted_balance > 0
             sentence = (
                 f"The vocal stands {value:.1f} dB {'louder' if louder else 'quieter'} against the band than it did."
             )
@@ -326,7 +329,7 @@ def _explain(
 def _pitch_blame(figures: Figures, bleeding: bool, stage: str, advice: str) -> tuple[str, str]:
     """Who is to blame for wrong notes: the tracker if a second one contradicts it on the original; the separation if
     that contradiction comes from the band in the stem; otherwise the engine, which was told the right notes."""
-    tracking = figures.tracking
+    tracking = figures.before.tracking
     if tracking.frames < 100 or LIMITS["tracking_agreement"].verdict(100 * tracking.on_note) == "good":
         return stage, advice
     if bleeding:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from audio.context import Context
-from audio.pitch import PitchTrack
 from audio.stored import AudioFile
 from audio.tags import read_tags
+from pipeline.report.assessment import Assessment
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.make import make_report
 from pipeline.settings import CoverSettings
@@ -19,41 +19,38 @@ from voices.voice import Voice
 
 def report(
     context: Context,
-    song: AudioFile,
-    original_vocals: AudioFile,
-    instrumental: AudioFile,
-    pitch: PitchTrack,
-    transposition: Transposition,
-    converted: AudioFile,
+    assessment: Mapping[str, Any],
     vocals: AudioFile,
+    instrumental: AudioFile,
+    transposition: Transposition,
     mix: Mapping[str, Any],
     settings: CoverSettings,
     voice: Voice,
     original: Path,
     warnings: Sequence[tuple[str, str]],
 ) -> Mapping[str, Any]:
-    """The report's files ``html`` and ``json``, and its ``verdict``, ``blame`` and ``reason``. `mix` is what `remix` made; `original` is the file with the tags."""
+    """The report's files ``html`` and ``json``, and its ``verdict``, ``blame`` and ``reason``.
+
+    `assessment` is what `assess` found, `mix` what `remix` made of `vocals` and `instrumental`; `original` is the file
+    with the tags.
+    """
     tags = read_tags(original)
     groups = settings.model_dump(mode="json", exclude={"output"})
     loose = {name: groups.pop(name) for name in ("transpose", "key")}
     inputs = ReportInputs(
-        song=song,
+        assessment=Assessment.of_value(assessment),
         cover=mix["cover"],
-        original_vocals=original_vocals,
         vocals=vocals,
-        converted=converted,
         instrumental=instrumental,
-        pitch=pitch,
+        loudness=mix["loudness"],
         transpose=transposition.semitones,
         transpose_reason=transposition.reason,
         key=settings.key,
         title=tags.title or original.stem,
         artist=tags.artist,
         voice=voice.name,
-        recordings=tuple(voice.recording_files),
         settings={"transpose": loose, **groups},
         warnings=tuple(warnings),
-        loudness=mix["loudness"],
         wanted_balance=settings.remix.vocal_gain - settings.remix.instrumental_gain,
         wanted_lufs=settings.remix.target_lufs,
     )

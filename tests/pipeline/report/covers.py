@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from audio.context import Context
+from audio.loudness import measure
 from audio.samples import Audio
 from audio.stored import AudioFile, write_blocks
-from pipeline.report import ReportInputs
+from pipeline.report import AssessInputs, ReportInputs, assess
 from tests.material import PHRASE, Note, Song, singing, song
 
 RATE = 22050
@@ -45,8 +48,35 @@ def store(folder: Path, name: str, samples: np.ndarray) -> AudioFile:
 
 
 def good_cover(folder: Path, **changes: object) -> ReportInputs:
-    """A cover with nothing wrong, some dB below full scale. `changes`: arrays ``[channels, frames]`` for parts (the
-    cover is mixed from what `vocals` and `instrumental` then are, unless given), anything else as in `ReportInputs`."""
+    """A cover with nothing wrong, some dB below full scale. `changes`: arrays ``[channels, frames]`` for parts
+    (the cover is mixed from what `vocals` and `instrumental` then are, unless given), anything else as in
+    `ReportInputs` and `AssessInputs`."""
+    cover = changes.pop("cover", None)
+    assessing = {field.name for field in fields(AssessInputs)}
+    before = unassessed(folder, **{name: changes.pop(name) for name in list(changes) if name in assessing})
+    if cover is None:
+        cover = before.vocals.read().samples + before.instrumental.read().samples
+    mixed = store(folder, "cover", cover)  # type: ignore[arg-type]
+    context = Context(folder, workers=2)
+    values: dict[str, object] = {
+        "transpose": before.transpose,
+        "transpose_reason": "The voice reaches all of it.",
+        "key": 0,
+        "title": "Known Song",
+        "artist": "Nobody",
+        "voice": "nova",
+        "settings": {"separate": {"model": "embedded"}, "remix": {"vocal_gain": 0.0, "target_lufs": None}},
+        "warnings": (("decode", "The song is short."),),
+        "loudness": {
+            name: measure(part, context).summary() for name, part in (("song", before.song), ("cover", mixed))
+        },
+    }
+    parts = {"cover": mixed, "vocals": before.vocals, "instrumental": before.instrumental}
+    return ReportInputs(**{"assessment": assess(context, before), **parts, **values, **changes})  # type: ignore[arg-type]
+
+
+def unassessed(folder: Path, **changes: object) -> AssessInputs:
+    """What `good_cover` is made from."""
     converted = sung_by_another().samples
     parts = {
         "song": original().mix.samples,
@@ -56,18 +86,6 @@ def good_cover(folder: Path, **changes: object) -> ReportInputs:
         "vocals": np.repeat(converted, 2, axis=0),
     }
     parts.update({name: changes.pop(name) for name in list(parts) if name in changes})  # type: ignore[misc]
-    cover = changes.pop("cover", parts["vocals"] + parts["instrumental"])
-    values: dict[str, object] = {
-        "pitch": original().pitch,
-        "transpose": 0.0,
-        "transpose_reason": "The voice reaches all of it.",
-        "key": 0,
-        "title": "Known Song",
-        "artist": "Nobody",
-        "voice": "nova",
-        "settings": {"separate": {"model": "embedded"}, "remix": {"vocal_gain": 0.0, "target_lufs": None}},
-        "warnings": (("decode", "The song is short."),),
-        "loudness": {"song": -18.0, "cover": -18.0},
-    }
-    files = {name: store(folder, name, samples) for name, samples in {**parts, "cover": cover}.items()}  # type: ignore[dict-item]
-    return ReportInputs(**{**files, **values, **changes})  # type: ignore[arg-type]
+    files = {name: store(folder, name, samples) for name, samples in parts.items()}
+    values: dict[str, object] = {"pitch": original().pitch, "transpose": 0.0}
+    return AssessInputs(**{**files, **values, **changes})  # type: ignore[arg-type]

@@ -9,13 +9,13 @@ from audio.context import Context
 from audio.errors import Cancelled
 from audio.pitch import PitchTrack
 from audio.samples import Audio
+from pipeline.report import assess
 from pipeline.report.bands import hear
 from pipeline.report.bleed import estimate_bleed
-from pipeline.report.figures import measure_figures
 from pipeline.report.intonation import compare, delay_of, praat_track, search_range
 from pipeline.report.mixture import unmix
 from tests.material import singing, song
-from tests.pipeline.report.covers import good_cover
+from tests.pipeline.report.covers import unassessed
 
 
 @pytest.fixture
@@ -125,8 +125,8 @@ def test_an_a_cappella_has_no_bleed_to_speak_of(context: Context) -> None:
 
 
 def test_measuring_stops_when_it_is_cancelled(tmp_path: Path) -> None:
-    inputs = good_cover(tmp_path)
+    inputs = unassessed(tmp_path)
     context = Context(tmp_path, workers=2)
     context.cancelled.set()
     with pytest.raises(Cancelled):
-        measure_figures(context, inputs)
+        assess(context, inputs)

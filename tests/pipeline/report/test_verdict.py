@@ -177,9 +177,10 @@ def test_a_song_that_was_clipped_before_is_not_the_remix_s_fault(tmp_path: Path)
 def test_what_the_user_asked_for_is_no_fault(tmp_path: Path) -> None:
     inputs = good_cover(tmp_path, cover=0.5 * (4 * stereo() + band()), wanted_balance=12.04, wanted_lufs=-100.0)
     figures = measure_figures(Context(tmp_path), inputs)
-    assert figures.balance.before is not None
-    assert figures.balance.after is not None
-    assert figures.balance.after - figures.balance.before == pytest.approx(12.04, abs=1.5)
+    before, after = figures.before.balance.before, figures.balance_after
+    assert before is not None
+    assert after is not None
+    assert after - before == pytest.approx(12.04, abs=1.5)
     wanted = replace(inputs, wanted_lufs=figures.cover_loudness.integrated)
     assert verdict_of(wanted, tmp_path).findings == ()
 

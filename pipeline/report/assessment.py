@@ -1,0 +1,122 @@
+"""`Assessment`: what can be said of a cover before it is mixed, and so holds for every mix of the same vocal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.report.bands import Heard
+from pipeline.report.bleed import Bleed
+from pipeline.report.intonation import Intonation
+from pipeline.report.likeness import Likeness
+
+PARTS = ("song", "original_vocals", "vocals", "converted", "instrumental")
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Of one sound: NaN or infinite samples, samples in clipped runs, seconds of clicks, largest sample in dBFS."""
+
+    bad_samples: int
+    clipped: int
+    clicks: tuple[float, ...]
+    peak: float
+
+    @staticmethod
+    def of(heard: Heard) -> Faults:
+        return Faults(heard.bad_samples, heard.clipped, heard.clicks, float(20 * np.log10(max(1e-6, heard.peak))))
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Levels while there is singing. None without singing, and the first two without an instrumental.
+
+    `before`: vocal against instrumental in the song, in dB. `unmixed`: the same with the finished vocal, before any
+    gain. `unsteadiness`: how far (dB, 68 % of the time) the vocal's level strays from the original vocal's, over 3 s,
+    after the constant difference is taken out. `missing`: share 0..1 of the singing in which the dry conversion is
+    silent, `missing_finished`: the same of the finished vocal; `missing_at`: seconds where.
+    """
+
+    before: float | None
+    unmixed: float | None
+    unsteadiness: float | None
+    missing: float | None
+    missing_finished: float | None
+    missing_at: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Melody:
+    """The plot of the melody: an SVG file, its width in pixels, and the notes on its scale as (share of the height
+    from the top, name)."""
+
+    drawing: Path
+    width: int
+    notes: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A spectrogram as a PNG file, and what it shows for those who don't see it."""
+
+    file: Path
+    alt: str
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """`wrong_length`: names of parts that aren't as long as the song. `faults`: by the names in `PARTS`.
+    `tracking`: Praat on the original vocal against the pitch track that steered the conversion. `intonation`: Praat on
+    the conversion against that track, transposed. `vocal_delay`: seconds by which the conversion is late.
+    `sung_share`: share of the song in which there is singing. `pitched`: seconds in which the pitch track has a pitch.
+    `vocal_silent`: whether the original vocal is. `curve`: the song's short-term loudness, float32 ``[values]`` as
+    `audio.loudness.Loudness` has it. `brightest`: the power in dB that is the lightest shade of the song's picture.
+    `excerpt`: seconds that the clips hold when they don't hold everything. `clips`: Ogg Opus files by part."""
+
+    duration: float
+    rate: int
+    channels: int
+    wrong_length: tuple[str, ...]
+    faults: dict[str, Faults]
+    bleed: Bleed
+    tracking: Intonation
+    intonation: Intonation
+    vocal_delay: float | None
+    sung_share: float
+    pitched: float
+    vocal_silent: bool
+    balance: Balance
+    likeness: Likeness
+    curve: NDArray[np.float32]
+    melody: Melody
+    pictures: dict[str, Picture]
+    brightest: float
+    excerpt: tuple[float, float] | None
+    clips: dict[str, Path]
+
+    def as_value(self) -> dict[str, Any]:
+        """As the store takes it: dicts, plain data, files and an array."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def of_value(value: Mapping[str, Any]) -> Assessment:
+        """What `as_value` gave, also after a stay in the store."""
+        return Assessment(
+            **{
+                **value,
+                "faults": {name: Faults(**faults) for name, faults in value["faults"].items()},
+                "bleed": Bleed(**value["bleed"]),
+                "tracking": Intonation(**value["tracking"]),
+                "intonation": Intonation(**value["intonation"]),
+                "balance": Balance(**value["balance"]),
+                "likeness": Likeness(**value["likeness"]),
+                "melody": Melody(**value["melody"]),
+                "pictures": {name: Picture(**picture) for name, picture in value["pictures"].items()},
+            }
+        )

@@ -1,0 +1,190 @@
+"""The first half of the report: listens to the song, its stems and the new vocal, whatever their mix will be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.context import Context
+from audio.pitch import PitchTrack
+from pipeline.report.assessment import PARTS, Assessment, Balance, Faults, Picture
+from pipeline.report.bands import Heard, hear, short_term
+from pipeline.report.bleed import estimate_bleed
+from pipeline.report.clips import encode_clip
+from pipeline.report.inputs import AssessInputs
+from pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
+from pipeline.report.likeness import compare_voices
+from pipeline.report.melody import draw_melody
+from pipeline.report.png import brightest, describe, spectrogram_png
+
+_HEARD = 25.0  # dB below the loud parts; softer tails and breaths are not what a listener judges the singing by
+_LONGEST = 600.0  # seconds that are embedded whole
+_EXCERPT = 240.0
+_CLIPS = {"song": False, "vocals": True, "original_vocals": True, "instrumental": False}  # whether in mono
+
+
+def assess(context: Context, inputs: AssessInputs) -> Assessment:
+    """All that depends on no gain. Reads every file window by window, runs `context.workers` measurements at once, and
+    writes pictures and clips into `context.folder`."""
+    sources = {name: getattr(inputs, name) for name in PARTS}
+    wanted = inputs.pitch.transposed(inputs.transpose)
+    # the tasks run side by side: each is cancelled with the whole, and progress counts finished ones
+    quiet = Context(context.folder, context.device, 1, cancelled=context.cancelled, warnings=context.warnings)
+    with ThreadPoolExecutor(max(1, context.workers)) as pool:
+        try:
+            tracks = [
+                pool.submit(praat_track, inputs.converted, quiet, *search_range(wanted)),
+                pool.submit(praat_track, inputs.original_vocals, quiet, *search_range(inputs.pitch)),
+            ]
+            listening = {name: pool.submit(hear, source, quiet) for name, source in sources.items()}
+            _await(context.part(0, 0.4), [*tracks, *listening.values()])
+            heard = {name: future.result() for name, future in listening.items()}
+            excerpt = excerpt_of(inputs.song.duration, heard["original_vocals"])
+            start, stop = excerpt or (0.0, inputs.song.duration)
+
+            def encode(name: str, mono: bool) -> Path:
+                file = context.folder / f"{name}.ogg"
+                file.write_bytes(encode_clip(sources[name], quiet, start=start, stop=stop, mono=mono))
+                return file
+
+            clips = {name: pool.submit(encode, name, mono) for name, mono in _CLIPS.items()}
+            _await(context.part(0.4, 0.8), list(clips.values()))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    sung, tracked = (future.result() for future in tracks)
+    singing = singing_columns(heard["original_vocals"], inputs.pitch)
+    counts = audible(heard["original_vocals"])
+    intonation = compare(sung, wanted, counts)
+    likeness = compare_voices(
+        inputs.converted,
+        heard["converted"],
+        inputs.original_vocals,
+        heard["original_vocals"],
+        inputs.recordings,
+        context.part(0.8, 1.0),
+    )
+    song_top = brightest(heard["song"])
+    vocal_top = max(brightest(heard[name]) for name in ("original_vocals", "vocals"))
+    tops = {"original_vocals": vocal_top, "vocals": vocal_top, "song": song_top}
+    duration = inputs.song.duration
+    return Assessment(
+        duration=duration,
+        rate=inputs.song.rate,
+        channels=inputs.song.channels,
+        wrong_length=tuple(
+            name
+            for name in PARTS
+            if (sources[name].frames, sources[name].rate) != (inputs.song.frames, inputs.song.rate)
+        ),
+        faults={name: Faults.of(heard[name]) for name in PARTS},
+        bleed=estimate_bleed(heard["original_vocals"], heard["instrumental"]),
+        tracking=compare(tracked, inputs.pitch, counts),
+        intonation=intonation,
+        vocal_delay=delay_of(sung, wanted),
+        sung_share=float(singing.mean()) if singing.size else 0.0,
+        pitched=float(inputs.pitch.voiced.sum() * inputs.pitch.hop),
+        vocal_silent=bool(heard["original_vocals"].weighted.mean() < 1e-7),
+        balance=_balance(heard, singing),
+        likeness=likeness,
+        curve=short_term(heard["song"], duration),
+        melody=draw_melody(context.folder / "melody.svg", wanted, sung, duration, intonation.on_note),
+        pictures={name: _picture(context.folder / f"{name}.png", heard[name], top) for name, top in tops.items()},
+        brightest=song_top,
+        excerpt=excerpt,
+        clips={name: future.result() for name, future in clips.items()},
+    )
+
+
+def _await(context: Context, futures: list[Future[Any]]) -> None:
+    for done, future in enumerate(futures):
+        context.progress(done / len(futures))
+        wait([future])
+
+
+def _picture(file: Path, heard: Heard, top: float) -> Picture:
+    file.write_bytes(spectrogram_png(heard, top))
+    return Picture(file, describe(heard))
+
+
+def excerpt_of(duration: float, original_vocals: Heard) -> tuple[float, float] | None:
+    """None when all of the song is embedded; otherwise the four minutes with most voice in them."""
+    if duration <= _LONGEST:
+        return None
+    size = round(_EXCERPT / original_vocals.step)
+    total = np.concatenate(([0.0], np.cumsum(original_vocals.weighted, dtype=np.float64)))
+    first = int(np.argmax(total[size:] - total[:-size])) if original_vocals.columns > size else 0
+    start = min(float(math.floor(first * original_vocals.step)), duration - _EXCERPT)
+    return start, start + _EXCERPT
+
+
+def audible(heard: Heard) -> Callable[[NDArray[np.floating]], NDArray[np.bool_]]:
+    """Whether the sound is within `_HEARD` dB of its loud parts, at given seconds."""
+    level = heard.level
+    loud: NDArray[np.bool_] = level > (float(np.percentile(level, 95)) if level.size else 0.0) - _HEARD
+
+    def at(seconds: NDArray[np.floating]) -> NDArray[np.bool_]:
+        here: NDArray[np.bool_] = loud[np.minimum((seconds / heard.step).astype(int), level.size - 1)]
+        return here
+
+    return at
+
+
+def singing_columns(original_vocals: Heard, pitch: PitchTrack) -> NDArray[np.bool_]:
+    """Columns of the song in which somebody sings: pitched, and `audible`."""
+    level = original_vocals.level
+    if level.size == 0 or float(level.max()) < -70:
+        return np.zeros(level.shape, bool)
+    times = (np.arange(original_vocals.columns) + 0.5) * original_vocals.step
+    pitched = at_times(pitch, times) > 0
+    return pitched & audible(original_vocals)(times)
+
+
+def _balance(heard: dict[str, Heard], singing: NDArray[np.bool_]) -> Balance:
+    if singing.sum() < 10:
+        return Balance(None, None, None, None, None, ())
+
+    def level(name: str) -> float:
+        return float(10 * np.log10(max(1e-12, float(heard[name].weighted[: singing.size][singing].mean()))))
+
+    before = unmixed = None
+    if level("instrumental") > -80:
+        before = level("original_vocals") - level("instrumental")
+        unmixed = level("vocals") - level("instrumental")
+    step = heard["vocals"].step
+    short = max(1, round(3.0 / step))
+    difference = _smooth(heard["vocals"], short, singing) - _smooth(heard["original_vocals"], short, singing)
+    low, high = np.percentile(difference[singing], (16, 84))
+    lost, where = _missing(heard["converted"], singing)
+    lost_finished, where_finished = _missing(heard["vocals"], singing)
+    return Balance(before, unmixed, float(high - low) / 2, lost, lost_finished, where or where_finished)
+
+
+def _smooth(heard: Heard, columns: int, singing: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Level in dB over `columns` columns around each, counting only those in which there is singing."""
+    kernel = np.ones(columns)
+    counted = np.convolve(singing, kernel, "same")
+    power = np.convolve(np.where(singing, heard.weighted[: singing.size], 0), kernel, "same")
+    level: NDArray[np.float64] = 10 * np.log10(np.maximum(power / np.maximum(counted, 1), 1e-12))
+    return level
+
+
+def _missing(heard: Heard, singing: NDArray[np.bool_]) -> tuple[float, tuple[float, ...]]:
+    """Share of the singing in which this part is as good as silent, and up to three moments of it."""
+    level = heard.level[: singing.size]
+    loud = float(np.percentile(level[singing], 90))
+    silent = level < max(-65.0, loud - 40)
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], silent.astype(np.int8), [0]))))
+    held = np.zeros(silent.shape, bool)
+    moments = []
+    for first, last in zip(edges[0::2], edges[1::2], strict=True):
+        if last - first >= 4:  # about 0.2 s; a lone column is the end of a word, not a lost one
+            held[first:last] = singing[first:last]
+            moments.append((int(held[first:last].sum()), float(first * heard.step)))
+    runs = sorted((run for run in moments if run[0]), reverse=True)[:3]
+    return float(held.sum() / singing.sum()), tuple(start for _, start in runs)
