@@ -37,6 +37,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audio.context import Context
+from audio.files import decode
 from audio.pitch import PitchSettings, PitchTrack, track
 from audio.samples import Audio
 from voices import speaker
@@ -46,7 +47,7 @@ from voices.transpose import choose_transpose
 from voices.voice import Manifest, PitchRange, Recording, Voice, content_hash
 
 Samples = NDArray[np.float32]
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus")
 MOST = 15.0  # seconds of a source
 COLUMNS = ("target", "source", "t>s", "ESTOI", "words", "OVRL", "dOVRL", "P808", "RPA", "octave", "VUV", "RTF", "CPU")
 
@@ -148,13 +149,20 @@ def pitch_errors(
     )
 
 
+def listed(path: Path) -> list[Path]:
+    """A file itself; of a folder, the sounds and folders in it."""
+    if path.is_file():
+        return [path]
+    return sorted(each for each in path.iterdir() if each.is_dir() or each.suffix.lower() in SOUNDS)
+
+
 def sounds(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUNDS)
 
 
 def read(path: Path) -> Audio:
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    return Audio(np.ascontiguousarray(samples.T), rate)
+    with tempfile.TemporaryDirectory() as folder:
+        return decode(Context(Path(folder)), path, Path(folder) / "sound.npy").read()
 
 
 def source_from(path: Path, folder: Path) -> Source:
@@ -257,7 +265,9 @@ def compare(
                 rows.append({"method": method, "pair": f"{source.name} -> {target.name}", "shift": moved, **figures})
             say(f"{rows[-1]['pair']}: {rows[-1]['target']:.3f} {rows[-1]['ESTOI']:.2f}")
             if keep is not None:
-                soundfile.write(keep / f"{source.name} ({target.name}).wav", result.samples.T, result.rate)
+                soundfile.write(
+                    keep / f"{source.name} ({target.name}).wav", result.samples.T, result.rate, subtype="FLOAT"
+                )
     return rows
 
 
@@ -274,8 +284,8 @@ def table(rows: Sequence[dict[str, object]], by: str = "method") -> str:
 def main() -> None:
     demo = Path(__file__).resolve().parent.parent / "demo"
     parser = argparse.ArgumentParser(description="How well an engine sings: a table.")
-    parser.add_argument("--sources", type=Path, default=demo / "sources")
-    parser.add_argument("--voices", type=Path, default=demo / "voices")
+    parser.add_argument("--sources", type=Path, default=demo / "stems" / "vocals.m4a", help="a file or a folder")
+    parser.add_argument("--voices", type=Path, help="a folder with a file or folder per voice")
     parser.add_argument("--engine", default="instant")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="conversion settings")
     parser.add_argument("--keep", type=Path, help="folder for the converted sounds")
@@ -286,8 +296,8 @@ def main() -> None:
         arguments.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        sources = [source_from(path, folder) for path in sounds(arguments.sources)]
-        voices = sorted(path for path in arguments.voices.iterdir() if path.is_dir() or path.suffix.lower() in SOUNDS)
+        sources = [source_from(path, folder) for path in listed(arguments.sources)]
+        voices = listed(arguments.voices) if arguments.voices else [demo / "voice"]
         targets = [
             target_from(path, folder / f"voice {number}", arguments.engine) for number, path in enumerate(voices)
         ]
