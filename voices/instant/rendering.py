@@ -2,8 +2,8 @@
 
 Voiced sound is made anew by WORLD (Morise, Yokomori and Ozawa, IEICE E99-D, 2016), with aperiodicity from D4C. What has
 no pitch is the singer's own waveform, filtered by the ratio of the two envelopes (the differential filter of Kobayashi,
-Toda and Nakamura, Speech Communication 99, 2018): consonants stay crisp and pauses free of hiss. Voiced sound that is not
-transposed could be filtered as well, and measured worse: it keeps the singer's room, and with it the singer.
+Toda and Nakamura, Speech Communication 99, 2018): consonants stay crisp and pauses free of hiss. Voiced sound that is
+not transposed could be filtered as well, and measured worse: it keeps the singer's room, and with it the singer.
 """
 
 from __future__ import annotations
