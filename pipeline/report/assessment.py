@@ -21,11 +21,12 @@ PARTS = ("song", "original_vocals", "vocals", "converted", "instrumental")
 
 @dataclass(frozen=True)
 class Faults:
-    """Of one sound: NaN or infinite samples, samples in clipped runs, seconds of clicks, largest sample in dBFS."""
+    """Of one sound: NaN or infinite samples, samples in clipped runs, seconds of clicks (None where nobody looked
+    for them), largest sample in dBFS."""
 
     bad_samples: int
     clipped: int
-    clicks: tuple[float, ...]
+    clicks: tuple[float, ...] | None
     peak: float
 
     @staticmethod

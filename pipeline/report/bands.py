@@ -34,7 +34,7 @@ class Heard:
     per column, float32 ``[columns]``, summed over channels. `step`: seconds per column; column k covers
     ``k * step`` to ``(k + 1) * step``. `peak`: largest absolute sample. `bad_samples`: NaN or infinite ones (heard
     as silence). `clipped`: samples in runs of at least `CLIP_RUN` at the largest magnitude, when that is full scale.
-    `clicks`: seconds at which the waveform jumps as music does not.
+    `clicks`: seconds at which the waveform jumps as singing does not; None if they weren't looked for.
     """
 
     bands: Floats
@@ -43,7 +43,7 @@ class Heard:
     peak: float
     bad_samples: int
     clipped: int
-    clicks: tuple[float, ...]
+    clicks: tuple[float, ...] | None
 
     @property
     def columns(self) -> int:
@@ -101,8 +101,9 @@ def clean(audio: Audio) -> Audio:
     return audio if finite.all() else Audio(np.where(finite, audio.samples, np.float32(0)), audio.rate)
 
 
-def hear(source: AudioSource, context: Context) -> Heard:
-    """Listen to all of `source`, at any rate and with any number of channels."""
+def hear(source: AudioSource, context: Context, *, clicks: bool = False) -> Heard:
+    """Listen to all of `source`, at any rate and with any number of channels. `clicks`: whether to look for them, which
+    costs as much as the rest and means something only of a voice alone."""
     size = 1 << max(6, round(np.log2(source.rate * 0.0464)))
     hop = size // 2
     per_column = 2 * hop
@@ -115,7 +116,7 @@ def hear(source: AudioSource, context: Context) -> Heard:
     columns = max(1, -(-source.frames // per_column))
     summed = np.zeros((columns, BANDS + 1), np.float32)  # the last is the loudness
     peak, bad, clipped = 0.0, 0, 0
-    clicks: list[float] = []
+    jumps: list[float] = []
     block = max(1, round(_SECONDS * source.rate / per_column))
     for first in range(0, columns, block):
         context.progress(first / columns)
@@ -137,10 +138,19 @@ def hear(source: AudioSource, context: Context) -> Heard:
         own_samples = samples[:, hop // 2 : hop // 2 + min(count * per_column, source.frames - first * per_column)]
         peak = max(peak, float(np.max(np.abs(own_samples), initial=0.0)))
         clipped += sum(_clipped(channel) for channel in own_samples)
-        mid = own_samples.mean(axis=0)
-        clicks += [first * per_column / source.rate + at for at in _clicks(mid, source.rate)]
+        if clicks:
+            mid = own_samples.mean(axis=0)
+            jumps += [first * per_column / source.rate + at for at in _clicks(mid, source.rate)]
     context.progress(1.0)
-    return Heard(summed[:, :BANDS], summed[:, BANDS], per_column / source.rate, peak, bad, clipped, tuple(clicks))
+    return Heard(
+        bands=summed[:, :BANDS],
+        weighted=summed[:, BANDS],
+        step=per_column / source.rate,
+        peak=peak,
+        bad_samples=bad,
+        clipped=clipped,
+        clicks=tuple(jumps) if clicks else None,
+    )
 
 
 def _clipped(channel: Floats) -> int:

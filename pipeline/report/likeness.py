@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +53,10 @@ def compare_voices(
         return Likeness(None, None, None, "Voice likeness was not measured: there is too little singing to judge.")
     embeddings = []
     try:
-        for done, audio in enumerate((cover_voice, singer, target), start=1):
-            embeddings.append(speaker.embed(audio))
-            context.progress(done / 3)
+        with _one_thread():
+            for done, audio in enumerate((cover_voice, singer, target), start=1):
+                embeddings.append(speaker.embed(audio))
+                context.progress(done / 3)
     except UnderstudyError as error:
         if error.code != "nobody-heard":
             raise
@@ -63,6 +65,19 @@ def compare_voices(
     return Likeness(
         speaker.similarity(ours, wanted), speaker.similarity(ours, theirs), speaker.similarity(theirs, wanted)
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The speaker encoder is so small that its threads would mostly wait for each other, at full speed."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def loudest_pieces(source: AudioSource, heard: Heard) -> Audio | None:

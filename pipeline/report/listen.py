@@ -26,6 +26,7 @@ from pipeline.report.png import brightest, describe, spectrogram_png
 _HEARD = 25.0  # dB below the loud parts; softer tails and breaths are not what a listener judges the singing by
 _LONGEST = 600.0  # seconds that are embedded whole
 _EXCERPT = 240.0
+_CLICKING = ("converted", "vocals")
 _CLIPS = {"song": False, "vocals": True, "original_vocals": True, "instrumental": False}  # whether in mono
 
 
@@ -42,7 +43,9 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
                 pool.submit(praat_track, inputs.converted, quiet, *search_range(wanted)),
                 pool.submit(praat_track, inputs.original_vocals, quiet, *search_range(inputs.pitch)),
             ]
-            listening = {name: pool.submit(hear, source, quiet) for name, source in sources.items()}
+            listening = {
+                name: pool.submit(hear, source, quiet, clicks=name in _CLICKING) for name, source in sources.items()
+            }
             _await(context.part(0, 0.4), [*tracks, *listening.values()])
             heard = {name: future.result() for name, future in listening.items()}
             excerpt = excerpt_of(inputs.song.duration, heard["original_vocals"])

@@ -17,7 +17,7 @@ from pipeline.report.inputs import ReportInputs
 from pipeline.report.page import Track, render
 from pipeline.report.verdict import Verdict, judge
 
-VERSION = 1
+VERSION = 2
 """Of the JSON's form; raised when a field changes its meaning or goes."""
 
 

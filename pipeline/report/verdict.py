@@ -100,14 +100,12 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     )
     yield of("bleed", "separate", figures.before.bleed.ratio, "Nothing to tell apart: one of the two stems is silent.")
     tracked, sung = figures.before.tracking, figures.before.intonation
-    enough = tracked.frames >= 100
     # a second tracker can only judge the first one where the stem is a voice
-    yield of("tracking_agreement", "pitch", _percent(tracked.on_note) if enough else None, nobody)
-    yield of("tracking_octaves", "pitch", _percent(tracked.octave_errors) if enough else None, nobody)
-    heard_enough = sung.frames >= 100
+    yield of("tracking_agreement", "pitch", _percent(tracked.on_note) if tracked.enough else None, nobody)
+    yield of("tracking_octaves", "pitch", _percent(tracked.octave_errors) if tracked.enough else None, nobody)
     expected = figures.before.pitched >= 1.0
-    yield of("on_note", "convert", _percent(sung.on_note) if heard_enough else None, nobody)
-    yield of("octave_errors", "convert", _percent(sung.octave_errors) if heard_enough else None, nobody)
+    yield of("on_note", "convert", _percent(sung.on_note) if sung.enough else None, nobody)
+    yield of("octave_errors", "convert", _percent(sung.octave_errors) if sung.enough else None, nobody)
     yield of("unsung", "convert", _percent(sung.unsung) if expected else None, nobody)
     missing = figures.before.balance.missing
     yield of("missing", "convert", None if missing is None else _percent(missing), nobody)
@@ -149,7 +147,7 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
 
 
 def _clicks(figures: Figures) -> tuple[int, int]:
-    return len(figures.faults["converted"].clicks), len(figures.faults["vocals"].clicks)
+    return len(figures.faults["converted"].clicks or ()), len(figures.faults["vocals"].clicks or ())
 
 
 def _click_stage(figures: Figures) -> str:
@@ -280,7 +278,7 @@ def _explain(
                 return None
         case "clicks":
             part = "vocals" if stage == "finish" else "converted"
-            at = figures.faults[part].clicks[:5]
+            at = (figures.faults[part].clicks or ())[:5]
             sentence, advice = (
                 f"The new vocal clicks about {value:.0f} times a minute.",
                 "Please report it with this page.",
@@ -330,7 +328,7 @@ def _pitch_blame(figures: Figures, bleeding: bool, stage: str, advice: str) -> t
     """Who is to blame for wrong notes: the tracker if a second one contradicts it on the original; the separation if
     that contradiction comes from the band in the stem; otherwise the engine, which was told the right notes."""
     tracking = figures.before.tracking
-    if tracking.frames < 100 or LIMITS["tracking_agreement"].verdict(100 * tracking.on_note) == "good":
+    if not tracking.enough or LIMITS["tracking_agreement"].verdict(100 * tracking.on_note) == "good":
         return stage, advice
     if bleeding:
         return "separate", "The band in the separated vocal misleads the pitch track. Try a stronger separation model."
