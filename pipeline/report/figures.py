@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,16 +36,8 @@ class Figures:
 def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
     """What the mix decides, measured on the cover; its integrated loudness and true peak are what remix measured."""
     before, cover = inputs.assessment, inputs.cover
-    quiet = Context(context.folder, context.device, 1, cancelled=context.cancelled, warnings=context.warnings)
-    with ThreadPoolExecutor(max(1, context.workers)) as pool:
-        try:
-            unmixing = pool.submit(unmix, cover, inputs.vocals, inputs.instrumental, quiet)
-            heard = pool.submit(hear, cover, quiet).result()
-            context.progress(0.7)
-            mixture = unmixing.result()
-            context.progress(1.0)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    heard = hear(cover, context.part(0.0, 0.7))
+    mixture = unmix(cover, inputs.vocals, inputs.instrumental, context.part(0.7, 1.0))
     after = None
     if before.balance.unmixed is not None and mixture.vocal_gain is not None and mixture.instrumental_gain is not None:
         after = before.balance.unmixed + mixture.vocal_gain - mixture.instrumental_gain

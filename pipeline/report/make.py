@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from audio.context import Context
+from audio.windows import ordered_map
 from pipeline.report.clips import encode_clip
 from pipeline.report.figures import Figures, measure_figures
 from pipeline.report.inputs import ReportInputs
@@ -27,9 +30,15 @@ def make_report(context: Context, inputs: ReportInputs) -> dict[str, Any]:
     Returns ``html`` and ``json`` (paths), ``verdict`` (``good``, ``mind`` or ``wrong``), ``blame`` (a stage's name, or
     empty) and ``reason`` (a sentence). The same inputs give the same bytes: neither file holds a time or a path.
     """
-    figures = measure_figures(context.part(0, 0.4), inputs)
+    quiet = Context(context.folder, context.device, 1, cancelled=context.cancelled, warnings=context.warnings)
+    jobs: tuple[Callable[[], Any], ...] = (
+        partial(_encode_cover, quiet, inputs),
+        partial(measure_figures, quiet, inputs),
+    )
+    clip, figures = ordered_map(lambda job: job(), jobs, context.workers)
+    context.progress(0.9)
     verdict = judge(figures, inputs)
-    tracks = _tracks(context.part(0.4, 0.9), inputs)
+    tracks = _tracks(inputs, clip)
     html, data = context.folder / "report.html", context.folder / "report.json"
     page = render(inputs, figures, verdict, tracks)
     html.write_text(page, encoding="utf-8", newline="\n")
@@ -39,20 +48,26 @@ def make_report(context: Context, inputs: ReportInputs) -> dict[str, Any]:
     return {"html": html, "json": data, "verdict": verdict.overall, "blame": verdict.blame, "reason": verdict.reason}
 
 
-def _tracks(context: Context, inputs: ReportInputs) -> list[Track]:
-    before = inputs.assessment
-    start, stop = before.excerpt or (0.0, before.duration)
+def _encode_cover(context: Context, inputs: ReportInputs) -> bytes:
+    start, stop = inputs.assessment.excerpt or (0.0, inputs.assessment.duration)
+    return encode_clip(inputs.cover, context, start=start, stop=stop, mono=False)
+
+
+def _tracks(inputs: ReportInputs, cover: bytes) -> list[Track]:
     others = (
         ("Song", "the original, to compare", "song"),
         ("New vocal", "the voice alone, as it goes into the mix", "vocals"),
         ("Original vocal", "as separated from the song", "original_vocals"),
         ("Band", "the instrumental, as separated from the song", "instrumental"),
     )
-    cover = encode_clip(inputs.cover, context, start=start, stop=stop, mono=False)
-    tracks = [Track(1, "Cover", "the result", cover)]
-    for key, (name, words, part) in enumerate(others, start=2):
-        tracks.append(Track(key, name, words, before.clips[part].read_bytes()))
-    return tracks
+    clips = [inputs.assessment.clips[part].read_bytes() for _, _, part in others]
+    return [
+        Track(1, "Cover", "the result", cover),
+        *(
+            Track(key, name, words, clip)
+            for key, ((name, words, _), clip) in enumerate(zip(others, clips, strict=True), start=2)
+        ),
+    ]
 
 
 def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[str, Any]:
