@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 
 from audio.encode import OutputFormat
-from audio.errors import UnderstudyError
+from audio.files import LIMITS
+from audio.libav import check_readable, unreadable
 from audio.pitch.tracking import track
 from pipeline.graph import External, Graph, Node, Stage
 from pipeline.settings import CoverSettings, OutputSettings, SongSettings
@@ -43,18 +44,16 @@ STEMS = ("vocals", "instrumental")
 
 
 def file_external(path: Path) -> External:
-    """A file of the user's as an argument; its bytes stand for it in the key. Raises when it can't be read."""
+    """A file of the user's as an argument; its bytes stand for it in the key. Raises `UnderstudyError` for what isn't
+    a readable file (a device has no end) or is too big to be a song."""
+    check_readable(path, LIMITS.bytes)
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
-        raise UnderstudyError(
-            "file-not-found" if isinstance(error, FileNotFoundError) else "file-unreadable",
-            f"{path} can't be read: {error.strerror}.",
-            "Check the path and the permissions of the file.",
-        ) from error
+        raise unreadable(path, error) from error
     return External(path, digest.hexdigest())
 
 

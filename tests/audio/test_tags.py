@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
+from fractions import Fraction
 from pathlib import Path
 
-import matplotlib.image
+import av
 import numpy as np
 import pytest
 
@@ -22,10 +22,13 @@ SONG = Tags(
 
 
 def picture(kind: str) -> bytes:
-    file = io.BytesIO()
-    pixels = np.random.default_rng(0).random((48, 64, 3))
-    matplotlib.image.imsave(file, pixels, format=kind)
-    return file.getvalue()
+    codec, colours = {"png": ("png", "rgb24"), "jpg": ("mjpeg", "yuvj420p")}[kind]
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    encoder = av.CodecContext.create(codec, "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 64, 48, colours
+    encoder.time_base = Fraction(1)
+    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=colours)
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
 
 def encoded(folder: Path, form: str, tags: Tags) -> Path:
