@@ -80,7 +80,7 @@ LIMITS = {
         ),
         Limit(
             "voice", "Likeness to the voice", "", True, 0.68, 0.60,
-            "Cosine of resemblyzer's speaker embeddings. Two recordings of one speaker reach about .90, an "
+            "Cosine of speaker embeddings (of the loudest 40 s). Two recordings of one speaker reach about .90, an "
             "unconverted singer .59; the goal is .70.",
         ),
         Limit(
