@@ -170,7 +170,7 @@ def _balance(heard: dict[str, Heard], singing: NDArray[np.bool_]) -> Balance:
 
 def _smooth(heard: Heard, columns: int, singing: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Level in dB over `columns` columns around each, counting only those in which there is singing."""
-    kernel = np.ones(columns)
+    kernel = np.ones(min(columns, singing.size))  # "same" means as long as the longer one
     counted = np.convolve(singing, kernel, "same")
     power = np.convolve(np.where(singing, heard.weighted[: singing.size], 0), kernel, "same")
     level: NDArray[np.float64] = 10 * np.log10(np.maximum(power / np.maximum(counted, 1), 1e-12))

@@ -234,9 +234,9 @@ def test_a_full_disk_leaves_nothing_half_written(house: House):
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
     before = visible(house.folder)
-    done = house.run("cover", "song.wav", "--voice", "nova", preexec_fn=small_files)
+    done = house.run("cover", "song.wav", "--voice", "nova", "--json", preexec_fn=small_files)
     assert done.returncode == 1
-    assert "Error: There is no room left" in done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "disk-full"
     assert visible(house.folder) == before
 
 
