@@ -35,6 +35,7 @@ TITLES = {
     "stems": "Cutting the stems",
     "headroom": "Checking for clipping",
     "encode": "Writing the file",
+    "assess": "Listening to the new vocal",
     "report": "Checking the result",
 }
 
