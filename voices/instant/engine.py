@@ -43,7 +43,7 @@ class _Window:
 
 
 class InstantEngine:
-    version = 1
+    version = 2
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         path = context.folder / "portrait.npz"

@@ -194,7 +194,7 @@ def test_formant_shift_moves_the_spectrum_and_not_the_pitch(
 def test_protect_leaves_consonants_as_they_were(
     tmp_path: Path, sung: tuple[Audio, PitchTrack], voice: Voice, prepared: Path
 ) -> None:
-    """The hiss of an "s" changes less the stronger the shield (0 shields fully, 0.5 not at all)."""
+    """The hiss of an "s", above 2 kHz, changes less the stronger the shield (0 shields fully, 0.5 not at all)."""
     hiss = slice(round(0.93 * 44100), round(0.99 * 44100))
     original = sung[0].samples[0, hiss]
 
@@ -202,7 +202,7 @@ def test_protect_leaves_consonants_as_they_were(
         settings = ConversionSettings(protect=protect, index_rate=1.0)
         result = converted(tmp_path, sung, voice, prepared, 0, settings).samples[0, hiss]
         spectra = [np.log(np.abs(np.fft.rfft(x * np.hanning(len(x)))) + 1e-6) for x in (original, result)]
-        difference = spectra[1] - spectra[0]
+        difference = (spectra[1] - spectra[0])[len(spectra[0]) // 11 :]
         return float(np.std(difference))
 
     assert change(0.0) < 0.6 * change(0.5)
