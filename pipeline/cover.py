@@ -27,7 +27,7 @@ DECODE = Stage("decode", 1, decode_song)
 OWN_STEMS = Stage("own stems", 1, own_stems)
 MIX = Stage("mix", 1, mixed)
 SEPARATE = Stage("separate", 1, separate, uses_gpu=True)
-PITCH = Stage("pitch", 1, track, uses_gpu=True)
+PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 TRANSPOSE = Stage("transpose", 1, transpose)
 FINISH = Stage("finish", 1, finish)
 SHIFT = Stage("shift", 1, shift)
@@ -36,7 +36,7 @@ REMIX = Stage("remix", 2, remix)
 STEMS_OF_COVER = Stage("stems", 1, cover_stems)
 ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 1, headroom)
-ASSESS = Stage("assess", 1, assess)
+ASSESS = Stage("assess", 1, assess, packages=("resemblyzer",))
 REPORT = Stage("report", 2, report)
 
 
@@ -179,15 +179,16 @@ def _encode_stems(stems: str, format: OutputFormat, original: External, voice: V
 def _singing(vocals: str, voice: Voice, settings: CoverSettings) -> list[Node]:
     """From a vocal to the same vocal sung by `voice`, in the original's place and room: the node ``finish``."""
     singer = _singer(voice)
-    name, version = voice.manifest.engine, engine(voice.manifest.engine).version
+    name = voice.manifest.engine
+    version, packages = engine(name).version, engine(name).packages
     requested = {"requested": settings.transpose, "key": settings.key}
     return [
         Node("pitch", PITCH, {"source": vocals}, {"settings": settings.pitch}),
-        Node("prepare", Stage(f"prepare {name}", version, prepare), {}, {}, {"voice": singer}),
+        Node("prepare", Stage(f"prepare {name}", version, prepare, packages=packages), {}, {}, {"voice": singer}),
         Node("transpose", TRANSPOSE, {"pitch": "pitch"}, requested, {"voice": singer}),
         Node(
             "convert",
-            Stage(f"convert {name}", version, convert, uses_gpu=True),
+            Stage(f"convert {name}", version, convert, uses_gpu=True, packages=packages),
             {"vocals": vocals, "pitch": "pitch", "transposition": "transpose", "prepared": "prepare"},
             {"settings": settings.conversion},
             {"voice": singer},

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,12 +18,17 @@ from pydantic import BaseModel
 
 @dataclass(frozen=True)
 class Stage:
-    """`run(context, **arguments) -> value`. Raise `version` whenever the same arguments give another answer."""
+    """`run(context, **arguments) -> value`. Raise `version` whenever the same arguments give another answer.
+
+    `packages`: distributions that carry models which the stage uses. Their versions stand for the models' contents in
+    the key; one that isn't installed counts, too, so that installing it makes the stage run again.
+    """
 
     name: str
     version: int
     run: Callable[..., Any]
     uses_gpu: bool = False
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class Graph:
                     for name, source in node.inputs.items()
                 },
                 "externals": {name: external.content_hash for name, external in node.externals.items()},
+                "packages": {name: _version(name) for name in node.stage.packages},
                 "hears": [keys[name] for name in node.hears],
             }
             text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
@@ -104,6 +111,13 @@ class Graph:
                 pending.append(node)
                 wanted |= node.needs
         return pending[::-1]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _plain(value: BaseModel | str | int | float | bool | None) -> Any:

@@ -42,9 +42,11 @@ class Performance:
 
 
 class Engine(Protocol):
-    """Two functions and a version; a new version makes old artifacts miss the cache."""
+    """Two functions and a version; a new version makes old artifacts miss the cache. `packages`: the distributions
+    whose models the engine uses; their versions do the same."""
 
     version: int
+    packages: tuple[str, ...]
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         """Everything that can be made from the voice alone, as one file in `context.folder`; cached by the

@@ -61,6 +61,13 @@ def test_parts_of_one_value_have_different_keys():
     assert keys["a"] == keys["c"] != keys["b"]
 
 
+def test_a_model_s_package_is_part_of_the_key():
+    def key(*packages: str) -> str:
+        return Graph((Node("a", Stage("a", 1, nothing, packages=packages)),)).keys()["a"]
+
+    assert len({key(), key("pytest"), key("no-such-package"), key("pytest", "no-such-package")}) == 4
+
+
 def test_what_lies_behind_a_cached_artifact_is_not_needed():
     graph = chain()
     keys = graph.keys()

@@ -43,7 +43,9 @@ class _Window:
 
 
 class InstantEngine:
-    version = 2
+    version: int = 2
+    packages: tuple[str, ...] = ("pocketsphinx",)
+    packages = ("pocketsphinx",)
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         path = context.folder / "portrait.npz"
