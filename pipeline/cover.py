@@ -37,7 +37,7 @@ STEMS_OF_COVER = Stage("stems", 1, cover_stems)
 ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 1, headroom)
 ASSESS = Stage("assess", 1, assess, packages=("resemblyzer",))
-REPORT = Stage("report", 2, report)
+REPORT = Stage("report", 3, report)
 
 
 STEMS = ("vocals", "instrumental")
@@ -119,9 +119,8 @@ def cover_graph(
     nodes += _mixing(parts, settings)
     nodes.append(_encode("encode", {"sound": "remix.cover"}, settings.output.encoding, tagged, voice))
     if settings.output.keep_stems:
-        written = settings.output.encoding
         nodes.append(Node("stems", STEMS_OF_COVER, {**parts, "mixing": "remix.mixing"}))
-        nodes += _encode_stems("stems", OutputFormat() if written.lossy else written, tagged, voice)
+        nodes += _encode_stems("stems", settings.output.lossless, tagged, voice)
     singer = {"voice": _singer(voice)}
     known = {"vocals": "finish", "instrumental": backdrop, "transposition": "transpose"}
     heard = {"song": "decode", "original_vocals": "separate.vocals", "converted": "convert", "pitch": "pitch"}

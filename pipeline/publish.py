@@ -7,10 +7,14 @@ import filecmp
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from audio.errors import UnderstudyError
 from audio.tags import made_by_understudy
+
+MARKS = (b'name="generator" content="Understudy"', b'"format": "understudy-report"', b"seconds,hertz\n")
+"""How the report's page, its figures and a written pitch begin: what else Understudy writes than sound."""
 
 
 def check_writable(folder: Path) -> None:
@@ -27,7 +31,7 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
     """Raise `UnderstudyError` if a file that Understudy didn't make stands at `path`, unless `overwrite`."""
     if path.is_dir():
         raise UnderstudyError("output-is-folder", f"{path} is a folder.", "Give the name of a file.")
-    if path.exists() and not overwrite and not made_by_understudy(path):
+    if not overwrite and not is_ours(path):
         raise UnderstudyError(
             "output-exists",
             f"{path} is there already, and Understudy did not make it.",
@@ -35,10 +39,30 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
         )
 
 
-def free_name(path: Path, content: Path) -> Path:
-    """`path`, or the first of ``name 2``, ``name 3`` ... that is free or already holds just what `content` does."""
+def is_ours(path: Path) -> bool:
+    """Whether nothing of the user's is lost with `path`: it is free, or Understudy made it (by its tag or `MARKS`)."""
+    if not path.exists() or made_by_understudy(path):
+        return True
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(4096)
+    except OSError:
+        return False
+    return any(mark in beginning for mark in MARKS)
+
+
+def free_name(path: Path, content: Path, companions: Callable[[Path], Iterable[Path]] = lambda path: ()) -> Path:
+    """`path`, or the first of ``name 2``, ``name 3`` ... that is free or already holds just what `content` does.
+
+    `companions` names the files that will stand beside it: none of them may be the user's.
+    """
+
+    def taken(candidate: Path) -> bool:
+        same = candidate.is_file() and filecmp.cmp(candidate, content, shallow=False)
+        return (candidate.exists() and not same) or not all(map(is_ours, companions(candidate)))
+
     number, candidate = 1, path
-    while candidate.exists() and not (candidate.is_file() and filecmp.cmp(candidate, content, shallow=False)):
+    while taken(candidate):
         number += 1
         candidate = path.with_name(f"{path.stem} {number}{path.suffix}")
     return candidate

@@ -10,10 +10,10 @@ import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from audio.encode import OutputFormat, parse_format
 from audio.errors import UnderstudyError
@@ -34,8 +34,8 @@ class _Settings(BaseModel):
 class SongSettings(_Settings):
     """Which part of the song: seconds from its beginning, and how many (None: to its end)."""
 
-    start: float = Field(0.0, ge=0, description="seconds from the song's beginning")
-    duration: float | None = Field(None, gt=0, description="seconds to cover; none: to the end")
+    start: float = Field(0.0, ge=0, allow_inf_nan=False, description="seconds from the song's beginning")
+    duration: float | None = Field(None, ge=0.4, allow_inf_nan=False, description="seconds to cover; none: to the end")
 
 
 class OutputSettings(_Settings):
@@ -46,12 +46,19 @@ class OutputSettings(_Settings):
     def encoding(self) -> OutputFormat:
         return parse_format(self.format)
 
+    @property
+    def lossless(self) -> OutputFormat:
+        """What kept stems are written in: the format itself, or flac where that is a lossy one."""
+        return OutputFormat() if self.encoding.lossy else self.encoding
+
 
 class CoverSettings(_Settings):
     song: SongSettings = SongSettings()
     separation: SeparationSettings = SeparationSettings()
     pitch: PitchSettings = PitchSettings()
-    transpose: Literal["auto"] | int = Field("auto", description="semitones, or auto: whole octaves that fit the voice")
+    transpose: Literal["auto"] | Annotated[StrictInt, Field(ge=-36, le=36)] = Field(
+        "auto", description="semitones, or auto: whole octaves that fit the voice"
+    )
     key: int = Field(0, ge=-12, le=12, description="semitones that the entire song moves, instrumental included")
     conversion: ConversionSettings = ConversionSettings()
     finish: FinishSettings = FinishSettings()
@@ -126,8 +133,20 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for name, text in environment.items():
         dotted = name.removeprefix(PREFIX).lower().replace("__", ".")
         if name.startswith(PREFIX) and dotted.partition(".")[0] in CoverSettings.model_fields and text:
-            found[dotted] = yaml.safe_load(text)
+            found[dotted] = parse_value(name, text)
     return _nest(found, ".")
+
+
+def parse_value(name: str, text: str) -> Any:
+    """The value of the setting `name` that a user wrote as `text`, in YAML's notation: 2, true, auto, [a, b]."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UnderstudyError(
+            "setting-invalid",
+            f"The setting {name!r} is {text!r}, which is no value.",
+            "Write a number, a word or a list.",
+        ) from error
 
 
 def _nest(flat: Mapping[str, Any], separator: str) -> dict[str, Any]:
@@ -136,7 +155,12 @@ def _nest(flat: Mapping[str, Any], separator: str) -> dict[str, Any]:
         *groups, field = name.split(separator)
         place = nested
         for group in groups:
-            place = place.setdefault(group, {})
+            inner = place.setdefault(group, {})
+            if not isinstance(inner, dict):
+                raise UnderstudyError(
+                    "setting-unknown", f"{name!r} is no setting: {group!r} has no parts.", "See 'understudy presets'."
+                )
+            place = inner
         place[field] = value
     return nested
 
@@ -161,8 +185,11 @@ def _invalid(error: ValidationError, place: str) -> UnderstudyError:
             f"There is no setting {name!r} (in {place}).",
             f"Settings there are: {', '.join(group.model_fields)}.",
         )
+    # a setting that may be of several kinds fails once for each
+    reasons = [other["msg"] for other in error.errors() if other["loc"][0] == first["loc"][0]]
+    reason = ", or ".join(text[:1].lower() + text[1:] for text in dict.fromkeys(reasons))
     return UnderstudyError(
         "setting-invalid",
-        f"The setting {name!r} in {place} is {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}.",
-        "Correct it; 'understudy cover --help' lists what each setting may be.",
+        f"The setting {name!r} in {place} is {first['input']!r}: {reason}.",
+        "Correct it; 'understudy presets' lists all settings with their defaults.",
     )

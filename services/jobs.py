@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -71,21 +72,19 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
     path = job.path
     check_writable(path.parent)
     if job.output:
-        check_replaceable(path, job.overwrite)
+        for place in (path, *_beside(job, path)):
+            check_replaceable(place, job.overwrite)
     targets = ["encode", "remix", "transpose", "report"]
     if job.settings.output.keep_stems:
         targets += [f"encode {stem}" for stem in STEMS]
     result = runner.run(job.graph, targets)
     values = result.values
     if not job.output:
-        path = free_name(path, values["encode"])
-    stems = {
-        stem: publish(values[f"encode {stem}"], path.with_name(f"{path.stem} stems") / f"{stem}{suffix}")
-        for stem in STEMS
-        if (suffix := Path(values.get(f"encode {stem}", "")).suffix)
-    }
-    report = publish(values["report"]["html"], path.with_name(f"{path.stem}.report.html"))
-    publish(values["report"]["json"], path.with_name(f"{path.stem}.report.json"))
+        path = free_name(path, values["encode"], partial(_beside, job))
+    report, figures, *stem_paths = _beside(job, path)
+    stems = {stem: publish(values[f"encode {stem}"], place) for stem, place in zip(STEMS, stem_paths, strict=False)}
+    publish(values["report"]["html"], report)
+    publish(values["report"]["json"], figures)
     publish(values["encode"], path)  # last: where the cover is, everything is
     cover = values["remix"]["cover"]
     return {
@@ -101,6 +100,15 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
         "verdict": {name: values["report"][name] for name in ("verdict", "blame", "reason")},
         **_stages(result),
     }
+
+
+def _beside(job: CoverJob, cover: Path) -> list[Path]:
+    """What is written beside a cover at that path: report, its figures, and the stems if they are kept."""
+    paths = [cover.with_name(f"{cover.stem}.report{suffix}") for suffix in (".html", ".json")]
+    if job.settings.output.keep_stems:
+        folder = cover.with_name(f"{cover.stem} stems")
+        paths += [folder / f"{stem}{job.settings.output.lossless.extension}" for stem in STEMS]
+    return paths
 
 
 def cover_until(job: CoverJob, node: str, runner: Runner) -> dict[str, Any]:
@@ -135,7 +143,7 @@ def _written(context: Context, part: Any, name: str, folder: Path, overwrite: bo
         case _:
             return asdict(part) if is_dataclass(part) and not isinstance(part, type) else part
     path = folder / file.name
-    check_replaceable(path, overwrite or file.suffix == ".csv")
+    check_replaceable(path, overwrite)
     return str(publish(file, path))
 
 

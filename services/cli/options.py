@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from audio.errors import UnderstudyError
-from pipeline.settings import CoverSettings, load_settings
+from pipeline.settings import CoverSettings, load_settings, parse_value
 from services import folders
 from services.cli.console import cancellable, speech, stage_lines
 
@@ -90,14 +89,14 @@ def settings_from(
         options["output.format"] = _format_of(output)
     transpose = options.get("transpose")
     if isinstance(transpose, str) and transpose != "auto":
-        options["transpose"] = yaml.safe_load(transpose)
+        options["transpose"] = parse_value("transpose", transpose)
     for assignment in assignments or []:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise UnderstudyError(
                 "option-invalid", f"--set {assignment!r} has no '='.", "Write it as --set remix.vocal_gain=2."
             )
-        options[name.strip()] = yaml.safe_load(text)
+        options[name.strip()] = parse_value(name.strip(), text)
     return load_settings(preset, options)
 
 

@@ -185,6 +185,9 @@ def test_progress_is_on_stderr_and_quiet_is_quiet(house: House):
         (["cover", "song.wav", "--voice", "nova", "--preset", "nope"], "preset-unknown", "nope"),
         (["cover", "song.wav", "--voice", "nova", "--set", "remix.nope=1"], "setting-unknown", "remix.nope"),
         (["cover", "song.wav", "--voice", "nova", "--index-rate", "7"], "setting-invalid", "index_rate"),
+        (["cover", "song.wav", "--voice", "nova", "--transpose", "9999"], "setting-invalid", "transpose"),
+        (["cover", "song.wav", "--voice", "nova", "--transpose", "["], "setting-invalid", "transpose"),
+        (["cover", "song.wav", "--voice", "nova", "--duration", "inf"], "setting-invalid", "song.duration"),
         (["cover", "song.wav", "--voice", "nova", "--format", "tape"], "unknown-format", "tape"),
         (["cover", "song.wav", "--voice", "nova", "--model", "tape"], "separator-unknown", "tape"),
         (["cover", "song.wav", "--voice", "nova", "--until", "lunch"], "stage-unknown", "lunch"),
@@ -214,6 +217,21 @@ def test_bad_input_gets_two_lines_and_leaves_nothing(house: House, arguments: li
     assert answer["code"].startswith(code)
     assert answer["message"]
     assert answer["hint"]
+
+
+def test_what_stands_beside_a_cover_is_not_overwritten_either(house: House):
+    mine = house.folder / "own.report.html"
+    mine.write_text("my own notes")
+    refused = house.run("cover", "song.wav", "--voice", "nova", "--duration", "2", "-o", "own.flac", "--json")
+    assert json.loads(refused.stdout)["error"]["code"] == "output-exists"
+    assert not (house.folder / "own.flac").exists()
+    (house.folder / "covers").mkdir()
+    (house.folder / "covers" / "song (nova).report.json").write_text("{}")
+    for _ in range(2):
+        made = house.json("cover", "song.wav", "--voice", "nova", "--duration", "2")
+        assert made["cover"].endswith("song (nova) 2.flac")
+    assert (house.folder / "covers" / "song (nova).report.json").read_text() == "{}"
+    assert mine.read_text() == "my own notes"
 
 
 def test_ctrl_c_stops_at_once_and_leaves_nothing(house: House):

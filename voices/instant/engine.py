@@ -45,7 +45,6 @@ class _Window:
 class InstantEngine:
     version: int = 2
     packages: tuple[str, ...] = ("pocketsphinx",)
-    packages = ("pocketsphinx",)
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         path = context.folder / "portrait.npz"
