@@ -1,6 +1,6 @@
 """Recordings of a voice: saying in plain words what is wrong with them.
 
-The limits were set on real speech and singing, untouched and degraded in known ways; `docs` has the counts of hits and
+The limits were set on real speech and singing, untouched and degraded in known ways; `docs/measurements.md` has the counts of hits and
 false alarms. A finding never refuses a recording: whatever holds some voice is used.
 """
 
