@@ -1,7 +1,7 @@
 """Recordings of a voice: saying in plain words what is wrong with them.
 
-The limits were set on real speech and singing, untouched and degraded in known ways; `docs/measurements.md` has the counts of hits and
-false alarms. A finding never refuses a recording: whatever holds some voice is used.
+The limits were set on real speech and singing, untouched and degraded in known ways; `docs/measurements.md` counts
+hits and false alarms. A finding never refuses a recording: whatever holds some voice is used.
 """
 
 from __future__ import annotations
