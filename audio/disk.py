@@ -24,12 +24,18 @@ def writing(path: Path) -> Iterator[None]:
         if path.is_file() and not path.is_symlink():  # a device such as /dev/full is not ours to remove
             path.unlink(missing_ok=True)
         if isinstance(error, OSError) and not isinstance(error, UnderstudyError):
-            raise _explained(path, error) from error
+            raise explained(path, error) from error
         raise
 
 
-def _explained(path: Path, error: OSError) -> UnderstudyError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+def is_full(error: OSError) -> bool:
+    """Whether `error` says that there is no room left, or no more for this user or file."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def explained(path: Path, error: OSError) -> UnderstudyError:
+    """Why `path` can't be written: ``disk-full`` or ``output-not-writable``."""
+    if is_full(error):
         return UnderstudyError(
             "disk-full",
             f"The disk is full: {path} could not be written ({error.strerror}).",

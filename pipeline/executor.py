@@ -7,7 +7,6 @@ overlaps with another's remix.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from threading import Event
 from typing import Any, Literal, Protocol
 
 from audio.context import Context
+from audio.disk import explained, is_full
 from audio.errors import UnderstudyError
 from pipeline.graph import Graph, Node
 from pipeline.store import Artifact, Store
@@ -163,7 +163,9 @@ class LocalExecutor:
                     key, Artifact(node.stage.name, value, device, seconds, tuple(context.warnings))
                 )
             except OSError as error:
-                raise _said_plainly(error, self.store) from error
+                if not is_full(error):
+                    raise
+                raise explained(self.store.root, error) from error
             except MemoryError as error:
                 raise UnderstudyError(
                     "out-of-memory",
@@ -197,14 +199,3 @@ def _part(artifact: Callable[[str], Artifact], source: str) -> Any:
 
 def _rest(context: Context) -> tuple[int, Callable[[float], None], Event, list[str]]:
     return context.workers, context.on_progress, context.cancelled, context.warnings
-
-
-def _said_plainly(error: OSError, store: Store) -> Exception:
-    """A full disk in words; anything else as it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return UnderstudyError(
-            "disk-full",
-            f"There is no room left for artifacts in {store.root}.",
-            "Free some space, run 'understudy cache clear', or name another folder with --cache.",
-        )
-    return error

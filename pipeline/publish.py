@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import filecmp
 import os
 import shutil
@@ -10,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from audio.disk import explained
 from audio.errors import UnderstudyError
 from audio.tags import made_by_understudy
 
@@ -24,7 +24,7 @@ def check_writable(folder: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".understudy-"):
             pass
     except OSError as error:
-        raise _not_writable(folder, error) from error
+        raise explained(folder, error) from error
 
 
 def check_replaceable(path: Path, overwrite: bool) -> None:
@@ -82,7 +82,7 @@ def publish(artifact: Path, path: Path) -> Path:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise explained(path, error) from error
     return path
 
 
@@ -90,15 +90,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _not_writable(path: Path, error: OSError) -> UnderstudyError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return UnderstudyError(
-            "disk-full", f"There is no room left to write {path}.", "Free some space and run the same command again."
-        )
-    return UnderstudyError(
-        "output-not-writable",
-        f"{path} can't be written: {error.strerror}.",
-        "Name another place with --output, or correct the folder's permissions.",
-    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -120,20 +121,19 @@ class Store:
         """Bytes of all artifacts."""
         return sum(_bytes(folder) for folder in self._folders())
 
-    def prune(self, limit: int, keep: set[str]) -> int:
+    def prune(self, limit: int, spare: float = 0.0) -> int:
         """Remove artifacts, longest unused first, until at most `limit` bytes are left; returns the bytes removed.
 
-        Keys in `keep` and those that another process is making or about to use (its lock) stay.
+        Those used within the last `spare` seconds stay: another process may be in the middle of a cover with them.
         """
         folders = sorted(self._folders(), key=_last_use)
         sizes = {folder: _bytes(folder) for folder in folders}
         excess, removed = sum(sizes.values()) - limit, 0
         for folder in folders:
-            if removed >= excess:
+            if removed >= excess or _last_use(folder) > time.time() - spare:
                 break
-            if folder.name not in keep:
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += sizes[folder]
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += sizes[folder]
         return removed
 
     def _folders(self) -> list[Path]:

@@ -66,5 +66,5 @@ def clear_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = Fa
     from pipeline.store import Store
 
     store = Store(cache or folders.cache_folder())
-    removed = store.prune(0, keep=set())
+    removed = store.prune(0)
     answer({"removed": removed}, lambda: f"{removed / folders.GIB:.2f} GB freed.")

@@ -125,4 +125,4 @@ def runner(cache: Path | None, device: str | None) -> Iterator[Runner]:
     executor = LocalExecutor(store, choose_device(device))
     with cancellable() as cancelled, stage_lines() as listener:
         yield Runner(executor, listener, cancelled)
-    store.prune(folders.cache_limit(), keep=set())
+    store.prune(folders.cache_limit(), spare=6 * 3600)

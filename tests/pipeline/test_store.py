@@ -107,8 +107,12 @@ def test_pruning_removes_the_longest_unused_first(store: Store):
         os.utime(store.folder(key) / "artifact.json", (number, number))
     store.load(keys[0])  # a use: now it is the youngest
     each = store.size() // 4
-    store.prune(2 * each, keep={keys[1]})
-    assert [key for key in keys if store.has(key)] == [keys[0], keys[1]]
+    store.prune(2 * each)
+    assert [key for key in keys if store.has(key)] == [keys[0], keys[3]]
+    store.prune(0, spare=3600)
+    assert [key for key in keys if store.has(key)] == [keys[0]], "what is in use stays"
+    store.prune(0)
+    assert not any(map(store.has, keys))
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path):
