@@ -1,0 +1,1 @@
+"""The engine `rvc`: sings with trained RVC models."""
