@@ -1,0 +1,72 @@
+"""`Decoder`: from latent frames and a harmonic source to the waveform.
+
+A HiFi-GAN generator (Kong, Kim, Bae, 2020) to whose every stage the source is added (neural source-filter, Wang et
+al., 2019). Models without pitch have no source and are the plain generator.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from voices.rvc.architecture import Architecture
+from voices.rvc.residual import SLOPE, ResidualBlock
+
+LAST_SLOPE = 0.01
+"""Before the last convolution RVC's networks are trained with torch's default slope, not with that of the rest."""
+
+
+class Source(nn.Module):
+    """The source's learned gain and offset, and a bend that bounds it: [B, 1, N] to [B, 1, N] within -1..1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.l_linear = nn.Linear(1, 1)
+
+    def forward(self, source: Tensor) -> Tensor:
+        return torch.tanh(source * self.l_linear.weight + self.l_linear.bias)
+
+
+class Decoder(nn.Module):
+    """Parameters have RVC's names (those behind ``dec.``), with weight normalisation folded."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        rates, kernels = architecture.upsample_rates, architecture.upsample_kernels
+        channels = [architecture.upsample_channels >> stage for stage in range(len(rates) + 1)]
+        self.conv_pre = nn.Conv1d(architecture.latent_channels, channels[0], 7, padding=3)
+        self.cond = nn.Conv1d(architecture.speaker_channels, channels[0], 1)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose1d(channels[i], channels[i + 1], kernel, rate, padding=(kernel - rate) // 2)
+            for i, (rate, kernel) in enumerate(zip(rates, kernels, strict=True))
+        )
+        self.resblocks = nn.ModuleList(
+            ResidualBlock(width, kernel, dilations)
+            for width in channels[1:]
+            for kernel, dilations in zip(architecture.resblock_kernels, architecture.resblock_dilations, strict=True)
+        )
+        self.conv_post = nn.Conv1d(channels[-1], 1, 7, padding=3, bias=False)
+        self.m_source = Source() if architecture.f0 else None
+        self.noise_convs = nn.ModuleList()
+        if architecture.f0:
+            for i, width in enumerate(channels[1:]):
+                stride = prod(rates[i + 1 :])
+                kernel, padding = (2 * stride, stride // 2) if stride > 1 else (1, 0)
+                self.noise_convs.append(nn.Conv1d(1, width, kernel, stride, padding))
+
+    def forward(self, z: Tensor, source: Tensor | None, g: Tensor) -> Tensor:
+        """`z` [B, 192, T] latent frames, `source` [B, 1, T * hop] as of `harmonic_source` (None in models without
+        pitch), `g` [B, 256, 1] the speaker, to sound [B, 1, T * hop] within -1..1."""
+        if self.m_source is not None and source is not None:
+            source = self.m_source(source)
+        x = self.conv_pre(z) + self.cond(g)
+        blocks = len(self.resblocks) // len(self.ups)
+        for i, up in enumerate(self.ups):
+            x = up(F.leaky_relu(x, SLOPE))
+            if source is not None and self.m_source is not None:
+                x = x + self.noise_convs[i](source)
+            x = sum(block(x) for block in self.resblocks[i * blocks : (i + 1) * blocks]) / blocks
+        return torch.tanh(self.conv_post(F.leaky_relu(x, LAST_SLOPE)))
