@@ -1,0 +1,137 @@
+"""The catalogue: which models there are, what each is for, and by which files it is known (`configs/models.yaml`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from audio.errors import UnderstudyError
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+# one plain name: no folders, no leading dot, nothing that a shell or Windows would trip over
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+()-]{0,150}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def check_url(url: str) -> str:
+    """`url` itself if it may be fetched from: https, or http on this very machine. Raises ``model-address``."""
+    parts = urlsplit(url)
+    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)):
+        return url
+    raise UnderstudyError(
+        "model-address",
+        f"Understudy does not fetch from {url}: it takes files from https addresses only.",
+        "Download the file by other means and give it to 'understudy models add PATH'.",
+    )
+
+
+def _checked(url: str) -> str:
+    try:
+        return check_url(url)
+    except UnderstudyError as error:
+        raise ValueError(error.message) from error
+
+
+Url = Annotated[str, AfterValidator(_checked)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class File(_Entry):
+    """A file that is published somewhere. `file`: its name in the models folder; `known_as`: its name where it is
+    published. `size` in bytes; `sha256` None where nobody knows it for sure."""
+
+    file: FileName
+    known_as: str | None = None
+    size: int | None = Field(None, gt=0)
+    sha256: Sha256 | None = None
+    sha256_from: str | None = None
+    url: Url | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.file,) if self.known_as is None else (self.file, self.known_as)
+
+
+class Variant(File):
+    """One form in which a model is published; any one of them is the model. `companions`: small files without which
+    it can't be used, e.g. the configuration of a checkpoint."""
+
+    format: str
+    companions: tuple[File, ...] = ()
+
+
+class Model(_Entry):
+    """An entry. `architecture`: which network reads it. `stems` and `sdr` (dB by stem, as published on the data named
+    in `sdr_from`) tell separators apart. `used_by`: presets or settings that need it, for people."""
+
+    name: Name
+    purpose: str
+    architecture: str
+    licence: str
+    page: Url
+    variants: tuple[Variant, ...] = Field(min_length=1)
+    stems: tuple[str, ...] = ()
+    sdr: Mapping[str, float] = Field(default_factory=dict)
+    sdr_from: str | None = None
+
+    @property
+    def preferred(self) -> Variant:
+        """The variant that is fetched."""
+        return self.variants[0]
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All files that belong to any variant."""
+        return tuple(file for variant in self.variants for file in (variant, *variant.companions))
+
+
+class _Catalogue(_Entry):
+    models: Mapping[str, Model]
+
+    @model_validator(mode="after")
+    def _no_file_twice(self) -> _Catalogue:
+        seen: dict[str, str] = {}
+        for name, model in self.models.items():
+            for file in model.files:
+                stem, _, extension = file.file.rpartition(".")
+                if extension == "json" and stem in self.models:
+                    raise ValueError(f"{file.file!r} is where the record of {stem!r} lies")
+                if seen.setdefault(file.file, name) != name:
+                    raise ValueError(f"{file.file!r} belongs to {seen[file.file]!r} and {name!r}")
+        return self
+
+
+def read_catalogue(text: str) -> Mapping[str, Model]:
+    """The models by name that YAML `text` describes. Raises pydantic's `ValidationError` for a malformed one."""
+    entries = yaml.safe_load(text)
+    catalogue = _Catalogue.model_validate(
+        {"models": {name: {"name": name, **entry} for name, entry in entries.items()}}
+    )
+    return MappingProxyType(dict(catalogue.models))
+
+
+@cache
+def catalogue() -> Mapping[str, Model]:
+    """The models that Understudy knows, by name."""
+    return read_catalogue((files("configs") / "models.yaml").read_text("utf-8"))
+
+
+def find_model(name: str) -> Model:
+    """The model of that name; raises ``model-unknown`` naming those that there are."""
+    if name not in catalogue():
+        raise UnderstudyError(
+            "model-unknown", f"There is no model named {name!r}.", f"Choose one of: {', '.join(catalogue())}."
+        )
+    return catalogue()[name]

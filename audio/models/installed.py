@@ -1,0 +1,322 @@
+"""Which models are on this machine: files in one folder, each with a record that says what it is.
+
+The record ``NAME.json`` beside the files holds the SHA-256 that was computed when the file came, with the size and the
+time of change that it had then. As long as these two are the same, the hash is believed; otherwise it is computed
+again, so that a file that was replaced never goes under the old hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from audio.context import Context
+from audio.disk import explained
+from audio.errors import UnderstudyError
+from audio.models.catalogue import File, Model, Sha256, Variant, find_model
+
+BLOCK = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model's file on this machine. `sha256` is that of its bytes; `companions` are the files that go with it."""
+
+    path: Path
+    sha256: str
+    companions: tuple[Weights, ...] = ()
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 in hex that stands for the model with its companions."""
+        if not self.companions:
+            return self.sha256
+        return hashlib.sha256("".join([self.sha256, *(c.sha256 for c in self.companions)]).encode()).hexdigest()
+
+
+class Stored(BaseModel):
+    """What is known of a stored file. `path`: its name in the models folder, or an absolute path where it was linked.
+    `changed`: its time of change in nanoseconds. `source`: where it came from. `trusted`: the user vouched for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    sha256: Sha256
+    size: int
+    changed: int
+    source: str
+    trusted: bool = False
+
+
+class Record(BaseModel):
+    """``NAME.json``: the files of an installed model. `format` is the catalogue's, None where it isn't known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    format: str | None
+    weights: Stored
+    companions: tuple[Stored, ...] = ()
+
+    @property
+    def files(self) -> tuple[Stored, ...]:
+        return (self.weights, *self.companions)
+
+
+def models_folder() -> Path:
+    """``UNDERSTUDY_MODELS``, or the platform's data folder."""
+    return Path(os.environ.get("UNDERSTUDY_MODELS") or user_data_path("understudy") / "models")
+
+
+def installed(name: str) -> Weights | None:
+    """The model `name` as it lies on this machine, None if it doesn't.
+
+    A file that was put into the models folder by hand, under its name in the catalogue, counts once its hash is the
+    known one. Raises `UnderstudyError`: ``model-unknown``; ``model-changed`` when a file isn't the one that came;
+    ``model-untrusted`` when a file put there by hand isn't the known one.
+    """
+    model = find_model(name)
+    record = read_record(model) or _found(model)
+    if record is None:
+        return None
+    current = record.model_copy(
+        update={
+            "weights": _unchanged(model, record.weights),
+            "companions": tuple(_unchanged(model, companion) for companion in record.companions),
+        }
+    )
+    if current != record:
+        write_record(current)
+    weights, *companions = (Weights(models_folder() / file.path, file.sha256) for file in current.files)
+    return Weights(weights.path, weights.sha256, tuple(companions))
+
+
+def require(name: str) -> Weights:
+    """The model `name`. Raises `UnderstudyError` ``model-missing`` saying what it is for, how big, under which licence,
+    from where, and where to put it; and what `installed` raises."""
+    weights = installed(name)
+    if weights is None:
+        raise missing(find_model(name))
+    return weights
+
+
+def missing(model: Model) -> UnderstudyError:
+    """The error for a model that isn't there."""
+    return UnderstudyError(
+        "model-missing",
+        f"The model {model.name!r} is not on this machine ({model.purpose}; {size_text(model.preferred)}, licence: "
+        f"{model.licence}).",
+        f"Get it with 'understudy models fetch {model.name}'. Without a network: {by_hand(model.preferred)}",
+    )
+
+
+def by_hand(variant: Variant) -> str:
+    """How to get a variant's files without a network, as sentences."""
+    sentences = []
+    for file in (variant, *variant.companions):
+        source = f"download {file.url} elsewhere" if file.url else f"find the file {file.names[-1]}"
+        sentences.append(f"{source} and put it at {models_folder() / file.file}")
+    return "; ".join(sentences) + f" (or run 'understudy models add {variant.names[-1]}')."
+
+
+def size_text(file: File) -> str:
+    """The size of a published file in words."""
+    return "size unknown" if file.size is None else f"{file.size / 1e6:.0f} MB"
+
+
+def file_hash(path: Path, context: Context | None = None) -> str:
+    """SHA-256 in hex of the file's bytes. Raises ``model-unreadable``."""
+    digest = hashlib.sha256()
+    try:
+        size = max(1, path.stat().st_size)
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+                if context is not None:
+                    context.progress(file.tell() / size)
+    except OSError as error:
+        raise UnderstudyError(
+            "model-unreadable",
+            f"The model file {path} can't be read ({error.strerror or error}).",
+            "Check that it is there and that you may read it.",
+        ) from error
+    return digest.hexdigest()
+
+
+def stored(path: Path, sha256: str, source: str, trusted: bool = False) -> Stored:
+    """What there is to know of the file at `path`, whose hash was computed just now."""
+    state = path.stat()
+    inside = path.parent == models_folder()
+    return Stored(
+        path=path.name if inside else str(path.absolute()),
+        sha256=sha256,
+        size=state.st_size,
+        changed=state.st_mtime_ns,
+        source=source,
+        trusted=trusted,
+    )
+
+
+def record_path(model: Model) -> Path:
+    return models_folder() / f"{model.name}.json"
+
+
+def read_record(model: Model) -> Record | None:
+    """The record of a model, None if there is none. Raises ``model-record`` for one that can't be read."""
+    path = record_path(model)
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise _broken(path) from error
+    if record.model != model.name or any(not _plain(file.path) for file in record.files):
+        raise _broken(path)
+    return record
+
+
+def write_record(record: Record) -> None:
+    """Put the record in place, whole or not at all."""
+    folder = models_folder()
+    path = folder / f"{record.model}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".", suffix=".json", delete=False) as file:
+            file.write(json.dumps(record.model_dump(mode="json"), indent=2) + "\n")
+        os.replace(file.name, path)
+    except OSError as error:
+        raise explained(path, error) from error
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` found: ``ok``, ``changed``, ``missing``, or ``absent`` for a model that was never there.
+    `file`: the offending file, or the model's."""
+
+    name: str
+    state: Literal["ok", "changed", "missing", "absent"]
+    file: str
+    sha256: str | None
+    trusted: bool
+
+
+def verify(name: str, context: Context) -> Verified:
+    """Compute the hashes of an installed model's files again and compare them with its record."""
+    model = find_model(name)
+    record = read_record(model) or _found(model)
+    if record is None:
+        return Verified(name, "absent", model.preferred.file, None, False)
+    count = len(record.files)
+    for number, file in enumerate(record.files):
+        path = models_folder() / file.path
+        if not path.is_file():
+            return Verified(name, "missing", str(path), None, file.trusted)
+        found = file_hash(path, context.part(number / count, (number + 1) / count))
+        if found != file.sha256:
+            return Verified(name, "changed", str(path), found, file.trusted)
+    weights = record.weights
+    return Verified(name, "ok", str(models_folder() / weights.path), weights.sha256, weights.trusted)
+
+
+def remove(name: str) -> list[Path]:
+    """Delete a model's files, its record and what is left of an unfinished download; the paths that were deleted.
+
+    A linked file stays where it is. Raises ``model-missing`` if there was nothing.
+    """
+    model = find_model(name)
+    folder = models_folder()
+    own = {file.file for file in model.files}
+    try:
+        record = read_record(model)
+    except UnderstudyError:
+        record = None  # unreadable: then the names in the catalogue tell
+    if record:
+        own |= {file.path for file in record.files if not Path(file.path).is_absolute()}
+    paths = [folder / file for name in sorted(own) for file in (name, f"{name}.part", f"{name}.part.json")]
+    removed = []
+    for path in [*paths, record_path(model)]:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise explained(path, error) from error
+        removed.append(path)
+    if not removed:
+        raise UnderstudyError(
+            "model-missing", f"The model {name!r} is not on this machine.", "'understudy models list' shows what is."
+        )
+    return removed
+
+
+def _found(model: Model) -> Record | None:
+    """A record of files that were put into the folder by hand; None if none was. Raises ``model-untrusted``."""
+    folder = models_folder()
+    for variant in model.variants:
+        files = (variant, *variant.companions)
+        if not all((folder / file.file).is_file() for file in files):
+            continue
+        known = []
+        for file in files:
+            path = folder / file.file
+            sha256 = file_hash(path)
+            if sha256 != file.sha256:
+                raise untrusted(model, file, path, sha256)
+            known.append(stored(path, sha256, "put there by hand"))
+        record = Record(model=model.name, format=variant.format, weights=known[0], companions=tuple(known[1:]))
+        write_record(record)
+        return record
+    return None
+
+
+def untrusted(model: Model, file: File, path: Path, sha256: str) -> UnderstudyError:
+    """The error for a file whose hash isn't the known one."""
+    known = f"the known one has {file.sha256}" if file.sha256 else "no hash of it is known for sure"
+    return UnderstudyError(
+        "model-untrusted",
+        f"{path} may not be the model {model.name!r}: its SHA-256 is {sha256}, {known}.",
+        f"Get it again, or if you are sure: understudy models add '{path}' --as {model.name} --trust",
+    )
+
+
+def _unchanged(model: Model, file: Stored) -> Stored:
+    """`file` with its present time of change. Raises ``model-changed`` when its bytes are others."""
+    path = models_folder() / file.path
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise UnderstudyError(
+            "model-changed",
+            f"The file {path} of the model {model.name!r} is gone.",
+            f"Get it again with 'understudy models fetch {model.name}', or put it back.",
+        ) from error
+    if (state.st_size, state.st_mtime_ns) == (file.size, file.changed):
+        return file
+    if state.st_size == file.size and file_hash(path) == file.sha256:
+        return file.model_copy(update={"changed": state.st_mtime_ns})
+    raise UnderstudyError(
+        "model-changed",
+        f"The file {path} of the model {model.name!r} is not the one that was put there: its bytes have changed.",
+        f"Remove it with 'understudy models remove {model.name}' and get it again.",
+    )
+
+
+def _plain(path: str) -> bool:
+    """Whether a record may name this path: a name in the folder, or an absolute path (a link made by the user)."""
+    return Path(path).is_absolute() or (Path(path).name == path and path not in ("", ".", ".."))
+
+
+def _broken(path: Path) -> UnderstudyError:
+    return UnderstudyError(
+        "model-record",
+        f"The record {path} can't be read.",
+        "Delete it: a known model is recognised again by its file; add any other one again.",
+    )
