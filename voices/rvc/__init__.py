@@ -1,1 +1,28 @@
-"""The engine `rvc`: sings with trained RVC models."""
+"""The engine `rvc`: sings with trained RVC models.
+
+For other programs:
+
+    from voices.rvc import load_checkpoint
+
+    voice = load_checkpoint("voice.pth")
+    sound = voice.synthesizer.infer(content, coarse, f0, speaker)
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voices.rvc.synthesizer import LoadedCheckpoint
+
+
+def load_checkpoint(path: str | PathLike[str], device: str = "cpu") -> LoadedCheckpoint:
+    """The RVC model in the `.pth` or `.safetensors` file at `path`, ready to sing on the torch device `device`.
+
+    Raises UnderstudyError when the file is none, is broken, or is a model of another kind.
+    """
+    from voices.rvc.synthesizer import load  # torch is slow to import
+
+    return load(Path(path), device)
