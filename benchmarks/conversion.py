@@ -250,7 +250,7 @@ def compare(
             performance = Performance(source.vocals, source.pitch, semitones)
             wall, cpu = time.perf_counter(), time.process_time()
             made = engine(name).convert(
-                Context(folder, workers=2), performance, target.voice, target.prepared, settings
+                Context(folder, workers=2), performance, target.voice, target.prepared, settings, {}
             )
             spent = (time.perf_counter() - wall, time.process_time() - cpu)
             result = made.read()

@@ -150,6 +150,17 @@ def _singer(voice: Voice) -> External:
     return External(voice, voice.manifest.content_hash)
 
 
+def _models(names: tuple[str, ...]) -> External:
+    """The model files of those names in the catalogue; their contents stand for them in the key. Raises
+    `UnderstudyError` ``model-missing`` for one that isn't installed, before anything runs."""
+    if not names:
+        return External({}, "")
+    from audio.models import require
+
+    found = {name: require(name) for name in names}
+    return External(found, " ".join(f"{name}:{weights.sha256}" for name, weights in sorted(found.items())))
+
+
 def _decode(name: str, file: External, part: SongSettings) -> Node:
     return Node(name, DECODE, {}, {"start": part.start, "duration": part.duration}, {"path": file})
 
@@ -190,7 +201,7 @@ def _singing(vocals: str, voice: Voice, settings: CoverSettings) -> list[Node]:
             Stage(f"convert {name}", version, convert, uses_gpu=True, packages=packages),
             {"vocals": vocals, "pitch": "pitch", "transposition": "transpose", "prepared": "prepare"},
             {"settings": settings.conversion},
-            {"voice": singer},
+            {"voice": singer, "models": _models(engine(name).models)},
         ),
         Node("finish", FINISH, {"converted": "convert", "vocals": vocals}, {"settings": settings.finish}),
     ]

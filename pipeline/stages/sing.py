@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from audio.context import Context
 from audio.pitch import PitchTrack
@@ -12,6 +13,9 @@ from voices.engine import ConversionSettings, Performance
 from voices.engines import engine
 from voices.transpose import Transposition, choose_transpose
 from voices.voice import Voice
+
+if TYPE_CHECKING:
+    from audio.models import Weights
 
 
 def prepare(context: Context, voice: Voice) -> Path:
@@ -36,8 +40,9 @@ def convert(
     transposition: Transposition,
     prepared: Path,
     voice: Voice,
+    models: Mapping[str, Weights],
     settings: ConversionSettings,
 ) -> AudioFile:
-    """The vocals sung by the voice, mono and dry."""
+    """The vocals sung by the voice, mono and dry. `models`: what the voice's engine needs, by name."""
     performance = Performance(vocals, pitch, transposition.semitones)
-    return engine(voice.manifest.engine).convert(context, performance, voice, prepared, settings)
+    return engine(voice.manifest.engine).convert(context, performance, voice, prepared, settings, models)

@@ -6,9 +6,10 @@ measure the envelopes, move them (small data, the entire song at once), make the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from voices.instant.portrait import Portrait, draw, sounding
 from voices.instant.spectrum import Array
 from voices.instant.timbre import Timbre, moved, voicing
 from voices.voice import Voice
+
+if TYPE_CHECKING:
+    from audio.models import Weights
 
 WINDOW = 2000  # frames of 5 ms between cuts, about
 SEARCH = 400  # frames around it in which the quietest place is taken
@@ -45,6 +49,7 @@ class _Window:
 class InstantEngine:
     version: int = 2
     packages: tuple[str, ...] = ("pocketsphinx",)
+    models: tuple[str, ...] = ()
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         path = context.folder / "portrait.npz"
@@ -52,7 +57,13 @@ class InstantEngine:
         return path
 
     def convert(
-        self, context: Context, performance: Performance, voice: Voice, prepared: Path, settings: ConversionSettings
+        self,
+        context: Context,
+        performance: Performance,
+        voice: Voice,
+        prepared: Path,
+        settings: ConversionSettings,
+        models: Mapping[str, Weights],
     ) -> AudioFile:
         portrait = Portrait.load(prepared)
         vocals, rate = performance.vocals, performance.vocals.rate

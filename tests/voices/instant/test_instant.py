@@ -79,7 +79,7 @@ def converted(
 ) -> Audio:
     folder.mkdir(parents=True, exist_ok=True)
     performance = Performance(sung[0], sung[1], transpose)
-    return InstantEngine().convert(Context(folder, workers=workers), performance, voice, prepared, settings).read()
+    return InstantEngine().convert(Context(folder, workers=workers), performance, voice, prepared, settings, {}).read()
 
 
 def level(samples: np.ndarray) -> float:
@@ -247,7 +247,7 @@ def test_it_stops_when_asked(tmp_path: Path, sung: tuple[Audio, PitchTrack], voi
     context = Context(tmp_path)
     context.cancelled.set()
     with pytest.raises(Cancelled):
-        InstantEngine().convert(context, Performance(sung[0], sung[1], 0.0), voice, prepared, SETTINGS)
+        InstantEngine().convert(context, Performance(sung[0], sung[1], 0.0), voice, prepared, SETTINGS, {})
 
 
 def test_engines_are_found_by_name() -> None:
