@@ -37,6 +37,9 @@ TITLES = {
     "encode": "Writing the file",
     "assess": "Listening to the new vocal",
     "report": "Checking the result",
+    "fetch": "Downloading",
+    "add": "Taking in the model",
+    "verify": "Verifying",
 }
 
 
@@ -66,7 +69,7 @@ def answer(data: Any, text: Callable[[], str]) -> None:
 def say(sentence: str) -> None:
     """A sentence beside the result; silent with --json and --quiet."""
     if not (speech.as_json or speech.quiet):
-        _stderr.print(sentence)
+        _stderr.print(sentence, soft_wrap=True)
 
 
 @contextmanager

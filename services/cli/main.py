@@ -11,6 +11,7 @@ from audio.errors import UnderstudyError
 from services.cli.console import plain_errors, show, speech
 from services.cli.cover import convert, cover, graph, separate
 from services.cli.house import cache_app, doctor, presets
+from services.cli.models import models_app
 from services.cli.voices import voices_app
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command()(cover)
 app.command()(separate)
 app.command()(convert)
 app.add_typer(voices_app, name="voices")
+app.add_typer(models_app, name="models")
 app.command()(graph)
 app.command()(presets)
 app.add_typer(cache_app, name="cache")

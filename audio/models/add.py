@@ -1,0 +1,164 @@
+"""Taking in a model that is on this machine already, whatever it is called there."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from audio.context import Context
+from audio.disk import explained, writing
+from audio.errors import UnderstudyError
+from audio.models.catalogue import File, Model, Variant, catalogue, find_model
+from audio.models.installed import (
+    BLOCK,
+    Record,
+    Stored,
+    file_hash,
+    installed,
+    models_folder,
+    read_record,
+    stored,
+    untrusted,
+    write_record,
+)
+
+EXTENSIONS = (".pt", ".pth", ".th", ".bin", ".ckpt", ".safetensors", ".onnx")
+WEIGHTS_IN_FOLDER = ("model.safetensors", "pytorch_model.bin")  # of a transformers folder, the safer one first
+
+
+def add(path: Path, context: Context, name: str | None = None, trust: bool = False, link: bool = False) -> Record:
+    """Copy (or with `link` only note the place of) a model's file, or the file of weights in a folder; its record.
+
+    Which model it is tells its hash, else `name`, else its file name. A file that isn't the published one is taken
+    only if the user trusts it. Raises `UnderstudyError`: ``model-unreadable``, ``model-unrecognised``,
+    ``model-untrusted``, ``model-installed`` when another file is there for that model, ``model-companion`` when a file
+    that belongs to it isn't beside it.
+    """
+    weights = _weights_in(path) if path.is_dir() else path
+    if weights.suffix.lower() not in EXTENSIONS:
+        raise UnderstudyError(
+            "model-unrecognised",
+            f"{weights} is no file of weights that Understudy could read.",
+            f"Give a file that ends in {', '.join(EXTENSIONS)}, or the folder of a transformers model.",
+        )
+    sha256 = file_hash(weights, context.part(0.0, 0.5))
+    model, variant = _recognised(weights, sha256, name, trust)
+    old = _installed(model)
+    if old:
+        if old.weights.sha256 == sha256:
+            return old
+        raise UnderstudyError(
+            "model-installed",
+            f"The model {model.name!r} is there already, with another file ({old.weights.path}).",
+            f"Remove it first: understudy models remove {model.name}",
+        )
+    known = variant is not None and variant.sha256 == sha256
+    file_name = variant.file if variant else f"{model.name}{weights.suffix.lower()}"
+    source = str(path.absolute())
+    kept = [_kept(weights, file_name, sha256, source, not known, link, context.part(0.5, 1.0))]
+    for companion in variant.companions if variant else ():
+        kept.append(_companion(weights, model, companion, trust, link, context))
+    record = Record(
+        model=model.name, format=variant.format if variant else None, weights=kept[0], companions=tuple(kept[1:])
+    )
+    write_record(record)
+    context.progress(1.0)
+    return record
+
+
+def _recognised(path: Path, sha256: str, name: str | None, trust: bool) -> tuple[Model, Variant | None]:
+    """The model that a file is and the variant, None for a form that isn't in the catalogue."""
+    for model in catalogue().values():
+        for variant in model.variants:
+            if variant.sha256 == sha256:
+                if name not in (None, model.name):
+                    raise UnderstudyError(
+                        "model-unrecognised",
+                        f"{path} is the model {model.name!r}, not {name!r}.",
+                        f"Add it without --as, or as {model.name}.",
+                    )
+                return model, variant
+    guesses = {model.name for model in catalogue().values() for variant in model.variants if path.name in variant.names}
+    if name is None and len(guesses) != 1:
+        raise UnderstudyError(
+            "model-unrecognised",
+            f"{path} is no model that Understudy knows (SHA-256 {sha256}).",
+            f"If you know which one it is, say so: --as {'|'.join(catalogue())} --trust",
+        )
+    model = find_model(name or guesses.pop())
+    alike = [variant for variant in model.variants if Path(variant.file).suffix == path.suffix.lower()]
+    named = [variant for variant in alike if path.name in variant.names]
+    chosen = next(iter(named or alike), None)
+    if not trust:
+        raise untrusted(model, chosen or model.preferred, path, sha256)
+    return model, chosen
+
+
+def _weights_in(folder: Path) -> Path:
+    known = {name for model in catalogue().values() for variant in model.variants for name in variant.names}
+    for names in (WEIGHTS_IN_FOLDER, sorted(known)):
+        found = [folder / name for name in names if (folder / name).is_file()]
+        if found:
+            return found[0]
+    raise UnderstudyError(
+        "model-unrecognised",
+        f"The folder {folder} holds none of the files of weights that Understudy knows.",
+        "Give the file itself.",
+    )
+
+
+def _companion(weights: Path, model: Model, file: File, trust: bool, link: bool, context: Context) -> Stored:
+    """A file that belongs to the weights and lies beside them."""
+    path = next((weights.parent / name for name in file.names if (weights.parent / name).is_file()), None)
+    if path is None:
+        raise UnderstudyError(
+            "model-companion",
+            f"{file.names[-1]} belongs to the model {model.name!r} and isn't beside {weights}.",
+            f"Put it there{f', from {file.url},' if file.url else ''} and add the model again.",
+        )
+    sha256 = file_hash(path)
+    if sha256 != file.sha256 and not trust:
+        raise untrusted(model, file, path, sha256)
+    return _kept(path, file.file, sha256, str(path.absolute()), sha256 != file.sha256, link, context.part(1.0, 1.0))
+
+
+def _kept(path: Path, name: str, sha256: str, source: str, trusted: bool, link: bool, context: Context) -> Stored:
+    """Copy a file into the models folder under `name`, unless it is to be linked or lies there already."""
+    target = models_folder() / name
+    if link:
+        return stored(path.absolute(), sha256, source, trusted)
+    if not (target.exists() and target.samefile(path)):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explained(target, error) from error
+        part = target.with_name(f"{name}.part")
+        with writing(part):
+            _copy(path, part, sha256, context)
+            shutil.move(part, target)
+    return stored(target, sha256, source, trusted)
+
+
+def _copy(path: Path, target: Path, sha256: str, context: Context) -> None:
+    digest = hashlib.sha256()
+    size = max(1, path.stat().st_size)
+    with path.open("rb") as source, target.open("wb") as out:
+        while block := source.read(BLOCK):
+            digest.update(block)
+            out.write(block)
+            context.progress(min(1.0, out.tell() / size))
+    if digest.hexdigest() != sha256:
+        raise UnderstudyError(
+            "model-unreadable", f"{path} changed while it was copied.", "Wait until it is written, and add it again."
+        )
+
+
+def _installed(model: Model) -> Record | None:
+    """The record of what is there already and is what it should be."""
+    try:
+        return read_record(model) if installed(model.name) else None
+    except UnderstudyError as error:
+        if error.code in ("model-changed", "model-untrusted", "model-record"):
+            return None
+        raise

@@ -1,0 +1,102 @@
+"""Getting a model from where it is published, on the user's word and never otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from audio.context import Context
+from audio.disk import explained
+from audio.errors import UnderstudyError
+from audio.models.catalogue import Model, Variant, find_model
+from audio.models.download import download
+from audio.models.installed import (
+    Record,
+    by_hand,
+    file_hash,
+    installed,
+    models_folder,
+    read_record,
+    stored,
+    write_record,
+)
+
+
+def what_to_fetch(name: str, trust: bool = False) -> Variant | None:
+    """The files that `fetch` would get, None if the model is there already.
+
+    Raises `UnderstudyError` ``model-unknown``, or ``model-unverifiable`` for one whose hash nobody knows, unless the
+    user trusts the source.
+    """
+    model = find_model(name)
+    if _there(model):
+        return None
+    variant = next((variant for variant in model.variants if variant.url), model.preferred)
+    unknown = [file.file for file in (variant, *variant.companions) if file.sha256 is None]
+    if unknown and not trust:
+        raise UnderstudyError(
+            "model-unverifiable",
+            f"No hash of {' and '.join(unknown)} is known for sure, so nobody could tell whether it is the right file.",
+            f"If you trust {model.page}, run 'understudy models fetch {name} --trust'; the hash of what comes is "
+            "recorded, and any later change is noticed.",
+        )
+    return variant
+
+
+def fetch(name: str, context: Context, trust: bool = False) -> Record:
+    """Get the model `name` into the models folder; nothing is done if it is there. Returns its record.
+
+    A file of its name that isn't the model is replaced. Raises what `what_to_fetch` and `download` raise, and
+    ``model-busy`` while another process fetches it.
+    """
+    model = find_model(name)
+    folder = models_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{name}.lock", timeout=0):
+            variant = what_to_fetch(name, trust)
+            return _present(model) if variant is None else _fetch(model, variant, folder, context)
+    except Timeout as error:
+        raise UnderstudyError(
+            "model-busy",
+            f"The model {name!r} is being fetched by another process.",
+            "Wait until it is done; 'understudy models list' shows it then.",
+        ) from error
+    except OSError as error:
+        raise explained(folder, error) from error
+
+
+def _fetch(model: Model, variant: Variant, folder: Path, context: Context) -> Record:
+    files = (variant, *variant.companions)
+    whole = sum(file.size or 1 for file in files)
+    kept, done = [], 0.0
+    for file in files:
+        share = (file.size or 1) / whole
+        part = context.part(done, done + share)
+        path = folder / file.file
+        if file.sha256 and path.is_file() and file_hash(path) == file.sha256:
+            sha256 = file.sha256
+        else:
+            sha256 = download(file, path, part, by_hand(variant))
+        kept.append(stored(path, sha256, file.url or file.file, trusted=file.sha256 is None))
+        done += share
+    record = Record(model=model.name, format=variant.format, weights=kept[0], companions=tuple(kept[1:]))
+    write_record(record)
+    context.progress(1.0)
+    return record
+
+
+def _there(model: Model) -> bool:
+    try:
+        return installed(model.name) is not None
+    except UnderstudyError as error:
+        if error.code in ("model-changed", "model-untrusted", "model-record"):
+            return False  # what is there is not the model
+        raise
+
+
+def _present(model: Model) -> Record:
+    record = read_record(model)
+    assert record is not None  # `installed` has just seen or written it
+    return record
