@@ -8,6 +8,7 @@ from pathlib import Path
 from audio.encode import OutputFormat
 from audio.files import LIMITS
 from audio.libav import check_readable, unreadable
+from audio.models import require
 from audio.pitch.tracking import track
 from pipeline.graph import External, Graph, Node, Stage
 from pipeline.settings import CoverSettings, OutputSettings, SongSettings
@@ -153,12 +154,8 @@ def _singer(voice: Voice) -> External:
 def _models(names: tuple[str, ...]) -> External:
     """The model files of those names in the catalogue; their contents stand for them in the key. Raises
     `UnderstudyError` ``model-missing`` for one that isn't installed, before anything runs."""
-    if not names:
-        return External({}, "")
-    from audio.models import require
-
     found = {name: require(name) for name in names}
-    return External(found, " ".join(f"{name}:{weights.sha256}" for name, weights in sorted(found.items())))
+    return External(found, " ".join(f"{name}:{weights.content_hash}" for name, weights in sorted(found.items())))
 
 
 def _decode(name: str, file: External, part: SongSettings) -> Node:

@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from audio.context import Context
+from audio.models import Weights
 from audio.pitch import PitchTrack
 from audio.samples import AudioSource
 from audio.stored import AudioFile
 from voices.voice import Voice
-
-if TYPE_CHECKING:
-    from audio.models import Weights
 
 
 class ConversionSettings(BaseModel):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from audio.context import Context
+from audio.models import Weights
 from audio.pitch import PitchTrack
 from audio.stored import AudioFile
 from voices.engine import ConversionSettings, Performance
 from voices.engines import engine
 from voices.transpose import Transposition, choose_transpose
 from voices.voice import Voice
-
-if TYPE_CHECKING:
-    from audio.models import Weights
 
 
 def prepare(context: Context, voice: Voice) -> Path:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio.context import Context
+from audio.models import Weights
 from audio.pitch import PitchTrack
 from audio.pitch.track import HOP
 from audio.samples import Audio, AudioSource
@@ -27,9 +27,6 @@ from voices.instant.portrait import Portrait, draw, sounding
 from voices.instant.spectrum import Array
 from voices.instant.timbre import Timbre, moved, voicing
 from voices.voice import Voice
-
-if TYPE_CHECKING:
-    from audio.models import Weights
 
 WINDOW = 2000  # frames of 5 ms between cuts, about
 SEARCH = 400  # frames around it in which the quietest place is taken
