@@ -1,70 +1,90 @@
-"""`Checkpoint`: a trained RVC model as read from its file, validated tensor by tensor, and writing it again."""
+"""`Checkpoint`: a trained RVC model as read from its file, validated tensor by tensor, and writing it again.
+
+What a `.pth` holds, and the same as safetensors: ``weight`` (tensors), ``config`` (18 values, the sizes), ``version``,
+``f0``, ``sr`` and what its maker had to say. The loaders of the tools that write these files accept anything and sing
+noise with it; here a file is right in every tensor or is refused by name.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from voices.rvc.architecture import Architecture
-from voices.rvc.shapes import tensor_shapes
+from audio import torch_file
+from audio.errors import UnderstudyError
+from voices.rvc.architecture import CONTENT_CHANNELS, Architecture
+from voices.rvc.published import UPSAMPLING, published, spectrum_bins
+from voices.rvc.shapes import Shape, tensor_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+LARGEST = 2 << 30  # bytes; a checkpoint of training with its optimiser has 0.5 GB, a voice 0.06 GB
 INFO = (
-    "info", "epoch", "step", "creation_date", "model_hash", "dataset_length", "model_name", "author", "embedder_model",
-    "speakers_id", "vocoder",
+    "info", "author", "model_name", "epoch", "step", "creation_date", "dataset_length", "model_hash", "embedder_model",
+    "vocoder", "speakers_id", "speaker",
 )  # fmt: skip
+_MOST_VALUES = 200_000_000
+_MOST_HEADER = 4 << 20  # bytes of JSON before the tensors of a safetensors file
+_LONGEST_TEXT = 1000
+_EMBEDDERS = ("", "contentvec", "contentvec_base", "hubert", "hubert_base")  # names of the one usual encoder
+_VOCODERS = ("", "hifi-gan", "hifigan", "hifi-gan-nsf", "nsf-hifi-gan")
+_ANOTHER = "Ask whoever made the model for another copy, or choose another model."
+_OLD_NAMES = ((".parametrizations.weight.original0", ".weight_g"), (".parametrizations.weight.original1", ".weight_v"))
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`weights`: tensors under RVC's names, with the values and precision of the file, weight-norm pairs not folded.
-    `info`: what the file tells of itself (`INFO`), plain strings and numbers."""
+    """`weights`: contiguous tensors under RVC's names, with the values and precision of the file (float16, bfloat16 or
+    float32), weight-norm pairs not folded. `info`: what the file tells of itself, those of `INFO` that it has, as
+    short texts and numbers. `training`: it was read from a checkpoint of training, not from a finished voice."""
 
     architecture: Architecture
     weights: dict[str, Tensor]
-    info: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, str | int | float | bool] = field(default_factory=dict)
+    training: bool = False
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The model in the `.pth` or `.safetensors` file at `path`."""
-    if path.suffix.lower() == ".safetensors":
-        document = _read_safetensors(path)
-    else:
-        import torch
+    """The model in the `.pth` or `.safetensors` file at `path`; nothing in the file is executed.
 
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    weights = {name: tensor for name, tensor in document["weight"].items() if "enc_q" not in name}
-    architecture = _architecture(document, weights)
-    shapes = tensor_shapes(architecture)
-    assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == shapes
-    return Checkpoint(architecture, weights, {key: document[key] for key in INFO if key in document})
+    Raises `UnderstudyError`: ``file-not-found``, ``model-damaged``, ``model-too-large``, ``model-unsafe``,
+    ``archive-refused`` (a bad `.pth`), ``model-not-rvc`` for other kinds of models, ``model-unsupported`` for RVC
+    models with another vocoder or encoder, ``model-invalid`` with what is wrong with its sizes or tensors.
+    """
+    start = _first_bytes(path)
+    refuse_other_kinds(start, path)
+    document = _read_safetensors(path) if is_safetensors(start) else torch_file.load(path, LARGEST)
+    return _checked(document, path)
 
 
 def write_pth(checkpoint: Checkpoint, path: Path) -> None:
-    """Write `checkpoint` as RVC itself does, for other tools to load."""
+    """Write `checkpoint` as RVC itself does, for other tools to load; overwrites. Raises `OSError`."""
     import torch
 
-    torch.save({"weight": dict(checkpoint.weights), **_header(checkpoint)}, path)
+    with path.open("wb") as file:  # torch would turn what the disk says into a RuntimeError
+        torch.save({"weight": dict(checkpoint.weights), **_header(checkpoint)}, file)
 
 
 def write_safetensors(checkpoint: Checkpoint, path: Path) -> None:
-    """Write `checkpoint` as safetensors; the entries of a `.pth` beside its weights stand in the metadata as JSON."""
-    from safetensors.torch import save_file
+    """Write `checkpoint` as safetensors; overwrites. The same checkpoint gives the same bytes. What stands beside the
+    weights in a `.pth` is JSON in the metadata, under ``rvc``. Raises `OSError`."""
+    from safetensors.torch import save
 
-    metadata = {key: json.dumps(value) for key, value in _header(checkpoint).items()}
-    save_file({name: tensor.contiguous() for name, tensor in checkpoint.weights.items()}, path, metadata)
+    metadata = {"rvc": json.dumps(_header(checkpoint), sort_keys=True)}
+    path.write_bytes(save(checkpoint.weights, metadata))
 
 
 def config_list(architecture: Architecture) -> list[Any]:
     """The 18 positional values that a `.pth` states its sizes with."""
     a = architecture
     return [
-        1025 if a.sample_rate > 32000 else 513,  # bins of the spectrogram that training saw
+        spectrum_bins(a.sample_rate),
         32,  # frames of a training segment
         a.latent_channels, a.hidden_channels, a.filter_channels, a.heads, a.layers, a.kernel,
         0,  # dropout
@@ -79,38 +99,372 @@ def _header(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "config": config_list(architecture),
         "info": "",
-        "sr": f"{architecture.sample_rate // 1000}k",
+        "sr": f"{architecture.sample_rate / 1000:g}k",
         "f0": int(architecture.f0),
         "version": architecture.version,
         **checkpoint.info,
     }
 
 
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise UnderstudyError(
+            "file-not-found", f"{path} cannot be read ({error.strerror or error}).", "Check the path; name a file."
+        ) from error
+
+
+_SIGNATURES = (
+    (b"Iw", "a faiss index, which goes along with a model", "Import the model's .pth, and this with --index."),
+    (b"Ix", "a faiss index, which goes along with a model", "Import the model's .pth, and this with --index."),
+    (b"Rar!", "a RAR archive", "Unpack it and import the folder, or pack it as a zip."),
+    (b"7z\xbc\xaf", "a 7z archive", "Unpack it and import the folder, or pack it as a zip."),
+    (b"\x1f\x8b", "a gzip archive", "Unpack it and import the folder, or pack it as a zip."),
+    (b"version https://git-lfs", "the stand-in that Git LFS leaves for a file", "Download the file itself."),
+    (b"<", "a web page; the download went wrong", "Download the file itself."),
+    (b"{", "a text", "Give the model's .pth."),
+    (b"GGUF", "a language model", "Give the .pth of an RVC voice."),
+    (b"RIFF", "a recording", "Recordings become a voice with `understudy voices add`."),
+    (b"fLaC", "a recording", "Recordings become a voice with `understudy voices add`."),
+    (b"OggS", "a recording", "Recordings become a voice with `understudy voices add`."),
+    (b"ID3", "a recording", "Recordings become a voice with `understudy voices add`."),
+    (b"\x89PNG", "a picture", "Give the model's .pth."),
+    (b"\xff\xd8\xff", "a picture", "Give the model's .pth."),
+)
+
+
+def refuse_other_kinds(start: bytes, path: Path) -> None:
+    """Raise ``model-not-rvc`` where the first bytes of a file or its name tell that it is something else altogether."""
+    for signature, what, hint in _SIGNATURES:
+        if start.startswith(signature):
+            raise UnderstudyError("model-not-rvc", f"{path} is {what}.", hint)
+    if path.suffix.lower() == ".onnx":
+        hint = "Give the .pth that it was made from."
+        raise UnderstudyError("model-not-rvc", f"{path} is a model exported for ONNX, which can't be used here.", hint)
+    if not start:
+        raise UnderstudyError("model-damaged", f"{path} is empty.", _ANOTHER)
+
+
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file that begins so (10 bytes or more) is of that format, whatever its name."""
+    return start[8:9] == b"{" and not start.startswith(b"PK")
+
+
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, "pt") as file:
-        metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-        return {**metadata, "weight": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        (header,) = struct.unpack("<Q", file.read(8))
+    if size > LARGEST or header > _MOST_HEADER:
+        raise UnderstudyError("model-too-large", f"{path} is larger than any RVC voice.", _ANOTHER)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = dict(file.metadata() or {})
+            names = [name for name in file.keys() if "enc_q.pre.weight" in name or "enc_q" not in name]  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
+        raise UnderstudyError(
+            "model-damaged", f"{path} cannot be read as a model: it is damaged ({type(error).__name__}).", _ANOTHER
+        ) from error
+    told = _json(metadata.pop("rvc", None))
+    described = told if isinstance(told, dict) else {key: _json(value) for key, value in metadata.items()}
+    return {**described, "weight": weights} if "config" in described else weights
 
 
-def _architecture(document: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Architecture:
-    config = document["config"]
+def _json(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _checked(document: Any, path: Path) -> Checkpoint:
+    state, config = _parts(document, path)
+    beside = document if config is not None else {}
+    _refuse_other_networks(beside, path)
+    weights = _renamed(state, path)
+    architecture = _deduced(weights, state, path) if config is None else _stated(config, beside, weights, path)
+    shapes = tensor_shapes(architecture)
+    _check_tensors(weights, shapes, path)
+    owned = {name: _owned(weights[name]) for name in shapes}
+    return Checkpoint(architecture, owned, _info(beside), training=config is None)
+
+
+def _parts(document: Any, path: Path) -> tuple[Mapping[Any, Any], list[Any] | None]:
+    """The state dict and the config of a finished voice, or the state dict of a checkpoint of training and `None`."""
+    if not isinstance(document, dict):
+        raise _not_rvc(path, "it holds no dictionary of weights")
+    weight, config, model = document.get("weight"), document.get("config"), document.get("model")
+    if isinstance(weight, dict) and isinstance(config, list | tuple):
+        return weight, list(config)
+    if isinstance(weight, dict) and isinstance(config, dict):
+        raise _not_rvc(path, "it looks like a GPT-SoVITS model")
+    for state in (weight, model, document):
+        if isinstance(state, dict):
+            if any(isinstance(name, str) and name.startswith("discriminators.") for name in state):
+                raise _not_rvc(path, "it is a discriminator (a D file), which training needs and singing doesn't")
+            if "enc_p.emb_phone.weight" in state:
+                return state, None
+            if any(isinstance(name, str) and name.startswith("f0_decoder.") for name in state):
+                raise _not_rvc(path, "it looks like a so-vits-svc model")
+            if any(isinstance(name, str) and name.startswith("unet.encoder.") for name in state):
+                raise _not_rvc(path, "it looks like RMVPE, the pitch tracker; `understudy models add` takes it")
+            if any(isinstance(name, str) and name.startswith("encoder.layers.") for name in state):
+                raise _not_rvc(path, "it looks like the content encoder; `understudy models add` takes it")
+    raise _not_rvc(path, "it has no 'weight' and 'config' as an RVC model has")
+
+
+def _refuse_other_networks(document: Mapping[Any, Any], path: Path) -> None:
+    vocoder, embedder = document.get("vocoder"), document.get("embedder_model")
+    if isinstance(vocoder, str) and vocoder.lower() not in _VOCODERS:
+        raise UnderstudyError(
+            "model-unsupported",
+            f"{path} is an RVC model whose decoder is {_shorten(vocoder)}, another network than RVC's own HiFi-GAN.",
+            "Only models trained with the vocoder HiFi-GAN can sing here; ask its maker for one, or train anew.",
+        )
+    if isinstance(embedder, str) and embedder.lower() not in _EMBEDDERS:
+        raise UnderstudyError(
+            "model-unsupported",
+            f"{path} is an RVC model trained on the features of the encoder {_shorten(embedder)}, not of ContentVec; "
+            "with the usual encoder it would only babble.",
+            "Only models trained with the embedder contentvec can sing here; ask its maker for one, or train anew.",
+        )
+
+
+def _renamed(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors without those of training, weight-norm pairs under their old names."""
+    import torch
+
+    weights: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if not isinstance(name, str):
+            raise _invalid(path, "a tensor in it has a number for a name")
+        if "enc_q" in name:
+            continue  # of use in training only
+        for new, old in _OLD_NAMES:
+            name = name.replace(new, old)
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+            raise _invalid(path, f"{_shorten(name)} in it is no tensor")
+        if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            raise _invalid(path, f"{_shorten(name)} in it has values of the kind {tensor.dtype}")
+        if name in weights:
+            raise _invalid(path, f"{_shorten(name)} is in it twice")
+        weights[name] = tensor.detach()
+    return weights
+
+
+def _deduced(weights: Mapping[str, Tensor], state: Mapping[Any, Any], path: Path) -> Architecture:
+    """The sizes of a checkpoint of training, which states none: those of the published kind with just these tensors."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    bins = tuple(getattr(state.get("enc_q.pre.weight"), "shape", ()))[1:2]
+    for version, rate in UPSAMPLING:
+        for f0 in (True, False):
+            speakers = shapes.get("emb_g.weight", (0,))[:1]
+            if not speakers or not 1 <= speakers[0] <= _MOST_SPEAKERS:
+                continue
+            architecture = published(version, rate, f0, speakers[0])
+            if tensor_shapes(architecture) == shapes and bins in ((), (spectrum_bins(rate),)):
+                return architecture
+    raise _invalid(path, "it is a checkpoint of training, and its tensors are those of no published kind of RVC model")
+
+
+_MOST_SPEAKERS = 10_000
+# position in the config, what it is, smallest and largest
+_NUMBERS = (
+    (2, "inter channels", 2, 1024),
+    (3, "hidden channels", 2, 1024),
+    (4, "filter channels", 1, 8192),
+    (5, "heads", 1, 64),
+    (6, "layers", 1, 32),
+    (7, "kernel size", 1, 31),
+    (13, "initial upsample channels", 2, 4096),
+    (16, "speaker channels", 1, 2048),
+    (17, "sample rate", 8000, 96000),
+)
+
+
+def _stated(config: list[Any], document: Mapping[Any, Any], weights: Mapping[str, Tensor], path: Path) -> Architecture:
+    if len(config) != 18:
+        raise _invalid(path, f"its config has {len(config)} values and not 18")
+    number = {}
+    for position, what, least, most in _NUMBERS:
+        value = config[position]
+        if type(value) is not int or not least <= value <= most:
+            raise _invalid(path, f"the {what} in its config ({_shorten(_plain(value))}) must be {least} to {most}")
+        number[position] = value
+    if str(config[9]) != "1":
+        raise UnderstudyError(
+            "model-unsupported", f"{path} is an RVC model with residual blocks of another kind than all others.",
+            "Choose another model.",
+        )  # fmt: skip
+    rates = _integers(config[12], "upsample rates", 8, 64, path)
+    kernels = _integers(config[14], "upsample kernels", 8, 256, path)
+    resblock_kernels = _integers(config[10], "residual blocks' kernels", 8, 63, path)
+    rows = config[11]
+    if not isinstance(rows, list | tuple) or len(rows) != len(resblock_kernels):
+        raise _invalid(path, "its config has other numbers of residual blocks' kernels and dilations")
+    dilations = tuple(_integers(row, "dilations", 3, 64, path) for row in rows)
+    channels = number[13]
+    for wrong, why in (
+        (number[2] % 2, "an odd number of inter channels"),
+        (number[3] % number[5], "hidden channels that its heads can't share"),
+        (any(len(row) != 3 for row in dilations), "residual blocks with other than three dilations"),
+        (any(size % 2 == 0 for size in resblock_kernels), "residual blocks with even kernels"),
+        (len(rates) != len(kernels), "other numbers of upsample rates and kernels"),
+        (any(k < r or (k - r) % 2 for r, k in zip(rates, kernels, strict=False)), "upsample kernels that don't fit"),
+        (channels % 2 ** len(rates), "initial upsample channels that can't be halved at every stage"),
+        (math.prod(rates) * 100 != number[17], "a sample rate that isn't 100 times its samples a frame"),
+    ):
+        if wrong:
+            raise _invalid(path, f"its config tells of {why}")
     return Architecture(
-        version="v1" if weights["enc_p.emb_phone.weight"].shape[1] == 256 else "v2",
-        f0=bool(document.get("f0", 1)),
-        sample_rate=config[17],
-        upsample_rates=tuple(config[12]),
-        upsample_kernels=tuple(config[14]),
-        speakers=weights["emb_g.weight"].shape[0],
-        latent_channels=config[2],
-        hidden_channels=config[3],
-        filter_channels=config[4],
-        heads=config[5],
-        layers=config[6],
-        kernel=config[7],
-        upsample_channels=config[13],
-        resblock_kernels=tuple(config[10]),
-        resblock_dilations=tuple(map(tuple, config[11])),
-        speaker_channels=config[16],
+        version=_version(document.get("version"), weights, path),
+        f0=_guided(document.get("f0"), weights, path),
+        sample_rate=number[17],
+        upsample_rates=rates,
+        upsample_kernels=kernels,
+        speakers=_speakers(weights, path),  # what the file says of them is wrong in many
+        latent_channels=number[2],
+        hidden_channels=number[3],
+        filter_channels=number[4],
+        heads=number[5],
+        layers=number[6],
+        kernel=number[7],
+        upsample_channels=channels,
+        resblock_kernels=resblock_kernels,
+        resblock_dilations=dilations,
+        speaker_channels=number[16],
+    )
+
+
+def _integers(values: Any, what: str, longest: int, most: int, path: Path) -> tuple[int, ...]:
+    if (
+        not isinstance(values, list | tuple)
+        or not 1 <= len(values) <= longest
+        or any(type(value) is not int or not 1 <= value <= most for value in values)
+    ):
+        raise _invalid(path, f"the {what} in its config ({_shorten(_plain(values))}) make no sense")
+    return tuple(values)
+
+
+def _version(told: Any, weights: Mapping[str, Tensor], path: Path) -> Literal["v1", "v2"]:
+    """By the width of the content features that the weights take; the file may keep silent about it, but not lie."""
+    shape = _shape(weights, "enc_p.emb_phone.weight", 2, path)
+    found: dict[int, Literal["v1", "v2"]] = {CONTENT_CHANNELS["v1"]: "v1", CONTENT_CHANNELS["v2"]: "v2"}
+    if shape[1] not in found:
+        raise _invalid(path, f"it takes {shape[1]} content features a frame; RVC has 256 (v1) or 768 (v2)")
+    version = found[shape[1]]
+    if told is not None and told != version:
+        raise _invalid(path, f"it says that it is of version {_shorten(_plain(told))}, but its tensors are {version}'s")
+    return version
+
+
+def _guided(told: Any, weights: Mapping[str, Tensor], path: Path) -> bool:
+    has = "enc_p.emb_pitch.weight" in weights
+    said = {"1": True, "0": False, "true": True, "false": False}.get(str(told).lower()[:8], has)
+    if said != has:
+        claim = "guided by pitch" if said else "not guided by pitch"
+        raise _invalid(path, f"it says that it is {claim}, and its tensors say the contrary")
+    return has
+
+
+def _speakers(weights: Mapping[str, Tensor], path: Path) -> int:
+    count = _shape(weights, "emb_g.weight", 2, path)[0]
+    if not 1 <= count <= _MOST_SPEAKERS:
+        raise _invalid(path, f"it has {count} speakers")
+    return count
+
+
+def _shape(weights: Mapping[str, Tensor], name: str, axes: int, path: Path) -> tuple[int, ...]:
+    if name not in weights:
+        raise _invalid(path, f"the tensor {name} is missing")
+    shape = tuple(weights[name].shape)
+    if len(shape) != axes:
+        raise _invalid(path, f"the tensor {name} has {len(shape)} axes and not {axes}")
+    return shape
+
+
+def _check_tensors(weights: Mapping[str, Tensor], shapes: Mapping[str, Shape], path: Path) -> None:
+    import torch
+
+    if sum(map(math.prod, shapes.values())) > _MOST_VALUES:
+        raise _invalid(path, f"it would have more than {_MOST_VALUES // 1_000_000} million values")
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    faults = [
+        _listed("missing", [name for name in shapes if name not in found]),
+        _listed("unexpected", [name for name in found if name not in shapes]),
+        _listed(
+            "of another shape",
+            [
+                f"{name} ({_axes(found[name])} where {_axes(shape)} belongs)"
+                for name, shape in shapes.items()
+                if found.get(name, shape) != shape
+            ],
+        ),
+    ]
+    if any(faults):
+        raise _invalid(path, "; ".join(fault for fault in faults if fault))
+    broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise _invalid(path, _listed("without finite values", broken))
+
+
+def _listed(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    counted = f"{len(names)} tensors are" if len(names) > 1 else "1 tensor is"
+    return f"{counted} {what}: {', '.join(_shorten(name, 160) for name in names[:3])}{more}"
+
+
+def _axes(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape[:6])) or "a number"
+
+
+def _owned(tensor: Tensor) -> Tensor:
+    """A copy that needs neither the file nor more memory than its values."""
+    import torch
+
+    kept = tensor.float() if tensor.dtype == torch.float64 else tensor
+    return kept.clone(memory_format=torch.contiguous_format)
+
+
+def _info(document: Mapping[Any, Any]) -> dict[str, str | int | float | bool]:
+    info: dict[str, str | int | float | bool] = {}
+    for key in INFO:
+        value = document.get(key)
+        if isinstance(value, str) and value.strip():
+            info[key] = _shorten(value.strip(), _LONGEST_TEXT)
+        elif isinstance(value, bool | int | float) and -(1 << 53) < value < 1 << 53:  # and no NaN
+            info[key] = value
+    return info
+
+
+def _plain(value: Any) -> str:
+    """Any value of a stranger's file as text; never the whole of a long one."""
+    if isinstance(value, str | int | float | bool) or value is None:
+        # a number of thousands of digits can't be turned into text
+        return repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "a huge number"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_plain(item) if not isinstance(item, list | tuple) else "…" for item in value[:8]) + "]"
+    return type(value).__name__
+
+
+def _shorten(text: str, most: int = 80) -> str:
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text[:most])
+    return plain + ("…" if len(text) > most else "")
+
+
+def _invalid(path: Path, why: str) -> UnderstudyError:
+    return UnderstudyError("model-invalid", f"{path} isn't a sound RVC model: {why}.", _ANOTHER)
+
+
+def _not_rvc(path: Path, why: str) -> UnderstudyError:
+    return UnderstudyError(
+        "model-not-rvc",
+        f"{path} isn't an RVC voice model: {why}.",
+        "Give the voice's .pth as RVC or Applio exports it (some 55 MB; its name is mostly the voice's).",
     )

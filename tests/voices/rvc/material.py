@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from voices.rvc.architecture import CONTENT_CHANNELS, Architecture
 from voices.rvc.checkpoint import config_list
+from voices.rvc.published import published
 from voices.rvc.shapes import tensor_shapes
 
 if TYPE_CHECKING:
@@ -14,15 +15,6 @@ if TYPE_CHECKING:
 
 Version = Literal["v1", "v2"]
 
-_SIZES: dict[tuple[str, int], tuple[tuple[int, ...], tuple[int, ...]]] = {  # (rates, kernels) of the published models
-    ("v1", 32000): ((10, 4, 2, 2, 2), (16, 16, 4, 4, 4)),
-    ("v2", 32000): ((10, 8, 2, 2), (20, 16, 4, 4)),
-    ("v1", 40000): ((10, 10, 2, 2), (16, 16, 4, 4)),
-    ("v2", 40000): ((10, 10, 2, 2), (16, 16, 4, 4)),
-    ("v1", 48000): ((10, 6, 2, 2, 2), (16, 16, 4, 4, 4)),
-    ("v2", 48000): ((12, 10, 2, 2), (24, 20, 4, 4)),
-    ("v2", 24000): ((10, 6, 2, 2), (20, 12, 4, 4)),
-}
 REAL: tuple[tuple[Version, int, bool], ...] = tuple(
     (version, rate, f0)
     for version in ("v1", "v2")
@@ -33,8 +25,7 @@ REAL: tuple[tuple[Version, int, bool], ...] = tuple(
 
 def real(version: Version = "v2", sample_rate: int = 48000, f0: bool = True, speakers: int = 109) -> Architecture:
     """The architecture of the published models of that kind."""
-    rates, kernels = _SIZES[version, sample_rate]
-    return Architecture(version, f0, sample_rate, rates, kernels, speakers)
+    return published(version, sample_rate, f0, speakers)
 
 
 def small(version: Version = "v2", f0: bool = True, speakers: int = 3) -> Architecture:
