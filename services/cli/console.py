@@ -91,20 +91,23 @@ def cancellable() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def stage_lines() -> Iterator[Listener]:
-    """One progress line per stage with the time left, on stderr."""
-    if speech.as_json or speech.quiet:
-        yield lambda event: None
-        return
-    columns = (
+def progress_lines() -> Progress:
+    """Progress bars on stderr with the time left; every task has a field `note`. Silent with --json and --quiet."""
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[note]}"),
+        console=_stderr,
+        disable=speech.as_json or speech.quiet,
     )
-    with Progress(*columns, console=_stderr) as progress:
+
+
+@contextmanager
+def stage_lines() -> Iterator[Listener]:
+    """One progress line per stage with the time left, on stderr."""
+    with progress_lines() as progress:
         tasks: dict[str, TaskID] = {}
 
         def listen(event: StageEvent) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from audio.errors import UnderstudyError
+from services.cli.batch import batch
 from services.cli.console import plain_errors, show, speech
 from services.cli.cover import convert, cover, graph, separate
 from services.cli.house import cache_app, doctor, presets
@@ -27,6 +28,7 @@ app.command()(separate)
 app.command()(convert)
 app.add_typer(voices_app, name="voices")
 app.add_typer(models_app, name="models")
+app.command()(batch)
 app.command()(graph)
 app.command()(presets)
 app.add_typer(cache_app, name="cache")

@@ -15,6 +15,7 @@ from services import folders
 from services.cli.console import cancellable, speech, stage_lines
 
 if TYPE_CHECKING:
+    from pipeline.executor import LocalExecutor
     from services.jobs import Runner
 
 
@@ -84,9 +85,15 @@ def settings_from(
     preset: str | None, assignments: list[str] | None, named: Mapping[str, Any], output: Path | None = None
 ) -> CoverSettings:
     """Settings from the command's options; an output file's extension names the format unless one was given."""
-    options = dict(named)
+    options = assigned(assignments, named)
     if output is not None and options.get("output.format") is None:
         options["output.format"] = _format_of(output)
+    return load_settings(preset, options)
+
+
+def assigned(assignments: list[str] | None, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the command's options name, by dotted name: its own options, then each ``--set``."""
+    options = dict(named)
     transpose = options.get("transpose")
     if isinstance(transpose, str) and transpose != "auto":
         options["transpose"] = parse_value("transpose", transpose)
@@ -97,7 +104,7 @@ def settings_from(
                 "option-invalid", f"--set {assignment!r} has no '='.", "Write it as --set remix.vocal_gain=2."
             )
         options[name.strip()] = parse_value(name.strip(), text)
-    return load_settings(preset, options)
+    return options
 
 
 def _format_of(output: Path) -> str:
@@ -116,13 +123,17 @@ def voices_root(folder: Path | None) -> Path:
 @contextmanager
 def runner(cache: Path | None, device: str | None) -> Iterator[Runner]:
     """What a job runs with; afterwards the cache is brought back under its limit."""
+    from services.jobs import Runner
+
+    executor = local_executor(cache, device)
+    with cancellable() as cancelled, stage_lines() as listener:
+        yield Runner(executor, listener, cancelled)
+    executor.store.prune(folders.cache_limit(), spare=6 * 3600)
+
+
+def local_executor(cache: Path | None, device: str | None) -> LocalExecutor:
     from pipeline.executor import LocalExecutor
     from pipeline.store import Store
     from services.device import choose_device
-    from services.jobs import Runner
 
-    store = Store(cache or folders.cache_folder())
-    executor = LocalExecutor(store, choose_device(device))
-    with cancellable() as cancelled, stage_lines() as listener:
-        yield Runner(executor, listener, cancelled)
-    store.prune(folders.cache_limit(), spare=6 * 3600)
+    return LocalExecutor(Store(cache or folders.cache_folder()), choose_device(device))

@@ -1,0 +1,73 @@
+"""What became of each cover of a batch: a file of JSON lines that a killed batch leaves behind and the next one reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+NAME = "batch.jsonl"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One cover's end. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `similarity` of the new vocal to
+    the voice (cosine, -1..1), `seconds` of wall time in this batch; None where there is none. `code` and `reason` say
+    why it failed."""
+
+    identity: str
+    state: Literal["done", "failed"]
+    song: str
+    voice: str
+    cover: str = ""
+    report: str = ""
+    seconds: float = 0.0
+    duration: float | None = None
+    song_loudness: float | None = None
+    loudness: float | None = None
+    true_peak: float | None = None
+    transpose: int | None = None
+    similarity: float | None = None
+    verdict: str = ""
+    warnings: tuple[str, ...] = ()
+    code: str = ""
+    reason: str = ""
+
+
+class Journal:
+    """The outcomes of the batches that were run into one folder, newest last."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+
+    def read(self) -> Mapping[str, Outcome]:
+        """The latest outcome of each identity. A line that a kill cut off counts as not written."""
+        found: dict[str, Outcome] = {}
+        if self.path.is_file():
+            for line in self.path.read_text("utf-8", errors="replace").splitlines():
+                try:
+                    fields = json.loads(line)
+                    outcome = Outcome(**{**fields, "warnings": tuple(fields["warnings"])})
+                except (ValueError, TypeError, KeyError):
+                    continue
+                found[outcome.identity] = outcome
+        return found
+
+    def add(self, outcome: Outcome) -> None:
+        """Append, safe on the disk when this returns."""
+        line = json.dumps(asdict(outcome), ensure_ascii=False, allow_nan=False) + "\n"
+        with self.path.open("ab") as file:
+            if file.tell() and not _ends_line(self.path):
+                file.write(b"\n")
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _ends_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

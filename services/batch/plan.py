@@ -1,0 +1,130 @@
+"""From the rows of a chart to jobs: everything that can be wrong is found here, before the first second of work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audio.errors import UnderstudyError
+from audio.files import LIMITS, probe
+from audio.libav import check_readable
+from pipeline.cover import file_external
+from pipeline.publish import check_replaceable, check_writable
+from pipeline.settings import CoverSettings, load_settings
+from services.batch.chart import Row
+from services.jobs import CoverJob
+from voices import library
+from voices.voice import Voice
+
+SEPARATING = 0.12
+"""Wall seconds per second of song that the separation takes on 2 cores with the embedded separator
+(`benchmarks/cover.py`), once for all voices of a song."""
+
+SINGING = 0.12
+"""And all that is done anew for each voice."""
+
+_MOST_TOLD = 12
+
+
+@dataclass(frozen=True)
+class Item:
+    """One cover of a batch. `identity` is a hash of all that decides how it sounds: song, voice, settings, place.
+    `duration`: of the song in seconds, None where its file doesn't say."""
+
+    number: int
+    place: str
+    job: CoverJob
+    duration: float | None
+    identity: str
+
+    @property
+    def song(self) -> Path:
+        assert self.job.song is not None
+        return self.job.song
+
+    @property
+    def title(self) -> str:
+        return self.job.path.stem
+
+
+def plan(
+    rows: Sequence[Row],
+    voices: Path,
+    folder: Path,
+    preset: str | None,
+    options: Mapping[str, Any],
+    overwrite: bool,
+) -> list[Item]:
+    """A job for every row, its cover to be written into `folder`.
+
+    Raises `UnderstudyError` ``batch-invalid`` that lists all rows that can't be made: a song that is missing or can't be
+    read, a voice that doesn't exist or is damaged, a setting that is wrong, a model that isn't there, a file in the way.
+    """
+    check_writable(folder)
+    problems: dict[str, list[str]] = {}
+    songs: dict[Path, tuple[str, float | None]] = {}
+    singers: dict[str, Voice] = {}
+    items: list[Item] = []
+    names: set[str] = set()
+    for number, row in enumerate(rows, start=1):
+        try:
+            if row.song not in songs:
+                songs[row.song] = _song(row.song)
+            if row.voice not in singers:
+                singers[row.voice] = library.load(voices, row.voice)
+            settings = load_settings(preset, {**options, **row.options})
+            output = folder / _free(f"{row.song.stem} ({row.voice})", settings, names)
+            check_replaceable(output, overwrite)
+            job = CoverJob(row.song, singers[row.voice], settings, output=output, overwrite=overwrite)
+        except UnderstudyError as error:
+            problems.setdefault(f"{error.message.rstrip('.')}", []).append(row.place)
+            continue
+        content, duration = songs[row.song]
+        items.append(Item(number, row.place, job, duration, _identity(content, job)))
+    if problems:
+        told = [f"{_places(places)}: {message}" for message, places in list(problems.items())[:_MOST_TOLD]]
+        more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
+        raise UnderstudyError(
+            "batch-invalid",
+            f"{sum(map(len, problems.values()))} of {len(rows)} covers can't be made. {'; '.join(told)}{more}.",
+            "Correct that and run the same command again; nothing was made yet.",
+        )
+    return items
+
+
+def estimate(items: Sequence[Item]) -> float:
+    """Wall seconds that `items` will take, about, on 2 cores with the embedded separator."""
+    lengths = [item.duration or 240.0 for item in items]
+    separated = {item.song: length for item, length in zip(items, lengths, strict=True)}
+    return SEPARATING * sum(separated.values()) + SINGING * sum(lengths)
+
+
+def _song(path: Path) -> tuple[str, float | None]:
+    check_readable(path, LIMITS.bytes)
+    found = probe(path)
+    return file_external(path).content_hash, found.duration
+
+
+def _free(name: str, settings: CoverSettings, taken: set[str]) -> str:
+    """`name` with the format's extension, numbered where another item of the batch has it."""
+    extension = settings.output.encoding.extension
+    number, free = 1, f"{name}{extension}"
+    while free.casefold() in taken:
+        number += 1
+        free = f"{name} {number}{extension}"
+    taken.add(free.casefold())
+    return free
+
+
+def _identity(song: str, job: CoverJob) -> str:
+    described = [song, job.voice.manifest.content_hash, job.settings.model_dump(mode="json"), str(job.path.name)]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _places(places: Sequence[str]) -> str:
+    shown = ", ".join(dict.fromkeys(places[:3]))
+    return shown + (f" and {len(places) - 3} more" if len(places) > 3 else "")

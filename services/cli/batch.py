@@ -1,0 +1,155 @@
+"""``understudy batch``: a chart of songs times a set of voices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import TaskID
+
+from audio.files import clock
+from pipeline.executor import StageEvent
+from services.cli import options as o
+from services.cli.console import answer, cancellable, progress_lines, say, title
+
+if TYPE_CHECKING:
+    from services.batch.journal import Outcome
+    from services.batch.plan import Item
+    from services.batch.run import Listener
+
+
+def batch(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="A chart (CSV or JSON lines with the columns song, voice and any setting), folders, globs, songs."
+        ),
+    ],
+    voice: Annotated[
+        list[str] | None, typer.Option("--voice", help="Sing every song with this voice; repeat for more.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of covers and table; default covers/CHART.", show_default=False),
+    ] = None,
+    at_once: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Covers made at once.")] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be made, stop.")] = False,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Only what failed the last time.")] = False,
+    format: o.FORMAT = None,
+    transpose: o.TRANSPOSE = None,
+    key: o.KEY = None,
+    start: o.START = None,
+    duration: o.DURATION = None,
+    preset: o.PRESET = None,
+    set: o.SET = None,
+    overwrite: o.OVERWRITE = False,
+    voices: o.VOICES = None,
+    cache: o.CACHE = None,
+    device: o.DEVICE = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Make many covers: every row of a chart, or every song with every voice.
+
+    Everything is checked before the first cover is made. A song is separated once for all its voices. What fails is
+    told and the rest goes on; a batch that was stopped goes on where it was when the same command is run again.
+    """
+    from services import folders
+    from services.batch.chart import read_chart
+    from services.batch.journal import Journal
+    from services.batch.plan import estimate, plan
+    from services.batch.run import remaining, run_batch
+    from services.batch.table import write_table
+
+    rows = read_chart(sources, voice or [])
+    named = {
+        "song.start": start,
+        "song.duration": duration,
+        "transpose": transpose,
+        "key": key,
+        "output.format": format,
+    }
+    folder = output or _folder(sources)
+    items = plan(rows, o.voices_root(voices), folder, preset, o.assigned(set, named), overwrite)
+    journal = Journal(folder)
+    left, outcomes = remaining(items, journal.read(), only_failed)
+    seconds = estimate(left)
+    say(
+        f"{len(items)} covers, {len(outcomes)} of them made before. To make: {len(left)}, from "
+        f"{len({item.song for item in left})} songs. With the embedded separator that takes about {clock(seconds)}."
+    )
+    if dry_run:
+        described = [
+            {"song": str(item.song), "voice": item.job.voice.name, "cover": str(item.job.path), "make": item in left}
+            for item in items
+        ]
+        answer(
+            {"covers": described, "to_make": len(left), "estimated_seconds": seconds},
+            lambda: "\n".join(f"{'make' if one['make'] else 'kept'}  {escape(str(one['cover']))}" for one in described),
+        )
+        return
+    executor = o.local_executor(cache, device)
+    with cancellable() as cancelled, _lines(len(left)) as listener:
+
+        def tidy() -> None:
+            write_table(folder, items, outcomes)
+            executor.store.prune(folders.cache_limit(), spare=3600)  # a long chart would fill the disk
+
+        run_batch(left, outcomes, executor, journal, listener, cancelled, at_once, tidy)
+    _answer(folder, items, outcomes, write_table(folder, items, outcomes))
+
+
+def _folder(sources: list[str]) -> Path:
+    """``covers/NAME`` after a chart or a folder, else ``covers``."""
+    only = Path(sources[0])
+    named = len(sources) == 1 and (only.is_dir() or only.is_file()) and only.resolve().stem
+    return Path("covers") / named if named else Path("covers")
+
+
+@contextmanager
+def _lines(count: int) -> Iterator[Listener]:
+    """A progress line for the whole batch, and one for each cover that is being made."""
+    with progress_lines() as progress:
+        total = progress.add_task("The batch".ljust(36), total=count, note="")
+        tasks: dict[str, TaskID] = {}
+
+        def listen(item: Item, event: StageEvent | Outcome) -> None:
+            task = tasks.get(item.identity)
+            if task is None:
+                task = tasks[item.identity] = progress.add_task(item.title[:36].ljust(36), total=1.0, note="")
+            if isinstance(event, StageEvent):
+                progress.update(task, completed=event.fraction, note=title(event.node))
+                return
+            progress.remove_task(task)
+            progress.advance(total)
+            if event.state == "failed":
+                say(f"[red]Failed:[/] {escape(item.title)}: {escape(event.reason)}")
+
+        yield listen
+
+
+def _answer(folder: Path, items: list[Item], outcomes: dict[str, Outcome], files: dict[str, Path]) -> None:
+    from dataclasses import asdict
+
+    ended = [outcomes[item.identity] for item in items if item.identity in outcomes]
+    failed = [outcome for outcome in ended if outcome.state == "failed"]
+    made = len(ended) - len(failed)
+    data = {
+        "folder": str(folder),
+        "table": {name: str(path) for name, path in files.items()},
+        "made": made,
+        "failed": len(failed),
+        "covers": [asdict(outcome) for outcome in ended],
+    }
+    lines = [
+        f"{made} of {len(items)} covers are in [bold]{escape(str(folder))}[/]; the table is {escape(str(files['html']))}"
+    ]
+    lines += [f"[red]failed[/] {escape(one.song)} ({escape(one.voice)}): {escape(one.reason)}" for one in failed]
+    answer(data, lambda: "\n".join(lines))
+    if failed:
+        raise typer.Exit(1)
