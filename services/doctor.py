@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from audio.errors import UnderstudyError
+from audio.models import Model, catalogue, installed
+from audio.models.installed import size_text
 from services import folders
 from services.device import choose_device
 from voices.library import list_voices
@@ -52,11 +55,24 @@ def examine(voices: Path, cache: Path) -> list[Check]:
             needed = f"needed for {purpose}: install Understudy again"
             checks.append(Check(name, "lack" if cost else "problem", cost or needed))
     checks.append(Check("models", "ok", "embedded separator and swift-f0, both inside; nothing is downloaded"))
+    checks += [_model(model) for model in catalogue().values() if model.without]
     count = len(list_voices(voices))
     none = "none yet: understudy voices add NAME recording.wav --consent self"
     checks.append(Check("voices", "ok" if count else "lack", f"{count} in {voices}" if count else none))
     checks.append(_disk(cache))
     return checks
+
+
+def _model(model: Model) -> Check:
+    name = f"model {model.name}"
+    try:
+        weights = installed(model.name)
+    except UnderstudyError as error:
+        return Check(name, "problem", f"{error.message} {error.hint}")
+    if weights is None:
+        get = f"understudy models fetch {model.name} ({size_text(model.preferred)})"
+        return Check(name, "lack", f"not installed: {model.without}. {get}")
+    return Check(name, "ok", f"{weights.path}: {model.purpose}")
 
 
 def _disk(cache: Path) -> Check:

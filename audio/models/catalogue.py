@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from audio.errors import UnderstudyError
 
@@ -74,13 +76,14 @@ class Variant(File):
 
 class Model(_Entry):
     """An entry. `architecture`: which network reads it. `stems` and `sdr` (dB by stem, as published on the data named
-    in `sdr_from`) tell separators apart. `used_by`: presets or settings that need it, for people."""
+    in `sdr_from`) tell separators apart. `without`: what can't be done without it, None where nothing is missed."""
 
     name: Name
     purpose: str
     architecture: str
     licence: str
     page: Url
+    without: str | None = None
     variants: tuple[Variant, ...] = Field(min_length=1)
     stems: tuple[str, ...] = ()
     sdr: Mapping[str, float] = Field(default_factory=dict)
@@ -113,19 +116,48 @@ class _Catalogue(_Entry):
         return self
 
 
-def read_catalogue(text: str) -> Mapping[str, Model]:
-    """The models by name that YAML `text` describes. Raises pydantic's `ValidationError` for a malformed one."""
-    entries = yaml.safe_load(text)
-    catalogue = _Catalogue.model_validate(
-        {"models": {name: {"name": name, **entry} for name, entry in entries.items()}}
-    )
-    return MappingProxyType(dict(catalogue.models))
+def read_catalogue(text: str) -> dict[str, Model]:
+    """The models by name that YAML `text` describes. Raises ``catalogue-invalid`` naming what is wrong with it."""
+    try:
+        entries = yaml.safe_load(text) or {}
+        named = {name: {"name": name, **entry} for name, entry in entries.items()}
+    except (yaml.YAMLError, AttributeError, TypeError) as error:
+        raise _invalid("it is no YAML with an entry per model") from error
+    return _validated(named)
+
+
+def catalogue() -> Mapping[str, Model]:
+    """The models that Understudy knows, by name: those in `configs/models.yaml`, and over them those in the file that
+    ``UNDERSTUDY_CATALOGUE`` names (own models, or a mirror of one's own)."""
+    return _catalogue(os.environ.get("UNDERSTUDY_CATALOGUE") or None)
 
 
 @cache
-def catalogue() -> Mapping[str, Model]:
-    """The models that Understudy knows, by name."""
-    return read_catalogue((files("configs") / "models.yaml").read_text("utf-8"))
+def _catalogue(more: str | None) -> Mapping[str, Model]:
+    models = read_catalogue((files("configs") / "models.yaml").read_text("utf-8"))
+    if more is not None:
+        try:
+            text = Path(more).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise _invalid(f"{more} can't be read") from error
+        models = _validated({**models, **read_catalogue(text)})
+    return MappingProxyType(models)
+
+
+def _validated(models: Mapping[str, Any]) -> dict[str, Model]:
+    try:
+        return dict(_Catalogue.model_validate({"models": models}).models)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _invalid(f"{'.'.join(str(part) for part in first['loc'][1:])}: {first['msg']}") from error
+
+
+def _invalid(reason: str) -> UnderstudyError:
+    return UnderstudyError(
+        "catalogue-invalid",
+        f"The catalogue of models can't be used: {reason}.".replace("\n", " "),
+        "Correct the file that UNDERSTUDY_CATALOGUE names; docs/models.md shows its form.",
+    )
 
 
 def find_model(name: str) -> Model:

@@ -33,6 +33,7 @@ class House:
             "PYTHONPATH": str(ROOT),
             "UNDERSTUDY_VOICES": str(self.folder / "voices"),
             "UNDERSTUDY_CACHE": str(self.folder / "cache"),
+            "UNDERSTUDY_MODELS": str(self.folder / "models"),
         }
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
