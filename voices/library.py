@@ -1,7 +1,7 @@
-"""The voice library: a folder with a folder per voice, each with a manifest (`voice.json`) and its recordings.
+"""The voice library: a folder with a folder per voice, each with a manifest (`voice.json`) and its recordings or model.
 
 A voice is built in a hidden folder beside the others and appears under its name by one rename; a voice that exists is
-replaced by putting new recordings (their names hold their hashes) beside the old and then exchanging the manifest,
+replaced by putting the new files (their names hold their hashes) beside the old and then exchanging the manifest,
 again by one rename. So there is no moment at which a reader, or whoever comes after a crash, finds half a voice.
 Everything that changes what is there happens under a lock on the library.
 """
@@ -26,7 +26,7 @@ from audio.errors import UnderstudyError
 from voices import intake, names, recordings
 from voices import manifest as manifests
 from voices.recordings import Finding, RecordingReport
-from voices.voice import MANIFEST, RECORDINGS, Consent, Manifest, Recording, Voice, content_hash
+from voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice, content_hash
 
 _MOST_RECORDINGS = 999
 _STALE = 24 * 3600  # seconds after which a hidden folder is nobody's work in progress
@@ -131,27 +131,33 @@ def load(root: Path, name: str) -> Voice:
 
 
 def verify(voice: Voice) -> None:
-    """Raise `UnderstudyError` unless the recordings of `voice` are there and are those that its manifest describes."""
-    for recording, path in zip(voice.manifest.recordings, voice.recording_files, strict=True):
+    """Raise `UnderstudyError` unless the files of `voice` are there and are those that its manifest describes."""
+    what, code, hint = "recording", "recording", _ADD_AGAIN
+    if voice.manifest.model is not None:
+        what, code, hint = "model", "voice-model", _IMPORT_AGAIN
+    for path, sha256 in voice.stored_files.items():
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise UnderstudyError(
-                "recording-missing",
-                f"The recording {path} of the voice {voice.name!r} cannot be read ({error.strerror or error}).",
-                _ADD_AGAIN.format(name=voice.name),
+                f"{code}-missing",
+                f"The {what} {path} of the voice {voice.name!r} cannot be read ({error.strerror or error}).",
+                hint.format(name=voice.name),
             ) from error
-        if found != recording.sha256:
+        if found != sha256:
             raise UnderstudyError(
-                "recording-changed",
-                f"The recording {path} isn't what the voice {voice.name!r} was made from.",
-                _ADD_AGAIN.format(name=voice.name),
+                f"{code}-changed",
+                f"The {what} {path} isn't what the voice {voice.name!r} was made from.",
+                hint.format(name=voice.name),
             )
 
 
 _ADD_AGAIN = (
     "Put the right file back, or make the voice again: `understudy voices add {name!r} RECORDING... --replace`."
+)
+_IMPORT_AGAIN = (
+    "Put the right file back, or import the voice again: `understudy voices import FILE --name {name!r} --replace`."
 )
 
 
@@ -193,7 +199,7 @@ def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport
 
 
 def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Voice:
-    """Let the voice built in `folder` (with `manifest` and a complete `recordings` folder) appear in the library."""
+    """Let the voice built in `folder` (with `manifest` and all files that it lists) appear in the library."""
     manifests.write(folder, manifest)
     target = root / manifest.name
     with _locked(root):
@@ -203,14 +209,16 @@ def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Vo
             return Voice(target, manifest)
         if not replace:
             raise _taken(manifest.name)
-        (target / RECORDINGS).mkdir(exist_ok=True)
-        for recording in manifest.recordings:
-            (folder / RECORDINGS / recording.file).replace(target / RECORDINGS / recording.file)
+        new, kept = Voice(folder, manifest).stored_files, set(Voice(target, manifest).stored_files)
+        for path in new:
+            place = target / path.relative_to(folder)
+            place.parent.mkdir(exist_ok=True)
+            path.replace(place)
         (folder / MANIFEST).replace(target / MANIFEST)  # from here on it is the new voice
-        kept = {recording.file for recording in manifest.recordings}
-        for path in (target / RECORDINGS).iterdir():
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
+        for parent in (target / RECORDINGS, target / MODEL):
+            for path in parent.glob("*"):
+                if path not in kept:
+                    path.unlink(missing_ok=True)
     return Voice(target, manifest)
 
 

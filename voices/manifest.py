@@ -12,7 +12,7 @@ from voices.voice import MANIFEST, Manifest, content_hash
 
 LARGEST = 1_000_000  # bytes; 999 recordings need a third of it
 
-_MEND = "Correct that field by hand, or make the voice again with `understudy voices add NAME RECORDING... --replace`."
+_MEND = "Correct that field by hand, or make the voice again: `understudy voices add` or `import` with --replace."
 
 
 def read(folder: Path) -> Manifest:
@@ -66,7 +66,9 @@ def parse(data: bytes, where: str) -> Manifest:
         raise UnderstudyError(
             "manifest-bad-field", f"{where}: the field 'recordings' names one file more than once.", _MEND
         )
-    hashed = content_hash(manifest.engine, manifest.sample_rate, manifest.pitch_range, manifest.recordings)
+    hashed = content_hash(
+        manifest.engine, manifest.sample_rate, manifest.pitch_range, manifest.recordings, manifest.model
+    )
     return manifest.model_copy(update={"content_hash": hashed})
 
 
@@ -81,7 +83,8 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    return (manifest.model_dump_json(indent=2) + "\n").encode()
+    left_out = {"model"} if manifest.model is None else None  # as before there were models
+    return (manifest.model_dump_json(indent=2, exclude=left_out) + "\n").encode()
 
 
 def _shorten(text: str, most: int = 120) -> str:

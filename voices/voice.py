@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 Consent = Literal["self", "granted"]
 MANIFEST = "voice.json"
 RECORDINGS = "recordings"
+MODEL = "model"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hertz = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
@@ -40,6 +41,41 @@ class Recording(BaseModel):
     sha256: Sha256  # of the stored file
 
 
+class RvcIndex(BaseModel):
+    """The faiss index of the voice's content features. `file` is its name inside the voice's `model` folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(pattern=r"^index-[0-9a-f]{8}\.index$")
+    sha256: Sha256  # of the stored file
+    vectors: int = Field(ge=1, le=1 << 40)
+    source: str = Field(max_length=255)  # the name of the file that the user gave
+
+
+class RvcModel(BaseModel):
+    """A trained RVC model. `file` is its name inside the voice's `model` folder (safetensors)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(pattern=r"^model-[0-9a-f]{8}\.safetensors$")
+    sha256: Sha256  # of the stored file
+    version: Literal["v1", "v2"]
+    f0: bool  # whether it is guided by pitch
+    sample_rate: int = Field(ge=8000, le=192000)  # Hz
+    speakers: int = Field(ge=1, le=10_000)
+    speaker: int = Field(0, ge=0)  # the one that sings
+    info: str = Field("", max_length=1000)  # what its file says of it
+    author: str = Field("", max_length=200)
+    source: str = Field(max_length=255)  # the name of the file that the user gave
+    index: RvcIndex | None = None
+
+    @model_validator(mode="after")
+    def _has_that_speaker(self) -> RvcModel:
+        if self.speaker >= self.speakers:
+            raise ValueError(f"there is no speaker {self.speaker} among {self.speakers}")
+        return self
+
+
 class Manifest(BaseModel):
     """`voice.json`: what is known of a voice. `content_hash` covers everything that changes how it sounds."""
 
@@ -50,24 +86,39 @@ class Manifest(BaseModel):
     sample_rate: int = Field(ge=8000, le=192000)  # Hz
     pitch_range: PitchRange | None
     recordings: tuple[Recording, ...] = Field(max_length=999)
+    model: RvcModel | None = None  # what an `rvc` voice sings with; no other has one
     consent: Consent
     created: AwareDatetime
     content_hash: Sha256
 
+    @model_validator(mode="after")
+    def _has_what_its_engine_needs(self) -> Manifest:
+        if (self.engine == "rvc") != (self.model is not None):
+            raise ValueError("a voice has a model if its engine is 'rvc', and only then")
+        if self.model is not None and (self.recordings or self.model.sample_rate != self.sample_rate):
+            raise ValueError("a voice with a model has its sample rate and no recordings")
+        return self
+
 
 def content_hash(
-    engine: str, sample_rate: int, pitch_range: PitchRange | None, recordings: tuple[Recording, ...]
+    engine: str,
+    sample_rate: int,
+    pitch_range: PitchRange | None,
+    recordings: tuple[Recording, ...],
+    model: RvcModel | None = None,
 ) -> str:
     """SHA-256 in hex of all that changes the sound: neither the voice's name nor when or from where it came.
 
-    The recordings count with their bytes and in their order.
+    The recordings count with their bytes and in their order, a model with its bytes, its index's and its speaker.
     """
-    described = [
+    described: list[object] = [
         engine,
         sample_rate,
         None if pitch_range is None else [pitch_range.low, pitch_range.median, pitch_range.high],
         [recording.sha256 for recording in recordings],
     ]
+    if model is not None:
+        described.append([model.sha256, model.speaker, None if model.index is None else model.index.sha256])
     return hashlib.sha256(json.dumps(described, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -84,3 +135,27 @@ class Voice:
     def recording_files(self) -> list[Path]:
         """The stored recordings, in the manifest's order."""
         return [self.folder / RECORDINGS / recording.file for recording in self.manifest.recordings]
+
+    @property
+    def model_file(self) -> Path:
+        """The stored model (safetensors) of an `rvc` voice; raises `ValueError` for others."""
+        if self.manifest.model is None:
+            raise ValueError(f"the voice {self.name!r} has no model")
+        return self.folder / MODEL / self.manifest.model.file
+
+    @property
+    def index_file(self) -> Path | None:
+        """The stored faiss index of an `rvc` voice that has one."""
+        model = self.manifest.model
+        return None if model is None or model.index is None else self.folder / MODEL / model.index.file
+
+    @property
+    def stored_files(self) -> dict[Path, str]:
+        """Every file that the voice sings with, and the SHA-256 that it must have; in the manifest's order."""
+        files = dict(zip(self.recording_files, (r.sha256 for r in self.manifest.recordings), strict=True))
+        model = self.manifest.model
+        if model is not None:
+            files[self.model_file] = model.sha256
+            if model.index is not None:
+                files[self.folder / MODEL / model.index.file] = model.index.sha256
+        return files
