@@ -42,4 +42,5 @@ def normed(magnitude: Tensor, direction: Tensor) -> Tensor:
     """`direction` [N, ...] scaled so that its N parts have the norms `magnitude` [N, 1, ...]; float32."""
     direction = direction.float()
     length = torch.linalg.vector_norm(direction, dim=tuple(range(1, direction.dim())), keepdim=True)
-    return direction * (magnitude.float() / length)
+    weight: Tensor = direction * (magnitude.float() / length)
+    return weight

@@ -1,0 +1,159 @@
+"""How near our synthesizer of RVC voices is to the public reference implementation.
+
+    python benchmarks/rvc_parity.py --reference DIR [--kinds v2-48k v1-32k-nof0 ...] [--frames 50 200 1000]
+
+DIR is a checkout of RVC-Project/Retrieval-based-Voice-Conversion-WebUI; its own classes are imported and run. Every
+kind of model gets weights from the reference's own initialisation, perturbed so that no part stays at nought (gains,
+biases, tables of relative positions, the flow's shifts), scaled so that the sound has an RMS of about 0.1, and rounded
+to float16. They go through a `.pth` file into `load_checkpoint`.
+
+Columns: SNR in dB of our sound against the reference's, once with every random draw zero and once with the same seed;
+RMS and peak of the reference's sound; and the SNR of the latent frames z that the decoder gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from voices.rvc import load_checkpoint
+from voices.rvc.architecture import Architecture
+from voices.rvc.checkpoint import Checkpoint, config_list, write_pth
+
+RATES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {  # upsample rates and kernels
+    "v1-32k": ((10, 4, 2, 2, 2), (16, 16, 4, 4, 4)),
+    "v1-40k": ((10, 10, 2, 2), (16, 16, 4, 4)),
+    "v1-48k": ((10, 6, 2, 2, 2), (16, 16, 4, 4, 4)),
+    "v2-24k": ((10, 6, 2, 2), (20, 12, 4, 4)),
+    "v2-32k": ((10, 8, 2, 2), (20, 16, 4, 4)),
+    "v2-40k": ((10, 10, 2, 2), (16, 16, 4, 4)),
+    "v2-48k": ((12, 10, 2, 2), (24, 20, 4, 4)),
+}
+KINDS = [kind + pitch for kind in RATES for pitch in ("", "-nof0")]
+RMS = 0.1
+
+
+def architecture_of(kind: str) -> Architecture:
+    version, rate, *rest = kind.split("-")
+    rates, kernels = RATES[f"{version}-{rate}"]
+    return Architecture("v1" if version == "v1" else "v2", not rest, int(rate[:-1]) * 1000, rates, kernels)
+
+
+def reference(architecture: Architecture, models: Any) -> torch.nn.Module:
+    """The reference's network with weights as the head of this file describes."""
+    torch.manual_seed(0)
+    size = {"v1": "256", "v2": "768"}[architecture.version]
+    make = getattr(models, f"SynthesizerTrnMs{size}NSFsid" + ("" if architecture.f0 else "_nono"))
+    network = make(*config_list(architecture), is_half=False).eval()
+    del network.enc_q
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("weight_g"):
+                parameter.mul_((4 if ".ups." in name else 1.5) * (1 + 0.2 * torch.rand_like(parameter)))
+            elif name.endswith((".bias", ".beta", ".gamma")):
+                parameter.add_(0.02 * torch.randn_like(parameter))
+            elif "emb_rel" in name:
+                parameter.mul_(2.0)
+            elif ".post.weight" in name:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+            elif name == "dec.m_source.l_linear.weight":
+                parameter.fill_(3.0)
+        network.dec.conv_post.weight.mul_(0.001)  # so small that the last tanh bends nothing
+        sound = latent_and_sound(network, architecture, *material(architecture, 50))[1]
+        network.dec.conv_post.weight.mul_(RMS / sound.std())
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half().float())
+    return network
+
+
+def material(architecture: Architecture, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Content, coarse pitch and f0 of a glide with vibrato and unvoiced stretches."""
+    generator = torch.Generator().manual_seed(frames)
+    content = torch.randn(1, frames, architecture.content_channels, generator=generator)
+    time = torch.arange(frames) / 100
+    f0 = 220 * torch.exp(0.4 * torch.sin(time) + 0.03 * torch.sin(2 * torch.pi * 5.5 * time))
+    f0[(time % 0.7) < 0.12] = 0
+    coarse = 1 + (255 - 1) * (torch.log1p(f0 / 700) - 0.069) / (0.944 - 0.069)
+    return content, coarse.round().clamp(1, 255).long()[None], f0[None]
+
+
+@torch.no_grad()
+def latent_and_sound(
+    network: Any, architecture: Architecture, content: Tensor, coarse: Tensor, f0: Tensor
+) -> tuple[Tensor, Tensor]:
+    lengths, speaker = torch.tensor([content.shape[1]]), torch.tensor([7])
+    pitch = (coarse, f0) if architecture.f0 else ()
+    sound, _, (z, *_) = network.infer(content, lengths, *pitch, speaker)
+    return z, sound
+
+
+@contextmanager
+def zero_draws() -> Iterator[None]:
+    def zeros(*shape: Any, device: Any = None, **_: Any) -> Tensor:
+        return torch.zeros(*shape, device=device)
+
+    with (
+        patch.object(torch, "randn", zeros),
+        patch.object(torch, "rand", zeros),
+        patch.object(torch, "randn_like", torch.zeros_like),
+    ):
+        yield
+
+
+def snr(wanted: Tensor, got: Tensor) -> float:
+    """In dB; a constant offset of the wanted sound counts for nothing."""
+    got, wanted = got.double() - wanted.double().mean(), wanted.double() - wanted.double().mean()
+    return float(10 * torch.log10(wanted.square().sum() / (wanted - got).square().sum()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--frames", nargs="+", type=int, default=[50, 200, 1000])
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    sys.path.append(str(arguments.reference))
+    from infer.module import models
+
+    print(f"{'kind':12} {'frames':>6} {'zero':>7} {'seeded':>7} {'rms':>7} {'peak':>7} {'z':>7}")
+    worst = float("inf")
+    for kind in arguments.kinds:
+        architecture = architecture_of(kind)
+        network = reference(architecture, models)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "voice.pth"
+            stored = {name: tensor.half() for name, tensor in network.state_dict().items()}
+            write_pth(Checkpoint(architecture, stored), path)
+            ours = load_checkpoint(path).synthesizer
+        for frames in arguments.frames:
+            content, coarse, f0 = material(architecture, frames)
+            pitch = (coarse, f0) if architecture.f0 else (None, None)
+            speaker = torch.tensor([7])
+            with zero_draws():
+                still = latent_and_sound(network, architecture, content, coarse, f0)[1]
+                zero = snr(still, ours.infer(content, *pitch, speaker))
+            torch.manual_seed(frames)
+            z, sound = latent_and_sound(network, architecture, content, coarse, f0)
+            torch.manual_seed(frames)
+            seeded = snr(sound, ours.infer(content, *pitch, speaker))
+            torch.manual_seed(frames)
+            latent = snr(z, ours.latent(content, pitch[0], speaker, torch.randn(z.shape)))
+            worst = min(worst, zero, seeded)
+            figures = f"{zero:7.1f} {seeded:7.1f} {sound.std():7.3f} {sound.abs().max():7.3f} {latent:7.1f}"
+            print(f"{kind:12} {frames:6} {figures}", flush=True)
+    print(f"least of all: {worst:.1f} dB")
+
+
+if __name__ == "__main__":
+    main()
