@@ -12,6 +12,8 @@ from services.cli.batch import batch
 from services.cli.console import plain_errors, show, speech
 from services.cli.cover import convert, cover, graph, separate
 from services.cli.house import cache_app, doctor, presets
+from services.cli.keys import keys_app
+from services.cli.serve import serve, worker
 from services.cli.models import models_app
 from services.cli.voices import voices_app
 
@@ -33,6 +35,9 @@ app.command()(graph)
 app.command()(presets)
 app.add_typer(cache_app, name="cache")
 app.command()(doctor)
+app.command()(serve)
+app.command()(worker)
+app.add_typer(keys_app, name="keys")
 
 
 def main() -> None:

@@ -1,0 +1,91 @@
+"""``/v1/account`` and ``/v1/session``: who asks, what is allowed, and deleting everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+
+from audio.encode import FORMATS
+from pipeline.settings import CoverSettings, load_settings, presets
+from services.api.house import COOKIE, Deleter, Reader, TheHouse, identify
+from services.api.problems import documented
+from services.queue import housekeeping
+from services.queue.owners import LIMITS, usage
+from services.queue.tables import owners
+
+router = APIRouter(prefix="/v1", tags=["account"])
+
+
+class Account(BaseModel):
+    """`limits` and what is used of them; scopes of the key that asked."""
+
+    owner: str
+    open: bool = Field(description="the server asks for no keys")
+    scopes: list[str]
+    limits: dict[str, float]
+    usage: dict[str, float]
+    webhook_secret: str | None = Field(description="signs webhooks; shown to keys with the scope 'make'")
+
+
+class Login(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    key: str = Field(min_length=1, max_length=200)
+
+
+class Preset(BaseModel):
+    name: str
+    settings: CoverSettings
+
+
+class Choices(BaseModel):
+    """What a cover can be made with here."""
+
+    presets: list[Preset]
+    formats: list[str]
+    settings: dict[str, Any] = Field(description="JSON schema of the settings")
+
+
+@router.get("/account", responses=documented())
+def account(house: TheHouse, owner: Reader) -> Account:
+    """Who you are here, your limits and what you have used of them."""
+    with house.database.read() as connection:
+        used = usage(connection, owner.id, house.database.now(connection))
+        secret = connection.scalar(select(owners.c.webhook_secret).where(owners.c.id == owner.id))
+    limits = {name: float(owner.limit(name, house.settings)) for name in LIMITS}
+    shown = secret if "make" in owner.scopes else None
+    scopes = sorted(owner.scopes)
+    return Account(
+        owner=owner.name, open=not house.keys, scopes=scopes, limits=limits, usage=used, webhook_secret=shown
+    )
+
+
+@router.delete("/account/everything", status_code=204, responses=documented())
+def delete_everything(house: TheHouse, owner: Deleter) -> None:
+    """Delete all that is yours: songs, voices, covers, separations, what waits and what runs. Keys stay."""
+    housekeeping.delete_everything(house.database, house.storage, owner.id)
+
+
+@router.get("/choices", responses=documented())
+def choices(house: TheHouse, owner: Reader) -> Choices:
+    """Presets, formats and the schema of the settings."""
+    found = [Preset(name=name, settings=load_settings(name, None, {})) for name in presets()]
+    return Choices(presets=found, formats=list(FORMATS), settings=CoverSettings.model_json_schema())
+
+
+@router.post("/session", status_code=204, responses=documented(422))
+def log_in(login: Login, request: Request, house: TheHouse, response: Response) -> None:
+    """Keep a key in a cookie that scripts can't read: for the web page, whose players can send no headers."""
+    identify(house, request, HTTPAuthorizationCredentials(scheme="Bearer", credentials=login.key))
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, login.key, max_age=30 * 86400, httponly=True, samesite="strict", secure=secure)
+
+
+@router.delete("/session", status_code=204, responses=documented())
+def log_out(response: Response) -> None:
+    """Forget the cookie."""
+    response.delete_cookie(COOKIE)

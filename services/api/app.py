@@ -1,0 +1,214 @@
+"""The application: routes, guards against foreign web pages, and what runs beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from filelock import FileLock, Timeout
+
+from audio.errors import UnderstudyError
+from services.api import account, covers, health, problems, songs, voices
+from services.api.events import Hub
+from services.api.house import House, is_loopback
+from services.api.problems import ApiError
+from services.queue import bounded, housekeeping, owners, webhooks
+from services.queue.bounded import Readers
+from services.queue.database import Database
+from services.queue.settings import ServerSettings
+from services.queue.storage import Storage
+
+READERS = 2
+READER_MEMORY = 1 << 30
+SWEEP = 300.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+def make_app(settings: ServerSettings) -> FastAPI:
+    """The API over the database and the storage of `settings`; raises `UnderstudyError` if it may not be opened."""
+    bounded.prepare()
+    database = Database(settings.database_url)
+    asks_for_keys = settings.keys or not is_loopback(settings.host)
+    if asks_for_keys and not owners.has_keys(database):
+        raise UnderstudyError(
+            "keys-needed",
+            f"There is no API key, and without keys everybody who reaches {settings.host} could use this server.",
+            "Make one: understudy keys create --owner NAME. On 127.0.0.1 it runs without keys.",
+        )
+    storage = Storage(settings.storage, settings.storage_options, settings.data)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with _incoming(settings.data / "incoming") as folder:
+            readers = Readers(READERS, READER_MEMORY)
+            app.state.house = House(settings, database, storage, readers, folder, asks_for_keys)
+            app.state.hub = Hub(database)
+            stopping = Event()
+            threads = [
+                Thread(target=webhooks.run, args=(database, settings, stopping), name="webhooks", daemon=True),
+                Thread(target=_sweep, args=(database, storage, settings, stopping), name="sweep", daemon=True),
+            ]
+            for thread in threads:
+                thread.start()
+            looking = asyncio.create_task(app.state.hub.run())
+            try:
+                yield
+            finally:
+                app.state.house.stopping = True
+                stopping.set()
+                looking.cancel()
+                app.state.hub.close()
+                readers.close()
+                database.close()
+
+    app = FastAPI(
+        title="Understudy",
+        version=_version(),
+        summary="Covers of finished songs, sung by a cloned voice.",
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+    )
+    app.state.meters = health.Meters(database)
+    problems.install(app)
+    for router in (songs.router, voices.router, covers.covers, covers.separations, account.router, health.router):
+        app.include_router(router)
+    app.add_middleware(_Guard, settings=settings, keys=asks_for_keys)
+    app.add_middleware(_Metered, meters=app.state.meters)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+class _Guard:
+    """Keeps web pages of strangers from using an open server through their visitors' browsers: the Host must be one
+    of ours (or else its name was bound to this address by its owner), and so must the Origin of a request."""
+
+    def __init__(self, app: Any, settings: ServerSettings, keys: bool) -> None:
+        self._app, self._hosts, self._keys = app, {host.casefold() for host in settings.hosts}, keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
+        refused = self._refused(headers.get(b"host", ""), headers.get(b"origin"))
+        if refused is None:
+            await self._app(scope, receive, send)
+        else:
+            await problems.problem(refused)(scope, receive, send)
+
+    def _refused(self, host: str, origin: str | None) -> UnderstudyError | None:
+        name = _hostname(f"//{host}")
+        known = name in self._hosts or (is_loopback(name) if not self._keys else not self._hosts)
+        if not known:
+            text = f"This server isn't known as {host[:80]!r}."
+            return ApiError("host-refused", text, "Name it in the setting 'hosts'.")
+        if origin is not None and urlsplit(origin).netloc != host and _hostname(origin) not in self._hosts:
+            text = f"Web pages of {origin[:80]!r} may not use this server."
+            return ApiError("origin-refused", text, "Name its host in the setting 'hosts'.")
+        return None
+
+
+def _hostname(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").casefold()
+    except ValueError:
+        return ""
+
+
+class _Metered:
+    """Counts requests and the time until their answer began."""
+
+    def __init__(self, app: Any, meters: health.Meters) -> None:
+        self._app, self._meters = app, meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                self._meters.seconds.labels(route).observe(time.perf_counter() - begun)
+                self._meters.requests.labels(scope["method"], route, message["status"]).inc()
+            await send(message)
+
+        await self._app(scope, receive, counted)
+
+
+class _incoming:
+    """A folder of this process for uploads that are under way; removes those of processes that were killed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __enter__(self) -> Path:
+        self._root.mkdir(parents=True, exist_ok=True)
+        for lock in self._root.glob("*.lock"):
+            with suppress(Timeout, OSError), FileLock(lock, timeout=0):
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+        name = uuid4().hex
+        self._lock = FileLock(self._root / f"{name}.lock")
+        self._lock.acquire()
+        self._folder = self._root / name
+        self._folder.mkdir()
+        return self._folder
+
+    def __exit__(self, *error: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+
+
+def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopping: Event) -> None:
+    while True:
+        with suppress(UnderstudyError):  # the database or the storage is away: next time
+            housekeeping.sweep(database, storage, settings)
+        if stopping.wait(SWEEP):
+            return
+
+
+def _version() -> str:
+    try:
+        return version("understudy")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, with the schemas of bodies that routes read by themselves and of problems."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
+        )
+        schemas = schema["components"]["schemas"]
+        for model in (problems.Problem, covers.CoverRequest, covers.SeparationRequest):
+            made = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            for name, inner in made.pop("$defs", {}).items():
+                schemas.setdefault(name, inner)
+            schemas[model.__name__] = made
+        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for path in schema["paths"].values():
+            for operation in path.values():
+                if "422" in operation["responses"]:
+                    operation["responses"]["422"] = {"description": "Something in it is wrong", "content": problem}
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        app.openapi_schema = schema
+    return app.openapi_schema

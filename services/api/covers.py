@@ -1,0 +1,306 @@
+"""``/v1/covers`` and ``/v1/separations``: jobs over songs, with their results."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import PurePath
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, func, or_, select
+from starlette.concurrency import run_in_threadpool
+
+from audio.errors import UnderstudyError
+from pipeline.separation.separator import separator
+from pipeline.settings import CoverSettings, load_settings, presets
+from services.api import answers
+from services.api.events import LastEventId, stream
+from services.api.files import Range, send
+from services.api.house import Deleter, House, Maker, Reader, TheHouse
+from services.api.idempotency import IdempotencyKey, accept
+from services.api.limits import check_job, check_storage
+from services.api.pages import Cursor, Page, Size, page
+from services.api.problems import ApiError, documented
+from services.api.songs import BINARY, examined, find_song, keep, refuse_fields
+from services.api.uploads import Form, received
+from services.api.voices import find_voice
+from services.queue import jobs as queue
+from services.queue import webhooks
+from services.queue.owners import Owner
+from services.queue.tables import jobs
+
+State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    song: str | None = Field(None, max_length=60, description="id of a song that was uploaded")
+    preset: str | None = Field(None, max_length=60, description="a preset's name; settings change it")
+    settings: CoverSettings = Field(default_factory=CoverSettings, description="only what differs from the preset")
+    priority: Literal["interactive", "batch"] = Field("interactive", description="batch waits for all interactive")
+    webhook: str | None = Field(None, max_length=2000, description="an address that is told of the end, signed")
+
+
+class CoverRequest(_Request):
+    """A song, or own stems `vocals` and `instrumental` (with a song, one of them is enough); and who sings."""
+
+    vocals: str | None = Field(None, max_length=60, description="id of an uploaded vocal stem")
+    instrumental: str | None = Field(None, max_length=60, description="id of an uploaded instrumental stem")
+    voice: str = Field(min_length=1, max_length=64, description="id or name of a voice")
+
+
+class SeparationRequest(_Request):
+    """A song that is taken apart."""
+
+
+def _body(model: type[BaseModel], files: Collection[str], name: str) -> dict[str, Any]:
+    """The `openapi_extra` of a route that takes JSON or a form: the same fields, files in place of ids."""
+    reference = {"$ref": f"#/components/schemas/{name}"}
+    others = {
+        "voice": {"type": "string", "description": "id or name of a voice"},
+        "settings": {"type": "string", "contentMediaType": "application/json", "description": "as in the JSON body"},
+        "preset": {"type": "string"},
+        "priority": {"type": "string", "enum": ["interactive", "batch"]},
+        "webhook": {"type": "string", "format": "uri"},
+    }
+    properties = {file: BINARY for file in files} | {
+        field: schema for field, schema in others.items() if field in model.model_fields
+    }
+    form = {"type": "object", "properties": properties, "additionalProperties": False}
+    required = [field for field in model.model_fields if model.model_fields[field].is_required()]
+    if required:
+        form["required"] = required
+    content = {
+        "application/json": {"schema": reference},
+        "multipart/form-data": {"schema": form, "encoding": {"settings": {"contentType": "application/json"}}},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _resource(kind: Literal["cover", "separation"], model: type[_Request], files: Collection[str]) -> APIRouter:
+    """The routes of one kind of job."""
+    router = APIRouter(prefix=f"/v1/{kind}s", tags=[f"{kind}s"])
+
+    @router.post(
+        "",
+        status_code=202,
+        response_model=answers.Job,
+        responses=documented(404, 408, 409, 413, 415, 422, 507),
+        openapi_extra=_body(model, files, model.__name__),
+        name=f"make_{kind}",
+        summary=f"Make a {kind}",
+    )
+    async def make_job(request: Request, house: TheHouse, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
+        """Answers at once with the job; follow it by its events, or ask for it again."""
+        limit = owner.limit("song_bytes", house.settings)
+        async with received(request, house.incoming, files, limit, len(files), ("settings",)) as form:
+            refuse_fields(form.fields, tuple(model.model_fields))
+            _refuse_twice(form)
+            wanted = model.model_validate(
+                form.fields | {upload.field: f"(file {upload.field})" for upload in form.files}
+            )
+            settings = _settings(wanted)
+            if wanted.webhook:
+                await run_in_threadpool(webhooks.check, wanted.webhook, house.settings)
+            found = await examined(house, owner, form.files)
+
+            def make(connection: Connection, now: float) -> answers.Job:
+                return _submit(house, connection, owner, now, kind, wanted, settings, form, found)
+
+            answer, _ = await run_in_threadpool(accept, house.database, owner.id, key, form.fingerprint, 202, make)
+        return answer
+
+    @router.get("", responses=documented(400, 422), name=f"list_{kind}s", summary=f"List your {kind}s")
+    def list_jobs(
+        house: TheHouse, owner: Reader, state: State | None = None, cursor: Cursor = None, size: Size = 20
+    ) -> Page[answers.Job]:
+        """Newest first; `state` picks those in that state."""
+        query = select(jobs).where(jobs.c.owner == owner.id, jobs.c.kind == kind)
+        if state:
+            query = query.where(jobs.c.state == state)
+        with house.database.read() as connection:
+            rows, following = page(connection, query, jobs, cursor, size)
+        return Page(items=[answers.job(row) for row in rows], next=following)
+
+    @router.get("/{id}", responses=documented(404), name=f"show_{kind}", summary=f"One {kind}")
+    def show_job(id: str, house: TheHouse, owner: Reader) -> answers.Job:
+        """Its state, progress and result."""
+        with house.database.read() as connection:
+            row = _find(connection, owner, kind, id)
+            return answers.job(row, _ahead(connection, row))
+
+    @router.delete(
+        "/{id}",
+        status_code=204,
+        responses={
+            **documented(404),
+            202: {"description": "It is running and will be cancelled", "model": answers.Job},
+        },
+        name=f"delete_{kind}",
+        summary=f"Cancel or remove a {kind}",
+    )
+    def delete_job(id: str, house: TheHouse, owner: Deleter) -> Response:
+        """One that waits or runs is cancelled (202, the job stays); one that has ended is removed (204)."""
+        with house.database.write() as connection:
+            row = _find(connection, owner, kind, id)
+            if row.state in queue.ACTIVE:
+                queue.cancel(connection, house.database.now(connection), row, house.settings)
+                answer = answers.job(_find(connection, owner, kind, id))
+                return JSONResponse(answer.model_dump(mode="json"), 202)
+            connection.execute(jobs.delete().where(jobs.c.id == id))
+        house.storage.remove(f"{owner.id}/jobs/{id}")
+        return Response(status_code=204)
+
+    @router.get("/{id}/events", responses=documented(404), name=f"{kind}_events", summary=f"Progress of a {kind}")
+    async def job_events(
+        request: Request, id: str, house: TheHouse, owner: Reader, last: LastEventId = None
+    ) -> Response:
+        """Server-sent events: `state`, `stage` and `progress`; with Last-Event-ID from there on."""
+
+        def known() -> str:
+            with house.database.read() as connection:
+                return str(_find(connection, owner, kind, id).id)
+
+        return await stream(request, house, owner, await run_in_threadpool(known), last)
+
+    results = {
+        **documented(404, 409, 410, 416),
+        200: {"description": "The file", "content": {"*/*": {}}},
+        206: {"description": "A part of it", "content": {"*/*": {}}},
+    }
+
+    def result(house: House, owner: Owner, id: str, name: str, range: str | None) -> Response:
+        with house.database.read() as connection:
+            row = _find(connection, owner, kind, id)
+        if row.state == "expired":
+            raise ApiError("result-expired", "This result has expired and was removed.", "Make it again.")
+        if row.state != "done":
+            text = f"There is no result: this {kind} is {row.state}."
+            raise ApiError("result-not-ready", text, "Wait for its end; its events say when.")
+        file = row.result["files"].get(name)
+        if file is None:
+            there = ", ".join(row.result["files"])
+            hint = f"There are: {there}. Stems of a cover are kept with settings.output.keep_stems."
+            raise ApiError("stem-unknown", f"This {kind} has no {name!r}.", hint)
+        return send(house.storage, file["path"], file["name"], file["type"], range, id.rpartition("_")[2] + name)
+
+    if kind == "cover":
+
+        @router.get("/{id}/audio", responses=results, response_class=Response, name="cover_audio")
+        def audio(id: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+            """The cover itself."""
+            return result(house, owner, id, "audio", range)
+
+        @router.get("/{id}/report", responses=results, response_class=Response, name="cover_report")
+        def report(id: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+            """The report as a page."""
+            return result(house, owner, id, "report", range)
+
+        @router.get("/{id}/figures", responses=results, response_class=Response, name="cover_figures")
+        def figures(id: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+            """The report as JSON."""
+            return result(house, owner, id, "figures", range)
+
+    @router.get("/{id}/stems/{stem}", responses=results, response_class=Response, name=f"{kind}_stem")
+    def stem(id: str, stem: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+        """One stem: vocals, instrumental and, where they were made, others."""
+        return result(house, owner, id, f"stems/{stem}", range)
+
+    return router
+
+
+def _submit(
+    house: House,
+    connection: Connection,
+    owner: Owner,
+    now: float,
+    kind: Literal["cover", "separation"],
+    wanted: _Request,
+    settings: CoverSettings,
+    form: Form,
+    found: dict[str, dict[str, Any]],
+) -> answers.Job:
+    ids = {role: getattr(wanted, role, None) for role in ("song", "vocals", "instrumental")}
+    inputs = {role: id for role, id in ids.items() if id is not None}
+    voice = None
+    if isinstance(wanted, CoverRequest):
+        voice = find_voice(connection, owner, wanted.voice)
+        if voice.state != "ready":
+            text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
+            raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
+    if "song" not in inputs and not {"vocals", "instrumental"} <= set(inputs):
+        text = "There is no song."
+        raise UnderstudyError("song-missing", text, "Send a song, or both vocals and instrumental.")
+    if form.files:
+        check_storage(house, connection, owner, now, sum(upload.bytes for upload in form.files))
+        inputs |= keep(house, connection, owner, now, form.files, found)
+    rows = {role: find_song(connection, owner, id) for role, id in inputs.items()}
+    named = rows.get("song") or rows["vocals"]
+    seconds = settings.song.duration or max(0.0, (named.duration or 240.0) - settings.song.start)
+    minutes = min(seconds, named.duration or seconds) / 60
+    check_job(house, connection, owner, now, minutes)
+    id = queue.submit(
+        connection,
+        now,
+        owner.id,
+        kind,
+        priority=queue.PRIORITIES[wanted.priority],
+        name=PurePath(named.name).stem,
+        request={"inputs": inputs, "settings": settings.model_dump(mode="json")},
+        song=inputs.get("song"),
+        voice=voice.id if voice else None,
+        minutes=minutes,
+        webhook=wanted.webhook,
+    )
+    return answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
+
+
+def _settings(wanted: _Request) -> CoverSettings:
+    """The preset, overlaid with the settings that were sent."""
+    if wanted.preset is not None and wanted.preset not in presets():
+        text = f"There is no preset named {wanted.preset!r}."
+        raise UnderstudyError("preset-unknown", text, f"Choose one of {', '.join(presets())}.")
+    given = wanted.settings.model_dump(mode="json", exclude_unset=True)
+    settings = load_settings(wanted.preset, _flat(given), {})
+    separator(settings.separation.model)
+    return settings
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _refuse_twice(form: Form) -> None:
+    fields = [upload.field for upload in form.files]
+    for name in fields:
+        if fields.count(name) > 1 or name in form.fields:
+            raise ApiError("request-invalid", f"The field {name!r} is there twice.", "Send it once.")
+
+
+def _find(connection: Connection, owner: Owner, kind: str, id: str) -> Any:
+    mine = select(jobs).where(jobs.c.id == id, jobs.c.owner == owner.id, jobs.c.kind == kind)
+    row = connection.execute(mine).first()
+    if row is None:
+        raise ApiError("job-unknown", f"You have no {kind} {id[:60]!r}.", f"GET /v1/{kind}s lists yours.")
+    return row
+
+
+def _ahead(connection: Connection, row: Any) -> int | None:
+    """Jobs of all owners that were there before it. Fair shares may let it overtake some of them."""
+    if row.state != "queued":
+        return None
+    before = or_(jobs.c.priority < row.priority, (jobs.c.priority == row.priority) & (jobs.c.created < row.created))
+    return connection.scalar(select(func.count()).where(jobs.c.state == "queued", before))
+
+
+covers = _resource("cover", CoverRequest, ("song", "vocals", "instrumental"))
+separations = _resource("separation", SeparationRequest, ("song",))

@@ -1,0 +1,68 @@
+"""Sending stored files, whole or in part: Range with one range, strong entity tags (RFC 9110)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import Header
+from fastapi.responses import Response, StreamingResponse
+
+from audio.errors import UnderstudyError
+from services.api.problems import ApiError
+from services.queue.storage import Storage
+
+Range = Annotated[str | None, Header(description="bytes=0-999: a part of the file")]
+
+
+def send(
+    storage: Storage, path: str, name: str, type: str, range: str | None, tag: str, *, inline: bool = True
+) -> Response:
+    """The file at `path` of the storage, shown under `name`. A Range that isn't understood is ignored, as it may be."""
+    size = storage.size(path)
+    if size is None:
+        raise UnderstudyError("storage-missing", f"The file {name} is gone.", "Make it again.")
+    start, stop, status = 0, size, 200
+    if range is not None and (wanted := _wanted(range, size)) is not None:
+        (start, stop), status = wanted, 206
+    kind = "inline" if inline else "attachment"
+    ascii_name = name.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "_").replace("?", "_")
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(stop - start),
+        "Content-Disposition": f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}",
+        "ETag": f'"{tag[:32]}"',
+        "Cache-Control": "private, no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if type.startswith("text/html"):
+        headers["Content-Security-Policy"] = "sandbox allow-scripts; default-src 'none'; " + _PAGE
+    if status == 206:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    return StreamingResponse(storage.read(path, start, stop), status, headers, type)
+
+
+_PAGE = "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; media-src data:; font-src data:"
+
+
+def _wanted(header: str, size: int) -> tuple[int, int] | None:
+    """(start, stop) in bytes; None for what is to be ignored; raises ``range-invalid`` for what lies outside."""
+    found = re.fullmatch(r"\s*bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", header)
+    if found is None or found.groups() == ("", ""):
+        return None
+    first, last = found.groups()
+    if first == "":
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(size, int(last) + 1) if last else size
+        if last and int(last) < start:
+            return None
+    if start >= size or start >= stop:
+        raise ApiError(
+            "range-invalid",
+            f"The file has {size} bytes; the range {header[:60]!r} lies outside.",
+            "Ask for a part that is there.",
+            {"Content-Range": f"bytes */{size}"},
+        )
+    return start, stop

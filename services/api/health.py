@@ -1,0 +1,114 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel
+from sqlalchemy import Row, func, select
+
+from audio.errors import UnderstudyError
+from services.api.house import TheHouse
+from services.queue.database import Database
+from services.queue.tables import deliveries, jobs, tallies
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    status: str
+
+
+@router.get("/healthz")
+def healthz() -> Health:
+    """The process lives."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", response_model=Health, responses={503: {"model": Health, "description": "Not now"}})
+def readyz(house: TheHouse) -> JSONResponse:
+    """It can take requests: the database answers, and it isn't about to stop."""
+    try:
+        with house.database.read() as connection:
+            connection.execute(select(1))
+    except UnderstudyError as error:
+        return JSONResponse({"status": error.code}, 503)
+    if house.stopping:
+        return JSONResponse({"status": "stopping"}, 503)
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    """Figures for Prometheus; those of the jobs are the same on every server of a database."""
+    return Response(generate_latest(request.app.state.meters.registry), media_type="text/plain; version=0.0.4")
+
+
+class Meters:
+    """What this process counts, and the database's tallies."""
+
+    def __init__(self, database: Database) -> None:
+        self.registry = CollectorRegistry()
+        names = ("method", "route", "status")
+        self.requests = Counter("understudy_requests", "Answered requests.", names, registry=self.registry)
+        buckets = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 10, 60)
+        self.seconds = Histogram(
+            "understudy_request_seconds", "Until the answer began.", ("route",), buckets=buckets, registry=self.registry
+        )
+        self.registry.register(_Tallies(database))
+
+
+class _Tallies(Collector):
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            depth = list(
+                connection.execute(
+                    select(jobs.c.state, jobs.c.priority, func.count())
+                    .where(jobs.c.state.in_(("queued", "running")))
+                    .group_by(jobs.c.state, jobs.c.priority)
+                )
+            )
+            oldest = connection.scalar(select(func.min(jobs.c.created)).where(jobs.c.state == "queued"))
+            waiting = connection.scalar(select(func.count()).where(deliveries.c.state == "waiting"))
+            rows = list(connection.execute(select(tallies)))
+        queue = GaugeMetricFamily("understudy_jobs", "Jobs waiting and running.", labels=("state", "priority"))
+        for state, priority, count in depth:
+            queue.add_metric((state, "interactive" if priority == 0 else "batch"), count)
+        yield queue
+        yield GaugeMetricFamily("understudy_queue_age_seconds", "Of the oldest waiting job.", now - (oldest or now))
+        yield GaugeMetricFamily("understudy_webhooks_waiting", "Webhooks to deliver.", waiting or 0)
+        yield from _families(rows)
+
+
+def _families(rows: Iterable[Row[Any]]) -> Iterator[Metric]:
+    found: dict[str, CounterMetricFamily] = {
+        "stage": CounterMetricFamily("understudy_stages", "Stages that ran.", labels=("stage",)),
+        "stage-cached": CounterMetricFamily("understudy_cache_hits", "Stages found made.", labels=("stage",)),
+        "job": CounterMetricFamily("understudy_jobs_ended", "Jobs by how they ended.", labels=("kind", "state")),
+        "failure": CounterMetricFamily("understudy_failures", "Failed jobs by code.", labels=("code",)),
+    }
+    seconds = {
+        "stage": CounterMetricFamily("understudy_stage_seconds", "Wall time of stages.", labels=("stage",)),
+        "job": CounterMetricFamily("understudy_job_seconds", "From start to end.", labels=("kind", "state")),
+    }
+    for row in rows:
+        labels = tuple(row.label.split(" ")) if row.name == "job" else (row.label,)
+        if row.name in found:
+            found[row.name].add_metric(labels, row.number)
+        if row.name in seconds:
+            seconds[row.name].add_metric(labels, row.seconds)
+    yield from found.values()
+    yield from seconds.values()

@@ -1,0 +1,69 @@
+"""``Idempotency-Key``: the same POST sent twice is done once, and answered twice alike.
+
+The answer is stored in the transaction that does the work, so that there is no moment at which one is there without
+the other. Answers are kept for a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Header
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy import Connection, and_, select
+from sqlalchemy.exc import IntegrityError
+
+from audio.errors import UnderstudyError
+from services.queue.database import Database
+from services.queue.tables import idempotency
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="any text of yours; the same request with the same key is done once",
+    ),
+]
+Make = Callable[[Connection, float], BaseModel]
+
+
+def accept(
+    database: Database, owner: str, key: str | None, fingerprint: str, status: int, make: Make
+) -> tuple[JSONResponse, bool]:
+    """``make(connection, now)`` in one transaction, unless it was done before under `key`: (the answer, whether it is
+    new). Raises ``idempotency-key-reused`` when the key came with another request."""
+    while True:
+        try:
+            with database.write() as connection:
+                mine = and_(idempotency.c.owner == owner, idempotency.c.key == key)
+                if key and (found := connection.execute(select(idempotency).where(mine)).first()):
+                    if found.fingerprint != fingerprint:
+                        raise UnderstudyError(
+                            "idempotency-key-reused",
+                            "This Idempotency-Key was used for another request.",
+                            "Use a new key for every new request.",
+                        )
+                    headers = {"Idempotent-Replayed": "true"}
+                    return _answer(found.answer, found.status, headers), False
+                now = database.now(connection)
+                answer: dict[str, Any] = make(connection, now).model_dump(mode="json")
+                if key:
+                    row = {"owner": owner, "key": key, "fingerprint": fingerprint, "status": status, "created": now}
+                    connection.execute(idempotency.insert().values(answer=answer, **row))
+            return _answer(answer, status), True
+        except IntegrityError:
+            if not key:
+                raise
+            # the same request is being done at this very moment: its answer is there now
+
+
+def _answer(answer: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> JSONResponse:
+    where = answer.get("id", "")
+    kinds = {"song": "songs", "voice": "voices", "cover": "covers", "separation": "separations"}
+    location = f"/v1/{kinds[where.partition('_')[0]]}/{where}"
+    return JSONResponse(answer, status, {"Location": location, **(headers or {})})

@@ -1,0 +1,174 @@
+"""``/v1/songs``: upload once, cover many times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy import Connection, and_, func, or_, select
+from starlette.concurrency import run_in_threadpool
+
+from audio.errors import UnderstudyError
+from services.api import answers
+from services.api.files import Range, send
+from services.api.house import Deleter, House, Maker, Reader, TheHouse
+from services.api.idempotency import IdempotencyKey, accept
+from services.api.limits import check_storage
+from services.api.pages import Cursor, Page, Size, page
+from services.api.problems import ApiError, documented
+from services.api.uploads import Upload, received
+from services.queue import ids, reading
+from services.queue.jobs import ACTIVE
+from services.queue.owners import Owner
+from services.queue.tables import jobs, songs
+
+router = APIRouter(prefix="/v1/songs", tags=["songs"])
+PROBE_SECONDS = 20.0
+
+
+def form_schema(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads a form by itself."""
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+BINARY = {"type": "string", "format": "binary"}
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=answers.Song,
+    responses=documented(408, 413, 415, 422, 507),
+    openapi_extra=form_schema({"file": BINARY}, ["file"]),
+)
+async def upload_song(request: Request, house: TheHouse, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
+    """Send a song, to make covers of it later. Its content decides what it is, not its name."""
+    limit = owner.limit("song_bytes", house.settings)
+    async with received(request, house.incoming, ("file",), limit, 1) as form:
+        refuse_fields(form.fields, ())
+        if not form.files:
+            raise ApiError("request-invalid", "There is no file in the field 'file'.", "Send one.")
+        found = await examined(house, owner, form.files)
+
+        def make(connection: Connection, now: float) -> answers.Song:
+            check_storage(house, connection, owner, now, sum(upload.bytes for upload in form.files))
+            rows = keep(house, connection, owner, now, form.files, found)
+            return answers.song(connection.execute(select(songs).where(songs.c.id == rows["file"])).one())
+
+        answer, _ = await run_in_threadpool(accept, house.database, owner.id, key, form.fingerprint, 201, make)
+    return answer
+
+
+@router.get("", responses=documented(422))
+def list_songs(house: TheHouse, owner: Reader, cursor: Cursor = None, size: Size = 20) -> Page[answers.Song]:
+    """Your songs, newest first."""
+    with house.database.read() as connection:
+        rows, following = page(connection, select(songs).where(songs.c.owner == owner.id), songs, cursor, size)
+    return Page(items=[answers.song(row) for row in rows], next=following)
+
+
+@router.get("/{id}", responses=documented(404))
+def show_song(id: str, house: TheHouse, owner: Reader) -> answers.Song:
+    """One song."""
+    with house.database.read() as connection:
+        return answers.song(find_song(connection, owner, id))
+
+
+@router.get(
+    "/{id}/audio",
+    responses={
+        **documented(404, 416),
+        200: {"content": {"audio/*": {}}},
+        206: {"description": "A part of it", "content": {"audio/*": {}}},
+    },
+    response_class=Response,
+)
+def song_audio(id: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+    """The file as it was sent; a part of it with a Range header."""
+    with house.database.read() as connection:
+        song = find_song(connection, owner, id)
+    return send(house.storage, song.path, song.name, media_type(song.container), range, song.sha256)
+
+
+@router.delete("/{id}", status_code=204, responses=documented(404, 409))
+def delete_song(id: str, house: TheHouse, owner: Deleter) -> None:
+    """Remove a song. Covers that were made of it stay."""
+    with house.database.write() as connection:
+        song = find_song(connection, owner, id)
+        using = and_(jobs.c.owner == owner.id, jobs.c.state.in_(ACTIVE), uses(id))
+        if connection.scalar(select(func.count()).where(using)):
+            text = "A job that is waiting or running needs this song."
+            raise ApiError("song-in-use", text, "Cancel the job or wait for its end.")
+        connection.execute(songs.delete().where(songs.c.id == id))
+    house.storage.remove(song.path)
+
+
+def uses(song: str) -> Any:
+    """Whether a job needs that song."""
+    parts = [jobs.c.request["inputs"][role].as_string() == song for role in ("song", "vocals", "instrumental")]
+    return or_(jobs.c.song == song, *parts)
+
+
+def find_song(connection: Connection, owner: Owner, id: str) -> Any:
+    row = connection.execute(select(songs).where(songs.c.id == id, songs.c.owner == owner.id)).first()
+    if row is None:
+        raise ApiError("song-unknown", f"You have no song {id[:60]!r}.", "GET /v1/songs lists yours.")
+    return row
+
+
+async def examined(house: House, owner: Owner, uploads: Iterable[Upload]) -> dict[str, dict[str, Any]]:
+    """What the files are, by field; raises `UnderstudyError` if one is no sound that can be read."""
+    longest = owner.limit("song_seconds", house.settings)
+    found = {}
+    for upload in uploads:
+        arguments = (reading.examine, upload.path, upload.name, longest)
+        async with house.probing:
+            found[upload.field] = await run_in_threadpool(house.readers.call, *arguments, seconds=PROBE_SECONDS)
+    return found
+
+
+def keep(
+    house: House,
+    connection: Connection,
+    owner: Owner,
+    now: float,
+    uploads: Iterable[Upload],
+    found: dict[str, dict[str, Any]],
+) -> dict[str, str]:
+    """Put uploads that were examined among the owner's songs; returns the ids by field."""
+    kept = {}
+    for upload in uploads:
+        id = ids.new("song")
+        path = f"{owner.id}/songs/{id}"
+        about = {"name": upload.name, "bytes": upload.bytes, "sha256": upload.sha256, **found[upload.field]}
+        connection.execute(songs.insert().values(id=id, owner=owner.id, path=path, created=now, used=now, **about))
+        house.storage.put(upload.path, path, move=True)
+        kept[upload.field] = id
+    return kept
+
+
+def refuse_fields(fields: dict[str, Any], known: Iterable[str]) -> None:
+    for name in fields:
+        if name not in known:
+            text = f"There is no field {name[:80]!r} here."
+            raise UnderstudyError("request-invalid", text, f"Fields there are: {', '.join(known) or 'file'}.")
+
+
+_MEDIA = {
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "w64": "application/octet-stream",
+    "ogg": "audio/ogg",
+    "mov": "audio/mp4",
+    "matroska": "audio/webm",
+    "aiff": "audio/aiff",
+    "aac": "audio/aac",
+}
+
+
+def media_type(container: str) -> str:
+    return _MEDIA.get(container, "application/octet-stream")

@@ -1,0 +1,312 @@
+"""Uploads: multipart bodies streamed to disk, with limits on everything that their sender chooses."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import unicodedata
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from audio.disk import is_full
+from audio.errors import UnderstudyError
+from services.api.problems import ApiError
+
+JSON_LIMIT = 1 << 20
+_FIELD_LIMIT = 64 << 10
+_HEADER_LIMIT = 8 << 10
+_BLOCK = 1 << 20
+_PATIENCE = 30.0  # seconds without a byte
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that was sent: the field's name, the sender's name for it (made harmless), where it lies, its hash."""
+
+    field: str
+    name: str
+    path: Path
+    bytes: int
+    sha256: str
+
+
+@dataclass
+class Form:
+    """What a body held. `fingerprint` is the same for the same fields and file contents."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    files: list[Upload] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        parts = [self.fields, [[file.field, file.name, file.sha256] for file in self.files]]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@asynccontextmanager
+async def received(
+    request: Request, folder: Path, files: Collection[str], limit: int, most: int = 3, json_fields: Collection[str] = ()
+) -> AsyncIterator[Form]:
+    """The body of `request`: a JSON object, or a form with at most `most` files of at most `limit` bytes each, in
+    fields named in `files`. The fields named in `json_fields` hold JSON. What the block doesn't move away from
+    `folder` is deleted at its end, whatever happens.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind == b"application/json":
+        yield Form(await _json(request))
+        return
+    if kind != b"multipart/form-data" or not files:
+        wanted = "multipart/form-data or application/json" if files else "application/json"
+        raise ApiError("media-type", "The body has the wrong content type.", f"Send {wanted}.")
+    boundary = options.get(b"boundary", b"")
+    if not 1 <= len(boundary) <= 200:
+        raise ApiError("upload-malformed", "The multipart body names no boundary.", "Let the HTTP library set it.")
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length) > most * limit + (1 << 20):
+        raise too_big(limit)
+    reader = _Reader(folder, boundary, files, limit, most)
+    try:
+        await _receive(request, reader)
+        for name in json_fields:
+            if name in reader.form.fields:
+                reader.form.fields[name] = _object(reader.form.fields[name], name)
+        yield reader.form
+    finally:
+        reader.discard()
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    body = bytearray()
+    async for block in _blocks(request):
+        body += block
+        if len(body) > JSON_LIMIT:
+            raise ApiError("body-too-large", "The JSON is larger than 1 MB.", "Send files as multipart/form-data.")
+    return _object(bytes(body), "body")
+
+
+def _object(text: str | bytes, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ApiError("request-malformed", f"The {name} is no JSON: {error}.", "Send a JSON object.") from None
+    if not isinstance(value, dict):
+        raise ApiError("request-invalid", f"The {name} is no JSON object.", "Send a JSON object.")
+    return value
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number in JSON")
+
+
+async def _blocks(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes in; an error when nothing comes for long, or the sender is gone."""
+    stream = request.stream().__aiter__()
+    while True:
+        try:
+            yield await asyncio.wait_for(stream.__anext__(), _PATIENCE)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise ApiError("upload-too-slow", "The upload stalled.", "Send it again.") from None
+        except ClientDisconnect:
+            raise _truncated() from None
+
+
+async def _receive(request: Request, reader: _Reader) -> None:
+    async for block in _blocks(request):
+        if block:
+            reader.feed(block)
+            if reader.waiting >= _BLOCK:
+                await _writing(reader.flush)
+    await _writing(reader.finish)
+
+
+async def _writing(write: Callable[[], None]) -> None:
+    try:
+        await asyncio.to_thread(write)
+    except OSError as error:
+        if is_full(error):
+            raise UnderstudyError(
+                "disk-full", "The server's disk is full.", "Try again later, or delete what you no longer need."
+            ) from error
+        raise
+
+
+class _Reader:
+    """Collects the parts of a multipart body; files go to disk block by block, hashed on the way."""
+
+    def __init__(self, folder: Path, boundary: bytes, files: Collection[str], limit: int, most: int) -> None:
+        self.form = Form()
+        self.waiting = 0
+        self._folder, self._wanted, self._limit, self._most = folder, files, limit, most
+        self._tasks: list[tuple[Any, bytes | None]] = []  # what is to be written, None at a file's end
+        self._whole = False
+        self._headers: dict[str, str] = {}
+        self._name, self._value = bytearray(), bytearray()
+        self._size = 0
+        self._fields = 0
+        self._text: bytearray | None = None
+        self._part: _Part | None = None
+        self._parts: list[_Part] = []
+        self._field = ""
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._header_name,
+                "on_header_value": self._header_value,
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._headers_end,
+                "on_part_data": self._data,
+                "on_part_end": self._end,
+                "on_end": self._all,
+            },
+        )
+
+    def feed(self, block: bytes) -> None:
+        try:
+            self._parser.write(block)
+        except MultipartParseError as error:
+            raise ApiError("upload-malformed", f"The multipart body is broken: {error}.", "Send it again.") from None
+
+    def flush(self) -> None:
+        tasks, self._tasks, self.waiting = self._tasks, [], 0
+        for part, data in tasks:
+            if data is None:
+                part.close()
+            else:
+                part.write(data)
+
+    def finish(self) -> None:
+        self.flush()
+        if not self._whole:
+            raise _truncated()
+        for part in self._parts:
+            upload = Upload(part.field, part.name, part.path, part.size, part.digest.hexdigest())
+            self.form.files.append(upload)
+
+    def discard(self) -> None:
+        for part in self._parts:
+            part.close()
+            part.path.unlink(missing_ok=True)
+
+    def _begin(self) -> None:
+        self._fields += 1
+        if self._fields > self._most + 50:
+            raise ApiError("upload-malformed", "The form has too many fields.", "Send only those that are needed.")
+        self._headers, self._size = {}, 0
+        self._text = self._part = None
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+        self._count_header(end - start)
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+        self._count_header(end - start)
+
+    def _count_header(self, size: int) -> None:
+        self._size += size
+        if self._size > _HEADER_LIMIT:
+            raise ApiError("upload-malformed", "A part has too long headers.", "Send shorter names.")
+
+    def _header_end(self) -> None:
+        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
+        self._name.clear()
+        self._value.clear()
+
+    def _headers_end(self) -> None:
+        kind, options = parse_options_header(self._headers.get("content-disposition", ""))
+        self._field = options.get(b"name", b"").decode("utf-8", "replace")
+        if kind != b"form-data" or not self._field:
+            raise ApiError("upload-malformed", "A part of the form has no name.", "Name every field.")
+        self._size = 0
+        if self._field in self._wanted:
+            if len(self._parts) >= self._most:
+                text = f"The form has more than {self._most} files."
+                raise ApiError("too-many-files", text, "Send fewer.")
+            name = harmless(options.get(b"filename", b"").decode("utf-8", "replace"), self._field)
+            self._part = _Part(self._field, name, self._folder / uuid4().hex)
+            self._parts.append(self._part)
+        elif b"filename" in options:
+            text = f"No file is expected in the field {self._field[:80]!r}."
+            raise ApiError("request-invalid", text, f"Files go into: {', '.join(sorted(self._wanted))}.")
+        elif self._field in self.form.fields:
+            raise ApiError("request-invalid", f"The field {self._field[:80]!r} is there twice.", "Send it once.")
+        else:
+            self._text = bytearray()
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        self._size += end - start
+        if self._part is not None:
+            if self._size > self._limit:
+                raise too_big(self._limit)
+            self._tasks.append((self._part, data[start:end]))
+            self.waiting += end - start
+        elif self._text is not None:
+            if self._size > _FIELD_LIMIT:
+                raise ApiError("body-too-large", f"The field {self._field[:80]!r} is too long.", "Shorten it.")
+            self._text += data[start:end]
+
+    def _end(self) -> None:
+        if self._part is not None:
+            self._tasks.append((self._part, None))
+        elif self._text is not None:
+            try:
+                self.form.fields[self._field] = self._text.decode("utf-8")
+            except UnicodeDecodeError:
+                text = f"The field {self._field[:80]!r} is not UTF-8."
+                raise ApiError("request-malformed", text, "Send text as UTF-8.") from None
+
+    def _all(self) -> None:
+        self._whole = True
+
+
+class _Part:
+    def __init__(self, field: str, name: str, path: Path) -> None:
+        self.field, self.name, self.path = field, name, path
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self._file = path.open("xb")
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self.digest.update(data)
+        self.size += len(data)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.close()
+
+
+def harmless(name: str, default: str) -> str:
+    """A file name as a plain name: its last part, printable, no leading dots, at most 120 characters and 200 bytes."""
+    name = unicodedata.normalize("NFC", name.replace("\\", "/").rsplit("/", 1)[-1])
+    name = "".join(letter if letter.isprintable() and letter not in '<>:"|?*' else "_" for letter in name)
+    name = name.strip().lstrip(".")
+    stem, dot, suffix = name.rpartition(".")
+    if dot and len(suffix) <= 8:
+        stem, suffix = stem[:110], f".{suffix}"
+    else:
+        stem, suffix = name[:110], ""
+    while len(stem.encode("utf-8", "replace")) > 180:
+        stem = stem[:-1]
+    return (stem.strip() or default) + suffix
+
+
+def too_big(limit: int) -> ApiError:
+    shown = f"{limit >> 20} MB" if limit >= 1 << 20 else f"{limit} bytes"
+    return ApiError("file-too-big", f"A file is larger than {shown}.", "Send a compressed format: flac, m4a or mp3.")
+
+
+def _truncated() -> ApiError:
+    return ApiError("upload-truncated", "The upload broke off before its end.", "Send it again.")

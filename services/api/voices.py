@@ -1,0 +1,199 @@
+"""``/v1/voices``: the owner's voices, made from recordings or brought as an archive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, and_, func, select
+from starlette.concurrency import run_in_threadpool
+
+from audio.errors import UnderstudyError
+from services.api import answers
+from services.api.events import LastEventId, stream
+from services.api.house import Deleter, House, Reader, TheHouse, VoiceMaker
+from services.api.idempotency import IdempotencyKey, accept
+from services.api.limits import check_job, check_storage
+from services.api.pages import Cursor, Page, Size, page
+from services.api.problems import ApiError, documented
+from services.api.songs import BINARY, examined, form_schema, refuse_fields
+from services.api.uploads import Form, received
+from services.queue import ids
+from services.queue import jobs as queue
+from services.queue.owners import Owner
+from services.queue.tables import jobs, voices
+from voices.names import valid_name
+
+router = APIRouter(prefix="/v1/voices", tags=["voices"])
+FIELDS = ("name", "consent")
+CONSENT = {"type": "string", "enum": ["self", "granted"], "description": "whose word allows it: required"}
+
+
+class Renaming(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=64)
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=answers.Voice,
+    responses=documented(408, 409, 413, 415, 422, 507),
+    openapi_extra=form_schema(
+        {
+            "name": {"type": "string", "maxLength": 64},
+            "consent": CONSENT,
+            "recordings": {"type": "array", "items": BINARY, "description": "of the voice alone; 15 to 40 s together"},
+            "archive": {**BINARY, "description": "instead of recordings: what 'understudy voices export' wrote"},
+        },
+        ["name", "consent"],
+    ),
+)
+async def make_voice(request: Request, house: TheHouse, owner: VoiceMaker, key: IdempotencyKey = None) -> JSONResponse:
+    """Make a voice from recordings (or bring one as an archive); it is ready some seconds later."""
+    limit, most = owner.limit("song_bytes", house.settings), owner.limit("recordings", house.settings)
+    async with received(request, house.incoming, ("recordings", "archive"), limit, most) as form:
+        refuse_fields(form.fields, FIELDS)
+        name, consent = _named(form), _consent(form)
+        kinds = {upload.field for upload in form.files}
+        if len(kinds) != 1 or (kinds == {"archive"} and len(form.files) != 1):
+            text = "A voice is made from recordings, or from one archive."
+            raise ApiError("no-recordings", text, "Send files in the field 'recordings', or one in 'archive'.")
+        if kinds == {"recordings"}:
+            for upload in form.files:
+                await examined(house, owner, [upload])
+
+        def make(connection: Connection, now: float) -> answers.Voice:
+            return _make(house, connection, owner, now, name, consent, form)
+
+        answer, _ = await run_in_threadpool(accept, house.database, owner.id, key, form.fingerprint, 202, make)
+    return answer
+
+
+def _make(
+    house: House, connection: Connection, owner: Owner, now: float, name: str, consent: str, form: Form
+) -> answers.Voice:
+    total = sum(upload.bytes for upload in form.files)
+    check_job(house, connection, owner, now, 0.0)
+    check_storage(house, connection, owner, now, total)
+    _refuse_taken(connection, owner, name)
+    id = ids.new("voice")
+    path = f"{owner.id}/voices/{id}"
+    sent = [
+        {"name": upload.name, "path": f"{path}-sent/{number}", "field": upload.field}
+        for number, upload in enumerate(form.files)
+    ]
+    job = queue.submit(
+        connection,
+        now,
+        owner.id,
+        "voice",
+        priority=0,
+        name=name,
+        voice=id,
+        minutes=0.0,
+        request={"sent": sent, "consent": consent, "path": path},
+    )
+    row: dict[str, Any] = {"id": id, "owner": owner.id, "name": name, "folded": name.casefold(), "state": "making"}
+    row |= {"consent": consent, "path": path, "bytes": total, "findings": [], "job": job, "created": now}
+    connection.execute(voices.insert().values(row))
+    for upload, file in zip(form.files, sent, strict=True):
+        house.storage.put(upload.path, file["path"], move=True)
+    return answers.voice(connection.execute(select(voices).where(voices.c.id == id)).one())
+
+
+@router.get("", responses=documented(422))
+def list_voices(house: TheHouse, owner: Reader, cursor: Cursor = None, size: Size = 20) -> Page[answers.Voice]:
+    """Your voices, newest first."""
+    query = select(voices, jobs.c.error).outerjoin(jobs, jobs.c.id == voices.c.job).where(voices.c.owner == owner.id)
+    with house.database.read() as connection:
+        rows, following = page(connection, query, voices, cursor, size)
+    return Page(items=[answers.voice(row, row.error) for row in rows], next=following)
+
+
+@router.get("/{id}", responses=documented(404))
+def show_voice(id: str, house: TheHouse, owner: Reader) -> answers.Voice:
+    """One voice, by its id or its name."""
+    with house.database.read() as connection:
+        row = find_voice(connection, owner, id)
+        return answers.voice(row, connection.scalar(select(jobs.c.error).where(jobs.c.id == row.job)))
+
+
+@router.patch("/{id}", responses=documented(404, 409, 422))
+def rename_voice(id: str, renaming: Renaming, house: TheHouse, owner: VoiceMaker) -> answers.Voice:
+    """Give it another name; what was made with it stays."""
+    name = valid_name(renaming.name)
+    with house.database.write() as connection:
+        row = find_voice(connection, owner, id)
+        _refuse_taken(connection, owner, name, row.id)
+        values = {"name": name, "folded": name.casefold()}
+        connection.execute(voices.update().where(voices.c.id == row.id).values(**values))
+        return answers.voice(find_voice(connection, owner, row.id))
+
+
+@router.delete("/{id}", status_code=204, responses=documented(404, 409))
+def delete_voice(id: str, house: TheHouse, owner: Deleter) -> None:
+    """Remove a voice and its recordings. Covers that it sang stay."""
+    with house.database.write() as connection:
+        row = find_voice(connection, owner, id)
+        singing = and_(jobs.c.voice == row.id, jobs.c.kind != "voice", jobs.c.state.in_(queue.ACTIVE))
+        if connection.scalar(select(func.count()).where(singing)):
+            text = "A cover that is waiting or running needs this voice."
+            raise ApiError("voice-in-use", text, "Cancel the cover or wait for its end.")
+        making = connection.execute(select(jobs).where(jobs.c.id == row.job)).first()
+        if making is not None:
+            queue.cancel(connection, house.database.now(connection), making, house.settings)
+        connection.execute(voices.delete().where(voices.c.id == row.id))
+    house.storage.remove(row.path)
+    house.storage.remove(f"{row.path}-sent")
+
+
+@router.get("/{id}/events", responses=documented(404))
+async def voice_events(request: Request, id: str, house: TheHouse, owner: Reader, last: LastEventId = None) -> Response:
+    """Progress of its making."""
+
+    def job() -> str:
+        with house.database.read() as connection:
+            return str(find_voice(connection, owner, id).job)
+
+    return await stream(request, house, owner, await run_in_threadpool(job), last)
+
+
+def find_voice(connection: Connection, owner: Owner, id: str) -> Any:
+    mine = select(voices).where(voices.c.owner == owner.id)
+    row = connection.execute(mine.where(voices.c.id == id)).first()
+    row = row or connection.execute(mine.where(voices.c.folded == id.casefold())).first()
+    if row is None:
+        raise ApiError("voice-unknown", f"You have no voice {id[:60]!r}.", "GET /v1/voices lists yours.")
+    return row
+
+
+def _refuse_taken(connection: Connection, owner: Owner, name: str, but: str = "") -> None:
+    """A voice that could not be made keeps no name from a new one."""
+    mine = and_(voices.c.owner == owner.id, voices.c.folded == name.casefold(), voices.c.id != but)
+    found = connection.execute(select(voices).where(mine)).first()
+    if found is not None and found.state == "failed":
+        connection.execute(voices.delete().where(voices.c.id == found.id))
+    elif found is not None:
+        text = f"You have a voice named {found.name!r} already."
+        raise UnderstudyError("voice-exists", text, "Choose another name, or delete that voice.")
+
+
+def _named(form: Form) -> str:
+    if not isinstance(form.fields.get("name"), str):
+        raise ApiError("request-invalid", "The voice has no name.", "Send one in the field 'name'.")
+    return valid_name(form.fields["name"])
+
+
+def _consent(form: Form) -> str:
+    consent = form.fields.get("consent")
+    if consent not in ("self", "granted"):
+        raise UnderstudyError(
+            "consent-missing",
+            "A voice is somebody's: Understudy needs to know that its owner agrees.",
+            "Send consent=self for your own voice, or consent=granted when its owner has agreed.",
+        )
+    return str(consent)

@@ -1,0 +1,113 @@
+"""``understudy keys``: create, list and revoke the API keys of a server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from audio.errors import UnderstudyError
+from services.cli import options as o
+from services.cli.console import answer
+from services.cli.serve import CONFIG, DATA, DATABASE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.queue.database import Database
+
+keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
+
+
+@keys_app.command()
+def create(
+    owner: Annotated[str, typer.Option("--owner", help="Whose key; all keys of an owner see the same things.")],
+    name: Annotated[str, typer.Option("--name", help="What the key is for.")] = "",
+    scopes: Annotated[
+        str, typer.Option("--scopes", help="read, make, voices, delete; joined by commas.")
+    ] = "read,make,voices,delete",
+    limit: Annotated[
+        list[str] | None,
+        typer.Option("--limit", metavar="NAME=NUMBER", help="A limit of this owner's own: jobs_queued=10."),
+    ] = None,
+    config: CONFIG = None,
+    data: DATA = None,
+    database: DATABASE = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Make a key. It is shown once: only a hash of it is stored."""
+    from services.queue import owners
+
+    wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    key, secret = owners.create_key(_database(config, data, database), owner, name, wanted, _limits(limit or []))
+    shown = {"key": key, "owner": owner, "scopes": wanted, "webhook_secret": secret}
+    answer(shown, lambda: f"[bold]{key}[/]\nWebhooks of {escape(owner)} are signed with {secret}")
+
+
+@keys_app.command("list")
+def list_(
+    config: CONFIG = None,
+    data: DATA = None,
+    database: DATABASE = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """The keys there are, without their secrets."""
+    from services.queue import owners
+
+    found: list[dict[str, Any]] = []
+    for row in owners.list_keys(_database(config, data, database)):
+        times = {name: _time(getattr(row, name)) for name in ("created", "used", "revoked")}
+        found.append({"id": row.id, "owner": row.owner, "name": row.name, "scopes": row.scopes.split(), **times})
+    lines = [
+        f"[bold]{key['id']}[/]  {escape(key['owner'])}  {escape(key['name'])}  {','.join(key['scopes'])}"
+        + ("  [red]revoked[/]" if key["revoked"] else "")
+        for key in found
+    ]
+    answer({"keys": found}, lambda: "\n".join(lines) or "No keys yet. Make one: understudy keys create --owner NAME")
+
+
+@keys_app.command()
+def revoke(
+    id: Annotated[str, typer.Argument(help="The key's id, as 'keys list' shows it.")],
+    config: CONFIG = None,
+    data: DATA = None,
+    database: DATABASE = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """From now on the key opens nothing. Jobs that it sent go on; they are their owner's."""
+    from services.queue import owners
+
+    owners.revoke_key(_database(config, data, database), id.removeprefix("us_").partition("_")[0])
+    answer({"revoked": id}, lambda: f"Revoked {escape(id)}.")
+
+
+def _database(config: Path | None, data: Path | None, database: str | None) -> Database:
+    from services.queue import settings
+    from services.queue.database import Database
+
+    return Database(settings.load(config, {"data": data, "database": database}).database_url)
+
+
+def _limits(texts: list[str]) -> dict[str, float]:
+    limits = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            limits[name.strip()] = float(number) if "." in number else int(number)
+        except ValueError:
+            raise UnderstudyError(
+                "option-invalid", f"--limit {text!r} holds no number.", "Write it as --limit jobs_queued=10."
+            ) from None
+    return limits
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,204 @@
+"""Work on files of strangers in a process of its own, with bounds on time and memory.
+
+Whatever such a file does to its reader (a crash, a loop, all memory) happens there and ends with that process. The
+processes come from a fork server, which has the readers loaded already, so that one costs a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from threading import Event, Lock
+from typing import Any
+
+from audio.errors import Cancelled, UnderstudyError
+
+_PRELOAD = ["audio.files", "pipeline.cover", "services.queue.bounded", "services.queue.reading", "voices.library"]
+_context: Any = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+
+Progress = Callable[[float], None]
+
+
+def prepare() -> None:
+    """Start the fork server: before threads and big memory, so that what it forks is small."""
+    if sys.platform != "win32":
+        from multiprocessing import forkserver
+
+        _context.set_forkserver_preload(_PRELOAD)
+        forkserver.ensure_running()
+
+
+def call(
+    function: Callable[..., Any],
+    *arguments: Any,
+    seconds: float,
+    memory: int,
+    progress: Progress | None = None,
+    cancelled: Event | None = None,
+) -> Any:
+    """``function(progress, *arguments)`` in a process of its own, in at most `seconds` and with `memory` bytes more
+    than an empty one; function, arguments and answer must be picklable.
+
+    Raises what the function raised, ``file-too-costly`` when it passed the bounds or died, `Cancelled`.
+    """
+    mine, other = _context.Pipe()
+    process = _context.Process(target=_serve_one, args=(other, function, arguments, seconds, memory), daemon=True)
+    process.start()
+    other.close()
+    end = time.monotonic() + seconds
+    try:
+        while True:
+            if mine.poll(0.1):
+                try:
+                    kind, value = mine.recv()
+                except (EOFError, OSError):
+                    raise too_costly("it broke the reader") from None
+                if kind == "progress":
+                    if progress:
+                        progress(value)
+                elif kind == "error":
+                    raise value
+                else:
+                    return value
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled
+            if time.monotonic() > end:
+                raise too_costly(f"reading it takes more than {seconds:.0f} s")
+    finally:
+        mine.close()
+        if process.is_alive():
+            process.kill()
+        process.join()
+
+
+def too_costly(why: str) -> UnderstudyError:
+    return UnderstudyError(
+        "file-too-costly",
+        f"The file can't be read safely: {why}.",
+        "Save it again as flac or wav with another program, or cut out the part that you need.",
+    )
+
+
+def _serve_one(
+    pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float, memory: int
+) -> None:
+    limit(memory, seconds * (os.cpu_count() or 1))
+
+    def progress(fraction: float) -> None:
+        pipe.send(("progress", fraction))
+
+    pipe.send(_outcome(function, progress, arguments))
+
+
+def _outcome(function: Callable[..., Any], progress: Progress, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    try:
+        return "value", function(progress, *arguments)
+    except UnderstudyError as error:
+        return "error", error
+    except MemoryError:
+        return "error", too_costly("it takes too much memory")
+    except Exception as error:
+        return "error", too_costly(f"it broke the reader ({type(error).__name__})")
+
+
+def limit(memory: int, cpu_seconds: float | None = None) -> None:
+    """Bound this process for good: `memory` bytes more than it has mapped now, CPU seconds, no core dumps."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    mapped = _mapped()
+    if mapped:
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + memory, mapped + memory))
+    if cpu_seconds is not None:
+        most = int(cpu_seconds) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most + 5))
+
+
+def _mapped() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # not Linux: time is bounded, memory is not
+        return 0
+
+
+class Readers:
+    """A few such processes that stay, for short work; each is replaced after a failure or many calls."""
+
+    def __init__(self, count: int, memory: int, most_calls: int = 200) -> None:
+        self._memory, self._most = memory, most_calls
+        self._free: list[_Reader | None] = [None] * count
+        self._lock = Lock()
+
+    @property
+    def count(self) -> int:
+        return len(self._free)
+
+    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+        """Like `call` of this module; no more than `count` threads may call at a time."""
+        with self._lock:
+            reader = self._free.pop()
+        try:
+            if reader is None:
+                reader = _Reader(self._memory)
+            try:
+                kind, value = reader.ask(function, arguments, seconds)
+            except (EOFError, OSError, TimeoutError) as error:
+                reader.kill()
+                reader = None
+                took = f"reading it takes more than {seconds:.0f} s"
+                raise too_costly(took if isinstance(error, TimeoutError) else "it broke the reader") from None
+            if (kind == "error" and value.code == "file-too-costly") or reader.calls >= self._most:
+                reader.kill()
+                reader = None
+        finally:
+            with self._lock:
+                self._free.append(reader)
+        if kind == "error":
+            raise value
+        return value
+
+    def close(self) -> None:
+        with self._lock:
+            for reader in self._free:
+                if reader is not None:
+                    reader.kill()
+            self._free = [None] * len(self._free)
+
+
+class _Reader:
+    def __init__(self, memory: int) -> None:
+        self._pipe, other = _context.Pipe()
+        self._process = _context.Process(target=_serve_many, args=(other, memory), daemon=True)
+        self._process.start()
+        other.close()
+        self.calls = 0
+
+    def ask(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> tuple[str, Any]:
+        self.calls += 1
+        self._pipe.send((function, arguments))
+        if not self._pipe.poll(seconds):
+            raise TimeoutError
+        kind, value = self._pipe.recv()
+        return str(kind), value
+
+    def kill(self) -> None:
+        self._pipe.close()
+        self._process.kill()
+        self._process.join()
+
+
+def _serve_many(pipe: Connection, memory: int) -> None:
+    limit(memory)
+    while True:
+        try:
+            function, arguments = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(_outcome(function, lambda fraction: None, arguments))

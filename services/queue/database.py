@@ -1,0 +1,127 @@
+"""The database: SQLite with a write-ahead log, or PostgreSQL by URL. Reads see a snapshot, writes are short."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, select, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from audio.errors import UnderstudyError
+from services.queue import tables
+
+_PATIENCE = 20.0  # seconds that a writer waits for another
+
+
+class Database:
+    """One per process. Raises ``database-unavailable`` when it can't be reached: try again later."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        try:
+            if self.is_sqlite:
+                if path := url.partition(":///")[2]:
+                    Path(path).parent.mkdir(parents=True, exist_ok=True)
+                self._engine = create_engine(
+                    url, pool_size=8, max_overflow=40, pool_timeout=_PATIENCE, connect_args={"timeout": _PATIENCE}
+                )
+                event.listen(self._engine, "connect", _open_sqlite)
+                event.listen(self._engine, "begin", _begin_sqlite)
+            else:
+                self._engine = create_engine(
+                    url,
+                    pool_size=8,
+                    max_overflow=16,
+                    pool_timeout=_PATIENCE,
+                    pool_pre_ping=True,
+                    connect_args={"connect_timeout": 5},
+                )
+        except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
+            raise UnderstudyError(
+                "database-url-invalid",
+                f"The database {_shown(url)} can't be used: {str(error).splitlines()[0]}.",
+                "Give a URL like postgresql+psycopg://user:password@host/name, or none for SQLite.",
+            ) from error
+        with self.write() as connection:
+            if not self.is_sqlite:  # two processes that start at once must not both create the tables
+                connection.execute(text("SELECT pg_advisory_xact_lock(20121020)"))
+            tables.metadata.create_all(connection)
+            versions = connection.scalars(select(tables.schema.c.version)).all()
+            if not versions:
+                connection.execute(tables.schema.insert().values(version=tables.VERSION))
+            elif max(versions) != tables.VERSION:
+                raise UnderstudyError(
+                    "database-version",
+                    f"The database {_shown(url)} has version {max(versions)} of the tables, not {tables.VERSION}.",
+                    "Use the Understudy that made it, or an empty database.",
+                )
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with _explained(self.url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, committed at the end. On SQLite it is alone from its beginning; on PostgreSQL only the rows
+        that it touched are."""
+        with (
+            _explained(self.url),
+            self._engine.connect().execution_options(write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def now(self, connection: Connection) -> float:
+        """Seconds since 1970 by the clock that all users of the database share."""
+        if self.is_sqlite:
+            return time.time()
+        return float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _open_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # a job that was answered 202 survives a power cut
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # a read that turns into a write fails at once when another has written since: so writers say so at the beginning
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, TimeoutError) as error:
+        reason = str(getattr(error, "orig", error)).splitlines()[0] if str(error) else type(error).__name__
+        if "disk is full" in reason or "No space left" in reason:
+            raise UnderstudyError(
+                "disk-full", "The server's disk is full.", "Try again later, or delete what you no longer need."
+            ) from error
+        if isinstance(error, TimeoutError) or type(error).__name__ in ("OperationalError", "InterfaceError"):
+            raise UnderstudyError(
+                "database-unavailable",
+                "The server's database can't be reached at the moment.",
+                "Try again in a minute; nothing that was accepted is lost.",
+            ) from error
+        raise
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"

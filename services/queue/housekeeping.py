@@ -1,0 +1,65 @@
+"""What is done from time to time: results expire, songs that nobody uses go, caches stay under their limit."""
+
+from __future__ import annotations
+
+import shutil
+
+from sqlalchemy import and_, select
+
+from pipeline.store import Store
+from services.queue.database import Database
+from services.queue.jobs import ACTIVE
+from services.queue.settings import ServerSettings
+from services.queue.storage import Storage
+from services.queue.tables import deliveries, events, idempotency, jobs, owners, songs, voices
+
+_MEMORY = 86400.0  # seconds that an Idempotency-Key is remembered
+
+
+def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int:
+    """Let expire what is due; safe in several processes at once. Returns the number of results that expired."""
+    with database.write() as connection:
+        now = database.now(connection)
+        due = and_(jobs.c.state == "done", jobs.c.expires < now)
+        rows = connection.execute(jobs.update().where(due).values(state="expired", bytes=0).returning(jobs)).all()
+        old = and_(jobs.c.state.not_in(ACTIVE), jobs.c.finished < now - settings.keep_jobs)
+        forgotten = connection.execute(jobs.delete().where(old).returning(jobs.c.owner, jobs.c.id)).all()
+        in_use = select(jobs.c.id).where(jobs.c.state.in_(ACTIVE), jobs.c.song == songs.c.id).exists()
+        unused = and_(songs.c.used < now - settings.keep_songs, ~in_use)
+        gone = connection.execute(songs.delete().where(unused).returning(songs.c.path)).all()
+        connection.execute(idempotency.delete().where(idempotency.c.created < now - _MEMORY))
+        connection.execute(deliveries.delete().where(deliveries.c.state != "waiting", deliveries.c.due < now - _MEMORY))
+    for row in [*rows, *forgotten]:
+        storage.remove(f"{row.owner}/jobs/{row.id}")
+    for song in gone:
+        storage.remove(song.path)
+    return len(rows)
+
+
+def sweep_machine(database: Database, storage: Storage, settings: ServerSettings) -> None:
+    """What lies on this machine alone: caches of owners who deleted everything, artifacts and copies over the limit."""
+    with database.read() as connection:
+        valid = {f"{row.id}-{row.generation}" for row in connection.execute(select(owners.c.id, owners.c.generation))}
+    root = settings.data / "cache"
+    folders = [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
+    for folder in folders:
+        if folder.name not in valid:
+            shutil.rmtree(folder, ignore_errors=True)
+    stores = [Store(folder) for folder in folders if folder.name in valid]
+    sizes = [store.size() for store in stores]
+    if (total := sum(sizes)) > settings.cache_bytes:
+        for store, size in zip(stores, sizes, strict=True):  # each gives its share
+            store.prune(round(settings.cache_bytes * size / total), spare=3600)
+    storage.drop_copies(86400)
+
+
+def delete_everything(database: Database, storage: Storage, owner: str) -> None:
+    """All songs, voices, covers, separations, jobs and events of the owner; the keys stay. Running jobs lose their
+    row and stop; caches go with the next sweep on each machine."""
+    with database.write() as connection:
+        mine = select(jobs.c.id).where(jobs.c.owner == owner)
+        connection.execute(events.delete().where(events.c.job.in_(mine)))
+        for table in (jobs, songs, voices, deliveries, idempotency):
+            connection.execute(table.delete().where(table.c.owner == owner))
+        connection.execute(owners.update().where(owners.c.id == owner).values(generation=owners.c.generation + 1))
+    storage.remove(owner)

@@ -1,0 +1,284 @@
+"""The queue: jobs are submitted, claimed under a lease, kept alive, and ended once.
+
+A worker holds a job as long as it renews its lease. One that was killed doesn't, and the next worker goes on with the
+job, which finds all finished stages in the artifact store. Every claim has a token: who lost the lease can end nothing
+any more, so that a job ends once. Interactive jobs come before batches; among equals comes the owner who has fewest
+jobs running, then who was served longest ago.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, and_, func, or_, select
+
+from audio.errors import UnderstudyError
+from services.queue import ids
+from services.queue.database import Database
+from services.queue.settings import ServerSettings
+from services.queue.tables import deliveries, events, jobs, owners, tallies, voices
+
+Kind = Literal["cover", "separation", "voice"]
+KINDS: tuple[Kind, ...] = ("cover", "separation", "voice")
+ACTIVE = ("queued", "running")
+PRIORITIES = {"interactive": 0, "batch": 1}
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A job in a worker's hands."""
+
+    id: str
+    owner: str
+    generation: int
+    kind: Kind
+    name: str
+    request: dict[str, Any]
+    song: str | None
+    voice: str | None
+    token: str
+    attempts: int
+    strikes: int
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that happened to a job: `type` is ``state``, ``stage`` or ``progress``."""
+
+    type: str
+    data: dict[str, Any]
+
+
+def submit(connection: Connection, now: float, owner: str, kind: Kind, **values: Any) -> str:
+    """Put a job into the queue; returns its id. Belongs into the transaction that checked the owner's limits."""
+    id = ids.new(kind)
+    row = {"id": id, "owner": owner, "kind": kind, "state": "queued", "created": now, "not_before": now, **values}
+    connection.execute(jobs.insert().values(row))
+    _append(connection, id, now, [Note("state", {"state": "queued"})])
+    return id
+
+
+def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed | None:
+    """The next job for `worker`, None if there is none. Ends jobs that were started too often without getting on."""
+    running = (
+        select(jobs.c.owner, func.count().label("count")).where(jobs.c.state == "running").group_by(jobs.c.owner)
+    ).subquery()
+    while True:
+        with database.read() as connection:
+            now = database.now(connection)
+            ready = or_(
+                and_(jobs.c.state == "queued", jobs.c.not_before <= now),
+                and_(jobs.c.state == "running", jobs.c.lease < now),
+            )
+            order = (jobs.c.priority, func.coalesce(running.c.count, 0), owners.c.served, jobs.c.created, jobs.c.id)
+            query = (
+                select(jobs, owners.c.generation)
+                .join(owners, owners.c.id == jobs.c.owner)
+                .outerjoin(running, running.c.owner == jobs.c.owner)
+                .where(ready)
+                .order_by(*order)
+                .limit(1)
+            )
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        with database.write() as connection:
+            now = database.now(connection)
+            # as it was seen, or somebody else has taken it
+            same = and_(
+                jobs.c.id == row.id,
+                jobs.c.state == row.state,
+                jobs.c.attempts == row.attempts,
+                jobs.c.lease.is_(None) if row.lease is None else jobs.c.lease == row.lease,
+            )
+            if row.state == "running" and (row.cancel or row.strikes >= settings.tries):
+                error = None if row.cancel else _poisoned(row.strikes)
+                _end(connection, now, row, same, "cancelled" if row.cancel else "failed", settings, error=error)
+                continue
+            token = ids.new("t")
+            taken = {
+                "state": "running",
+                "worker": worker,
+                "token": token,
+                "lease": now + settings.lease,
+                "attempts": row.attempts + 1,
+                "strikes": row.strikes + 1,
+                "started": row.started or now,
+            }
+            if not connection.execute(jobs.update().where(same).values(**taken)).rowcount:
+                continue
+            connection.execute(owners.update().where(owners.c.id == row.owner).values(served=now))
+            _append(connection, row.id, now, [Note("state", {"state": "running", "attempt": row.attempts + 1})])
+        return Claimed(
+            row.id,
+            row.owner,
+            row.generation,
+            row.kind,
+            row.name,
+            row.request,
+            row.song,
+            row.voice,
+            token,
+            row.attempts + 1,
+            row.strikes + 1,
+        )
+
+
+def renew(database: Database, job: Claimed, settings: ServerSettings) -> Literal["held", "cancelled", "lost"]:
+    """Keep the job for another lease; says whether it is to be cancelled, or is no longer ours."""
+    with database.write() as connection:
+        values = {"lease": database.now(connection) + settings.lease}
+        query = jobs.update().where(_held(job)).values(**values).returning(jobs.c.cancel)
+        row = connection.execute(query).first()
+    return "lost" if row is None else "cancelled" if row.cancel else "held"
+
+
+def tell(database: Database, job: Claimed, notes: Sequence[Note], stage: str | None, fraction: float) -> None:
+    """Write down what happened, and how far the job is (0..1). A finished stage clears the job of suspicion."""
+    got_on = any(note.type == "stage" and note.data["state"] == "finished" for note in notes)
+    with database.write() as connection:
+        values: dict[str, Any] = {"stage": stage, "fraction": fraction} | ({"strikes": 0} if got_on else {})
+        if connection.execute(jobs.update().where(_held(job)).values(**values)).rowcount:
+            _append(connection, job.id, database.now(connection), notes)
+
+
+def finish(
+    database: Database,
+    job: Claimed,
+    settings: ServerSettings,
+    result: dict[str, Any],
+    size: int,
+    stages: Sequence[dict[str, Any]],
+) -> bool:
+    """End the job well; False if it was no longer ours, and then nothing is written."""
+    with database.write() as connection:
+        now = database.now(connection)
+        more = {"result": result, "bytes": size, "fraction": 1.0, "expires": now + settings.keep_results}
+        done = _end(connection, now, job, _held(job), "done", settings, **more)
+        if done:
+            for stage in stages:
+                cached = stage["cached"]
+                label = str(stage["name"]).split()[0]
+                _tally(connection, "stage-cached" if cached else "stage", label, stage["seconds"])
+        return done
+
+
+def fail(database: Database, job: Claimed, settings: ServerSettings, error: UnderstudyError, again: float) -> bool:
+    """End the job badly, or with `again` > 0 put it back to be tried again after so many seconds, if tries are left."""
+    problem = {"code": error.code, "message": error.message, "hint": error.hint}
+    with database.write() as connection:
+        now = database.now(connection)
+        if again and job.strikes < settings.tries:
+            back = {"state": "queued", "not_before": now + again, "worker": None, "token": None, "lease": None}
+            if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
+                data = {"state": "queued", "again_in": again, "because": problem}
+                _append(connection, job.id, now, [Note("state", data)])
+                return True
+            return False
+        return _end(connection, now, job, _held(job), "failed", settings, error=problem)
+
+
+def give_up(database: Database, job: Claimed, settings: ServerSettings) -> bool:
+    """End a job that was to be cancelled."""
+    with database.write() as connection:
+        return _end(connection, database.now(connection), job, _held(job), "cancelled", settings)
+
+
+def release(database: Database, job: Claimed) -> None:
+    """Put the job back into the queue as if it had not been started: its worker is told to stop."""
+    with database.write() as connection:
+        back = {"state": "queued", "worker": None, "token": None, "lease": None, "strikes": max(0, job.strikes - 1)}
+        if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
+            _append(connection, job.id, database.now(connection), [Note("state", {"state": "queued"})])
+
+
+def abandon(database: Database, worker: str) -> int:
+    """`worker` is known to be dead: its jobs need not wait for the end of their leases. Returns how many there were."""
+    with database.write() as connection:
+        held = and_(jobs.c.worker == worker, jobs.c.state == "running")
+        return int(connection.execute(jobs.update().where(held).values(lease=0.0)).rowcount)
+
+
+def cancel(connection: Connection, now: float, row: Row[Any], settings: ServerSettings) -> None:
+    """A waiting job is cancelled at once, a running one as soon as its worker hears of it."""
+    waiting = and_(jobs.c.id == row.id, jobs.c.state == "queued")
+    if not _end(connection, now, row, waiting, "cancelled", settings):
+        running = and_(jobs.c.id == row.id, jobs.c.state == "running")
+        connection.execute(jobs.update().where(running).values(cancel=True))
+
+
+def _end(
+    connection: Connection,
+    now: float,
+    job: Row[Any] | Claimed,
+    where: Any,
+    state: str,
+    settings: ServerSettings,
+    **values: Any,
+) -> bool:
+    """The one place where jobs end: once, with their last event, their webhook and their tally."""
+    over = {"state": state, "finished": now, "worker": None, "token": None, "lease": None, "stage": None, **values}
+    row = connection.execute(jobs.update().where(where).values(**over).returning(jobs)).first()
+    if row is None:
+        return False
+    progress = and_(events.c.job == job.id, events.c.type == "progress")
+    connection.execute(events.delete().where(progress))  # nobody needs them any more
+    ended: dict[str, Any] = {"state": state} | ({"error": row.error} if row.error else {})
+    _append(connection, job.id, now, [Note("state", ended)])
+    _tally(connection, "job", f"{row.kind} {state}", now - (row.started or now))
+    if row.error:
+        _tally(connection, "failure", row.error["code"], 0.0)
+    if row.kind == "voice" and state != "done":
+        making = and_(voices.c.id == row.voice, voices.c.state == "making")
+        connection.execute(voices.update().where(making).values(state="failed", bytes=0))
+    if row.webhook:
+        body = json.dumps(
+            {"type": f"{row.kind}.{state}", "id": row.id, "state": state, "error": row.error, "finished": now},
+            separators=(",", ":"),
+        )
+        about = {"id": ids.new("delivery"), "owner": row.owner, "job": row.id, "url": row.webhook, "body": body}
+        connection.execute(deliveries.insert().values(state="waiting", tries=0, due=now, **about))
+    return True
+
+
+def _append(connection: Connection, job: str, now: float, notes: Sequence[Note]) -> None:
+    """Events are numbered under the lock on the job's row, so that none appears before one with a smaller number."""
+    if not notes:
+        return
+    query = jobs.update().where(jobs.c.id == job).values(events=jobs.c.events + len(notes)).returning(jobs.c.events)
+    last = connection.scalar(query)
+    if last is None:
+        return
+    rows = [
+        {"job": job, "number": last - len(notes) + 1 + place, "at": now, "type": note.type, "data": note.data}
+        for place, note in enumerate(notes)
+    ]
+    connection.execute(events.insert(), rows)
+
+
+def _tally(connection: Connection, name: str, label: str, seconds: float) -> None:
+    mine = and_(tallies.c.name == name, tallies.c.label == label)
+    more = {"number": tallies.c.number + 1, "seconds": tallies.c.seconds + seconds}
+    if not connection.execute(tallies.update().where(mine).values(**more)).rowcount:
+        from sqlalchemy.exc import IntegrityError
+
+        try:
+            with connection.begin_nested():
+                connection.execute(tallies.insert().values(name=name, label=label, number=1, seconds=seconds))
+        except IntegrityError:  # another process was first
+            connection.execute(tallies.update().where(mine).values(**more))
+
+
+def _held(job: Claimed) -> Any:
+    return and_(jobs.c.id == job.id, jobs.c.state == "running", jobs.c.token == job.token)
+
+
+def _poisoned(times: int) -> dict[str, str]:
+    return {
+        "code": "job-poisoned",
+        "message": f"The work was started {times} times, and each time its process died before it got on.",
+        "hint": "Try a shorter part of the song or another file; if that helps nothing, tell who runs the server.",
+    }

@@ -1,0 +1,149 @@
+"""Owners and their API keys. A key is ``us_<id>_<secret>``; of the secret only a hash is stored.
+
+The secret has 200 random bits, so that a plain SHA-256 is as good as a slow password hash and costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.exc import IntegrityError
+
+from audio.errors import UnderstudyError
+from services.queue import ids
+from services.queue.database import Database
+from services.queue.settings import ServerSettings
+from services.queue.tables import jobs, keys, owners, songs, voices
+
+SCOPES = ("read", "make", "voices", "delete")
+LOCAL = "local"  # who owns everything on a server without keys
+LIMITS = (
+    "song_bytes",
+    "song_seconds",
+    "recordings",
+    "jobs_queued",
+    "minutes_a_day",
+    "storage_bytes",
+    "requests_a_minute",
+    "streams",
+)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who asks. `limits` overlay the server's settings; `key` is the id of the key that was shown, None if open."""
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    limits: Mapping[str, Any]
+    key: str | None = None
+
+    def limit(self, name: str, settings: ServerSettings) -> Any:
+        return self.limits.get(name, getattr(settings, name))
+
+
+def ensure_owner(database: Database, name: str, id: str | None = None) -> str:
+    """The id of the owner of that name, made if there is none."""
+    with database.write() as connection:
+        found = connection.scalar(select(owners.c.id).where(owners.c.name == name))
+        if found is None:
+            found = id or ids.new("own", 12)
+            values = {"name": name, "created": time.time(), "webhook_secret": f"whsec_{secrets.token_hex(24)}"}
+            try:
+                with connection.begin_nested():
+                    connection.execute(owners.insert().values(id=found, limits={}, **values))
+            except IntegrityError:  # somebody else made it just now
+                found = connection.scalar(select(owners.c.id).where(owners.c.name == name))
+        return str(found)
+
+
+def local_owner(database: Database) -> Owner:
+    """The owner of everything on a server that asks for no keys."""
+    ensure_owner(database, LOCAL, LOCAL)
+    with database.read() as connection:
+        limits = connection.scalar(select(owners.c.limits).where(owners.c.id == LOCAL))
+    return Owner(LOCAL, LOCAL, frozenset(SCOPES), limits or {})
+
+
+def create_key(
+    database: Database, owner: str, name: str, scopes: Iterable[str], limits: Mapping[str, Any] | None = None
+) -> tuple[str, str]:
+    """A new key of the owner named `owner` (made if need be) and the owner's webhook secret; the key is shown once."""
+    scopes = list(dict.fromkeys(scopes))
+    if unknown := [scope for scope in scopes if scope not in SCOPES] or ([] if scopes else ["(none)"]):
+        raise UnderstudyError(
+            "scope-unknown", f"There is no scope {unknown[0]!r}.", f"Scopes there are: {', '.join(SCOPES)}."
+        )
+    if wrong := [limit for limit in limits or {} if limit not in LIMITS]:
+        raise UnderstudyError("limit-unknown", f"There is no limit {wrong[0]!r}.", f"Limits: {', '.join(LIMITS)}.")
+    if not owner.strip() or len(owner) > 100 or len(name) > 100:
+        raise UnderstudyError("owner-name-invalid", "A name has 1 to 100 characters.", "Use for example --owner shop.")
+    id = ensure_owner(database, owner)
+    key_id, secret = ids.new("k", 10)[2:], secrets.token_hex(25)
+    with database.write() as connection:
+        if limits:
+            before = connection.scalar(select(owners.c.limits).where(owners.c.id == id)) or {}
+            connection.execute(owners.update().where(owners.c.id == id).values(limits={**before, **limits}))
+        values = {"id": key_id, "owner": id, "name": name, "hash": _hash(secret), "scopes": " ".join(scopes)}
+        connection.execute(keys.insert().values(created=database.now(connection), **values))
+        webhook = connection.scalar(select(owners.c.webhook_secret).where(owners.c.id == id))
+    return f"us_{key_id}_{secret}", str(webhook)
+
+
+def list_keys(database: Database) -> list[Row[Any]]:
+    """id, owner (its name), name, scopes, created, revoked, used of all keys, oldest first."""
+    columns = (keys.c.id, owners.c.name.label("owner"), keys.c.name, keys.c.scopes)
+    query = select(*columns, keys.c.created, keys.c.revoked, keys.c.used).join(owners).order_by(keys.c.created)
+    with database.read() as connection:
+        return list(connection.execute(query))
+
+
+def revoke_key(database: Database, id: str) -> None:
+    """From now on the key opens nothing. Raises ``key-unknown``."""
+    with database.write() as connection:
+        values = {"revoked": func.coalesce(keys.c.revoked, database.now(connection))}
+        if not connection.execute(keys.update().where(keys.c.id == id).values(**values)).rowcount:
+            raise UnderstudyError("key-unknown", f"There is no key {id!r}.", "'understudy keys list' shows them.")
+
+
+def has_keys(database: Database) -> bool:
+    """Whether there is a key that opens anything."""
+    with database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(keys).where(keys.c.revoked.is_(None))) != 0
+
+
+def find_owner(connection: Connection, key: str) -> Owner | None:
+    """Whose `key` it is; None for a wrong or revoked one."""
+    kind, _, rest = key.partition("_")
+    id, _, secret = rest.partition("_")
+    if kind != "us" or not id or not secret:
+        return None
+    query = select(keys, owners.c.name.label("owner_name"), owners.c.limits).join(owners).where(keys.c.id == id)
+    row = connection.execute(query).first()
+    if row is None or row.revoked is not None or not hmac.compare_digest(row.hash, _hash(secret)):
+        return None
+    return Owner(row.owner, row.owner_name, frozenset(row.scopes.split()), row.limits, row.id)
+
+
+def usage(connection: Connection, owner: str, now: float) -> dict[str, float]:
+    """What counts against the limits: jobs waiting or running, minutes of the last 24 hours, bytes stored."""
+    active = select(func.count()).where(jobs.c.owner == owner, jobs.c.state.in_(("queued", "running")))
+    minutes = select(func.sum(jobs.c.minutes)).where(jobs.c.owner == owner, jobs.c.created > now - 86400)
+    stored = [select(func.sum(table.c.bytes)).where(table.c.owner == owner) for table in (songs, voices, jobs)]
+    return {
+        "jobs_queued": float(connection.scalar(active) or 0),
+        "minutes_a_day": float(connection.scalar(minutes) or 0.0),
+        "storage_bytes": float(sum(int(connection.scalar(query) or 0) for query in stored)),
+    }
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

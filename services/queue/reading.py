@@ -1,0 +1,96 @@
+"""What is done with files of strangers inside `services.queue.bounded`'s processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from services.queue.bounded import Progress
+
+if TYPE_CHECKING:
+    from pipeline.graph import Graph
+
+
+def examine(progress: Progress, path: Path, shown: str, longest: float) -> dict[str, Any]:
+    """What the sound file at `path` is, from its header; `shown` is the name under which its sender knows it."""
+    from audio.files import probe
+
+    try:
+        found = probe(path)
+    except UnderstudyError as error:
+        raise renamed(error, path, shown) from None
+    if found.duration is not None and found.duration > longest:
+        raise UnderstudyError(
+            "song-too-long",
+            f"{shown} lasts {found.duration / 60:.0f} minutes; at most {longest / 60:.0f} are taken here.",
+            "Cut out the part that you need.",
+        )
+    return {
+        "duration": found.duration,
+        "rate": found.rate,
+        "channels": found.channels,
+        "container": found.container[:40],
+        "codec": found.codec[:40],
+        "title": (found.tags.title or "")[:400] or None,
+        "artist": (found.tags.artist or "")[:400] or None,
+    }
+
+
+def decode_into(progress: Progress, cache: Path, files: Sequence[Path], start: float, duration: float | None) -> None:
+    """Make the artifacts of the stage ``decode`` of these files, so that the run that follows finds them there."""
+    from pipeline.executor import LocalExecutor, StageEvent
+    from pipeline.store import Store
+
+    graph = decoding(files, start, duration)
+    names = [node.name for node in graph.nodes]
+    fractions = dict.fromkeys(names, 0.0)
+
+    def listen(event: StageEvent) -> None:
+        fractions[event.node] = event.fraction
+        progress(sum(fractions.values()) / len(fractions))
+
+    executor = LocalExecutor(Store(cache), "cpu", 1, 1)
+    executor.run(graph, names, listen, Event())
+
+
+def decoding(files: Sequence[Path], start: float, duration: float | None) -> Graph:
+    """The stages ``decode`` of these files, alone: their artifacts have the keys that they have in a cover's graph."""
+    from pipeline.cover import DECODE, file_external
+    from pipeline.graph import Graph, Node
+
+    settings = {"start": start, "duration": duration}
+    return Graph(
+        tuple(Node(str(n), DECODE, {}, settings, {"path": file_external(path)}) for n, path in enumerate(files))
+    )
+
+
+def make_voice(progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: str) -> Any:
+    """Make a voice from recordings, as ``voice`` alone in the library `root`: (its manifest as JSON, what was found in
+    the recordings)."""
+    from voices import library
+
+    context = Context(folder, on_progress=progress)
+    voice, findings = library.add(root, "voice", files, "self" if consent == "self" else "granted", context)
+    return voice.manifest.model_dump(mode="json"), [asdict(finding) for finding in findings]
+
+
+def bring_voice(progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: str) -> Any:
+    """Like `make_voice`, from an archive. What its sender says of consent counts, not what the archive says."""
+    from voices import archive, manifest
+
+    context = Context(folder, on_progress=progress)
+    voice, findings = archive.import_voice(root, files[0], context, "voice")
+    told = voice.manifest.model_copy(update={"consent": consent})
+    manifest.write(voice.folder, told)
+    return told.model_dump(mode="json"), [asdict(finding) for finding in findings]
+
+
+def renamed(error: UnderstudyError, path: Path, shown: str) -> UnderstudyError:
+    """The error in terms that its reader knows: the name of the file as sent, no folders of the server."""
+    texts = [text.replace(str(path), shown) for text in (error.message, error.hint)]
+    return UnderstudyError(error.code, *texts)

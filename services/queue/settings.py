@@ -1,0 +1,125 @@
+"""One configuration for server and workers: a YAML file < environment (``UNDERSTUDY_SERVER_<FIELD>``) < options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audio.errors import UnderstudyError
+
+PREFIX = "UNDERSTUDY_SERVER_"
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class ServerSettings(BaseModel):
+    """Sizes in bytes, times in seconds unless the name says otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # where things are
+    data: Path = Field(
+        default_factory=lambda: user_data_path("understudy") / "server",
+        description="folder of uploads, scratch files, caches and, by default, of database and results",
+    )
+    database: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
+    storage: str = Field("", description="fsspec URL of songs, voices and results, e.g. s3://bucket/path; empty: local")
+    storage_options: dict[str, Any] = Field(default_factory=dict, description="options of that file system")
+
+    # how it is reached
+    host: str = Field("127.0.0.1", description="address to bind; others than loopback need keys")
+    port: int = Field(8000, ge=0, le=65535)
+    keys: bool = Field(False, description="ask for API keys on loopback, too")
+    hosts: tuple[str, ...] = Field((), description="host names under which clients reach it; empty: any with keys")
+
+    # work
+    workers: int = Field(1, ge=0, le=64, description="worker processes that 'serve' starts")
+    device: str = Field("auto", description="cpu, cuda:0 ... or auto")
+    niceness: int = Field(10, ge=0, le=19, description="how far the workers step back behind the server")
+    lease: float = Field(20.0, ge=1, description="after so long without a sign of life a job is somebody else's")
+    tries: int = Field(
+        5, ge=1, le=100, description="starts of a job that finish no stage, before it counts as poisoned"
+    )
+    decode_seconds: float = Field(900.0, gt=0, description="for reading one file of a stranger")
+    decode_memory: int = Field(3 * GIB, ge=256 * MIB, description="for reading one file of a stranger")
+    cache_bytes: int = Field(20 * GIB, ge=0, description="artifacts kept on each machine, all owners together")
+
+    # what an owner may do, unless it was given limits of its own
+    song_bytes: int = Field(500 * MIB, ge=1, description="largest upload of one file")
+    song_seconds: float = Field(3600.0, gt=0, description="longest song")
+    recordings: int = Field(50, ge=1, le=999, description="most recordings of a voice")
+    jobs_queued: int = Field(100, ge=1, description="jobs waiting or running at a time")
+    minutes_a_day: float = Field(600.0, gt=0, description="minutes of song sent to work within 24 hours")
+    storage_bytes: int = Field(20 * GIB, ge=1, description="songs, voices and results together")
+    requests_a_minute: int = Field(1200, ge=1, description="requests of an owner")
+    streams: int = Field(300, ge=1, description="event streams of an owner at a time")
+
+    # how long things stay
+    keep_results: float = Field(7 * 86400.0, gt=0, description="then a result expires")
+    keep_songs: float = Field(30 * 86400.0, gt=0, description="after its last use an uploaded song is removed")
+    keep_jobs: float = Field(90 * 86400.0, gt=0, description="then an ended job is forgotten altogether")
+
+    # webhooks
+    webhook_networks: tuple[str, ...] = Field((), description="private networks (CIDR) that webhooks may reach")
+    webhook_tries: int = Field(8, ge=1, le=30, description="the pause doubles from 5 s each time")
+    webhook_seconds: float = Field(10.0, gt=0, le=60, description="that the other side has to answer")
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.data.resolve() / 'server.sqlite3'}"
+
+
+def load(file: Path | None = None, options: Mapping[str, Any] | None = None) -> ServerSettings:
+    """The settings; raises `UnderstudyError` that names the offending one and where it stands."""
+    file = file or (Path(os.environ[f"{PREFIX}CONFIG"]) if os.environ.get(f"{PREFIX}CONFIG") else None)
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    if file is not None:
+        layers.append((str(file), _read(file)))
+    layers.append(("the environment", _environment()))
+    layers.append(("the options", {name: value for name, value in (options or {}).items() if value is not None}))
+    merged: dict[str, Any] = {}
+    settings = ServerSettings()
+    for place, layer in layers:
+        merged |= layer
+        try:
+            settings = ServerSettings.model_validate(merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UnderstudyError(
+                "server-setting-invalid",
+                f"The server setting {'.'.join(map(str, first['loc']))!r} in {place} is wrong: {first['msg']}.",
+                f"Settings there are: {', '.join(ServerSettings.model_fields)}.",
+            ) from error
+    return settings
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text("utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UnderstudyError(
+            "server-config-unreadable",
+            f"The configuration {file} can't be read: {str(error).splitlines()[0]}.",
+            "Give the path of a YAML file with one 'name: value' per line.",
+        ) from error
+    if not isinstance(content, dict):
+        raise UnderstudyError(
+            "server-config-unreadable", f"The configuration {file} holds no names and values.", "Write 'port: 8000'."
+        )
+    return content
+
+
+def _environment() -> Mapping[str, Any]:
+    found = {}
+    for name in ServerSettings.model_fields:
+        text = os.environ.get(PREFIX + name.upper())
+        if text:
+            value = yaml.safe_load(text)
+            found[name] = text if isinstance(value, str) else value
+    return found

@@ -1,0 +1,186 @@
+"""Where songs, voices and results lie: a local folder, or an S3 store and the like through fsspec.
+
+Names are relative paths such as ``<owner>/jobs/<id>/cover.flac``. What lies under a name never changes, so copies of
+remote files can be kept on this machine.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import uuid4
+
+from audio.disk import explained
+from audio.errors import UnderstudyError
+
+_BLOCK = 1 << 20
+
+
+class Storage:
+    """`url`: an fsspec URL, or empty for the folder `data`/storage. `data` also holds copies of remote files."""
+
+    def __init__(self, url: str, options: Mapping[str, Any], data: Path) -> None:
+        self._copies = data / "copies"
+        self._local = data / "storage" if not url else Path(url.removeprefix("file://")) if "://" not in url else None
+        if url.startswith("file://"):
+            self._local = Path(url.removeprefix("file://"))
+        if self._local is not None:
+            self._local = self._local.resolve()
+            self._local.mkdir(parents=True, exist_ok=True)
+            return
+        try:
+            import fsspec  # type: ignore[import-untyped]
+
+            self._files, root = fsspec.core.url_to_fs(url, **options)
+        except (ImportError, ValueError) as error:
+            raise UnderstudyError(
+                "storage-unknown",
+                f"The storage {url.partition('://')[0]}:// can't be used: {error}.",
+                "For S3 install 'understudy[s3]', or leave the storage empty for a local folder.",
+            ) from error
+        self._root = str(root).rstrip("/")
+        with _remote():
+            self._files.makedirs(self._root, exist_ok=True)
+
+    def put(self, file: Path, name: str, *, move: bool = False) -> int:
+        """Store the local `file` under `name`, whole or not at all; returns its bytes. With `move` it is gone here."""
+        size = file.stat().st_size
+        if self._local is None:
+            with _remote():
+                self._files.put_file(str(file), f"{self._root}/{_checked(name)}")
+            if move:
+                file.unlink()
+            return size
+        target = self._local / _checked(name)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
+            try:
+                if move:
+                    shutil.move(file, part)
+                else:
+                    shutil.copyfile(file, part)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise explained(Path(PurePosixPath(name).name), error) from error
+        return size
+
+    def path(self, name: str) -> Path | None:
+        """Where the file lies on this machine, None if it lies elsewhere."""
+        return None if self._local is None else self._local / _checked(name)
+
+    def size(self, name: str) -> int | None:
+        """Bytes under `name`, None if there is nothing."""
+        if self._local is not None:
+            with suppress(OSError):
+                return (self._local / _checked(name)).stat().st_size
+            return None
+        with _remote():
+            try:
+                return int(self._files.info(f"{self._root}/{_checked(name)}")["size"])
+            except FileNotFoundError:
+                return None
+
+    def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` to `stop`, in blocks. Raises ``storage-missing`` if there is nothing."""
+        try:
+            if self._local is not None:
+                with (self._local / _checked(name)).open("rb") as file:
+                    file.seek(start)
+                    while start < stop and (block := file.read(min(_BLOCK, stop - start))):
+                        start += len(block)
+                        yield block
+                return
+            with _remote():
+                while start < stop:
+                    block = self._files.cat_file(
+                        f"{self._root}/{_checked(name)}", start=start, end=min(stop, start + 4 * _BLOCK)
+                    )
+                    if not block:
+                        return
+                    start += len(block)
+                    yield block
+        except FileNotFoundError as error:
+            raise _missing(name) from error
+
+    def fetch(self, name: str) -> Path:
+        """A file on this machine with what lies under `name`; not to be changed."""
+        if self._local is not None:
+            path = self._local / _checked(name)
+            if not path.is_file():
+                raise _missing(name)
+            return path
+        copy = self._copies / _checked(name)
+        if not copy.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            part = copy.with_name(f".{copy.name}.{uuid4().hex[:8]}")
+            try:
+                with _remote():
+                    self._files.get_file(f"{self._root}/{_checked(name)}", str(part))
+                part.replace(copy)
+            except FileNotFoundError as error:
+                raise _missing(name) from error
+            except OSError as error:
+                raise explained(Path(PurePosixPath(name).name), error) from error
+            finally:
+                part.unlink(missing_ok=True)
+        return copy
+
+    def remove(self, prefix: str) -> None:
+        """Delete the file or folder; nothing happens if it isn't there."""
+        if self._local is not None:
+            path = self._local / _checked(prefix)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            return
+        with _remote(), suppress(FileNotFoundError):
+            self._files.rm(f"{self._root}/{_checked(prefix)}", recursive=True)
+        copies = self._copies / _checked(prefix)
+        shutil.rmtree(copies, ignore_errors=True)
+        if copies.is_file():
+            copies.unlink(missing_ok=True)
+
+    def drop_copies(self, unused: float) -> None:
+        """Delete this machine's copies of remote files that were fetched longer than `unused` seconds ago."""
+        for path in self._copies.rglob("*"):
+            with suppress(FileNotFoundError):
+                if path.is_file() and path.stat().st_mtime < time.time() - unused:
+                    path.unlink()
+
+
+class _remote:
+    """Around calls of a remote store: what goes wrong there is said in plain words and can be tried again."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, FileNotFoundError | UnderstudyError):
+            raise UnderstudyError(
+                "storage-unavailable",
+                f"The store of songs and results can't be reached ({type(error).__name__}).",
+                "Try again in a minute; nothing that was accepted is lost.",
+            ) from error
+
+
+def _checked(name: str) -> str:
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
+        raise ValueError(f"not a name in the storage: {name!r}")
+    return str(parts)
+
+
+def _missing(name: str) -> UnderstudyError:
+    return UnderstudyError(
+        "storage-missing",
+        f"The file {PurePosixPath(name).name} is gone from the server's storage.",
+        "Upload the song again, or make the result again.",
+    )

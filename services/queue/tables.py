@@ -1,0 +1,175 @@
+"""The tables. Times are seconds since 1970 (UTC), ids are random, everything but owners and tallies has an owner."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+VERSION = 1
+
+metadata = MetaData()
+
+
+def _owner() -> Column[str]:
+    return Column("owner", String(40), ForeignKey("owners.id"), nullable=False)
+
+
+schema = Table("schema", metadata, Column("version", Integer, primary_key=True))
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("created", Double, nullable=False),
+    Column("webhook_secret", String(80), nullable=False),
+    Column("limits", JSON, nullable=False),  # those of the settings' that differ for this owner
+    Column("served", Double, nullable=False, default=0.0),  # when a job of it was last started: fair shares
+    Column("generation", Integer, nullable=False, default=0),  # raised when everything was deleted: names its cache
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(20), primary_key=True),
+    _owner(),
+    Column("name", String(100), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("scopes", String(200), nullable=False),
+    Column("created", Double, nullable=False),
+    Column("revoked", Double),
+    Column("used", Double),
+)
+
+songs = Table(
+    "songs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _owner(),
+    Column("name", String(255), nullable=False),
+    Column("path", String(400), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("duration", Double),
+    Column("rate", Integer, nullable=False),
+    Column("channels", Integer, nullable=False),
+    Column("container", String(40), nullable=False),
+    Column("codec", String(40), nullable=False),
+    Column("title", String(400)),
+    Column("artist", String(400)),
+    Column("created", Double, nullable=False),
+    Column("used", Double, nullable=False),
+    Index("songs_by_owner", "owner", "created", "id"),
+)
+
+voices = Table(
+    "voices",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _owner(),
+    Column("name", String(64), nullable=False),
+    Column("folded", String(200), nullable=False),  # case folded: "Nova" and "nova" are one name
+    Column("state", String(12), nullable=False),  # making, ready, failed
+    Column("consent", String(12), nullable=False),
+    Column("path", String(400), nullable=False),
+    Column("bytes", BigInteger, nullable=False, default=0),
+    Column("manifest", JSON),
+    Column("findings", JSON, nullable=False),
+    Column("job", String(40)),
+    Column("created", Double, nullable=False),
+    UniqueConstraint("owner", "folded"),
+    Index("voices_by_owner", "owner", "created", "id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _owner(),
+    Column("kind", String(12), nullable=False),  # cover, separation, voice
+    Column("state", String(12), nullable=False),  # queued, running, done, failed, cancelled, expired
+    Column("priority", Integer, nullable=False),  # 0 interactive, 1 batch
+    Column("name", String(400), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("song", String(40)),
+    Column("voice", String(40)),
+    Column("minutes", Double, nullable=False),
+    Column("bytes", BigInteger, nullable=False, default=0),
+    Column("created", Double, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("started", Double),
+    Column("finished", Double),
+    Column("expires", Double),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("strikes", Integer, nullable=False, default=0),  # starts since a stage was last finished
+    Column("worker", String(80)),
+    Column("token", String(40)),
+    Column("lease", Double),  # until when the worker holds it
+    Column("cancel", Boolean, nullable=False, default=False),
+    Column("stage", String(60)),
+    Column("fraction", Double, nullable=False, default=0.0),
+    Column("events", Integer, nullable=False, default=0),  # the number of the last one
+    Column("result", JSON),
+    Column("error", JSON),
+    Column("webhook", Text),
+    Index("jobs_by_owner", "owner", "created", "id"),
+    Index("jobs_by_state", "state", "priority", "created"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("type", String(12), nullable=False),  # state, stage, progress
+    Column("data", JSON, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("owner", String(40), ForeignKey("owners.id"), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("answer", JSON, nullable=False),
+    Column("created", Double, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _owner(),
+    Column("job", String(40), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(12), nullable=False),  # waiting, delivered, failed
+    Column("tries", Integer, nullable=False, default=0),
+    Column("due", Double, nullable=False),
+    Column("error", Text),
+    Index("deliveries_due", "state", "due"),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("label", String(80), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+)

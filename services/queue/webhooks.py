@@ -1,0 +1,156 @@
+"""Webhooks: the end of a job is told to an address of its owner's, signed, again and again until it is taken.
+
+``Understudy-Signature: t=<seconds>,v1=<hex>``, where the hex is HMAC-SHA256 of ``<seconds>.<body>`` with the owner's
+webhook secret. Private and loopback addresses are never called unless the configuration names their network: the name
+is resolved once, the address is checked, and the connection goes to that very address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from threading import Event
+from urllib.parse import SplitResult, urlsplit
+
+from sqlalchemy import select
+
+from audio.errors import UnderstudyError
+from services.queue.database import Database
+from services.queue.settings import ServerSettings
+from services.queue.tables import deliveries, owners
+
+log = logging.getLogger("understudy.webhooks")
+_FIRST_PAUSE = 5.0
+
+
+def check(url: str, settings: ServerSettings) -> None:
+    """Raise ``webhook-refused`` unless `url` is an http(s) address that may be called."""
+    _target(url, settings)
+
+
+def sign(secret: str, body: str, at: int) -> str:
+    digest = hmac.new(secret.encode(), f"{at}.{body}".encode(), hashlib.sha256).hexdigest()
+    return f"t={at},v1={digest}"
+
+
+def deliver_due(database: Database, settings: ServerSettings) -> int:
+    """Send what is due; returns how many were tried. Several processes may do so: each delivery is one's at a time."""
+    tried = 0
+    while True:
+        with database.write() as connection:
+            now = database.now(connection)
+            due = deliveries.c.state == "waiting", deliveries.c.due <= now
+            query = select(deliveries, owners.c.webhook_secret).join(owners).where(*due).order_by(deliveries.c.due)
+            row = connection.execute(query.limit(1).with_for_update(skip_locked=True, of=deliveries)).first()
+            if row is None:
+                return tried
+            last = row.tries + 1 >= settings.webhook_tries
+            # taken before it is sent: who dies while sending leaves it to be tried again
+            later = now + settings.webhook_seconds + _FIRST_PAUSE * 2**row.tries
+            values = {"tries": row.tries + 1, "due": later}
+            connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
+        tried += 1
+        error = _send(row.url, row.body, row.id, row.webhook_secret, settings)
+        state = "delivered" if error is None else "failed" if last else "waiting"
+        with database.write() as connection:
+            values = {"state": state, "error": error}
+            connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
+        log.info("webhook %s", state, extra={"job": row.job, "delivery": row.id, "error": error})
+
+
+def run(database: Database, settings: ServerSettings, stopping: Event) -> None:
+    """Deliver until `stopping` is set."""
+    while not stopping.wait(1.0):
+        try:
+            deliver_due(database, settings)
+        except UnderstudyError as error:
+            log.warning("webhooks wait: %s", error)
+            stopping.wait(5.0)
+
+
+def _send(url: str, body: str, id: str, secret: str, settings: ServerSettings) -> str | None:
+    """Post `body`; None if it was taken (2xx), else why not. Redirects aren't followed."""
+    try:
+        parts, address = _target(url, settings)
+        connection = _Connection(parts.hostname or "", address, parts.port, parts.scheme, settings.webhook_seconds)
+        at = int(time.time())
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Understudy",
+            "Understudy-Delivery": id,
+            "Understudy-Signature": sign(secret, body, at),
+        }
+        try:
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.request("POST", path, body.encode(), headers)
+            status = connection.getresponse().status
+        finally:
+            connection.close()
+    except UnderstudyError as error:
+        return error.message
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"{type(error).__name__}: {error}"[:300]
+    return None if 200 <= status < 300 else f"it answered {status}"
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to one address, whatever its name resolves to meanwhile."""
+
+    def __init__(self, host: str, address: str, port: int | None, scheme: str, timeout: float) -> None:
+        super().__init__(host, port or (443 if scheme == "https" else 80), timeout=timeout)
+        self._address, self._secure = address, scheme == "https"
+
+    def connect(self) -> None:
+        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        if self._secure:
+            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+
+
+def _target(url: str, settings: ServerSettings) -> tuple[SplitResult, str]:
+    """The parts of `url` and the address to connect to; raises ``webhook-refused``."""
+
+    def refused(why: str) -> UnderstudyError:
+        return UnderstudyError(
+            "webhook-refused", f"The webhook can't be called: {why}.", "Give a public https address."
+        )
+
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise refused(str(error)) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise refused("it is no http or https address")
+    if parts.username or parts.password:
+        raise refused("it holds a user name")
+    if any(not "!" <= letter <= "~" for letter in url):
+        raise refused("it holds letters that no address has")
+    try:
+        found = socket.getaddrinfo(parts.hostname, port or 80, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise refused(f"{parts.hostname[:80]} is not known") from None
+    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+    for address in addresses:
+        if not _allowed(address, settings.webhook_networks):
+            raise refused("its address is a private one")
+    return parts, addresses[0]
+
+
+def _allowed(address: str, networks: Sequence[str]) -> bool:
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        # addresses that carry an IPv4 address within reach what that reaches
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        ip = inner or ip
+    if any(ip in ipaddress.ip_network(network, strict=False) for network in networks):
+        return True
+    return ip.is_global and not ip.is_multicast

@@ -1,0 +1,239 @@
+"""What the kinds of jobs do: fetch their inputs, run `services.jobs`, store what was made."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from sqlalchemy import select
+
+from audio.errors import UnderstudyError
+from pipeline.executor import LocalExecutor, StageEvent
+from pipeline.settings import CoverSettings
+from pipeline.store import Store
+from services.queue import bounded, reading
+from services.queue.database import Database
+from services.queue.jobs import Claimed
+from services.queue.settings import ServerSettings
+from services.queue.storage import Storage
+from services.queue.tables import songs, voices
+from voices.voice import MANIFEST, Manifest, Voice
+
+Tell = Callable[[StageEvent], None]
+TYPES = {
+    ".flac": "audio/flac",
+    ".wav": "audio/wav",
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
+    ".opus": "audio/ogg",
+    ".html": "text/html; charset=utf-8",
+    ".json": "application/json",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job is done. `scratch`: an empty folder of its own."""
+
+    database: Database
+    storage: Storage
+    settings: ServerSettings
+    device: str
+    scratch: Path
+    cancelled: Event
+    tell: Tell
+
+    def cache(self, job: Claimed) -> Path:
+        """The owner's artifacts: owners share none, or they could find out what others have."""
+        return self.settings.data / "cache" / f"{job.owner}-{job.generation}"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a job gave: `result` for its owner (``files`` by name: path in the storage, bytes, type, file name), the
+    bytes that it takes, its stages as `services.jobs` lists them."""
+
+    result: dict[str, Any]
+    size: int
+    stages: list[dict[str, Any]]
+
+
+def do(job: Claimed, place: Place) -> Made:
+    match job.kind:
+        case "cover":
+            return _cover(job, place)
+        case "separation":
+            return _separation(job, place)
+        case "voice":
+            return _voice(job, place)
+
+
+def _cover(job: Claimed, place: Place) -> Made:
+    from services.jobs import CoverJob, Runner, make_cover
+
+    settings = CoverSettings.model_validate(job.request["settings"])
+    inputs = {name: _song(place, job, id, name) for name, id in job.request["inputs"].items()}
+    voice = _singer(place, job)
+    _decode(place, job, list(inputs.values()), settings)
+    out = place.scratch / "out"
+    cover = out / f"cover{settings.output.encoding.extension}"
+    runner = Runner(LocalExecutor(Store(place.cache(job)), place.device), place.tell, place.cancelled)
+    made = make_cover(
+        CoverJob(inputs.get("song"), voice, settings, inputs.get("vocals"), inputs.get("instrumental"), output=cover),
+        runner,
+    )
+    title = f"{job.name} ({voice.name})"
+    files = {
+        "audio": (cover, f"{title}{cover.suffix}"),
+        "report": (Path(made["report"]), f"{title}.report.html"),
+        "figures": (Path(made["report"]).with_suffix(".json"), f"{title}.report.json"),
+    }
+    for stem, path in made["stems"].items():
+        files[f"stems/{stem}"] = (Path(path), f"{title} {stem}{Path(path).suffix}")
+    kept = ("duration", "sample_rate", "transpose", "transpose_reason", "key", "loudness", "verdict", "warnings")
+    return _stored(place, job, files, {name: made[name] for name in kept}, made["stages"])
+
+
+def _separation(job: Claimed, place: Place) -> Made:
+    from services.jobs import Runner, separate_song
+
+    settings = CoverSettings.model_validate(job.request["settings"])
+    song = _song(place, job, job.request["inputs"]["song"], "song")
+    _decode(place, job, [song], settings)
+    runner = Runner(LocalExecutor(Store(place.cache(job)), place.device), place.tell, place.cancelled)
+    made = separate_song(song, settings, place.scratch / "out", False, runner)
+    files = {
+        f"stems/{stem}": (Path(path), f"{job.name} {stem}{Path(path).suffix}") for stem, path in made["stems"].items()
+    }
+    return _stored(place, job, files, {"warnings": made["warnings"]}, made["stages"])
+
+
+def _voice(job: Claimed, place: Place) -> Made:
+    """Make a voice from recordings; its folder goes into the storage file by file, the manifest last."""
+    sent = job.request["sent"]
+    files = [
+        _copied(place.storage.fetch(file["path"]), place.scratch / "in" / str(number) / file["name"])
+        for number, file in enumerate(sent)
+    ]
+    root = place.scratch / "library"
+
+    def progress(fraction: float) -> None:
+        place.tell(StageEvent("voice", "progress", fraction, 0.0, "cpu"))
+
+    place.tell(StageEvent("voice", "started", 0.0, 0.0, "cpu"))
+    manifest, findings = bounded.call(
+        reading.bring_voice if sent[0]["field"] == "archive" else reading.make_voice,
+        place.scratch,
+        root,
+        files,
+        job.request["consent"],
+        seconds=place.settings.decode_seconds,
+        memory=place.settings.decode_memory,
+        progress=progress,
+        cancelled=place.cancelled,
+    )
+    place.tell(StageEvent("voice", "finished", 1.0, 0.0, "cpu"))
+    built, size = root / "voice", 0
+    paths = sorted((path for path in built.rglob("*") if path.is_file()), key=lambda path: path.name == MANIFEST)
+    for path in paths:
+        size += place.storage.put(path, f"{job.request['path']}/{path.relative_to(built).as_posix()}")
+    values = {"state": "ready", "manifest": manifest, "findings": findings, "bytes": size}
+    with place.database.write() as connection:
+        connection.execute(voices.update().where(voices.c.id == job.voice).values(**values))
+    for file in sent:
+        place.storage.remove(file["path"])
+    return Made({"findings": findings}, 0, [])
+
+
+def _decode(place: Place, job: Claimed, files: list[Path], settings: CoverSettings) -> None:
+    """Read the songs in bounds: the stage ``decode`` of the run that follows then finds its artifacts."""
+    cache, part = Store(place.cache(job)), settings.song
+    graph = reading.decoding(files, part.start, part.duration)
+    if not graph.pending([node.name for node in graph.nodes], cache.has):
+        return
+    place.tell(StageEvent("decode", "started", 0.0, 0.0, "cpu"))
+    bounded.call(
+        reading.decode_into,
+        cache.root,
+        files,
+        part.start,
+        part.duration,
+        seconds=place.settings.decode_seconds,
+        memory=place.settings.decode_memory,
+        progress=lambda fraction: place.tell(StageEvent("decode", "progress", fraction, 0.0, "cpu")),
+        cancelled=place.cancelled,
+    )
+
+
+def _song(place: Place, job: Claimed, id: str, role: str) -> Path:
+    """The owner's song as a file under the name that its owner gave it."""
+    with place.database.write() as connection:
+        now = place.database.now(connection)
+        mine = (songs.c.id == id, songs.c.owner == job.owner)
+        connection.execute(songs.update().where(*mine).values(used=now))
+        song = connection.execute(select(songs).where(*mine)).first()
+    if song is None:
+        raise UnderstudyError("song-unknown", f"The song {id} is gone.", "Upload it again.")
+    target = place.scratch / "in" / role / str(song.name)
+    target.parent.mkdir(parents=True)
+    target.symlink_to(place.storage.fetch(str(song.path)))
+    return target
+
+
+def _singer(place: Place, job: Claimed) -> Voice:
+    with place.database.read() as connection:
+        row = connection.execute(select(voices).where(voices.c.id == job.voice, voices.c.owner == job.owner)).first()
+    if row is None or row.state != "ready":
+        raise UnderstudyError("voice-unknown", "The voice of this cover is gone.", "Choose another voice.")
+    return fetch_voice(place.storage, row.path, row.manifest, row.name)
+
+
+def fetch_voice(storage: Storage, path: str, document: Mapping[str, Any], name: str) -> Voice:
+    """The voice on this machine, its files checked against their hashes, under the name that it has now."""
+    from voices import library
+
+    manifest = Manifest.model_validate(document).model_copy(update={"name": name})
+    for recording in manifest.recordings:
+        storage.fetch(f"{path}/recordings/{recording.file}")
+    folder = storage.fetch(f"{path}/{MANIFEST}").parent
+    voice = Voice(folder, manifest)
+    library.verify(voice)
+    return voice
+
+
+def _stored(
+    place: Place,
+    job: Claimed,
+    files: Mapping[str, tuple[Path, str]],
+    result: dict[str, Any],
+    stages: list[dict[str, Any]],
+) -> Made:
+    listed, total = {}, 0
+    for name, (path, shown) in files.items():
+        target = f"{job.owner}/jobs/{job.id}/{name}{path.suffix}"
+        size = place.storage.put(path, target)
+        total += size
+        listed[name] = {"path": target, "bytes": size, "type": TYPES[path.suffix], "name": shown}
+    return Made({**result, "files": listed, "stages": stages}, total, stages)
+
+
+def _copied(source: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True)
+    shutil.copyfile(source, target)
+    return target
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder for one job."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

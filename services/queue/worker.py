@@ -1,0 +1,191 @@
+"""A worker: one process that claims one job after the other and does them.
+
+Beside the job runs a pulse: it renews the lease, writes down progress and hears of cancellation. A worker that is asked
+to stop puts its job back; one that is killed leaves it to whoever finds the lease run out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import shutil
+import socket
+import time
+from contextlib import suppress
+from threading import Event, Thread
+
+from filelock import FileLock, Timeout
+
+from audio.disk import explained, is_full
+from audio.errors import Cancelled, UnderstudyError
+from services.device import choose_device
+from services.queue import bounded, housekeeping, ids, jobs, logs, work
+from services.queue.database import Database
+from services.queue.jobs import Claimed
+from services.queue.progress import Progress
+from services.queue.settings import ServerSettings
+from services.queue.storage import Storage
+
+log = logging.getLogger("understudy.worker")
+
+IDLE = 0.3  # seconds between looks into an empty queue
+PULSE = 0.4
+PASSING = ("disk-full", "out-of-memory", "database-unavailable", "storage-unavailable", "internal-error")
+"""What may be better soon: such jobs are tried again."""
+
+
+class Worker:
+    def __init__(self, settings: ServerSettings, name: str | None = None, parent: int | None = None) -> None:
+        """`parent`: the process that this one ends with."""
+        bounded.prepare()
+        self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{ids.new('w', 6)[2:]}"
+        self.settings = settings
+        self.stopping = Event()
+        self._parent = parent
+        self._device = choose_device(settings.device)
+        self._database = Database(settings.database_url)
+        self._storage = Storage(settings.storage, settings.storage_options, settings.data)
+        self._scratch = settings.data / "scratch" / self.name
+        self._scratch.mkdir(parents=True)
+        importlib.import_module("services.jobs")  # before the first job waits for it
+        self._lock = FileLock(settings.data / "scratch" / f"{self.name}.lock")
+        self._lock.acquire()
+        _remove_leftovers(settings)
+
+    def run(self) -> None:
+        """Until `stopping` is set."""
+        log.info("worker ready", extra={"worker": self.name, "device": self._device})
+        pause, looked = IDLE, 0.0
+        try:
+            while not self._is_over():
+                try:
+                    job = jobs.claim(self._database, self.name, self.settings)
+                    if job is None and time.monotonic() - looked > 30:
+                        housekeeping.sweep_machine(self._database, self._storage, self.settings)
+                        looked = time.monotonic()
+                    pause = IDLE
+                except UnderstudyError as error:
+                    log.warning("waiting: %s", error)
+                    job, pause = None, min(5.0, pause * 2)
+                if job is None:
+                    self.stopping.wait(pause)
+                else:
+                    with logs.about(job.id):
+                        self._do(job)
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._lock.release()
+            with suppress(OSError):
+                os.unlink(self._lock.lock_file)
+            self._database.close()
+
+    def _is_over(self) -> bool:
+        return self.stopping.is_set() or (self._parent is not None and os.getppid() != self._parent)
+
+    def _do(self, job: Claimed) -> None:
+        begun = time.monotonic()
+        log.info("started", extra={"kind": job.kind, "attempt": job.attempts, "owner": job.owner})
+        progress = Progress(job.kind)
+        pulse = _Pulse(self, job, progress, self._database)
+        try:
+            with work.scratch(self._scratch / "job") as folder:
+                place = work.Place(
+                    self._database, self._storage, self.settings, self._device, folder, pulse.cancelled, progress.hear
+                )
+                made = work.do(job, place)
+            pulse.stop()
+            self._insist(lambda: jobs.finish(self._database, job, self.settings, made.result, made.size, made.stages))
+            log.info("done", extra={"seconds": round(time.monotonic() - begun, 2)})
+        except Cancelled:
+            pulse.stop()
+            if pulse.verdict == "cancelled":
+                self._insist(lambda: jobs.give_up(self._database, job, self.settings))
+            elif pulse.verdict == "stopping":
+                self._insist(lambda: jobs.release(self._database, job))
+            log.info("given up", extra={"because": pulse.verdict})
+        except Exception as error:
+            pulse.stop()
+            problem = self._explained(error)
+            again = min(300.0, 5.0 * 2**job.strikes) if problem.code in PASSING else 0.0
+            self._insist(lambda: jobs.fail(self._database, job, self.settings, problem, again))
+            log.warning("failed: %s", problem.message, extra={"code": problem.code}, exc_info=problem.code in PASSING)
+
+    def _explained(self, error: Exception) -> UnderstudyError:
+        """The error in words for the job's owner: no folders of this machine, no tracebacks."""
+        if isinstance(error, OSError) and is_full(error):
+            error = explained(self._scratch, error)
+        if not isinstance(error, UnderstudyError):
+            return UnderstudyError(
+                "internal-error",
+                "Something unexpected went wrong in the server.",
+                "It was tried several times; tell who runs the server, with the id of this job.",
+            )
+        texts = []
+        for text in (error.message, error.hint):
+            for role in ("song", "vocals", "instrumental"):
+                text = text.replace(f"{self._scratch}/job/in/{role}/", "")
+            texts.append(text.replace(str(self.settings.data.resolve()), "…").replace(str(self.settings.data), "…"))
+        return UnderstudyError(error.code, *texts)
+
+    def _insist(self, write: object) -> None:
+        """Write the job's end even if the database is away for a while; give up when the worker has to stop."""
+        assert callable(write)
+        pause = 0.5
+        while True:
+            try:
+                write()
+                return
+            except UnderstudyError as error:
+                if self._is_over():
+                    return
+                log.warning("can't write the job's end yet: %s", error)
+                self.stopping.wait(pause)
+                pause = min(10.0, pause * 2)
+
+
+class _Pulse:
+    """The thread beside a job. `cancelled` is what the job's stages look at; `verdict` says why it was set."""
+
+    def __init__(self, worker: Worker, job: Claimed, progress: Progress, database: Database) -> None:
+        self.cancelled = Event()
+        self.verdict = "held"
+        self._worker, self._job, self._progress, self._database = worker, job, progress, database
+        self._over = Event()
+        self._thread = Thread(target=self._beat, name="pulse", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """After the last progress is written down."""
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        renewed, every = time.monotonic(), min(2.0, self._worker.settings.lease / 4)
+        while not self._over.wait(PULSE):
+            if self._worker._is_over() and self.verdict == "held":
+                self.verdict = "stopping"
+                self.cancelled.set()
+            with suppress(UnderstudyError):  # the database is away: the next beat tries again
+                self._tell()
+                if time.monotonic() - renewed >= every:
+                    verdict = jobs.renew(self._database, self._job, self._worker.settings)
+                    renewed = time.monotonic()
+                    if verdict != "held" and self.verdict == "held":
+                        self.verdict = verdict
+                        self.cancelled.set()
+        with suppress(UnderstudyError):
+            self._tell()
+
+    def _tell(self) -> None:
+        notes, stage, fraction = self._progress.take()
+        if notes:
+            jobs.tell(self._database, self._job, notes, stage, fraction)
+
+
+def _remove_leftovers(settings: ServerSettings) -> None:
+    """Free the disk of what killed workers left: a scratch folder whose lock nobody holds."""
+    for lock in (settings.data / "scratch").glob("*.lock"):
+        with suppress(Timeout, OSError), FileLock(lock, timeout=0):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)

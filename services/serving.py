@@ -1,0 +1,134 @@
+"""The server process with its workers beside it, and the worker process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from threading import Event, Thread
+from types import FrameType
+
+import uvicorn
+
+from audio.errors import UnderstudyError
+from services.api.app import make_app
+from services.queue import ids, jobs
+from services.queue.database import Database
+from services.queue.settings import PREFIX, ServerSettings
+
+log = logging.getLogger("understudy.server")
+
+GRACE = 15  # seconds that requests and workers have to end
+
+
+def serve(settings: ServerSettings) -> None:
+    """Until a signal comes: then no new requests, workers put their jobs back, and all end."""
+    app = make_app(settings)
+    crew = Crew(settings)
+    config = uvicorn.Config(
+        app,
+        settings.host,
+        settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=64 << 10,
+    )
+    try:
+        socket = config.bind_socket()
+    except SystemExit:
+        raise UnderstudyError(
+            "address-in-use",
+            f"{settings.host}:{settings.port} can't be bound: another program may use it.",
+            "Choose another port with --port, or end the other program.",
+        ) from None
+    host, port = socket.getsockname()[:2]
+    log.info("serving", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+    crew.start()
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them once more when it is done, to end the process
+        signal.signal(number, lambda number, frame: None)
+    try:
+        uvicorn.Server(config).run(sockets=[socket])
+    finally:
+        crew.stop()
+
+
+def work(settings: ServerSettings, name: str | None, parent: int | None) -> None:
+    """One worker, until a signal comes."""
+    from services.queue.worker import Worker
+
+    if hasattr(os, "nice"):
+        os.nice(settings.niceness)
+    worker = Worker(settings, name, parent)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        worker.stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    worker.run()
+
+
+class Crew:
+    """The workers of this server: started, started again when one dies, stopped at the end."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._stopping = Event()
+        self._thread = Thread(target=self._watch, name="crew", daemon=True)
+        self._members: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        if self._settings.workers:
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for process in self._members.values():
+            process.terminate()
+        end = time.monotonic() + GRACE
+        for process in self._members.values():
+            try:
+                process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _watch(self) -> None:
+        pause, database = 0.2, Database(self._settings.database_url)
+        while not self._stopping.is_set():
+            for name, process in list(self._members.items()):
+                if process.poll() is not None:
+                    log.warning("a worker died", extra={"worker": name, "code": process.returncode})
+                    del self._members[name]
+                    try:
+                        jobs.abandon(database, name)
+                    except UnderstudyError as error:
+                        log.warning("its jobs wait for their leases: %s", error)
+                    pause = min(10.0, pause * 2)
+            while len(self._members) < self._settings.workers and not self._stopping.is_set():
+                name = ids.new("worker", 8)
+                self._members[name] = self._start(name)
+            if self._stopping.wait(pause):
+                break
+            pause = max(0.2, pause * 0.98)
+        database.close()
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
+        environment = dict(os.environ)
+        for field, value in self._settings.model_dump(mode="json").items():
+            if value != ServerSettings.model_fields[field].get_default(call_default_factory=True) or field == "data":
+                import json
+
+                environment[PREFIX + field.upper()] = value if isinstance(value, str) else json.dumps(value)
+        environment.pop(f"{PREFIX}CONFIG", None)
+        command = [sys.executable, "-m", "services.cli.main", "worker", "--name", name, "--parent", str(os.getpid())]
+        # a group of its own: Ctrl-C reaches the server alone, which then stops its workers in order
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
