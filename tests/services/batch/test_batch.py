@@ -1,0 +1,107 @@
+"""Batches as a user runs them: as a process, on songs, with a kill in the middle."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests import material
+from tests.services.conftest import House
+
+
+def _songs(house: House, count: int) -> None:
+    for number in range(1, count + 1):
+        sound = material.song(2.0 + number).mix
+        soundfile.write(house.folder / f"hit {number}.wav", sound.samples.T, sound.rate)
+
+
+def _table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "batch.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_chart_is_made_and_kept(house: House) -> None:
+    _songs(house, 2)
+    rows = ("song,voice,vocal_gain", "hit 1.wav,nova,", "hit 1.wav,nova,3", "hit 2.wav,nova,")
+    (house.folder / "chart.csv").write_text("\n".join(rows))
+    planned = house.json("batch", "chart.csv", "--dry-run")
+    assert planned["to_make"] == 3
+    assert not list((house.folder / "covers" / "chart").iterdir())
+    made = house.json("batch", "chart.csv")
+    assert made["made"] == 3
+    folder = house.folder / "covers" / "chart"
+    assert {path.name for path in folder.glob("*.flac")} == {
+        "hit 1 (nova).flac",
+        "hit 1 (nova) 2.flac",
+        "hit 2 (nova).flac",
+    }
+    first, second, third = _table(folder)
+    assert (first["state"], second["state"], third["state"]) == ("done", "done", "done")
+    assert abs(float(first["loudness"]) - float(first["song_loudness"])) < 0.5
+    page = (folder / "batch.html").read_text()
+    assert 'src="hit%201%20%28nova%29.flac"' in page
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.flac")}
+    assert house.json("batch", "chart.csv")["made"] == 3
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.flac")} == before
+
+
+def test_one_failure_costs_only_itself(house: House) -> None:
+    _songs(house, 1)
+    done = house.run("batch", "hit 1.wav", "cut.wav", "--voice", "nova", "--set", "song.start=1.5")
+    folder = house.folder / "covers"
+    states = {row["song"]: row for row in _table(folder)}
+    assert done.returncode == 1
+    assert states["hit 1.wav"]["state"] == "done"
+    assert states["cut.wav"]["state"] == "failed"
+    assert states["cut.wav"]["code"]
+    assert "Failed: " in (folder / "batch.html").read_text()
+    again = house.run("batch", "hit 1.wav", "cut.wav", "--voice", "nova", "--set", "song.start=1.5", "--only-failed")
+    assert "To make: 1," in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("song.wav", "text.mp3", "--voice", "nova"), "text.mp3"),
+        (("song.wav", "--voice", "nobody"), "no voice named 'nobody'"),
+        (("song.wav", "--voice", "nova", "--set", "remix.vocal_gain=loud"), "remix.vocal_gain"),
+        (("missing.wav", "--voice", "nova"), "missing.wav"),
+        (("song.wav",), "names no voice"),
+    ],
+)
+def test_what_can_t_be_made_is_said_before_anything_is_made(
+    furnished: House, arguments: tuple[str, ...], words: str
+) -> None:
+    done = furnished.run("batch", *arguments, "--output", "nothing")
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert not list((furnished.folder / "nothing").glob("*.flac"))
+
+
+@pytest.mark.slow
+def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(house: House) -> None:
+    _songs(house, 3)
+    arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out")
+    process = house.start(*arguments)
+    journal = house.folder / "out" / "batch.jsonl"
+    deadline = time.monotonic() + 120
+    while not (journal.is_file() and journal.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = {path.name: path.stat().st_mtime_ns for path in (house.folder / "out").glob("*.flac")}
+    assert kept
+    assert house.json(*arguments)["made"] == 3
+    files = sorted((house.folder / "out").glob("*.flac"))
+    assert all(path.stat().st_mtime_ns == kept.get(path.name, path.stat().st_mtime_ns) for path in files)
+    undisturbed = house.json(*arguments[:-1], "calm", "--cache", "another cache")
+    assert undisturbed["made"] == 3
+    for path in files:
+        calm = house.folder / "calm" / path.name
+        assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(calm.read_bytes()).digest()
