@@ -1,4 +1,4 @@
-"""What became of each cover of a batch: a file of JSON lines that a killed batch leaves behind and the next one reads."""
+"""What became of each cover of a batch: JSON lines that a killed batch leaves behind and the next one reads."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ NAME = "batch.jsonl"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One cover's end. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `similarity` of the new vocal to
-    the voice (cosine, -1..1), `seconds` of wall time in this batch; None where there is none. `code` and `reason` say
-    why it failed."""
+    """One cover's end. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `similarity` of the new vocal
+    to the voice (cosine, -1..1), `seconds` of wall time in this batch; None where there is none. `code` and `reason`
+    say why it failed."""
 
     identity: str
     state: Literal["done", "failed"]

@@ -61,8 +61,8 @@ def plan(
 ) -> list[Item]:
     """A job for every row, its cover to be written into `folder`.
 
-    Raises `UnderstudyError` ``batch-invalid`` that lists all rows that can't be made: a song that is missing or can't be
-    read, a voice that doesn't exist or is damaged, a setting that is wrong, a model that isn't there, a file in the way.
+    Raises `UnderstudyError` ``batch-invalid`` that lists all rows that can't be made: a song that is missing or can't
+    be read, a voice that doesn't exist or is damaged, a setting that is wrong, a file in the way.
     """
     check_writable(folder)
     problems: dict[str, list[str]] = {}

@@ -33,7 +33,8 @@ def run_batch(
     at_once: int,
     between: Callable[[], object],
 ) -> None:
-    """Make all `items`, `at_once` at a time, and go on after failures; `outcomes` gets what became of each, by identity.
+    """Make all `items`, `at_once` at a time, and go on after failures; `outcomes` gets what became of each, by
+    identity.
 
     Of a song that several items share only the first runs until it has ended: then its stems are there, and the others
     follow. `between` is called after every cover. Raises `Cancelled`, and what makes going on senseless (a full disk);

@@ -146,9 +146,8 @@ def _answer(folder: Path, items: list[Item], outcomes: dict[str, Outcome], files
         "failed": len(failed),
         "covers": [asdict(outcome) for outcome in ended],
     }
-    lines = [
-        f"{made} of {len(items)} covers are in [bold]{escape(str(folder))}[/]; the table is {escape(str(files['html']))}"
-    ]
+    place, table = escape(str(folder)), escape(str(files["html"]))
+    lines = [f"{made} of {len(items)} covers are in [bold]{place}[/]; the table is {table}"]
     lines += [f"[red]failed[/] {escape(one.song)} ({escape(one.voice)}): {escape(one.reason)}" for one in failed]
     answer(data, lambda: "\n".join(lines))
     if failed:
