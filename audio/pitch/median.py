@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.pitch.settings import PitchSettings
-from audio.pitch.trackers import F0, tracker
-from audio.samples import Samples
-
-
-def track_median(sound: Samples, settings: PitchSettings, device: str) -> F0:
-    return median([tracker(name)(sound, settings, device) for name in settings.median_of])
+from audio.pitch.trackers import F0
 
 
 def median(tracks: list[F0]) -> F0:

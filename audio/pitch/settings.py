@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SingleTracker = Literal["swift-f0", "fcpe", "praat", "harvest"]
+SingleTracker = Literal["swift-f0", "fcpe", "praat", "harvest", "rmvpe"]
 
 
 class PitchSettings(BaseModel):
@@ -15,7 +15,7 @@ class PitchSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tracker: Literal["swift-f0", "fcpe", "praat", "harvest", "median"] = Field(
+    tracker: Literal["swift-f0", "fcpe", "praat", "harvest", "rmvpe", "median"] = Field(
         "swift-f0", description="what listens for the pitch; 'median' asks several and takes the middle"
     )
     low: float = Field(50.0, ge=40, le=1000, description="lowest pitch in Hz")
@@ -27,6 +27,11 @@ class PitchSettings(BaseModel):
     median_of: tuple[SingleTracker, ...] = Field(
         ("swift-f0", "praat", "harvest"), description="the trackers of 'median', an odd number, most trusted first"
     )
+
+    @property
+    def listening(self) -> tuple[SingleTracker, ...]:
+        """The trackers that are asked."""
+        return self.median_of if self.tracker == "median" else (self.tracker,)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,34 +19,47 @@ PEAK = 0.5  # what the loud parts of that sound peak at
 
 F0 = NDArray[np.float32]
 
-Tracker = Callable[[Samples, PitchSettings, str], F0]
-"""(sound, settings, device) -> f0.
 
-`sound`: mono float32 ``[samples]`` at `RATE`, a whole number of hops long, scaled as a whole so that the loud parts
-of the song it comes from peak at `PEAK`. `device`: a torch device string, for trackers that run on torch. The answer:
-float32 ``[len(sound) / 80 + 1]`` in Hz, 0 where unvoiced, frame k centred at sample ``80 k``. A tracker is a pure
-function and may run in several threads at once."""
+@dataclass(frozen=True)
+class Tracker:
+    """`hear(sound, settings, device) -> f0`.
+
+    `sound`: mono float32 ``[samples]`` at `RATE`, scaled as a whole so that the loud parts of the song it comes from
+    peak at `PEAK`. `device`: a torch device string, for trackers that run on torch. The answer: float32
+    ``[len(sound) // 80 + 1]`` in Hz, 0 where unvoiced, frame k centred at sample ``80 k``. `hear` is a pure function
+    and may be called by several threads at once.
+
+    `window`: seconds of a song that it shall hear at once, `margin`: seconds of context on both sides, longer than its
+    memory; both whole numbers of hops. `silence_around`: whether past the ends of a song it hears silence, a whole
+    number of seconds in all, or nothing.
+    """
+
+    hear: Callable[[Samples, PitchSettings, str], F0]
+    window: float = 20
+    margin: float = 2
+    silence_around: bool = True
 
 
-def tracker(name: str) -> Tracker:
-    """The tracker of that name; raises `UnderstudyError` naming those that exist."""
+def tracker(name: str, weights: Path | None = None) -> Tracker:
+    """The tracker of that name; raises `UnderstudyError` naming those that exist. `weights`: the file of the one that
+    doesn't bring its own."""
     from audio.pitch.fcpe import track_fcpe
     from audio.pitch.harvest import track_harvest
-    from audio.pitch.median import track_median
     from audio.pitch.praat import track_praat
+    from audio.pitch.rmvpe.tracker import MARGIN, WINDOW, track_rmvpe
     from audio.pitch.swift import track_swift
 
-    trackers: dict[str, Tracker] = {
-        "swift-f0": track_swift,
-        "fcpe": track_fcpe,
-        "praat": track_praat,
-        "harvest": track_harvest,
-        "median": track_median,
+    trackers = {
+        "swift-f0": Tracker(track_swift),
+        "fcpe": Tracker(track_fcpe),
+        "praat": Tracker(track_praat),
+        "harvest": Tracker(track_harvest),
+        "rmvpe": Tracker(partial(track_rmvpe, weights=weights), WINDOW, MARGIN, silence_around=False),
     }
     if name not in trackers:
         raise UnderstudyError(
             "pitch-tracker-unknown",
             f"There is no pitch tracker named {name!r}.",
-            f"Choose one of: {', '.join(sorted(trackers))}.",
+            f"Choose one of: {', '.join(sorted((*trackers, 'median')))}.",
         )
     return trackers[name]

@@ -2,49 +2,70 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
-from numpy.typing import NDArray
 
 from audio.context import Context
+from audio.pitch.median import median
 from audio.pitch.repair import repair_octaves
 from audio.pitch.settings import PitchSettings
 from audio.pitch.track import HOP, PitchTrack
-from audio.pitch.trackers import PEAK, RATE, tracker
+from audio.pitch.trackers import F0, PEAK, RATE, Tracker, tracker
 from audio.samples import AudioSource, Samples
 from audio.windows import ordered_map
 
-_WINDOW = 20  # seconds, whole, so that windows begin on the grid at any rate
-_MARGIN = 2  # seconds of context on both sides, longer than the memory of every tracker
 
-
-def track(context: Context, source: AudioSource, settings: PitchSettings) -> PitchTrack:
-    """The pitch of `source`, which may have any length: it is read in windows of 20 s, each with 2 s of context on both
-    sides, `context.workers` at once.
+def track(context: Context, source: AudioSource, settings: PitchSettings, weights: Path | None = None) -> PitchTrack:
+    """The pitch of `source`, which may have any length: it is read in windows of some 20 s, each with 2 s and more of
+    context on both sides, `context.workers` at once. `weights`: the file of RMVPE's, which only that tracker reads.
 
     Frame k is centred at ``k * 5 ms``; there are ``floor(duration / 5 ms) + 1`` frames. The answer doesn't depend on
     the level of the sound or on the polarity of its channels. Raises `UnderstudyError` for an unknown or missing
-    tracker.
+    tracker, and for weights that are missing or not RMVPE's.
     """
-    hear = tracker(settings.tracker)
+    trackers = [tracker(name, weights) for name in settings.listening]
+    gain = _level_gain(context.part(0, 0.1), source)
+    share = 0.9 / len(trackers)
+    heard = [
+        _listen(context.part(0.1 + share * at, 0.1 + share * (at + 1)), source, gain, one, settings)
+        for at, one in enumerate(trackers)
+    ]
+    pitch = PitchTrack(heard[0] if len(heard) == 1 else median(heard), HOP)
+    return repair_octaves(pitch) if settings.repair else pitch
+
+
+def _listen(context: Context, source: AudioSource, gain: float, one: Tracker, settings: PitchSettings) -> F0:
+    """What one tracker hears, float32 Hz ``[frames]``."""
     rate, length = source.rate, source.frames
     frames = length * 200 // rate + 1
-    seconds = range(0, max(1, -(-length // rate)), _WINDOW)
-    gain = _level_gain(context.part(0, 0.1), source)
+    step, side = round(one.window * 200), round(one.margin * 200)  # hops
+    end = -(-length // rate) * 200 if one.silence_around else frames - 1
+    starts = range(0, max(1, end), step)
 
-    def window(second: int) -> NDArray[np.float32]:
-        stop = min(second + _WINDOW, seconds.stop)
-        block = source.read((second - _MARGIN) * rate, (stop + _MARGIN) * rate)
-        sound = _resampled(strongest_mono(block.samples) * np.float32(gain), rate, (stop - second + 2 * _MARGIN) * RATE)
-        return hear(sound, settings, context.device)[_MARGIN * 200 : (_MARGIN + stop - second) * 200 + 1]
+    def window(start: int) -> F0:
+        """The frames from `start` to the next window's."""
+        stop = min(start + step, max(1, end))
+        first, last = start - side, stop + side
+        if one.silence_around:
+            sound = _sound(source, gain, first * rate // 200, last * rate // 200, (last - first) * 80)
+        else:
+            first, last = max(0, first), min(last * rate // 200, length)
+            begin = first * rate // 200
+            sound = _sound(source, gain, begin, last, (last - begin) * RATE // rate)
+        return one.hear(sound, settings, context.device)[start - first : stop - first + 1]
 
-    listening = context.part(0.1, 1)
-    f0 = np.zeros(seconds.stop * 200 + 1, np.float32)
-    for done, heard in enumerate(ordered_map(window, seconds, context.workers)):
-        start = done * _WINDOW * 200
-        f0[start : start + len(heard)] = heard
-        listening.progress((done + 1) / len(seconds))
-    pitch = PitchTrack(f0[:frames].copy(), HOP)
-    return repair_octaves(pitch) if settings.repair else pitch
+    f0 = np.zeros(starts[-1] + step + 1, np.float32)
+    for done, heard in enumerate(ordered_map(window, starts, context.workers)):
+        f0[done * step : done * step + len(heard)] = heard
+        context.progress((done + 1) / len(starts))
+    return f0[:frames].copy()
+
+
+def _sound(source: AudioSource, gain: float, start: int, stop: int, length: int) -> Samples:
+    """`length` samples at `RATE` of the source's frames from `start` to `stop`, mono and times `gain`."""
+    block = strongest_mono(source.read(start, stop).samples) * np.float32(gain)
+    return _resampled(block, source.rate, length)
 
 
 def strongest_mono(samples: Samples) -> Samples:

@@ -1,0 +1,77 @@
+"""RMVPE as one of the trackers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.errors import UnderstudyError
+from audio.models.warm import warm
+from audio.pitch.grid import regrid
+from audio.pitch.rmvpe.decode import decode
+from audio.pitch.rmvpe.mel import log_mel
+from audio.pitch.rmvpe.network import Network, build
+from audio.pitch.rmvpe.weights import read_weights
+from audio.pitch.settings import PitchSettings
+from audio.samples import Samples
+
+if TYPE_CHECKING:
+    import torch
+
+WINDOW = 20.48  # seconds; a multiple of 0.32, so that all windows' frames fall together alike in the inner levels
+MARGIN = 2.56  # seconds; as much as the network heard at once in training (2.55), a multiple of 0.32 as well
+_SURE = 0.06  # of the salience, times the asked confidence: 0.03, its authors' threshold, at the default
+_running = Lock()
+
+
+def track_rmvpe(sound: Samples, settings: PitchSettings, device: str, weights: Path | None) -> NDArray[np.float32]:
+    """Raises `UnderstudyError` ``model-missing`` without `weights`, and what `read_weights` raises."""
+    import torch
+
+    network = _network(weights, device)
+    frames = len(sound) // 80 + 1
+    with _running, torch.inference_mode():  # one window at a time: it uses all of torch's threads
+        salience = network(log_mel(torch.from_numpy(np.ascontiguousarray(sound)).to(device)))
+    f0, certainty = decode(salience.cpu().numpy())
+    certainty = np.where((f0 >= settings.low) & (f0 <= settings.high), certainty, 0)
+    least = np.nextafter(np.float32(_SURE * settings.confidence), np.float32(1))  # the threshold itself is unvoiced
+    return regrid(f0, certainty, least, least, 0.5, frames)
+
+
+def _network(weights: Path | None, device: str) -> Network:
+    if weights is None:
+        raise UnderstudyError(
+            "model-missing",
+            "The pitch tracker 'rmvpe' needs its weights (rmvpe.pt), and none were given.",
+            "Get them with 'understudy models fetch rmvpe', or choose the tracker 'swift-f0', which needs none.",
+        )
+    precision = best_precision(device)
+    try:
+        state = weights.stat()
+        key: Hashable = ("rmvpe", weights.resolve(), state.st_size, state.st_mtime_ns, device, precision)
+    except OSError:
+        key = ("rmvpe", weights)  # not there: reading it says so
+    return warm(key, lambda: build(read_weights(weights), device, precision))
+
+
+def best_precision(device: str) -> torch.dtype:
+    """What the U-Net runs in on `device`: bfloat16 on a processor that multiplies it in hardware, twice as fast there
+    as float32, else float32."""
+    import torch
+
+    return torch.bfloat16 if torch.device(device).type == "cpu" and _multiplies_bfloat16() else torch.float32
+
+
+@cache
+def _multiplies_bfloat16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:  # not Linux
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
