@@ -1,0 +1,206 @@
+"""The queue on SQLite and on PostgreSQL: who gets which job, and that each ends once whatever dies."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import select
+
+from audio.errors import UnderstudyError
+from services.queue import jobs, owners
+from services.queue.database import Database
+from services.queue.jobs import Claimed, Note
+from services.queue.settings import ServerSettings
+from services.queue.tables import deliveries, events, tallies
+from services.queue.tables import jobs as table
+
+
+def submit(database: Database, owner: str = "ada", priority: int = 0, **more: object) -> str:
+    id = owners.ensure_owner(database, owner)
+    values = {"name": "song", "request": {}, "minutes": 1.0, "priority": priority, **more}
+    with database.write() as connection:
+        return jobs.submit(connection, database.now(connection), id, "cover", **values)
+
+
+def claim(database: Database, settings: ServerSettings, worker: str = "w1") -> Claimed:
+    found = jobs.claim(database, worker, settings)
+    assert found is not None
+    return found
+
+
+def row(database: Database, id: str):
+    with database.read() as connection:
+        return connection.execute(select(table).where(table.c.id == id)).one()
+
+
+def told(database: Database, id: str) -> list[tuple[int, str, str]]:
+    query = select(events).where(events.c.job == id).order_by(events.c.number)
+    with database.read() as connection:
+        return [(event.number, event.type, event.data["state"]) for event in connection.execute(query)]
+
+
+def let_lease_end(settings: ServerSettings) -> None:
+    time.sleep(settings.lease + 0.05)
+
+
+def test_a_job_from_its_submission_to_its_end(database, settings):
+    id = submit(database)
+    job = claim(database, settings)
+    assert (job.id, job.attempts, job.strikes) == (id, 1, 1)
+    assert jobs.claim(database, "w2", settings) is None
+    assert jobs.renew(database, job, settings) == "held"
+    jobs.tell(database, job, [Note("stage", {"state": "finished", "stage": "decode"})], "separate", 0.3)
+    assert (row(database, id).fraction, row(database, id).strikes) == (0.3, 0)
+    assert jobs.finish(database, job, settings, {"files": {}}, 10, [{"name": "encode x", "cached": False, "seconds": 2}])
+    assert (row(database, id).state, row(database, id).bytes) == ("done", 10)
+    assert [state for _, _, state in told(database, id)] == ["queued", "running", "finished", "done"]
+    assert [number for number, _, _ in told(database, id)] == [1, 2, 3, 4]
+    with database.read() as connection:
+        found = {(tally.name, tally.label): tally.number for tally in connection.execute(select(tallies))}
+    assert found == {("job", "cover done"): 1, ("stage", "encode"): 1}
+
+
+def test_a_lost_lease_ends_nothing(database, settings):
+    id = submit(database)
+    first = claim(database, settings)
+    let_lease_end(settings)
+    second = claim(database, settings, "w2")
+    assert (second.id, second.attempts) == (id, 2)
+    assert jobs.renew(database, first, settings) == "lost"
+    assert not jobs.finish(database, first, settings, {}, 0, [])
+    assert not jobs.give_up(database, first, settings)
+    assert not jobs.fail(database, first, settings, UnderstudyError("x", "y", "z"), 0)
+    jobs.release(database, first)
+    assert row(database, id).state == "running"
+    assert jobs.finish(database, second, settings, {}, 0, [])
+    assert [state for _, _, state in told(database, id)].count("done") == 1
+
+
+def test_a_dead_workers_jobs_are_free_at_once(database, settings):
+    submit(database)
+    claim(database, settings, "w1")
+    assert jobs.abandon(database, "w2") == 0
+    assert jobs.abandon(database, "w1") == 1
+    assert claim(database, settings, "w2").attempts == 2
+
+
+def test_a_poisoned_job_stops_with_the_reason(database, settings):
+    id = submit(database)
+    for _ in range(settings.tries):
+        claim(database, settings)
+        jobs.abandon(database, "w1")
+    assert jobs.claim(database, "w1", settings) is None
+    assert row(database, id).state == "failed"
+    assert row(database, id).error["code"] == "job-poisoned"
+    assert str(settings.tries) in row(database, id).error["message"]
+
+
+def test_a_job_that_gets_on_is_never_poisoned(database, settings):
+    submit(database)
+    for _ in range(settings.tries * 3):
+        job = claim(database, settings)
+        jobs.tell(database, job, [Note("stage", {"state": "finished", "stage": "decode"})], None, 0.1)
+        jobs.abandon(database, "w1")
+    assert claim(database, settings).attempts == settings.tries * 3 + 1
+
+
+def test_passing_troubles_are_tried_again_but_not_for_ever(database, settings):
+    id = submit(database)
+    trouble = UnderstudyError("disk-full", "The disk is full.", "Wait.")
+    for attempt in range(settings.tries):
+        job = claim(database, settings)
+        assert jobs.fail(database, job, settings, trouble, 0.01)
+        state = "queued" if attempt < settings.tries - 1 else "failed"
+        assert row(database, id).state == state
+        time.sleep(0.02)
+    assert row(database, id).error["code"] == "disk-full"
+
+
+def test_a_retry_waits(database, settings):
+    submit(database)
+    jobs.fail(database, claim(database, settings), settings, UnderstudyError("disk-full", "a", "b"), 60)
+    assert jobs.claim(database, "w1", settings) is None
+
+
+def test_cancelling(database, settings):
+    waiting, running = submit(database), submit(database)
+    assert claim(database, settings).id == waiting
+    waiting, running = running, waiting
+    job = Claimed(running, "", 0, "cover", "", {}, None, None, row(database, running).token, 1, 1)
+    for id in (waiting, running):
+        with database.write() as connection:
+            found = connection.execute(select(table).where(table.c.id == id)).one()
+            jobs.cancel(connection, database.now(connection), found, settings)
+    assert row(database, waiting).state == "cancelled"
+    assert row(database, running).state == "running"
+    assert jobs.renew(database, job, settings) == "cancelled"
+    assert jobs.give_up(database, job, settings)
+    assert row(database, running).state == "cancelled"
+
+
+def test_a_cancelled_job_whose_worker_dies_is_cancelled(database, settings):
+    id = submit(database)
+    claim(database, settings)
+    with database.write() as connection:
+        found = connection.execute(select(table).where(table.c.id == id)).one()
+        jobs.cancel(connection, database.now(connection), found, settings)
+    jobs.abandon(database, "w1")
+    assert jobs.claim(database, "w2", settings) is None
+    assert row(database, id).state == "cancelled"
+
+
+def test_interactive_before_batch_and_owners_in_turn(database, settings):
+    batch = [submit(database, "ada", 1) for _ in range(2)]
+    ada = [submit(database, "ada") for _ in range(3)]
+    bea = [submit(database, "bea") for _ in range(2)]
+    order = []
+    for _ in range(7):
+        job = claim(database, settings)
+        order.append(job.id)
+        jobs.finish(database, job, settings, {}, 0, [])
+    assert order == [ada[0], bea[0], ada[1], bea[1], ada[2], *batch]
+
+
+def test_who_has_fewest_jobs_running_comes_first(database, settings):
+    ada = [submit(database, "ada") for _ in range(3)]
+    first, second = claim(database, settings), claim(database, settings)
+    assert [first.id, second.id] == ada[:2]
+    bea = [submit(database, "bea") for _ in range(2)]
+    assert [claim(database, settings).id for _ in range(3)] == [bea[0], bea[1], ada[2]]
+
+
+def test_many_workers_at_once_take_each_job_once(database, settings):
+    ids = {submit(database, f"owner {number % 3}") for number in range(30)}
+    taken: Counter[str] = Counter()
+
+    def work(worker: int) -> list[str]:
+        found = []
+        while job := jobs.claim(database, f"w{worker}", settings):
+            assert jobs.finish(database, job, settings, {}, 0, [])
+            found.append(job.id)
+        return found
+
+    with ThreadPoolExecutor(6) as pool:
+        for found in pool.map(work, range(6)):
+            taken.update(found)
+    assert taken == Counter(ids)
+
+
+def test_a_stopped_worker_puts_its_job_back_unharmed(database, settings):
+    id = submit(database)
+    for _ in range(settings.tries * 2):
+        jobs.release(database, claim(database, settings))
+    assert (row(database, id).state, row(database, id).strikes) == ("queued", 0)
+
+
+def test_the_end_is_told_once(database, settings):
+    submit(database, webhook="https://example.org/hook")
+    job = claim(database, settings)
+    jobs.finish(database, job, settings, {}, 0, [])
+    jobs.finish(database, job, settings, {}, 0, [])
+    with database.read() as connection:
+        found = connection.execute(select(deliveries)).all()
+    assert [(delivery.job, delivery.state) for delivery in found] == [(job.id, "waiting")]
+    assert '"type":"cover.done"' in found[0].body
