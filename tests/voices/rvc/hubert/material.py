@@ -46,15 +46,16 @@ def random_weights(sizes: Sizes = BASE, seed: int = 0) -> dict[str, torch.Tensor
         elif "norm.weight" in name:
             weights[name] = normal(shape, 0.1, 1.0)
         elif name.endswith("bias"):
-            weights[name] = normal(shape, 0.1)
+            weights[name] = normal(shape, 0.03)
         elif ".conv_layers." in name:
             weights[name] = normal(shape, (2 / (shape[1] * shape[2])) ** 0.5)
             if shape[1] > 1:
                 weights[name] -= weights[name].mean(1, keepdim=True)
         elif "q_proj" in name or "k_proj" in name:
-            weights[name] = normal(shape, 1.4 * shape[1] ** -0.5)
+            weights[name] = normal(shape, 2.0 * shape[1] ** -0.5)
         else:
-            weights[name] = normal(shape, shape[-1] ** -0.5)
+            branch = "out_proj" in name or "output_dense" in name
+            weights[name] = normal(shape, (0.4 if branch else 1.0) * shape[-1] ** -0.5)
             if "output_dense" in name or "projection" in name:
                 weights[name] -= weights[name].mean(1, keepdim=True)
     return weights
