@@ -44,7 +44,6 @@ class ConversionSettings(BaseModel):
         False,
         description="rvc only: draw the pitch on through unvoiced sound, for models trained with RVC after July 2026",
     )
-    speaker: int = Field(0, ge=0, description="rvc only: which singer of a model that holds several")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="rvc only: number format of the networks; auto takes what the machine is fast at"
     )

@@ -9,8 +9,9 @@ from voices.engine import Engine
 def engine(name: str) -> Engine:
     """The engine of that name; raises `UnderstudyError` naming those that exist."""
     from voices.instant import InstantEngine
+    from voices.rvc.engine import RvcEngine
 
-    engines: dict[str, Engine] = {"instant": InstantEngine()}
+    engines: dict[str, Engine] = {"instant": InstantEngine(), "rvc": RvcEngine()}
     if name not in engines:
         raise UnderstudyError(
             "engine-unknown",

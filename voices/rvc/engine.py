@@ -1,0 +1,232 @@
+"""`RvcEngine`: sings with trained RVC models of v1 and v2.
+
+The performance is heard at 16 kHz, cut into pieces where it is quietest, sung piece by piece, and brought back to its
+own rate. On disk lie the whole sounds; in memory are one piece, and curves of 100 values a second.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio.context import Context
+from audio.effects.control import Curve, per_frame
+from audio.models import Weights, warm
+from audio.resample import resample_blocks
+from audio.samples import Audio, AudioSource, Samples
+from audio.stored import AudioFile, write_blocks
+from voices.engine import ConversionSettings, Performance
+from voices.rvc.cuts import Piece, pieces, split
+from voices.rvc.gate import gate
+from voices.rvc.hearing import Heard, listen
+from voices.rvc.melody import Melody, melody
+from voices.rvc.noise import Noise
+from voices.rvc.retrieval import open_retrieval
+from voices.rvc.rms_mix import mixing_gain, second_rms
+from voices.rvc.singing import CONTEXT, FADE, Singer, sing
+from voices.voice import Voice
+
+CONTENT_ENCODER = "contentvec"
+
+LONGEST = 3000  # frames of a piece
+SHORTEST = 300  # frames to which pieces may shrink when memory is short
+
+
+class RvcEngine:
+    version: int = 1
+    packages: tuple[str, ...] = ()
+    models: tuple[str, ...] = (CONTENT_ENCODER,)
+
+    def prepare(self, context: Context, voice: Voice) -> Path:
+        """What is to be known of the model before it sings: that its index fits. A model is trained already."""
+        from voices.rvc.index import check_index
+
+        model = voice.manifest.model
+        assert model is not None
+        path = context.folder / "prepared.json"
+        known: dict[str, Any] = {"version": model.version, "sample_rate": model.sample_rate, "index": None}
+        if voice.index_file is not None:
+            known["index"] = {"vectors": check_index(voice.index_file).vectors}
+        path.write_text(json.dumps(known), "utf-8")
+        return path
+
+    def convert(
+        self,
+        context: Context,
+        performance: Performance,
+        voice: Voice,
+        prepared: Path,
+        settings: ConversionSettings,
+        models: Mapping[str, Weights],
+    ) -> AudioFile:
+        vocals = performance.vocals
+        heard = listen(context.part(0.0, 0.04), vocals)
+        gain = gate(heard.energy)
+        path = context.folder / "converted.npy"
+        if not gain.any():
+            heard.sound.path.unlink()
+            return write_blocks(path, vocals.rate, 1, iter([Audio.silence(1, vocals.frames, vocals.rate)]))
+        singer = load_singer(voice, models[CONTENT_ENCODER], settings, context.device)
+        architecture = singer.synthesizer.architecture
+        if not architecture.f0 and performance.transpose:
+            context.warn(
+                f"The model of the voice {voice.name!r} is not guided by pitch, so it cannot be transposed: it sings "
+                "at the original's pitch."
+            )
+        sung = sing_song(
+            context.part(0.04, 0.94),
+            singer,
+            heard,
+            melody(performance.pitch, heard.frames, CONTEXT, performance.transpose, settings.fill_unvoiced),
+            gain,
+            settings,
+            Noise(settings.seed),
+        )
+        shaped = _Shaped(sung, gain, architecture.hop, _envelope(heard.sound, sung, settings.rms_mix))
+        blocks = resample_blocks(shaped, vocals.rate, context.part(0.94, 1.0))
+        converted = write_blocks(path, vocals.rate, 1, _exactly(vocals.frames, vocals.rate, blocks))
+        heard.sound.path.unlink()
+        sung.path.unlink()
+        return converted
+
+
+def load_singer(voice: Voice, content: Weights, settings: ConversionSettings, device: str) -> Singer:
+    """The voice with its networks on `device`, as many of them as are not loaded yet."""
+    from voices.rvc.hubert import load_content_encoder
+    from voices.rvc.synthesizer import load
+
+    model = voice.manifest.model
+    assert model is not None
+    checkpoint = warm(("rvc", model.sha256, device), lambda: load(voice.model_file, device))
+    encoder = warm(
+        ("content encoder", content.sha256, device, "float32"),
+        lambda: load_content_encoder(content.path, device, "float32"),
+    )
+    retrieval = None
+    index = model.index
+    if index is not None and settings.index_rate > 0:
+        path, dimension = voice.index_file, checkpoint.architecture.content_channels
+        assert path is not None
+        retrieval = warm(("index", index.sha256, dimension), lambda: open_retrieval(path, dimension))
+    return Singer(checkpoint.synthesizer, encoder, retrieval, model.speaker, device)
+
+
+def sing_song(
+    context: Context,
+    singer: Singer,
+    heard: Heard,
+    sung_melody: Melody,
+    gain: Curve,
+    settings: ConversionSettings,
+    noise: Noise,
+    longest: int = LONGEST,
+) -> AudioFile:
+    """All of `heard`, sung: mono at the model's rate, a whole number of frames, as ``sung.npy`` in `context.folder`;
+    silence where the gate's `gain` stays shut for long. Neither the gate nor any envelope is applied yet.
+    """
+    architecture = singer.synthesizer.architecture
+    waiting = pieces(heard.energy, gain, longest)
+    total = sum(piece.frames for piece in waiting)
+
+    def sounds(waiting: list[Piece]) -> Iterator[tuple[Piece, Samples]]:
+        done, limit = 0, longest
+        while waiting:
+            piece, *later = waiting
+            part = context.part(done / total, (done + piece.frames) / total)
+            try:
+                sound = sing(singer, heard, sung_melody, piece, settings, noise, part.progress)
+            except RuntimeError as error:
+                if type(error).__name__ != "OutOfMemoryError" or piece.frames <= SHORTEST:
+                    raise
+                limit = max(SHORTEST, min(limit, piece.frames) // 2)
+                context.warn(f"The GPU's memory is small: the voice sings in pieces of at most {limit / 100:.0f} s.")
+            else:
+                done += piece.frames
+                waiting = later
+                yield piece, sound
+                continue
+            free_memory(singer.device)  # not within the except: the error still holds what was computed
+            waiting = [part for piece in waiting for part in split(piece, heard.energy, limit)]
+
+    blocks = _joined(sounds(waiting), architecture.hop, architecture.sample_rate, heard.frames)
+    return write_blocks(context.folder / "sung.npy", architecture.sample_rate, 1, blocks)
+
+
+def free_memory(device: str) -> None:
+    """Give back what torch keeps of the memory of `device` for later."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+def _joined(sung: Iterator[tuple[Piece, Samples]], hop: int, rate: int, frames: int) -> Iterator[Audio]:
+    """The pieces' sounds in their places of a song of `frames` frames, cross-faded where one follows the other."""
+    lap = 2 * FADE * hop
+    fade_in = (0.5 - 0.5 * np.cos(np.pi * (np.arange(lap) + 0.5) / lap)).astype(np.float32)
+    written = 0  # frames; up to here everything is settled
+    tail = np.zeros(0, np.float32)  # how the last piece goes on behind that
+    for piece, sound in sung:
+        if piece.follows:
+            sound[:lap] = sound[:lap] * fade_in + tail * (1 - fade_in)
+        else:
+            yield Audio(np.concatenate([tail[: len(tail) // 2], _silence(piece.first - written, hop)])[None], rate)
+            sound = sound[lap // 2 :]
+        yield Audio(sound[None, : len(sound) - lap], rate)
+        written, tail = piece.last, sound[len(sound) - lap :]
+    yield Audio(np.concatenate([tail[: len(tail) // 2], _silence(frames - written, hop)])[None], rate)
+
+
+def _silence(frames: int, hop: int) -> Samples:
+    return np.zeros(frames * hop, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shaped:
+    """A sung song with the gate's `gain` (a value per frame of `hop` samples) and an `envelope` applied: the gain of
+    the samples from start to stop."""
+
+    sung: AudioFile
+    gain: Curve
+    hop: int
+    envelope: Callable[[int, int], Samples] | None
+
+    @property
+    def rate(self) -> int:
+        return self.sung.rate
+
+    @property
+    def channels(self) -> int:
+        return 1
+
+    @property
+    def frames(self) -> int:
+        return self.sung.frames
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        stop = self.frames if stop is None else stop
+        samples = self.sung.read(start, stop).samples * per_frame(self.gain, 0, start, stop - start, self.hop)
+        if self.envelope is not None:
+            samples *= self.envelope(start, stop)
+        return Audio(samples, self.rate)
+
+
+def _envelope(heard: AudioSource, sung: AudioSource, mix: float) -> Callable[[int, int], Samples] | None:
+    """What `rms_mix` asks for; None where the sound keeps its own loudness."""
+    if mix == 1:
+        return None
+    original, own = second_rms(heard), second_rms(sung)
+    return lambda start, stop: mixing_gain(original, own, mix, start, stop, sung.frames)
+
+
+def _exactly(frames: int, rate: int, blocks: Iterator[Audio]) -> Iterator[Audio]:
+    """The first `frames` frames of `blocks`, silence where they end too early."""
+    for block in blocks:
+        yield Audio(block.samples[:, :frames], rate)
+        frames -= min(frames, block.frames)
+    yield Audio.silence(1, frames, rate)

@@ -1,0 +1,141 @@
+"""A vocal as RVC's networks hear it: mono, 16 kHz, without rumble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.context import Context
+from audio.resample import resample_blocks
+from audio.samples import Audio, AudioSource, Samples
+from audio.stored import AudioFile, write_blocks
+from audio.windows import map_windows
+
+RATE = 16000
+FRAME = 160
+"""Samples of 10 ms, the synthesizer's frame."""
+
+_RUMBLE = 48.0  # Hz of the high-pass, as in RVC's training
+_PEAKS = (0.1, 0.95)  # the loudest sample is brought between these; RVC bounds it above
+
+Curve = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """`sound`: mono at 16 kHz on disk. `energy`: mean square of each frame of 10 ms as it was before the level was
+    changed, ``[frames]``; the last frame may reach beyond the sound's end."""
+
+    sound: AudioFile
+    energy: Curve
+
+    @property
+    def frames(self) -> int:
+        return len(self.energy)
+
+    def read(self, start: int, stop: int) -> Samples:
+        """Samples ``start:stop`` ``[stop - start]``; past its ends the sound is reflected, as RVC's padding does."""
+        length = self.sound.frames
+        if length < 2:
+            return np.zeros(stop - start, np.float32)
+        places = np.abs((np.arange(start, stop) + length - 1) % (2 * length - 2) - (length - 1))
+        low, high = int(places.min()), int(places.max()) + 1
+        return np.asarray(self.sound.read(low, high).samples[0][places - low])
+
+
+def listen(context: Context, vocals: AudioSource) -> Heard:
+    """Hear `vocals` (any channels and rate); writes ``heard.npy`` into `context.folder`."""
+    mono = _Mono(vocals, _direction(context.part(0, 0.2), vocals))
+    path = context.folder / "resampled.npy"
+    peak = 0.0
+
+    def watched() -> Iterator[Audio]:
+        nonlocal peak
+        for block in resample_blocks(mono, RATE, context.part(0.2, 0.7)):
+            peak = max(peak, float(np.abs(block.samples).max()))
+            yield block
+
+    resampled = write_blocks(path, RATE, 1, watched())
+    gain = float(np.clip(peak, *_PEAKS)) / peak if peak > 0 else 1.0
+    energies: list[Curve] = []
+
+    def cleaned() -> Iterator[Audio]:
+        # windows of whole frames; the filter has forgotten everything after half a second
+        def without_rumble(window: Audio, start: int) -> Audio:
+            return _high_passed(window, max(0, -start), min(window.frames, resampled.frames - start))
+
+        windows = map_windows(resampled, without_rumble, context.part(0.7, 1.0), seconds=20.0, margin=0.5)
+        for block in windows:
+            padded = np.pad(block.samples[0], (0, -block.frames % FRAME)).reshape(-1, FRAME)
+            energies.append(np.einsum("ts,ts->t", padded, padded, dtype=np.float64) / FRAME)
+            yield Audio(block.samples * np.float32(gain), RATE)
+
+    sound = write_blocks(context.folder / "heard.npy", RATE, 1, cleaned())
+    path.unlink()
+    return Heard(sound, np.concatenate(energies) if energies else np.zeros(0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Mono:
+    """One channel made of several: each times its weight in `direction`, added."""
+
+    source: AudioSource
+    direction: NDArray[np.float32]
+
+    @property
+    def rate(self) -> int:
+        return self.source.rate
+
+    @property
+    def channels(self) -> int:
+        return 1
+
+    @property
+    def frames(self) -> int:
+        return self.source.frames
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        return Audio(self.direction[None] @ _finite(self.source.read(start, stop).samples), self.rate)
+
+
+def _finite(samples: Samples) -> Samples:
+    return np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+
+
+def _direction(context: Context, source: AudioSource) -> NDArray[np.float32]:
+    """By which weights the channels become one: the first principal component of the entire sound, so that a voice
+    survives wherever it stands and in whatever polarity, and no weight changes on the way. A voice in the middle gives
+    the mean, a voice on one side that side. Where no direction stands out the loudest channel is taken alone."""
+    if source.channels == 1:
+        return np.ones(1, np.float32)
+    covariance = np.zeros((source.channels, source.channels))
+    block = 20 * source.rate
+    for start in range(0, source.frames, block):
+        samples = _finite(source.read(start, min(start + block, source.frames)).samples).astype(np.float64)
+        covariance += samples @ samples.T
+        context.progress(start / source.frames)
+    if not covariance.any():
+        return np.full(source.channels, 1 / source.channels, np.float32)
+    energies, directions = np.linalg.eigh(covariance)
+    chosen = directions[:, -1]
+    if energies[-1] < 0.65 * energies.sum():
+        chosen = np.eye(source.channels)[int(np.argmax(np.diag(covariance)))]
+    if chosen[int(np.argmax(np.abs(chosen)))] < 0:
+        chosen = -chosen
+    return np.asarray(chosen / np.abs(chosen).sum(), np.float32)
+
+
+def _high_passed(window: Audio, begin: int, end: int) -> Audio:
+    """`window` through a Butterworth high-pass of order 5, forward and backward; frames ``begin:end`` are sound, the
+    others lie beyond the ends of the song."""
+    from scipy.signal import butter, sosfiltfilt
+
+    sections = butter(5, _RUMBLE, "highpass", fs=RATE, output="sos")
+    result = np.zeros_like(window.samples)
+    inside = window.samples[0, begin:end].astype(np.float64)
+    if len(inside) > 1:
+        result[0, begin:end] = sosfiltfilt(sections, inside, padlen=min(18, len(inside) - 1))
+    return Audio(result, RATE)

@@ -1,0 +1,90 @@
+"""Retrieval: content features pulled towards those of the voice's own recordings, which the index holds.
+
+RVC's method: the mean of a frame's 8 nearest neighbours, each weighted by 1 / score squared. faiss's score is the
+squared Euclidean distance, so the weight falls with the fourth power of the distance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.errors import UnderstudyError
+from voices.rvc.index import open_index
+
+NEIGHBOURS = 8
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieval:
+    """An opened index of features with `dimension` values each."""
+
+    index: Any
+    dimension: int
+
+    def neighbours(self, content: Features, nprobe: int = 1) -> Features:
+        """What the index holds nearest to each frame of `content` ``[T, dimension]``, weighted; same shape.
+
+        `nprobe`: how many of the index's lists are searched; 1 is what RVC does, all of them is an exact search. A
+        frame that equals stored vectors gives their mean, one whose lists are empty stays as it is.
+        """
+        content = np.ascontiguousarray(content, np.float32)
+        if not len(content):
+            return content
+        scores, ids, vectors = self.index.search_and_reconstruct(content, NEIGHBOURS, params=self._search(nprobe))
+        found = ids >= 0  # where a list holds too few, faiss fills up with -1 and NaN vectors
+        scores = np.where(found, np.maximum(scores, 0.0), np.inf)
+        nearest = scores.min(axis=1, keepdims=True)
+        # relative to the nearest, so that nothing overflows; equal to 1 / score² but for a factor that cancels
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = np.where(nearest > 0, nearest / scores, scores == 0)
+        weights = np.where(found, ratio, 0.0).astype(np.float32) ** 2
+        total = weights.sum(axis=1, keepdims=True)
+        mean = np.einsum("tk,tkd->td", weights / np.maximum(total, 1e-30), np.where(found[..., None], vectors, 0.0))
+        return np.where(total > 0, mean, content).astype(np.float32)
+
+    def _search(self, nprobe: int) -> Any:
+        """The search's own parameters: the opened index is shared and never changed."""
+        import faiss
+
+        parameters: Any = faiss.SearchParametersIVF()
+        parameters.nprobe = min(nprobe, self.index.nlist)
+        return parameters
+
+
+def open_retrieval(path: Path, dimension: int) -> Retrieval:
+    """The index at `path` for a model whose content features have `dimension` values.
+
+    Raises `UnderstudyError` ``index-mismatch`` for an index of another dimension.
+    """
+    index = open_index(path)
+    if index.d != dimension:
+        versions = {256: "v1", 768: "v2"}
+        raise UnderstudyError(
+            "index-mismatch",
+            f"The index {path.name} holds features of {index.d} values ({versions.get(index.d, 'no RVC version')}), "
+            f"the model needs {dimension} ({versions.get(dimension, 'no RVC version')}).",
+            "Import the voice again with the index that was made with this model, or without one.",
+        )
+    return Retrieval(index, dimension)
+
+
+def pulled(
+    content: Features, retrieval: Retrieval, voiced: NDArray[np.bool_] | None, rate: float, protect: float, nprobe: int
+) -> Features:
+    """`content` ``[T, D]`` at 100 frames a second, pulled towards the index by `rate` (0..1).
+
+    `content` repeats each of the encoder's frames twice. `protect` (0..0.5, 0.5 = off): how much of the pull is left
+    in frames that are not `voiced` ``[T]`` (None: nothing is known of voicing, so nothing is shielded).
+    """
+    near = np.repeat(retrieval.neighbours(content[::2], nprobe), 2, axis=0)[: len(content)]
+    share = np.full((len(content), 1), rate, np.float32)
+    if voiced is not None and protect < 0.5:
+        share[~voiced] *= np.float32(protect)
+    return content + share * (near - content)
