@@ -23,7 +23,7 @@ from services.api.idempotency import IdempotencyKey, accept
 from services.api.limits import check_job, check_storage
 from services.api.pages import Cursor, Page, Size, page
 from services.api.problems import ApiError, documented
-from services.api.songs import BINARY, examined, find_song, keep, refuse_fields
+from services.api.songs import BINARY, examined, find_song, keep, refuse_fields, store
 from services.api.uploads import Form, received
 from services.api.voices import find_voice
 from services.queue import jobs as queue
@@ -234,9 +234,11 @@ def _submit(
     if "song" not in inputs and not {"vocals", "instrumental"} <= set(inputs):
         text = "There is no song."
         raise UnderstudyError("song-missing", text, "Send a song, or both vocals and instrumental.")
+    kept: dict[str, str] = {}
     if form.files:
         check_storage(house, connection, owner, now, sum(upload.bytes for upload in form.files))
-        inputs |= keep(house, connection, owner, now, form.files, found)
+        kept = keep(connection, owner, now, form.files, found)
+        inputs |= kept
     rows = {role: find_song(connection, owner, id) for role, id in inputs.items()}
     named = rows.get("song") or rows["vocals"]
     seconds = settings.song.duration or max(0.0, (named.duration or 240.0) - settings.song.start)
@@ -255,7 +257,9 @@ def _submit(
         minutes=minutes,
         webhook=wanted.webhook,
     )
-    return answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
+    answer = answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
+    store(house, connection, form.files, kept)
+    return answer
 
 
 def _settings(wanted: _Request) -> CoverSettings:

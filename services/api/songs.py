@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -55,8 +55,10 @@ async def upload_song(request: Request, house: TheHouse, owner: Maker, key: Idem
 
         def make(connection: Connection, now: float) -> answers.Song:
             check_storage(house, connection, owner, now, sum(upload.bytes for upload in form.files))
-            rows = keep(house, connection, owner, now, form.files, found)
-            return answers.song(connection.execute(select(songs).where(songs.c.id == rows["file"])).one())
+            rows = keep(connection, owner, now, form.files, found)
+            song = connection.execute(select(songs).where(songs.c.id == rows["file"])).one()
+            store(house, connection, form.files, rows)
+            return answers.song(song)
 
         answer, _ = await run_in_threadpool(accept, house.database, owner.id, key, form.fingerprint, 201, make)
     return answer
@@ -131,23 +133,29 @@ async def examined(house: House, owner: Owner, uploads: Iterable[Upload]) -> dic
 
 
 def keep(
-    house: House,
     connection: Connection,
     owner: Owner,
     now: float,
     uploads: Iterable[Upload],
     found: dict[str, dict[str, Any]],
 ) -> dict[str, str]:
-    """Put uploads that were examined among the owner's songs; returns the ids by field."""
+    """List uploads that were examined among the owner's songs; returns the ids by field. `store` is to follow."""
     kept = {}
     for upload in uploads:
         id = ids.new("song")
         path = f"{owner.id}/songs/{id}"
         about = {"name": upload.name, "bytes": upload.bytes, "sha256": upload.sha256, **found[upload.field]}
         connection.execute(songs.insert().values(id=id, owner=owner.id, path=path, created=now, used=now, **about))
-        house.storage.put(upload.path, path, move=True)
         kept[upload.field] = id
     return kept
+
+
+def store(house: House, connection: Connection, uploads: Iterable[Upload], kept: Mapping[str, str]) -> None:
+    """Move the files of songs that `keep` listed into the storage: the last step before the transaction's end, so
+    that what is refused leaves nothing there."""
+    for upload in uploads:
+        path = connection.scalar(select(songs.c.path).where(songs.c.id == kept[upload.field]))
+        house.storage.put(upload.path, str(path), move=True)
 
 
 def refuse_fields(fields: dict[str, Any], known: Iterable[str]) -> None:

@@ -230,7 +230,7 @@ class _Reader:
         if kind != b"form-data" or not self._field:
             raise ApiError("upload-malformed", "A part of the form has no name.", "Name every field.")
         self._size = 0
-        if self._field in self._wanted:
+        if self._field in self._wanted and b"filename" in options:
             if len(self._parts) >= self._most:
                 text = f"The form has more than {self._most} files."
                 raise ApiError("too-many-files", text, "Send fewer.")

@@ -1,0 +1,180 @@
+"""Covers and separations over HTTP, from the upload to the sound."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.services.api.conftest import Service, Sounds, Working
+
+
+def sound(data: bytes) -> tuple[np.ndarray, int]:
+    return soundfile.read(io.BytesIO(data), always_2d=True)
+
+
+def events(text: str) -> list[dict[str, str]]:
+    found = []
+    for block in text.replace("\r\n", "\n").strip().split("\n\n"):
+        lines = [line.partition(": ") for line in block.split("\n") if not line.startswith(":")]
+        event = {name: value for name, _, value in lines}
+        if "data" in event:
+            found.append(event)
+    return found
+
+
+def test_a_cover_from_a_form(working: Working, sounds: Sounds):
+    answer = working.cover(files={"song": sounds["song"]}, settings='{"output": {"keep_stems": true}}')
+    assert answer.status_code == 202, answer.text
+    href = answer.headers["location"]
+    assert href == f"/v1/covers/{answer.json()['id']}"
+    assert answer.json()["state"] == "queued"
+    done = working.wait(href)
+    assert done["state"] == "done", done["error"]
+    assert done["result"]["duration"] == pytest.approx(2.0)
+    assert done["progress"]["fraction"] == 1.0
+    assert done["audio"]["name"] == "song (nova).flac"
+    cover, rate = sound(working.client.get(done["audio"]["href"]).content)
+    song, song_rate = soundfile.read(sounds["song"])
+    assert (cover.shape, rate) == (song.shape, song_rate)
+    stems = [sound(working.client.get(file["href"]).content)[0] for file in done["stems"].values()]
+    assert set(done["stems"]) == {"vocals", "instrumental"}
+    assert np.abs(sum(stems) - cover).max() < 1e-5
+    assert working.client.get(done["figures"]["href"]).json()["format"] == "understudy-report"
+    report = working.client.get(done["report"]["href"])
+    assert report.headers["content-type"].startswith("text/html")
+    assert "sandbox" in report.headers["content-security-policy"]
+    assert str(working.settings.data) not in report.text + json.dumps(done)
+
+
+def test_the_same_cover_of_an_uploaded_song_is_the_same_bytes(working: Working, sounds: Sounds):
+    sent = working.client.post("/v1/songs", files={"file": ("song.wav", sounds["song"].read_bytes())})
+    assert sent.status_code == 201, sent.text
+    assert sent.json()["duration"] == pytest.approx(2.0)
+    bodies = []
+    for gain in (0, 0, 3):
+        request = {"song": sent.json()["id"], "voice": "nova", "settings": {"remix": {"vocal_gain": gain}}}
+        made = working.client.post("/v1/covers", json=request)
+        assert made.status_code == 202, made.text
+        done = working.wait(made.headers["location"])
+        bodies.append(working.client.get(done["audio"]["href"]).content)
+    assert bodies[0] == bodies[1] != bodies[2]
+
+
+def test_own_stems_need_no_song(working: Working, sounds: Sounds):
+    answer = working.cover(files={"vocals": sounds["vocals"], "instrumental": sounds["instrumental"]})
+    done = working.wait(answer.headers["location"])
+    assert done["state"] == "done", done["error"]
+    assert set(done["inputs"]) == {"vocals", "instrumental"}
+
+
+def test_a_separation(working: Working, sounds: Sounds):
+    made = working.client.post(
+        "/v1/separations",
+        data={"settings": '{"output": {"format": "wav32f"}}'},
+        files={"song": ("Öl & Ton.wav", sounds["song"].read_bytes())},
+    )
+    done = working.wait(made.headers["location"])
+    assert done["state"] == "done", done["error"]
+    stems = [sound(working.client.get(file["href"]).content)[0] for file in done["stems"].values()]
+    song, _ = soundfile.read(sounds["song"])
+    assert np.abs(sum(stems) - song).max() < 1e-4
+    header = working.client.get(done["stems"]["vocals"]["href"]).headers["content-disposition"]
+    assert "filename*=UTF-8''%C3%96l%20%26%20Ton%20vocals.wav" in header
+
+
+def test_events_tell_each_stage_once_and_can_be_resumed(working: Working, sounds: Sounds):
+    made = working.cover(files={"song": sounds["song"]}, settings='{"conversion": {"seed": 5}}')
+    text = working.client.get(f"{made.headers['location']}/events").text
+    found = events(text)
+    numbers = [int(event["id"]) for event in found]
+    assert numbers == sorted(set(numbers))
+    assert json.loads(found[-1]["data"])["state"] == "done"
+    stages = [json.loads(event["data"]) for event in found if event["event"] == "stage"]
+    finished = [stage["stage"] for stage in stages if stage["state"] == "finished"]
+    assert len(finished) == len(set(finished))
+    assert {"convert", "remix", "encode", "report"} <= set(finished)
+    totals = [json.loads(event["data"])["total"] for event in found if event["event"] != "state"]
+    assert totals == sorted(totals)
+    half = numbers[len(numbers) // 2]
+    later = working.client.get(f"{made.headers['location']}/events", headers={"Last-Event-ID": str(half)})
+    assert [int(event["id"]) for event in events(later.text)][-1] == numbers[-1]
+    assert all(int(event["id"]) > half for event in events(later.text))
+    over = working.client.get(f"{made.headers['location']}/events", headers={"Last-Event-ID": str(numbers[-1])})
+    assert over.status_code == 204
+
+
+def test_ranges(working: Working, sounds: Sounds):
+    made = working.cover(files={"song": sounds["song"]})
+    href = working.wait(made.headers["location"])["audio"]["href"]
+    whole = working.client.get(href)
+    size = len(whole.content)
+    assert whole.headers["accept-ranges"] == "bytes"
+
+    def part(wanted: str):
+        return working.client.get(href, headers={"Range": wanted})
+
+    for wanted, start, stop in (("bytes=0-9", 0, 10), ("bytes=10-", 10, size), ("bytes=-7", size - 7, size)):
+        answer = part(wanted)
+        assert (answer.status_code, answer.content) == (206, whole.content[start:stop])
+        assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+    assert part(f"bytes={size}-").status_code == 416
+    assert part(f"bytes={size}-").headers["content-range"] == f"bytes */{size}"
+    for ignored in ("bytes=9-2", "lines=1-2", "bytes=0-1,4-5"):
+        assert part(ignored).status_code == 200
+
+
+def test_a_bad_song_fails_with_its_reason_and_without_folders(working: Working, sounds: Sounds, tmp_path):
+    rate = 44100
+    soundfile.write(tmp_path / "silent.wav", np.zeros((rate, 2)), rate)
+    made = working.cover(files={"song": tmp_path / "silent.wav"})
+    failed = working.wait(made.headers["location"])
+    assert (failed["state"], failed["error"]["code"]) == ("failed", "song-silent")
+    assert failed["error"]["message"].startswith("silent.wav is silent")
+    result = working.client.get(f"{made.headers['location']}/audio")
+    assert (result.status_code, result.json()["code"]) == (409, "result-not-ready")
+
+
+def test_cancelling_a_running_cover(working: Working, sounds: Sounds):
+    made = working.cover(files={"song": sounds["song"]}, settings='{"conversion": {"seed": 77}}')
+    href = made.headers["location"]
+    while working.client.get(href).json()["state"] == "queued":
+        pass
+    assert working.client.delete(href).status_code in (202, 204)
+    gone = working.client.get(href)
+    if gone.status_code == 200:
+        assert working.wait(href)["state"] in ("cancelled", "done")
+        assert working.client.delete(href).status_code == 204
+    assert working.client.get(href).status_code == 404
+
+
+def test_a_waiting_cover_is_cancelled_at_once(service: Service, sounds: Sounds):
+    made = service.client.post("/v1/separations", files={"song": ("a.wav", sounds["song"].read_bytes())})
+    href = made.headers["location"]
+    assert service.client.get(href).json()["ahead"] == 0
+    assert service.client.delete(href).json()["state"] == "cancelled"
+    assert service.client.get(f"{href}/events").text.count("event: state") == 2
+    assert service.client.delete(href).status_code == 204
+
+
+def test_pages_newest_first(service: Service, sounds: Sounds):
+    sent = service.client.post("/v1/songs", files={"file": ("a.wav", sounds["song"].read_bytes())}).json()
+    made = [service.client.post("/v1/separations", json={"song": sent["id"]}).json()["id"] for _ in range(5)]
+    seen, cursor = [], None
+    while True:
+        page = service.client.get(
+            "/v1/separations", params={"limit": 2, **({"cursor": cursor} if cursor else {})}
+        ).json()
+        seen += [job["id"] for job in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert seen == made[::-1]
+    assert len(service.client.get("/v1/separations?state=queued").json()["items"]) == 5
+    assert service.client.get("/v1/separations?state=done").json()["items"] == []
+    for bad in ("x", "AAAA", "bm9wZQ", "MS4wIA"):
+        answer = service.client.get("/v1/separations", params={"cursor": bad})
+        assert (answer.status_code, answer.json()["code"]) == (400, "cursor-invalid")

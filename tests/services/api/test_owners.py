@@ -1,0 +1,171 @@
+"""Keys, scopes, limits, and that nobody sees what is another's."""
+
+from __future__ import annotations
+
+import pytest
+
+from audio.errors import UnderstudyError
+from services.api.app import make_app
+from services.queue import owners
+from services.queue.database import Database
+from services.queue.settings import ServerSettings
+from tests.services.api.conftest import Service, Sounds, Start
+
+
+@pytest.fixture
+def guarded(start: Start) -> Service:
+    return start(keys=True)
+
+
+def send(service: Service, sounds: Sounds, headers: dict[str, str], **more: str):
+    files = {"song": ("song.wav", sounds["song"].read_bytes())}
+    return service.client.post("/v1/separations", files=files, headers={**headers, **more})
+
+
+def test_without_a_key_nothing_opens(guarded: Service):
+    for headers in (
+        {},
+        {"Authorization": "Bearer us_x_y"},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Basic eA=="},
+    ):
+        answer = guarded.client.get("/v1/covers", headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert guarded.client.get("/healthz").status_code == 200
+
+
+def test_a_revoked_key_opens_nothing_any_more(guarded: Service):
+    headers = guarded.key("ada")
+    assert guarded.client.get("/v1/covers", headers=headers).status_code == 200
+    owners.revoke_key(guarded.app.state.house.database, headers["Authorization"].split("_")[1])
+    answer = guarded.client.get("/v1/covers", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "key-invalid")
+
+
+def test_secrets_are_not_stored(guarded: Service):
+    key = guarded.key("ada")["Authorization"].removeprefix("Bearer ")
+    secret = key.rpartition("_")[2]
+    data = guarded.settings.data
+    assert not any(secret.encode() in path.read_bytes() for path in data.rglob("server.sqlite3*"))
+
+
+def test_what_is_anothers_does_not_exist(guarded: Service, sounds: Sounds):
+    ada, bea = guarded.key("ada"), guarded.key("bea")
+    made = send(guarded, sounds, ada)
+    job, song = made.json()["id"], made.json()["inputs"]["song"]
+    files = {"recordings": ("r.wav", sounds["recording"].read_bytes())}
+    voice = guarded.client.post("/v1/voices", data={"name": "nova", "consent": "self"}, files=files, headers=ada)
+    id = voice.json()["id"]
+    paths = [f"/v1/separations/{job}", f"/v1/separations/{job}/events", f"/v1/separations/{job}/stems/vocals"]
+    paths += [f"/v1/songs/{song}", f"/v1/songs/{song}/audio", f"/v1/voices/{id}", "/v1/voices/nova"]
+    for path in paths:
+        assert guarded.client.get(path, headers=bea).status_code == 404, path
+    for path in (f"/v1/separations/{job}", f"/v1/songs/{song}", f"/v1/voices/{id}"):
+        assert guarded.client.delete(path, headers=bea).status_code == 404
+    assert guarded.client.patch(f"/v1/voices/{id}", json={"name": "x"}, headers=bea).status_code == 404
+    foreign = guarded.client.post("/v1/separations", json={"song": song}, headers=bea)
+    assert foreign.status_code == 404
+    for kind in ("songs", "voices", "covers", "separations"):
+        assert guarded.client.get(f"/v1/{kind}", headers=bea).json()["items"] == []
+    assert guarded.client.get(f"/v1/separations/{job}", headers=ada).status_code == 200
+    assert (
+        guarded.client.post(
+            "/v1/voices", data={"name": "nova", "consent": "self"}, files=files, headers=bea
+        ).status_code
+        == 202
+    ), "a name is taken within one's own voices only"
+
+
+def test_scopes(guarded: Service, sounds: Sounds):
+    reader = guarded.key("ada", ("read",))
+    assert guarded.client.get("/v1/songs", headers=reader).status_code == 200
+    answer = send(guarded, sounds, reader)
+    assert (answer.status_code, answer.json()["code"]) == (403, "scope-missing")
+    assert guarded.client.get("/v1/account", headers=reader).json()["webhook_secret"] is None
+    assert guarded.leftovers() == []
+
+
+def test_limits_of_jobs_minutes_and_storage(guarded: Service, sounds: Sounds):
+    few = guarded.key("few", jobs_queued=1)
+    assert send(guarded, sounds, few).status_code == 202
+    answer = send(guarded, sounds, few)
+    assert (answer.status_code, answer.json()["code"]) == (429, "too-many-jobs")
+    assert int(answer.headers["retry-after"]) > 0
+    short = guarded.key("short", minutes_a_day=0.05)
+    assert send(guarded, sounds, short).status_code == 202
+    assert send(guarded, sounds, short).json()["code"] == "minutes-used-up"
+    small = guarded.key("small", storage_bytes=sounds["song"].stat().st_size + 10)
+    assert send(guarded, sounds, small).status_code == 202
+    answer = send(guarded, sounds, small)
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage-used-up")
+    tiny = guarded.key("tiny", song_bytes=1000)
+    answer = send(guarded, sounds, tiny)
+    assert (answer.status_code, answer.json()["code"]) == (413, "file-too-big")
+    brief = guarded.key("brief", song_seconds=1.0)
+    assert send(guarded, sounds, brief).json()["code"] == "song-too-long"
+    assert guarded.leftovers() == []
+    assert len(guarded.stored()) == 3, "what was refused is not kept"
+
+
+def test_rate_limit(guarded: Service):
+    headers = guarded.key("fast", requests_a_minute=3)
+    codes = [guarded.client.get("/v1/songs", headers=headers).status_code for _ in range(4)]
+    assert codes == [200, 200, 200, 429]
+    assert int(guarded.client.get("/v1/songs", headers=headers).headers["retry-after"]) > 0
+    assert guarded.client.get("/v1/songs", headers=guarded.key("other")).status_code == 200
+
+
+def test_account_and_deleting_everything(guarded: Service, sounds: Sounds):
+    ada, bea = guarded.key("ada"), guarded.key("bea")
+    kept = send(guarded, sounds, bea)
+    made = send(guarded, sounds, ada)
+    account = guarded.client.get("/v1/account", headers=ada).json()
+    assert account["usage"]["jobs_queued"] == 1
+    assert account["usage"]["storage_bytes"] == sounds["song"].stat().st_size
+    assert account["webhook_secret"].startswith("whsec_")
+    assert guarded.client.delete("/v1/account/everything", headers=ada).status_code == 204
+    assert guarded.client.get(made.headers["location"], headers=ada).status_code == 404
+    usage = guarded.client.get("/v1/account", headers=ada).json()["usage"]
+    assert usage == {"jobs_queued": 0, "minutes_a_day": 0, "storage_bytes": 0}
+    assert guarded.client.get(kept.headers["location"], headers=bea).status_code == 200
+    assert len(guarded.stored()) == 1
+
+
+def test_a_session_stands_for_a_key(guarded: Service):
+    key = guarded.key("ada")["Authorization"].removeprefix("Bearer ")
+    assert guarded.client.post("/v1/session", json={"key": "us_a_b"}).status_code == 401
+    answer = guarded.client.post("/v1/session", json={"key": key})
+    assert answer.status_code == 204
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    assert "SameSite=strict" in answer.headers["set-cookie"]
+    assert guarded.client.get("/v1/songs").status_code == 200
+    guarded.client.delete("/v1/session")
+    assert guarded.client.get("/v1/songs").status_code == 401
+
+
+def test_other_addresses_need_keys(tmp_path):
+    settings = ServerSettings(data=tmp_path, host="0.0.0.0")
+    with pytest.raises(UnderstudyError) as caught:
+        make_app(settings)
+    assert caught.value.code == "keys-needed"
+    database = Database(settings.database_url)
+    key, _ = owners.create_key(database, "ada", "", ("read",))
+    make_app(settings)
+    owners.revoke_key(database, key.split("_")[1])
+    with pytest.raises(UnderstudyError):
+        make_app(settings)
+
+
+def test_an_open_server_serves_no_foreign_pages(service: Service):
+    for host in ("127.0.0.1", "localhost:8000", "[::1]:80"):
+        assert service.client.get("/v1/songs", headers={"Host": host}).status_code == 200
+    for host in ("evil.example", "127.0.0.1.evil.example", ""):
+        answer = service.client.get("/v1/songs", headers={"Host": host})
+        assert (answer.status_code, answer.json()["code"]) == (400, "host-refused")
+    own = {"Host": "127.0.0.1", "Origin": "http://127.0.0.1"}
+    assert service.client.get("/v1/songs", headers=own).status_code == 200
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:9999"):
+        answer = service.client.post("/v1/songs", headers={"Host": "127.0.0.1", "Origin": origin})
+        assert (answer.status_code, answer.json()["code"]) == (403, "origin-refused")
