@@ -28,6 +28,7 @@ from services.queue.bounded import Readers
 from services.queue.database import Database
 from services.queue.settings import ServerSettings
 from services.queue.storage import Storage
+from services.web.page import add_page
 
 READERS = 2
 READER_MEMORY = 1 << 30
@@ -86,6 +87,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
     problems.install(app)
     for router in (songs.router, voices.router, covers.covers, covers.separations, account.router, health.router):
         app.include_router(router)
+    add_page(app)
     app.add_middleware(_Guard, settings=settings, keys=asks_for_keys)
     app.add_middleware(_Metered, meters=app.state.meters)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

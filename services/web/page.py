@@ -1,0 +1,47 @@
+"""Serving the page: a few small files, held in memory, compressed once."""
+
+from __future__ import annotations
+
+import gzip
+import mimetypes
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+
+STATIC = Path(__file__).parent / "static"
+
+_HEADERS = {
+    # the page talks to its own server only; styles: wavesurfer writes its own into a shadow tree
+    "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+}
+_NOT_BUILT = (
+    "The API runs, but the web page was not built into this installation. In a checkout: make page (needs Node).\n"
+)
+
+
+def add_page(app: FastAPI, folder: Path = STATIC) -> None:
+    """Serve the built page in `folder` at ``/``. Where it wasn't built, ``/`` says so, and the API works all the same."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    packed = {name: gzip.compress(content, mtime=0) for name, content in files.items()}
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/icon.svg", include_in_schema=False)
+    @app.get("/assets/{rest:path}", include_in_schema=False)
+    def page(request: Request) -> Response:
+        name = request.url.path.removeprefix("/") or "index.html"
+        if name not in files:
+            return PlainTextResponse(_NOT_BUILT if not files else "There is no such file.\n", 404)
+        lasting = name.startswith("assets/")  # their names hold their hashes
+        headers = _HEADERS | {
+            "Cache-Control": "public, max-age=31536000, immutable" if lasting else "no-cache",
+            "Vary": "Accept-Encoding",
+        }
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(packed[name], headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
+        return Response(files[name], headers=headers, media_type=kind)

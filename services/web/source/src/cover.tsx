@@ -1,0 +1,173 @@
+/** One cover: on its way, finished or failed. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask, post, type Job, type Settings, type Voice } from "./api";
+import { useJob, useTask, type Stage } from "./hooks";
+import { SettingsForm } from "./maker";
+import { Mixer, type Gains } from "./mixer";
+import { Bar, Card, clock, stageWords, Trouble } from "./parts";
+
+export function CoverView({ id, voices }: { id: string; voices: Voice[] }) {
+  const { job, stages, problem } = useJob(id);
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), [id]);
+  const voice = voices.find((one) => one.id === job?.voice)?.name;
+  return (
+    <article class="cover">
+      <h1 ref={heading} tabIndex={-1}>
+        {job?.name ?? "Cover"} {voice && <span class="soft">sung by {voice}</span>}
+      </h1>
+      <Trouble problem={problem} />
+      {job && (job.state === "queued" || job.state === "running") && <Underway job={job} stages={stages} />}
+      {job?.state === "done" && <Finished job={job} />}
+      {job && ["failed", "cancelled", "expired"].includes(job.state) && <Ended job={job} />}
+    </article>
+  );
+}
+
+function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
+  const { busy, problem, run } = useTask();
+  const percent = Math.round(job.progress.fraction * 100);
+  return (
+    <Card title={job.state === "queued" ? "Waiting" : "Being made"}>
+      <div class="spread" aria-live="polite" aria-atomic="true">
+        <strong>{job.state === "queued" ? (job.ahead ? `${job.ahead} before it` : "It begins in a moment") : `${percent - (percent % 10)} % and on`}</strong>
+      </div>
+      <Bar label="The whole cover" fraction={job.progress.fraction} />
+      <ol class="stages">
+        {stages.map((stage) => (
+          <li key={stage.name} class={stage.state}>
+            <span>{stageWords(stage.name)}</span>
+            <Bar label={stageWords(stage.name)} fraction={stage.fraction} />
+            <small>{stage.state === "cached" ? "kept from before" : stage.state === "finished" ? `${stage.seconds.toFixed(1)} s` : ""}</small>
+          </li>
+        ))}
+      </ol>
+      <button disabled={busy || job.cancelling} onClick={() => run(async () => void (await ask(`/v1/covers/${job.id}`, { method: "DELETE" })))}>
+        {job.cancelling ? "Stopping …" : "Stop"}
+      </button>
+      <Trouble problem={problem} />
+    </Card>
+  );
+}
+
+const VERDICTS = { good: "Sounds right", mind: "Worth a listen", wrong: "Something is wrong" };
+
+function Finished({ job }: { job: Job }) {
+  const [gains, setGains] = useState<Gains>({ vocals: 0, instrumental: 0 });
+  const result = job.result!;
+  return (
+    <>
+      <Card title="Listen">
+        <Mixer job={job} gains={gains} onGains={setGains} />
+      </Card>
+      <div class="two">
+        <Card title="How it came out">
+          <p class={`verdict ${result.verdict.verdict}`}>
+            <strong>{VERDICTS[result.verdict.verdict]}.</strong> {result.verdict.reason}
+          </p>
+          <p>{result.transpose_reason}</p>
+          {job.warnings.map((warning) => (
+            <p key={warning.warning} class="soft">
+              {warning.warning}
+            </p>
+          ))}
+          <dl class="figures">
+            <dt>Length</dt>
+            <dd>{clock(result.duration)}</dd>
+            <dt>Loudness</dt>
+            <dd>
+              {result.loudness.cover?.toFixed(1) ?? "–"} LUFS <small>song {result.loudness.song?.toFixed(1) ?? "–"}</small>
+            </dd>
+            <dt>True peak</dt>
+            <dd>{result.loudness.true_peak?.toFixed(1) ?? "–"} dBTP</dd>
+          </dl>
+          {job.report && (
+            <a href={job.report.href} target="_blank" rel="noopener">
+              The whole report
+            </a>
+          )}
+        </Card>
+        <Card title="Take it along">
+          <div class="downloads">
+            {job.audio && <Download file={job.audio} words="Cover" />}
+            {job.stems.instrumental && <Download file={job.stems.instrumental} words="Karaoke (the band alone)" />}
+            {job.stems.vocals && <Download file={job.stems.vocals} words="The new vocal alone" />}
+          </div>
+        </Card>
+      </div>
+      <Again job={job} gains={gains} />
+    </>
+  );
+}
+
+function Download({ file, words }: { file: NonNullable<Job["audio"]>; words: string }) {
+  return (
+    <a class="button" href={file.href} download={file.name}>
+      {words} <small>{(file.bytes / 1e6).toFixed(1)} MB</small>
+    </a>
+  );
+}
+
+/** The same song and voice with other settings: what didn't change isn't made again. */
+function Again({ job, gains }: { job: Job; gains: Gains }) {
+  const before = job.settings;
+  const [settings, setSettings] = useState<Settings>(() => ({
+    transpose: before.transpose ?? "auto",
+    key: before.key ?? 0,
+    conversion: { index_rate: before.conversion?.index_rate ?? 0.5, formant_shift: before.conversion?.formant_shift ?? 0 },
+    output: { format: before.output?.format ?? "flac" },
+  }));
+  const { busy, problem, run } = useTask();
+  const make = () =>
+    run(async () => {
+      const remix = {
+        ...before.remix,
+        vocal_gain: (before.remix?.vocal_gain ?? 0) + gains.vocals,
+        instrumental_gain: (before.remix?.instrumental_gain ?? 0) + gains.instrumental,
+      };
+      const merged = {
+        ...before,
+        ...settings,
+        conversion: { ...before.conversion, ...settings.conversion },
+        output: { ...before.output, ...settings.output, keep_stems: true },
+        remix,
+      };
+      const made = await post<Job>("/v1/covers", { ...job.inputs, voice: job.voice, settings: merged });
+      location.hash = `/covers/${made.id}`;
+    });
+  return (
+    <Card title="Change something">
+      <p class="soft">The volumes above are taken over. New volumes take seconds; a new octave or likeness is sung again.</p>
+      <SettingsForm settings={settings} onChange={setSettings} formats={["flac", "wav24", "mp3", "m4a", "opus"]} />
+      <button class="primary" disabled={busy || !job.voice} onClick={make}>
+        Make it again like this
+      </button>
+      <Trouble problem={problem} />
+    </Card>
+  );
+}
+
+function Ended({ job }: { job: Job }) {
+  const { busy, problem, run } = useTask();
+  const words = job.state === "cancelled" ? "It was stopped." : job.state === "expired" ? "The result has expired and was removed." : job.error?.message;
+  return (
+    <Card title={job.state === "failed" ? "It could not be made" : job.state === "expired" ? "Gone" : "Stopped"}>
+      <p role="alert">
+        <strong>{words}</strong> {job.error?.hint}
+      </p>
+      <button
+        class="primary"
+        disabled={busy || !job.voice}
+        onClick={() =>
+          run(async () => {
+            const made = await post<Job>("/v1/covers", { ...job.inputs, voice: job.voice, settings: job.settings });
+            location.hash = `/covers/${made.id}`;
+          })
+        }
+      >
+        Try again
+      </button>
+      <Trouble problem={problem} />
+    </Card>
+  );
+}
