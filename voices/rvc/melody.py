@@ -44,5 +44,5 @@ def melody(pitch: PitchTrack, frames: int, margin: int, transpose: float, fill: 
     if fill and voiced.any():
         f0 = np.interp(np.arange(len(f0)), np.flatnonzero(voiced), f0[voiced])
     f0 = f0 * 2 ** (transpose / 12)
-    turns = np.concatenate([[0.0], np.cumsum(f0[:-1] * HOP)]) % 1.0
+    turns = np.concatenate([[0.0], np.cumsum(f0[:-1] * HOP % 1.0)]) % 1.0
     return Melody(f0, voiced, turns, margin)
