@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from audio.encode import OutputFormat
+from audio.errors import UnderstudyError
 from audio.files import LIMITS
 from audio.libav import check_readable, unreadable
 from audio.models import require
 from audio.pitch.tracking import track
+from pipeline.cast import Cast, TimeRanges, Transpose, as_cast
 from pipeline.graph import External, Graph, Node, Stage
+from pipeline.separation.separator import separated_stems
 from pipeline.settings import CoverSettings, OutputSettings, SongSettings
-from pipeline.stages.assess import assess
+from pipeline.stages.assess import assess, assess_cast
+from pipeline.stages.cast import cut, join, keep, roll
 from pipeline.stages.decode import decode_song, mixed, own_stems
 from pipeline.stages.encode import encode_output, headroom
 from pipeline.stages.finish import finish
@@ -30,6 +36,10 @@ MIX = Stage("mix", 1, mixed)
 SEPARATE = Stage("separate", 1, separate, uses_gpu=True)
 PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 TRANSPOSE = Stage("transpose", 1, transpose)
+CUT = Stage("cut", 1, cut)
+JOIN = Stage("join", 1, join)
+KEEP = Stage("keep", 1, keep)
+ROLL = Stage("roll", 1, roll)
 FINISH = Stage("finish", 1, finish)
 SHIFT = Stage("shift", 1, shift)
 WEIGH = Stage("weigh", 1, weigh)
@@ -38,6 +48,7 @@ STEMS_OF_COVER = Stage("stems", 1, cover_stems)
 ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 1, headroom)
 ASSESS = Stage("assess", 1, assess, packages=("resemblyzer",))
+ASSESS_CAST = Stage("assess cast", 1, assess_cast, packages=("resemblyzer",))
 REPORT = Stage("report", 3, report)
 
 
@@ -70,73 +81,149 @@ def separation_graph(song: Path, settings: CoverSettings) -> Graph:
     )
 
 
-def conversion_graph(vocals: Path, voice: Voice, settings: CoverSettings) -> Graph:
-    """Targets: ``encode``, and ``transpose`` for what was chosen."""
+def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings) -> Graph:
+    """Targets: ``encode``, and ``transpose`` (of a cast that shares the lead ``roll``) for what was chosen."""
     original = file_external(vocals)
+    cast = as_cast(voice)
+    singing, sung = _lead("decode", cast, settings)
     return Graph(
         (
             _decode("decode", original, settings.song),
-            *_singing("decode", voice, settings),
-            *_mixing({"song": "decode", "vocals": "finish"}, settings),
-            _encode("encode", {"sound": "remix.cover"}, settings.output.encoding, original, voice),
+            *singing,
+            *([] if cast.solo else [_roll(cast, settings, False)]),
+            *_mixing({"song": "decode", "vocals": sung}, settings),
+            _encode("encode", {"sound": "remix.cover"}, settings.output.encoding, original, cast),
         )
     )
 
 
 def cover_graph(
     song: Path | None,
-    voice: Voice,
+    voice: Voice | Cast,
     settings: CoverSettings,
     vocals: Path | None = None,
     instrumental: Path | None = None,
+    backing_vocals: Path | None = None,
 ) -> Graph:
-    """Targets: ``encode``, ``report``, ``transpose``, ``remix``; with ``keep_stems`` also ``encode vocals`` and
-    ``encode instrumental``. Own stems enter in place of separated ones; two of them need no song."""
+    """Targets: ``encode``, ``report``, ``remix``; ``transpose``, or ``roll`` where several voices sing; with
+    ``keep_stems`` also ``encode vocals``, ``encode instrumental`` and, if the backing vocals are a part of the mix,
+    ``encode backing``. Own stems enter in place of separated ones; with both of `vocals` and `instrumental` there may
+    be no song. Given `backing_vocals`, `vocals` is the lead alone.
+
+    Raises `UnderstudyError` ``backing-missing`` when something is asked of backing vocals that nothing tells apart from
+    the lead, ``cast-invalid`` and ``cast-silent`` for voices that can't sing so.
+    """
+    cast = as_cast(voice)
     nodes: list[Node] = []
-    originals = {
-        name: file_external(path)
-        for name, path in (("song", song), ("vocals", vocals), ("instrumental", instrumental))
-        if path is not None
-    }
+    given = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing": backing_vocals}
+    originals = {name: file_external(path) for name, path in given.items() if path is not None}
     tagged = originals.get("song") or originals["vocals"]
     nodes += [
         _decode("decode" if name == "song" else f"decode {name}", external, settings.song)
         for name, external in originals.items()
     ]
-    if vocals or instrumental:
+    if originals.keys() - {"song"}:
         inputs = {name: "decode" if name == "song" else f"decode {name}" for name in originals}
         nodes.append(Node("separate", OWN_STEMS, inputs))
+        split = backing_vocals is not None
     else:
         nodes.append(Node("separate", SEPARATE, {"song": "decode"}, {"settings": settings.separation}))
+        split = {"lead", "backing"} <= set(separated_stems(settings.separation))
+    lead = "separate.lead" if split else "separate.vocals"
+    band = "separate.instrumental"
+    backing_mode = _backing_mode(cast, settings, split)
     if song is None:
-        stems = {"vocals": "separate.vocals", "instrumental": "separate.instrumental"}
+        stems = {"vocals": lead, "instrumental": band, **({"backing": "separate.backing"} if split else {})}
         nodes.append(Node("decode", MIX, stems))
-    nodes += _singing("separate.vocals", voice, settings)
-    backdrop = "separate.instrumental"
+    singing, sung = _lead(lead, cast, settings)
+    nodes += singing
     if settings.key:
-        nodes.append(Node("shift", SHIFT, {"instrumental": backdrop}, {"semitones": settings.key}))
-        backdrop = "shift"
-    parts = {"song": "decode", "vocals": "finish", "instrumental": backdrop}
+        nodes.append(Node("shift", SHIFT, {"instrumental": band}, {"semitones": settings.key}))
+        band = "shift"
+    parts = {"song": "decode", "vocals": sung, "instrumental": band}
+    if backing_mode == "convert":
+        nodes += _singing("separate.backing", _backing_voice(cast), cast.transposes, settings, " backing")
+        parts["backing"] = "finish backing"
+    elif backing_mode == "original":
+        parts["backing"] = "separate.backing"
+        if settings.key:
+            nodes.append(Node("shift backing", SHIFT, {"instrumental": parts["backing"]}, {"semitones": settings.key}))
+            parts["backing"] = "shift backing"
+    several = not cast.solo or backing_mode == "convert"
+    if several:
+        nodes.append(_roll(cast, settings, backing_mode == "convert"))
     nodes += _mixing(parts, settings)
-    nodes.append(_encode("encode", {"sound": "remix.cover"}, settings.output.encoding, tagged, voice))
+    nodes.append(_encode("encode", {"sound": "remix.cover"}, settings.output.encoding, tagged, cast))
     if settings.output.keep_stems:
         nodes.append(Node("stems", STEMS_OF_COVER, {**parts, "mixing": "remix.mixing"}))
-        nodes += _encode_stems("stems", settings.output.lossless, tagged, voice)
-    singer = {"voice": _singer(voice)}
-    known = {"vocals": "finish", "instrumental": backdrop, "transposition": "transpose"}
-    heard = {"song": "decode", "original_vocals": "separate.vocals", "converted": "convert", "pitch": "pitch"}
-    nodes.append(Node("assess", ASSESS, {**known, **heard}, {}, singer))  # no gain, so that none makes it anew
+        kept = (*STEMS, "backing") if "backing" in parts else STEMS
+        nodes += _encode_stems("stems", settings.output.lossless, tagged, cast, kept)
+    transposition = "roll.transposition" if several else "transpose"
+    known = {"vocals": sung, "instrumental": band}
+    heard = {"song": "decode", "original_vocals": lead, "pitch": "pitch"}
+    # no gain comes in here, so that none makes it anew
+    if cast.solo:
+        sound = {"converted": "convert", "transposition": "transpose"}
+        nodes.append(Node("assess", ASSESS, {**known, **heard, **sound}, {}, {"voice": _singer(cast.solo)}))
+    else:
+        sound = {"converted": "convert.vocals", "wanted": "convert.pitch", "turns": "convert.turns"}
+        singers = External(cast.singers, cast.content_hash)
+        nodes.append(Node("assess", ASSESS_CAST, {**known, **heard, **sound}, {}, {"singers": singers}))
+    if "backing" in parts:  # all that isn't the lead
+        nodes.append(Node("backdrop", MIX, {"vocals": parts["backing"], "instrumental": band}))
+        known["instrumental"] = "backdrop"
     nodes.append(
         Node(
             "report",
             REPORT,
-            {**known, "assessment": "assess", "mix": "remix"},
+            {
+                **known,
+                "assessment": "assess",
+                "mix": "remix",
+                "transposition": transposition,
+                **({"singers": "roll.singers"} if several else {}),
+            },
             {"settings": settings.model_copy(update={"output": OutputSettings()})},  # the format changes nothing in it
-            {**singer, "original": tagged},
+            {"voice": External(cast.solo or cast, cast.content_hash), "original": tagged},
             hears=tuple(node.name for node in nodes if node.name.split()[0] not in ("encode", "headroom", "stems")),
         )
     )
     return Graph(tuple(nodes))
+
+
+def _backing_mode(cast: Cast, settings: CoverSettings, split: bool) -> Literal["original", "convert", "mute"] | None:
+    """What becomes of the backing vocals, None where they aren't told apart from the lead."""
+    if not split:
+        if cast.backing is None and settings.backing is None:
+            return None
+        raise UnderstudyError(
+            "backing-missing",
+            "Nothing tells backing vocals from the lead here: both are one stem, sung by the lead's voice.",
+            "Give them as files, --vocals LEAD --backing-vocals BACKING, or choose a separator that splits them.",
+        )
+    mode = settings.backing or ("convert" if cast.backing else "original")
+    if cast.backing and mode != "convert":
+        raise UnderstudyError(
+            "cast-invalid",
+            f"{cast.backing.name!r} is to sing the backing vocals, which are to be {_BACKING_WORDS[mode]}.",
+            "Leave out --backing, or the voice for them.",
+        )
+    return mode
+
+
+_BACKING_WORDS = {"original": "those of the original", "mute": "left out"}
+
+
+def _backing_voice(cast: Cast) -> Voice:
+    """Who sings the backing vocals: whoever is named for them, or the lead's voice if there is only one."""
+    voice = cast.backing or (cast.singers[0] if len(cast.singers) == 1 else None)
+    if voice is None:
+        raise UnderstudyError(
+            "cast-invalid",
+            "The backing vocals are to be converted, and several voices share the lead.",
+            "Say who sings them: --voice backing=NAME.",
+        )
+    return voice
 
 
 def _mixing(parts: dict[str, str], settings: CoverSettings) -> list[Node]:
@@ -167,38 +254,125 @@ def _encode(
     inputs: dict[str, str],
     format: OutputFormat,
     original: External,
-    voice: Voice | None = None,
+    cast: Cast | None = None,
     stem: str | None = None,
 ) -> Node:
-    settings = {"format": format, "stem": stem, "voice": voice.name if voice else None}
+    settings = {"format": format, "stem": stem, "voice": cast.name if cast else None}
     return Node(name, ENCODE, inputs, settings, {"original": original})
 
 
-def _encode_stems(stems: str, format: OutputFormat, original: External, voice: Voice | None = None) -> list[Node]:
-    """Both stems of the node `stems` as files, at one gain."""
+def _encode_stems(
+    stems: str,
+    format: OutputFormat,
+    original: External,
+    cast: Cast | None = None,
+    names: tuple[str, ...] = STEMS,
+) -> list[Node]:
+    """The stems `names` of the node `stems` as files, at one gain."""
     nodes = [Node("headroom", HEADROOM, {"stems": stems}, {"format": format})]
-    for stem in STEMS:
+    for stem in names:
         inputs = {"sound": f"{stems}.{stem}", "gain": "headroom"}
-        nodes.append(_encode(f"encode {stem}", inputs, format, original, voice, stem))
+        nodes.append(_encode(f"encode {stem}", inputs, format, original, cast, stem))
     return nodes
 
 
-def _singing(vocals: str, voice: Voice, settings: CoverSettings) -> list[Node]:
-    """From a vocal to the same vocal sung by `voice`, in the original's place and room: the node ``finish``."""
+def _lead(vocals: str, cast: Cast, settings: CoverSettings) -> tuple[list[Node], str]:
+    """From the lead vocal to the same vocal sung by its voice or voices, in the original's place and room: the nodes,
+    and which of them is the sung vocal."""
+    if cast.solo:
+        return _singing(vocals, cast.solo, cast.transposes, settings), "finish"
+    heard = cast.within(settings.song.start, settings.song.duration)
+    nodes = [_pitch("pitch", vocals, settings)]
+    joined = {"pitch": "pitch"}
+    for number, voice in enumerate(heard.singers, start=1):
+        label = _label(voice)
+        turns = TimeRanges(ranges=heard.ranges_of(voice), offset=settings.song.start)
+        nodes.append(Node(f"cut {label}", CUT, {"vocals": vocals, "pitch": "pitch"}, {"turns": turns}))
+        own = {"vocals": f"cut {label}.vocals", "pitch": f"cut {label}.pitch", "own": f"cut {label}.own"}
+        nodes += _converting(own, voice, cast.transposes, settings, f" {label}")
+        joined |= {
+            f"cut{number}": f"cut {label}",
+            f"converted{number}": f"convert {label}",
+            f"transposition{number}": f"transpose {label}",
+        }
+    gaps = heard.leaves_gaps
+    original = vocals
+    if gaps and settings.key:
+        nodes.append(Node("shift vocals", SHIFT, {"instrumental": vocals}, {"semitones": settings.key}))
+        original = "shift vocals"
+    nodes.append(Node("convert", JOIN, {"vocals": original, **joined}, {"key": settings.key}))
+    finishing = {"converted": "convert.vocals", "vocals": vocals}
+    nodes.append(Node("finish", FINISH, finishing, {"settings": settings.finish}))
+    if gaps:
+        nodes.append(Node("keep", KEEP, {"finished": "finish", "original": original, "turns": "convert.turns"}))
+    return nodes, "keep" if gaps else "finish"
+
+
+def _singing(
+    vocals: str, voice: Voice, transposes: Mapping[str, Transpose], settings: CoverSettings, suffix: str = ""
+) -> list[Node]:
+    """From a vocal to the same vocal sung by `voice`, in the original's place and room: the node ``finish``, its name
+    with the suffix."""
+    own = {"vocals": vocals, "pitch": f"pitch{suffix}", "own": f"pitch{suffix}"}
+    named = (
+        f"{suffix}={_label(voice)}" if suffix else ""
+    )  # a voice may be called backing, and none has a '=' in its name
+    finishing = {"converted": f"convert{named}", "vocals": vocals}
+    return [
+        _pitch(f"pitch{suffix}", vocals, settings),
+        *_converting(own, voice, transposes, settings, named),
+        Node(f"finish{suffix}", FINISH, finishing, {"settings": settings.finish}),
+    ]
+
+
+def _pitch(name: str, vocals: str, settings: CoverSettings) -> Node:
+    return Node(name, PITCH, {"source": vocals}, {"settings": settings.pitch})
+
+
+def _converting(
+    own: Mapping[str, str],
+    voice: Voice,
+    transposes: Mapping[str, Transpose],
+    settings: CoverSettings,
+    suffix: str,
+) -> list[Node]:
+    """The nodes ``prepare``, ``transpose`` and ``convert`` of one voice, their names with the suffix. `own`: where
+    its ``vocals`` and ``pitch`` come from, and the pitch of what is its ``own``, which chooses the octave."""
     singer = _singer(voice)
     name = voice.manifest.engine
     version, packages = engine(name).version, engine(name).packages
-    requested = {"requested": settings.transpose, "key": settings.key}
+    requested = {"requested": transposes.get(voice.name, settings.transpose), "key": settings.key}
+    made = {"transposition": f"transpose{suffix}", "prepared": f"prepare{suffix}"}
     return [
-        Node("pitch", PITCH, {"source": vocals}, {"settings": settings.pitch}),
-        Node("prepare", Stage(f"prepare {name}", version, prepare, packages=packages), {}, {}, {"voice": singer}),
-        Node("transpose", TRANSPOSE, {"pitch": "pitch"}, requested, {"voice": singer}),
         Node(
-            "convert",
+            f"prepare{suffix}", Stage(f"prepare {name}", version, prepare, packages=packages), {}, {}, {"voice": singer}
+        ),
+        Node(f"transpose{suffix}", TRANSPOSE, {"pitch": own["own"]}, requested, {"voice": singer}),
+        Node(
+            f"convert{suffix}",
             Stage(f"convert {name}", version, convert, uses_gpu=True, packages=packages),
-            {"vocals": vocals, "pitch": "pitch", "transposition": "transpose", "prepared": "prepare"},
+            {"vocals": own["vocals"], "pitch": own["pitch"], **made},
             {"settings": settings.conversion},
             {"voice": singer, "models": _models(engine(name).models)},
         ),
-        Node("finish", FINISH, {"converted": "convert", "vocals": vocals}, {"settings": settings.finish}),
     ]
+
+
+def _roll(cast: Cast, settings: CoverSettings, backing: bool) -> Node:
+    """Who sings what, and how many semitones higher."""
+    heard = cast if cast.solo else cast.within(settings.song.start, settings.song.duration)
+    rows = [("lead", voice, "transpose" if cast.solo else f"transpose {_label(voice)}") for voice in heard.singers]
+    if backing:
+        voice = _backing_voice(cast)
+        rows.append(("backing", voice, f"transpose backing={_label(voice)}"))
+    return Node(
+        "roll",
+        ROLL,
+        {f"transposition{number}": node for number, (_, _, node) in enumerate(rows, start=1)},
+        {"names": "\n".join(f"{part}:{voice.name}" for part, voice, _ in rows)},
+    )
+
+
+def _label(voice: Voice) -> str:
+    """The voice's name in the name of a node, where a dot stands before a part of its value."""
+    return voice.name.replace(".", "_")

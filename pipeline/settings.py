@@ -60,6 +60,9 @@ class CoverSettings(_Settings):
         "auto", description="semitones, or auto: whole octaves that fit the voice"
     )
     key: int = Field(0, ge=-12, le=12, description="semitones that the entire song moves, instrumental included")
+    backing: Literal["original", "convert", "mute"] | None = Field(
+        None, description="the backing vocals, where a stem holds them apart: original, convert or mute"
+    )
     conversion: ConversionSettings = ConversionSettings()
     finish: FinishSettings = FinishSettings()
     remix: RemixSettings = RemixSettings()

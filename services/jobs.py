@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,6 +20,7 @@ from audio.errors import UnderstudyError
 from audio.pitch import PitchTrack
 from audio.stored import AudioFile
 from audio.tags import Tags
+from pipeline.cast import Cast, as_cast
 from pipeline.cover import STEMS, conversion_graph, cover_graph, separation_graph
 from pipeline.executor import Executor, Listener, Result
 from pipeline.graph import Graph
@@ -42,19 +43,32 @@ class Runner:
 
 @dataclass(frozen=True)
 class CoverJob:
-    """`song` may be missing only when both own stems are given. `output`: a file, or None for ``covers/``."""
+    """`song` may be missing only when both own stems are given. `voice`: who sings, one voice or a cast of several.
+    `output`: a file, or None for ``covers/``. `backing_vocals`: an own stem; `vocals` is then the lead alone."""
 
     song: Path | None
-    voice: Voice
+    voice: Voice | Cast
     settings: CoverSettings
     vocals: Path | None = None
     instrumental: Path | None = None
     output: Path | None = None
     overwrite: bool = False
+    backing_vocals: Path | None = None
 
     @property
+    def cast(self) -> Cast:
+        return as_cast(self.voice)
+
+    @cached_property
     def graph(self) -> Graph:
-        return cover_graph(self.song, self.voice, self.settings, self.vocals, self.instrumental)
+        """Made once: it holds the hashes of the user's files as they were then."""
+        return cover_graph(self.song, self.voice, self.settings, self.vocals, self.instrumental, self.backing_vocals)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """The stems that are written beside the cover."""
+        encoded = (node.name.partition("encode ")[2] for node in self.graph.nodes)
+        return tuple(name for name in encoded if name)
 
     @property
     def path(self) -> Path:
@@ -64,7 +78,7 @@ class CoverJob:
             raise UnderstudyError(
                 "song-missing", "There is no song to cover.", "Give a song, or both --vocals and --instrumental."
             )
-        return self.output or Path("covers") / f"{named.stem} ({self.voice.name}){_suffix(self.settings)}"
+        return self.output or Path("covers") / f"{named.stem} ({self.cast.name}){_suffix(self.settings)}"
 
 
 def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
@@ -74,15 +88,14 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
     if job.output:
         for place in (path, *_beside(job, path)):
             check_replaceable(place, job.overwrite)
-    targets = ["encode", "remix", "transpose", "report"]
-    if job.settings.output.keep_stems:
-        targets += [f"encode {stem}" for stem in STEMS]
+    chosen = transposing(job.graph)
+    targets = ["encode", "remix", chosen, "report", *(f"encode {stem}" for stem in job.stems)]
     result = runner.run(job.graph, targets)
     values = result.values
     if not job.output:
         path = free_name(path, values["encode"], partial(_beside, job))
     report, figures, *stem_paths = _beside(job, path)
-    stems = {stem: publish(values[f"encode {stem}"], place) for stem, place in zip(STEMS, stem_paths, strict=False)}
+    stems = {stem: publish(values[f"encode {stem}"], place) for stem, place in zip(job.stems, stem_paths, strict=True)}
     publish(values["report"]["html"], report)
     publish(values["report"]["json"], figures)
     publish(values["encode"], path)  # last: where the cover is, everything is
@@ -93,8 +106,7 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
         "stems": {name: str(stem) for name, stem in stems.items()},
         "duration": cover.duration,
         "sample_rate": cover.rate,
-        "transpose": values["transpose"].semitones,
-        "transpose_reason": values["transpose"].reason,
+        **_transposed(values[chosen]),
         "key": job.settings.key,
         "loudness": _loudness(values["remix"]["loudness"]),
         "verdict": {name: values["report"][name] for name in ("verdict", "blame", "reason")},
@@ -107,7 +119,7 @@ def _beside(job: CoverJob, cover: Path) -> list[Path]:
     paths = [cover.with_name(f"{cover.stem}.report{suffix}") for suffix in (".html", ".json")]
     if job.settings.output.keep_stems:
         folder = cover.with_name(f"{cover.stem} stems")
-        paths += [folder / f"{stem}{job.settings.output.lossless.extension}" for stem in STEMS]
+        paths += [folder / f"{stem}{job.settings.output.lossless.extension}" for stem in job.stems]
     return paths
 
 
@@ -163,24 +175,39 @@ def separate_song(
 
 
 def convert_vocals(
-    vocals: Path, voice: Voice, settings: CoverSettings, output: Path | None, overwrite: bool, runner: Runner
+    vocals: Path, voice: Voice | Cast, settings: CoverSettings, output: Path | None, overwrite: bool, runner: Runner
 ) -> dict[str, Any]:
-    """Write the vocals sung by the voice; returns the path and the transpose."""
-    path = output or Path("covers") / f"{vocals.stem} ({voice.name}){_suffix(settings)}"
+    """Write the vocals sung by the voice, or by a cast in turns; returns the path and the transpose."""
+    cast = as_cast(voice)
+    if cast.backing:
+        raise UnderstudyError(
+            "cast-invalid",
+            "A single vocal has no backing vocals.",
+            "Convert them by themselves, or make a cover with --vocals LEAD --backing-vocals BACKING.",
+        )
+    path = output or Path("covers") / f"{vocals.stem} ({cast.name}){_suffix(settings)}"
     check_writable(path.parent)
     if output:
         check_replaceable(path, overwrite)
-    result = runner.run(conversion_graph(vocals, voice, settings), ["encode", "transpose"])
+    graph = conversion_graph(vocals, cast, settings)
+    chosen = transposing(graph)
+    result = runner.run(graph, ["encode", chosen])
     if not output:
         path = free_name(path, result.values["encode"])
     publish(result.values["encode"], path)
-    chosen = result.values["transpose"]
-    return {
-        "output": str(path),
-        "transpose": chosen.semitones,
-        "transpose_reason": chosen.reason,
-        **_stages(result),
-    }
+    return {"output": str(path), **_transposed(result.values[chosen]), **_stages(result)}
+
+
+def transposing(graph: Graph) -> str:
+    """The node that says how the pitch moves: of several voices, the one that lists them."""
+    return "roll" if any(node.name == "roll" for node in graph.nodes) else "transpose"
+
+
+def _transposed(value: Any) -> dict[str, Any]:
+    """By how many semitones the vocal moves and why; where several voices sing, ``voices`` says it of each."""
+    if isinstance(value, Mapping):
+        return {**_transposed(value["transposition"]), "voices": [dict(one) for one in value["singers"]]}
+    return {"transpose": value.semitones, "transpose_reason": value.reason}
 
 
 def _suffix(settings: CoverSettings) -> str:

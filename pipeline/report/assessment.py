@@ -78,7 +78,8 @@ class Assessment:
     `sung_share`: share of the song in which there is singing. `pitched`: seconds in which the pitch track has a pitch.
     `vocal_silent`: whether the original vocal is. `curve`: the song's short-term loudness, float32 ``[values]`` as
     `audio.loudness.Loudness` has it. `brightest`: the power in dB that is the lightest shade of the song's picture.
-    `excerpt`: seconds that the clips hold when they don't hold everything. `clips`: Ogg Opus files by part."""
+    `excerpt`: seconds that the clips hold when they don't hold everything. `clips`: Ogg Opus files by part.
+    `likenesses`: by voice, where several share the vocal; `likeness` is then the worst of them."""
 
     duration: float
     rate: int
@@ -100,6 +101,7 @@ class Assessment:
     brightest: float
     excerpt: tuple[float, float] | None
     clips: dict[str, Path]
+    likenesses: dict[str, Likeness] = dataclasses.field(default_factory=dict)
 
     def as_value(self) -> dict[str, Any]:
         """As the store takes it: dicts, plain data, files and an array."""
@@ -117,6 +119,7 @@ class Assessment:
                 "intonation": Intonation(**value["intonation"]),
                 "balance": Balance(**value["balance"]),
                 "likeness": Likeness(**value["likeness"]),
+                "likenesses": {name: Likeness(**one) for name, one in value.get("likenesses", {}).items()},
                 "melody": Melody(**value["melody"]),
                 "pictures": {name: Picture(**picture) for name, picture in value["pictures"].items()},
             }

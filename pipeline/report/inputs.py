@@ -13,13 +13,23 @@ from pipeline.report.assessment import Assessment
 
 
 @dataclass(frozen=True)
+class Singer:
+    """A voice of several: its name, its recordings, and the seconds (from, to) in which it sings."""
+
+    name: str
+    recordings: tuple[Path, ...]
+    turns: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
 class AssessInputs:
     """The song, its stems and the new vocal, all sample-aligned with `song` and exactly as long.
 
     `original_vocals` and `instrumental` are what separation gave, the latter moved by the song's new key; `converted`
     is the conversion as the engine left it (mono, dry); `vocals` is the finished vocal, before any gain. `pitch` is
     the track of `original_vocals`. `transpose`: semitones by which the vocal was moved in all. `recordings`: the
-    voice's own (mono files that soundfile reads).
+    voice's own (mono files that soundfile reads). Where several voices share the vocal, `singers` are they, and
+    `wanted` is the pitch that they are to sing, in place of `recordings` and `transpose`.
     """
 
     song: AudioFile
@@ -30,6 +40,8 @@ class AssessInputs:
     pitch: PitchTrack
     transpose: float
     recordings: tuple[Path, ...] = ()
+    wanted: PitchTrack | None = None
+    singers: tuple[Singer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,7 @@ class ReportInputs:
     sentence. `key`: semitones by which the whole song was moved. `settings`: all settings by stage, plain values
     only. `warnings`: (stage, sentence), in order. `wanted_balance`: dB by which the user asked for the vocal to be
     louder against the instrumental; `wanted_lufs`: the loudness that was asked for, None for the song's own.
+    `singers`: where several voices sing, what `pipeline.stages.cast.roll` says of each.
     """
 
     assessment: Assessment
@@ -59,3 +72,4 @@ class ReportInputs:
     warnings: tuple[tuple[str, str], ...] = ()
     wanted_balance: float = 0.0
     wanted_lufs: float | None = None
+    singers: tuple[Mapping[str, Any], ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -19,7 +20,7 @@ from pipeline.report.bleed import estimate_bleed
 from pipeline.report.clips import encode_clip
 from pipeline.report.inputs import AssessInputs
 from pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
-from pipeline.report.likeness import compare_voices
+from pipeline.report.likeness import Likeness, compare_voices
 from pipeline.report.melody import draw_melody
 from pipeline.report.png import brightest, describe, spectrogram_png
 
@@ -34,7 +35,7 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
     """All that depends on no gain. Reads every file window by window, runs `context.workers` measurements at once, and
     writes pictures and clips into `context.folder`."""
     sources = {name: getattr(inputs, name) for name in PARTS}
-    wanted = inputs.pitch.transposed(inputs.transpose)
+    wanted = inputs.wanted or inputs.pitch.transposed(inputs.transpose)
     # the tasks run side by side: each is cancelled with the whole, and progress counts finished ones
     quiet = Context(context.folder, context.device, 1, cancelled=context.cancelled, warnings=context.warnings)
     with ThreadPoolExecutor(max(1, context.workers)) as pool:
@@ -64,14 +65,7 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
     singing = singing_columns(heard["original_vocals"], inputs.pitch)
     counts = audible(heard["original_vocals"])
     intonation = compare(sung, wanted, counts)
-    likeness = compare_voices(
-        inputs.converted,
-        heard["converted"],
-        inputs.original_vocals,
-        heard["original_vocals"],
-        inputs.recordings,
-        context.part(0.8, 1.0),
-    )
+    likeness, likenesses = _likenesses(inputs, heard, context.part(0.8, 1.0))
     song_top = brightest(heard["song"])
     vocal_top = max(brightest(heard[name]) for name in ("original_vocals", "vocals"))
     tops = {"original_vocals": vocal_top, "vocals": vocal_top, "song": song_top}
@@ -101,7 +95,36 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
         brightest=song_top,
         excerpt=excerpt,
         clips={name: future.result() for name, future in clips.items()},
+        likenesses=likenesses,
     )
+
+
+def _likenesses(
+    inputs: AssessInputs, heard: dict[str, Heard], context: Context
+) -> tuple[Likeness, dict[str, Likeness]]:
+    """How alike the voice is, or the worst of several, and then each by its name, in its own turns."""
+
+    def of(recordings: tuple[Path, ...], sung: Heard, original: Heard, context: Context) -> Likeness:
+        return compare_voices(inputs.converted, sung, inputs.original_vocals, original, recordings, context)
+
+    if not inputs.singers:
+        return of(inputs.recordings, heard["converted"], heard["original_vocals"], context), {}
+    found: dict[str, Likeness] = {}
+    for number, singer in enumerate(inputs.singers):
+        sung, original = (_only(heard[name], singer.turns) for name in ("converted", "original_vocals"))
+        share = context.part(number / len(inputs.singers), (number + 1) / len(inputs.singers))
+        found[singer.name] = of(singer.recordings, sung, original, share)
+    measured = [one for one in found.values() if one.to_voice is not None]
+    return min(measured, key=lambda one: one.to_voice or 0.0, default=next(iter(found.values()))), found
+
+
+def _only(heard: Heard, turns: tuple[tuple[float, float], ...]) -> Heard:
+    """What was heard, silent outside of the turns."""
+    middles = (np.arange(heard.columns) + 0.5) * heard.step
+    inside = np.zeros(heard.columns, bool)
+    for start, stop in turns:
+        inside |= (middles >= start) & (middles < stop)
+    return dataclasses.replace(heard, weighted=np.where(inside, heard.weighted[: heard.columns], np.float32(0)))
 
 
 def _await(context: Context, futures: list[Future[Any]]) -> None:

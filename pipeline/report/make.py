@@ -129,10 +129,23 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "bleed": dataclasses.asdict(figures.before.bleed),
         "parts": {name: dataclasses.asdict(faults) for name, faults in figures.faults.items()},
         "wrong_length": list(figures.wrong_length),
+        **_voices(inputs, figures),
         "warnings": [{"stage": stage, "sentence": sentence} for stage, sentence in inputs.warnings],
         "settings": {stage: dict(values) for stage, values in (inputs.settings or {}).items()},
     }
     return _plain(data)  # type: ignore[no-any-return]
+
+
+def _voices(inputs: ReportInputs, figures: Figures) -> dict[str, Any]:
+    """``voices``, where several sing: each with its part, transpose and likeness."""
+    if not inputs.singers:
+        return {}
+    likenesses = figures.before.likenesses or {inputs.singers[0]["voice"]: figures.before.likeness}
+    voices = []
+    for singer in inputs.singers:
+        likeness = likenesses.get(singer["voice"]) if singer["part"] == "lead" else None
+        voices.append({**singer, "likeness": dataclasses.asdict(likeness) if likeness else None})
+    return {"voices": voices}
 
 
 def _plain(value: Any) -> Any:

@@ -195,6 +195,13 @@ def _nobody_sings(figures: Figures) -> Finding:
     )  # fmt: skip
 
 
+def _whom(figures: Figures) -> str:
+    """The voice of which the likeness is judged: by name where several sing."""
+    before = figures.before
+    name = next((name for name, one in before.likenesses.items() if one == before.likeness), None)
+    return f"the voice {name}" if name else "the voice"
+
+
 def _explain(
     one: Measured, value: float, figures: Figures, inputs: ReportInputs, bleeding: bool, delayed: bool
 ) -> Finding | None:
@@ -265,12 +272,12 @@ def _explain(
             sentence = f"The new vocal is {value:.0f} ms {side} the original."
             advice = "This is a fault of the engine; please report it."
         case "voice":
-            sentence = f"The new vocal resembles the voice less than it should (likeness {value:.2f})."
+            sentence = f"The new vocal resembles {_whom(figures)} less than it should (likeness {value:.2f})."
             advice = "More and cleaner recordings of the voice help most; then a higher --index-rate."
             if (balance.missing or 0) > 0.5:
                 return None
         case "voice_lead":
-            sentence = "The new vocal is still nearer to the original singer than to the voice."
+            sentence = f"The new vocal is still nearer to the original singer than to {_whom(figures)}."
             advice = "A higher --index-rate and more recordings pull it towards the voice."
             if likeness.before is not None and likeness.to_voice is not None:
                 sentence += f" The likeness to the voice went from {likeness.before:.2f} to {likeness.to_voice:.2f}."

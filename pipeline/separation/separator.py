@@ -28,6 +28,12 @@ Separator = Callable[[Context, AudioSource, SeparationSettings], Mapping[str, Au
 length, sample-aligned with it; ``vocals`` and ``instrumental`` are always among them and sum to the song."""
 
 
+def separated_stems(settings: SeparationSettings) -> tuple[str, ...]:
+    """The stems that the separator of those settings gives. Where ``lead`` and ``backing`` are among them, the voices
+    can differ."""
+    return ("vocals", "instrumental")
+
+
 def separator(name: str) -> Separator:
     """The separator of that name; raises `UnderstudyError` naming those that exist."""
     from pipeline.separation.embedded import separate_embedded

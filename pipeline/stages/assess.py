@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from audio.context import Context
 from audio.pitch import PitchTrack
 from audio.stored import AudioFile
-from pipeline.report.inputs import AssessInputs
+from pipeline.report.inputs import AssessInputs, Singer
 from pipeline.report.listen import assess as assess_vocal
 from voices.transpose import Transposition
 from voices.voice import Voice
@@ -34,5 +35,33 @@ def assess(
         pitch,
         transposition.semitones,
         tuple(voice.recording_files),
+    )
+    return assess_vocal(context, inputs).as_value()
+
+
+def assess_cast(
+    context: Context,
+    song: AudioFile,
+    original_vocals: AudioFile,
+    vocals: AudioFile,
+    converted: AudioFile,
+    instrumental: AudioFile,
+    pitch: PitchTrack,
+    wanted: PitchTrack,
+    turns: Sequence[Sequence[int]],
+    singers: Sequence[Voice],
+) -> dict[str, Any]:
+    """As `assess`, of a vocal that several voices share. `wanted`: the pitch that is to be heard. `turns`: (number of
+    the singer, first frame, end) as `pipeline.stages.cast.join` gave them."""
+    heard = tuple(
+        Singer(
+            voice.name,
+            tuple(voice.recording_files),
+            tuple((start / song.rate, stop / song.rate) for number, start, stop in turns if number == place),
+        )
+        for place, voice in enumerate(singers)
+    )
+    inputs = AssessInputs(
+        song, original_vocals, vocals, converted, instrumental, pitch, 0.0, wanted=wanted, singers=heard
     )
     return assess_vocal(context, inputs).as_value()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +38,16 @@ def own_stems(
     song: AudioFile | None = None,
     vocals: AudioFile | None = None,
     instrumental: AudioFile | None = None,
+    backing: AudioFile | None = None,
 ) -> Mapping[str, AudioFile]:
-    """The user's own stems in place of separated ones, at the song's rate, channels and length.
+    """The user's own stems in place of separated ones, at the song's rate, channels and length: ``vocals`` and
+    ``instrumental``, or, where there is a `backing`, ``lead``, ``backing`` and ``instrumental``.
 
-    Both given: taken as they are (without a song, the longer one tells the length). One given, with the song: the
-    other is what is left of the song, so that they sum to it. Raises `UnderstudyError` when a stem is not as long as
-    the song.
+    All given: taken as they are (without a song, the longest one tells the length). All but one, with the song: it is
+    what is left of the song, so that they sum to it. Raises `UnderstudyError` ``stem-length`` when a stem is not as
+    long as the song, ``stem-missing`` when more than one has to be guessed.
     """
-    given = [stem for stem in (song, vocals, instrumental) if stem is not None]
+    given = [stem for stem in (song, vocals, instrumental, backing) if stem is not None]
     frame_of = song or max(given, key=lambda stem: stem.duration)
     rate, frames = frame_of.rate, frame_of.frames
     channels = max(stem.channels for stem in given)
@@ -62,10 +64,10 @@ def own_stems(
             stem = write_blocks(context.folder / f"{name}.resampled.npy", rate, stem.channels, blocks)
         return stem
 
-    def difference(whole: AudioFile, part: AudioFile, name: str) -> AudioFile:
+    def difference(whole: AudioFile, parts: Iterable[AudioFile], name: str) -> AudioFile:
         blocks = (
-            Audio(_spread(a, channels) - _spread(b, channels), rate)
-            for a, b in zip(_blocks(whole, frames), _blocks(part, frames), strict=True)
+            Audio(_spread(sound, channels) - sum(_spread(part, channels) for part in others), rate)
+            for sound, *others in zip(_blocks(whole, frames), *(_blocks(part, frames) for part in parts), strict=True)
         )
         return write_blocks(context.folder / f"{name}.npy", rate, channels, blocks)
 
@@ -74,20 +76,30 @@ def own_stems(
         return write_blocks(context.folder / f"{name}.npy", rate, channels, blocks)
 
     stems = {"vocals": vocals, "instrumental": instrumental}
+    if backing is not None:
+        stems = {"lead": vocals, "backing": backing, "instrumental": instrumental}
     taken = {name: copied(fitted(stem, name), name) for name, stem in stems.items() if stem is not None}
-    if song is not None:
-        for name in stems.keys() - taken.keys():
-            (other,) = taken.values()
-            taken[name] = difference(song, other, name)
+    missing = stems.keys() - taken.keys()
+    if len(missing) > 1 or (missing and song is None):
+        raise UnderstudyError(
+            "stem-missing",
+            f"Beside the backing vocals, {' and '.join(sorted(missing))} can't be told from what was given.",
+            "Give --vocals with the lead alone, too; then the instrumental is what is left of the song.",
+        )
+    for name in missing:
+        assert song is not None
+        taken[name] = difference(song, list(taken.values()), name)
     for leftover in context.folder.glob("*.resampled.npy"):
         leftover.unlink()
     return taken
 
 
-def mixed(context: Context, vocals: AudioFile, instrumental: AudioFile) -> AudioFile:
-    """The song that two own stems make together, when no song was given."""
+def mixed(context: Context, vocals: AudioFile, instrumental: AudioFile, backing: AudioFile | None = None) -> AudioFile:
+    """What stems of one shape make together: the song when none was given."""
+    stems = [stem for stem in (vocals, instrumental, backing) if stem is not None]
     blocks = (
-        Audio(a.samples + b.samples, vocals.rate) for a, b in zip(_blocks(vocals), _blocks(instrumental), strict=True)
+        Audio(np.sum([part.samples for part in parts], axis=0, dtype=np.float32), vocals.rate)
+        for parts in zip(*(_blocks(stem) for stem in stems), strict=True)
     )
     return write_blocks(context.folder / "song.npy", vocals.rate, vocals.channels, blocks)
 

@@ -9,6 +9,7 @@ from typing import Any
 from audio.context import Context
 from audio.stored import AudioFile
 from audio.tags import read_tags
+from pipeline.cast import Cast, as_cast
 from pipeline.report.assessment import Assessment
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.make import make_report
@@ -25,18 +26,21 @@ def report(
     transposition: Transposition,
     mix: Mapping[str, Any],
     settings: CoverSettings,
-    voice: Voice,
+    voice: Voice | Cast,
     original: Path,
     warnings: Sequence[tuple[str, str]],
+    singers: Sequence[Mapping[str, Any]] = (),
 ) -> Mapping[str, Any]:
     """The report's files ``html`` and ``json``, and its ``verdict``, ``blame`` and ``reason``.
 
     `assessment` is what `assess` found, `mix` what `remix` made of `vocals` and `instrumental`; `original` is the file
-    with the tags.
+    with the tags. `singers`: what `roll` said, where several voices sing.
     """
     tags = read_tags(original)
     groups = settings.model_dump(mode="json", exclude={"output"})
-    loose = {name: groups.pop(name) for name in ("transpose", "key")}
+    loose = {name: groups.pop(name) for name in ("transpose", "key", "backing")}
+    if loose["backing"] is None:
+        del loose["backing"]
     inputs = ReportInputs(
         assessment=Assessment.of_value(assessment),
         cover=mix["cover"],
@@ -48,10 +52,11 @@ def report(
         key=settings.key,
         title=tags.title or original.stem,
         artist=tags.artist,
-        voice=voice.name,
+        voice=" and ".join(singer.name for singer in as_cast(voice).voices),
         settings={"transpose": loose, **groups},
         warnings=tuple(warnings),
         wanted_balance=settings.remix.vocal_gain - settings.remix.instrumental_gain,
         wanted_lufs=settings.remix.target_lufs,
+        singers=tuple(singers),
     )
     return make_report(context, inputs)

@@ -121,7 +121,7 @@ def _free(name: str, settings: CoverSettings, taken: set[str]) -> str:
 
 
 def _identity(song: str, job: CoverJob) -> str:
-    described = [song, job.voice.manifest.content_hash, job.settings.model_dump(mode="json"), str(job.path.name)]
+    described = [song, job.cast.content_hash, job.settings.model_dump(mode="json"), str(job.path.name)]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
 
 

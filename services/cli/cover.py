@@ -18,6 +18,16 @@ OWN_VOCALS = Annotated[
 OWN_INSTRUMENTAL = Annotated[
     Path | None, typer.Option("--instrumental", help="Your own instrumental stem.", show_default=False)
 ]
+OWN_BACKING = Annotated[
+    Path | None,
+    typer.Option(
+        "--backing-vocals", help="Your own backing stem; --vocals is then the lead alone.", show_default=False
+    ),
+]
+BACKING = Annotated[
+    Literal["original", "convert", "mute"] | None,
+    typer.Option("--backing", help="What becomes of the backing vocals, where a stem holds them.", show_default=False),
+]
 OUTPUT = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.", show_default=False)
 ]
@@ -44,6 +54,8 @@ def cover(
     voice: o.VOICE,
     vocals: OWN_VOCALS = None,
     instrumental: OWN_INSTRUMENTAL = None,
+    backing_vocals: OWN_BACKING = None,
+    backing: BACKING = None,
     output: OUTPUT = None,
     format: o.FORMAT = None,
     transpose: o.TRANSPOSE = None,
@@ -78,7 +90,6 @@ def cover(
     afterwards takes seconds.
     """
     from services.jobs import CoverJob, cover_until, make_cover
-    from voices.library import load
 
     settings = o.settings_from(
         preset,
@@ -90,6 +101,7 @@ def cover(
             "pitch.tracker": tracker,
             "transpose": transpose,
             "key": key,
+            "backing": backing,
             "conversion.index_rate": index_rate,
             "conversion.protect": protect,
             "conversion.formant_shift": formant_shift,
@@ -103,7 +115,8 @@ def cover(
         },
         None if until else output,
     )
-    job = CoverJob(song, load(o.voices_root(voices), voice), settings, vocals, instrumental, output, overwrite)
+    cast = o.singing(voice, voices, transpose)
+    job = CoverJob(song, cast, settings, vocals, instrumental, output, overwrite, backing_vocals)
     with o.runner(cache, device) as runner:
         made = cover_until(job, until, runner) if until else make_cover(job, runner)
     _warnings(made)
@@ -170,7 +183,6 @@ def convert(
 ) -> None:
     """Sing a vocal with the voice: an a cappella, nothing mixed."""
     from services.jobs import convert_vocals
-    from voices.library import load
 
     named = {
         "song.start": start,
@@ -184,9 +196,9 @@ def convert(
         "output.format": format,
     }
     settings = o.settings_from(preset, set, named, output)
-    singer = load(o.voices_root(voices), voice)
+    cast = o.singing(voice, voices, transpose)
     with o.runner(cache, device) as runner:
-        made = convert_vocals(vocals, singer, settings, output, overwrite, runner)
+        made = convert_vocals(vocals, cast, settings, output, overwrite, runner)
     _warnings(made)
     answer(made, lambda: f"[bold]{escape(made['output'])}[/]\n{escape(made['transpose_reason'])}")
 
@@ -196,9 +208,12 @@ def graph(
     job: Annotated[
         Literal["cover", "separate", "convert"], typer.Option("--job", help="Whose stages to draw.")
     ] = "cover",
-    voice: Annotated[str | None, typer.Option("--voice", help="The voice of a cover or conversion.")] = None,
+    voice: Annotated[list[str] | None, typer.Option("--voice", help="Who sings a cover or conversion.")] = None,
     vocals: OWN_VOCALS = None,
     instrumental: OWN_INSTRUMENTAL = None,
+    backing_vocals: OWN_BACKING = None,
+    backing: BACKING = None,
+    transpose: o.TRANSPOSE = None,
     key: o.KEY = None,
     format: o.FORMAT = None,
     keep_stems: KEEP_STEMS = None,
@@ -219,12 +234,13 @@ def graph(
     from pipeline.drawing import DRAWINGS, describe
     from pipeline.store import Store
     from services.folders import cache_folder
-    from voices.library import load
 
     named = {
         "song.start": start,
         "song.duration": duration,
+        "transpose": transpose,
         "key": key,
+        "backing": backing,
         "output.format": format,
         "output.keep_stems": keep_stems,
     }
@@ -232,13 +248,13 @@ def graph(
     if job == "separate":
         drawn = separation_graph(song, settings)
     else:
-        if voice is None:
+        if not voice:
             raise UnderstudyError("voice-missing", f"A {job} needs a voice.", "Name it with --voice.")
-        singer = load(o.voices_root(voices), voice)
+        singer = o.singing(voice, voices, transpose)
         if job == "convert":
             drawn = conversion_graph(song, singer, settings)
         else:
-            drawn = cover_graph(song, singer, settings, vocals, instrumental)
+            drawn = cover_graph(song, singer, settings, vocals, instrumental, backing_vocals)
     cached = Store(cache or cache_folder()).has
     answer({"nodes": describe(drawn, cached)}, lambda: escape(DRAWINGS[draw](drawn, cached)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from services import folders
 from services.cli.console import cancellable, speech, stage_lines
 
 if TYPE_CHECKING:
+    from pipeline.cast import Cast
     from pipeline.executor import LocalExecutor
     from services.jobs import Runner
 
@@ -55,7 +57,14 @@ FORMAT = Annotated[
     str | None, typer.Option("--format", help="wav16, wav24, wav32f, flac, mp3, m4a, opus.", show_default=False)
 ]
 OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace files that Understudy did not make.")]
-VOICE = Annotated[str, typer.Option("--voice", help="The voice that sings; 'understudy voices list' shows them.")]
+VOICE = Annotated[
+    list[str],
+    typer.Option(
+        "--voice",
+        help="Who sings; 'understudy voices list' shows them. Several: lead=A and backing=B, or by time "
+        "'0:00-1:12=A,1:12-=B'.",
+    ),
+]
 
 MODEL = Annotated[
     str | None, typer.Option("--model", help="Separator; 'embedded' needs no weights.", show_default=False)
@@ -64,7 +73,12 @@ TRACKER = Annotated[
     str | None, typer.Option("--tracker", help="swift-f0, fcpe, praat, harvest or median.", show_default=False)
 ]
 TRANSPOSE = Annotated[
-    str | None, typer.Option("--transpose", help="Semitones, or auto: whole octaves that fit.", show_default=False)
+    str | None,
+    typer.Option(
+        "--transpose",
+        help="Semitones, or auto: whole octaves that fit; by voice: A=-12,B=auto.",
+        show_default=False,
+    ),
 ]
 KEY = Annotated[
     int | None, typer.Option("--key", help="Move the entire song by so many semitones.", show_default=False)
@@ -95,7 +109,9 @@ def assigned(assignments: list[str] | None, named: Mapping[str, Any]) -> dict[st
     """The settings that the command's options name, by dotted name: its own options, then each ``--set``."""
     options = dict(named)
     transpose = options.get("transpose")
-    if isinstance(transpose, str) and transpose != "auto":
+    if isinstance(transpose, str) and "=" in transpose:
+        del options["transpose"]  # said of voices: `singing` takes it
+    elif isinstance(transpose, str) and transpose != "auto":
         options["transpose"] = parse_value("transpose", transpose)
     for assignment in assignments or []:
         name, equals, text = assignment.partition("=")
@@ -114,6 +130,15 @@ def _format_of(output: Path) -> str:
             "format-unknown", f"{output} has no extension.", "End its name in .flac, .wav, .mp3, .m4a or .opus."
         )
     return extension
+
+
+def singing(voices: list[str], folder: Path | None, transpose: str | None = None) -> Cast:
+    """Who sings, from the values of ``--voice`` and a ``--transpose`` that names voices."""
+    from pipeline.cast import parse_transposes, parse_voices
+    from voices.library import load
+
+    asked = parse_transposes(transpose) if transpose and "=" in transpose else {}
+    return parse_voices(voices).cast(partial(load, voices_root(folder)), asked)
 
 
 def voices_root(folder: Path | None) -> Path:
