@@ -60,12 +60,7 @@ def add(
     a missing file, recordings that hold less than `recordings.LEAST_VOICE` seconds of voice together, a full disk.
     """
     name = names.valid_name(name)
-    if consent not in ("self", "granted"):
-        raise UnderstudyError(
-            "consent-missing",
-            f"Consent must be 'self' or 'granted', not {str(consent)!r}.",
-            "Say --consent self for your own voice, or --consent granted when its owner has agreed.",
-        )
+    refuse_without_consent(consent)
     if not 1 <= len(files) <= _MOST_RECORDINGS:
         raise UnderstudyError(
             "no-recordings" if not files else "too-many-recordings",
@@ -192,8 +187,13 @@ def rename(root: Path, old: str, new: str) -> Voice:
 
 
 def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport], list[Finding]]:
-    """Look at the recordings of the voice `name` again: a report for each, and what is to be said of all together."""
+    """Look at the recordings of the voice `name` again: a report for each, and what is to be said of all together; or
+    at its model, on which there are no reports."""
     voice = load(root, name)
+    if voice.manifest.model is not None:
+        from voices.rvc.intake import check_stored  # only there is it known what a model is
+
+        return [], check_stored(voice)
     sources = [recording.source for recording in voice.manifest.recordings]
     return recordings.check_files(context, voice.recording_files, sources)
 
@@ -370,3 +370,13 @@ def refuse_taken(root: Path, name: str) -> None:
     for folder in _folders(root):
         if folder.name.casefold() == name.casefold():
             raise _taken(folder.name)
+
+
+def refuse_without_consent(consent: str | None) -> None:
+    """Raise ``consent-missing`` unless somebody has said that the voice's owner agrees."""
+    if consent not in ("self", "granted"):
+        raise UnderstudyError(
+            "consent-missing",
+            "A voice is somebody's: Understudy needs to know that its owner agrees.",
+            "Say --consent self for your own voice, or --consent granted when its owner has agreed.",
+        )

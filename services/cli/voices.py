@@ -20,11 +20,17 @@ from services.cli.console import answer, cancellable
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
     from voices.library import BrokenVoice
     from voices.recordings import Finding, RecordingReport
-    from voices.voice import Voice
+    from voices.voice import RvcModel, Voice
 
 voices_app = typer.Typer(help="The voice library.", no_args_is_help=True)
 
 NAME = Annotated[str, typer.Argument(help="The voice's name.")]
+CONSENT = Annotated[
+    Literal["self", "granted"] | None,
+    typer.Option(
+        "--consent", help="Required. self: it is your voice. granted: its owner has agreed.", show_default=False
+    ),
+]
 REPLACE = Annotated[bool, typer.Option("--replace", help="Replace a voice of that name.")]
 
 
@@ -32,12 +38,7 @@ REPLACE = Annotated[bool, typer.Option("--replace", help="Replace a voice of tha
 def add(
     name: NAME,
     recordings: Annotated[list[Path], typer.Argument(help="Recordings of the voice alone; 15 s or more together.")],
-    consent: Annotated[
-        Literal["self", "granted"] | None,
-        typer.Option(
-            "--consent", help="Required. self: it is your voice. granted: its owner has agreed.", show_default=False
-        ),
-    ] = None,
+    consent: CONSENT = None,
     replace: REPLACE = False,
     voices: o.VOICES = None,
     json: o.JSON = False,
@@ -47,12 +48,8 @@ def add(
     """Make a voice from recordings, at once; says what is wrong with them in plain words."""
     from voices import library
 
-    if consent is None:
-        raise UnderstudyError(
-            "consent-missing",
-            "A voice is somebody's: Understudy needs to know that its owner agrees.",
-            "Add --consent self for your own voice, or --consent granted when its owner has agreed.",
-        )
+    library.refuse_without_consent(consent)
+    assert consent is not None
     with _context() as context:
         voice, findings = library.add(o.voices_root(voices), name, recordings, consent, context, replace=replace)
     _answer_made(voice, findings)
@@ -89,7 +86,7 @@ def check(
     quiet: o.QUIET = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """Say what is wrong with a voice's recordings, or with files before they are added."""
+    """Say what is wrong with a voice's recordings or model, or with files before they are added."""
     from voices import library
     from voices.recordings import check_files
 
@@ -138,7 +135,7 @@ def rename(
 def remove(
     name: NAME, voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
 ) -> None:
-    """Delete a voice and its stored recordings."""
+    """Delete a voice and its stored recordings or model."""
     from voices import library
 
     library.remove(o.voices_root(voices), name)
@@ -148,38 +145,87 @@ def remove(
 @voices_app.command()
 def export(
     name: NAME,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default NAME.zip.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default NAME.zip or NAME.pth.", show_default=False)
+    ] = None,
+    form: Annotated[
+        Literal["archive", "rvc"] | None,
+        typer.Option(
+            "--format",
+            help="archive: one file for Understudy. rvc: .pth and .index for other tools, into a .pth, a folder or a "
+            "zip. Default: rvc for a .pth, else archive.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: o.OVERWRITE = False,
     voices: o.VOICES = None,
     json: o.JSON = False,
     quiet: o.QUIET = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """Write a voice with its recordings into one file, to keep or to take to another machine."""
+    """Write a voice into one file, to keep or to take to another machine; or as RVC's own files for other tools."""
     from voices import archive, library
 
     voice = library.load(o.voices_root(voices), name)
-    path = output or Path(f"{voice.name}.zip")
+    if form is None:
+        form = "rvc" if output is not None and output.suffix.lower() == ".pth" else "archive"
     with _context() as context:
-        archive.export(voice, path, context, replace=overwrite)
-    answer({"output": str(path)}, lambda: f"[bold]{escape(str(path))}[/]")
+        if form == "rvc":
+            from voices.rvc.export import export_rvc
+
+            written = export_rvc(voice, output or Path(f"{voice.name}.pth"), context, replace=overwrite)
+        else:
+            path = output or Path(f"{voice.name}.zip")
+            written = [archive.export(voice, path, context, replace=overwrite)]
+    data = {"output": str(written[0]), "files": [str(path) for path in written]}
+    answer(data, lambda: "\n".join(f"[bold]{escape(str(path))}[/]" for path in written))
 
 
 @voices_app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A file that 'voices export' wrote.")],
-    name: Annotated[str | None, typer.Option("--name", help="Another name for it.", show_default=False)] = None,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="An RVC voice (.pth, .safetensors, or a zip or folder that holds one), or a file that "
+            "'voices export' wrote.",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Its name; default: after the file.", show_default=False)
+    ] = None,
+    consent: CONSENT = None,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", help="The model's .index: a file, or a name in the zip or folder.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Which model, where there are several.", show_default=False)
+    ] = None,
+    speaker: Annotated[
+        int | None, typer.Option("--speaker", help="Which of the model's speakers sings.", show_default="0")
+    ] = None,
     replace: REPLACE = False,
     voices: o.VOICES = None,
     json: o.JSON = False,
     quiet: o.QUIET = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """Take in a voice that was exported."""
-    from voices import archive
+    """Take in an RVC voice, or a voice that was exported; nothing in the file is run."""
+    from voices.importing import import_voice
 
     with _context() as context:
-        voice, findings = archive.import_voice(o.voices_root(voices), file, context, name, replace=replace)
+        voice, findings = import_voice(
+            o.voices_root(voices),
+            file,
+            context,
+            name,
+            consent=consent,
+            index=index,
+            model=model,
+            speaker=speaker,
+            replace=replace,
+        )
     _answer_made(voice, findings)
 
 
@@ -208,11 +254,19 @@ def _line(voice: Voice | BrokenVoice) -> str:
     if not isinstance(voice, Voice):
         return f"[bold]{escape(voice.name)}[/]  [red]can't be used:[/] {escape(voice.error.message)}"
     manifest = voice.manifest
+    if manifest.model is not None:
+        return f"[bold]{escape(voice.name)}[/]  {manifest.engine}, {_model_line(manifest.model)}"
     seconds = sum(recording.duration for recording in manifest.recordings)
     reach = manifest.pitch_range
     heard = f", {reach.low:.0f} to {reach.high:.0f} Hz" if reach else ""
     count = len(manifest.recordings)
     return f"[bold]{escape(voice.name)}[/]  {manifest.engine}, {seconds:.0f} s in {count} recordings{heard}"
+
+
+def _model_line(model: RvcModel) -> str:
+    guided = "" if model.f0 else ", not guided by pitch"
+    index = f"index of {model.index.vectors:,} vectors" if model.index else "no index"
+    return f"{model.version}, {model.sample_rate / 1000:g} kHz{guided}, {index}"
 
 
 def _details(voice: Voice) -> str:
@@ -223,6 +277,12 @@ def _details(voice: Voice) -> str:
         f"folder: {escape(str(voice.folder))}",
         f"content hash: {manifest.content_hash}",
     ]
+    if manifest.model is not None:
+        model = manifest.model
+        lines.append(f"model: {escape(model.source)}, speaker {model.speaker} of {model.speakers} (from 0)")
+        if model.index is not None:
+            lines.append(f"index: {escape(model.index.source)}")
+        lines += [f"{what}: {escape(text)}" for what, text in (("info", model.info), ("author", model.author)) if text]
     lines += [f"  {escape(r.source)}: {r.duration:.1f} s ({escape(r.file)})" for r in manifest.recordings]
     return "\n".join(lines)
 

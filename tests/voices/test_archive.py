@@ -171,23 +171,16 @@ def test_recordings_must_be_those_of_the_manifest(exported: bytes, tmp_path: Pat
     assert "long" in refusal(told(duration=60.0), tmp_path, context).message
     assert "sample rate" in refusal(told(sample_rate=44100), tmp_path, context).message
     assert refusal(told(name="../up"), tmp_path, context).code == "voice-name-invalid"
-    assert refusal(told(engine="rvc"), tmp_path, context).code == "voice-kind-unknown"
+    assert refusal(told(engine="rvc"), tmp_path, context).code == "manifest-bad-field"  # it has no model
+    assert refusal(told(engine="tape"), tmp_path, context).code == "voice-kind-unknown"
     assert refusal(told(consent=None), tmp_path, context).code == "manifest-bad-field"
 
 
-def test_other_kinds_of_voices_are_told_what_is_accepted(exported: bytes, tmp_path: Path, context: Context) -> None:
+def test_what_is_no_archive_is_refused(exported: bytes, tmp_path: Path, context: Context) -> None:
     checkpoint = rezip(exported, lambda name, data: [("archive/data.pkl", data)] if name == "voice.json" else [])
     nested = rezip(exported, lambda name, data: [("model.pth" if name == "voice.json" else name, data)])
-    for data, name in (
-        (checkpoint, "a.pth"),
-        (checkpoint, "a.zip"),
-        (nested, "a.zip"),
-        (b"\x80\x02", "a.pth"),
-        (b"RIFF", "a.wav"),
-    ):
-        error = refusal(data, tmp_path, context, name)
-        assert error.code == "voice-kind-unknown"
-        assert "voices export" in error.hint
+    for data in (checkpoint, nested, b"\x80\x02", b"RIFF", b"", exported[1:], exported + b"x"):
+        assert refusal(data, tmp_path, context).code == "archive-refused"
 
 
 def test_files_that_are_not_there(tmp_path: Path, context: Context) -> None:

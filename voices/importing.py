@@ -1,0 +1,57 @@
+"""Taking a voice in, whatever it comes as: our own archive, or an RVC model as file, folder or zip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from audio.unpacking import opened
+from voices import archive
+from voices.recordings import Finding
+from voices.rvc.bundle import LIMITS
+from voices.rvc.intake import import_model
+from voices.voice import MANIFEST, Consent, Voice
+
+
+def import_voice(
+    root: Path,
+    path: Path,
+    context: Context,
+    name: str | None = None,
+    *,
+    consent: Consent | None = None,
+    index: Path | None = None,
+    model: str | None = None,
+    speaker: int | None = None,
+    replace: bool = False,
+) -> tuple[Voice, list[Finding]]:
+    """Put the voice at `path` into the library `root`; returns it and what is to be said of it.
+
+    An archive of ours knows its consent and its model; for all else see `voices.rvc.intake.import_model`. Raises
+    `UnderstudyError` as that and `voices.archive.import_voice` do.
+    """
+    if not _is_ours(path):
+        return import_model(
+            root, path, context, name, consent=consent, index=index, model=model, speaker=speaker, replace=replace
+        )
+    if index is not None or model is not None or speaker is not None:
+        raise UnderstudyError(
+            "archive-is-complete",
+            f"{path} is a voice that Understudy exported: its model, index and speaker are settled.",
+            "Leave out --index, --model and --speaker.",
+        )
+    return archive.import_voice(root, path, context, name, replace=replace)
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_dir() and (path / MANIFEST).is_file():
+        raise UnderstudyError(
+            "voice-kind-unknown",
+            f"{path} is the folder of a voice in a library, or an unpacked archive of one.",
+            "Import the zip itself; for a voice in another library, export it there first.",
+        )
+    if path.suffix.lower() != ".zip" or not path.is_file():
+        return False
+    with opened(path, LIMITS, archive.HINT) as found:
+        return MANIFEST in found.entries

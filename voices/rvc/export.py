@@ -1,0 +1,93 @@
+"""An RVC voice for other tools: the `.pth` and the `.index` as RVC's own trainers name and fill them."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from dataclasses import replace as changed
+from pathlib import Path
+
+from audio.context import Context
+from audio.disk import writing
+from audio.errors import UnderstudyError
+from voices import library
+from voices.rvc.checkpoint import read_checkpoint, write_pth
+from voices.rvc.index import check_index
+from voices.voice import Voice
+
+
+def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = False) -> list[Path]:
+    """Write the model of `voice` (as `library.load` gave it) to `path`, a `.pth`, its index beside it under the same
+    name; or both into `path` as a `.zip`, or as a folder if it is called otherwise. Returns the files.
+
+    Raises `UnderstudyError`: ``voice-without-model``, ``file-exists`` unless `replace`, ``disk-full``,
+    ``output-not-writable``, those of `library.verify`. Leaves no half files.
+    """
+    if voice.manifest.model is None:
+        raise UnderstudyError(
+            "voice-without-model",
+            f"The voice {voice.name!r} is made from recordings; there is no RVC model of it.",
+            "Export it without --format rvc.",
+        )
+    library.verify(voice)
+    suffix = path.suffix.lower()
+    if suffix == ".pth":
+        model, index = path, path.with_suffix(".index")
+    else:
+        folder = path.with_name(f".{path.name}.parts") if suffix == ".zip" else path
+        model, index = folder / f"{voice.name}.pth", folder / _usual_name(voice)
+    targets = [path] if suffix == ".zip" else [model, index] if voice.index_file else [model]
+    for target in targets:
+        if target.exists() and not (replace and target.is_file()):
+            raise UnderstudyError(
+                "file-exists", f"{target} exists already.", "Choose another name, or say --overwrite to replace it."
+            )
+    if suffix == ".zip":
+        return [_packed(voice, path, model, index, context)]
+    return _write(voice, model, index, context)
+
+
+def _write(voice: Voice, model: Path, index: Path, context: Context) -> list[Path]:
+    checkpoint = read_checkpoint(voice.model_file)
+    told = voice.manifest.model
+    if told is not None and told.speaker:
+        checkpoint = changed(checkpoint, info={**checkpoint.info, "speaker": told.speaker})
+    written = [model]
+    with writing(model):
+        if not model.parent.exists():
+            model.parent.mkdir()
+    part = model.with_name(f".{model.name}.part")
+    with writing(part):
+        write_pth(checkpoint, part)
+        part.replace(model)
+    context.progress(0.5)
+    if voice.index_file is not None:
+        part = index.with_name(f".{index.name}.part")
+        with writing(part):
+            shutil.copyfile(voice.index_file, part)
+            part.replace(index)
+        written.append(index)
+    context.progress(1)
+    return written
+
+
+def _packed(voice: Voice, path: Path, model: Path, index: Path, context: Context) -> Path:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        files = _write(voice, model, index, context.part(0, 0.8))
+        with writing(part):
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+                for file in files:
+                    archive.write(file, file.name)
+            part.replace(path)
+    finally:
+        shutil.rmtree(model.parent, ignore_errors=True)
+    return path
+
+
+def _usual_name(voice: Voice) -> str:
+    model = voice.manifest.model
+    if voice.index_file is None or model is None:
+        return "none.index"
+    found = check_index(voice.index_file)
+    return f"added_IVF{found.lists}_Flat_nprobe_{found.searched}_{voice.name}_{model.version}.index"

@@ -1,0 +1,222 @@
+"""Taking an RVC voice in: from what the user was given to what the library keeps, safetensors and a checked index."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import unicodedata
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from voices import library, names
+from voices.intake import printable
+from voices.recordings import Finding
+from voices.rvc.architecture import CONTENT_CHANNELS
+from voices.rvc.bundle import Bundle, opened_bundle
+from voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
+from voices.rvc.index import IndexFile, check_index
+from voices.voice import MODEL, Consent, Manifest, RvcIndex, RvcModel, Voice, content_hash
+
+
+def import_model(
+    root: Path,
+    path: Path,
+    context: Context,
+    name: str | None = None,
+    *,
+    consent: Consent | None,
+    index: Path | None = None,
+    model: str | None = None,
+    speaker: int | None = None,
+    replace: bool = False,
+) -> tuple[Voice, list[Finding]]:
+    """Put the RVC voice at `path` (a `.pth` or `.safetensors`, a folder or zip that holds one) into the library `root`,
+    as `name` or named after `path`; returns it and what is to be said of it.
+
+    `index`: a file, or the name of one in the folder or zip; else the one that lies there. `model`: which one, where
+    there are several. `speaker`: which of the model's. Raises `UnderstudyError`: ``consent-missing``, ``no-model``,
+    ``several-models``, ``speaker-unknown``, those of `read_checkpoint`, `check_index`, `audio.unpacking.opened` and
+    `library.settle`.
+    """
+    library.refuse_without_consent(consent)
+    assert consent is not None
+    name = _named_after(path) if name is None else names.valid_name(name)
+    with library.building(root) as folder, opened_bundle(path) as bundle:
+        if not replace:
+            library.refuse_taken(root, name)
+        (folder / MODEL).mkdir()
+        chosen = bundle.model(model)
+        checkpoint = _read(bundle, chosen, folder, context.part(0, 0.4))
+        findings = _findings(checkpoint)
+        told = checkpoint.info.pop("speaker", 0)  # as exported from here
+        stored = _store(checkpoint, folder)
+        context.progress(0.6)
+        kept, more = _take_index(bundle, chosen, index, checkpoint, folder, context.part(0.6, 1))
+        described = RvcModel(
+            file=stored.name,
+            sha256=_digest(stored),
+            version=checkpoint.architecture.version,
+            f0=checkpoint.architecture.f0,
+            sample_rate=checkpoint.architecture.sample_rate,
+            speakers=checkpoint.architecture.speakers,
+            speaker=_speaker(speaker, told, checkpoint.architecture.speakers),
+            info=str(checkpoint.info.get("info", ""))[:1000],
+            author=str(checkpoint.info.get("author", ""))[:200],
+            source=printable(PurePosixPath(chosen).name)[-255:],
+            index=kept,
+        )
+        manifest = Manifest(
+            name=name,
+            engine="rvc",
+            sample_rate=described.sample_rate,
+            pitch_range=None,
+            recordings=(),
+            model=described,
+            consent=consent,
+            created=datetime.now(UTC).replace(microsecond=0),
+            content_hash=content_hash("rvc", described.sample_rate, None, (), described),
+        )
+        return library.settle(root, folder, manifest, replace=replace), findings + more
+
+
+def check_stored(voice: Voice) -> list[Finding]:
+    """What is to be said of the stored model of `voice`, after its files were read again; raises `UnderstudyError` for
+    files that aren't what its manifest tells."""
+    model = voice.manifest.model
+    assert model is not None
+    checkpoint = read_checkpoint(voice.model_file)
+    a = checkpoint.architecture
+    if (a.version, a.f0, a.sample_rate, a.speakers) != (model.version, model.f0, model.sample_rate, model.speakers):
+        raise _untold(f"the model {voice.model_file}")
+    findings = _findings(checkpoint)
+    if voice.index_file is None or model.index is None:
+        return [*findings, _no_index()]
+    found = check_index(voice.index_file)
+    if (found.dimension, found.vectors) != (CONTENT_CHANNELS[model.version], model.index.vectors):
+        raise _untold(f"the index {voice.index_file}")
+    return findings
+
+
+def _read(bundle: Bundle, name: str, folder: Path, context: Context) -> Checkpoint:
+    if bundle.archive is None:
+        return read_checkpoint(bundle.files[name])
+    with _unpacked(bundle, name, folder / "unpacked", context) as file:
+        return read_checkpoint(file)
+
+
+@contextlib.contextmanager
+def _unpacked(bundle: Bundle, name: str, file: Path, context: Context) -> Iterator[Path]:
+    """The file while it is needed; what is said of it is said under the name that the user knows."""
+    try:
+        bundle.fetch(name, file, context)
+        yield file
+    except UnderstudyError as error:
+        message = error.message.replace(str(file), bundle.shown(name))
+        raise UnderstudyError(error.code, message, error.hint) from error
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _store(checkpoint: Checkpoint, folder: Path) -> Path:
+    temporary = folder / MODEL / "new"
+    write_safetensors(checkpoint, temporary)
+    return temporary.rename(temporary.with_name(f"model-{_digest(temporary)[:8]}.safetensors"))
+
+
+def _take_index(
+    bundle: Bundle, model: str, wanted: Path | None, checkpoint: Checkpoint, folder: Path, context: Context
+) -> tuple[RvcIndex | None, list[Finding]]:
+    if wanted is not None and wanted.is_file():
+        bundle = Bundle(wanted, {wanted.name: wanted})
+        name: str | None = wanted.name
+    elif wanted is not None and bundle.path.is_file() and bundle.archive is None:
+        raise UnderstudyError("file-not-found", f"There is no file {wanted}.", "Check the path given with --index.")
+    else:
+        name = bundle.index(model, None if wanted is None else str(wanted))
+    if name is None:
+        return None, [_no_index()]
+    try:
+        with _unpacked(bundle, name, folder / MODEL / "new", context) as file:
+            found = check_index(file)
+            _refuse_other_version(found, checkpoint.architecture.version, bundle.shown(name))
+            digest = _digest(file)
+            stored = file.rename(file.with_name(f"index-{digest[:8]}.index"))
+    except UnderstudyError as error:
+        if error.code != "index-empty" or wanted is not None:
+            raise
+        sentence = f"{error.message} It was left out."
+        return None, [Finding("index-empty", "advice", printable(name)[-80:], sentence), _no_index()]
+    source = printable(PurePosixPath(name).name)[-255:]
+    return RvcIndex(file=stored.name, sha256=digest, vectors=found.vectors, source=source), []
+
+
+def _refuse_other_version(found: IndexFile, version: Literal["v1", "v2"], shown: str) -> None:
+    if found.dimension != CONTENT_CHANNELS[version]:
+        other = "v1" if version == "v2" else "v2"
+        raise UnderstudyError(
+            "index-of-another-model",
+            f"{shown} is the index of a model of version {other}, and this model is {version}: they don't belong "
+            "together.",
+            "Give the index that came with the model, or import the model without an index.",
+        )
+
+
+def _speaker(wanted: int | None, told: object, speakers: int) -> int:
+    chosen = wanted if wanted is not None else told if type(told) is int and 0 <= told < speakers else 0
+    if not 0 <= chosen < speakers:
+        raise UnderstudyError(
+            "speaker-unknown",
+            f"The model has no speaker {chosen}; it has {speakers}, numbered from 0.",
+            f"Give --speaker a number from 0 to {speakers - 1}, or leave it out.",
+        )
+    return chosen
+
+
+def _findings(checkpoint: Checkpoint) -> list[Finding]:
+    findings = []
+    if checkpoint.training:
+        sentence = "It is a checkpoint of training, not the finished voice; it sings, but mostly not as well."
+        findings.append(Finding("training-checkpoint", "advice", "", sentence))
+    if not checkpoint.architecture.f0:
+        sentence = (
+            "The model isn't guided by pitch: it was trained to speak, and follows no melody. For singing take one "
+            "that was trained with pitch guidance (f0)."
+        )
+        findings.append(Finding("no-pitch-guidance", "problem", "", sentence))
+    return findings
+
+
+def _no_index() -> Finding:
+    sentence = (
+        "It has no index. It sings without one; with the added_….index that came along it sounds more like its owner."
+    )
+    return Finding("no-index", "advice", "", sentence)
+
+
+def _named_after(path: Path) -> str:
+    """A name for the voice from the name of what the user gave."""
+    stem = path.resolve().name if path.is_dir() else path.stem
+    letters = (
+        letter if unicodedata.category(letter)[0] in "LMN" or letter in "-_.'&+(),"  else " "
+        for letter in unicodedata.normalize("NFC", stem)
+    )  # fmt: skip
+    plain = " ".join("".join(letters).split())[: names.LONGEST].strip(" .-")
+    try:
+        return names.valid_name(plain)
+    except UnderstudyError as error:
+        raise UnderstudyError(error.code, error.message, "Give the voice a name: --name NAME.") from error
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _untold(what: str) -> UnderstudyError:
+    return UnderstudyError(
+        "model-invalid", f"{what} isn't what the voice's manifest tells of it.", "Import the voice again."
+    )
