@@ -65,33 +65,23 @@ class RvcEngine:
         models: Mapping[str, Weights],
     ) -> AudioFile:
         vocals = performance.vocals
-        heard = listen(context.part(0.0, 0.04), vocals)
-        gain = gate(heard.energy)
         path = context.folder / "converted.npy"
-        if not gain.any():
-            heard.sound.path.unlink()
+
+        def singer() -> Singer:
+            return load_singer(voice, models[CONTENT_ENCODER], settings, context.device)
+
+        sung = perform(context.part(0.0, 0.94), performance, singer, settings, Noise(settings.seed))
+        if sung is None:
             return write_blocks(path, vocals.rate, 1, iter([Audio.silence(1, vocals.frames, vocals.rate)]))
-        singer = load_singer(voice, models[CONTENT_ENCODER], settings, context.device)
-        architecture = singer.synthesizer.architecture
-        if not architecture.f0 and performance.transpose:
+        model = voice.manifest.model
+        if model is not None and not model.f0 and performance.transpose:
             context.warn(
                 f"The model of the voice {voice.name!r} is not guided by pitch, so it cannot be transposed: it sings "
                 "at the original's pitch."
             )
-        sung = sing_song(
-            context.part(0.04, 0.94),
-            singer,
-            heard,
-            melody(performance.pitch, heard.frames, CONTEXT, performance.transpose, settings.fill_unvoiced),
-            gain,
-            settings,
-            Noise(settings.seed),
-        )
-        shaped = _Shaped(sung, gain, architecture.hop, _envelope(heard.sound, sung, settings.rms_mix))
-        blocks = resample_blocks(shaped, vocals.rate, context.part(0.94, 1.0))
+        blocks = resample_blocks(sung, vocals.rate, context.part(0.94, 1.0))
         converted = write_blocks(path, vocals.rate, 1, _exactly(vocals.frames, vocals.rate, blocks))
-        heard.sound.path.unlink()
-        sung.path.unlink()
+        sung.sound.path.unlink()
         return converted
 
 
@@ -116,6 +106,32 @@ def load_singer(voice: Voice, content: Weights, settings: ConversionSettings, de
     return Singer(checkpoint.synthesizer, encoder, retrieval, model.speaker, device)
 
 
+def perform(
+    context: Context,
+    performance: Performance,
+    load: Callable[[], Singer],
+    settings: ConversionSettings,
+    noise: Noise,
+    gated: Callable[[Curve], Curve] = gate,
+    longest: int | None = None,
+) -> Sung | None:
+    """The performance as its singer sings it, at the model's rate and as long as it is but for a part of a frame; None
+    where it is silent, and then the singer isn't even loaded. `gated`: energies of frames to the gains they are sung
+    with."""
+    heard = listen(context.part(0.0, 0.05), performance.vocals)
+    gain = gated(heard.energy)
+    try:
+        if not gain.any():
+            return None
+        singer = load()
+        pitch = melody(performance.pitch, heard.frames, CONTEXT, performance.transpose, settings.fill_unvoiced)
+        sound = sing_song(context.part(0.05, 1.0), singer, heard, pitch, gain, settings, noise, longest or LONGEST)
+        hop = singer.synthesizer.architecture.hop
+        return Sung(sound, gain, hop, _envelope(heard.sound, sound, settings.rms_mix))
+    finally:
+        heard.sound.path.unlink()
+
+
 def sing_song(
     context: Context,
     singer: Singer,
@@ -124,7 +140,7 @@ def sing_song(
     gain: Curve,
     settings: ConversionSettings,
     noise: Noise,
-    longest: int = LONGEST,
+    longest: int,
 ) -> AudioFile:
     """All of `heard`, sung: mono at the model's rate, a whole number of frames, as ``sung.npy`` in `context.folder`;
     silence where the gate's `gain` stays shut for long. Neither the gate nor any envelope is applied yet.
@@ -187,18 +203,18 @@ def _silence(frames: int, hop: int) -> Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class _Shaped:
-    """A sung song with the gate's `gain` (a value per frame of `hop` samples) and an `envelope` applied: the gain of
-    the samples from start to stop."""
+class Sung:
+    """What was sung (`sound`, mono at the model's rate), shaped by the gate's `gain`, a value per frame of `hop`
+    samples, and by an `envelope`, which gives the gain of the samples from start to stop."""
 
-    sung: AudioFile
+    sound: AudioFile
     gain: Curve
     hop: int
     envelope: Callable[[int, int], Samples] | None
 
     @property
     def rate(self) -> int:
-        return self.sung.rate
+        return self.sound.rate
 
     @property
     def channels(self) -> int:
@@ -206,11 +222,11 @@ class _Shaped:
 
     @property
     def frames(self) -> int:
-        return self.sung.frames
+        return self.sound.frames
 
     def read(self, start: int = 0, stop: int | None = None) -> Audio:
         stop = self.frames if stop is None else stop
-        samples = self.sung.read(start, stop).samples * per_frame(self.gain, 0, start, stop - start, self.hop)
+        samples = self.sound.read(start, stop).samples * per_frame(self.gain, 0, start, stop - start, self.hop)
         if self.envelope is not None:
             samples *= self.envelope(start, stop)
         return Audio(samples, self.rate)

@@ -14,7 +14,7 @@ from audio.errors import Cancelled
 from audio.models import Weights, warm
 from audio.models.warm import forget
 from audio.pitch import PitchTrack
-from audio.samples import Audio
+from audio.samples import Audio, Samples
 from tests.material import PHRASE, Note, singing
 from tests.voices.rvc.hubert.material import SMALL, write_random_contentvec
 from tests.voices.rvc.material import random_weights, small
@@ -279,9 +279,10 @@ def test_rms_mix_follows_the_original_s_loudness(
 def test_the_index_pulls_and_protect_shields(
     tmp_path: Path, voice: Voice, sung: Sung, models: Mapping[str, Weights]
 ) -> None:
-    def made(**settings: float) -> np.ndarray:
+    def made(**settings: float) -> Samples:
         name = "-".join(f"{key}{value}" for key, value in settings.items())
-        return convert(tmp_path / name, voice, sung, models, ConversionSettings(**settings)).samples[0]
+        samples: Samples = convert(tmp_path / name, voice, sung, models, ConversionSettings(**settings)).samples[0]
+        return samples
 
     without, pulled = made(index_rate=0.0), made(index_rate=1.0, protect=0.5)
     shielded, exact = made(index_rate=1.0, protect=0.0), made(index_rate=1.0, protect=0.5, index_nprobe=4096)
