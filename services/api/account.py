@@ -34,7 +34,7 @@ class Account(BaseModel):
 class Login(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    key: str = Field(min_length=1, max_length=200)
+    key: str = Field(max_length=200, pattern="^us_[0-9a-z]+_[0-9a-f]+$")
 
 
 class Preset(BaseModel):

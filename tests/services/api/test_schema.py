@@ -1,0 +1,76 @@
+"""The API against its own OpenAPI document: whatever is sent, the answer is one that the document names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from starlette.testclient import TestClient
+
+from services.api.app import make_app
+from services.queue.settings import ServerSettings
+
+schemathesis = pytest.importorskip("schemathesis")
+from schemathesis.specs.openapi import checks  # noqa: E402
+
+# not among them: that what is valid by the document is accepted. Random bytes are no song
+CHECKS = [
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.response_headers_conformance,
+    checks.negative_data_rejection,
+]
+EXAMPLES = int(os.environ.get("UNDERSTUDY_FUZZ", "5"))  # of each operation
+
+
+@pytest.fixture(scope="session")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    limits = {"jobs_queued": 10000, "requests_a_minute": 10**6}
+    chosen = ServerSettings(data=tmp_path_factory.mktemp("schema"), workers=0, device="cpu", **limits)
+    with TestClient(make_app(chosen), "http://127.0.0.1", raise_server_exceptions=False) as found:
+        yield found
+
+
+def test_every_answer_is_in_the_document(client: TestClient):
+    document = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
+    count = 0
+    for found in document.get_all_operations():
+        operation = found.ok()
+        count += 1
+
+        @given(case=operation.as_strategy())
+        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        def check(case) -> None:
+            arguments = case.as_transport_kwargs(base_url="http://127.0.0.1")
+            allowed = ("method", "url", "headers", "params", "data", "json", "files", "content", "cookies")
+            answer = client.request(**{name: value for name, value in arguments.items() if name in allowed})
+            assert answer.status_code < 500 or answer.status_code == 507, (case, answer.text)
+            case.validate_response(answer, checks=CHECKS)
+
+        check()
+    assert count > 25
+
+
+def test_the_document_is_complete(client: TestClient):
+    found = client.get("/openapi.json").json()
+    for path, operations in found["paths"].items():
+        for method, operation in operations.items():
+            assert operation["operationId"]
+            assert operation["responses"], (path, method)
+            if path.startswith("/v1"):
+                assert path == "/v1/session" or operation["security"] == [{"HTTPBearer": []}], (path, method)
+                assert "application/problem+json" in operation["responses"]["429"]["content"]
+    ids = [operation["operationId"] for operations in found["paths"].values() for operation in operations.values()]
+    assert len(ids) == len(set(ids))
+    text = str(found)
+    for name in found["components"]["schemas"]:
+        assert f"#/components/schemas/{name}" in text, f"{name} is used nowhere"
+
+
+def test_incoming_files_are_gone_afterwards(client: TestClient):
+    folder: Path = client.app.state.house.incoming
+    assert list(folder.iterdir()) == []
