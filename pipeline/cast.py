@@ -30,6 +30,8 @@ _TIME = re.compile(r"(?:(?:(?P<h>\d{1,4}):)?(?P<m>\d{1,4}):)?(?P<s>\d{1,6})(?P<f
 _RANGE = re.compile(r"\s*([\d:.]*)\s*[-–]\s*([\d:.]*)\s*=(.*)", re.DOTALL)
 _NEXT = re.compile(r",(?=\s*[\d:.]*\s*[-–]\s*[\d:.]*\s*=)")  # a comma in a name is followed by no range
 
+_MOVE = re.compile(r"\s*(?P<name>[^=\s][^=]*)=\s*(?P<value>auto|[+-]?\d{1,2})\s*(?:,(?=.)|$)")
+
 
 class TimeRange(BaseModel):
     """Seconds of the song, the end None where it is the song's. `exact_start` and `exact_stop`: whether the moment is
@@ -203,16 +205,19 @@ def parse_voices(texts: Sequence[str]) -> Parts:
 def parse_transposes(text: str) -> dict[str, Transpose]:
     """``nova=-12,ada=auto`` by name. Raises ``cast-invalid``."""
     found: dict[str, Transpose] = {}
-    for item in re.split(r",(?=[^,=]*=)", text):
-        name, equals, value = (part.strip() for part in item.rpartition("="))
-        if not equals or not name or not (value == "auto" or re.fullmatch(r"[+-]?\d{1,2}", value)):
+    position = 0
+    while position < len(text) or not found:
+        match = _MOVE.match(text, position)
+        if match is None:
             raise _invalid(
-                f"{item.strip()!r} is no transpose of a voice",
+                f"{text[position:].strip()!r} is no transpose of a voice",
                 "Write --transpose 'NAME=-12,OTHER=auto', or one number.",
             )
+        name, value = match["name"].strip(), match["value"]
         found[name] = "auto" if value == "auto" else int(value)
-        if abs(int(found[name]) if value != "auto" else 0) > 36:
+        if value != "auto" and abs(int(value)) > 36:
             raise _invalid(f"{value} semitones are more than three octaves", "Stay between -36 and 36.")
+        position = match.end()
     return found
 
 
@@ -237,8 +242,8 @@ def _turns(text: str) -> list[tuple[TimeRange, str]]:
         first, last, name = (part.strip() for part in match.groups())
         start, exact_start = (0.0, True) if not first else _moment(first, item)
         stop, exact_stop = (None, True) if not last else _moment(last, item)
-        if not name:
-            raise _invalid(f"{item.strip()!r} names no voice", "Write the voice after the '='.")
+        if not name or "=" in name:
+            raise _invalid(f"{item.strip()!r} names no voice", "Write one voice after the '=' of each range.")
         if stop is not None and stop - start < SHORTEST:
             reason = "ends before it begins" if stop < start else f"is shorter than {SHORTEST} s"
             raise _invalid(f"the turn {item.strip()!r} {reason}", "Give it a later end.")
