@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from voices.rvc.shapes import ATTENTION_WINDOW as WINDOW
 
-BLOCK = 256  # queries at a time
+BLOCK = 128  # queries at a time
 
 
 class RelativeAttention(nn.Module):
@@ -41,16 +41,17 @@ class RelativeAttention(nn.Module):
         # on each side; nobody attends to those
         key = functional.pad(self.conv_k(x), (WINDOW, WINDOW)).view(batch * self.heads, size, -1)
         value = functional.pad(self.conv_v(x), (WINDOW, WINDOW)).view(batch * self.heads, size, -1).transpose(1, 2)
-        outside = _outside(x, mask).repeat_interleave(self.heads, 0)
+        bias = _bias(x, mask).repeat_interleave(self.heads, 0)
         near = query @ self.emb_rel_k[0].T
         attended = torch.empty_like(query)
         for first in range(0, frames, BLOCK):
             last = min(first + BLOCK, frames)
-            scores = query[:, first:last] @ key
+            scores = torch.baddbmm(bias, query[:, first:last], key)
             window(scores, first).add_(near[:, first:last])
-            weights = scores.masked_fill_(outside, -torch.inf).softmax(-1)
+            weights = scores.softmax(-1)
             attended[:, first:last] = weights @ value + window(weights, first) @ self.emb_rel_v[0]
-        return self.conv_o(attended.transpose(1, 2).reshape(batch, channels, frames))
+        output: Tensor = self.conv_o(attended.transpose(1, 2).reshape(batch, channels, frames))
+        return output
 
 
 def window(scores: Tensor, first: int) -> Tensor:
@@ -62,7 +63,7 @@ def window(scores: Tensor, first: int) -> Tensor:
     )
 
 
-def _outside(x: Tensor, mask: Tensor | None) -> Tensor:
-    """True at the keys that don't exist: [B, 1, WINDOW + T + WINDOW]."""
-    inside = torch.ones_like(x[:, :1], dtype=torch.bool) if mask is None else mask.bool()
-    return ~functional.pad(inside, (WINDOW, WINDOW))
+def _bias(x: Tensor, mask: Tensor | None) -> Tensor:
+    """0 at the keys that exist, -inf at those that don't: [B, 1, WINDOW + T + WINDOW]."""
+    bias = torch.zeros_like(x[:, :1]) if mask is None else mask.log()
+    return functional.pad(bias, (WINDOW, WINDOW), value=-torch.inf)
