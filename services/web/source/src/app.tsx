@@ -4,7 +4,7 @@ import { CoverView } from "./cover";
 import { Covers } from "./covers";
 import { useAddress, useTask } from "./hooks";
 import { Maker } from "./maker";
-import { Card, Trouble } from "./parts";
+import { Trouble } from "./parts";
 
 export function App() {
   const address = useAddress();
@@ -81,7 +81,8 @@ function SignIn({ onDone }: { onDone: () => Promise<void> }) {
   const { busy, problem, run } = useTask();
   const [key, setKey] = useState("");
   return (
-    <Card title="Sign in">
+    <section class="card">
+      <h1>Sign in</h1>
       <p>This server asks for a key. Whoever runs it makes one with “understudy keys create”.</p>
       <form
         class="row"
@@ -102,6 +103,6 @@ function SignIn({ onDone }: { onDone: () => Promise<void> }) {
         </button>
       </form>
       <Trouble problem={problem} />
-    </Card>
+    </section>
   );
 }

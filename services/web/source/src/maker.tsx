@@ -56,7 +56,6 @@ export function Maker({ voices, onVoices }: Props) {
             onDone={(made) => {
               onVoices((before) => [made, ...(before ?? []).filter((one) => one.id !== made.id)]);
               setVoice(made.id);
-              if (made.state === "ready") setAdding(false);
             }}
             onClose={() => setAdding(false)}
           />
@@ -218,11 +217,11 @@ export function Slider({ label, min, max, step, value, onChange, unit = "", hint
     <label>
       <span class="spread">
         {label}
-        <output>
+        <span class="figure">
           {Number(value.toFixed(2))} {unit}
-        </output>
+        </span>
       </span>
-      <input type="range" {...{ min, max, step, value }} onInput={(event) => onChange(Number(event.currentTarget.value))} />
+      <input type="range" aria-label={label} {...{ min, max, step, value }} onInput={(event) => onChange(Number(event.currentTarget.value))} />
       {hint && <small>{hint}</small>}
     </label>
   );

@@ -145,7 +145,7 @@ export function Mixer({ job, gains, onGains }: Props) {
                   aria-valuetext={decibels(gains[part])}
                   onInput={(event) => onGains({ ...gains, [part]: Number(event.currentTarget.value) })}
                 />
-                <output>{decibels(gains[part])}</output>
+                <span class="figure">{decibels(gains[part])}</span>
               </label>
             </div>
             {buffer ? <Waveform buffer={buffer} time={time} color={color} onSeek={(seconds) => void player!.seek(seconds)} /> : <div class="wave empty">{Math.round(loaded * 100)} %</div>}

@@ -1,0 +1,121 @@
+"""A served page, a real browser, and small files for both."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import soundfile
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from services.web.page import STATIC
+from tests import material
+
+ROOT = Path(__file__).parents[3]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server process with its worker, and the files that a visitor has."""
+
+    address: str
+    folder: Path
+
+
+@dataclass
+class _Process:
+    address: str
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def serve(folder: Path, *options: str) -> _Process:
+    """`understudy serve` on a free port, as soon as it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "services.cli.main", "serve", "--port", str(port), "--data", str(folder / "data")]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")}
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, *options], cwd=folder, env={**environment, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
+        )
+    address = f"http://127.0.0.1:{port}"
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            with urlopen(f"{address}/healthz", timeout=5):
+                return _Process(address, process)
+        except OSError:
+            time.sleep(0.2)
+    process.kill()
+    raise AssertionError((folder / "server.log").read_text())
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("page")
+    song = material.song(4.0).mix
+    soundfile.write(folder / "My song.wav", song.samples.T, song.rate)
+    steps = zip((0, 2, 4, 5, 7, 5, 4, 2) * 2, "aeioaeiu" * 2, strict=True)
+    sung, _ = material.singing([material.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps], formants=0.9)
+    soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
+    (folder / "letter.mp3").write_text("Dear all, this is not a song.\n" * 50)
+    running = serve(folder)
+    yield Served(running.address, folder)
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed; CI installs one")
+    if not STATIC.is_dir():
+        pytest.skip("the page isn't built; 'make page' builds it, and CI does")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(60_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, served: Served) -> Iterator[Page]:
+    """The page, open. Whatever it writes to the console as an error fails the test."""
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.goto(served.address)
+    page.get_by_role("heading", name="The same song, your voice.").wait_for()
+    yield page
+    # the browser itself reports refused requests; that they are shown well is tested by what they show
+    assert [fault for fault in faults if "Failed to load resource" not in fault] == []

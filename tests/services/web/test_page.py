@@ -1,0 +1,207 @@
+"""The page as a visitor uses it, in a real Chromium: from nothing to a cover, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page, expect
+
+from services.web.page import STATIC
+from tests.services.web.conftest import Served, serve
+
+pytestmark = pytest.mark.slow
+
+
+def _accessible(page: Page) -> None:
+    """axe finds nothing to object to."""
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
+
+
+def _until(page: Page, expression: str) -> None:
+    """Wait until `expression` holds; the page's own policy forbids the browser to do that by itself."""
+    for _ in range(300):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(expression)
+
+
+def _have_voice(page: Page, served: Served) -> None:
+    """The voice Nova is there, made now or by an earlier test."""
+    page.wait_for_load_state("networkidle")
+    if page.get_by_role("radio", name="Nova").count():
+        return
+    page.get_by_role("button", name="New voice").click()
+    form = page.get_by_role("form", name="New voice")
+    form.get_by_label("Name").fill("Nova")
+    form.get_by_label("Drop recordings").set_input_files(served.folder / "recording.wav")
+    form.get_by_label("Mine").check()
+    form.get_by_label("This voice may be used for covers").check()
+    form.get_by_role("button", name="Make the voice").click()
+    page.get_by_text("Nova can sing now").wait_for()
+    page.get_by_role("button", name="Close").click()
+
+
+def _have_song(page: Page, served: Served) -> None:
+    page.get_by_label("Drop a song here").set_input_files(served.folder / "My song.wav")
+    page.get_by_text("drop another to replace it").wait_for()
+
+
+def _make_cover(page: Page, served: Served) -> None:
+    _have_voice(page, served)
+    _have_song(page, served)
+    page.get_by_role("button", name="Make the cover").click()
+    page.get_by_role("heading", name="My song").wait_for()
+    page.get_by_role("heading", name="How it came out").wait_for(timeout=180_000)
+    expect(page.get_by_role("button", name="Play")).to_be_enabled()
+
+
+def test_from_nothing_to_a_cover(page: Page, served: Served, tmp_path: Path) -> None:
+    _accessible(page)
+    _make_cover(page, served)
+    _accessible(page)
+    play = page.get_by_role("button", name="Play")
+    play.click()
+    page.get_by_role("button", name="Pause").wait_for()
+    _until(page, "Number(document.querySelector('.seek').value) > 0.5")
+    page.keyboard.press("Tab")
+    page.get_by_role("radio", name="B · original").check(force=True)
+    page.get_by_role("button", name="Mute Vocal").click()
+    expect(page.get_by_role("button", name="Mute Vocal")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Pause").click()
+    for words, suffix in (("Cover", ".flac"), ("Karaoke", ".flac"), ("The new vocal", ".flac")):
+        with page.expect_download() as waiting:
+            page.get_by_role("link", name=re.compile(f"^{words}")).click()
+        saved = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(saved)
+        assert saved.suffix == suffix
+        assert "My song (Nova)" in saved.name
+        assert saved.read_bytes()[:4] == b"fLaC"
+
+
+def test_a_remix_takes_the_volumes_along_and_is_quick(page: Page, served: Served) -> None:
+    _make_cover(page, served)
+    first = page.url
+    page.get_by_label("Volume of Vocal").fill("4")
+    page.get_by_role("button", name="Make it again like this").click()
+    page.wait_for_url(lambda url: url != first)
+    page.get_by_role("heading", name="How it came out").wait_for()
+    id = page.url.rpartition("/")[2]
+    made: dict[str, Any] = page.request.get(f"{served.address}/v1/covers/{id}").json()
+    assert made["settings"]["remix"]["vocal_gain"] == 4
+    page.go_back()
+    page.get_by_role("link", name="New cover").click()
+    expect(page.get_by_role("link", name="My song").nth(1)).to_be_visible()
+
+
+def test_progress_is_shown_by_stage_and_work_can_be_stopped(page: Page, served: Served) -> None:
+    _have_voice(page, served)
+    _have_song(page, served)
+    page.get_by_text("Settings", exact=True).click()
+    page.get_by_label("Key of the song").fill("3")  # something that no other test has made
+    page.get_by_role("button", name="Make the cover").click()
+    page.get_by_role("heading", name=re.compile("Being made|Waiting")).wait_for()
+    page.get_by_role("listitem").filter(has_text=re.compile("Singing|Shifting|Reading")).first.wait_for()
+    _accessible(page)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("heading", name=re.compile("Stopped|How it came out")).wait_for()
+
+
+def test_what_isn_t_a_song_is_said_in_words(page: Page, served: Served) -> None:
+    page.get_by_label("Drop a song here").set_input_files(served.folder / "letter.mp3")
+    alert = page.get_by_role("alert").filter(has_text="letter.mp3")
+    alert.wait_for()
+    assert "Traceback" not in page.content()
+    _accessible(page)
+
+
+def test_a_voice_can_be_recorded_in_the_browser(page: Page) -> None:
+    page.get_by_role("button", name="New voice").click()
+    _accessible(page)
+    page.get_by_role("button", name="Record the sentence").click()
+    page.get_by_role("button", name="Stop").wait_for()
+    _until(page, "document.querySelector('meter').value > 0.01")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("listitem").filter(has_text="sentence").wait_for()
+    expect(page.get_by_role("button", name="Make the voice")).to_be_disabled()
+    page.get_by_text("Give it a name.").wait_for()
+
+
+def test_everything_is_reached_by_keyboard(page: Page, served: Served) -> None:
+    _have_voice(page, served)
+    page.reload()
+    page.get_by_role("radio", name="Nova").wait_for()
+    reached: set[str] = set()
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("(document.activeElement.innerText || document.activeElement.type || '').trim()"))
+    assert {"Skip to the content", "file", "radio", "New voice …", "Settings"} <= reached
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_in_either_light(context: BrowserContext, served: Served, scheme: str) -> None:
+    page = context.new_page()
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(served.address)
+    page.get_by_text("Yours will be listed here.").or_(page.get_by_role("button", name="Delete").first).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    _accessible(page)
+
+
+def test_the_first_load_is_light_and_nothing_moves(context: BrowserContext, served: Served) -> None:
+    files = [path.read_bytes() for path in STATIC.rglob("*") if path.is_file()]
+    assert sum(len(gzip.compress(content)) for content in files) < 100_000
+    page = context.new_page()
+    page.add_init_script(
+        "window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => "
+        "window.shift += entry.value)).observe({type: 'layout-shift', buffered: true})"
+    )
+    page.goto(served.address)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.shift") < 0.02
+
+
+def test_a_server_with_keys_asks_for_one(context: BrowserContext, tmp_path: Path) -> None:
+    from services.queue import owners
+    from services.queue.database import Database
+    from services.queue.settings import ServerSettings
+
+    settings = ServerSettings(data=tmp_path / "data", device="cpu")
+    database = Database(settings.database_url)
+    key, _ = owners.create_key(database, "ann", "", ("read", "make", "voices", "delete"))
+    database.close()
+    running = serve(tmp_path, "--keys", "--workers", "0")
+    try:
+        page = context.new_page()
+        page.goto(running.address)
+        page.get_by_label("Key").fill("us_wrong")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("alert").filter(has_text="wrong").wait_for()
+        _accessible(page)
+        page.get_by_label("Key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_text("Yours will be listed here.").wait_for()
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("button", name="Sign in").wait_for()
+    finally:
+        running.stop()
+
+
+def test_a_server_that_is_gone_is_said_in_words(context: BrowserContext, tmp_path: Path) -> None:
+    running = serve(tmp_path, "--workers", "0")
+    page = context.new_page()
+    page.goto(running.address)
+    page.get_by_text("Yours will be listed here.").wait_for()
+    running.stop()
+    page.get_by_label("Drop a song here").set_input_files(
+        {"name": "song.wav", "mimeType": "audio/wav", "buffer": b"RIFF" * 100}
+    )
+    page.get_by_role("alert").filter(has_text="The server doesn't answer").wait_for()
