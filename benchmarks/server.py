@@ -212,8 +212,10 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
                 break
             if sum(killed.values()) >= wanted:
                 continue
-            workers = server.workers()
-            if workers and chance.random() < 0.8:
+            if chance.random() < 0.8:
+                workers = server.workers()
+                if not workers:
+                    continue  # they are being started: there is nobody to kill
                 os.kill(chance.choice(workers), signal.SIGKILL)
                 killed["worker"] += 1
             else:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -179,9 +180,11 @@ class _incoming:
 
 
 def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopping: Event) -> None:
-    while True:
+    for round in count():
         with suppress(UnderstudyError):  # the database or the storage is away: next time
             housekeeping.sweep(database, storage, settings)
+            if round % 12 == 0:
+                housekeeping.sweep_orphans(database, storage, 3600)
         if stopping.wait(SWEEP):
             return
 

@@ -36,6 +36,34 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
     return len(rows)
 
 
+def sweep_orphans(database: Database, storage: Storage, age: float) -> int:
+    """Remove files that nothing in the database knows of and that were stored `age` seconds ago: a process was killed
+    between storing a file and writing of it, or just before it would have deleted it. Returns how many."""
+    with database.read() as connection:
+        now = database.now(connection)
+        known = set(connection.scalars(select(songs.c.id))) | set(connection.scalars(select(jobs.c.id)))
+        known |= set(connection.scalars(select(voices.c.id)))
+        making = select(voices.c.id).where(voices.c.state == "making")
+        known |= {f"{id}-sent" for id in connection.scalars(making)}
+    orphans = []
+    for name, stored in storage.listed():
+        parts = name.split("/")
+        if len(parts) > 2 and parts[2] not in known and stored < now - age:
+            orphans.append(name)
+    for name in orphans:
+        storage.remove(name)
+    return len(orphans)
+
+
+def remove_if_gone(database: Database, storage: Storage, owner: str, kind: str, id: str) -> None:
+    """Remove what a job stored if its owner deleted it meanwhile."""
+    table = voices if kind == "voices" else jobs
+    with database.read() as connection:
+        there = connection.scalar(select(table.c.id).where(table.c.id == id))
+    if there is None:
+        storage.remove(f"{owner}/{kind}/{id}")
+
+
 def sweep_machine(database: Database, storage: Storage, settings: ServerSettings) -> None:
     """What lies on this machine alone: caches of owners who deleted everything, artifacts and copies over the limit."""
     with database.read() as connection:

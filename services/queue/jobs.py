@@ -166,8 +166,11 @@ def finish(
         return done
 
 
-def fail(database: Database, job: Claimed, settings: ServerSettings, error: UnderstudyError, again: float) -> bool:
-    """End the job badly, or with `again` > 0 put it back to be tried again after so many seconds, if tries are left."""
+def fail(
+    database: Database, job: Claimed, settings: ServerSettings, error: UnderstudyError, again: float
+) -> Literal["again", "over", "lost"]:
+    """End the job badly, or with `again` > 0 put it back to be tried again after so many seconds, if tries are left;
+    says which of it was done."""
     problem = {"code": error.code, "message": error.message, "hint": error.hint}
     with database.write() as connection:
         now = database.now(connection)
@@ -176,9 +179,9 @@ def fail(database: Database, job: Claimed, settings: ServerSettings, error: Unde
             if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
                 data = {"state": "queued", "again_in": again, "because": problem}
                 _append(connection, job.id, now, [Note("state", data)])
-                return True
-            return False
-        return _end(connection, now, job, _held(job), "failed", settings, error=problem)
+                return "again"
+            return "lost"
+        return "over" if _end(connection, now, job, _held(job), "failed", settings, error=problem) else "lost"
 
 
 def give_up(database: Database, job: Claimed, settings: ServerSettings) -> bool:

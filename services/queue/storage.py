@@ -148,6 +148,20 @@ class Storage:
         if copies.is_file():
             copies.unlink(missing_ok=True)
 
+    def listed(self) -> Iterator[tuple[str, float]]:
+        """All names, with the time at which they were stored."""
+        if self._local is not None:
+            for path in self._local.rglob("*"):
+                with suppress(FileNotFoundError):
+                    if path.is_file():
+                        yield path.relative_to(self._local).as_posix(), path.stat().st_mtime
+            return
+        with _remote():
+            for path, about in self._files.find(self._root, detail=True).items():
+                modified = about.get("LastModified") or about.get("mtime") or time.time()
+                stamp = modified.timestamp() if hasattr(modified, "timestamp") else float(modified)
+                yield str(path).removeprefix(self._root).lstrip("/"), stamp
+
     def drop_copies(self, unused: float) -> None:
         """Delete this machine's copies of remote files that were fetched longer than `unused` seconds ago."""
         for path in self._copies.rglob("*"):
@@ -163,7 +177,7 @@ class _remote:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, FileNotFoundError | UnderstudyError):
+        if isinstance(error, Exception) and not isinstance(error, FileNotFoundError | UnderstudyError | ValueError):
             raise UnderstudyError(
                 "storage-unavailable",
                 f"The store of songs and results can't be reached ({type(error).__name__}).",

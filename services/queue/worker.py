@@ -12,8 +12,11 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Event, Thread
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -27,6 +30,7 @@ from services.queue.progress import Progress
 from services.queue.settings import ServerSettings
 from services.queue.storage import Storage
 
+Answer = TypeVar("Answer")
 log = logging.getLogger("understudy.worker")
 
 IDLE = 0.3  # seconds between looks into an empty queue
@@ -95,7 +99,10 @@ class Worker:
                 )
                 made = work.do(job, place)
             pulse.stop()
-            self._insist(lambda: jobs.finish(self._database, job, self.settings, made.result, made.size, made.stages))
+            end = partial(jobs.finish, self._database, job, self.settings, made.result, made.size, made.stages)
+            if self._insist(end) is False:
+                kind, id = ("voices", str(job.voice)) if job.kind == "voice" else ("jobs", job.id)
+                self._insist(lambda: housekeeping.remove_if_gone(self._database, self._storage, job.owner, kind, id))
             log.info("done", extra={"seconds": round(time.monotonic() - begun, 2)})
         except Cancelled:
             pulse.stop()
@@ -108,7 +115,9 @@ class Worker:
             pulse.stop()
             problem = self._explained(error)
             again = min(300.0, 5.0 * 2**job.strikes) if problem.code in PASSING else 0.0
-            self._insist(lambda: jobs.fail(self._database, job, self.settings, problem, again))
+            over = self._insist(lambda: jobs.fail(self._database, job, self.settings, problem, again))
+            if over == "over" and job.kind == "voice":
+                self._insist(lambda: self._storage.remove(f"{job.request['path']}-sent"))
             log.warning("failed: %s", problem.message, extra={"code": problem.code}, exc_info=problem.code in PASSING)
 
     def _explained(self, error: Exception) -> UnderstudyError:
@@ -128,17 +137,15 @@ class Worker:
             texts.append(text.replace(str(self.settings.data.resolve()), "…").replace(str(self.settings.data), "…"))
         return UnderstudyError(error.code, *texts)
 
-    def _insist(self, write: object) -> None:
-        """Write the job's end even if the database is away for a while; give up when the worker has to stop."""
-        assert callable(write)
+    def _insist(self, write: Callable[[], Answer]) -> Answer | None:
+        """What `write` answers, even if the database is away for a while; None when the worker has to stop first."""
         pause = 0.5
         while True:
             try:
-                write()
-                return
+                return write()
             except UnderstudyError as error:
                 if self._is_over():
-                    return
+                    return None
                 log.warning("can't write the job's end yet: %s", error)
                 self.stopping.wait(pause)
                 pause = min(10.0, pause * 2)

@@ -260,3 +260,15 @@ def test_a_database_that_is_away(start: Start, monkeypatch):
     assert service.client.get("/healthz").status_code == 200
     monkeypatch.undo()
     assert service.client.get("/v1/songs").status_code == 200
+
+
+def test_what_nothing_knows_of_is_swept_away(service: Service, sounds: Sounds):
+    house = service.app.state.house
+    kept = service.client.post("/v1/separations", files=song(sounds)).json()["inputs"]["song"]
+    path = sounds.folder / "song.wav"
+    house.storage.put(path, "local/songs/song_lost")
+    house.storage.put(path, "local/jobs/cover_lost/stems/vocals.wav")
+    house.storage.put(path, "local/voices/voice_lost-sent/0")
+    assert housekeeping.sweep_orphans(house.database, house.storage, 3600) == 0, "it may be under way"
+    assert housekeeping.sweep_orphans(house.database, house.storage, -60) == 3
+    assert service.stored() == [f"local/songs/{kept}"]

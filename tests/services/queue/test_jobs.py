@@ -73,7 +73,7 @@ def test_a_lost_lease_ends_nothing(database, settings):
     assert jobs.renew(database, first, settings) == "lost"
     assert not jobs.finish(database, first, settings, {}, 0, [])
     assert not jobs.give_up(database, first, settings)
-    assert not jobs.fail(database, first, settings, UnderstudyError("x", "y", "z"), 0)
+    assert jobs.fail(database, first, settings, UnderstudyError("x", "y", "z"), 0) == "lost"
     jobs.release(database, first)
     assert row(database, id).state == "running"
     assert jobs.finish(database, second, settings, {}, 0, [])
@@ -113,9 +113,9 @@ def test_passing_troubles_are_tried_again_but_not_for_ever(database, settings):
     trouble = UnderstudyError("disk-full", "The disk is full.", "Wait.")
     for attempt in range(settings.tries):
         job = claim(database, settings)
-        assert jobs.fail(database, job, settings, trouble, 0.01)
-        state = "queued" if attempt < settings.tries - 1 else "failed"
-        assert row(database, id).state == state
+        last = attempt == settings.tries - 1
+        assert jobs.fail(database, job, settings, trouble, 0.01) == ("over" if last else "again")
+        assert row(database, id).state == ("failed" if last else "queued")
         time.sleep(0.02)
     assert row(database, id).error["code"] == "disk-full"
 

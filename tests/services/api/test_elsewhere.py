@@ -1,0 +1,71 @@
+"""The whole way with PostgreSQL and an S3 store, and with the processes that a user starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from starlette.testclient import TestClient
+
+from services.api.app import make_app
+from services.queue import housekeeping
+from services.queue.settings import ServerSettings
+from services.queue.worker import Worker
+from tests.services.api.conftest import Sounds, Working
+from tests.services.queue import postgres, s3
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL isn't installed")
+@pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("moto", "s3fs", "flask")), reason="moto or s3fs isn't installed"
+)
+def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
+    with postgres.server() as socket, s3.server() as address:
+        settings = ServerSettings(
+            data=tmp_path / "server",
+            database=postgres.url(socket),
+            storage="s3://understudy/covers",
+            storage_options={"key": "k", "secret": "s", "endpoint_url": address},
+            workers=0,
+            device="cpu",
+        )
+        with TestClient(make_app(settings), "http://127.0.0.1", raise_server_exceptions=False) as client:
+            # a machine of its own: it shares no folder with the server
+            worker = Worker(settings.model_copy(update={"data": tmp_path / "elsewhere"}), "elsewhere")
+            thread = Thread(target=worker.run, daemon=True)
+            thread.start()
+            service = Working(settings, client)
+            files = {"recordings": ("r.wav", sounds["recording"].read_bytes())}
+            made = client.post("/v1/voices", data={"name": "nova", "consent": "self"}, files=files)
+            assert service.wait(made.headers["location"])["state"] == "ready"
+            done = service.wait(service.cover(files={"song": sounds["song"]}).headers["location"])
+            assert done["state"] == "done", done["error"]
+            cover = client.get(done["audio"]["href"])
+            assert len(cover.content) == done["audio"]["bytes"]
+            part = client.get(done["audio"]["href"], headers={"Range": "bytes=1000-1999"})
+            assert (part.status_code, part.content) == (206, cover.content[1000:2000])
+            storage = client.app.state.house.storage
+            assert len(list(storage.listed())) > 4
+            assert housekeeping.sweep_orphans(client.app.state.house.database, storage, -60) == 0
+            assert client.delete("/v1/account/everything").status_code == 204
+            assert list(storage.listed()) == []
+            worker.stopping.set()
+            thread.join(30)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+def test_kills_lose_nothing_and_do_nothing_twice():
+    command = [sys.executable, "benchmarks/server.py", "kills", "--kills", "4", "--jobs", "4", "--pause", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    figures = json.loads(done.stdout)
+    assert figures["ok"], done.stdout + done.stderr
+    assert figures["jobs"] == {"done": 4}

@@ -1,0 +1,173 @@
+"""Webhooks: signed, tried again, and never to addresses that are nobody's business."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+from sqlalchemy import select
+
+from audio.errors import UnderstudyError
+from services.queue import jobs, owners, webhooks
+from services.queue.database import Database
+from services.queue.settings import ServerSettings
+from services.queue.tables import deliveries
+from services.queue.tables import owners as table
+
+
+@dataclass
+class Receiver:
+    """What came in; `statuses` are answered one after the other, then 200."""
+
+    url: str = ""
+    statuses: list[int] = field(default_factory=list)
+    got: list[tuple[dict[str, str], str]] = field(default_factory=list)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            found.got.append((dict(self.headers), body))
+            self.send_response(found.statuses.pop(0) if found.statuses else 200)
+            self.send_header("Location", "http://127.0.0.1/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    found.url = f"http://127.0.0.1:{server.server_port}/hook?x=1"
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def allowed(settings: ServerSettings) -> ServerSettings:
+    return settings.model_copy(update={"webhook_networks": ("127.0.0.0/8",), "webhook_tries": 2})
+
+
+def end_a_job(database: Database, settings: ServerSettings, url: str) -> str:
+    owner = owners.ensure_owner(database, "ada")
+    with database.write() as connection:
+        values = {"name": "song", "request": {}, "minutes": 1.0, "priority": 0, "webhook": url}
+        id = jobs.submit(connection, database.now(connection), owner, "cover", **values)
+    job = jobs.claim(database, "w", settings)
+    assert job is not None
+    jobs.finish(database, job, settings, {}, 0, [])
+    return id
+
+
+def state(database: Database):
+    with database.read() as connection:
+        return connection.execute(select(deliveries)).one()
+
+
+def make_due(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(deliveries.update().values(due=0.0))
+
+
+def test_it_is_delivered_once_and_signed(database: Database, allowed: ServerSettings, receiver: Receiver):
+    id = end_a_job(database, allowed, receiver.url)
+    assert webhooks.deliver_due(database, allowed) == 1
+    assert webhooks.deliver_due(database, allowed) == 0
+    headers, body = receiver.got.pop()
+    assert json.loads(body)["id"] == id
+    assert json.loads(body)["type"] == "cover.done"
+    at, signature = (part.partition("=")[2] for part in headers["Understudy-Signature"].split(","))
+    with database.read() as connection:
+        secret = connection.scalar(select(table.c.webhook_secret))
+    assert signature == hmac.new(secret.encode(), f"{at}.{body}".encode(), hashlib.sha256).hexdigest()
+    assert state(database).state == "delivered"
+
+
+def test_it_is_tried_again_with_longer_pauses_and_then_given_up(database, allowed, receiver: Receiver):
+    receiver.statuses = [500, 302]
+    end_a_job(database, allowed, receiver.url)
+    webhooks.deliver_due(database, allowed)
+    assert (state(database).state, state(database).error) == ("waiting", "it answered 500")
+    assert webhooks.deliver_due(database, allowed) == 0, "not before its time"
+    make_due(database)
+    webhooks.deliver_due(database, allowed)
+    assert (state(database).state, state(database).error) == ("failed", "it answered 302")
+    make_due(database)
+    assert webhooks.deliver_due(database, allowed) == 0
+    assert len(receiver.got) == 2
+
+
+def test_a_target_that_is_down(database, allowed):
+    end_a_job(database, allowed, "http://127.0.0.1:9/")
+    webhooks.deliver_due(database, allowed)
+    assert state(database).state == "waiting"
+    assert "refused" in state(database).error
+
+
+def test_a_name_that_was_bound_to_a_private_address_meanwhile(database, settings, receiver: Receiver):
+    end_a_job(database, settings, receiver.url.replace("127.0.0.1", "localhost"))
+    webhooks.deliver_due(database, settings)
+    assert state(database).error == "The webhook can't be called: its address is a private one."
+    assert receiver.got == []
+
+
+def test_what_is_checked_is_what_is_called(database, allowed, receiver: Receiver, monkeypatch):
+    """A name server that answers differently the second time changes nothing."""
+    answers = iter(["127.0.0.1", "10.0.0.1"])
+    real = webhooks.socket.getaddrinfo
+
+    def resolve(host, port, *arguments, **more):
+        return real(next(answers) if host == "tricky.example" else host, port, *arguments, **more)
+
+    monkeypatch.setattr(webhooks.socket, "getaddrinfo", resolve)
+    end_a_job(database, allowed, receiver.url.replace("127.0.0.1", "tricky.example"))
+    webhooks.deliver_due(database, allowed)
+    assert state(database).state == "delivered"
+    assert receiver.got[0][0]["Host"].startswith("tricky.example")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/",
+        "http://0.0.0.0/",
+        "http://10.1.2.3/",
+        "http://172.16.0.1/",
+        "http://192.168.1.1/",
+        "http://169.254.169.254/",
+        "http://100.64.0.1/",
+        "http://224.0.0.1/",
+        "http://[::]/",
+        "http://[::1]/",
+        "http://[fe80::1]/",
+        "http://[fc00::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://[64:ff9b::7f00:1]/",
+        "http://[2002:7f00:1::]/",
+        "http://0x7f.1/",
+        "http://127.1/",
+        "gopher://example.org/",
+        "http:///x",
+        "http://exa mple/",
+        "http://a:99999/",
+    ],
+)
+def test_addresses_that_are_refused(url: str):
+    with pytest.raises(UnderstudyError) as caught:
+        webhooks.check(url, ServerSettings())
+    assert caught.value.code == "webhook-refused"
+
+
+def test_addresses_that_are_taken():
+    webhooks.check("https://1.1.1.1/x", ServerSettings())
+    webhooks.check("http://10.1.2.3:8080/x", ServerSettings(webhook_networks=("10.0.0.0/8",)))
