@@ -7,6 +7,11 @@
 # without GPU, name PyTorch's index of CPU wheels: --build-arg TORCH_INDEX=<its address>.
 #
 #   docker run --rm -v "$PWD:/songs" -v understudy:/home/singer/data understudy cover song.mp3 --voice nova
+FROM node:22-slim AS page
+WORKDIR /src/services/web/source
+COPY services/web/source ./
+RUN npm ci --no-audit --no-fund && npm run build
+
 FROM python:3.12-slim AS build
 ARG TORCH_INDEX=""
 WORKDIR /src
@@ -16,9 +21,10 @@ COPY voices voices
 COPY pipeline pipeline
 COPY services services
 COPY configs configs
+COPY --from=page /src/services/web/static services/web/static
 RUN python -m venv /opt/understudy \
     && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} . \
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[postgresql,s3]" \
     && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt --no-deps resemblyzer
 
 FROM python:3.12-slim
@@ -35,6 +41,7 @@ ENV PATH=/opt/understudy/bin:$PATH \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER singer
 WORKDIR /songs
+EXPOSE 8000
 HEALTHCHECK --interval=5m --timeout=60s CMD ["understudy", "doctor", "--json"]
 ENTRYPOINT ["understudy"]
 CMD ["--help"]

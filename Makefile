@@ -1,16 +1,21 @@
 # make demo   sets up and makes a cover of the demo song with the demo voice
 # make test   sets up and passes the tests
 # make check  what CI runs: tests, linter, type checker
+# make page   builds the web page of 'understudy serve' (needs Node; without it the API works all the same)
+# make wheel  builds the package, the page in it
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lint bench clean
+NPM := $(shell command -v npm)
+PAGE := services/web/static/index.html
+
+.PHONY: demo test check lint bench page wheel clean
 
 demo: .venv/installed
 	$(BIN)/understudy voices add demo demo/voice/*.flac --consent granted --voices covers/demo/voices --replace --quiet
 	$(BIN)/understudy cover demo/song.mp3 --voice demo --voices covers/demo/voices --output "covers/demo/demo song (demo).flac" --keep-stems
 
-test: .venv/installed-dev
+test: .venv/installed-dev $(if $(NPM),$(PAGE))
 	$(BIN)/python -m pytest -n 2
 
 lint: .venv/installed-dev
@@ -19,6 +24,15 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 
 check: lint test
+
+page: $(PAGE)
+
+$(PAGE): $(wildcard services/web/source/src/* services/web/source/public/* services/web/source/*.*)
+	cd services/web/source && npm ci --no-audit --no-fund --silent && npm run --silent build
+	touch $@
+
+wheel: $(PAGE) .venv/installed
+	$(BIN)/pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/cover.py
@@ -35,4 +49,4 @@ bench: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv covers/demo build dist *.egg-info
+	rm -rf .venv covers/demo build dist *.egg-info services/web/static services/web/source/node_modules
