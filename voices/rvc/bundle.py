@@ -51,8 +51,8 @@ class Bundle:
 
     def model(self, wanted: str | None) -> str:
         """The name of the one model in it, or of the one that is `wanted`. Raises `UnderstudyError`."""
-        if len(self.names) == 1 and not self.archive and self.path.is_file():
-            return self.names[0]  # told to be one, whatever it is called
+        if self.path.name in self.files and self.path.is_file():
+            return self.path.name  # told to be one, whatever it is called
         models = [name for name in self.names if PurePosixPath(name).suffix.lower() in _MODELS]
         if wanted is not None:
             return _meant(wanted, models, "model", "--model")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace as changed
 from pathlib import Path
 
 from audio.context import Context
-from audio.disk import writing
+from audio.disk import explained, writing
 from audio.errors import UnderstudyError
 from voices import library
 from voices.rvc.checkpoint import read_checkpoint, write_pth
@@ -32,19 +34,22 @@ def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = Fa
     library.verify(voice)
     suffix = path.suffix.lower()
     if suffix == ".pth":
-        model, index = path, path.with_suffix(".index")
+        targets = [path, path.with_suffix(".index")]
+    elif suffix == ".zip":
+        targets = [path]
     else:
-        folder = path.with_name(f".{path.name}.parts") if suffix == ".zip" else path
-        model, index = folder / f"{voice.name}.pth", folder / _usual_name(voice)
-    targets = [path] if suffix == ".zip" else [model, index] if voice.index_file else [model]
-    for target in targets:
+        targets = [path / f"{voice.name}.pth", path / _usual_name(voice)]
+    for target in targets if voice.index_file else targets[:1]:
         if target.exists() and not (replace and target.is_file()):
             raise UnderstudyError(
                 "file-exists", f"{target} exists already.", "Choose another name, or say --overwrite to replace it."
             )
+    if suffix == ".pth":
+        return _write(voice, *targets, context)
     if suffix == ".zip":
-        return [_packed(voice, path, model, index, context)]
-    return _write(voice, model, index, context)
+        return [_packed(voice, path, context)]
+    with _folder(path):
+        return _write(voice, *targets, context)
 
 
 def _write(voice: Voice, model: Path, index: Path, context: Context) -> list[Path]:
@@ -53,9 +58,6 @@ def _write(voice: Voice, model: Path, index: Path, context: Context) -> list[Pat
     if told is not None and told.speaker:
         checkpoint = changed(checkpoint, info={**checkpoint.info, "speaker": told.speaker})
     written = [model]
-    with writing(model):
-        if not model.parent.exists():
-            model.parent.mkdir()
     part = model.with_name(f".{model.name}.part")
     with writing(part):
         write_pth(checkpoint, part)
@@ -71,18 +73,35 @@ def _write(voice: Voice, model: Path, index: Path, context: Context) -> list[Pat
     return written
 
 
-def _packed(voice: Voice, path: Path, model: Path, index: Path, context: Context) -> Path:
+def _packed(voice: Voice, path: Path, context: Context) -> Path:
+    folder = path.with_name(f".{path.name}.parts")
     part = path.with_name(f".{path.name}.part")
     try:
-        files = _write(voice, model, index, context.part(0, 0.8))
+        with _folder(folder):
+            files = _write(voice, folder / f"{voice.name}.pth", folder / _usual_name(voice), context.part(0, 0.8))
         with writing(part):
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
                 for file in files:
                     archive.write(file, file.name)
             part.replace(path)
     finally:
-        shutil.rmtree(model.parent, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return path
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """The folder at `path`; where work in it fails, it goes away again if it is new and empty."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise explained(path, error) from error
+    try:
+        yield
+    except BaseException:
+        if not any(path.iterdir()):
+            path.rmdir()
+        raise
 
 
 def _usual_name(voice: Voice) -> str:

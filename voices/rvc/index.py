@@ -167,7 +167,7 @@ class _Reader:
                 raise self.damaged("some of its values are no numbers")
 
     def other(self, kind: bytes) -> UnderstudyError:
-        if kind[:2] in (b"Iw", b"Ix", b"IV", b"Iv"):
+        if len(kind) == 4 and kind.startswith(b"I") and kind.isalnum():
             return self.unsupported(f"is of the kind {ascii(kind)[1:]}")
         return UnderstudyError("index-not-faiss", f"{self.path} isn't a faiss index.", _ANOTHER)
 
