@@ -6,7 +6,9 @@ al., 2019). Models without pitch have no source and are the plain generator.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -57,16 +59,23 @@ class Decoder(nn.Module):
                 kernel, padding = (2 * stride, stride // 2) if stride > 1 else (1, 0)
                 self.noise_convs.append(nn.Conv1d(1, width, kernel, stride, padding))
 
+    def stages(self) -> Iterator[tuple[nn.ConvTranspose1d, nn.Conv1d | None, list[ResidualBlock]]]:
+        """What makes up each stage: the upsampling, the source's way in, and the residual blocks to be averaged."""
+        blocks = len(self.resblocks) // len(self.ups)
+        for i, up in enumerate(self.ups):
+            noise = self.noise_convs[i] if self.m_source is not None else None
+            residual = list(self.resblocks)[i * blocks : (i + 1) * blocks]
+            yield cast(nn.ConvTranspose1d, up), cast("nn.Conv1d | None", noise), cast(list[ResidualBlock], residual)
+
     def forward(self, z: Tensor, source: Tensor | None, g: Tensor) -> Tensor:
         """`z` [B, 192, T] latent frames, `source` [B, 1, T * hop] as of `harmonic_source` (None in models without
         pitch), `g` [B, 256, 1] the speaker, to sound [B, 1, T * hop] within -1..1."""
         if self.m_source is not None and source is not None:
             source = self.m_source(source)
         x = self.conv_pre(z) + self.cond(g)
-        blocks = len(self.resblocks) // len(self.ups)
-        for i, up in enumerate(self.ups):
+        for up, noise, blocks in self.stages():
             x = up(F.leaky_relu(x, SLOPE))
-            if source is not None and self.m_source is not None:
-                x = x + self.noise_convs[i](source)
-            x = sum(block(x) for block in self.resblocks[i * blocks : (i + 1) * blocks]) / blocks
+            if noise is not None and source is not None:
+                x = x + noise(source)
+            x = sum(block(x) for block in blocks) / len(blocks)
         return torch.tanh(self.conv_post(F.leaky_relu(x, LAST_SLOPE)))

@@ -4,6 +4,9 @@ future. Kong, Kim, Bae, "HiFi-GAN" (2020), appendix A.1, block "1".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,7 +26,11 @@ class ResidualBlock(nn.Module):
         self.convs1 = nn.ModuleList(same_conv(channels, kernel, dilation) for dilation in dilations)
         self.convs2 = nn.ModuleList(same_conv(channels, kernel) for _ in dilations)
 
+    def pairs(self) -> Iterator[tuple[nn.Conv1d, nn.Conv1d]]:
+        """The convolutions that stand behind each other between two shortcuts, in order."""
+        return cast(Iterator[tuple[nn.Conv1d, nn.Conv1d]], zip(self.convs1, self.convs2, strict=True))
+
     def forward(self, x: Tensor) -> Tensor:
-        for first, second in zip(self.convs1, self.convs2, strict=True):
+        for first, second in self.pairs():
             x = x + second(F.leaky_relu(first(F.leaky_relu(x, SLOPE)), SLOPE))
         return x
