@@ -22,7 +22,7 @@ from voices.rvc.hubert.weights import HEAD_CHANNELS, KERNELS, STRIDES, Weights
 HOP = 320  # samples per frame
 REACH = 400  # samples that one frame sees, before the transformer
 EPSILON = 1e-5  # of all norms
-BLOCK = 25  # frames that go through the convolutions together: half a second, 3 MB at the first one
+BLOCK = 50  # frames that go through the convolutions together: a second, 6.5 MB at the first one
 
 
 def frame_count(samples: int) -> int:

@@ -53,7 +53,8 @@ _RUNNERS = re.compile(
     r"linecache|marshal|multiprocessing|nt|os|pdb|pickle|_pickle|pip|pkgutil|popen2|posix|posixpath|profile|pty|pydoc|"
     r"runpy|shutil|signal|site|smtplib|socket|_socket|sqlite3|ssl|subprocess|_posixsubprocess|sys|tempfile|threading|"
     r"_thread|timeit|trace|urllib|urllib2|venv|webbrowser|zipimport)(\.|$)|"
-    r"(builtins|__builtin__)\.(__import__|apply|breakpoint|compile|eval|exec|execfile|exit|input|open|quit)(\.|$)"
+    r"(builtins|__builtin__)\.(__import__|apply|breakpoint|compile|eval|exec|execfile|exit|input|open|quit)(\.|$)|"
+    r"(io|_io|_pyio)\.(open|open_code|FileIO)(\.|$)"
 )
 
 
