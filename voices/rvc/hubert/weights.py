@@ -124,7 +124,7 @@ def read_weights(path: Path) -> Weights:
     broken = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
     if broken:
         _unsuitable(path, f"{len(broken)} of its tensors hold values that aren't numbers: {_few(broken)}.")
-    _fold(tensors)
+    fold(tensors)
     return Weights(sizes, tensors)
 
 
@@ -276,7 +276,7 @@ def _affine(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
 
 
-def _fold(tensors: dict[str, torch.Tensor]) -> None:
+def fold(tensors: dict[str, torch.Tensor]) -> None:
     """Weight norm over the last axis (Salimans and Kingma, 2016): each of the kernel's taps has its own length."""
     length, direction = tensors.pop(f"{_POSITION}weight_g"), tensors.pop(f"{_POSITION}weight_v")
     norm = direction.double().square().sum((0, 1), keepdim=True).sqrt()
