@@ -54,6 +54,17 @@ class PitchRange(BaseModel):
     high: float
 
 
+class Model(BaseModel):
+    """A trained RVC model."""
+
+    version: Literal["v1", "v2"]
+    f0: bool = Field(description="whether it is guided by pitch")
+    speakers: int
+    speaker: int = Field(description="the one that sings, from 0")
+    vectors: int | None = Field(description="in its index; null without one")
+    source: str = Field(description="the name of the file that was sent")
+
+
 class Voice(BaseModel):
     id: str
     name: str
@@ -63,6 +74,7 @@ class Voice(BaseModel):
     sample_rate: int | None
     pitch_range: PitchRange | None
     seconds: float | None = Field(description="of recordings")
+    model: Model | None = Field(description="of an rvc voice")
     findings: list[Finding] = Field(description="what is to be said of the recordings")
     error: Fault | None
     created: AwareDatetime
@@ -96,8 +108,9 @@ class Job(BaseModel):
     cancelling: bool = Field(description="it is running and will be cancelled in a moment")
     name: str
     priority: Literal["interactive", "batch"]
-    inputs: dict[str, str] = Field(description="ids of songs: song, vocals, instrumental")
-    voice: str | None = Field(description="id")
+    inputs: dict[str, str] = Field(description="ids of songs: song, vocals, instrumental, backing_vocals")
+    voice: str | None = Field(description="id; of several voices the first")
+    voices: list[str] = Field(description="who sings, as it was asked")
     settings: CoverSettings
     created: AwareDatetime
     started: AwareDatetime | None
@@ -138,6 +151,7 @@ def song(row: Row[Any]) -> Song:
 
 def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
     manifest = row.manifest or {}
+    model = manifest.get("model")
     return Voice(
         id=row.id,
         name=row.name,
@@ -147,6 +161,7 @@ def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
         sample_rate=manifest.get("sample_rate"),
         pitch_range=manifest.get("pitch_range"),
         seconds=sum(recording["duration"] for recording in manifest["recordings"]) if manifest else None,
+        model=Model(**model, vectors=(model["index"] or {}).get("vectors")) if model else None,
         findings=row.findings,
         error=Fault(**error) if error else None,
         created=when(row.created),
@@ -170,6 +185,7 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
         priority="interactive" if row.priority == 0 else "batch",
         inputs=row.request["inputs"],
         voice=row.voice,
+        voices=row.request.get("voices", []),
         settings=row.request["settings"],
         created=when(row.created),
         started=when(row.started) if row.started else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, or_, select
 from starlette.concurrency import run_in_threadpool
 
 from audio.errors import UnderstudyError
+from pipeline.cast import parse_voices
 from pipeline.separation.separator import separator
 from pipeline.settings import CoverSettings, load_settings, presets
 from services.api import answers
@@ -34,6 +35,10 @@ from services.queue.tables import jobs
 State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
 
 
+VoiceText = Annotated[str, Field(min_length=1, max_length=2000)]
+ROLES = ("song", "vocals", "instrumental", "backing_vocals")
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -45,11 +50,16 @@ class _Request(BaseModel):
 
 
 class CoverRequest(_Request):
-    """A song, or own stems `vocals` and `instrumental` (with a song, one of them is enough); and who sings."""
+    """A song, or own stems `vocals` and `instrumental` (with a song, one of them is enough); and who sings: one voice,
+    ``["lead=nova", "backing=ada"]``, or by time ``"0:00-1:12=nova,1:12-=ada"``."""
 
     vocals: str | None = Field(None, max_length=60, description="id of an uploaded vocal stem")
     instrumental: str | None = Field(None, max_length=60, description="id of an uploaded instrumental stem")
-    voice: str = Field(min_length=1, max_length=64, description="id or name of a voice")
+    backing_vocals: str | None = Field(None, max_length=60, description="id of a backing stem; vocals is then the lead")
+    voice: VoiceText | list[VoiceText] = Field(description="who sings: voices by id or name")
+    transposes: dict[str, Literal["auto"] | Annotated[int, Field(ge=-36, le=36)]] = Field(
+        default_factory=dict, max_length=20, description="semitones of single voices, by id or name"
+    )
 
 
 class SeparationRequest(_Request):
@@ -60,7 +70,8 @@ def _body(model: type[BaseModel], files: Collection[str], name: str) -> dict[str
     """The `openapi_extra` of a route that takes JSON or a form: the same fields, files in place of ids."""
     reference = {"$ref": f"#/components/schemas/{name}"}
     others = {
-        "voice": {"type": "string", "description": "id or name of a voice"},
+        "voice": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "as in the JSON body"},
+        "transposes": {"type": "string", "contentMediaType": "application/json", "description": "as in the JSON body"},
         "settings": {"type": "string", "contentMediaType": "application/json", "description": "as in the JSON body"},
         "preset": {"type": "string"},
         "priority": {"type": "string", "enum": ["interactive", "batch"]},
@@ -96,7 +107,7 @@ def _resource(kind: Literal["cover", "separation"], model: type[_Request], files
     async def make_job(request: Request, house: TheHouse, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
         """Answers at once with the job; follow it by its events, or ask for it again."""
         limit = owner.limit("song_bytes", house.settings)
-        async with received(request, house.incoming, files, limit, len(files), ("settings",)) as form:
+        async with received(request, house.incoming, files, limit, len(files), JSON_FIELDS, ("voice",)) as form:
             refuse_fields(form.fields, tuple(model.model_fields))
             _refuse_twice(form)
             wanted = model.model_validate(
@@ -223,15 +234,13 @@ def _submit(
     form: Form,
     found: dict[str, dict[str, Any]],
 ) -> answers.Job:
-    ids = {role: getattr(wanted, role, None) for role in ("song", "vocals", "instrumental")}
+    ids = {role: getattr(wanted, role, None) for role in ROLES}
     inputs = {role: id for role, id in ids.items() if id is not None}
-    voice = None
+    more: dict[str, Any] = {}
     if isinstance(wanted, CoverRequest):
-        voice = find_voice(connection, owner, wanted.voice)
-        if voice.state != "ready":
-            text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
-            raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
-    if "song" not in inputs and not {"vocals", "instrumental"} <= set(inputs):
+        more = _singers(connection, owner, wanted)
+    given = {*inputs, *(upload.field for upload in form.files)}
+    if "song" not in given and not {"vocals", "instrumental"} <= given:
         text = "There is no song."
         raise UnderstudyError("song-missing", text, "Send a song, or both vocals and instrumental.")
     kept: dict[str, str] = {}
@@ -251,15 +260,33 @@ def _submit(
         kind,
         priority=queue.PRIORITIES[wanted.priority],
         name=PurePath(named.name).stem,
-        request={"inputs": inputs, "settings": settings.model_dump(mode="json")},
+        request={"inputs": inputs, "settings": settings.model_dump(mode="json"), **more},
         song=inputs.get("song"),
-        voice=voice.id if voice else None,
+        voice=next(iter(more["singers"].values())) if more else None,
         minutes=minutes,
         webhook=wanted.webhook,
     )
     answer = answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
     store(house, connection, form.files, kept)
     return answer
+
+
+def _singers(connection: Connection, owner: Owner, wanted: CoverRequest) -> dict[str, Any]:
+    """Who sings, with the ids of the voices: what they are called may change before the work begins."""
+    texts = [wanted.voice] if isinstance(wanted.voice, str) else wanted.voice
+    parts = parse_voices(texts)
+    found = {}
+    for name in dict.fromkeys([*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]):
+        voice = find_voice(connection, owner, name)
+        if voice.state != "ready":
+            text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
+            raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
+        found[name] = str(voice.id)
+    transposes = {str(find_voice(connection, owner, name).id): value for name, value in wanted.transposes.items()}
+    if any(id not in found.values() for id in transposes):
+        text = "A voice is to be transposed that doesn't sing here."
+        raise UnderstudyError("cast-invalid", text, f"Singing: {', '.join(found)}.")
+    return {"voices": texts, "singers": found, "transposes": transposes}
 
 
 def _settings(wanted: _Request) -> CoverSettings:
@@ -306,5 +333,6 @@ def _ahead(connection: Connection, row: Any) -> int | None:
     return connection.scalar(select(func.count()).where(jobs.c.state == "queued", before))
 
 
-covers = _resource("cover", CoverRequest, ("song", "vocals", "instrumental"))
+JSON_FIELDS = ("settings", "transposes")
+covers = _resource("cover", CoverRequest, ROLES)
 separations = _resource("separation", SeparationRequest, ("song",))

@@ -110,7 +110,9 @@ def delete_song(id: str, house: TheHouse, owner: Deleter) -> None:
 
 def uses(song: str) -> Any:
     """Whether a job needs that song."""
-    parts = [jobs.c.request["inputs"][role].as_string() == song for role in ("song", "vocals", "instrumental")]
+    parts = [
+        jobs.c.request["inputs"][role].as_string() == song for role in ("vocals", "instrumental", "backing_vocals")
+    ]
     return or_(jobs.c.song == song, *parts)
 
 

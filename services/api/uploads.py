@@ -54,10 +54,17 @@ class Form:
 
 @asynccontextmanager
 async def received(
-    request: Request, folder: Path, files: Collection[str], limit: int, most: int = 3, json_fields: Collection[str] = ()
+    request: Request,
+    folder: Path,
+    files: Collection[str],
+    limit: int,
+    most: int = 3,
+    json_fields: Collection[str] = (),
+    repeated: Collection[str] = (),
 ) -> AsyncIterator[Form]:
     """The body of `request`: a JSON object, or a form with at most `most` files of at most `limit` bytes each, in
-    fields named in `files`. The fields named in `json_fields` hold JSON. What the block doesn't move away from
+    fields named in `files`. The fields named in `json_fields` hold JSON; those in `repeated` may come several times and
+    are lists. What the block doesn't move away from
     `folder` is deleted at its end, whatever happens.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
@@ -73,7 +80,7 @@ async def received(
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > most * limit + (1 << 20):
         raise too_big(limit)
-    reader = _Reader(folder, boundary, files, limit, most)
+    reader = _Reader(folder, boundary, files, limit, most, repeated)
     try:
         await _receive(request, reader)
         for name in json_fields:
@@ -144,10 +151,19 @@ async def _writing(write: Callable[[], None]) -> None:
 class _Reader:
     """Collects the parts of a multipart body; files go to disk block by block, hashed on the way."""
 
-    def __init__(self, folder: Path, boundary: bytes, files: Collection[str], limit: int, most: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        boundary: bytes,
+        files: Collection[str],
+        limit: int,
+        most: int,
+        repeated: Collection[str],
+    ) -> None:
         self.form = Form()
         self.waiting = 0
         self._folder, self._wanted, self._limit, self._most = folder, files, limit, most
+        self._repeated = repeated
         self._tasks: list[tuple[Any, bytes | None]] = []  # what is to be written, None at a file's end
         self._whole = False
         self._headers: dict[str, str] = {}
@@ -240,7 +256,7 @@ class _Reader:
         elif b"filename" in options:
             text = f"No file is expected in the field {self._field[:80]!r}."
             raise ApiError("request-invalid", text, f"Files go into: {', '.join(sorted(self._wanted))}.")
-        elif self._field in self.form.fields:
+        elif self._field in self.form.fields and self._field not in self._repeated:
             raise ApiError("request-invalid", f"The field {self._field[:80]!r} is there twice.", "Send it once.")
         else:
             self._text = bytearray()
@@ -262,7 +278,11 @@ class _Reader:
             self._tasks.append((self._part, None))
         elif self._text is not None:
             try:
-                self.form.fields[self._field] = self._text.decode("utf-8")
+                text = self._text.decode("utf-8")
+                if self._field in self._repeated:
+                    self.form.fields.setdefault(self._field, []).append(text)
+                else:
+                    self.form.fields[self._field] = text
             except UnicodeDecodeError:
                 text = f"The field {self._field[:80]!r} is not UTF-8."
                 raise ApiError("request-malformed", text, "Send text as UTF-8.") from None

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, select
 from starlette.concurrency import run_in_threadpool
 
 from audio.errors import UnderstudyError
@@ -27,7 +27,8 @@ from services.queue.tables import jobs, voices
 from voices.names import valid_name
 
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
-FIELDS = ("name", "consent")
+FIELDS = ("name", "consent", "speaker")
+FILES = ("recordings", "model", "index")
 CONSENT = {"type": "string", "enum": ["self", "granted"], "description": "whose word allows it: required"}
 
 
@@ -47,34 +48,50 @@ class Renaming(BaseModel):
             "name": {"type": "string", "maxLength": 64},
             "consent": CONSENT,
             "recordings": {"type": "array", "items": BINARY, "description": "of the voice alone; 15 to 40 s together"},
-            "archive": {**BINARY, "description": "instead of recordings: what 'understudy voices export' wrote"},
+            "model": {
+                **BINARY,
+                "description": "instead of recordings: a trained RVC model (.pth, .safetensors, or a zip with its "
+                "index), or what 'understudy voices export' wrote",
+            },
+            "index": {**BINARY, "description": "the model's faiss index"},
+            "speaker": {"type": "integer", "minimum": 0, "description": "which of the model's speakers sings"},
         },
         ["name", "consent"],
     ),
 )
 async def make_voice(request: Request, house: TheHouse, owner: VoiceMaker, key: IdempotencyKey = None) -> JSONResponse:
-    """Make a voice from recordings (or bring one as an archive); it is ready some seconds later."""
+    """Make a voice from recordings, or bring a trained one; it is ready some seconds later."""
     limit, most = owner.limit("song_bytes", house.settings), owner.limit("recordings", house.settings)
-    async with received(request, house.incoming, ("recordings", "archive"), limit, most) as form:
+    async with received(request, house.incoming, FILES, limit, most) as form:
         refuse_fields(form.fields, FIELDS)
         name, consent = _named(form), _consent(form)
-        kinds = {upload.field for upload in form.files}
-        if len(kinds) != 1 or (kinds == {"archive"} and len(form.files) != 1):
-            text = "A voice is made from recordings, or from one archive."
-            raise ApiError("no-recordings", text, "Send files in the field 'recordings', or one in 'archive'.")
-        if kinds == {"recordings"}:
+        speaker = _speaker(form)
+        kinds = [upload.field for upload in form.files]
+        from_recordings = set(kinds) == {"recordings"}
+        if not from_recordings and sorted(kinds) not in (["model"], ["index", "model"]):
+            text = "A voice is made from recordings, or from one model, with its index if there is one."
+            raise ApiError("no-recordings", text, "Send files in the field 'recordings', or one in 'model'.")
+        form.files.sort(key=lambda upload: upload.field != "model")
+        if from_recordings:
             for upload in form.files:
                 await examined(house, owner, [upload])
 
         def make(connection: Connection, now: float) -> answers.Voice:
-            return _make(house, connection, owner, now, name, consent, form)
+            return _make(house, connection, owner, now, name, consent, speaker, form)
 
         answer, _ = await run_in_threadpool(accept, house.database, owner.id, key, form.fingerprint, 202, make)
     return answer
 
 
 def _make(
-    house: House, connection: Connection, owner: Owner, now: float, name: str, consent: str, form: Form
+    house: House,
+    connection: Connection,
+    owner: Owner,
+    now: float,
+    name: str,
+    consent: str,
+    speaker: int | None,
+    form: Form,
 ) -> answers.Voice:
     total = sum(upload.bytes for upload in form.files)
     check_job(house, connection, owner, now, 0.0)
@@ -95,7 +112,7 @@ def _make(
         name=name,
         voice=id,
         minutes=0.0,
-        request={"sent": sent, "consent": consent, "path": path},
+        request={"sent": sent, "consent": consent, "path": path, "speaker": speaker},
     )
     row: dict[str, Any] = {"id": id, "owner": owner.id, "name": name, "folded": name.casefold(), "state": "making"}
     row |= {"consent": consent, "path": path, "bytes": total, "findings": [], "job": job, "created": now}
@@ -139,8 +156,9 @@ def delete_voice(id: str, house: TheHouse, owner: Deleter) -> None:
     """Remove a voice and its recordings. Covers that it sang stay."""
     with house.database.write() as connection:
         row = find_voice(connection, owner, id)
-        singing = and_(jobs.c.voice == row.id, jobs.c.kind != "voice", jobs.c.state.in_(queue.ACTIVE))
-        if connection.scalar(select(func.count()).where(singing)):
+        active = and_(jobs.c.owner == owner.id, jobs.c.kind == "cover", jobs.c.state.in_(queue.ACTIVE))
+        requests = connection.scalars(select(jobs.c.request).where(active))
+        if any(row.id in request["singers"].values() for request in requests):
             text = "A cover that is waiting or running needs this voice."
             raise ApiError("voice-in-use", text, "Cancel the cover or wait for its end.")
         making = connection.execute(select(jobs).where(jobs.c.id == row.job)).first()
@@ -186,6 +204,13 @@ def _named(form: Form) -> str:
     if not isinstance(form.fields.get("name"), str):
         raise ApiError("request-invalid", "The voice has no name.", "Send one in the field 'name'.")
     return valid_name(form.fields["name"])
+
+
+def _speaker(form: Form) -> int | None:
+    text = form.fields.get("speaker")
+    if text is None or (str(text).isascii() and str(text).isdigit() and int(text) < 10_000):
+        return None if text is None else int(text)
+    raise ApiError("request-invalid", "The field 'speaker' is no number from 0.", "Send for example speaker=0.")
 
 
 def _consent(form: Form) -> str:

@@ -14,6 +14,7 @@ from services.queue.bounded import Progress
 
 if TYPE_CHECKING:
     from pipeline.graph import Graph
+    from voices.voice import Consent
 
 
 def examine(progress: Progress, path: Path, shown: str, longest: float) -> dict[str, Any]:
@@ -69,22 +70,29 @@ def decoding(files: Sequence[Path], start: float, duration: float | None) -> Gra
     )
 
 
-def make_voice(progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: str) -> Any:
+def make_voice(
+    progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: Consent, speaker: int | None
+) -> Any:
     """Make a voice from recordings, as ``voice`` alone in the library `root`: (its manifest as JSON, what was found in
     the recordings)."""
     from voices import library
 
     context = Context(folder, on_progress=progress)
-    voice, findings = library.add(root, "voice", files, "self" if consent == "self" else "granted", context)
+    voice, findings = library.add(root, "voice", files, consent, context)
     return voice.manifest.model_dump(mode="json"), [asdict(finding) for finding in findings]
 
 
-def bring_voice(progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: str) -> Any:
-    """Like `make_voice`, from an archive. What its sender says of consent counts, not what the archive says."""
-    from voices import archive, manifest
+def bring_voice(
+    progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: Consent, speaker: int | None
+) -> Any:
+    """Like `make_voice`, from a trained model (and its index) or an archive. What its sender says of consent counts,
+    not what the archive says."""
+    from voices import manifest
+    from voices.importing import import_voice
 
     context = Context(folder, on_progress=progress)
-    voice, findings = archive.import_voice(root, files[0], context, "voice")
+    index = files[1] if len(files) > 1 else None
+    voice, findings = import_voice(root, files[0], context, "voice", consent=consent, index=index, speaker=speaker)
     told = voice.manifest.model_copy(update={"consent": consent})
     manifest.write(voice.folder, told)
     return told.model_dump(mode="json"), [asdict(finding) for finding in findings]

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from audio.errors import UnderstudyError
+from pipeline.cast import Cast, parse_voices
 from pipeline.executor import LocalExecutor, StageEvent
 from pipeline.settings import CoverSettings
 from pipeline.store import Store
@@ -78,16 +79,24 @@ def _cover(job: Claimed, place: Place) -> Made:
 
     settings = CoverSettings.model_validate(job.request["settings"])
     inputs = {name: _song(place, job, id, name) for name, id in job.request["inputs"].items()}
-    voice = _singer(place, job)
+    cast = _cast(place, job)
     _decode(place, job, list(inputs.values()), settings)
     out = place.scratch / "out"
     cover = out / f"cover{settings.output.encoding.extension}"
     runner = Runner(LocalExecutor(Store(place.cache(job)), place.device), place.tell, place.cancelled)
     made = make_cover(
-        CoverJob(inputs.get("song"), voice, settings, inputs.get("vocals"), inputs.get("instrumental"), output=cover),
+        CoverJob(
+            inputs.get("song"),
+            cast,
+            settings,
+            inputs.get("vocals"),
+            inputs.get("instrumental"),
+            cover,
+            backing_vocals=inputs.get("backing_vocals"),
+        ),
         runner,
     )
-    title = f"{job.name} ({voice.name})"
+    title = f"{job.name} ({cast.name})"
     files = {
         "audio": (cover, f"{title}{cover.suffix}"),
         "report": (Path(made["report"]), f"{title}.report.html"),
@@ -117,7 +126,7 @@ def _voice(job: Claimed, place: Place) -> Made:
     """Make a voice from recordings; its folder goes into the storage file by file, the manifest last."""
     sent = job.request["sent"]
     files = [
-        _copied(place.storage.fetch(file["path"]), place.scratch / "in" / str(number) / file["name"])
+        _copied(place.storage.fetch(file["path"]), place.scratch / "in" / f"{file['field']}-{number}" / file["name"])
         for number, file in enumerate(sent)
     ]
     root = place.scratch / "library"
@@ -127,11 +136,12 @@ def _voice(job: Claimed, place: Place) -> Made:
 
     place.tell(StageEvent("voice", "started", 0.0, 0.0, "cpu"))
     manifest, findings = bounded.call(
-        reading.bring_voice if sent[0]["field"] == "archive" else reading.make_voice,
+        reading.make_voice if sent[0]["field"] == "recordings" else reading.bring_voice,
         place.scratch,
         root,
         files,
         job.request["consent"],
+        job.request["speaker"],
         seconds=place.settings.decode_seconds,
         memory=place.settings.decode_memory,
         progress=progress,
@@ -185,12 +195,20 @@ def _song(place: Place, job: Claimed, id: str, role: str) -> Path:
     return target
 
 
-def _singer(place: Place, job: Claimed) -> Voice:
-    with place.database.read() as connection:
-        row = connection.execute(select(voices).where(voices.c.id == job.voice, voices.c.owner == job.owner)).first()
-    if row is None or row.state != "ready":
-        raise UnderstudyError("voice-unknown", "The voice of this cover is gone.", "Choose another voice.")
-    return fetch_voice(place.storage, row.path, row.manifest, row.name)
+def _cast(place: Place, job: Claimed) -> Cast:
+    """Who sings, on this machine."""
+    asked = job.request
+
+    def load(id: str) -> Voice:
+        with place.database.read() as connection:
+            row = connection.execute(select(voices).where(voices.c.id == id, voices.c.owner == job.owner)).first()
+        if row is None or row.state != "ready":
+            raise UnderstudyError("voice-unknown", "A voice of this cover is gone.", "Choose another voice.")
+        return fetch_voice(place.storage, row.path, row.manifest, row.name)
+
+    found = {id: load(id) for id in asked["singers"].values()}
+    transposes = {found[id].name: value for id, value in asked["transposes"].items()}
+    return parse_voices(asked["voices"]).cast(lambda name: found[asked["singers"][name]], transposes)
 
 
 def fetch_voice(storage: Storage, path: str, document: Mapping[str, Any], name: str) -> Voice:
@@ -198,10 +216,10 @@ def fetch_voice(storage: Storage, path: str, document: Mapping[str, Any], name: 
     from voices import library
 
     manifest = Manifest.model_validate(document).model_copy(update={"name": name})
-    for recording in manifest.recordings:
-        storage.fetch(f"{path}/recordings/{recording.file}")
     folder = storage.fetch(f"{path}/{MANIFEST}").parent
     voice = Voice(folder, manifest)
+    for file in voice.stored_files:
+        storage.fetch(f"{path}/{file.relative_to(folder).as_posix()}")
     library.verify(voice)
     return voice
 

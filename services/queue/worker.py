@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import shutil
 import socket
 import time
@@ -132,8 +133,7 @@ class Worker:
             )
         texts = []
         for text in (error.message, error.hint):
-            for role in ("song", "vocals", "instrumental"):
-                text = text.replace(f"{self._scratch}/job/in/{role}/", "")
+            text = re.sub(re.escape(f"{self._scratch}/job/in/") + "[^/]+/", "", text)
             texts.append(text.replace(str(self.settings.data.resolve()), "…").replace(str(self.settings.data), "…"))
         return UnderstudyError(error.code, *texts)
 

@@ -178,3 +178,29 @@ def test_pages_newest_first(service: Service, sounds: Sounds):
     for bad in ("x", "AAAA", "bm9wZQ", "MS4wIA"):
         answer = service.client.get("/v1/separations", params={"cursor": bad})
         assert (answer.status_code, answer.json()["code"]) == (400, "cursor-invalid")
+
+
+def test_two_voices_in_turns(working: Working, sounds: Sounds):
+    recording = ("r.wav", sounds["recording"].read_bytes())
+    made = working.client.post("/v1/voices", data={"name": "ada", "consent": "self"}, files={"recordings": recording})
+    refused = working.cover(files={"song": sounds["song"]}, voice="0:00-0:01=nova,0:01-=ada")
+    assert (refused.status_code, refused.json()["code"]) == (409, "voice-not-ready")
+    ada = working.wait(made.headers["location"])["id"]
+    answer = working.client.post(
+        "/v1/covers",
+        data={"voice": [f"0:00-0:01=nova,0:01-={ada}"], "transposes": '{"ada": 12}'},
+        files={"song": ("song.wav", sounds["song"].read_bytes())},
+    )
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["voices"] == [f"0:00-0:01=nova,0:01-={ada}"]
+    busy = working.client.delete(f"/v1/voices/{ada}")
+    done = working.wait(answer.headers["location"])
+    assert done["state"] == "done", done["error"]
+    assert done["audio"]["name"] == "song (nova+ada).flac"
+    assert busy.status_code == 409
+    for voice, code in (("0:00-0:01=nova", 202), ("0:00-x=nova", 422), ("backing=nova", 422), ("none", 404)):
+        answer = working.cover(files={"song": sounds["song"]}, voice=voice)
+        assert answer.status_code == code, answer.text
+    answer = working.cover(files={"song": sounds["song"]}, transposes='{"ada": 12}')
+    assert (answer.status_code, answer.json()["code"]) == (422, "cast-invalid")
+    assert working.client.delete(f"/v1/voices/{ada}").status_code == 204

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -272,3 +273,34 @@ def test_what_nothing_knows_of_is_swept_away(service: Service, sounds: Sounds):
     assert housekeeping.sweep_orphans(house.database, house.storage, 3600) == 0, "it may be under way"
     assert housekeeping.sweep_orphans(house.database, house.storage, -60) == 3
     assert service.stored() == [f"local/songs/{kept}"]
+
+
+def test_a_trained_model_becomes_a_voice(working: Working, tmp_path):
+    from tests.voices.rvc import material
+
+    model = material.write_random_pth(tmp_path / "kim.pth", material.real())
+    index = material.write_random_index(tmp_path / "kim.index")
+    files = [("index", ("kim.index", index.read_bytes())), ("model", ("kim.pth", model.read_bytes()))]
+    fields = {"name": "trained", "consent": "granted", "speaker": "3"}
+    made = working.client.post("/v1/voices", data=fields, files=files)
+    assert made.status_code == 202, made.text
+    ready = working.wait(made.headers["location"])
+    assert ready["state"] == "ready", ready["error"]
+    assert (ready["engine"], ready["model"]["speaker"], ready["model"]["vectors"]) == ("rvc", 3, 2000)
+    assert ready["model"]["source"] == "kim.pth"
+    assert not any("-sent" in name for name in working.stored())
+    assert working.client.delete(made.headers["location"]).status_code == 204
+
+
+def test_a_model_that_would_run_code_is_refused(working: Working):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("pwned",))
+
+    bad = pickle.dumps({"weight": Evil()})
+    for name in ("evil.pth", "evil.zip", "evil.safetensors"):
+        made = working.client.post("/v1/voices", data={"name": "evil", "consent": "self"}, files={"model": (name, bad)})
+        failed = working.wait(made.headers["location"])
+        assert failed["state"] == "failed"
+        assert str(working.settings.data) not in json.dumps(failed)
+        assert not any("-sent" in stored for stored in working.stored())
