@@ -1,6 +1,7 @@
 """How near our synthesizer of RVC voices is to the public reference implementation.
 
     python benchmarks/rvc_parity.py --reference DIR [--kinds v2-48k v1-32k-nof0 ...] [--frames 50 200 1000]
+        [--precision bfloat16]
 
 DIR is a checkout of RVC-Project/Retrieval-based-Voice-Conversion-WebUI; its own classes are imported and run. Every
 kind of model gets weights from the reference's own initialisation, perturbed so that no part stays at nought (gains,
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--frames", nargs="+", type=int, default=[50, 200, 1000])
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -135,7 +137,7 @@ def main() -> None:
             path = Path(folder) / "voice.pth"
             stored = {name: tensor.half() for name, tensor in network.state_dict().items()}
             write_pth(Checkpoint(architecture, stored), path)
-            ours = load_checkpoint(path).synthesizer
+            ours = load_checkpoint(path, precision=arguments.precision).synthesizer
         for frames in arguments.frames:
             content, coarse, f0 = material(architecture, frames)
             pitch = (coarse, f0) if architecture.f0 else (None, None)

@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from audio.precision import Precision
     from voices.rvc.synthesizer import LoadedCheckpoint
 
 
-def load_checkpoint(path: str | PathLike[str], device: str = "cpu") -> LoadedCheckpoint:
+def load_checkpoint(
+    path: str | PathLike[str], device: str = "cpu", precision: Precision = "float32"
+) -> LoadedCheckpoint:
     """The RVC model in the `.pth` or `.safetensors` file at `path`, ready to sing on the torch device `device`.
 
+    `precision`: float32 is RVC's own to rounding; bfloat16, on a CPU that multiplies it in hardware, and float16 or
+    bfloat16 on a GPU are faster and less exact.
     Raises UnderstudyError when the file is none, is broken, or is a model of another kind.
     """
     from voices.rvc.synthesizer import load  # torch is slow to import
 
-    return load(Path(path), device)
+    return load(Path(path), device, precision)
