@@ -70,10 +70,10 @@ class Stage:
         return Span(first, (outputs.stop - 1 + self.padding) // self.rate + 1)
 
     def upsampled(self, x: Tensor, first: int, outputs: Span) -> Tensor:
-        """`outputs` of the upsampling, from [N, channels] that begin at sample `first`; zeros lie around them."""
+        """`outputs` of the upsampling, float32 and contiguous, from [N, channels] that begin at sample `first`."""
         image = F.leaky_relu(x, SLOPE).to(self.weight.dtype)[None, None].permute(0, 3, 1, 2)
         y = F.conv_transpose2d(image, self.weight, self.bias, stride=(1, self.rate))[0, :, 0].t()
-        return outputs.cut(y, first * self.rate - self.padding)
+        return outputs.cut(y, first * self.rate - self.padding).to(torch.float32, memory_format=torch.contiguous_format)
 
     def averaged(self, x: Tensor) -> Tensor:
         """The mean of the residual blocks of `x` [N, channels], with zeros around it."""
@@ -130,9 +130,9 @@ class FastDecoder:
             out = self._needed(index, part).within(there)
             made = out.wider(stage.reach).within(there)
             taken = stage.inputs(made).within(Span(0, there.stop // stage.rate))
-            y = stage.upsampled(taken.cut(x, first), taken.start, made).float()
+            y = stage.upsampled(taken.cut(x, first), taken.start, made)
             if stage.noise is not None and source is not None:
-                y = y + self._source(stage.noise, source, made)
+                y += self._source(stage.noise, source, made)
             yield from self._sound(index + 1, out.cut(stage.averaged(y), made.start), out.start, part, source, song)
 
     def _needed(self, index: int, sound: Span) -> Span:
