@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from audio.errors import UnderstudyError
 
@@ -69,6 +69,12 @@ class ServerSettings(BaseModel):
     webhook_networks: tuple[str, ...] = Field((), description="private networks (CIDR) that webhooks may reach")
     webhook_tries: int = Field(8, ge=1, le=30, description="the pause doubles from 5 s each time")
     webhook_seconds: float = Field(10.0, gt=0, le=60, description="that the other side has to answer")
+
+    @field_validator("hosts", "webhook_networks", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """In the environment: names with commas between them."""
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @property
     def database_url(self) -> str:

@@ -1,0 +1,69 @@
+"""What docs/api.md shows is run as it stands there, against a server that was started as it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from services.queue.settings import ServerSettings
+
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "docs" / "api.md").read_text("utf-8")
+
+
+def test_every_setting_is_named():
+    for name in ServerSettings.model_fields:
+        assert f"`{name}`" in TEXT, name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
+def test_the_curl_lines_do_what_they_say(tmp_path: Path):
+    (block,) = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "demo").symlink_to(ROOT / "demo")
+    command = [
+        sys.executable,
+        "-m",
+        "services.cli.main",
+        "serve",
+        "--port",
+        str(port),
+        "--data",
+        str(tmp_path / "data"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        script = block.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=500
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = done.stdout.splitlines()
+        assert '  "state": "ready",' in lines
+        assert '  "state": "done",' in lines
+        assert "done" in lines
+        assert (tmp_path / "cover.mp3").stat().st_size > 50_000
+        assert (tmp_path / "vocals.flac").read_bytes()[:4] == b"fLaC"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(40) == 0
