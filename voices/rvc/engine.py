@@ -124,7 +124,7 @@ def perform(
         if not gain.any():
             return None
         singer = load()
-        pitch = melody(performance.pitch, heard.frames, CONTEXT, performance.transpose, settings.fill_unvoiced)
+        pitch = melody(performance.pitch, heard.last, CONTEXT, performance.transpose, settings.fill_unvoiced)
         sound = sing_song(context.part(0.05, 1.0), singer, heard, pitch, gain, settings, noise, longest or LONGEST)
         hop = singer.synthesizer.architecture.hop
         return Sung(sound, gain, hop, _envelope(heard.sound, sound, settings.rms_mix))

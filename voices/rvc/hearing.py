@@ -36,6 +36,11 @@ class Heard:
     def frames(self) -> int:
         return len(self.energy)
 
+    @property
+    def last(self) -> int:
+        """The frame that begins nearest to the sound's end: what comes after it is a reflection."""
+        return (self.sound.frames + FRAME // 2) // FRAME
+
     def read(self, start: int, stop: int) -> Samples:
         """Samples ``start:stop`` ``[stop - start]``; past its ends the sound is reflected, as RVC's padding does."""
         length = self.sound.frames

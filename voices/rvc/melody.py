@@ -15,7 +15,7 @@ HOP = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Melody:
-    """`f0`: Hz ``[margin + frames + margin]``, 0 where the source shall be noise; frame 0 of the song stands at
+    """`f0`: Hz ``[margin + last + 1 + margin]``, 0 where the source shall be noise; frame 0 of the song stands at
     `margin`. `voiced`: same shape, whether a pitch was heard there. `turns`: the source's phase in turns before each
     frame, were the song sung in one breath."""
 
@@ -29,17 +29,18 @@ class Melody:
         return frame + self.margin
 
 
-def melody(pitch: PitchTrack, frames: int, margin: int, transpose: float, fill: bool) -> Melody:
-    """The melody of a song of `frames` frames, `margin` more on both sides, in which it is reflected as the sound is.
+def melody(pitch: PitchTrack, last: int, margin: int, transpose: float, fill: bool) -> Melody:
+    """The melody of a song that ends at frame `last`, `margin` more on both sides, in which it is reflected as the
+    sound is.
 
     `transpose`: semitones. `fill`: unvoiced stretches get the pitch between those beside them, linear in Hz; for
     models that were trained so.
     """
-    f0: NDArray[np.float64] = np.zeros(frames)
+    f0: NDArray[np.float64] = np.zeros(last + 1)
     track = pitch if pitch.hop == HOP else pitch.resampled(HOP)
-    known = min(frames, track.frames)
+    known = min(last + 1, track.frames)
     f0[:known] = track.f0[:known]
-    f0 = np.pad(f0, margin, mode="reflect") if frames > 1 else np.zeros(frames + 2 * margin)
+    f0 = np.pad(f0, margin, mode="reflect")
     voiced = f0 > 0
     if fill and voiced.any():
         f0 = np.interp(np.arange(len(f0)), np.flatnonzero(voiced), f0[voiced])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.voices.rvc.material import Version, random_weights, small, write_random_index
 from voices.rvc.architecture import Architecture
-from voices.rvc.checkpoint import Checkpoint, write_safetensors
+from voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
+from voices.rvc.index import check_index
 from voices.voice import MODEL, Manifest, RvcIndex, RvcModel, Voice, content_hash
 
 if TYPE_CHECKING:
@@ -40,13 +42,31 @@ def voice_with(
     folder: Path, architecture: Architecture, weights: dict[str, Tensor], vectors: int | None = None, speaker: int = 0
 ) -> Voice:
     """The voice ``nova`` with that model, and an index of so many random vectors."""
+    place = (folder / MODEL / "index-00000000.index") if vectors is not None else None
     (folder / MODEL).mkdir(parents=True)
+    if place is not None and vectors is not None:
+        write_random_index(place, architecture.version, vectors)
+    return _described(folder, Checkpoint(architecture, weights, {}), place, speaker)
+
+
+def voice_of_files(folder: Path, model: Path, index: Path | None = None) -> Voice:
+    """The voice ``nova`` in the new `folder`, made of an RVC `.pth` and a faiss file."""
+    (folder / MODEL).mkdir(parents=True)
+    place = None
+    if index is not None:
+        place = folder / MODEL / "index-00000000.index"
+        shutil.copyfile(index, place)
+    return _described(folder, read_checkpoint(model), place)
+
+
+def _described(folder: Path, checkpoint: Checkpoint, place: Path | None, speaker: int = 0) -> Voice:
+    architecture = checkpoint.architecture
     path = folder / MODEL / "model-00000000.safetensors"
-    write_safetensors(Checkpoint(architecture, weights, {}), path)
+    write_safetensors(checkpoint, path)
     index = None
-    if vectors is not None:
-        file = write_random_index(folder / MODEL / "index-00000000.index", architecture.version, vectors)
-        index = RvcIndex(file=file.name, sha256=_sha256(file), vectors=vectors, source="nova.index")
+    if place is not None:
+        vectors = check_index(place).vectors
+        index = RvcIndex(file=place.name, sha256=_sha256(place), vectors=vectors, source="nova.index")
     model = RvcModel(
         file=path.name,
         sha256=_sha256(path),

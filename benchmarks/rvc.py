@@ -1,0 +1,360 @@
+"""How fast and how near to the public reference a whole RVC conversion is.
+
+    python benchmarks/rvc.py --reference DIR [--kinds v2-48k v2-40k] [--seconds 60.02] [--rounds 2] [--vocal FILE]
+
+DIR is a checkout of RVC-Project/Retrieval-based-Voice-Conversion-WebUI; its own pipeline runs as it is. Needs
+transformers and librosa beside our own dependencies. Every run is a process of its own, on the same files: a mono vocal
+at 16 kHz (a synthetic singer, or FILE), a voice of random weights (as in rvc_parity.py), a HuBERT of random weights, an
+index of 5,000 vectors that lie among the features of the vocal. Index rate 0.75, RMS mix 0.25, protect 0.33, every
+random draw zero. Sides take turns; of each side the fastest of `--rounds` counts.
+
+Both sides get one f0 (Praat's, 0 where unvoiced, as models were trained with), so that trackers don't differ;
+`--tracker rmvpe` lets both sides track with a random RMVPE for the time it takes, and throws its answer away.
+
+The reference loses the last 20 ms of most clips. At 60.02 s what is left has as many half seconds as the vocal, so that
+its RMS mix, which stretches its curve over what there is, agrees with one over the entire vocal.
+
+Sides: `reference`; `reference, kept memory` is the same with glibc told to keep what is freed; `float32` and `default`
+are ours at these precisions. The gate is open throughout and pieces are as long as the reference's, so that
+nothing is skipped.
+
+Columns: seconds of wall time and of processor time for the conversion without loading; seconds in pitch, content
+encoder, retrieval, prior with flow, decoder, and all else; times faster than `reference`; SNR in dB against
+`reference`, over the entire sound and over its first piece, which no cut touches; peak memory (RSS) of the process in
+MB with everything that it loaded, and what it was before the conversion began.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+RATE = 16000
+CENTRE, QUERY, MOST = 38, 6, 41  # seconds: where the reference cuts on a CPU
+INDEX_RATE, RMS_MIX, PROTECT = 0.75, 0.25, 0.33
+KEPT_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": "4000000000",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+SIDES = ("reference", "reference, kept memory", "float32", "default")
+STAGES = ("pitch", "content", "retrieval", "prior", "decoder")
+
+
+class Clock:
+    """Adds up the seconds that named functions take."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+
+    def wrapped(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **named: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.seconds[stage] += time.perf_counter() - begun
+
+        return timed
+
+
+@contextmanager
+def zero_draws() -> Iterator[None]:
+    import torch
+
+    def zeros(*shape: Any, device: Any = None, **_: Any) -> torch.Tensor:
+        return torch.zeros(*shape, device=device)
+
+    with (
+        patch.object(torch, "randn", zeros),
+        patch.object(torch, "rand", zeros),
+        patch.object(torch, "randn_like", torch.zeros_like),
+    ):
+        yield
+
+
+def memory() -> float:
+    """The most that this process has held so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measured(convert: Callable[[], np.ndarray], clock: Clock, folder: Path) -> None:
+    """Run `convert` once and write its sound and figures into `folder`."""
+    loaded = memory()
+    wall, cpu = time.perf_counter(), time.process_time()
+    sound = convert()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    np.save(folder / "sound.npy", sound)
+    figures = {"wall": wall, "cpu": cpu, "stages": clock.seconds, "peak": memory(), "loaded": loaded}
+    (folder / "figures.json").write_text(json.dumps(figures))
+
+
+def padded_pitch(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Coarse pitch and f0 with a second of reflection on both sides, as the reference's pipeline has them."""
+    from voices.rvc.coarse_pitch import coarse_pitch
+
+    f0 = np.pad(np.load(folder / "f0.npy")[::2], 100, mode="reflect")
+    return coarse_pitch(f0), f0
+
+
+def run_reference(folder: Path, out: Path, reference: Path, kind: str, rmvpe: bool) -> None:
+    sys.path.append(str(reference))
+    os.chdir(reference)
+    sys.argv = sys.argv[:1]
+    import torch
+    from infer import hubert
+    from infer.module import models
+    from infer.vc import pipeline
+
+    hubert.HUBERT_MODEL_PATH = folder / "hubert"
+    document = torch.load(folder / "voice.pth", weights_only=True)
+    name = f"SynthesizerTrnMs{ {'v1': 256, 'v2': 768}[document['version']] }NSFsid"
+    synthesizer = getattr(models, name + ("" if document["f0"] else "_nono"))(*document["config"], is_half=False)
+    del synthesizer.enc_q
+    synthesizer.load_state_dict(document["weight"], strict=False)
+    synthesizer.eval().float()
+
+    class Config:
+        x_pad, x_query, x_center, x_max, is_half, device = 1, QUERY, CENTRE, MOST, False, "cpu"
+
+    encoder = hubert.load_hubert_model("cpu", False)
+    runner = pipeline.Pipeline(document["config"][-1], Config)
+    coarse, f0 = padded_pitch(folder)
+    if rmvpe:
+        from infer.rmvpe import RMVPE
+
+        runner.model_rmvpe = RMVPE(str(folder / "rmvpe.pt"), is_half=False, device="cpu")
+    clock = Clock()
+
+    def pitch(sound: np.ndarray, frames: int, *_: Any) -> tuple[np.ndarray, np.ndarray]:
+        if rmvpe:
+            runner.model_rmvpe.infer_from_audio(sound, thred=0.03)
+        return coarse[:frames], f0[:frames].astype(np.float64)
+
+    runner.get_f0 = clock.wrapped("pitch", pitch)
+    pipeline.extract_hubert_features = clock.wrapped("content", pipeline.extract_hubert_features)
+    synthesizer.dec.forward = clock.wrapped("decoder", synthesizer.dec.forward)
+    synthesizer.infer = clock.wrapped("prior", synthesizer.infer)
+    vocal = np.load(folder / "vocal.npy").astype(np.float64)
+
+    def convert() -> np.ndarray:
+        with zero_draws():
+            made = runner.pipeline(
+                encoder, synthesizer, 0, vocal, [0, 0, 0], 0, "pm", str(folder / "voice.index"), INDEX_RATE,
+                int(document["f0"]), document["config"][-1], 0, RMS_MIX, document["version"], PROTECT,
+            )  # fmt: skip
+        return np.asarray(made, np.float32) / 32768
+
+    measured(convert, clock, out)
+    figures = json.loads((out / "figures.json").read_text())
+    figures["stages"]["prior"] -= figures["stages"]["decoder"]
+    (out / "figures.json").write_text(json.dumps(figures))
+
+
+def run_ours(folder: Path, out: Path, precision: str, rmvpe: bool) -> None:
+    from audio.context import Context
+    from audio.models import Weights
+    from audio.pitch import PitchSettings, PitchTrack, track
+    from audio.samples import Audio
+    from tests.voices.rvc.voices import voice_of_files
+    from voices.engine import ConversionSettings, Performance
+    from voices.rvc import cuts, singing
+    from voices.rvc import engine as rvc
+    from voices.rvc.noise import Noise
+    from voices.rvc.retrieval import Retrieval
+
+    settings = ConversionSettings(
+        index_rate=INDEX_RATE, rms_mix=RMS_MIX, protect=PROTECT,
+        precision="float32" if precision == "float32" else "auto",
+    )  # fmt: skip
+    voice = voice_of_files(out / "voice", folder / "voice.pth", folder / "voice.index")
+    singer = rvc.load_singer(voice, Weights(folder / "hubert" / "pytorch_model.bin", "0" * 64), settings, "cpu")
+    vocals = Audio.of(np.load(folder / "vocal.npy"), RATE)
+    pitch = PitchTrack(np.load(folder / "f0.npy"))
+    context = Context(out, workers=os.cpu_count() or 1)
+    clock = Clock()
+
+    def as_the_reference_cuts(energy: np.ndarray, gain: np.ndarray, longest: int) -> list[cuts.Piece]:
+        places = [0, *cut_places(folder), len(energy)]
+        return [cuts.Piece(a, b, a > 0) for a, b in pairwise(places)]
+
+    def convert() -> np.ndarray:
+        if rmvpe:
+            listening = PitchSettings(tracker="rmvpe")
+            clock.wrapped("pitch", track)(context, vocals, listening, folder / "rmvpe.pt")
+        sung = rvc.perform(context, Performance(vocals, pitch, 0), lambda: singer, settings, Noise(None), np.ones_like)
+        assert sung is not None
+        return np.asarray(sung.read().samples[0])
+
+    with (
+        patch.object(rvc, "pieces", as_the_reference_cuts),
+        patch.object(singing, "_content", clock.wrapped("content", singing._content)),
+        patch.object(singing, "_decoded", clock.wrapped("decoder", singing._decoded)),
+        patch.object(Retrieval, "neighbours", clock.wrapped("retrieval", Retrieval.neighbours)),
+        patch.object(type(singer.synthesizer), "latent", clock.wrapped("prior", type(singer.synthesizer).latent)),
+    ):
+        measured(convert, clock, out)
+
+
+def cut_places(folder: Path) -> list[int]:
+    """Frames of 10 ms at which the reference cuts the vocal: the least sum of 160 absolute values near each 38 s."""
+    from scipy.signal import butter, filtfilt
+
+    vocal = filtfilt(*butter(5, 48, "highpass", fs=RATE), np.load(folder / "vocal.npy").astype(np.float64))
+    if len(vocal) + 160 <= MOST * RATE:
+        return []
+    total = np.cumsum(np.abs(np.pad(vocal, 80, mode="reflect")))
+    moving = total[159:-1] - np.concatenate([[0.0], total[:-161]])
+    return [
+        (place - QUERY * RATE + int(np.argmin(moving[place - QUERY * RATE : place + QUERY * RATE]))) // 160
+        for place in range(CENTRE * RATE, len(vocal), CENTRE * RATE)
+    ]
+
+
+def make_material(folder: Path, reference: Path, kind: str, seconds: float, vocal: Path | None, rmvpe: bool) -> None:
+    """Everything that both sides read, into `folder`."""
+    sys.path.append(str(reference))
+    import faiss
+    import rvc_parity
+    import torch
+    from infer.module import models
+    from transformers import HubertConfig
+
+    from audio.context import Context
+    from audio.files import decode
+    from audio.pitch import PitchSettings, track
+    from audio.resample import resample
+    from tests.audio.pitch import rmvpe_material
+    from tests.material import PHRASE, singing
+    from tests.voices.rvc.hubert.material import write_random_contentvec
+    from voices.rvc.checkpoint import Checkpoint, write_pth
+    from voices.rvc.hubert import load_content_encoder
+
+    context = Context(folder)
+    if vocal is None:
+        sound = singing(PHRASE * (int(seconds) // 4 + 1), RATE)[0]
+    else:
+        sound = resample(decode(context, vocal).read().mono(), RATE)
+    sound = sound.read(0, round(seconds * RATE))
+    np.save(folder / "vocal.npy", sound.samples[0])
+    np.save(folder / "f0.npy", track(context, sound, PitchSettings(tracker="praat", high=1100)).f0)
+    architecture = rvc_parity.architecture_of(kind)
+    network = rvc_parity.reference(architecture, models)
+    stored = {name: tensor.half() for name, tensor in network.state_dict().items()}
+    write_pth(Checkpoint(architecture, stored), folder / "voice.pth")
+    (folder / "hubert").mkdir()
+    HubertConfig().save_pretrained(folder / "hubert")
+    write_random_contentvec(folder / "hubert" / "pytorch_model.bin", "transformers", dtype=torch.float32)
+    encoder = load_content_encoder(folder / "hubert" / "pytorch_model.bin")
+    features = encoder.encode(torch.from_numpy(sound.samples[:, : 20 * RATE].copy()), architecture.version)[0].numpy()
+    random = np.random.default_rng(0)
+    near = features[random.integers(0, len(features), 5000)]
+    vectors = near + 0.3 * features.std() * random.standard_normal(near.shape).astype(np.float32)
+    index = faiss.index_factory(vectors.shape[1], "IVF128,Flat")
+    index.train(vectors)
+    index.add(vectors)
+    faiss.write_index(index, str(folder / "voice.index"))
+    if rmvpe:
+        rmvpe_material.write_pt(folder / "rmvpe.pt", rmvpe_material.random_weights())
+
+
+def snr(wanted: np.ndarray, got: np.ndarray) -> float:
+    """In dB, over what both have."""
+    frames = min(len(wanted), len(got))
+    wanted, got = wanted[:frames].astype(np.float64), got[:frames].astype(np.float64)
+    return float(10 * np.log10(np.square(wanted).sum() / np.square(wanted - got).sum()))
+
+
+def work(folder: Path, arguments: argparse.Namespace, side: str, out: Path) -> None:
+    """Run one side in a process of its own."""
+    out.mkdir()
+    command = [sys.executable, __file__, "--reference", str(arguments.reference), "--worker", side]
+    command += ["--folder", str(folder), "--out", str(out), "--tracker", arguments.tracker]
+    memory = KEPT_MEMORY if side.endswith("kept memory") else {}
+    threads = {"OMP_NUM_THREADS": str(arguments.threads), "RVC_AUDIO_FORCE_CPU": "1"}
+    subprocess.run(command, check=True, env={**os.environ, **memory, **threads}, stdout=subprocess.DEVNULL)
+
+
+def compare(arguments: argparse.Namespace, kind: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        rmvpe = arguments.tracker == "rmvpe"
+        make_material(folder, arguments.reference, kind, arguments.seconds, arguments.vocal, rmvpe)
+        best: dict[str, dict[str, Any]] = {}
+        sounds: dict[str, np.ndarray] = {}
+        for number in range(arguments.rounds):
+            for side in arguments.sides:
+                out = folder / f"{side} {number}"
+                work(folder, arguments, side, out)
+                figures = json.loads((out / "figures.json").read_text())
+                sounds[side] = np.load(out / "sound.npy")
+                peak = max(figures["peak"], best.get(side, figures)["peak"])
+                if side not in best or figures["wall"] < best[side]["wall"]:
+                    best[side] = figures
+                best[side]["peak"] = peak
+        rate = int(kind.split("-")[1][:-1]) * 1000
+        first = (cut_places(folder) or [int(arguments.seconds * 100)])[0] * rate // 100 - rate // 20
+        print(f"\n{kind}, {arguments.seconds:g} s, tracker {arguments.tracker}, {arguments.threads} threads")
+        head = "".join(f"{name:>10}" for name in ("wall", "cpu", *STAGES, "else", "faster", "SNR", "1st SNR", "peak"))
+        print(f"{'':24}{head}{'loaded':>10}")
+        for side, figures in best.items():
+            stages = [figures["stages"][name] for name in STAGES]
+            faster, whole, begun = 1.0, float("inf"), float("inf")
+            if "reference" in best:
+                faster = best["reference"]["wall"] / figures["wall"]
+            if side not in SIDES[:2] and "reference" in best:
+                whole = snr(sounds["reference"], sounds[side])
+                begun = snr(sounds["reference"][:first], sounds[side][:first])
+            times = "".join(
+                f"{value:10.2f}" for value in (figures["wall"], figures["cpu"], *stages, figures["wall"] - sum(stages))
+            )
+            print(
+                f"{side:24}{times}{faster:10.2f}{whole:10.1f}{begun:10.1f}{figures['peak']:10.0f}{figures['loaded']:10.0f}"
+            )
+        sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--kinds", nargs="+", default=["v2-48k", "v2-40k"])
+    parser.add_argument("--seconds", type=float, default=60.02)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--tracker", choices=["given", "rmvpe"], default="given")
+    parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
+    parser.add_argument("--vocal", type=Path)
+    parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.reference = arguments.reference.resolve()
+    rmvpe = arguments.tracker == "rmvpe"
+    if arguments.worker is None:
+        for kind in arguments.kinds:
+            compare(arguments, kind)
+    elif arguments.worker.startswith("reference"):
+        run_reference(arguments.folder, arguments.out, arguments.reference, "", rmvpe)
+    else:
+        run_ours(arguments.folder, arguments.out, arguments.worker, rmvpe)
+
+
+if __name__ == "__main__":
+    main()
