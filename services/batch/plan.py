@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,6 @@ from pipeline.cover import file_external
 from pipeline.publish import check_replaceable, check_writable
 from pipeline.settings import CoverSettings, load_settings
 from services.batch.chart import Row
-from services.jobs import CoverJob
-from voices import library
-from voices.voice import Voice
 
 SEPARATING = 0.12
 """Wall seconds per second of song that the separation takes on 2 cores with the embedded separator
@@ -30,36 +27,42 @@ SINGING = 0.12
 _MOST_TOLD = 12
 
 
+Singer = tuple[str, str]
+"""A voice (or several, as ``--voice`` takes them): the name for files, and a hash or id of how it sounds."""
+
+
 @dataclass(frozen=True)
 class Item:
-    """One cover of a batch. `identity` is a hash of all that decides how it sounds: song, voice, settings, place.
-    `duration`: of the song in seconds, None where its file doesn't say."""
+    """One cover of a batch. `who`: the voice as it was asked for, `singer`: what it is called. `output`: the file that
+    is to be written. `identity`: a hash of all that decides how it sounds, and of its place. `duration`: of the song
+    in seconds, None where its file doesn't say. `content`: the song's SHA-256."""
 
     number: int
     place: str
-    job: CoverJob
+    song: Path
+    content: str
     duration: float | None
+    who: str
+    singer: str
+    settings: CoverSettings
+    output: Path
     identity: str
 
     @property
-    def song(self) -> Path:
-        assert self.job.song is not None
-        return self.job.song
-
-    @property
     def title(self) -> str:
-        return self.job.path.stem
+        return self.output.stem
 
 
 def plan(
     rows: Sequence[Row],
-    voices: Path,
     folder: Path,
     preset: str | None,
     options: Mapping[str, Any],
     overwrite: bool,
+    find: Callable[[str], Singer],
 ) -> list[Item]:
-    """A job for every row, its cover to be written into `folder`.
+    """An item for every row, its cover to be written into `folder`. `find` looks a voice up and raises
+    `UnderstudyError` for one that isn't there.
 
     Raises `UnderstudyError` ``batch-invalid`` that lists all rows that can't be made: a song that is missing or can't
     be read, a voice that doesn't exist or is damaged, a setting that is wrong, a file in the way.
@@ -67,7 +70,7 @@ def plan(
     check_writable(folder)
     problems: dict[str, list[str]] = {}
     songs: dict[Path, tuple[str, float | None]] = {}
-    singers: dict[str, Voice] = {}
+    singers: dict[str, Singer] = {}
     items: list[Item] = []
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):
@@ -75,16 +78,18 @@ def plan(
             if row.song not in songs:
                 songs[row.song] = _song(row.song)
             if row.voice not in singers:
-                singers[row.voice] = library.load(voices, row.voice)
+                singers[row.voice] = find(row.voice)
             settings = load_settings(preset, {**options, **row.options})
-            output = folder / _free(f"{row.song.stem} ({row.voice})", settings, names)
+            name, sound = singers[row.voice]
+            output = folder / _free(f"{row.song.stem} ({name})", settings, names)
             check_replaceable(output, overwrite)
-            job = CoverJob(row.song, singers[row.voice], settings, output=output, overwrite=overwrite)
         except UnderstudyError as error:
             problems.setdefault(f"{error.message.rstrip('.')}", []).append(row.place)
             continue
         content, duration = songs[row.song]
-        items.append(Item(number, row.place, job, duration, _identity(content, job)))
+        described = [content, sound, settings.model_dump(mode="json"), output.name]
+        identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
+        items.append(Item(number, row.place, row.song, content, duration, row.voice, name, settings, output, identity))
     if problems:
         told = [f"{_places(places)}: {message}" for message, places in list(problems.items())[:_MOST_TOLD]]
         more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
@@ -118,11 +123,6 @@ def _free(name: str, settings: CoverSettings, taken: set[str]) -> str:
         free = f"{name} {number}{extension}"
     taken.add(free.casefold())
     return free
-
-
-def _identity(song: str, job: CoverJob) -> str:
-    described = [song, job.cast.content_hash, job.settings.model_dump(mode="json"), str(job.path.name)]
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _places(places: Sequence[str]) -> str:

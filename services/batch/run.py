@@ -1,4 +1,4 @@
-"""Running a batch: several covers at once on one executor, each song separated once for all its voices."""
+"""Running a batch: several covers at once, each song separated once for all its voices, here or on a server."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
+from typing import Any
 
 from audio.errors import Cancelled, UnderstudyError
-from pipeline.executor import Executor, StageEvent
+from pipeline.executor import StageEvent
 from services.batch.journal import Journal, Outcome
 from services.batch.plan import Item
-from services.jobs import Runner, make_cover
 
 Listener = Callable[[Item, StageEvent | Outcome], None]
 """Hears of every stage of every item, and of each item's end."""
+
+Maker = Callable[[Item, Callable[[StageEvent], None], Event], Mapping[str, Any]]
+"""(item, who hears of its stages, what stops it) -> what `services.jobs.make_cover` returns."""
 
 _FATAL = ("disk-full", "output-not-writable", "cache-not-writable")  # what every further cover would fail of, too
 
@@ -26,7 +29,7 @@ _FATAL = ("disk-full", "output-not-writable", "cache-not-writable")  # what ever
 def run_batch(
     items: Sequence[Item],
     outcomes: dict[str, Outcome],
-    executor: Executor,
+    make: Maker,
     journal: Journal,
     listener: Listener,
     cancelled: Event,
@@ -52,13 +55,13 @@ def run_batch(
     stop = Event()
     lock = Lock()
 
-    def make(item: Item) -> Outcome:
+    def end(item: Item) -> Outcome:
         def hear(event: StageEvent) -> None:
             if cancelled.is_set():
                 stop.set()
             listener(item, event)
 
-        outcome = _make(item, Runner(executor, hear, stop))
+        outcome = _make(item, make, hear, stop)
         with lock:
             journal.add(outcome)
         return outcome
@@ -68,7 +71,7 @@ def run_batch(
             while ready or running:
                 while ready and len(running) < at_once and not cancelled.is_set():
                     item = ready.popleft()
-                    running[pool.submit(make, item)] = item
+                    running[pool.submit(end, item)] = item
                 if cancelled.is_set():
                     raise Cancelled
                 done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -85,12 +88,12 @@ def run_batch(
             between()
 
 
-def _make(item: Item, runner: Runner) -> Outcome:
+def _make(item: Item, make: Maker, hear: Callable[[StageEvent], None], stop: Event) -> Outcome:
     """Make one cover; a failure is an outcome, too, unless it would be everybody's."""
     begun = time.monotonic()
-    outcome = Outcome(item.identity, "failed", item.song.name, item.job.voice.name, duration=item.duration)
+    outcome = Outcome(item.identity, "failed", item.song.name, item.singer, duration=item.duration)
     try:
-        made = make_cover(item.job, runner)
+        made = make(item, hear, stop)
     except Cancelled:
         raise
     except UnderstudyError as error:

@@ -54,7 +54,7 @@ def _csv(rows: Sequence[tuple[Item, Outcome | None]]) -> str:
             **({} if outcome is None else {**vars(outcome), "warnings": " ".join(outcome.warnings)}),
             "number": item.number,
             "song": item.song.name,
-            "voice": item.job.voice.name,
+            "voice": item.singer,
             "state": "waiting" if outcome is None else outcome.state,
         }
         writer.writerow([_cell(cells.get(column)) for column in _COLUMNS])

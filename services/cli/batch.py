@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from services.cli import options as o
 from services.cli.console import answer, cancellable, progress_lines, say, title
 
 if TYPE_CHECKING:
+    from pipeline.cast import Cast
     from services.batch.journal import Outcome
     from services.batch.plan import Item
     from services.batch.run import Listener
@@ -47,6 +49,14 @@ def batch(
     preset: o.PRESET = None,
     set: o.SET = None,
     overwrite: o.OVERWRITE = False,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", help="Have them made by this server: http://host:8000.", show_default=False),
+    ] = None,
+    key_for_server: Annotated[
+        str | None,
+        typer.Option("--server-key", help="Its API key; or UNDERSTUDY_SERVER_KEY.", show_default=False),
+    ] = None,
     voices: o.VOICES = None,
     cache: o.CACHE = None,
     device: o.DEVICE = None,
@@ -61,10 +71,12 @@ def batch(
     """
     from services import folders
     from services.batch.chart import read_chart
+    from services.batch.here import finder, maker
     from services.batch.journal import Journal
     from services.batch.plan import estimate, plan
     from services.batch.run import remaining, run_batch
     from services.batch.table import write_table
+    from services.batch.there import Server
 
     rows = read_chart(sources, voice or [])
     named = {
@@ -75,7 +87,13 @@ def batch(
         "output.format": format,
     }
     folder = output or _folder(sources)
-    items = plan(rows, o.voices_root(voices), folder, preset, o.assigned(set, named), overwrite)
+    remote = Server(server, key_for_server or os.environ.get("UNDERSTUDY_SERVER_KEY")) if server else None
+
+    def casting(who: str) -> Cast:
+        return o.singing([who], voices)
+
+    find = remote.find if remote else finder(casting)
+    items = plan(rows, folder, preset, o.assigned(set, named), overwrite, find)
     journal = Journal(folder)
     left, outcomes = remaining(items, journal.read(), only_failed)
     seconds = estimate(left)
@@ -85,7 +103,7 @@ def batch(
     )
     if dry_run:
         described = [
-            {"song": str(item.song), "voice": item.job.voice.name, "cover": str(item.job.path), "make": item in left}
+            {"song": str(item.song), "voice": item.singer, "cover": str(item.output), "make": item in left}
             for item in items
         ]
         answer(
@@ -94,13 +112,14 @@ def batch(
         )
         return
     executor = o.local_executor(cache, device)
+    make = remote.make if remote else maker(executor, casting, overwrite)
     with cancellable() as cancelled, _lines(len(left)) as listener:
 
         def tidy() -> None:
             write_table(folder, items, outcomes)
             executor.store.prune(folders.cache_limit(), spare=3600)  # a long chart would fill the disk
 
-        run_batch(left, outcomes, executor, journal, listener, cancelled, at_once, tidy)
+        run_batch(left, outcomes, make, journal, listener, cancelled, at_once, tidy)
     _answer(folder, items, outcomes, write_table(folder, items, outcomes))
 
 

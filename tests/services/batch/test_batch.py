@@ -8,11 +8,13 @@ import signal
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 import soundfile
 
 from tests import material
 from tests.services.conftest import House
+from tests.services.serving import serve
 
 
 def _songs(house: House, count: int) -> None:
@@ -105,3 +107,29 @@ def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(house: House) -> No
     for path in files:
         calm = house.folder / "calm" / path.name
         assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(calm.read_bytes()).digest()
+
+
+@pytest.mark.slow
+def test_the_same_batch_is_made_by_a_server(house: House) -> None:
+    _songs(house, 2)
+    running = serve(house.folder)
+    try:
+        with (house.folder / "recording.wav").open("rb") as recording:
+            form = {"name": "nova", "consent": "self"}
+            made = httpx.post(f"{running.address}/v1/voices", data=form, files={"recordings": recording}).json()
+        deadline = time.monotonic() + 120
+        while made["state"] == "making" and time.monotonic() < deadline:
+            time.sleep(0.2)
+            made = httpx.get(f"{running.address}/v1/voices/{made['id']}").json()
+        arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out", "--server", running.address)
+        assert house.json(*arguments)["made"] == 2
+        for row in _table(house.folder / "out"):
+            assert (house.folder / row["cover"]).read_bytes()[:4] == b"fLaC"
+            assert abs(float(row["loudness"]) - float(row["song_loudness"])) < 0.5
+        unknown = house.run("batch", "hit *.wav", "--voice", "ada", "--output", "out", "--server", running.address)
+        assert "You have no voice 'ada'" in unknown.stderr
+    finally:
+        running.stop()
+    gone = house.run("batch", "hit *.wav", "--voice", "nova", "--output", "new", "--server", running.address)
+    assert gone.returncode == 1
+    assert "doesn't answer" in gone.stderr

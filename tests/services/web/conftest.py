@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 import soundfile
@@ -19,8 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from services.web.page import STATIC
 from tests import material
+from tests.services.serving import serve
 
-ROOT = Path(__file__).parents[3]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = (
     "--no-sandbox",
@@ -38,39 +32,6 @@ class Served:
 
     address: str
     folder: Path
-
-
-@dataclass
-class _Process:
-    address: str
-    process: subprocess.Popen[bytes]
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
-
-
-def serve(folder: Path, *options: str) -> _Process:
-    """`understudy serve` on a free port, as soon as it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "services.cli.main", "serve", "--port", str(port), "--data", str(folder / "data")]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, *options], cwd=folder, env={**environment, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
-        )
-    address = f"http://127.0.0.1:{port}"
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            with urlopen(f"{address}/healthz", timeout=5):
-                return _Process(address, process)
-        except OSError:
-            time.sleep(0.2)
-    process.kill()
-    raise AssertionError((folder / "server.log").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from services.web.page import STATIC
-from tests.services.web.conftest import Served, serve
+from tests.services.serving import serve
+from tests.services.web.conftest import Served
 
 pytestmark = pytest.mark.slow
 

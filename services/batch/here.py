@@ -1,0 +1,35 @@
+"""Making the covers of a batch on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Event
+from typing import Any
+
+from pipeline.cast import Cast
+from pipeline.executor import Executor, StageEvent
+from services.batch.plan import Item, Singer
+from services.batch.run import Maker
+from services.jobs import CoverJob, Runner, make_cover
+
+Casting = Callable[[str], Cast]
+
+
+def finder(casting: Casting) -> Callable[[str], Singer]:
+    """Looks voices up in the library; their files are checked against their hashes."""
+
+    def find(who: str) -> Singer:
+        cast = casting(who)
+        return cast.name, cast.content_hash
+
+    return find
+
+
+def maker(executor: Executor, casting: Casting, overwrite: bool) -> Maker:
+    """Covers share the lanes of `executor`."""
+
+    def make(item: Item, hear: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
+        job = CoverJob(item.song, casting(item.who), item.settings, output=item.output, overwrite=overwrite)
+        return make_cover(job, Runner(executor, hear, stop))
+
+    return make

@@ -1,0 +1,156 @@
+"""Sending the covers of a batch to a server, and fetching them when they are done."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from audio.errors import Cancelled, UnderstudyError
+from pipeline.cast import parse_voices
+from pipeline.executor import StageEvent
+from pipeline.publish import publish
+from services.batch.plan import Item, Singer
+
+_LOOK = 1.0  # seconds between looks at a job
+_PATIENCE = 300.0  # seconds for which a server may be away
+
+
+class Server:
+    """A server's `/v1`, with a key if it asks for one. Safe to use from several threads."""
+
+    def __init__(self, address: str, key: str | None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            self._client = httpx.Client(base_url=address, headers=headers, timeout=httpx.Timeout(60.0, connect=10.0))
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise UnderstudyError(
+                "server-invalid", f"{address!r} is no server's address.", "Write it as http://host:8000."
+            ) from error
+        self._address = address
+        self._songs: dict[str, str] = {}
+        self._lock = Lock()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def ask(self, method: str, path: str, stop: Event | None = None, **more: Any) -> httpx.Response:
+        """An answer. Waits while the server is away or has too much to do; raises what it says as `UnderstudyError`."""
+        waited = 0.0
+        while True:
+            pause = 5.0
+            try:
+                answer = self._client.request(method, path, **more)
+            except httpx.UnsupportedProtocol as error:
+                raise UnderstudyError(
+                    "server-invalid", f"{self._address!r} is no server's address.", "Write it as http://host:8000."
+                ) from error
+            except httpx.HTTPError as error:
+                problem = UnderstudyError(
+                    "server-unreachable",
+                    f"The server {self._address} doesn't answer ({type(error).__name__}).",
+                    "Check the address, and that the server runs.",
+                )
+            else:
+                if answer.status_code < 400:
+                    return answer
+                problem = _problem(answer)
+                if answer.status_code not in (429, 503):
+                    raise problem
+                pause = min(30.0, float(answer.headers.get("Retry-After", pause)))
+            # without a batch under way there is nothing to be lost by saying it at once
+            if stop is None or waited >= _PATIENCE:
+                raise problem
+            if stop.wait(pause):
+                raise Cancelled
+            waited += pause
+
+    def find(self, who: str) -> Singer:
+        """The voice, or the voices, that `who` names, as the server knows them."""
+        parts = parse_voices([who])
+        names = [*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]
+        found = [self.ask("GET", f"/v1/voices/{quote(name, safe='')}").json() for name in dict.fromkeys(names)]
+        for voice in found:
+            if voice["state"] != "ready":
+                text = f"The voice {voice['name']!r} isn't ready on the server."
+                raise UnderstudyError("voice-not-ready", text, "Wait until it is made, or make it again.")
+        return "+".join(voice["name"] for voice in found), "+".join(voice["id"] for voice in found)
+
+    def song(self, item: Item, stop: Event) -> str:
+        """The id of the item's song, sent once for all its voices."""
+        with self._lock:
+            if item.content not in self._songs:
+                with item.song.open("rb") as file:
+                    answer = self.ask(
+                        "POST",
+                        "/v1/songs",
+                        stop,
+                        files={"file": (item.song.name, file)},
+                        headers={"Idempotency-Key": f"song-{item.content}"},
+                    )
+                self._songs[item.content] = answer.json()["id"]
+            return self._songs[item.content]
+
+    def make(self, item: Item, hear: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
+        """Submit the cover, follow it, and fetch cover, report and figures. A batch that is started again finds the job
+        that it had submitted, by its idempotency key."""
+        body = {
+            "song": self.song(item, stop),
+            "voice": item.who,
+            "settings": item.settings.model_dump(mode="json"),
+            "priority": "batch",
+        }
+        job = self.ask("POST", "/v1/covers", stop, json=body, headers={"Idempotency-Key": f"cover-{item.identity}"})
+        path = f"/v1/covers/{job.json()['id']}"
+        while (told := self.ask("GET", path, stop).json())["state"] in ("queued", "running"):
+            stage = told["progress"]["stage"] or "decode"
+            hear(StageEvent(stage, "progress", told["progress"]["fraction"], 0.0, "server"))
+            if stop.wait(_LOOK):
+                self.ask("DELETE", path)
+                raise Cancelled
+        if told["state"] != "done":
+            fault = told["error"] or {"code": told["state"], "message": f"It was {told['state']}.", "hint": ""}
+            raise UnderstudyError(fault["code"], fault["message"], fault["hint"])
+        cover = item.output
+        beside = {"report": cover.with_name(f"{cover.stem}.report.html"), "figures": cover.with_suffix(".report.json")}
+        for name, target in {**beside, "audio": cover}.items():
+            self._fetch(told[name]["href"], target, stop)
+        return {**told["result"], "cover": str(cover), "report": str(beside["report"]), "warnings": told["warnings"]}
+
+    def _fetch(self, path: str, target: Path, stop: Event) -> None:
+        with tempfile.NamedTemporaryFile(suffix=target.suffix) as file:
+            try:
+                with self._client.stream("GET", path) as answer:
+                    if answer.status_code >= 400:
+                        answer.read()
+                        raise _problem(answer)
+                    for block in answer.iter_bytes(1 << 20):
+                        if stop.is_set():
+                            raise Cancelled
+                        file.write(block)
+            except httpx.HTTPError as error:
+                raise UnderstudyError(
+                    "server-unreachable",
+                    f"The server {self._address} broke off while it sent {target.name} ({type(error).__name__}).",
+                    "Run the same command again: what is made is kept there.",
+                ) from error
+            file.flush()
+            publish(Path(file.name), target)
+
+
+def _problem(answer: httpx.Response) -> UnderstudyError:
+    """What the server says is wrong, as it says it."""
+    try:
+        told = answer.json()
+        return UnderstudyError(str(told["code"]), str(told["detail"]), str(told["hint"]))
+    except (ValueError, KeyError, TypeError):
+        return UnderstudyError(
+            "server-unexpected",
+            f"The server answered {answer.status_code}, and not as Understudy does.",
+            "Check that the address is that of `understudy serve`.",
+        )
