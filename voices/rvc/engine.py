@@ -16,7 +16,9 @@ import numpy as np
 
 from audio.context import Context
 from audio.effects.control import Curve, per_frame
+from audio.errors import UnderstudyError
 from audio.models import Weights, warm
+from audio.precision import default_precision
 from audio.resample import resample_blocks
 from audio.samples import Audio, AudioSource, Samples
 from audio.stored import AudioFile, write_blocks
@@ -86,16 +88,25 @@ class RvcEngine:
 
 
 def load_singer(voice: Voice, content: Weights, settings: ConversionSettings, device: str) -> Singer:
-    """The voice with its networks on `device`, as many of them as are not loaded yet."""
+    """The voice with its networks on `device`, as many of them as are not loaded yet.
+
+    Raises `UnderstudyError` ``precision-unsupported`` for float16 on a CPU, and what loading raises."""
     from voices.rvc.hubert import load_content_encoder
     from voices.rvc.synthesizer import load
 
     model = voice.manifest.model
     assert model is not None
-    checkpoint = warm(("rvc", model.sha256, device), lambda: load(voice.model_file, device))
+    precision = default_precision(device) if settings.precision == "auto" else settings.precision
+    if precision == "float16" and device.startswith("cpu"):
+        raise UnderstudyError(
+            "precision-unsupported",
+            "A CPU doesn't compute in float16.",
+            "Set conversion.precision to auto, float32 or bfloat16.",
+        )
+    checkpoint = warm(("rvc", model.sha256, device, precision), lambda: load(voice.model_file, device, precision))
     encoder = warm(
-        ("content encoder", content.sha256, device, "float32"),
-        lambda: load_content_encoder(content.path, device, "float32"),
+        ("content encoder", content.content_hash, device, precision),
+        lambda: load_content_encoder(content.path, device, precision),
     )
     retrieval = None
     index = model.index

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 CONTEXT = 100  # frames on both sides that content encoder and prior see beside the piece; RVC's on a CPU
 FADE = 2  # frames on both sides of a cut over which neighbours cross-fade
-REACH = 24  # frames on both sides that the decoder can see
-WINDOW = 200  # frames that the decoder makes at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +61,8 @@ def sing(
     ``[(piece.frames + 2 * FADE) * hop]``."""
     import torch
 
+    from voices.rvc.synthesizer import reach
+
     architecture = singer.synthesizer.architecture
     first = piece.first - CONTEXT
     count = piece.frames + 2 * CONTEXT
@@ -86,9 +86,10 @@ def sing(
     draws = tensor(noise.latent(first, count, architecture.latent_channels))
     z = singer.synthesizer.latent(tensor(content), coarse, speaker, draws)
     progress(0.3)
-    low, high = CONTEXT - FADE - REACH, CONTEXT + piece.frames + FADE + REACH
+    side = min(reach(singer.synthesizer.dec), CONTEXT - FADE - 2)
+    low, high = CONTEXT - FADE - side, CONTEXT + piece.frames + FADE + side
     sound = _decoded(singer, z[:, :, low:high], f0[low:high], melody, first + low, settings, noise, speaker, progress)
-    return sound[REACH * architecture.hop : -REACH * architecture.hop]
+    return sound[side * architecture.hop : -side * architecture.hop]
 
 
 def _content(singer: Singer, sound: Samples, version: Version) -> NDArray[np.float32]:
@@ -133,13 +134,11 @@ def _decoded(
         turns = float(melody.turns[melody.place(first)])
         source = harmonic_source(pitch, hop, architecture.sample_rate, breath, turns)
     sound = np.empty(stretched * hop, np.float32)
-    for start in range(0, stretched, WINDOW):
-        stop = min(start + WINDOW, stretched)
-        low, high = max(0, start - REACH), min(stopped := stop + REACH, stretched)
-        own = None if source is None else source[:, :, low * hop : high * hop]
-        made = singer.synthesizer.decode(z[:, :, low:high], own, speaker)[0, 0]
-        sound[start * hop : stop * hop] = made[(start - low) * hop : (stop - low) * hop].cpu().numpy()
-        progress(0.3 + 0.7 * min(stopped, stretched) / stretched)
+    place = 0
+    for block in singer.synthesizer.blocks(z, source, speaker):
+        sound[place : place + block.shape[2]] = block[0, 0].cpu().numpy()
+        place += block.shape[2]
+        progress(0.3 + 0.7 * place / len(sound))
     if stretched != frames:
         import soxr
 
