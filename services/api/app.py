@@ -33,8 +33,10 @@ from services.web.page import add_page
 
 READERS = 2
 READER_MEMORY = 1 << 30
+WEBHOOKS = 3  # deliveries at a time: one that is slow holds up no others
 SWEEP = 300.0
 
+_METHODS = ("GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -61,7 +63,10 @@ def make_app(settings: ServerSettings) -> FastAPI:
             app.state.hub = Hub(database)
             stopping = Event()
             threads = [
-                Thread(target=webhooks.run, args=(database, settings, stopping), name="webhooks", daemon=True),
+                *(
+                    Thread(target=webhooks.run, args=(database, settings, stopping), name="webhooks", daemon=True)
+                    for _ in range(WEBHOOKS)
+                ),
                 Thread(target=_sweep, args=(database, storage, settings, stopping), name="sweep", daemon=True),
             ]
             for thread in threads:
@@ -150,7 +155,8 @@ class _Metered:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "other")
                 self._meters.seconds.labels(route).observe(time.perf_counter() - begun)
-                self._meters.requests.labels(scope["method"], route, message["status"]).inc()
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._meters.requests.labels(method, route, message["status"]).inc()
             await send(message)
 
         await self._app(scope, receive, counted)

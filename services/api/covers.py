@@ -258,12 +258,12 @@ def _submit(
         now,
         owner.id,
         kind,
+        minutes,
         priority=queue.PRIORITIES[wanted.priority],
         name=PurePath(named.name).stem,
         request={"inputs": inputs, "settings": settings.model_dump(mode="json"), **more},
         song=inputs.get("song"),
         voice=next(iter(more["singers"].values())) if more else None,
-        minutes=minutes,
         webhook=wanted.webhook,
     )
     answer = answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())

@@ -89,10 +89,10 @@ class Hub:
         with self._database.read() as connection:
             query = select(jobs.c.id, jobs.c.state, jobs.c.events).where(jobs.c.id.in_(after))
             states = {row.id: row for row in connection.execute(query)}
-            changed = [and_(events.c.job == id, events.c.number > after[id]) for id in states]
-            changed = [part for part, row in zip(changed, states.values(), strict=True) if row.events > after[row.id]]
-            if changed:
-                found = select(events).where(or_(*changed)).order_by(events.c.job, events.c.number)
+            changed = [row.id for row in states.values() if row.events > after[row.id]]
+            for first in range(0, len(changed), 100):  # databases bound how much one question may hold
+                parts = [and_(events.c.job == id, events.c.number > after[id]) for id in changed[first : first + 100]]
+                found = select(events).where(or_(*parts)).order_by(events.c.job, events.c.number)
                 for row in connection.execute(found):
                     news.setdefault(row.job, []).append((row.number, row.type, {**row.data, "at": row.at}))
             gone = select(keys.c.id).where(keys.c.id.in_(used), keys.c.revoked.is_not(None))

@@ -7,6 +7,7 @@ import ipaddress
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -15,10 +16,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from audio.errors import UnderstudyError
 from services.api.problems import ApiError
 from services.queue.bounded import Readers
 from services.queue.database import Database
-from services.queue.owners import Owner, find_owner, local_owner
+from services.queue.owners import Owner, find_owner, local_owner, note_use
 from services.queue.settings import ServerSettings
 from services.queue.storage import Storage
 
@@ -39,6 +41,12 @@ class House:
     streams: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     stopping: bool = False
     probing: asyncio.Semaphore = field(init=False)
+
+    def note_use(self, key: str) -> None:
+        """Write down once a minute that the key is in use; nothing that an answer would wait or fail for."""
+        if not self.buckets.take(f"used {key}", 1):
+            with suppress(UnderstudyError):
+                note_use(self.database, key)
 
     def __post_init__(self) -> None:
         self.probing = asyncio.Semaphore(self.readers.count)
@@ -113,6 +121,8 @@ def identify(house: House, request: Request, credentials: HTTPAuthorizationCrede
         raise ApiError("key-missing", "An API key is needed.", "Send it as 'Authorization: Bearer us_...'.")
     with house.database.read() as connection:
         owner = find_owner(connection, key)
+    if owner is not None:
+        house.note_use(str(owner.key))
     if owner is None:
         address = request.client.host if request.client else "?"
         if wait := house.buckets.take(f"guess {address}", 30):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ _FIELD_LIMIT = 64 << 10
 _HEADER_LIMIT = 8 << 10
 _BLOCK = 1 << 20
 _PATIENCE = 30.0  # seconds without a byte
+_SLOWEST = 4096  # bytes a second, after the first minute
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,14 @@ def _refuse_constant(text: str) -> None:
 
 async def _blocks(request: Request) -> AsyncIterator[bytes]:
     """The body as it comes in; an error when nothing comes for long, or the sender is gone."""
-    stream = request.stream().__aiter__()
+    stream, begun, received = request.stream().__aiter__(), time.monotonic(), 0
     while True:
         try:
-            yield await asyncio.wait_for(stream.__anext__(), _PATIENCE)
+            block = await asyncio.wait_for(stream.__anext__(), _PATIENCE)
+            received += len(block)
+            if time.monotonic() - begun > 60 + received / _SLOWEST:
+                raise TimeoutError
+            yield block
         except StopAsyncIteration:
             return
         except TimeoutError:

@@ -111,7 +111,6 @@ def _make(
         priority=0,
         name=name,
         voice=id,
-        minutes=0.0,
         request={"sent": sent, "consent": consent, "path": path, "speaker": speaker},
     )
     row: dict[str, Any] = {"id": id, "owner": owner.id, "name": name, "folded": name.casefold(), "state": "making"}

@@ -11,7 +11,7 @@ from services.queue.database import Database
 from services.queue.jobs import ACTIVE
 from services.queue.settings import ServerSettings
 from services.queue.storage import Storage
-from services.queue.tables import deliveries, events, idempotency, jobs, owners, songs, voices
+from services.queue.tables import deliveries, events, idempotency, jobs, owners, songs, spent, voices
 
 _MEMORY = 86400.0  # seconds that an Idempotency-Key is remembered
 
@@ -27,6 +27,7 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
         in_use = select(jobs.c.id).where(jobs.c.state.in_(ACTIVE), jobs.c.song == songs.c.id).exists()
         unused = and_(songs.c.used < now - settings.keep_songs, ~in_use)
         gone = connection.execute(songs.delete().where(unused).returning(songs.c.path)).all()
+        connection.execute(spent.delete().where(spent.c.at < now - 86400))
         connection.execute(idempotency.delete().where(idempotency.c.created < now - _MEMORY))
         connection.execute(deliveries.delete().where(deliveries.c.state != "waiting", deliveries.c.due < now - _MEMORY))
     for row in [*rows, *forgotten]:

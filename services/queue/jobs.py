@@ -19,7 +19,7 @@ from audio.errors import UnderstudyError
 from services.queue import ids
 from services.queue.database import Database
 from services.queue.settings import ServerSettings
-from services.queue.tables import deliveries, events, jobs, owners, tallies, voices
+from services.queue.tables import deliveries, events, jobs, owners, spent, tallies, voices
 
 Kind = Literal["cover", "separation", "voice"]
 KINDS: tuple[Kind, ...] = ("cover", "separation", "voice")
@@ -52,11 +52,14 @@ class Note:
     data: dict[str, Any]
 
 
-def submit(connection: Connection, now: float, owner: str, kind: Kind, **values: Any) -> str:
-    """Put a job into the queue; returns its id. Belongs into the transaction that checked the owner's limits."""
+def submit(connection: Connection, now: float, owner: str, kind: Kind, minutes: float = 0.0, **values: Any) -> str:
+    """Put a job over `minutes` of song into the queue; returns its id. Belongs into the transaction that checked the
+    owner's limits."""
     id = ids.new(kind)
     row = {"id": id, "owner": owner, "kind": kind, "state": "queued", "created": now, "not_before": now, **values}
     connection.execute(jobs.insert().values(row))
+    if minutes:
+        connection.execute(spent.insert().values(owner=owner, at=now, minutes=minutes))
     _append(connection, id, now, [Note("state", {"state": "queued"})])
     return id
 

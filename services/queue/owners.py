@@ -20,7 +20,7 @@ from audio.errors import UnderstudyError
 from services.queue import ids
 from services.queue.database import Database
 from services.queue.settings import ServerSettings
-from services.queue.tables import jobs, keys, owners, songs, voices
+from services.queue.tables import jobs, keys, owners, songs, spent, voices
 
 SCOPES = ("read", "make", "voices", "delete")
 LOCAL = "local"  # who owns everything on a server without keys
@@ -133,10 +133,16 @@ def find_owner(connection: Connection, key: str) -> Owner | None:
     return Owner(row.owner, row.owner_name, frozenset(row.scopes.split()), row.limits, row.id)
 
 
+def note_use(database: Database, key: str) -> None:
+    """Write down that the key was used just now."""
+    with database.write() as connection:
+        connection.execute(keys.update().where(keys.c.id == key).values(used=database.now(connection)))
+
+
 def usage(connection: Connection, owner: str, now: float) -> dict[str, float]:
     """What counts against the limits: jobs waiting or running, minutes of the last 24 hours, bytes stored."""
     active = select(func.count()).where(jobs.c.owner == owner, jobs.c.state.in_(("queued", "running")))
-    minutes = select(func.sum(jobs.c.minutes)).where(jobs.c.owner == owner, jobs.c.created > now - 86400)
+    minutes = select(func.sum(spent.c.minutes)).where(spent.c.owner == owner, spent.c.at > now - 86400)
     stored = [select(func.sum(table.c.bytes)).where(table.c.owner == owner) for table in (songs, voices, jobs)]
     return {
         "jobs_queued": float(connection.scalar(active) or 0),

@@ -106,7 +106,6 @@ jobs = Table(
     Column("request", JSON, nullable=False),
     Column("song", String(40)),
     Column("voice", String(40)),
-    Column("minutes", Double, nullable=False),
     Column("bytes", BigInteger, nullable=False, default=0),
     Column("created", Double, nullable=False),
     Column("not_before", Double, nullable=False),
@@ -137,6 +136,16 @@ events = Table(
     Column("at", Double, nullable=False),
     Column("type", String(12), nullable=False),  # state, stage, progress
     Column("data", JSON, nullable=False),
+)
+
+spent = Table(  # minutes of song that were sent to work, of the last day: deleting a job gives none back
+    "spent",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _owner(),
+    Column("at", Double, nullable=False),
+    Column("minutes", Double, nullable=False),
+    Index("spent_by_owner", "owner", "at"),
 )
 
 idempotency = Table(

@@ -16,7 +16,8 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from threading import Event
+from contextlib import suppress
+from threading import Event, Timer
 from urllib.parse import SplitResult, urlsplit
 
 from sqlalchemy import select
@@ -87,11 +88,14 @@ def _send(url: str, body: str, id: str, secret: str, settings: ServerSettings) -
             "Understudy-Delivery": id,
             "Understudy-Signature": sign(secret, body, at),
         }
+        deadline = Timer(settings.webhook_seconds, connection.hang_up)  # an answer that only drips has an end, too
+        deadline.start()
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("POST", path, body.encode(), headers)
             status = connection.getresponse().status
         finally:
+            deadline.cancel()
             connection.close()
     except UnderstudyError as error:
         return error.message
@@ -106,6 +110,10 @@ class _Connection(http.client.HTTPConnection):
     def __init__(self, host: str, address: str, port: int | None, scheme: str, timeout: float) -> None:
         super().__init__(host, port or (443 if scheme == "https" else 80), timeout=timeout)
         self._address, self._secure = address, scheme == "https"
+
+    def hang_up(self) -> None:
+        with suppress(OSError, AttributeError):  # it never came to a connection
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def connect(self) -> None:
         self.sock = socket.create_connection((self._address, self.port), self.timeout)

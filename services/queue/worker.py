@@ -36,6 +36,7 @@ log = logging.getLogger("understudy.worker")
 
 IDLE = 0.3  # seconds between looks into an empty queue
 PULSE = 0.4
+SWEEP = 300.0
 PASSING = ("disk-full", "out-of-memory", "database-unavailable", "storage-unavailable", "internal-error")
 """What may be better soon: such jobs are tried again."""
 
@@ -61,14 +62,14 @@ class Worker:
     def run(self) -> None:
         """Until `stopping` is set."""
         log.info("worker ready", extra={"worker": self.name, "device": self._device})
-        pause, looked = IDLE, 0.0
+        pause, looked = IDLE, -SWEEP
         try:
             while not self._is_over():
                 try:
-                    job = jobs.claim(self._database, self.name, self.settings)
-                    if job is None and time.monotonic() - looked > 30:
+                    if time.monotonic() - looked > SWEEP:
                         housekeeping.sweep_machine(self._database, self._storage, self.settings)
                         looked = time.monotonic()
+                    job = jobs.claim(self._database, self.name, self.settings)
                     pause = IDLE
                 except UnderstudyError as error:
                     log.warning("waiting: %s", error)
