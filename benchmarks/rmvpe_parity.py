@@ -80,7 +80,8 @@ def reference_module(folder: Path) -> ModuleType:
     sys.path.insert(0, str(folder))
     path = next(path for path in (folder / "infer/rmvpe.py", folder / "infer/lib/rmvpe.py") if path.is_file())
     spec = importlib.util.spec_from_file_location("reference_rmvpe", path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

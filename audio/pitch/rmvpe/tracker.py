@@ -24,7 +24,7 @@ from audio.samples import Samples
 if TYPE_CHECKING:
     import torch
 
-WINDOW = 20.48  # seconds; a multiple of 0.32, so that all windows' frames fall together alike in the inner levels
+WINDOW = 30.72  # seconds; a multiple of 0.32, so that all windows' frames fall together alike in the inner levels
 MARGIN = 2.56  # seconds; as much as the network heard at once in training (2.55), a multiple of 0.32 as well
 _SURE = 0.06  # of the salience, times the asked confidence: 0.03, its authors' threshold, at the default
 _running = Lock()

@@ -30,7 +30,7 @@ def random_weights(seed: int, width: int = 16) -> dict[str, Tensor]:
                 return uniform(shape, 0.3, 0.4) if name.endswith("weight") else uniform(shape, 1, 2)
             return uniform(shape, 0.3, 0.9) if name.endswith("weight") else uniform(shape, -0.2, 0.2)
         if "gru" in name:
-            return uniform(shape, -0.15, 0.15)
+            return uniform(shape, -1 / 16, 1 / 16)
         if name == "fc.1.weight":
             return uniform(shape, -1, 1)
         if name == "fc.1.bias":

@@ -128,15 +128,19 @@ def test_a_click_does_not_silence_the_voice() -> None:
     assert np.mean(cents_off(track(CONTEXT, sound, PitchSettings(tracker="praat")), at_frames(f0, rate)) < 50) > 0.95
 
 
+def in_windows(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "tracker", lambda name, weights: replace(tracker(name, weights), window=seconds))
+
+
 @pytest.mark.parametrize("name", ["swift-f0", "praat"])
 def test_windows_leave_no_seam(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rate = 22050
     notes = np.repeat(np.random.default_rng(1).choice([0, 150, 200, 225, 300, 400], 46), rate // 2)
     sound = sung(notes * vibrato(1, 23, rate), rate)
     settings = PitchSettings(tracker=name)  # type: ignore[arg-type]
-    monkeypatch.setattr(tracking, "_WINDOW", 4)
+    in_windows(4, monkeypatch)
     cut = track(CONTEXT, sound, settings)
-    monkeypatch.setattr(tracking, "_WINDOW", 30)
+    in_windows(30, monkeypatch)
     whole = track(CONTEXT, sound, settings)
     assert np.mean(cut.voiced != whole.voiced) < 0.001
     both = cut.voiced & whole.voiced
@@ -168,7 +172,7 @@ def test_long_sound_is_read_in_windows() -> None:
 
 
 def test_workers_do_not_change_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "_WINDOW", 3)
+    in_windows(3, monkeypatch)
     rate = 16000
     sound = sung(vibrato(250, 13, rate), rate)
     one, three = (track(replace(CONTEXT, workers=workers), sound, DEFAULT) for workers in (1, 3))
