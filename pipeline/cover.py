@@ -326,7 +326,11 @@ def _singing(
 
 
 def _pitch(name: str, vocals: str, settings: CoverSettings) -> Node:
-    return Node(name, PITCH, {"source": vocals}, {"settings": settings.pitch})
+    externals = {}
+    if "rmvpe" in settings.pitch.listening:
+        weights = require("rmvpe")
+        externals["weights"] = External(weights.path, weights.content_hash)
+    return Node(name, PITCH, {"source": vocals}, {"settings": settings.pitch}, externals)
 
 
 def _converting(
