@@ -68,6 +68,8 @@ def measure(source: AudioSource, context: Context) -> Loudness:
 
 def measure_blocks(blocks: Iterable[Audio], rate: int, channels: int) -> Loudness:
     """As `measure`, of `blocks` of sound that follow one another."""
+    # the package before its parts: two threads that begin with different ends of it load it half, and crash
+    import av  # noqa: F401
     from av.error import BlockingIOError as NothingYet
     from av.error import EOFError as AllDone
     from av.filter import Graph
