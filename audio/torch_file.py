@@ -9,6 +9,7 @@ bytes are in the file. The old form, pickles one after another without a zip, is
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import struct
 from collections.abc import Iterator
@@ -182,6 +183,8 @@ def _describe(file: BinaryIO, path: Path) -> int:
                 stack.pop()
                 if stack[-1] is not dict:
                     raise _unsafe(path, "its pickle would change an object")
+            elif name == "PROTO" and argument > pickle.HIGHEST_PROTOCOL:
+                raise _damaged(path, f"its pickle is of protocol {argument}")
             elif name not in ("PROTO", "FRAME", "STOP"):
                 raise _unsafe(path, f"its pickle uses {name}, which no state of a model needs")
     except (IndexError, KeyError, TypeError) as error:

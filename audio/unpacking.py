@@ -180,7 +180,8 @@ def _reading(path: Path, hint: str) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, struct.error) as error:
-        raise _refused(path, f"it is damaged ({error})", hint) from error
+        told = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:100])
+        raise _refused(path, f"it is damaged ({told})", hint) from error
     except OSError as error:
         if error.errno == errno.EINVAL:  # a position in the archive that no file has
             raise _refused(path, "it is damaged: it points outside itself", hint) from error

@@ -34,22 +34,22 @@ def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = Fa
     library.verify(voice)
     suffix = path.suffix.lower()
     if suffix == ".pth":
-        targets = [path, path.with_suffix(".index")]
+        model, index = path, path.with_suffix(".index")
     elif suffix == ".zip":
-        targets = [path]
+        model = index = path
     else:
-        targets = [path / f"{voice.name}.pth", path / _usual_name(voice)]
-    for target in targets if voice.index_file else targets[:1]:
+        model, index = path / f"{voice.name}.pth", path / _usual_name(voice)
+    for target in (model, index) if voice.index_file else (model,):
         if target.exists() and not (replace and target.is_file()):
             raise UnderstudyError(
                 "file-exists", f"{target} exists already.", "Choose another name, or say --overwrite to replace it."
             )
     if suffix == ".pth":
-        return _write(voice, *targets, context)
+        return _write(voice, model, index, context)
     if suffix == ".zip":
         return [_packed(voice, path, context)]
     with _folder(path):
-        return _write(voice, *targets, context)
+        return _write(voice, model, index, context)
 
 
 def _write(voice: Voice, model: Path, index: Path, context: Context) -> list[Path]:
