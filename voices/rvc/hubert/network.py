@@ -44,8 +44,8 @@ class Network:
             return tensors[name].to(device)
 
         def matrix(*names: str) -> tuple[Tensor, Tensor]:
-            weight = torch.cat([tensors[f"{name}.weight"] for name in names])
-            bias = torch.cat([tensors[f"{name}.bias"] for name in names])
+            parts = ([tensors[f"{name}.{part}"] for name in names] for part in ("weight", "bias"))
+            weight, bias = (some[0] if len(some) == 1 else torch.cat(some) for some in parts)  # cat copies even one
             return weight.to(device, precision), bias.to(device, precision)
 
         def norm(name: str) -> tuple[Tensor, Tensor]:
