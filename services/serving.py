@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from socket import IPPROTO_TCP, TCP_NODELAY
 from threading import Event, Thread
 from types import FrameType
 
@@ -41,6 +42,7 @@ def serve(settings: ServerSettings) -> None:
     )
     try:
         socket = config.bind_socket()
+        socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # asyncio does so only for sockets that it made itself
     except SystemExit:
         raise UnderstudyError(
             "address-in-use",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, select, text
@@ -24,6 +25,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
+        # SQLite lets waiting writers poll, and some of them starve: within a process they take turns
+        self._turn: AbstractContextManager[object] = Lock() if self.is_sqlite else nullcontext()
         try:
             if self.is_sqlite:
                 if path := url.partition(":///")[2]:
@@ -72,6 +75,7 @@ class Database:
         """One transaction, committed at the end. On SQLite it is alone from its beginning; on PostgreSQL only the rows
         that it touched are."""
         with (
+            self._turn,
             _explained(self.url),
             self._engine.connect().execution_options(write=True) as connection,
             connection.begin(),
@@ -92,7 +96,9 @@ def _open_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # transactions are begun by `_begin_sqlite`
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # a job that was answered 202 survives a power cut
+    # Kills lose nothing. A power cut may lose the last moments, as it does with uploads that the system has yet to
+    # write; waiting for the disk at each commit costs seconds while others upload (docs/decisions.md)
+    cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
