@@ -41,7 +41,7 @@ def _have_voice(page: Page, served: Served) -> None:
     page.get_by_role("button", name="New voice").click()
     form = page.get_by_role("form", name="New voice")
     form.get_by_label("Name").fill("Nova")
-    form.get_by_label("Drop recordings").set_input_files(served.folder / "recording.wav")
+    form.get_by_label("Drop recordings or a model").set_input_files(served.folder / "recording.wav")
     form.get_by_label("Mine").check()
     form.get_by_label("This voice may be used for covers").check()
     form.get_by_role("button", name="Make the voice").click()

@@ -54,6 +54,7 @@ export interface Job {
   name: string;
   inputs: Record<string, string>;
   voice: string | null;
+  voices: string[];
   settings: Settings;
   created: string;
   ahead: number | null;

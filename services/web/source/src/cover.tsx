@@ -132,14 +132,14 @@ function Again({ job, gains }: { job: Job; gains: Gains }) {
         output: { ...before.output, ...settings.output, keep_stems: true },
         remix,
       };
-      const made = await post<Job>("/v1/covers", { ...job.inputs, voice: job.voice, settings: merged });
+      const made = await post<Job>("/v1/covers", { ...job.inputs, voice: job.voices, settings: merged });
       location.hash = `/covers/${made.id}`;
     });
   return (
     <Card title="Change something">
       <p class="soft">The volumes above are taken over. New volumes take seconds; a new octave or likeness is sung again.</p>
       <SettingsForm settings={settings} onChange={setSettings} formats={["flac", "wav24", "mp3", "m4a", "opus"]} />
-      <button class="primary" disabled={busy || !job.voice} onClick={make}>
+      <button class="primary" disabled={busy} onClick={make}>
         Make it again like this
       </button>
       <Trouble problem={problem} />
@@ -157,10 +157,10 @@ function Ended({ job }: { job: Job }) {
       </p>
       <button
         class="primary"
-        disabled={busy || !job.voice}
+        disabled={busy}
         onClick={() =>
           run(async () => {
-            const made = await post<Job>("/v1/covers", { ...job.inputs, voice: job.voice, settings: job.settings });
+            const made = await post<Job>("/v1/covers", { ...job.inputs, voice: job.voices, settings: job.settings });
             location.hash = `/covers/${made.id}`;
           })
         }

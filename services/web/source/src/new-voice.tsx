@@ -5,6 +5,12 @@ import { useTask } from "./hooks";
 import { Bar, clock, Trouble } from "./parts";
 import { Recorder, type Take } from "./recorder";
 
+/** Which part of a voice a file is, by its name: a trained model, its index, or a recording. */
+function field(name: string): "model" | "index" | "recordings" {
+  if (/\.(pth|safetensors|zip)$/i.test(name)) return "model";
+  return /\.index$/i.test(name) ? "index" : "recordings";
+}
+
 interface Props {
   onDone: (voice: Voice) => void;
   onClose: () => void;
@@ -28,7 +34,7 @@ export function NewVoice({ onDone, onClose }: Props) {
       const form = new FormData();
       form.append("name", name.trim());
       form.append("consent", consent);
-      for (const take of takes) form.append("recordings", take.file, take.file.name);
+      for (const take of takes) form.append(field(take.file.name), take.file, take.file.name);
       setSent(0);
       let voice = await upload<Voice>("/v1/voices", form, setSent);
       onDone(voice);
@@ -49,7 +55,9 @@ export function NewVoice({ onDone, onClose }: Props) {
       </div>
     );
 
-  const missing = !name.trim() ? "Give it a name." : !takes.length ? "Add recordings." : !consent || !agreed ? "Say whose voice it is, and that it may be used." : "";
+  const kinds = new Set(takes.map((take) => field(take.file.name)));
+  const mixed = kinds.has("recordings") ? kinds.size > 1 : kinds.has("index") && !kinds.has("model");
+  const missing = !name.trim() ? "Give it a name." : !takes.length ? "Add recordings, or a trained model." : mixed ? "Recordings or one model with its index, not both." : !consent || !agreed ? "Say whose voice it is, and that it may be used." : "";
   return (
     <form
       class="panel"
@@ -64,7 +72,8 @@ export function NewVoice({ onDone, onClose }: Props) {
         <input ref={first} required maxLength={64} value={name} onInput={(event) => setName(event.currentTarget.value)} />
       </label>
       <p class="soft">
-        Fifteen to forty seconds of one person talking or singing, close to the microphone, in a quiet room, no music.
+        Fifteen to forty seconds of one person talking or singing, close to the microphone, in a quiet room, no music. Or
+        a trained RVC model (.pth, with its .index, or the .zip of both).
       </p>
       <label
         class="drop small"
@@ -74,9 +83,9 @@ export function NewVoice({ onDone, onClose }: Props) {
           add(event.dataTransfer?.files ?? []);
         }}
       >
-        <input type="file" multiple accept="audio/*,video/*" onChange={(event) => add(event.currentTarget.files ?? [])} />
+        <input type="file" multiple accept="audio/*,video/*,.pth,.safetensors,.index,.zip" onChange={(event) => add(event.currentTarget.files ?? [])} />
         <span>
-          <strong>Drop recordings, or choose files</strong>
+          <strong>Drop recordings or a model, or choose files</strong>
         </span>
       </label>
       <Recorder onTake={(take) => setTakes((before) => [...before, take])} />
