@@ -369,10 +369,13 @@ def _roll(cast: Cast, settings: CoverSettings, backing: bool) -> Node:
     if backing:
         voice = _backing_voice(cast)
         rows.append(("backing", voice, f"transpose backing={_label(voice)}"))
+    inputs = {f"transposition{number}": node for number, (_, _, node) in enumerate(rows, start=1)}
+    if not cast.solo:
+        inputs |= {f"turns{n}": f"cut {_label(voice)}.seconds" for n, voice in enumerate(heard.singers, start=1)}
     return Node(
         "roll",
         ROLL,
-        {f"transposition{number}": node for number, (_, _, node) in enumerate(rows, start=1)},
+        inputs,
         {"names": "\n".join(f"{part}:{voice.name}" for part, voice, _ in rows)},
     )
 

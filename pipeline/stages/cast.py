@@ -38,7 +38,8 @@ def cut(context: Context, vocals: AudioFile, pitch: PitchTrack, turns: TimeRange
 
     ``vocals``: the pieces one after the other, each turn with `CONTEXT` around it. ``pitch``: their pitch; ``own``: the
     same with nothing but the turns. ``pieces``: (frame of the vocals, frames, frame of the short file) of each.
-    ``turns``: (first frame, end) of each in the vocals. Raises ``turn-outside`` for a turn beyond the song's end.
+    ``turns``: (first frame, end) of each in the vocals; ``seconds``: the same in the song's time. Raises
+    ``turn-outside`` for a turn beyond the song's end.
     """
     rate, length = vocals.rate, vocals.frames
     own = [
@@ -72,6 +73,7 @@ def cut(context: Context, vocals: AudioFile, pitch: PitchTrack, turns: TimeRange
         "own": PitchTrack(np.concatenate([*only, closing]), pitch.hop),
         "pieces": [list(piece) for piece in pieces],
         "turns": [list(turn) for turn in own],
+        "seconds": [[round(turns.offset + frame / rate, 3) for frame in turn] for turn in own],
     }
 
 
@@ -116,25 +118,28 @@ def keep(context: Context, finished: AudioFile, original: AudioFile, turns: Sequ
 
 def roll(context: Context, names: str, **parts: Any) -> dict[str, Any]:
     """Who sings what, for the report: ``transposition`` of the whole (that of the first voice, and in its reason what
-    was chosen for each) and ``singers``: by voice its ``voice`` (name), ``part``, ``transpose`` and ``reason``.
+    was chosen for each) and ``singers``: by voice its ``voice`` (name), ``part``, ``transpose``, ``reason`` and, where
+    voices share the lead, ``turns`` (from and to, in the song's seconds).
 
-    `names`: a line per voice, ``part:name``; ``transposition1`` and so on belong to them.
+    `names`: a line per voice, ``part:name``; ``transposition1`` and so on belong to them, and ``turns1`` (the seconds
+    of `cut`).
     """
     singers: list[dict[str, Any]] = []
+    said = []
     for number, line in enumerate(names.splitlines(), start=1):
         part, _, name = line.partition(":")
         chosen: Transposition = parts[f"transposition{number}"]
-        singers.append({"voice": name, "part": part, "transpose": chosen.semitones, "reason": chosen.reason})
+        singer = {"voice": name, "part": part, "transpose": chosen.semitones, "reason": chosen.reason}
+        when = "backing vocals" if part == "backing" else ""
+        if turns := parts.get(f"turns{number}"):
+            singer["turns"] = [list(turn) for turn in turns]
+            when = ", ".join(f"{clock(round(start, 1))}-{clock(round(stop, 1))}" for start, stop in turns)
+        singers.append(singer)
+        said.append(f"{name} ({when}): {chosen.reason}" if when else f"{name}: {chosen.reason}")
     first: Transposition = parts["transposition1"]
-    said = [
-        f"{one['voice']}{' (backing vocals)' if one['part'] == 'backing' else ''}: {one['reason']}" for one in singers
-    ]
     if len({one["transpose"] % 12 for one in singers}) > 1:
         context.warn("The voices are in different keys, because they were asked to move by different semitones.")
-    return {
-        "transposition": Transposition(first.semitones, first.octaves, " ".join(said)),
-        "singers": singers,
-    }
+    return {"transposition": Transposition(first.semitones, first.octaves, " ".join(said)), "singers": singers}
 
 
 @dataclass(frozen=True)

@@ -222,9 +222,15 @@ def test_the_roll_names_everybody(tmp_path: Path):
         transposition1=Transposition(0, 0, "One."),
         transposition2=Transposition(12, 12, "Two."),
         transposition3=Transposition(-12, -12, "Three."),
+        turns1=((0.0, 72.04), (90.0, 95.5)),
+        turns2=((72.04, 90.0),),
     )
     assert made["transposition"].semitones == 0
-    assert made["transposition"].reason == "nova: One. ada: Two. nova (backing vocals): Three."
+    assert made["transposition"].reason == (
+        "nova (0:00-1:12, 1:30-1:35.5): One. ada (1:12-1:30): Two. nova (backing vocals): Three."
+    )
+    assert made["singers"][1]["turns"] == [[72.04, 90.0]]
+    assert "turns" not in made["singers"][2]
     assert [(one["voice"], one["part"], one["transpose"]) for one in made["singers"]] == [
         ("nova", "lead", 0),
         ("ada", "lead", 12),
