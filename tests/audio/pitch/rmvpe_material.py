@@ -36,17 +36,21 @@ def random_weights(seed: int, width: int = 16) -> dict[str, Tensor]:
         if name == "fc.1.bias":
             return uniform(shape, -6, -4)
         reach = math.sqrt(6 / math.prod(shape[1:])) if len(shape) > 1 else 0.1
+        if name == "cnn.weight":
+            reach /= 20  # what passed all levels has grown; saturated, the recurrent layer would never forget
         return uniform(shape, -reach, reach)
 
     return {name: draw(name, shape) for name, shape in expected(width).items()}
 
 
-def write_pt(path: Path, weights: dict[str, Tensor], dtype: torch.dtype = torch.float16) -> Path:
+def write_pt(
+    path: Path, weights: dict[str, Tensor], dtype: torch.dtype = torch.float16, without: str | None = None
+) -> Path:
     """A file like the published `rmvpe.pt`: a bare dict, with the batch norms' counters."""
     counters = {
         name.replace("running_var", "num_batches_tracked"): torch.tensor(7)
         for name in weights
         if name.endswith("running_var")
     }
-    torch.save({name: tensor.to(dtype) for name, tensor in weights.items()} | counters, path)
+    torch.save({name: tensor.to(dtype) for name, tensor in weights.items() if name != without} | counters, path)
     return path
