@@ -155,11 +155,11 @@ def contexts(arguments: argparse.Namespace) -> None:
     x = sound(widest)
 
     def middle(seconds: int) -> Any:
-        """Features of the second after the middle of `x`, seen within a window of `seconds`."""
+        """Features of the second in the middle of `x`, seen within a window of `seconds`."""
         first = (widest - seconds) * RATE // 2 // 320 * 320
         features = encoder.encode(x[:, first : first + seconds * RATE], "v2")
         start = (widest // 2 * RATE - first) // 320
-        return features[:, start : start + 50]
+        return features[:, start - 25 : start + 25]
 
     right = middle(widest)
     print(f"\nFeatures of one second, seen in a window around it, against a window of {widest} s:")
