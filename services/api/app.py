@@ -88,6 +88,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
         summary="Covers of finished songs, sung by a cloned voice.",
         lifespan=lifespan,
         separate_input_output_schemas=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.meters = health.Meters(database)
     problems.install(app)

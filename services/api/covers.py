@@ -17,8 +17,8 @@ from pipeline.cast import parse_voices
 from pipeline.separation.separator import separator
 from pipeline.settings import CoverSettings, load_settings, presets
 from services.api import answers
-from services.api.events import LastEventId, stream
-from services.api.files import Range, send
+from services.api.events import STREAM, LastEventId, stream
+from services.api.files import FILE, Range, send
 from services.api.house import Deleter, House, Maker, Reader, TheHouse
 from services.api.idempotency import IdempotencyKey, accept
 from services.api.limits import check_job, check_storage
@@ -165,7 +165,13 @@ def _resource(kind: Literal["cover", "separation"], model: type[_Request], files
         house.storage.remove(f"{owner.id}/jobs/{id}")
         return Response(status_code=204)
 
-    @router.get("/{id}/events", responses=documented(404), name=f"{kind}_events", summary=f"Progress of a {kind}")
+    @router.get(
+        "/{id}/events",
+        responses=documented(404) | STREAM,
+        response_class=Response,
+        name=f"{kind}_events",
+        summary=f"Progress of a {kind}",
+    )
     async def job_events(
         request: Request, id: str, house: TheHouse, owner: Reader, last: LastEventId = None
     ) -> Response:
@@ -179,8 +185,7 @@ def _resource(kind: Literal["cover", "separation"], model: type[_Request], files
 
     results = {
         **documented(404, 409, 410, 416),
-        200: {"description": "The file", "content": {"*/*": {}}},
-        206: {"description": "A part of it", "content": {"*/*": {}}},
+        **FILE,
     }
 
     def result(house: House, owner: Owner, id: str, name: str, range: str | None) -> Response:

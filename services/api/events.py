@@ -28,6 +28,12 @@ LOOK = 0.25  # seconds between looks into the database
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20, description="go on after this event")]
 
 
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Events until the end", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    204: {"description": "It has ended, and nothing came after that event"},
+}
+
+
 @dataclass(eq=False)
 class _Listener:
     job: str

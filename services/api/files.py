@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Header
@@ -14,6 +14,15 @@ from services.api.problems import ApiError
 from services.queue.storage import Storage
 
 Range = Annotated[str | None, Header(description="bytes=0-999: a part of the file")]
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+# the first type is for generators of clients, which know files by that name alone
+_CONTENT = {"application/octet-stream": _BINARY, "*/*": _BINARY}
+FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file", "content": _CONTENT},
+    206: {"description": "A part of it", "content": _CONTENT},
+}
 
 
 def send(

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from audio.errors import UnderstudyError
 from services.api import answers
-from services.api.files import Range, send
+from services.api.files import FILE, Range, send
 from services.api.house import Deleter, House, Maker, Reader, TheHouse
 from services.api.idempotency import IdempotencyKey, accept
 from services.api.limits import check_storage
@@ -83,8 +83,7 @@ def show_song(id: str, house: TheHouse, owner: Reader) -> answers.Song:
     "/{id}/audio",
     responses={
         **documented(404, 416),
-        200: {"content": {"audio/*": {}}},
-        206: {"description": "A part of it", "content": {"audio/*": {}}},
+        **FILE,
     },
     response_class=Response,
 )

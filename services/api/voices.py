@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from audio.errors import UnderstudyError
 from services.api import answers
-from services.api.events import LastEventId, stream
+from services.api.events import STREAM, LastEventId, stream
 from services.api.house import Deleter, House, Reader, TheHouse, VoiceMaker
 from services.api.idempotency import IdempotencyKey, accept
 from services.api.limits import check_job, check_storage
@@ -168,7 +168,7 @@ def delete_voice(id: str, house: TheHouse, owner: Deleter) -> None:
     house.storage.remove(f"{row.path}-sent")
 
 
-@router.get("/{id}/events", responses=documented(404))
+@router.get("/{id}/events", responses=documented(404) | STREAM, response_class=Response)
 async def voice_events(request: Request, id: str, house: TheHouse, owner: Reader, last: LastEventId = None) -> Response:
     """Progress of its making."""
 
