@@ -1,0 +1,81 @@
+"""Songs times voices as one batch, against the same covers made one by one without a cache.
+
+    python benchmarks/batch.py                                # 10 synthesised songs of 30 s, 3 voices
+    python benchmarks/batch.py --songs 4 --seconds 120
+
+Every run is a process of its own. The single covers are made between the halves of the batch's two runs (before and
+after), so that what else the machine does meets both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import soundfile
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests import material  # noqa: E402
+
+
+def understudy(folder: Path, cache: Path, *arguments: str) -> float:
+    """Wall seconds of one command."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "UNDERSTUDY_VOICES": str(folder / "voices"),
+        "UNDERSTUDY_CACHE": str(cache),
+    }
+    begun = time.monotonic()
+    command = [sys.executable, "-m", "services.cli.main", *arguments, "--quiet"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return time.monotonic() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--songs", type=int, default=10)
+    parser.add_argument("--voices", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="understudy-") as made:
+        folder = Path(made)
+        songs = []
+        for number in range(chosen.songs):
+            sound = material.song(chosen.seconds + number, seed=number).mix
+            songs.append(f"song {number}.wav")
+            soundfile.write(folder / songs[-1], sound.samples.T, sound.rate)
+        voices = []
+        for number in range(chosen.voices):
+            notes = [
+                material.Note(45 + step + 3 * number, 0.8, vowel, "s")
+                for step, vowel in zip((0, 2, 4, 5, 7, 5, 4, 2) * 3, "aeioaeiu" * 3)
+            ]
+            sung, _ = material.singing(notes, formants=0.85 + 0.1 * number, seed=number)
+            soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
+            voices.append(f"voice {number}")
+            understudy(folder, folder / "cache", "voices", "add", voices[-1], "recording.wav", "--consent", "self")
+        singers = [part for voice in voices for part in ("--voice", voice)]
+        together = [understudy(folder, folder / "cache a", "batch", *songs, *singers, "--output", "a")]
+        single = 0.0
+        for position, (song, voice) in enumerate((song, voice) for song in songs for voice in voices):
+            cache = folder / f"cache of {position}"
+            single += understudy(folder, cache, "cover", song, "--voice", voice, "--output", f"single {position}.flac")
+        together.append(understudy(folder, folder / "cache b", "batch", *songs, *singers, "--output", "b"))
+    mean = sum(together) / len(together)
+    count = chosen.songs * chosen.voices
+    print(f"{count} covers of {chosen.seconds:.0f} s one by one: {single:.1f} s")
+    print(f"as one batch: {together[0]:.1f} s before, {together[1]:.1f} s after; {mean / single:.0%} of the time")
+
+
+if __name__ == "__main__":
+    main()
