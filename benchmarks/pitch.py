@@ -1,6 +1,6 @@
 """How well the pitch trackers follow singing whose pitch is known.
 
-    python benchmarks/pitch.py [--trackers swift-f0 praat ...]
+    python benchmarks/pitch.py [--trackers swift-f0 praat ...] [--rmvpe rmvpe.pt]
 
 Four synthesised singers, from a bass at 65 Hz to a soprano at 1400 Hz, sing a random melody of vowels, consonants and
 breaths with glides, vibrato and jitter: clean, in a hall, in noise, and over an accompaniment at three levels.
@@ -172,6 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How well the pitch trackers follow singing whose pitch is known.")
     parser.add_argument("--trackers", nargs="+", choices=names, default=names)
     parser.add_argument("--confidence", type=float, default=0.5)
+    parser.add_argument("--rmvpe", type=Path, help="rmvpe.pt, without which that tracker is left out")
     asked = parser.parse_args()
     context = Context(Path("."))
     singers = [sing(low, high, SECONDS, seed) for seed, (low, high) in enumerate(RANGES.values())]
@@ -183,13 +184,16 @@ def main() -> None:
         for name in asked.trackers:
             settings = PitchSettings(tracker=name, confidence=asked.confidence)
             try:
-                track(context, Audio.silence(1, RATE, RATE), settings)  # load it
+                track(context, Audio.silence(1, RATE, RATE), settings, asked.rmvpe)  # load it
             except UnderstudyError as missing:
                 print(f"{condition:20}{name:10}{missing.message}")
                 continue
             began = time.process_time()
             counts = np.sum(
-                [score(track(context, sound, settings), truth) for sound, truth in zip(sounds, truths, strict=True)],
+                [
+                    score(track(context, sound, settings, asked.rmvpe), truth)
+                    for sound, truth in zip(sounds, truths, strict=True)
+                ],
                 axis=0,
             )
             cpu = (time.process_time() - began) * 30 / (SECONDS * len(sounds))

@@ -146,7 +146,7 @@ def accuracy(networks: dict[str, Network], theirs: Any, seconds: float) -> None:
 
 def track_own(path: Path, sound: NDArray[np.float32], precision: str) -> NDArray[np.float32]:
     """f0 every 10 ms, as the reference answers."""
-    tracker.best_precision = lambda device: getattr(torch, precision)
+    tracker._PRECISION = precision
     settings = PitchSettings(tracker="rmvpe", low=40, high=2000, repair=False)
     return track(Context(Path(".")), Audio.of(sound, 16000), settings, path).f0[::2]
 
