@@ -45,7 +45,7 @@ class ConversionSettings(BaseModel):
         description="rvc only: draw the pitch on through unvoiced sound, for models trained with RVC after July 2026",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="rvc only: number format of the networks; auto takes what the machine is fast at"
+        "auto", description="rvc only: number format of the decoder; auto takes what the machine is fast at"
     )
     seed: int = Field(0, ge=0, description="same seed, same bytes")
 
