@@ -58,7 +58,7 @@ def main() -> None:
         for number in range(chosen.voices):
             notes = [
                 material.Note(45 + step + 3 * number, 0.8, vowel, "s")
-                for step, vowel in zip((0, 2, 4, 5, 7, 5, 4, 2) * 3, "aeioaeiu" * 3)
+                for step, vowel in zip((0, 2, 4, 5, 7, 5, 4, 2) * 3, "aeioaeiu" * 3, strict=True)
             ]
             sung, _ = material.singing(notes, formants=0.85 + 0.1 * number, seed=number)
             soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
