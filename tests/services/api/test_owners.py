@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Timer
+
 import pytest
 
 from audio.errors import UnderstudyError
@@ -169,3 +171,21 @@ def test_an_open_server_serves_no_foreign_pages(service: Service):
     for origin in ("http://evil.example", "null", "http://127.0.0.1:9999"):
         answer = service.client.post("/v1/songs", headers={"Host": "127.0.0.1", "Origin": origin})
         assert (answer.status_code, answer.json()["code"]) == (403, "origin-refused")
+
+
+def test_streams_end_when_their_key_is_revoked(guarded: Service, sounds: Sounds):
+    headers = guarded.key("ada")
+    place = send(guarded, sounds, headers).headers["location"]  # nobody works here: the stream would not end
+    database = guarded.app.state.house.database
+    Timer(1.0, owners.revoke_key, (database, headers["Authorization"].split("_")[1])).start()
+    text = guarded.client.get(f"{place}/events", headers=headers).text
+    assert "queued" in text
+    assert guarded.client.get(place, headers=guarded.key("ada")).json()["state"] == "queued", "the job goes on"
+
+
+def test_few_streams_at_a_time(guarded: Service, sounds: Sounds):
+    headers = guarded.key("ada", streams=1)
+    place = send(guarded, sounds, headers).headers["location"]
+    guarded.app.state.house.streams[owners.ensure_owner(guarded.app.state.house.database, "ada")] = 1
+    answer = guarded.client.get(f"{place}/events", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (429, "too-many-streams")

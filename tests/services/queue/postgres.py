@@ -25,25 +25,30 @@ def programs() -> Path | None:
 @contextmanager
 def server() -> Iterator[str]:
     """The folder of the socket of a running server; the user is ``postgres``, without password."""
-    folder = programs()
-    assert folder is not None
+    assert programs() is not None
     with tempfile.TemporaryDirectory(prefix="pg-") as root:
-        as_user: list[str] = []
         if os.geteuid() == 0:  # it refuses to run as root
             shutil.chown(root, "postgres")
-            as_user = ["runuser", "-u", "postgres", "--"]
-        data = f"{root}/data"
-
-        def run(*command: str) -> None:
-            subprocess.run([*as_user, *command], check=True, stdout=subprocess.DEVNULL, cwd=root, timeout=120)
-
-        run(f"{folder}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = f"-k {root} -c listen_addresses= -c fsync=off -c max_connections=200"
-        run(f"{folder}/pg_ctl", "-D", data, "-w", "-l", f"{root}/log", "-o", options, "start")
+        _run(root, "initdb", "-D", f"{root}/data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        control(root, "start")
         try:
             yield root
         finally:
-            run(f"{folder}/pg_ctl", "-D", data, "-m", "immediate", "stop")
+            control(root, "stop")
+
+
+def control(root: str, what: str) -> None:
+    """Stop the server whose socket is in `root` as if its machine had failed, or start it again."""
+    options = f"-k {root} -c listen_addresses= -c fsync=off -c max_connections=200"
+    more = ["-w", "-l", f"{root}/log", "-o", options] if what == "start" else ["-m", "immediate"]
+    _run(root, "pg_ctl", "-D", f"{root}/data", *more, what)
+
+
+def _run(root: str, program: str, *arguments: str) -> None:
+    folder = programs()
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    command = [*as_user, f"{folder}/{program}", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=root, timeout=120)
 
 
 def url(socket: str, database: str = "postgres") -> str:

@@ -1,0 +1,138 @@
+"""The commands ``serve``, ``worker`` and ``keys`` as a user starts them, and a worker whose database goes away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from services.api.app import make_app
+from services.queue.settings import ServerSettings
+from services.queue.worker import Worker
+from tests.services.api.conftest import Sounds, Start, Working
+from tests.services.queue import postgres
+
+ROOT = Path(__file__).parents[3]
+
+
+def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")}
+    environment |= {"PYTHONPATH": str(ROOT), "UNDERSTUDY_SERVER_DATA": str(folder / "data")}
+    line = [sys.executable, "-m", "services.cli.main", *arguments]
+    return subprocess.Popen(
+        line, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def answer(folder: Path, *arguments: str) -> dict[str, Any]:
+    process = command(folder, *arguments, "--json")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path: Path):
+    made = answer(tmp_path, "keys", "create", "--owner", "shop", "--scopes", "read,make", "--limit", "jobs_queued=3")
+    assert made["key"].startswith("us_")
+    (listed,) = answer(tmp_path, "keys", "list")["keys"]
+    assert (listed["owner"], listed["scopes"], listed["revoked"]) == ("shop", ["read", "make"], None)
+    assert made["key"].rpartition("_")[2] not in json.dumps(listed)
+    answer(tmp_path, "keys", "revoke", listed["id"])
+    assert answer(tmp_path, "keys", "list")["keys"][0]["revoked"]
+    for wrong in (
+        ("revoke", "none"),
+        ("create", "--owner", "x", "--scopes", "all"),
+        ("create", "--owner", "x", "--limit", "a=b"),
+    ):
+        process = command(tmp_path, "keys", *wrong)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert err.startswith("Error: ")
+        assert "Traceback" not in err
+
+
+def test_serving_on_other_addresses_needs_keys(tmp_path: Path):
+    process = command(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "There is no API key" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_server_starts_with_its_worker_and_ends_in_order(tmp_path: Path):
+    process = command(tmp_path, "serve", "--port", "0")
+    assert process.stderr is not None
+    url = ""
+    for line in process.stderr:
+        found = json.loads(line)
+        if found["message"] == "serving":
+            url = found["url"]
+        if found["message"] == "worker ready":
+            break
+    assert json.load(urllib.request.urlopen(f"{url}/readyz")) == {"status": "ok"}
+    taken = command(tmp_path, "serve", "--port", url.rpartition(":")[2])
+    _, err = taken.communicate(timeout=60)
+    assert taken.returncode == 1
+    assert "can't be bound" in err
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert list((tmp_path / "data" / "scratch").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL isn't installed")
+def test_a_database_that_goes_away_for_a_while_costs_nothing(tmp_path: Path, sounds: Sounds):
+    with postgres.server() as socket:
+        settings = ServerSettings(
+            data=tmp_path / "server", database=postgres.url(socket), workers=0, device="cpu", lease=3
+        )
+        with TestClient(make_app(settings), "http://127.0.0.1", raise_server_exceptions=False) as client:
+            worker = Worker(settings, "patient")
+            thread = Thread(target=worker.run, daemon=True)
+            thread.start()
+            files = {"song": ("song.wav", sounds["song"].read_bytes())}
+            places = [client.post("/v1/separations", files=files).headers["location"] for _ in range(3)]
+            postgres.control(socket, "stop")
+            away = client.post("/v1/separations", files=files)
+            assert (away.status_code, away.json()["code"]) == (503, "database-unavailable")
+            assert client.get("/readyz").status_code == 503
+            time.sleep(5)
+            postgres.control(socket, "start")
+            service = Working(settings, client)
+            assert [service.wait(place)["state"] for place in places] == ["done"] * 3
+            worker.stopping.set()
+            thread.join(30)
+
+
+def test_everything_can_be_deleted_while_work_is_under_way(start: Start, sounds: Sounds):
+    service = start()
+    worker = Worker(service.settings, "w")
+    thread = Thread(target=worker.run, daemon=True)
+    thread.start()
+    files = {"song": ("song.wav", sounds["song"].read_bytes())}
+    for _ in range(3):
+        place = service.client.post("/v1/separations", files=files).headers["location"]
+    while service.client.get("/v1/separations?state=running").json()["items"] == []:
+        assert service.client.get(place).json()["state"] == "queued"
+    assert service.client.delete("/v1/account/everything").status_code == 204
+    again = service.client.post("/v1/separations", files=files).headers["location"]
+    assert Working(service.settings, service.client).wait(again)["state"] == "done"
+    worker.stopping.set()
+    thread.join(30)
+    left = service.client.get("/v1/separations").json()["items"]
+    assert [job["state"] for job in left] == ["done"]
+    assert all("songs" in name or left[0]["id"] in name for name in service.stored())
