@@ -18,7 +18,7 @@ from audio.files import probe
 from audio.unpacking import Archive, Limits, opened
 from voices import intake, library, manifest, names, recordings
 from voices.recordings import Finding
-from voices.voice import MANIFEST, MODEL, RECORDINGS, Manifest, Recording, Voice
+from voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice
 
 HINT = "Export the voice again with `understudy voices export` and import that file unchanged."
 _LIMITS = Limits(bytes=8 << 30, entries=1001)  # the manifest, the folder and 999 recordings
@@ -57,10 +57,16 @@ def export(voice: Voice, path: Path, context: Context, *, replace: bool = False)
 
 
 def import_voice(
-    root: Path, path: Path, context: Context, name: str | None = None, *, replace: bool = False
+    root: Path,
+    path: Path,
+    context: Context,
+    name: str | None = None,
+    *,
+    consent: Consent | None = None,
+    replace: bool = False,
 ) -> tuple[Voice, list[Finding]]:
-    """Put the voice in the archive at `path` into the library `root`, as `name` or under its own name; returns it and
-    what was found in its recordings.
+    """Put the voice in the archive at `path` into the library `root`, as `name` or under its own name, with `consent`
+    or its own word of it; returns it and what was found in its recordings or its model.
 
     Raises `UnderstudyError`: ``archive-refused`` for what isn't exactly a manifest and the files that it lists,
     ``voice-kind-unknown`` for an engine that isn't there, those of a bad manifest, of a bad model and of `library.add`.
@@ -68,7 +74,7 @@ def import_voice(
     with opened(path, _LIMITS, HINT) as archive:
         _check_names(archive)
         with library.building(root) as folder:
-            return _unpack(archive, root, folder, context, name, replace)
+            return _unpack(archive, root, folder, context, name, consent, replace)
 
 
 def _check_names(archive: Archive) -> None:
@@ -80,7 +86,13 @@ def _check_names(archive: Archive) -> None:
 
 
 def _unpack(
-    archive: Archive, root: Path, folder: Path, context: Context, name: str | None, replace: bool
+    archive: Archive,
+    root: Path,
+    folder: Path,
+    context: Context,
+    name: str | None,
+    consent: Consent | None,
+    replace: bool,
 ) -> tuple[Voice, list[Finding]]:
     told = manifest.parse(archive.read(MANIFEST, manifest.LARGEST), f"{archive.path}:{MANIFEST}")
     if told.engine not in ("instant", "rvc"):
@@ -89,7 +101,8 @@ def _unpack(
             f"{archive.path} holds a voice for the engine {told.engine!r}, which this Understudy doesn't have.",
             "Update Understudy, or import a voice of the engine 'instant' or 'rvc'.",
         )
-    told = told.model_copy(update={"name": names.valid_name(told.name if name is None else name)})
+    name = names.valid_name(told.name if name is None else name)
+    told = told.model_copy(update={"name": name, "consent": consent or told.consent})
     if not replace:
         library.refuse_taken(root, told.name)
     voice = Voice(folder, told)

@@ -28,7 +28,7 @@ def import_voice(
 ) -> tuple[Voice, list[Finding]]:
     """Put the voice at `path` into the library `root`; returns it and what is to be said of it.
 
-    An archive of ours knows its consent and its model; for all else see `voices.rvc.intake.import_model`. Raises
+    An archive of ours brings its word of consent and its model along; for all else see `voices.rvc.intake.import_model`. Raises
     `UnderstudyError` as that and `voices.archive.import_voice` do.
     """
     if not _is_ours(path):
@@ -41,7 +41,7 @@ def import_voice(
             f"{path} is a voice that Understudy exported: its model, index and speaker are settled.",
             "Leave out --index, --model and --speaker.",
         )
-    return archive.import_voice(root, path, context, name, replace=replace)
+    return archive.import_voice(root, path, context, name, consent=consent, replace=replace)
 
 
 def _is_ours(path: Path) -> bool:

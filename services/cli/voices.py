@@ -28,7 +28,10 @@ NAME = Annotated[str, typer.Argument(help="The voice's name.")]
 CONSENT = Annotated[
     Literal["self", "granted"] | None,
     typer.Option(
-        "--consent", help="Required. self: it is your voice. granted: its owner has agreed.", show_default=False
+        "--consent",
+        help="Required, but for a voice that 'voices export' wrote. self: it is your voice. granted: its owner has "
+        "agreed.",
+        show_default=False,
     ),
 ]
 REPLACE = Annotated[bool, typer.Option("--replace", help="Replace a voice of that name.")]

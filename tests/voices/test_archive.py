@@ -79,7 +79,8 @@ def test_there_and_back(voice: Voice, exported: bytes, tmp_path: Path, context: 
     renamed, _ = import_voice(tmp_path / "other", path, context, name="vega")
     assert renamed.name == library.load(tmp_path / "other", "vega").name == "vega"
     assert renamed.manifest.content_hash == voice.manifest.content_hash
-    import_voice(tmp_path / "other", path, context, replace=True)
+    own, _ = import_voice(tmp_path / "other", path, context, consent="self", replace=True)
+    assert (own.manifest.consent, renamed.manifest.consent) == ("self", "granted")
 
 
 def test_the_same_voice_is_the_same_bytes(voice: Voice, exported: bytes, tmp_path: Path, context: Context) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from audio.errors import UnderstudyError
 from voices import manifest
-from voices.voice import Manifest, PitchRange, Recording, content_hash
+from voices.voice import Manifest, PitchRange, Recording, RvcIndex, RvcModel, content_hash
 
 RECORDINGS = tuple(
     Recording(file=f"00{number}-take-{number}.flac", source=f"take {number}.wav", duration=9.5, sha256=str(number) * 64)
@@ -31,6 +31,29 @@ GOOD = Manifest(
     content_hash=content_hash("instant", 44100, RANGE, RECORDINGS),
 )
 PLAIN: dict[str, Any] = json.loads(manifest.to_bytes(GOOD))
+MODEL = RvcModel(
+    file="model-0123abcd.safetensors",
+    sha256="3" * 64,
+    version="v2",
+    f0=True,
+    sample_rate=48000,
+    speakers=109,
+    speaker=4,
+    info="20epoch",
+    source="nova.pth",
+    index=RvcIndex(file="index-0123abcd.index", sha256="4" * 64, vectors=5000, source="added_1.index"),
+)
+TRAINED = GOOD.model_copy(
+    update={
+        "engine": "rvc",
+        "sample_rate": 48000,
+        "pitch_range": None,
+        "recordings": (),
+        "model": MODEL,
+        "content_hash": content_hash("rvc", 48000, None, (), MODEL),
+    }
+)
+TRAINED_PLAIN: dict[str, Any] = json.loads(manifest.to_bytes(TRAINED))
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -68,6 +91,54 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     manifest.write(tmp_path, GOOD)
     assert manifest.read(tmp_path) == GOOD
     assert [path.name for path in tmp_path.iterdir()] == ["voice.json"]
+    assert "model" not in PLAIN  # as ever, so that archives of such voices stay the same bytes
+    manifest.write(tmp_path, TRAINED)
+    assert manifest.read(tmp_path) == TRAINED
+
+
+@pytest.mark.parametrize(
+    ("changes", "model"),
+    [
+        ({"model": None}, {}),
+        ({"engine": "instant"}, {}),
+        ({"sample_rate": 40000}, {}),
+        ({"recordings": PLAIN["recordings"]}, {}),
+        ({}, {"speaker": 109}),
+        ({}, {"speaker": -1}),
+        ({}, {"speakers": 0}),
+        ({}, {"file": "../model-0123abcd.safetensors"}),
+        ({}, {"file": "model-0123abcd.pth"}),
+        ({}, {"version": "v3"}),
+        ({}, {"f0": 1}),
+        ({}, {"info": "x" * 1001}),
+        ({}, {"index": {**TRAINED_PLAIN["model"]["index"], "file": "/etc/passwd"}}),
+        ({}, {"index": {**TRAINED_PLAIN["model"]["index"], "vectors": 0}}),
+    ],
+)
+def test_a_model_that_makes_no_sense(changes: dict[str, Any], model: dict[str, Any]) -> None:
+    document = {**TRAINED_PLAIN, "model": {**TRAINED_PLAIN["model"], **model}, **changes}
+    with pytest.raises(UnderstudyError) as refused:
+        parsed(document)
+    assert refused.value.code == "manifest-bad-field"
+    must_be_manifest_or_advice(json.dumps(document).encode())
+
+
+def test_the_content_hash_of_recordings_is_as_it_was_before_there_were_models() -> None:
+    assert GOOD.content_hash == "ebe751d7bfa71852151ed49973c3590fd6fb3c693fced6cce000c1b66bbeab31"
+
+
+def test_the_content_hash_covers_what_the_model_sings_with() -> None:
+    assert MODEL.index is not None
+    changed = [
+        MODEL,
+        MODEL.model_copy(update={"sha256": "5" * 64}),
+        MODEL.model_copy(update={"speaker": 5}),
+        MODEL.model_copy(update={"index": None}),
+        MODEL.model_copy(update={"index": MODEL.index.model_copy(update={"sha256": "5" * 64})}),
+    ]
+    assert len({content_hash("rvc", 48000, None, (), model) for model in changed}) == 5
+    told = MODEL.model_copy(update={"info": "another", "author": "Ann", "source": "x.pth"})
+    assert content_hash("rvc", 48000, None, (), told) == TRAINED.content_hash
 
 
 @pytest.mark.parametrize(
@@ -185,7 +256,7 @@ def test_any_json(document: object) -> None:
 
 @given(st.data())
 def test_any_field_replaced_by_anything(data: st.DataObject) -> None:
-    document = json.loads(json.dumps(PLAIN))
+    document = json.loads(json.dumps(data.draw(st.sampled_from([PLAIN, TRAINED_PLAIN]))))
     place: Any = document
     while True:
         key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
