@@ -43,14 +43,15 @@ class Upload:
 
 @dataclass
 class Form:
-    """What a body held. `fingerprint` is the same for the same fields and file contents."""
+    """What a body held. `fingerprint` is the same for the same path, fields and file contents."""
 
+    path: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
     files: list[Upload] = field(default_factory=list)
 
     @property
     def fingerprint(self) -> str:
-        parts = [self.fields, [[file.field, file.name, file.sha256] for file in self.files]]
+        parts = [self.path, self.fields, [[file.field, file.name, file.sha256] for file in self.files]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -71,7 +72,7 @@ async def received(
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind == b"application/json":
-        yield Form(await _json(request))
+        yield Form(request.url.path, await _json(request))
         return
     if kind != b"multipart/form-data" or not files:
         wanted = "multipart/form-data or application/json" if files else "application/json"
@@ -84,6 +85,7 @@ async def received(
         raise too_big(limit)
     reader = _Reader(folder, boundary, files, limit, most, repeated)
     try:
+        reader.form.path = request.url.path
         await _receive(request, reader)
         for name in json_fields:
             if name in reader.form.fields:

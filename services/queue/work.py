@@ -154,7 +154,9 @@ def _voice(job: Claimed, place: Place) -> Made:
         size += place.storage.put(path, f"{job.request['path']}/{path.relative_to(built).as_posix()}")
     values = {"state": "ready", "manifest": manifest, "findings": findings, "bytes": size}
     with place.database.write() as connection:
-        connection.execute(voices.update().where(voices.c.id == job.voice).values(**values))
+        kept = connection.execute(voices.update().where(voices.c.id == job.voice).values(**values)).rowcount
+    if not kept:  # its owner deleted it meanwhile
+        place.storage.remove(job.request["path"])
     for file in sent:
         place.storage.remove(file["path"])
     return Made({"findings": findings}, 0, [])

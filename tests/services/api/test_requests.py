@@ -140,6 +140,11 @@ def test_idempotency(service: Service, sounds: Sounds):
         "/v1/songs", files={"file": ("song.wav", sounds["song"].read_bytes())}, headers=headers
     )
     refused(elsewhere, 422, "idempotency-key-reused")
+    sent = {"song": first.json()["inputs"]["song"], "voice": "x"}
+    twin = {"Idempotency-Key": "three"}
+    assert service.client.post("/v1/separations", json={"song": sent["song"]}, headers=twin).status_code == 202
+    refused(service.client.post("/v1/covers", json=sent, headers=twin), 422, "idempotency-key-reused")
+    refused(service.client.post("/v1/separations", json=sent, headers=twin), 422, "request-invalid")
     bad = {"Idempotency-Key": "a b"}
     refused(service.client.post("/v1/songs", files={"file": ("a", b"x")}, headers=bad), 422, "request-invalid")
     assert service.leftovers() == []
@@ -304,3 +309,14 @@ def test_a_model_that_would_run_code_is_refused(working: Working):
         assert failed["state"] == "failed"
         assert str(working.settings.data) not in json.dumps(failed)
         assert not any("-sent" in stored for stored in working.stored())
+
+
+def test_a_voice_deleted_while_it_is_made_leaves_nothing(working: Working, sounds: Sounds):
+    recording = ("r.wav", sounds["recording"].read_bytes())
+    made = working.client.post("/v1/voices", data={"name": "brief", "consent": "self"}, files={"recordings": recording})
+    assert working.client.delete(made.headers["location"]).status_code == 204
+    # the next job of the same worker ends after it
+    assert (
+        working.wait(working.client.post("/v1/separations", files=song(sounds)).headers["location"])["state"] == "done"
+    )
+    assert not any(made.json()["id"] in name for name in working.stored())
