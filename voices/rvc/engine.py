@@ -35,8 +35,9 @@ from voices.voice import Voice
 
 CONTENT_ENCODER = "contentvec"
 
-LONGEST = 3000  # frames of a piece
+LONGEST = 3000  # frames of a piece; on a CPU it takes 0.1 GB beside the networks
 SHORTEST = 300  # frames to which pieces may shrink when memory is short
+GPU_FRAME = 700_000  # bytes of a GPU's memory that are reckoned for each frame of a piece
 
 
 class RvcEngine:
@@ -126,7 +127,6 @@ def perform(
     settings: ConversionSettings,
     noise: Noise,
     gated: Callable[[Curve], Curve] = gate,
-    longest: int | None = None,
 ) -> Sung | None:
     """The performance as its singer sings it, at the model's rate and as long as it is but for a part of a frame; None
     where it is silent, and then the singer isn't even loaded. `gated`: energies of frames to the gains they are sung
@@ -138,11 +138,25 @@ def perform(
             return None
         singer = load()
         pitch = melody(performance.pitch, heard.last, CONTEXT, performance.transpose, settings.fill_unvoiced)
-        sound = sing_song(context.part(0.05, 1.0), singer, heard, pitch, gain, settings, noise, longest or LONGEST)
+        sound = sing_song(
+            context.part(0.05, 1.0), singer, heard, pitch, gain, settings, noise, longest_piece(singer.device)
+        )
         hop = singer.synthesizer.architecture.hop
         return Sung(sound, gain, hop, _envelope(heard.sound, sound, settings.rms_mix))
     finally:
         heard.sound.path.unlink()
+
+
+def longest_piece(device: str) -> int:
+    """Frames that a piece may have on `device`: `LONGEST`, and fewer on a GPU that has little memory left."""
+    longest = LONGEST
+    if not device.startswith("cpu"):
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device)
+        while longest > SHORTEST and longest * GPU_FRAME > free:
+            longest = max(SHORTEST, longest // 2)
+    return longest
 
 
 def sing_song(

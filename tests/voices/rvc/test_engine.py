@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from audio.context import Context
-from audio.errors import Cancelled
+from audio.errors import Cancelled, UnderstudyError
 from audio.models import Weights, warm
 from audio.models.warm import forget
 from audio.pitch import PitchTrack
@@ -367,6 +367,27 @@ def test_when_even_the_shortest_piece_is_too_much_it_is_said(
     monkeypatch.setattr(engine_module, "sing", never)
     with pytest.raises(torch.cuda.OutOfMemoryError):  # the executor goes on with the CPU
         convert(tmp_path, voice, sung, models)
+
+
+@pytest.mark.parametrize(("gigabytes", "frames"), [(80.0, 3000), (2.2, 3000), (1.5, 1500), (0.6, 750), (0.1, 300)])
+def test_pieces_follow_the_free_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch, gigabytes: float, frames: int) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(gigabytes * 1e9), int(80e9)))
+    assert engine_module.longest_piece("cuda:0") == frames
+    assert engine_module.longest_piece("cpu") == engine_module.LONGEST
+
+
+def test_float16_on_a_cpu_is_refused_in_words(
+    tmp_path: Path, voice: Voice, sung: Sung, models: Mapping[str, Weights]
+) -> None:
+    with pytest.raises(UnderstudyError) as caught:
+        convert(tmp_path, voice, sung, models, ConversionSettings(precision="float16"))
+    assert caught.value.code == "precision-unsupported"
+
+
+def test_bfloat16_is_near_float32(tmp_path: Path, voice: Voice, sung: Sung, models: Mapping[str, Weights]) -> None:
+    exact = convert(tmp_path / "a", voice, sung, models, ConversionSettings(precision="float32")).samples
+    near = convert(tmp_path / "b", voice, sung, models, ConversionSettings(precision="bfloat16")).samples
+    assert 0 < rms(near - exact) < 0.03 * rms(exact)
 
 
 def test_progress_rises_to_the_end_and_cancelling_stops(
