@@ -17,7 +17,15 @@ from typing import Any
 
 from audio.errors import Cancelled, UnderstudyError
 
-_PRELOAD = ["audio.files", "pipeline.cover", "services.queue.bounded", "services.queue.reading", "voices.library"]
+_PRELOAD = [
+    "av",
+    "audio.files",
+    "pipeline.cover",
+    "services.cli.main",  # children import the program's main module
+    "services.queue.bounded",
+    "services.queue.reading",
+    "voices.library",
+]
 _context: Any = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
 
 Progress = Callable[[float], None]
