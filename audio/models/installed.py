@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audio.context import Context
-from audio.disk import explained
+from audio.disk import explained, writing
 from audio.errors import UnderstudyError
 from audio.models.catalogue import File, Model, Sha256, Variant, find_model
 
@@ -94,7 +95,7 @@ def installed(name: str) -> Weights | None:
         }
     )
     if current != record:
-        write_record(current)
+        _note(current)
     weights, *companions = (Weights(models_folder() / file.path, file.sha256) for file in current.files)
     return Weights(weights.path, weights.sha256, tuple(companions))
 
@@ -189,11 +190,14 @@ def write_record(record: Record) -> None:
     path = folder / f"{record.model}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".", suffix=".json", delete=False) as file:
-            file.write(json.dumps(record.model_dump(mode="json"), indent=2) + "\n")
-        os.replace(file.name, path)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".json")
     except OSError as error:
         raise explained(path, error) from error
+    with writing(Path(name)), os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(json.dumps(record.model_dump(mode="json"), indent=2) + "\n")
+    with writing(Path(name)):
+        os.chmod(name, 0o644)  # others may share the folder
+        os.replace(name, path)
 
 
 @dataclass(frozen=True)
@@ -272,9 +276,15 @@ def _found(model: Model) -> Record | None:
                 raise untrusted(model, file, path, sha256)
             known.append(stored(path, sha256, "put there by hand"))
         record = Record(model=model.name, format=variant.format, weights=known[0], companions=tuple(known[1:]))
-        write_record(record)
+        _note(record)
         return record
     return None
+
+
+def _note(record: Record) -> None:
+    """Write a record that only saves work: in a folder that may not be written, the hash is computed every time."""
+    with suppress(UnderstudyError):
+        write_record(record)
 
 
 def untrusted(model: Model, file: File, path: Path, sha256: str) -> UnderstudyError:

@@ -151,6 +151,29 @@ def test_a_replaced_file_never_goes_under_the_old_hash(folder: Path):
     assert code(lambda: require("thing")) == "model-changed"
 
 
+def test_a_folder_that_may_not_be_written_serves_all_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write(folder / "thing.pt")
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    assert require("thing").sha256 == SHA256
+    assert {path.name for path in folder.iterdir()} == {"thing.pt"}
+
+
+def test_a_record_is_written_whole_or_not_at_all(
+    folder: Path, tmp_path: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = write(tmp_path / "a.pt")
+    monkeypatch.setattr("os.replace", refuse)
+    assert code(lambda: add(path, context, link=True)) == "disk-full"
+    assert list(folder.iterdir()) == []
+
+
 def test_verify_names_what_changed_and_what_is_missing(folder: Path, context: Context):
     assert verify("thing", context).state == "absent"
     path = write(folder / "thing.pt")
