@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -84,6 +85,7 @@ class Crew:
         self._stopping = Event()
         self._thread = Thread(target=self._watch, name="crew", daemon=True)
         self._members: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, float] = {}
 
     def start(self) -> None:
         if self._settings.workers:
@@ -114,10 +116,12 @@ class Crew:
                         jobs.abandon(database, name)
                     except UnderstudyError as error:
                         log.warning("its jobs wait for their leases: %s", error)
-                    pause = min(10.0, pause * 2)
+                    if time.monotonic() - self._started[name] < 5:  # it may not be able to run here at all
+                        pause = min(10.0, pause * 2)
             while len(self._members) < self._settings.workers and not self._stopping.is_set():
                 name = ids.new("worker", 8)
                 self._members[name] = self._start(name)
+                self._started[name] = time.monotonic()
             if self._stopping.wait(pause):
                 break
             pause = max(0.2, pause * 0.98)
@@ -125,12 +129,11 @@ class Crew:
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         environment = dict(os.environ)
-        for field, value in self._settings.model_dump(mode="json").items():
-            if value != ServerSettings.model_fields[field].get_default(call_default_factory=True) or field == "data":
-                import json
-
-                environment[PREFIX + field.upper()] = value if isinstance(value, str) else json.dumps(value)
         environment.pop(f"{PREFIX}CONFIG", None)
+        for field, value in self._settings.model_dump(mode="json").items():
+            environment.pop(PREFIX + field.upper(), None)
+            if value not in ("", [], {}):
+                environment[PREFIX + field.upper()] = value if isinstance(value, str) else json.dumps(value)
         command = [sys.executable, "-m", "services.cli.main", "worker", "--name", name, "--parent", str(os.getpid())]
         # a group of its own: Ctrl-C reaches the server alone, which then stops its workers in order
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
