@@ -73,6 +73,7 @@ songs = Table(
     Column("created", Double, nullable=False),
     Column("used", Double, nullable=False),
     Index("songs_by_owner", "owner", "created", "id"),
+    Index("songs_of_owner", "owner", "bytes"),
 )
 
 voices = Table(
@@ -125,6 +126,7 @@ jobs = Table(
     Column("error", JSON),
     Column("webhook", Text),
     Index("jobs_by_owner", "owner", "created", "id"),
+    Index("jobs_of_owner", "owner", "state", "bytes"),  # what limits count is read from the index alone
     Index("jobs_by_state", "state", "priority", "created"),
 )
 
