@@ -33,11 +33,13 @@ _LOCATOR64 = struct.Struct("<4sLQL")  # 4.3.15
 
 @dataclass(frozen=True)
 class Limits:
-    """`bytes`: of the archive, and again of all that is in it. `ratio`: unpacked to packed; 1 allows no packing."""
+    """`bytes`: of the archive, and again of all that is in it. `ratio`: unpacked to packed; 1 allows no packing.
+    `unpacked`: whether it is meant to be put on a disk, so that names, kinds and archives in it matter."""
 
     bytes: int
     entries: int
     ratio: float = 100
+    unpacked: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,13 +126,18 @@ def _checked(archive: zipfile.ZipFile, path: Path, limits: Limits, hint: str) ->
 
 def _fault(info: zipfile.ZipInfo, limits: Limits) -> str | None:
     shown, name = _shown(info.orig_filename), info.filename
-    parts = PurePosixPath(name.rstrip("/")).parts
-    if name != info.orig_filename or not name.isprintable() or len(name) > _LONGEST_NAME:
+    if name != info.orig_filename or len(name) > _LONGEST_NAME:
         return f"{shown} in it has no proper name"
-    if not parts or name.startswith("/") or ".." in parts or _DRIVE & set(name) or "//" in name:
-        return f"{shown} in it would lead out of the folder it is unpacked to"
-    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return f"{shown} in it is a link or a device"
+    if limits.unpacked:
+        parts = PurePosixPath(name.rstrip("/")).parts
+        if not name.isprintable():
+            return f"{shown} in it has no proper name"
+        if not parts or name.startswith("/") or ".." in parts or _DRIVE & set(name) or "//" in name:
+            return f"{shown} in it would lead out of the folder it is unpacked to"
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            return f"{shown} in it is a link or a device"
+        if Path(name).suffix.lower() in _NESTED:
+            return f"{shown} in it is an archive in the archive"
     if info.is_dir():
         return f"{shown} in it is a folder with bytes of its own" if info.file_size else None
     if info.flag_bits & 0x1:
@@ -143,8 +150,6 @@ def _fault(info: zipfile.ZipInfo, limits: Limits) -> str | None:
         return f"{shown} in it is packed, which these files never are"
     if info.file_size > limits.ratio * max(info.compress_size, 1000):
         return f"{shown} in it would grow from {info.compress_size} to {info.file_size} bytes"
-    if Path(name).suffix.lower() in _NESTED:
-        return f"{shown} in it is an archive in the archive"
     return None
 
 

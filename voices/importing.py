@@ -28,8 +28,8 @@ def import_voice(
 ) -> tuple[Voice, list[Finding]]:
     """Put the voice at `path` into the library `root`; returns it and what is to be said of it.
 
-    An archive of ours brings its word of consent and its model along; for all else see `voices.rvc.intake.import_model`. Raises
-    `UnderstudyError` as that and `voices.archive.import_voice` do.
+    An archive of ours brings its word of consent and its model along; for all else see
+    `voices.rvc.intake.import_model`. Raises `UnderstudyError` as that and `voices.archive.import_voice` do.
     """
     if not _is_ours(path):
         return import_model(

@@ -295,7 +295,7 @@ def _stated(config: list[Any], document: Mapping[Any, Any], weights: Mapping[str
         if type(value) is not int or not least <= value <= most:
             raise _invalid(path, f"the {what} in its config ({_shorten(_plain(value))}) must be {least} to {most}")
         number[position] = value
-    if str(config[9]) != "1":
+    if config[9] not in ("1", 1):
         raise UnderstudyError(
             "model-unsupported", f"{path} is an RVC model with residual blocks of another kind than all others.",
             "Choose another model.",
@@ -364,7 +364,8 @@ def _version(told: Any, weights: Mapping[str, Tensor], path: Path) -> Literal["v
 
 def _guided(told: Any, weights: Mapping[str, Tensor], path: Path) -> bool:
     has = "enc_p.emb_pitch.weight" in weights
-    said = {"1": True, "0": False, "true": True, "false": False}.get(str(told).lower()[:8], has)
+    plain = str(told).lower() if isinstance(told, str | bool) or told in (0, 1) else ""
+    said = {"1": True, "0": False, "true": True, "false": False}.get(plain, has)
     if said != has:
         claim = "guided by pitch" if said else "not guided by pitch"
         raise _invalid(path, f"it says that it is {claim}, and its tensors say the contrary")

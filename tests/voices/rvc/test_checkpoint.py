@@ -135,6 +135,22 @@ def test_views_are_read_by_value(tmp_path: Path) -> None:
     assert found.weights[name].untyped_storage().nbytes() == weights[name].nbytes
 
 
+@pytest.mark.parametrize("name", ["Nova: the best.pth", "初音ミク.pth", "nova.zip.pth", "a\\b.pth", "..nova...pth"])
+def test_the_name_it_had_when_it_was_saved_is_in_the_file_and_no_matter(name: str, tmp_path: Path) -> None:
+    write_random_pth(tmp_path / name, small()).rename(tmp_path / "a.pth")
+    assert read_checkpoint(tmp_path / "a.pth").architecture == small()
+
+
+def test_files_saved_from_a_gpu(tmp_path: Path) -> None:
+    packed = torch.load(write_random_pth(tmp_path / "a.pth", small()), weights_only=True)
+    torch.save(packed, tmp_path / "b.pth", _use_new_zipfile_serialization=False)
+    data = (tmp_path / "b.pth").read_bytes()
+    on_gpu = data.replace(b"X\x03\x00\x00\x00cpuq", b"X\x06\x00\x00\x00cuda:0q", 1)
+    assert on_gpu != data
+    (tmp_path / "b.pth").write_bytes(on_gpu)
+    assert read_checkpoint(tmp_path / "b.pth").architecture == small()
+
+
 def test_newer_names_of_weight_norm(tmp_path: Path) -> None:
     weights = random_weights(small())
     newer = {

@@ -183,6 +183,24 @@ def test_the_old_form_reserves_no_memory_for_what_it_lacks(tmp_path: Path) -> No
     assert "more bytes of tensors than it has" in refusal(tmp_path / "a.pth", tmp_path).message
 
 
+def test_tuples_that_would_be_hashed_or_printed_for_years(tmp_path: Path) -> None:
+    grown = b"\x80\x02)q\x00" + b"".join(
+        b"(" + bytes([ord("h"), n - 1]) * 12 + b"tq" + bytes([n]) for n in range(1, 60)
+    )
+    last = b"h" + bytes([59])
+    for program in (
+        b"}" + last + b"N" + b"s.",
+        b"}(" + last + b"N" + b"u.",
+        last + b")R.",
+        last + last + b"\x93.",
+        last + b"Q.",
+        b"ctorch._utils\n_rebuild_tensor_v2\n" + last + b"R.",
+        b"}(X\x06\x00\x00\x00weight}X\x06\x00\x00\x00config](" + last * 18 + b"eX\x02\x00\x00\x00f0" + last + b"u.",
+    ):
+        (tmp_path / "a.pth").write_bytes(_torch_zip(grown + program))
+        assert refusal(tmp_path / "a.pth", tmp_path).code in ("model-unsafe", "model-damaged", "model-invalid")
+
+
 def test_programs_in_a_model_file(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "a.pth"))
     assert "program" in refusal(tmp_path / "a.pth", tmp_path).message
@@ -222,7 +240,7 @@ def test_a_model_file_that_is_packed_or_reads_two_ways(tmp_path: Path) -> None:
 
 
 def test_large_pickles_and_files_are_not_read(tmp_path: Path) -> None:
-    (tmp_path / "a.pth").write_bytes(_torch_zip(b"\x80\x02" + b"N0" * (5 << 20) + b"."))
+    (tmp_path / "a.pth").write_bytes(_torch_zip(b"\x80\x02" + b"]" * (3 << 20) + b"."))
     assert "too large" in refusal(tmp_path / "a.pth", tmp_path).message
     with (tmp_path / "a.pth").open("wb") as file:
         file.write(b"PK\3\4")
