@@ -72,7 +72,7 @@ def sing(
     voiced = melody.voiced[place : place + count]
     f0 = melody.f0[place : place + count]
     if singer.retrieval is not None and settings.index_rate > 0:
-        shielded = voiced if architecture.f0 and not settings.fill_unvoiced else None
+        shielded = voiced if architecture.f0 else None  # RVC's models without pitch know no voicing
         content = pulled(
             content, singer.retrieval, shielded, settings.index_rate, settings.protect, settings.index_nprobe
         )
