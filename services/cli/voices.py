@@ -301,7 +301,7 @@ def _check_text(reports: Sequence[RecordingReport], together: Sequence[Finding])
     for report in reports:
         lines.append(f"[bold]{escape(report.recording)}[/]  {report.duration:.1f} s, {report.voice:.1f} s of voice")
         lines += [_finding_line(finding) for finding in report.findings] or ["[green]✓[/] nothing wrong"]
-    return "\n".join([*lines, *map(_finding_line, together)])
+    return "\n".join([*lines, *map(_finding_line, together)]) or "[green]✓[/] nothing wrong"
 
 
 def _try_it(voice: Voice) -> str:
