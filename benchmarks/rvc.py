@@ -21,7 +21,8 @@ nothing is skipped.
 Columns: seconds of wall time and of processor time for the conversion without loading; seconds in pitch, content
 encoder, retrieval, prior with flow, decoder, and all else; times faster than `reference`; SNR in dB against
 `reference`, over the entire sound and over its first piece, which no cut touches; peak memory (RSS) of the process in
-MB with everything that it loaded, and what it was before the conversion began.
+MB with everything that it loaded, and what it was before the conversion began. Below them, the floor: all operations
+at the rate that this machine's matrix products reach.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ KEPT_MEMORY = {
     "MALLOC_TOP_PAD_": "268435456",
 }
 SIDES = ("reference", "reference, kept memory", "float32", "default")
+FLOOR = "floor"
 STAGES = ("pitch", "content", "retrieval", "prior", "decoder")
 
 
@@ -114,7 +116,7 @@ def padded_pitch(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return coarse_pitch(f0), f0
 
 
-def run_reference(folder: Path, out: Path, reference: Path, kind: str, rmvpe: bool) -> None:
+def run_reference(folder: Path, out: Path, reference: Path, rmvpe: bool) -> None:
     sys.path.append(str(reference))
     os.chdir(reference)
     sys.argv = sys.argv[:1]
@@ -211,6 +213,49 @@ def run_ours(folder: Path, out: Path, precision: str, rmvpe: bool) -> None:
         patch.object(type(singer.synthesizer), "latent", clock.wrapped("prior", type(singer.synthesizer).latent)),
     ):
         measured(convert, clock, out)
+
+
+def run_floor(folder: Path, out: Path) -> None:
+    """Operations of a second of the vocal (a multiplication and an addition are two), and how many a second this
+    machine's matrix products reach; what both together allow is the floor that no arrangement of them beats."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from voices.rvc import load_checkpoint
+    from voices.rvc.hubert import load_content_encoder
+
+    loaded = load_checkpoint(folder / "voice.pth")
+    synthesizer, a = loaded.synthesizer, loaded.architecture
+    encoder = load_content_encoder(folder / "hubert" / "pytorch_model.bin")
+    frames, speaker = 1000, torch.tensor([0])
+    features = torch.zeros(1, frames, a.content_channels)
+    noise = torch.zeros(1, a.latent_channels, frames)
+    coarse = torch.full((1, frames), 50) if a.f0 else None
+    source = torch.zeros(1, 1, frames * a.hop // 10) if a.f0 else None
+    counted = {}
+    with torch.inference_mode():
+        for name, run, seconds in (
+            ("content", lambda: encoder.encode(torch.zeros(1, 10 * RATE), a.version), 10),
+            (
+                "prior",
+                lambda: synthesizer.latent(torch.zeros(1, frames, a.content_channels), coarse, speaker, noise),
+                10,
+            ),
+            ("decoder", lambda: synthesizer.dec(noise[:, :, :100], source, synthesizer.voice(speaker)), 1),
+        ):
+            with FlopCounterMode(display=False) as counter:
+                run()
+            counted[name] = counter.get_total_flops() / seconds
+    rates = {}
+    for kind in ("float32", "bfloat16"):
+        x = torch.randn(1536, 1536).to(getattr(torch, kind))
+        seconds = []
+        for _ in range(12):
+            begun = time.perf_counter()
+            x @ x
+            seconds.append(time.perf_counter() - begun)
+        rates[kind] = 2 * 1536**3 / min(seconds)
+    (out / "figures.json").write_text(json.dumps({"operations": counted, "rates": rates}))
 
 
 def cut_places(folder: Path) -> list[int]:
@@ -328,7 +373,20 @@ def compare(arguments: argparse.Namespace, kind: str) -> None:
             print(
                 f"{side:24}{times}{faster:10.2f}{whole:10.1f}{begun:10.1f}{figures['peak']:10.0f}{figures['loaded']:10.0f}"
             )
+        work(folder, arguments, FLOOR, folder / FLOOR)
+        print_floor(json.loads((folder / FLOOR / "figures.json").read_text()), arguments.seconds)
         sys.stdout.flush()
+
+
+def print_floor(found: dict[str, dict[str, float]], seconds: float) -> None:
+    content, prior, decoder = (found["operations"][name] / 1e9 for name in ("content", "prior", "decoder"))
+    single, half = (found["rates"][kind] / 1e9 for kind in ("float32", "bfloat16"))
+    print(
+        f"billions of operations per second of sound: content {content:.1f}, prior {prior:.1f}, decoder {decoder:.1f}"
+    )
+    print(f"matrix products: {single:.0f} billion a second in float32, {half:.0f} in bfloat16")
+    everything, mixed = (content + prior + decoder) / single, (content + prior) / single + decoder / half
+    print(f"floor: {everything * seconds:.1f} s in float32, {mixed * seconds:.1f} s with the decoder in bfloat16")
 
 
 def main() -> None:
@@ -341,7 +399,7 @@ def main() -> None:
     parser.add_argument("--tracker", choices=["given", "rmvpe"], default="given")
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--vocal", type=Path)
-    parser.add_argument("--worker", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=[*SIDES, FLOOR], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -350,8 +408,10 @@ def main() -> None:
     if arguments.worker is None:
         for kind in arguments.kinds:
             compare(arguments, kind)
+    elif arguments.worker == FLOOR:
+        run_floor(arguments.folder, arguments.out)
     elif arguments.worker.startswith("reference"):
-        run_reference(arguments.folder, arguments.out, arguments.reference, "", rmvpe)
+        run_reference(arguments.folder, arguments.out, arguments.reference, rmvpe)
     else:
         run_ours(arguments.folder, arguments.out, arguments.worker, rmvpe)
 
