@@ -238,7 +238,7 @@ def run_floor(folder: Path, out: Path) -> None:
             ("content", lambda: encoder.encode(torch.zeros(1, 10 * RATE), a.version), 10),
             (
                 "prior",
-                lambda: synthesizer.latent(torch.zeros(1, frames, a.content_channels), coarse, speaker, noise),
+                lambda: synthesizer.latent(features, coarse, speaker, noise),
                 10,
             ),
             ("decoder", lambda: synthesizer.dec(noise[:, :, :100], source, synthesizer.voice(speaker)), 1),
