@@ -450,7 +450,6 @@ def hostile(arguments: argparse.Namespace) -> dict[str, Any]:
     codes: Counter[str] = Counter()
     limits = {"jobs_queued": 5000, "minutes_a_day": 1e6, "requests_a_minute": 100000}
     with serving(arguments, workers=1, decode_seconds=20, **limits) as server:
-        voice = server.voice(recording())
         used, slowest, jobs, broken_off = [], 0.0, [], 0
         for number in range(arguments.uploads):
             if number % 50 == 0:
@@ -460,16 +459,21 @@ def hostile(arguments: argparse.Namespace) -> dict[str, Any]:
             if chance.random() < 0.1:  # the sender goes away half way
                 broken_off += 1
                 with socket.create_connection(("127.0.0.1", server.port)) as line:
-                    kind, body = form({"voice": voice}, data + bytes(100_000))
-                    head = f"POST /v1/covers HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
+                    kind, body = form({}, data + bytes(100_000))
+                    head = f"POST /v1/separations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
                     line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[: len(body) // 2])
                 continue
-            if chance.random() < 0.7:
-                answer = server.client.post("/v1/songs", files={"file": (name, data)})
-            else:
-                answer = server.client.post("/v1/covers", data={"voice": voice}, files={"song": (name, data)})
-                if answer.status_code == 202:
-                    jobs.append(answer.headers["location"])
+            kind = chance.choices(("songs", "separations", "recordings", "model"), (65, 25, 5, 5))[0]
+            match kind:
+                case "songs":
+                    answer = server.client.post("/v1/songs", files={"file": (name, data)})
+                case "separations":
+                    answer = server.client.post("/v1/separations", files={"song": (name, data)})
+                case _:
+                    fields = {"name": f"voice {number}", "consent": "self"}
+                    answer = server.client.post("/v1/voices", data=fields, files={kind: (name, data)})
+            if answer.status_code == 202:
+                jobs.append(answer.headers["location"])
             slowest = max(slowest, time.monotonic() - begun)
             statuses[answer.status_code] += 1
             if answer.status_code >= 400:
