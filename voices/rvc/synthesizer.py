@@ -123,7 +123,7 @@ class Synthesizer(nn.Module):
 
     @torch.inference_mode()
     def blocks(self, z: Tensor, source: Tensor | None, speaker: Tensor) -> Iterator[Tensor]:
-        """As `decode`, of one row, in blocks [1, 1, n] in order: of a quarter of a second on a CPU, `WINDOW` frames on
+        """As `decode`, of one row, in blocks [1, 1, n] in order: of one or two seconds on a CPU, `WINDOW` frames on
         a GPU. Each is made when it is asked for, and together they are the whole, to rounding."""
         g = self.voice(speaker)
         if self.fast is not None and z.device.type == "cpu":
