@@ -13,8 +13,8 @@ from services.cli.console import plain_errors, show, speech
 from services.cli.cover import convert, cover, graph, separate
 from services.cli.house import cache_app, doctor, presets
 from services.cli.keys import keys_app
-from services.cli.serve import serve, worker
 from services.cli.models import models_app
+from services.cli.serve import serve, worker
 from services.cli.voices import voices_app
 
 app = typer.Typer(
