@@ -1,4 +1,4 @@
-"""A short run of the mutations of `benchmarks.fuzz_models`, other ones than those whose count is in the measurements."""
+"""A short run of the mutations of `benchmarks.fuzz_models`, others than those that the measurements count."""
 
 from __future__ import annotations
 
