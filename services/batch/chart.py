@@ -153,7 +153,7 @@ def _rows(place: str, cells: Mapping[str, Any], voices: Sequence[str], problems:
         cells.get("voice"),
         *((name, value) for name, value in cells.items() if name not in ("song", "voice")),
     )
-    if not isinstance(song, Path):
+    if not isinstance(song, Path) or "\0" in str(song):
         problems.append(f"{place} names no song")
         return []
     named: dict[str, Any] = {}
