@@ -12,11 +12,12 @@ Both sides get one f0 (Praat's, 0 where unvoiced, as models were trained with), 
 `--tracker rmvpe` lets both sides track with a random RMVPE for the time it takes, and throws its answer away.
 
 The reference loses the last 20 ms of most clips. At 60.02 s what is left has as many half seconds as the vocal, so that
-its RMS mix, which stretches its curve over what there is, agrees with one over the entire vocal.
+its RMS mix, which stretches its curve over what there is, nearly agrees with one over the entire vocal; `--rms-mix 1`
+leaves it out on both sides and shows the networks alone.
 
 Sides: `reference`; `reference, kept memory` is the same with glibc told to keep what is freed; `float32` and `default`
-are ours at these precisions. The gate is open throughout and pieces are as long as the reference's, so that
-nothing is skipped.
+are ours at these precisions. Pieces are as long as the reference's, and everything is sung: no
+rest is skipped or made silent.
 
 Columns: seconds of wall time and of processor time for the conversion without loading; seconds in pitch, content
 encoder, retrieval, prior with flow, decoder, and all else; times faster than `reference`; SNR in dB against
@@ -49,7 +50,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 RATE = 16000
 CENTRE, QUERY, MOST = 38, 6, 41  # seconds: where the reference cuts on a CPU
-INDEX_RATE, RMS_MIX, PROTECT = 0.75, 0.25, 0.33
+INDEX_RATE, PROTECT = 0.75, 0.33
 KEPT_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
@@ -116,7 +117,7 @@ def padded_pitch(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return coarse_pitch(f0), f0
 
 
-def run_reference(folder: Path, out: Path, reference: Path, rmvpe: bool) -> None:
+def run_reference(folder: Path, out: Path, reference: Path, mix: float, rmvpe: bool) -> None:
     sys.path.append(str(reference))
     os.chdir(reference)
     sys.argv = sys.argv[:1]
@@ -160,7 +161,7 @@ def run_reference(folder: Path, out: Path, reference: Path, rmvpe: bool) -> None
         with zero_draws():
             made = runner.pipeline(
                 encoder, synthesizer, 0, vocal, [0, 0, 0], 0, "pm", str(folder / "voice.index"), INDEX_RATE,
-                int(document["f0"]), document["config"][-1], 0, RMS_MIX, document["version"], PROTECT,
+                int(document["f0"]), document["config"][-1], 0, mix, document["version"], PROTECT,
             )  # fmt: skip
         return np.asarray(made, np.float32) / 32768
 
@@ -170,7 +171,7 @@ def run_reference(folder: Path, out: Path, reference: Path, rmvpe: bool) -> None
     (out / "figures.json").write_text(json.dumps(figures))
 
 
-def run_ours(folder: Path, out: Path, precision: str, rmvpe: bool) -> None:
+def run_ours(folder: Path, out: Path, precision: str, mix: float, rmvpe: bool) -> None:
     from audio.context import Context
     from audio.models import Weights
     from audio.pitch import PitchSettings, PitchTrack, track
@@ -183,7 +184,7 @@ def run_ours(folder: Path, out: Path, precision: str, rmvpe: bool) -> None:
     from voices.rvc.retrieval import Retrieval
 
     settings = ConversionSettings(
-        index_rate=INDEX_RATE, rms_mix=RMS_MIX, protect=PROTECT,
+        index_rate=INDEX_RATE, rms_mix=mix, protect=PROTECT,
         precision="float32" if precision == "float32" else "auto",
     )  # fmt: skip
     voice = voice_of_files(out / "voice", folder / "voice.pth", folder / "voice.index")
@@ -201,7 +202,7 @@ def run_ours(folder: Path, out: Path, precision: str, rmvpe: bool) -> None:
         if rmvpe:
             listening = PitchSettings(tracker="rmvpe")
             clock.wrapped("pitch", track)(context, vocals, listening, folder / "rmvpe.pt")
-        sung = rvc.perform(context, Performance(vocals, pitch, 0), lambda: singer, settings, Noise(None), np.ones_like)
+        sung = rvc.perform(context, Performance(vocals, pitch, 0), lambda: singer, settings, Noise(None), rests=False)
         assert sung is not None
         return np.asarray(sung.read().samples[0])
 
@@ -317,7 +318,7 @@ def make_material(folder: Path, reference: Path, kind: str, seconds: float, voca
     index.add(vectors)
     faiss.write_index(index, str(folder / "voice.index"))
     if rmvpe:
-        rmvpe_material.write_pt(folder / "rmvpe.pt", rmvpe_material.random_weights())
+        rmvpe_material.write_pt(folder / "rmvpe.pt", rmvpe_material.random_weights(0))
 
 
 def snr(wanted: np.ndarray, got: np.ndarray) -> float:
@@ -331,7 +332,16 @@ def work(folder: Path, arguments: argparse.Namespace, side: str, out: Path) -> N
     """Run one side in a process of its own."""
     out.mkdir()
     command = [sys.executable, __file__, "--reference", str(arguments.reference), "--worker", side]
-    command += ["--folder", str(folder), "--out", str(out), "--tracker", arguments.tracker]
+    command += [
+        "--folder",
+        str(folder),
+        "--out",
+        str(out),
+        "--tracker",
+        arguments.tracker,
+        "--rms-mix",
+        str(arguments.rms_mix),
+    ]
     memory = KEPT_MEMORY if side.endswith("kept memory") else {}
     threads = {"OMP_NUM_THREADS": str(arguments.threads), "RVC_AUDIO_FORCE_CPU": "1"}
     subprocess.run(command, check=True, env={**os.environ, **memory, **threads}, stdout=subprocess.DEVNULL)
@@ -397,6 +407,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--tracker", choices=["given", "rmvpe"], default="given")
+    parser.add_argument("--rms-mix", type=float, default=0.25)
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--vocal", type=Path)
     parser.add_argument("--worker", choices=[*SIDES, FLOOR], help=argparse.SUPPRESS)
@@ -411,9 +422,9 @@ def main() -> None:
     elif arguments.worker == FLOOR:
         run_floor(arguments.folder, arguments.out)
     elif arguments.worker.startswith("reference"):
-        run_reference(arguments.folder, arguments.out, arguments.reference, rmvpe)
+        run_reference(arguments.folder, arguments.out, arguments.reference, arguments.rms_mix, rmvpe)
     else:
-        run_ours(arguments.folder, arguments.out, arguments.worker, rmvpe)
+        run_ours(arguments.folder, arguments.out, arguments.worker, arguments.rms_mix, rmvpe)
 
 
 if __name__ == "__main__":

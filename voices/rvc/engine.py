@@ -24,7 +24,7 @@ from audio.samples import Audio, AudioSource, Samples
 from audio.stored import AudioFile, write_blocks
 from voices.engine import ConversionSettings, Performance
 from voices.rvc.cuts import Piece, pieces, split
-from voices.rvc.gate import gate
+from voices.rvc.gate import gate, hushed
 from voices.rvc.hearing import Heard, listen
 from voices.rvc.melody import Melody, melody
 from voices.rvc.noise import Noise
@@ -126,13 +126,13 @@ def perform(
     load: Callable[[], Singer],
     settings: ConversionSettings,
     noise: Noise,
-    gated: Callable[[Curve], Curve] = gate,
+    rests: bool = True,
 ) -> Sung | None:
     """The performance as its singer sings it, at the model's rate and as long as it is but for a part of a frame; None
-    where it is silent, and then the singer isn't even loaded. `gated`: energies of frames to the gains they are sung
-    with."""
+    where it is silent, and then the singer isn't even loaded. `rests`: whether rests are kept; without, everything is
+    sung as it comes, for comparisons."""
     heard = listen(context.part(0.0, 0.05), performance.vocals)
-    gain = gated(heard.energy)
+    gain = gate(heard.energy) if rests else np.ones(heard.frames)
     try:
         if not gain.any():
             return None
@@ -142,6 +142,8 @@ def perform(
             context.part(0.05, 1.0), singer, heard, pitch, gain, settings, noise, longest_piece(singer.device)
         )
         hop = singer.synthesizer.architecture.hop
+        if rests:
+            gain = gain * hushed(heard.energy, _energy(sound, hop))
         return Sung(sound, gain, hop, _envelope(heard.sound, sound, settings.rms_mix))
     finally:
         heard.sound.path.unlink()
@@ -212,21 +214,24 @@ def _joined(sung: Iterator[tuple[Piece, Samples]], hop: int, rate: int, frames: 
     """The pieces' sounds in their places of a song of `frames` frames, cross-faded where one follows the other."""
     lap = 2 * FADE * hop
     fade_in = (0.5 - 0.5 * np.cos(np.pi * (np.arange(lap) + 0.5) / lap)).astype(np.float32)
-    written = 0  # frames; up to here everything is settled
-    tail = np.zeros(0, np.float32)  # how the last piece goes on behind that
+    written = 0  # samples
+    end = 0  # of the last piece, in samples
+    tail = np.zeros(0, np.float32)  # how it goes on behind what is written
     for piece, sound in sung:
         if piece.follows:
             sound[:lap] = sound[:lap] * fade_in + tail * (1 - fade_in)
         else:
-            yield Audio(np.concatenate([tail[: len(tail) // 2], _silence(piece.first - written, hop)])[None], rate)
-            sound = sound[lap // 2 :]
-        yield Audio(sound[None, : len(sound) - lap], rate)
-        written, tail = piece.last, sound[len(sound) - lap :]
-    yield Audio(np.concatenate([tail[: len(tail) // 2], _silence(frames - written, hop)])[None], rate)
+            yield Audio(np.concatenate([tail[: end - written], _silence(piece.first * hop - end)])[None], rate)
+            written, sound = piece.first * hop, sound[lap // 2 :]
+        end = piece.last * hop
+        settled = max(0, end - lap // 2 - written)  # the next may cross-fade with what comes behind
+        yield Audio(sound[None, :settled], rate)
+        written, tail = written + settled, sound[settled:]
+    yield Audio(np.concatenate([tail[: end - written], _silence(frames * hop - end)])[None], rate)
 
 
-def _silence(frames: int, hop: int) -> Samples:
-    return np.zeros(frames * hop, np.float32)
+def _silence(samples: int) -> Samples:
+    return np.zeros(samples, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,6 +262,16 @@ class Sung:
         if self.envelope is not None:
             samples *= self.envelope(start, stop)
         return Audio(samples, self.rate)
+
+
+def _energy(sound: AudioSource, hop: int) -> Curve:
+    """Mean square of each frame of `hop` samples of a mono sound that has a whole number of them."""
+    block = 2000 * hop
+    parts = [
+        np.square(sound.read(start, min(start + block, sound.frames)).samples[0].reshape(-1, hop)).mean(1, dtype=float)
+        for start in range(0, sound.frames, block)
+    ]
+    return np.concatenate(parts)
 
 
 def _envelope(heard: AudioSource, sung: AudioSource, mix: float) -> Callable[[int, int], Samples] | None:

@@ -1,7 +1,8 @@
-"""The gate: silence where the original is silent.
+"""Rests stay rests: silence where the original is silent, and softness where it is soft.
 
 A network sings something wherever it is asked to: where the original rests, the source's noise would hiss. So the
-sound follows the original down into silence, and long silences are never computed at all.
+sound is shut off where the original is silent (`gate`; long silences are never computed at all), and where it is merely
+soft, as in a room's noise between two words, the sound is kept as soft (`hushed`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from audio.effects.control import TINY, Curve, smoothed
 
 _OPEN, _SHUT = -50.0, -65.0  # dB against the singing: as it is down to the first, silent from the second
 _FAINTEST = -90.0  # dBFS: nothing below this is singing
+_SOFT, _MOST = -30.0, 80.0  # dB: below the first softness is kept, by at most the second
 _AHEAD, _AFTER = 6, 12  # frames that it opens before a sound and stays open after it
 _SLOPE = 5  # frames over which it opens and closes
 
@@ -30,6 +32,27 @@ def gate(energy: Curve) -> Curve:
     held = maximum_filter1d(gain, size, mode="nearest", origin=size // 2 - _AHEAD)
     faded = smoothed(held, _SLOPE)
     return np.where(faded < 1e-3, 0.0, faded)
+
+
+def hushed(original: Curve, own: Curve) -> Curve:
+    """Gain 0..1 per frame that keeps soft moments as soft against the singing as they are in the original.
+
+    `original`, `own`: mean squares of the same frames. Where the original lies 40 dB and more below its singing, the
+    own sound is brought down to just that; from 30 dB on upwards it is left alone; it is never raised.
+    """
+    if not len(original):
+        return np.zeros(0)
+    from scipy.ndimage import minimum_filter1d
+
+    def level(energy: Curve) -> Curve:
+        decibels: Curve = 10 * np.log10(smoothed(energy, 5) + TINY) - _singing_level(energy)
+        return decibels
+
+    wanted = level(original)
+    share = np.clip((_SOFT - wanted) / 10, 0.0, 1.0)
+    reduction = share * np.clip(level(own) - wanted, 0.0, _MOST)
+    gain: Curve = 10 ** (-smoothed(minimum_filter1d(reduction, 2 * _SLOPE + 1), _SLOPE) / 20)
+    return gain
 
 
 def _singing_level(energy: Curve) -> float:

@@ -160,6 +160,18 @@ def test_rests_are_silent_however_long(tmp_path: Path, voice: Voice, models: Map
         assert rms(result[round(start * 44100) : round(stop * 44100)]) > 0.001, start
 
 
+def test_the_noise_of_a_room_does_not_become_a_hiss(
+    tmp_path: Path, sine_voice: Voice, models: Mapping[str, Weights]
+) -> None:
+    """A room 45 dB below the singing: too loud for silence. The source's noise would stand 7 dB below the singing."""
+    audio, pitch = singing([Note(60, 1.0), Note(None, 1.0), Note(62, 1.0)], 44100)
+    room = np.random.default_rng(0).standard_normal(audio.frames) * rms(audio.samples) * 10 ** (-45 / 20)
+    noisy = Audio.of(audio.samples[0] + room, 44100)
+    result = convert(tmp_path, sine_voice, (noisy, pitch), models).samples[0]
+    sung, rest = rms(result[4410:39690]), rms(result[57330:74970])
+    assert -55 < 20 * np.log10(rest / sung) < -38
+
+
 @pytest.mark.usefixtures("short_pieces")
 @pytest.mark.parametrize("transpose", [0.0, 12.0, -5.0])
 def test_the_pitch_sung_is_the_pitch_heard_moved_by_the_transpose(
