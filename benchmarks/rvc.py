@@ -250,12 +250,12 @@ def run_floor(folder: Path, out: Path) -> None:
     rates = {}
     for kind in ("float32", "bfloat16"):
         x = torch.randn(1536, 1536).to(getattr(torch, kind))
-        seconds = []
+        times: list[float] = []
         for _ in range(12):
             begun = time.perf_counter()
             x @ x
-            seconds.append(time.perf_counter() - begun)
-        rates[kind] = 2 * 1536**3 / min(seconds)
+            times.append(time.perf_counter() - begun)
+        rates[kind] = 2 * 1536**3 / min(times)
     (out / "figures.json").write_text(json.dumps({"operations": counted, "rates": rates}))
 
 
@@ -297,7 +297,7 @@ def make_material(folder: Path, reference: Path, kind: str, seconds: float, voca
     if vocal is None:
         sound = singing(PHRASE * (int(seconds) // 4 + 1), RATE)[0]
     else:
-        sound = resample(decode(context, vocal).read().mono(), RATE)
+        sound = resample(decode(context, vocal, folder / "decoded.npy").read().mono(), RATE)
     sound = sound.read(0, round(seconds * RATE))
     np.save(folder / "vocal.npy", sound.samples[0])
     np.save(folder / "f0.npy", track(context, sound, PitchSettings(tracker="praat", high=1100)).f0)

@@ -32,7 +32,7 @@ def by_formula(query: Rows, vectors: Rows, count: int = 8) -> Rows:
     nearest = np.argsort(distances, axis=1)[:, :count]
     weights = 1 / np.take_along_axis(distances, nearest, 1) ** 2
     weights /= weights.sum(1, keepdims=True)
-    return np.einsum("tk,tkd->td", weights, vectors[nearest]).astype(np.float32)
+    return np.asarray(np.einsum("tk,tkd->td", weights, vectors[nearest]), np.float32)
 
 
 def test_an_exact_search_gives_the_weighted_mean_of_the_eight_nearest() -> None:
