@@ -1,254 +1,373 @@
 """Files that `torch.save` wrote, from strangers: read without running anything, in bounded memory.
 
-``weights_only=True`` runs no foreign code, but what it lets through can still ask for any amount of memory
-(``bytearray(10**12)``, a tensor class called with a size, a storage that the file doesn't hold, a packed entry). So the
-pickle is first read as data, and may do no more than describe dictionaries, lists, numbers, texts and tensors whose
-bytes are in the file. The old form, pickles one after another without a zip, is held to the same.
+The pickle's operations are decoded by the standard library's `pickletools` and carried out on plain containers alone.
+What the file names, a class or a function, is never looked up or called: the calls that stand for a tensor or an
+ordered dictionary are recognised by their names. A tensor's bytes stay in the file and are mapped. `torch.load` isn't
+used: even with ``weights_only=True`` it gives a file any amount of memory that it asks for, and it can't read what has
+other objects beside its tensors. Sources: the documentation of `pickletools` and of `torch.save`.
 """
 
 from __future__ import annotations
 
-import io
+import math
 import pickletools
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Literal
 
 from audio.errors import UnderstudyError
 from audio.unpacking import Limits, opened
 
+if TYPE_CHECKING:
+    import torch
+
+    _StorageReader = Callable[[str, torch.dtype, int], torch.Tensor]  # key, kind and count of values -> [values]
+
+Unknown = Literal["refuse", "ignore"]
+
 _MOST_ENTRIES = 20_000
 _LARGEST_PICKLE = 2 << 20  # a checkpoint of training with its optimiser has 0.3 MB
-_LARGEST_OLD_FORM = 1 << 30  # it is read into memory, the zip form is mapped
-_OLD_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-_ITEM = {"Half": 2, "BFloat16": 2, "Float": 4, "Double": 8, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1,
-         "Bool": 1}  # fmt: skip
-_STORAGES = {f"{place} {kind}Storage": size for place in ("torch", "torch.cuda") for kind, size in _ITEM.items()}
-_TENSOR, _TENSOR_OLD, _PARAMETER = (
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_tensor",
-    "torch._utils _rebuild_parameter",
-)
+_LARGEST_NUMBER = 1 << 40  # of values in a tensor, which may be fewer in the file, and of all that tells its shape
+_OLD_MAGIC = 0x1950A86A20F9469CFC6C
+_DTYPES = {
+    "Half": "float16", "BFloat16": "bfloat16", "Float": "float32", "Double": "float64", "Long": "int64",
+    "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
+}  # fmt: skip
+_STORAGES = {f"{place} {kind}Storage": dtype for place in ("torch", "torch.cuda") for kind, dtype in _DTYPES.items()}
 _ORDERED = "collections OrderedDict"
-_KNOWN = {_TENSOR, _TENSOR_OLD, _PARAMETER, _ORDERED, *_STORAGES}
-_CONSTANTS = {"NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE",
-              "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"}  # fmt: skip
-_EMPTY: dict[str, object] = {"EMPTY_DICT": {}, "EMPTY_LIST": []}  # never filled: what goes in is not kept
-_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_TENSORS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor")
+_PARAMETERS = ("torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state")
+_KNOWN = {_ORDERED, *_TENSORS, *_PARAMETERS, *_STORAGES}
+# What no honest file names beside its tensors: modules that reach the machine or run text, and builtins that do.
+_RUNNERS = re.compile(
+    r"(asyncio|bdb|cProfile|code|codeop|commands|ctypes|_ctypes|distutils|doctest|ftplib|http|httplib|imp|importlib|"
+    r"linecache|marshal|multiprocessing|nt|os|pdb|pickle|_pickle|pip|pkgutil|popen2|posix|posixpath|profile|pty|pydoc|"
+    r"runpy|shutil|signal|site|smtplib|socket|_socket|sqlite3|ssl|subprocess|_posixsubprocess|sys|tempfile|threading|"
+    r"_thread|timeit|trace|urllib|urllib2|venv|webbrowser|zipimport)(\.|$)|"
+    r"(builtins|__builtin__)\.(__import__|apply|breakpoint|compile|eval|exec|execfile|exit|input|open|quit)(\.|$)|"
+    r"(io|_io|_pyio)\.(open|open_code|FileIO)(\.|$)"
+)
 _ANOTHER = "Ask for another copy of the file, or get it from where it was first published."
 
 
-class _Global(str):
-    """A name that the pickle mentions."""
+class _Unsafe(Exception):
+    """Somebody put something into the file that isn't weights."""
 
 
-class _Mark:
-    pass
+class _Damaged(Exception):
+    """The bytes are no file of `torch.save`."""
 
 
-class _Storage:
-    def __init__(self, values: int) -> None:
-        self.values = values
+@dataclass(frozen=True)
+class _Name:
+    """A name that the pickle mentions: module, space, name."""
+
+    text: str
 
 
-class _Tensor:
-    pass
+_MARK = object()  # the stack's height at which a group of values begins
+_IGNORED = object()  # stands for every object that is neither a tensor nor a plain container
 
 
-def load(path: Path, largest: int = 4 << 30) -> Any:
-    """What `torch.save` wrote at `path`, with its tensors on the CPU; those of the zip form are mapped, not read.
+def load(path: Path, largest: int = 4 << 30, unknown: Unknown = "refuse") -> Any:
+    """What `torch.save` wrote at `path`: dictionaries, lists, tuples, texts, numbers, and tensors on the CPU, whose
+    values are mapped from the file; who keeps one beyond the file's life copies it. Objects of other kinds make the
+    file unsafe, or, if `unknown` is to be ignored, something inert stands in their places; dictionaries then lose the
+    entries whose keys are neither texts nor numbers.
 
     Raises `UnderstudyError`: ``file-not-found``, ``model-too-large`` (more than `largest` bytes), ``model-unsafe`` for
-    a pickle that would do more than describe tensors, ``model-damaged``, ``archive-refused``.
+    a pickle that would run something or make unknown objects, ``model-damaged``, ``archive-refused``.
     """
-    import torch
-
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            start = file.read(4)
+            zipped = file.read(2) == b"PK"
     except OSError as error:
         raise UnderstudyError(
             "file-not-found", f"{path} cannot be read ({error.strerror or error}).", "Check the path; name a file."
         ) from error
-    zipped = start.startswith(b"PK")
-    most = largest if zipped else min(largest, _LARGEST_OLD_FORM)
-    if size > most:
+    if size > largest:
         raise UnderstudyError(
-            "model-too-large", f"{path} is larger than {most >> 20} MB, which no such model is.", _ANOTHER
+            "model-too-large", f"{path} is larger than {largest >> 20} MB, which no such model is.", _ANOTHER
         )
-    if zipped:
-        _check_zip(path, largest)
-    else:
-        _check_old_form(path, size)
     try:
-        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception as error:  # of any kind, depending on what the file holds
-        raise _damaged(path, f"torch stumbles over it ({type(error).__name__})") from error
+        return _read_zip(path, largest, unknown) if zipped else _read_old_form(path, size, unknown)
+    except _Unsafe as error:
+        raise UnderstudyError(
+            "model-unsafe",
+            f"{path} is refused: {error}.",
+            "Nothing of it was run. Don't open this file with other programs; get the model from somebody you trust.",
+        ) from error
+    except _Damaged as error:
+        raise UnderstudyError("model-damaged", f"{path} cannot be read as a model: {error}.", _ANOTHER) from error
 
 
-def _check_zip(path: Path, largest: int) -> None:
+def _read_zip(path: Path, largest: int, unknown: Unknown) -> Any:
     with opened(path, Limits(largest, _MOST_ENTRIES, ratio=1, unpacked=False), _ANOTHER) as archive:
-        pickles = [name for name in archive.entries if name.lower().endswith("data.pkl")]
         if any("/code/" in name.lower() or name.lower().endswith("constants.pkl") for name in archive.entries):
-            raise _unsafe(path, "it holds a program (TorchScript), not just weights")
+            raise _Unsafe("it holds a program (TorchScript), not just weights")
+        pickles = [name for name in archive.entries if name.lower().endswith("data.pkl")]
         if len(pickles) != 1 or pickles[0].count("/") != 1:
-            raise _damaged(path, "it has no single data.pkl")
+            raise _Damaged("it has no single data.pkl")
         folder = pickles[0].split("/")[0]
         if next(iter(archive.entries)).split("/")[0] != folder:  # torch takes the folder of the first entry
-            raise _damaged(path, "its entries lie in several folders")
-        data = archive.read(pickles[0], _LARGEST_PICKLE)
-        here = archive.path.stat().st_size
-    file = io.BytesIO(data)
-    described = _describe(file, path)
-    if described > here:
-        raise _damaged(path, "it describes more bytes of tensors than it has")
-    if file.tell() != len(data):
-        raise _damaged(path, "something follows its pickle")
+            raise _Damaged("its entries lie in several folders")
+        pickled = archive.read(pickles[0], _LARGEST_PICKLE)
+        order = f"{folder}/byteorder"
+        if order in archive.entries and archive.read(order, 16) != b"little":
+            raise _Damaged("it was written on a big-endian machine")
+        data = f"{folder}/data/"
+        places = {name.removeprefix(data): archive.place(name) for name in archive.entries if name.startswith(data)}
+    file = BytesIO(pickled)
+    tree = _carry_out(file, unknown, _mapped(path, places))
+    if file.tell() != len(pickled):
+        raise _Damaged("something follows its pickle")
+    return tree
 
 
-def _check_old_form(path: Path, size: int) -> None:
+def _read_old_form(path: Path, size: int, unknown: Unknown) -> Any:
+    """Five pickles in a row (magic number, protocol, machine, the object, the keys of its storages), then every
+    storage: its count of values in 8 bytes, its values. Where they lie is known behind the object; it is read twice."""
+    import torch
+
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def noted(key: str, dtype: torch.dtype, values: int) -> torch.Tensor:
+        if values * dtype.itemsize > size:
+            raise _Damaged("it describes more bytes of tensors than it has")
+        sizes[key] = values, dtype.itemsize
+        return torch.empty(values, dtype=dtype, device="meta")
+
     with path.open("rb") as whole:
-        file = io.BytesIO(whole.read(_LARGEST_PICKLE))  # the pickles stand at its beginning, before the tensors' bytes
-    described = _describe(file, path)  # first: a pickle of another kind is to be called what it is
-    if _OLD_MAGIC not in file.getvalue()[:64]:
-        raise _damaged(path, "it isn't a file that torch wrote")
-    for _ in range(4):  # protocol, system, the object itself, the keys of its tensors
-        described += _describe(file, path)
-    if described > size:
-        raise _damaged(path, "it describes more bytes of tensors than it has")
+        file = BytesIO(whole.read(_LARGEST_PICKLE))
+        if _carry_out(file, unknown, noted) != _OLD_MAGIC:
+            raise _Damaged("it isn't a file that torch wrote")
+        _carry_out(file, unknown, noted)
+        machine = _carry_out(file, unknown, noted)
+        if isinstance(machine, dict) and machine.get("little_endian") is False:
+            raise _Damaged("it was written on a big-endian machine")
+        start = file.tell()
+        _carry_out(file, unknown, noted)
+        keys = _carry_out(file, unknown, noted)
+        at, places = file.tell(), {}
+        for key in keys if isinstance(keys, list) else ():
+            if not isinstance(key, str) or key not in sizes:
+                raise _Damaged("it holds data of no tensor")
+            values, width = sizes[key]
+            whole.seek(at)
+            if whole.read(8) != struct.pack("<q", values):
+                raise _Damaged("the data of its tensors aren't where they should be")
+            places[key] = at + 8, values * width
+            at += 8 + values * width
+        if at > size:
+            raise _Damaged("it describes more bytes of tensors than it has")
+    file.seek(start)
+    return _carry_out(file, unknown, _mapped(path, places))
 
 
-def _operations(file: BinaryIO, path: Path) -> Iterator[tuple[str, Any]]:
+def _mapped(path: Path, places: Mapping[str, tuple[int, int]]) -> _StorageReader:
+    """What gives the storages that lie at `places` (first byte, bytes), by their keys."""
+    import numpy as np
+    import torch
+
+    whole = np.memmap(path, np.uint8, "c")  # copied on writing: the file stays as it is
+    found: dict[str, torch.Tensor] = {}
+
+    def storage(key: str, dtype: torch.dtype, values: int) -> torch.Tensor:
+        first, size = places.get(key, (0, 0))
+        wanted = values * dtype.itemsize
+        if wanted > size:
+            raise _Damaged("it describes more bytes of tensors than it has")
+        if key not in found:
+            data = torch.from_numpy(whole[first : first + size])
+            found[key] = data.clone() if first % 8 else data  # torch counts on aligned values
+        return found[key][:wanted].view(dtype)
+
+    return storage
+
+
+def _carry_out(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
+    """What one pickle builds; `pickled` is left behind its end."""
     try:
-        for opcode, argument, _ in pickletools.genops(file):
-            yield opcode.name, argument
-    except (ValueError, IndexError, OverflowError, MemoryError, struct.error, EOFError) as error:
-        raise _damaged(path, "its pickle ends early or is none") from error
+        return _built(pickled, unknown, storage)
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RuntimeError) as error:
+        raise _Damaged("its pickle ends early or makes no sense") from error
 
 
-def _describe(file: BinaryIO, path: Path) -> int:
-    """Read one pickle as data. Returns how many bytes the tensors' storages have that it speaks of."""
+def _built(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    protocol = 0
-    storages: dict[str, int] = {}
+    argument: Any
 
     def to_mark() -> list[Any]:
         items: list[Any] = []
-        while (item := stack.pop()) is not _Mark:
+        while (item := stack.pop()) is not _MARK:
             items.append(item)
         return items[::-1]
 
-    try:
-        for name, argument in _operations(file, path):
-            if name in _CONSTANTS:
-                stack.append(_VALUES.get(name, argument))
-            elif name in ("BINPUT", "LONG_BINPUT"):
-                memo[argument] = stack[-1]
-            elif name == "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            elif name in ("BINGET", "LONG_BINGET"):
-                stack.append(memo[argument])
-            elif name == "MARK":
-                stack.append(_Mark)
-            elif name in _EMPTY:
-                stack.append(_EMPTY[name])
-            elif name == "EMPTY_TUPLE":
-                stack.append(())
-            elif name == "TUPLE":
-                stack.append(tuple(to_mark()))
-            elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-                count = int(name[-1])
-                items = tuple(stack[-count:])
-                if len(items) != count:
-                    raise IndexError
-                del stack[-count:]
-                stack.append(items)
-            elif name in ("SETITEMS", "SETITEM"):
-                keys = to_mark()[::2] if name == "SETITEMS" else [stack.pop(-2), stack.pop()][:1]
-                # a tuple of tuples of the same tuples would be hashed for years
-                if not all(key is None or isinstance(key, str | int | float) for key in keys):
-                    raise _unsafe(path, "its pickle has a dictionary with other keys than texts and numbers")
-            elif name == "APPENDS":
+    for operation, argument, _ in pickletools.genops(pickled):
+        match operation.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "STOP":
+                return stack.pop()
+            case "MARK":
+                stack.append(_MARK)
+            case "POP":
+                stack.pop()
+            case "POP_MARK":
                 to_mark()
-            elif name == "APPEND":
-                stack.pop()
-            elif name in ("GLOBAL", "STACK_GLOBAL", "INST"):
-                stack.append(_known(path, name, argument, stack))
-            elif name == "BINPERSID":
-                key, bytes = _storage(path, stack.pop())
-                storages[key] = max(bytes, storages.get(key, 0))
-                stack.append(_Storage(bytes))
-            elif name == "REDUCE":
+            case "DUP":
+                stack.append(stack[-1])
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(operation.name == "NEWTRUE")
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "TUPLE":
+                stack.append(tuple(to_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple([stack.pop() for _ in range(int(operation.name[-1]))][::-1]))
+            case "EMPTY_LIST":
+                stack.append([])
+            case "LIST":
+                stack.append(to_mark())
+            case "APPEND":
+                items = [stack.pop()]
+                _extend(stack[-1], items)
+            case "APPENDS" | "ADDITEMS":
+                items = to_mark()
+                _extend(stack[-1], items)
+            case "EMPTY_DICT":
+                stack.append({})
+            case "DICT":
+                stack.append(_set_items({}, to_mark(), unknown))
+            case "SETITEM":
+                items = [stack.pop(), stack.pop()][::-1]
+                _set_items(stack[-1], items, unknown)
+            case "SETITEMS":
+                items = to_mark()
+                _set_items(stack[-1], items, unknown)
+            case "GLOBAL":
+                stack.append(_named(argument, unknown))
+            case "STACK_GLOBAL":
+                name, module = stack.pop(), stack.pop()
+                if not isinstance(module, str) or not isinstance(name, str):
+                    raise TypeError
+                stack.append(_named(f"{module} {name}", unknown))
+            case "REDUCE" | "NEWOBJ":
                 arguments, function = stack.pop(), stack.pop()
-                stack.append(_called(path, function, arguments))
-            elif name == "BUILD":
+                stack.append(_called(function, arguments, unknown))
+            case "BUILD":  # attributes; of an ordered dictionary they are its metadata
                 stack.pop()
-                if stack[-1] is not dict:
-                    raise _unsafe(path, "its pickle would change an object")
-            elif name == "PROTO":
-                protocol = argument
-            elif name not in ("FRAME", "STOP"):
-                raise _unsafe(path, f"its pickle uses {name}, which no state of a model needs")
-    except (IndexError, KeyError, TypeError) as error:
-        raise _damaged(path, "its pickle makes no sense") from error
-    if protocol != 2:  # the only one that torch writes and reads, but for who insists
-        raise _damaged(path, f"its pickle is of protocol {protocol}")
-    return sum(storages.values())
+                if not isinstance(stack[-1], dict):
+                    _ignored("its pickle would change an object", unknown)
+            case "BINPERSID":
+                stack.append(_storage(stack.pop(), storage))
+            case "INST":
+                to_mark()
+                stack.append(_called(_named(argument, unknown), None, unknown))
+            case "OBJ" | "FROZENSET":
+                to_mark()
+                stack.append(_ignored(f"its pickle uses {operation.name}, which no model's weights need", unknown))
+            case "NEWOBJ_EX":
+                del stack[-3:]
+                stack.append(_ignored("its pickle would make an object", unknown))
+            case "EMPTY_SET" | "EXT1" | "EXT2" | "EXT4" | "PERSID" | "NEXT_BUFFER" | "READONLY_BUFFER":
+                stack.append(_ignored(f"its pickle uses {operation.name}, which no model's weights need", unknown))
+            case _:  # a number, a text, bytes
+                stack.append(argument)
+    raise ValueError
 
 
-def _known(path: Path, operation: str, argument: Any, stack: list[Any]) -> _Global:
-    if operation == "STACK_GLOBAL":
-        words = stack[-2:]
-        del stack[-2:]
-        argument = " ".join(word if isinstance(word, str) else "?" for word in words)
-    if argument not in _KNOWN:
-        raise _unsafe(path, f"opening it would run {_shorten(argument.replace(' ', '.'))}")
-    return _Global(argument)
+def _ignored(why: str, unknown: Unknown) -> object:
+    if unknown == "refuse":
+        raise _Unsafe(why)
+    return _IGNORED
 
 
-def _called(path: Path, function: Any, arguments: Any) -> Any:
-    if isinstance(function, _Global) and isinstance(arguments, tuple):
-        if function == _ORDERED and not arguments:
-            return dict
-        if function in (_TENSOR, _TENSOR_OLD) and len(arguments) >= 4 and isinstance(arguments[0], _Storage):
-            return _Tensor()
-        if function == _PARAMETER and arguments and isinstance(arguments[0], _Tensor):
-            return _Tensor()
-    called = _shorten(function) if isinstance(function, str) else "something"
-    raise _unsafe(path, f"opening it would call {called} in an unusual way")
+def _extend(target: Any, items: list[Any]) -> None:
+    if isinstance(target, list):
+        target.extend(items)
+    elif target is not _IGNORED:
+        raise TypeError
 
 
-def _storage(path: Path, told: Any) -> tuple[str, int]:
-    """The key and the bytes of the storage that a persistent id speaks of."""
+def _set_items(target: Any, items: list[Any], unknown: Unknown) -> Any:
+    """Put keys and values, by turns, into a dictionary. Only plain keys: hashing a nest of tuples can take for ever."""
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if not (key is None or isinstance(key, str | float) or (isinstance(key, int) and abs(key) < 1 << 63)):
+            _ignored("its pickle has a dictionary with other keys than texts and numbers", unknown)
+        elif target is not _IGNORED:
+            if not isinstance(target, dict):
+                raise TypeError
+            target[key] = value
+    return target
+
+
+def _named(text: str, unknown: Unknown) -> _Name:
+    """A name in the file, never looked up."""
+    if text not in _KNOWN and (unknown == "refuse" or _RUNNERS.match(text.replace(" ", "."))):
+        raise _Unsafe(f"opening it would run {_shorten(text.replace(' ', '.'))}")
+    return _Name(text)
+
+
+def _called(function: Any, arguments: Any, unknown: Unknown) -> Any:
+    """What a call stands for: a tensor, a parameter, a dictionary; else it is unknown."""
+    import torch
+
+    if isinstance(function, _Name) and isinstance(arguments, tuple):
+        if function.text == _ORDERED and not arguments:
+            return {}
+        if function.text in _TENSORS and len(arguments) >= 4 and isinstance(arguments[0], torch.Tensor):
+            return _tensor(*arguments[:4])
+        if function.text in _PARAMETERS and arguments and isinstance(arguments[0], torch.Tensor):
+            return arguments[0]
+    called = _shorten(function.text) if isinstance(function, _Name) else "something"
+    return _ignored(f"opening it would call {called} in an unusual way", unknown)
+
+
+def _storage(told: Any, storage: _StorageReader) -> torch.Tensor:
+    """`told`: ("storage", its type, key, device, count of values)."""
+    import torch
+
     if (
         isinstance(told, tuple)
         and len(told) in (5, 6)
         and told[0] == "storage"
-        and isinstance(told[1], _Global)
-        and told[1] in _STORAGES
+        and isinstance(told[1], _Name)
+        and told[1].text in _STORAGES
         and isinstance(told[2], str)
-        and isinstance(told[4], int)
+        and type(told[4]) is int
         and told[4] >= 0
         and told[5:] in ((), (None,))
     ):
-        return told[2], told[4] * _STORAGES[told[1]]
-    raise _unsafe(path, "its pickle asks for something that isn't a tensor")
+        return storage(told[2], getattr(torch, _STORAGES[told[1].text]), told[4])
+    raise _Unsafe("its pickle asks for something that isn't a tensor")
+
+
+def _tensor(values: torch.Tensor, offset: Any, shape: Any, strides: Any) -> torch.Tensor:
+    if not isinstance(shape, tuple) or not isinstance(strides, tuple) or not len(shape) == len(strides) <= 8:
+        raise TypeError
+    if any(type(number) is not int or not 0 <= number <= _LARGEST_NUMBER for number in (offset, *shape, *strides)):
+        raise ValueError
+    wanted = math.prod(shape)
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    if wanted > _LARGEST_NUMBER or (wanted and last >= values.numel()):
+        raise _Damaged("a tensor in it reaches beyond its data")
+    return values.as_strided(shape, strides, offset) if wanted else values.new_empty(shape)
 
 
 def _shorten(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text[:80])
-
-
-def _unsafe(path: Path, why: str) -> UnderstudyError:
-    return UnderstudyError(
-        "model-unsafe",
-        f"{path} is refused: {why}.",
-        "Nothing of it was run. Don't open this file with other programs; get the model from somebody you trust.",
-    )
-
-
-def _damaged(path: Path, why: str) -> UnderstudyError:
-    return UnderstudyError("model-damaged", f"{path} cannot be read as a model: {why}.", _ANOTHER)

@@ -26,7 +26,8 @@ _BLOCK = 1 << 20
 _LONGEST_NAME = 500  # characters
 _NESTED = {".zip", ".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".lzma", ".cab", ".iso"}
 _DRIVE = {":", "\\"}
-_END = struct.Struct("<4s4H2LH")  # APPNOTE.TXT 4.3.16: end of central directory record
+_LOCAL = struct.Struct("<4s22x2H")  # APPNOTE.TXT 4.3.7: local file header, up to the lengths of name and extra field
+_END = struct.Struct("<4s4H2LH")  # 4.3.16: end of central directory record
 _END64 = struct.Struct("<4sQ2H2L4Q")  # 4.3.14
 _LOCATOR64 = struct.Struct("<4sLQL")  # 4.3.15
 
@@ -61,6 +62,17 @@ class Archive:
             raise self.refused(f"{_shown(name)} in it is too large")
         with _reading(self.path, self.hint):
             return self.zip.read(name)
+
+    def place(self, name: str) -> tuple[int, int]:
+        """First byte and length, in the archive's file, of an entry that isn't packed (`Limits.ratio` 1)."""
+        info = self.entries[name]
+        with self.path.open("rb") as file, _reading(self.path, self.hint):
+            file.seek(info.header_offset)
+            mark, names, extra = _LOCAL.unpack(file.read(_LOCAL.size))
+        first = info.header_offset + _LOCAL.size + names + extra
+        if mark != b"PK\3\4" or first + info.file_size > self.path.stat().st_size:
+            raise self.refused("it is damaged: it points outside itself")
+        return first, info.file_size
 
     def copy(self, name: str, target: Path, context: Context) -> str:
         """Unpack the entry `name` to the new file `target`, never more bytes than were announced; its SHA-256 in hex.
@@ -104,6 +116,8 @@ def _checked(archive: zipfile.ZipFile, path: Path, limits: Limits, hint: str) ->
     infos = archive.infolist()
     if len(infos) > limits.entries:
         raise _refused(path, f"it has more than {limits.entries} entries", hint)
+    if infos and min(info.header_offset for info in infos) != 0:  # another archive, for who reads from the beginning
+        raise _refused(path, "something stands before its first entry", hint)
     entries: dict[str, zipfile.ZipInfo] = {}
     taken: set[str] = set()
     for info in infos:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from audio import torch_file
+from audio import safetensors_file, torch_file
 from audio.errors import UnderstudyError
+from audio.safetensors_file import is_safetensors
 from voices.rvc.architecture import CONTENT_CHANNELS, Architecture
 from voices.rvc.published import UPSAMPLING, published, spectrum_bins
 from voices.rvc.shapes import Shape, tensor_shapes
@@ -30,7 +30,6 @@ INFO = (
     "vocoder", "speakers_id", "speaker",
 )  # fmt: skip
 _MOST_VALUES = 200_000_000
-_MOST_HEADER = 4 << 20  # bytes of JSON before the tensors of a safetensors file
 _LONGEST_TEXT = 1000
 _EMBEDDERS = ("", "contentvec", "contentvec_base", "hubert", "hubert_base")  # names of the one usual encoder
 _VOCODERS = ("", "hifi-gan", "hifigan", "hifi-gan-nsf", "nsf-hifi-gan")
@@ -59,7 +58,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     start = _first_bytes(path)
     refuse_other_kinds(start, path)
-    document = _read_safetensors(path) if is_safetensors(start) else torch_file.load(path, LARGEST)
+    document = _read_safetensors(path) if is_safetensors(path) else torch_file.load(path, LARGEST)
     return _checked(document, path)
 
 
@@ -147,28 +146,8 @@ def refuse_other_kinds(start: bytes, path: Path) -> None:
         raise UnderstudyError("model-damaged", f"{path} is empty.", _ANOTHER)
 
 
-def is_safetensors(start: bytes) -> bool:
-    """Whether a file that begins so (10 bytes or more) is of that format, whatever its name."""
-    return start[8:9] == b"{" and not start.startswith(b"PK")
-
-
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
-
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        (header,) = struct.unpack("<Q", file.read(8))
-    if size > LARGEST or header > _MOST_HEADER:
-        raise UnderstudyError("model-too-large", f"{path} is larger than any RVC voice.", _ANOTHER)
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = dict(file.metadata() or {})
-            names = [name for name in file.keys() if "enc_q.pre.weight" in name or "enc_q" not in name]  # noqa: SIM118
-            weights = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
-        raise UnderstudyError(
-            "model-damaged", f"{path} cannot be read as a model: it is damaged ({type(error).__name__}).", _ANOTHER
-        ) from error
+    weights, metadata = safetensors_file.load(path, LARGEST)
     told = _json(metadata.pop("rvc", None))
     described = told if isinstance(told, dict) else {key: _json(value) for key, value in metadata.items()}
     return {**described, "weight": weights} if "config" in described else weights

@@ -3,12 +3,13 @@ safetensors. Read as what it is, a stranger's file."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audio import safetensors_file, torch_file
 from audio.errors import UnderstudyError
+from audio.safetensors_file import is_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,8 +44,8 @@ def block_names() -> tuple[list[list[str]], list[str], list[list[str]]]:
 def read_weights(path: Path, width: int = WIDTH) -> Weights:
     """The weights in `path`, in float32, exactly those of `expected`.
 
-    Raises `UnderstudyError`: ``model-unreadable`` for a file that isn't there or holds something else than tensors,
-    ``model-mismatch`` for tensors of another network; it names what is missing, too many or misshapen.
+    Raises `UnderstudyError`: what `torch_file.load` and `safetensors_file.load` raise; ``model-unsuitable`` for
+    something else than tensors, or those of another network; it names what is missing, too many or misshapen.
     """
     import torch
 
@@ -64,36 +65,21 @@ def read_weights(path: Path, width: int = WIDTH) -> Weights:
     if faults:
         more = f" and {len(faults) - 3} more faults" if len(faults) > 3 else ""
         raise UnderstudyError(
-            "model-mismatch", f"{path} does not hold RMVPE's weights: {'; '.join(faults[:3])}{more}.", _HINT
+            "model-unsuitable", f"{path} does not hold RMVPE's weights: {'; '.join(faults[:3])}{more}.", _HINT
         )
-    return {name: stored[name].float() for name in wanted}
+    return {
+        name: stored.pop(name).to(torch.float32, copy=True, memory_format=torch.contiguous_format) for name in wanted
+    }
 
 
 def _stored(path: Path) -> Weights:
     import torch
 
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"it has {path.stat().st_size >> 20} MiB, RMVPE has 173")
-        if path.suffix.lower() == ".safetensors":
-            from safetensors.torch import load_file
-
-            stored = load_file(path)
-        else:
-            if zipfile.is_zipfile(path):  # what torch has written since 2020; before it, a plain pickle
-                with zipfile.ZipFile(path) as archive:
-                    if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
-                        raise ValueError("it unpacks to more than 1 GiB")
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, pickle, zipfile and safetensors each raise exceptions of their own
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        raise UnderstudyError(
-            "model-unreadable", f"{path} can't be read as RMVPE's weights ({reason}).", _HINT
-        ) from error
+    stored = safetensors_file.load(path, _LARGEST)[0] if is_safetensors(path) else torch_file.load(path, _LARGEST)
     if not isinstance(stored, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in stored.items()
     ):
-        raise UnderstudyError("model-unreadable", f"{path} holds something else than named tensors.", _HINT)
+        raise UnderstudyError("model-unsuitable", f"{path} holds something else than named tensors.", _HINT)
     return stored
 
 

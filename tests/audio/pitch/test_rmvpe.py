@@ -159,17 +159,17 @@ def refused(path: Path, code: str) -> str:
 
 def test_wrong_tensors_are_named(tmp_path: Path) -> None:
     path, weights = tmp_path / "rmvpe.pt", random_weights(3, SMALL)
-    assert "cnn.bias is missing" in refused(write_pt(path, weights, without="cnn.bias"), "model-mismatch")
+    assert "cnn.bias is missing" in refused(write_pt(path, weights, without="cnn.bias"), "model-unsuitable")
     assert "fc.1.bias is [7] instead of [360]" in refused(
-        write_pt(path, weights | {"fc.1.bias": torch.zeros(7)}), "model-mismatch"
+        write_pt(path, weights | {"fc.1.bias": torch.zeros(7)}), "model-unsuitable"
     )
     assert "enc_p.proj.weight has no place" in refused(
-        write_pt(path, weights | {"enc_p.proj.weight": torch.zeros(7)}), "model-mismatch"
+        write_pt(path, weights | {"enc_p.proj.weight": torch.zeros(7)}), "model-unsuitable"
     )
     assert "not finite" in refused(
-        write_pt(path, weights | {"fc.1.bias": torch.full((360,), float("nan"))}), "model-mismatch"
+        write_pt(path, weights | {"fc.1.bias": torch.full((360,), float("nan"))}), "model-unsuitable"
     )
-    assert "more faults" in refused(write_pt(path, random_weights(3, 4)), "model-mismatch")
+    assert "more faults" in refused(write_pt(path, random_weights(3, 4)), "model-unsuitable")
 
 
 class Trap:
@@ -180,30 +180,45 @@ class Trap:
         return Path.touch, (self.trace,)  # type: ignore[return-value]
 
 
+class Ask:
+    """Asks for so many bytes when it is opened."""
+
+    def __init__(self, bytes: int) -> None:
+        self.bytes = bytes
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return bytearray, (self.bytes,)
+
+
 def test_what_is_no_dict_of_tensors_is_refused_and_never_run(tmp_path: Path) -> None:
     path, trace = tmp_path / "rmvpe.pt", tmp_path / "trace"
     path.write_bytes(pickle.dumps(Trap(trace)))
-    refused(path, "model-unreadable")
+    refused(path, "model-unsafe")
     torch.save({"cnn.weight": Trap(trace)}, path)
-    refused(path, "model-unreadable")
+    refused(path, "model-unsafe")
     assert not trace.exists()
     torch.save([1, 2], path)
-    refused(path, "model-unreadable")
-    for rubbish in (b"", b"PK\x03\x04", b"no model"):
+    refused(path, "model-unsuitable")
+    for rubbish in (b"", b"no model"):
         path.write_bytes(rubbish)
-        refused(path, "model-unreadable")
-    refused(tmp_path / "nothing.pt", "model-unreadable")
+        refused(path, "model-damaged")
+    path.write_bytes(b"PK\x03\x04")
+    refused(path, "archive-refused")
+    refused(tmp_path / "nothing.pt", "file-not-found")
     (tmp_path / "rmvpe.safetensors").write_bytes(b"\xff" * 100)
-    refused(tmp_path / "rmvpe.safetensors", "model-unreadable")
+    refused(tmp_path / "rmvpe.safetensors", "model-damaged")
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_module, "_LARGEST", 1 << 20)
     path = tmp_path / "rmvpe.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data/0", bytes((1 << 20) + 1))
     assert path.stat().st_size < 10000
-    assert "unpacks to more" in refused(path, "model-unreadable")
+    assert "packed" in refused(path, "archive-refused")
+    path.write_bytes(pickle.dumps(Ask(10**13), 2))
+    refused(path, "model-unsafe")
+    monkeypatch.setattr(weights_module, "_LARGEST", 1 << 10)
+    refused(write_pt(path, random_weights(3, SMALL)), "model-too-large")
 
 
 def test_without_weights_it_is_said() -> None:

@@ -8,15 +8,15 @@ weight norm folded. Read are fairseq's checkpoints (``model`` inside a dict), tr
 
 from __future__ import annotations
 
-import json
+import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from audio import safetensors_file, torch_file
 from audio.errors import UnderstudyError
-from voices.rvc.hubert.tensor_pickle import MOST_FILE, StoredTensor, is_torch_file, read_tensor_tree
+from audio.safetensors_file import is_safetensors
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,7 @@ STRIDES = (5, 2, 2, 2, 2, 2, 2)
 HEAD_CHANNELS = 64
 MOST_CHANNELS = 8192
 MOST_LAYERS = 48
+MOST_VALUES = 1_000_000_000  # of the largest HuBERT
 
 _FILES = ("model.safetensors", "pytorch_model.bin")  # in a transformers folder, in the order of preference
 _FIRST = "feature_extractor.conv_layers.0."
@@ -70,14 +71,6 @@ class Weights:
     tensors: dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class _Lazy:
-    """A tensor in a file, and how to read it."""
-
-    shape: tuple[int, ...]
-    read: Callable[[], torch.Tensor]
-
-
 def weights_file(path: Path) -> Path:
     """The one file that holds the weights: `path` itself, or the one in the transformers folder `path`.
 
@@ -100,10 +93,11 @@ def weights_file(path: Path) -> Path:
 def read_weights(path: Path) -> Weights:
     """All weights of the HuBERT in the file or folder `path`.
 
-    Raises `UnderstudyError`: ``file-not-found``; ``model-unreadable`` for what is no file of weights;
-    ``model-hostile`` for a pickle that would run something; ``model-unsuitable`` for another network, or one with
-    missing, misshapen or broken tensors, which are named.
+    Raises `UnderstudyError`: ``file-not-found``; what `torch_file.load` and `safetensors_file.load` raise;
+    ``model-unsuitable`` for another network, or one with missing, misshapen or broken tensors, which are named.
     """
+    import torch
+
     path = weights_file(path)
     found = _named_like_transformers(path, _read(path))
     if f"{_FIRST}conv.bias" in found or "feature_extractor.conv_layers.1.layer_norm.weight" in found:
@@ -120,7 +114,11 @@ def read_weights(path: Path) -> Weights:
     ]
     if wrong:
         _unsuitable(path, f"{len(wrong)} of its tensors have the wrong shape: {_few(wrong)}.")
-    tensors = {name: found[name].read().float() for name in shapes}
+    if sum(map(math.prod, shapes.values())) > MOST_VALUES:  # views of the same few bytes may claim to be that many
+        _unsuitable(path, f"It would have more than {MOST_VALUES // 1_000_000} million values.")
+    tensors = {
+        name: found.pop(name).to(torch.float32, copy=True, memory_format=torch.contiguous_format) for name in shapes
+    }
     broken = sorted(
         name for name, tensor in tensors.items() if not bool(tensor.sum().isfinite())
     )  # a tenth of isfinite().all()
@@ -142,20 +140,13 @@ def _unsuitable(path: Path, why: str) -> NoReturn:
     )
 
 
-def _read(path: Path) -> dict[str, _Lazy]:
+def _read(path: Path) -> dict[str, torch.Tensor]:
     """Every tensor of the model in the file, under the file's names without their common prefix."""
-    with path.open("rb") as file:
-        start = file.read(16)
-    if is_torch_file(start):
-        found = _state(path, read_tensor_tree(path))
-    elif start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
-        found = _read_safetensors(path)
-    else:
-        raise UnderstudyError(
-            "model-unreadable",
-            f"{path.name} is no file of model weights.",
-            "Give a .pt, .bin or .safetensors file of HuBERT base or ContentVec.",
-        )
+    found = (
+        safetensors_file.load(path)[0]
+        if is_safetensors(path)
+        else _state(path, torch_file.load(path, unknown="ignore"))
+    )
     firsts = [name for name in found if name.partition(_FIRST)[1]]
     prefix = min((name.partition(_FIRST)[0] for name in firsts), default=None, key=len)
     if prefix is None:
@@ -163,48 +154,24 @@ def _read(path: Path) -> dict[str, _Lazy]:
     return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
 
 
-def _state(path: Path, tree: object) -> dict[str, _Lazy]:
+def _state(path: Path, tree: object) -> dict[str, torch.Tensor]:
     """The state dict in a tree: the tree itself, or what a checkpoint holds it under."""
+    import torch
+
     if isinstance(tree, dict):
         for state in (tree, *(tree.get(key) for key in ("model", "state_dict", "weight", "weights"))):
             if isinstance(state, dict):
                 found = {
-                    name: _Lazy(tensor.shape, tensor.read)
+                    name: tensor
                     for name, tensor in state.items()
-                    if isinstance(name, str) and isinstance(tensor, StoredTensor)
+                    if isinstance(name, str) and isinstance(tensor, torch.Tensor)
                 }
                 if found:
                     return found
     _unsuitable(path, "It holds no tensors.")
 
 
-def _read_safetensors(path: Path) -> dict[str, _Lazy]:
-    from safetensors import SafetensorError, safe_open
-
-    if path.stat().st_size > MOST_FILE:
-        _unsuitable(path, f"It is larger than {MOST_FILE >> 30} GiB.")
-    try:
-        with safe_open(path, "pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UnderstudyError(
-            "model-unreadable",
-            f"{path.name} is a damaged safetensors file ({error}).",
-            "Fetch the file again.",
-        ) from error
-
-    def reader(name: str) -> Callable[[], torch.Tensor]:
-        def read() -> torch.Tensor:
-            with safe_open(path, "pt") as file:
-                tensor: torch.Tensor = file.get_tensor(name)
-                return tensor
-
-        return read
-
-    return {name: _Lazy(shape, reader(name)) for name, shape in shapes.items()}
-
-
-def _named_like_transformers(path: Path, found: dict[str, _Lazy]) -> dict[str, _Lazy]:
+def _named_like_transformers(path: Path, found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Names of transformers, weight norm's as ``weight_g`` and ``weight_v``."""
     if any(name.startswith("post_extract_proj.") for name in found):
         found = {_rename(name): tensor for name, tensor in found.items()}
@@ -221,7 +188,7 @@ def _rename(name: str) -> str:
     return name
 
 
-def _sizes(path: Path, found: dict[str, _Lazy]) -> Sizes:
+def _sizes(path: Path, found: dict[str, torch.Tensor]) -> Sizes:
     """Read off the shapes of a few tensors; whether all others agree is checked against `tensor_shapes`."""
 
     def shape(name: str, dimensions: int) -> tuple[int, ...]:

@@ -133,7 +133,7 @@ def write_fairseq(path: Path, model: dict[str, torch.Tensor], *, legacy: bool = 
         "extra_state": {"metrics": {("valid", 1): torch.zeros(1)}, "epochs": {1, 2}},
         "last_optimizer_state": None,
     } | more
-    modules = {}
+    modules: dict[str, types.ModuleType] = {}
     for kind in (dictionary, config, choice):
         parts = kind.__module__.split(".")
         for end in range(1, len(parts) + 1):

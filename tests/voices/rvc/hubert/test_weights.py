@@ -110,7 +110,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x10\0\0\0\0\0\0\0{garbage garbage garbage", b"RIFF1234WAVEfmt "])
 def test_what_holds_no_weights_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.safetensors").write_bytes(content)
-    assert refusal(tmp_path / "m.safetensors").code == "model-unreadable"
+    assert refusal(tmp_path / "m.safetensors").code == "model-damaged"
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
