@@ -27,8 +27,9 @@ check: lint test
 
 page: $(PAGE)
 
+# not 'npm ci': it refuses a lock file in which optional packages for other systems lack a version
 $(PAGE): $(wildcard services/web/source/src/* services/web/source/public/* services/web/source/*.*)
-	cd services/web/source && npm ci --no-audit --no-fund --silent && npm run --silent build
+	cd services/web/source && npm install --no-save --no-audit --no-fund --silent && npm run --silent build
 	touch $@
 
 wheel: $(PAGE) .venv/installed
