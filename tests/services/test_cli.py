@@ -199,7 +199,7 @@ def test_progress_is_on_stderr_and_quiet_is_quiet(house: House):
         (["voices", "add", "x", "silent.wav", "--consent", "self"], "", "silent.wav"),
         (["voices", "add", "nova", "recording.wav", "--consent", "self"], "", "nova"),
         (["voices", "show", "nowa"], "", "nowa"),
-        (["voices", "import", "text.mp3"], "", "text.mp3"),
+        (["voices", "import", "text.mp3", "--consent", "self"], "", "text.mp3"),
         (["cover", "song.wav"], "usage", "--voice"),
         (["cover", "song.wav", "--voice", "nova", "--nonsense"], "usage", "--nonsense"),
     ],
