@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from audio.context import Context
 from audio.files import decode
 from audio.samples import Audio, Samples
-from pipeline.separation.separator import SeparationSettings, separator
+from pipeline.separation.separator import separator
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def score(song: Song, name: str, workers: int) -> Score:
     wall, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         context = Context(Path(folder), workers=workers)
-        stems = separator(name)(context, song.mixture, SeparationSettings(model=name))
+        stems = separator(name)(context, song.mixture)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         vocals, instrumental = (stems[stem].read().samples for stem in ("vocals", "instrumental"))
     return Score(

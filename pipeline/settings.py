@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from audio.encode import OutputFormat, parse_format
 from audio.errors import UnderstudyError
 from audio.pitch.settings import PitchSettings
-from pipeline.separation.separator import SeparationSettings
+from pipeline.separation.settings import SeparationSettings
 from pipeline.stages.finish import FinishSettings
 from pipeline.stages.remix import RemixSettings
 from voices.engine import ConversionSettings

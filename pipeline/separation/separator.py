@@ -7,25 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from audio.context import Context
 from audio.errors import UnderstudyError
 from audio.samples import AudioSource
 from audio.stored import AudioFile
+from pipeline.separation.settings import SeparationSettings
 
-
-class SeparationSettings(BaseModel):
-    """`model`: the separator's name; ``embedded`` needs no weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = Field("embedded", description="which separator; 'embedded' needs no weights")
-
-
-Separator = Callable[[Context, AudioSource, SeparationSettings], Mapping[str, AudioFile]]
-"""(context, song, settings) -> stems by name, each a file in `context.folder`, with the song's rate, channels and
-length, sample-aligned with it; ``vocals`` and ``instrumental`` are always among them and sum to the song."""
+Separator = Callable[[Context, AudioSource], Mapping[str, AudioFile]]
+"""(context, song) -> stems by name, each a file in `context.folder`, with the song's rate, channels and length,
+sample-aligned with it."""
 
 
 def separated_stems(settings: SeparationSettings) -> tuple[str, ...]:
@@ -36,7 +26,7 @@ def separated_stems(settings: SeparationSettings) -> tuple[str, ...]:
 
 def separator(name: str) -> Separator:
     """The separator of that name; raises `UnderstudyError` naming those that exist."""
-    from pipeline.separation.embedded import separate_embedded
+    from pipeline.separation.embedded.separate import separate_embedded
 
     separators: dict[str, Separator] = {"embedded": separate_embedded}
     if name not in separators:

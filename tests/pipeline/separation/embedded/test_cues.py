@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from audio.samples import Samples
-from pipeline.separation.fusion import BIAS, KNOTS, WEIGHTS, fuse, log_odds
-from pipeline.separation.harmonic import restless_share, tonal_share
-from pipeline.separation.panning import imbalance
-from pipeline.separation.predominant_pitch import comb, predominant_pitch
-from pipeline.separation.repetition import varying_share
-from pipeline.separation.spectrogram import Grid, analyse, level, resynthesize
+from pipeline.separation.embedded.fusion import BIAS, KNOTS, WEIGHTS, fuse, log_odds
+from pipeline.separation.embedded.harmonic import restless_share, tonal_share
+from pipeline.separation.embedded.panning import imbalance
+from pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
+from pipeline.separation.embedded.repetition import varying_share
+from pipeline.separation.embedded.spectrogram import Grid, analyse, level, resynthesize
 
 RATE = 16000
 GRID = Grid.of(RATE, 0.093, 8000.0)

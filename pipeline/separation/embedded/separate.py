@@ -16,13 +16,12 @@ from audio.context import Context
 from audio.samples import Audio, AudioSource, Samples
 from audio.stored import AudioFile, AudioWriter
 from audio.windows import crossfade_windows
-from pipeline.separation.fusion import activity, fuse, log_odds
-from pipeline.separation.harmonic import restless_share, tonal_share
-from pipeline.separation.panning import imbalance
-from pipeline.separation.predominant_pitch import comb, predominant_pitch
-from pipeline.separation.repetition import varying_share
-from pipeline.separation.separator import SeparationSettings
-from pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
+from pipeline.separation.embedded.fusion import activity, fuse, log_odds
+from pipeline.separation.embedded.harmonic import restless_share, tonal_share
+from pipeline.separation.embedded.panning import imbalance
+from pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
+from pipeline.separation.embedded.repetition import varying_share
+from pipeline.separation.embedded.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 
 WINDOW, OVERLAP = 45.0, 3.0
 """Seconds looked at together, and of them shared with the next window."""
@@ -30,7 +29,7 @@ HIGHEST = 13000.0
 """Above it, in Hz, all is left to the instrumental."""
 
 
-def separate_embedded(context: Context, song: AudioSource, settings: SeparationSettings) -> Mapping[str, AudioFile]:
+def separate_embedded(context: Context, song: AudioSource) -> Mapping[str, AudioFile]:
     """``vocals`` and ``instrumental`` of `song` (any rate and channel count) as files in `context.folder`, exactly
     as long as the song and summing to it in float32."""
     shared = round(OVERLAP * song.rate)

@@ -1,0 +1,1 @@
+"""The embedded separator: vocals and instrumental on any machine, without any file but the program's own."""

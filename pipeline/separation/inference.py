@@ -1,0 +1,225 @@
+"""`infer`: the stems that one network hears in a song of any length, in bounded memory.
+
+The song is read window by window at the network's rate, several windows are computed at once, and their results are
+overlapped and added: weighed by the network's fade and divided by the sum of the weights, so that the gain is one
+whatever the layout. What no later window touches is written to disk. Averaging over small shifts of the song (Défossez
+2021, "Hybrid Spectrogram and Waveform Source Separation") and over both polarities is just more windows.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from audio.context import Context
+from audio.resample import resample_blocks
+from audio.samples import Audio, AudioSource, Samples
+from audio.stored import AudioFile, AudioWriter, write_blocks
+from pipeline.separation.layout import Place, shifted
+from pipeline.separation.network import Network
+from pipeline.separation.settings import InferenceSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHANNELS = 2
+LONGEST_SHIFT = 0.5
+"""Seconds that the song is shifted by, at most, for the average over shifts."""
+MOST_AT_ONCE = 32
+"""Windows computed at once at most: beyond it no GPU gets faster."""
+
+_running = Lock()  # one batch at a time: it uses all of torch's threads
+
+
+def infer(
+    context: Context, network: Network, song: AudioSource, settings: InferenceSettings
+) -> Mapping[str, AudioFile]:
+    """The network's stems of `song` (any rate, one or two channels) by name, as files in `context.folder` with the
+    song's rate, channels and length.
+
+    Where a GPU's memory runs out: fewer windows at once, then shorter ones, each said as a warning; what then still
+    doesn't fit raises torch's ``OutOfMemoryError``. Raises `Cancelled`.
+    """
+    import torch
+
+    adapted = _adapted(song, network.rate, context)
+    while True:
+        try:
+            found = _stems(context.part(0.02, 0.95), network, adapted, settings)
+            break
+        except torch.OutOfMemoryError:
+            shorter = network.shorter() if network.shorter else None
+            if shorter is None:
+                raise
+            torch.cuda.empty_cache()
+            context.warn(
+                f"The GPU ran out of memory, so the song is separated in windows of "
+                f"{shorter.window / shorter.rate:.1f} instead of {network.window / network.rate:.1f} seconds."
+            )
+            network = shorter
+    stems = {}
+    for number, (name, stem) in enumerate(found.items()):
+        part = context.part(0.95 + 0.05 * number / len(found), 0.95 + 0.05 * (number + 1) / len(found))
+        stems[name] = _like(song, stem, context.folder / f"{name}.npy", part)
+    for leftover in context.folder.glob("*.inference.npy"):
+        leftover.unlink()
+    return stems
+
+
+def _adapted(song: AudioSource, rate: int, context: Context) -> AudioSource:
+    if song.rate == rate:
+        return song
+    blocks = resample_blocks(song, rate, context.part(0.0, 0.02))
+    return write_blocks(context.folder / "song.inference.npy", rate, song.channels, blocks)
+
+
+def _like(song: AudioSource, stem: AudioFile, path: Path, context: Context) -> AudioFile:
+    """`stem` (two channels, the network's rate) with the song's rate, channels and length, at `path`."""
+    blocks = (
+        block if song.channels == CHANNELS else block.mono() for block in resample_blocks(stem, song.rate, context)
+    )
+    if stem.rate == song.rate and song.channels == CHANNELS:
+        return AudioFile.open(stem.path.rename(path), stem.rate)
+    with AudioWriter(path, song.rate, song.channels) as writer:
+        for block in blocks:
+            writer.write(block.read(0, min(block.frames, song.frames - writer.frames)))
+        writer.write(Audio.silence(song.channels, song.frames - writer.frames, song.rate))
+    return writer.file
+
+
+def _stems(
+    context: Context, network: Network, song: AudioSource, settings: InferenceSettings
+) -> Mapping[str, AudioFile]:
+    """The stems at the network's rate, two channels each."""
+    import torch
+
+    scale = _scale(song, network)
+    step = network.step
+    if settings.overlap is not None:
+        step = max(1, round(network.window * (1 - settings.overlap)))
+    places = list(_places(network, song.frames, step, settings.shifts))
+    at_once = settings.batch or _batch(network)
+    files = {name: context.folder / f"{name}.inference.npy" for name in network.stems}
+    with ExitStack() as stack:
+        writers = [stack.enter_context(AudioWriter(path, network.rate, CHANNELS)) for path in files.values()]
+        added = _Added(network.fade.numpy(), len(network.stems))
+        done = 0
+        while done < len(places):
+            batch = places[done : done + at_once]
+            windows = torch.from_numpy(np.stack([_window(song, place, network.window, scale) for place in batch]))
+            try:
+                with _running, torch.inference_mode():
+                    results = _separate(network, windows.to(network.device), settings.polarity)
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+                at_once = len(batch) // 2
+                torch.cuda.empty_cache()
+                context.warn(f"The GPU ran out of memory, so {at_once} instead of {len(batch)} windows go at once.")
+                continue
+            for place, result in zip(batch, results.float().cpu().numpy(), strict=True):
+                added.add(place, result)
+            done += len(batch)
+            until = places[done].first if done < len(places) else song.frames
+            finished = scale.undone(added.taken(until))
+            for writer, samples in zip(writers, finished, strict=True):
+                writer.write(Audio(samples, network.rate))
+            context.progress(done / len(places))
+    return {name: AudioFile.open(path, network.rate) for name, path in files.items()}
+
+
+def _separate(network: Network, windows: Tensor, polarity: bool) -> Tensor:
+    results = network.separate(windows)
+    return (results - network.separate(-windows)) / 2 if polarity else results
+
+
+def _places(network: Network, frames: int, step: int, shifts: int) -> Iterator[Place]:
+    """All windows in order; the shifts are spread evenly, so that the same settings always give the same."""
+    longest = round(LONGEST_SHIFT * network.rate)
+    passes = []
+    for number in range(shifts):
+        offset = number * longest // shifts
+        passes.append(shifted(network.layout(frames + offset, network.window, step), offset, frames))
+    return heapq.merge(*passes, key=lambda place: place.first)
+
+
+def _window(song: AudioSource, place: Place, frames: int, scale: _Scale) -> Samples:
+    """``[2, frames]`` of the song as the network wants them."""
+    samples = song.read(place.start, place.start + frames).samples
+    inside = slice(max(0, -place.start), max(0, min(frames, song.frames - place.start)))
+    wanted = np.zeros((CHANNELS, frames), np.float32)
+    wanted[:, inside] = scale.done(samples[:, inside])  # around the song there is silence, whatever its mean
+    return wanted
+
+
+def _batch(network: Network) -> int:
+    """How many windows fit into the memory that is free now. On a processor, more than one at once gains nothing."""
+    import torch
+
+    if not network.device.startswith("cuda"):
+        return 1
+    free, _ = torch.cuda.mem_get_info(network.device)
+    return int(max(1, min(MOST_AT_ONCE, 0.8 * free / network.working)))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The network sees ``(samples - mean) / deviation``."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    def done(self, samples: Samples) -> Samples:
+        return (samples - np.float32(self.mean)) / np.float32(self.deviation)
+
+    def undone(self, samples: Samples) -> Samples:
+        return samples * np.float32(self.deviation) + np.float32(self.mean)
+
+
+def _scale(song: AudioSource, network: Network, block: int = 1 << 20) -> _Scale:
+    if network.normalise == "none":
+        return _Scale()
+    count, total, squares = song.frames, 0.0, 0.0
+    for start in range(0, count, block):
+        mono = song.read(start, min(start + block, count)).mono().samples.astype(np.float64)
+        total += float(mono.sum())
+        squares += float((mono**2).sum())
+    mean = total / max(1, count)
+    deviation = max(0.0, (squares - count * mean**2) / max(1, count - 1)) ** 0.5  # as torch.std
+    return _Scale(mean, deviation if deviation > 1e-8 else 1.0)
+
+
+class _Added:
+    """Windows laid over each other: only the stretch that is not yet finished is held."""
+
+    def __init__(self, fade: Samples, stems: int) -> None:
+        self._fade = fade
+        self._begin = 0
+        self._sums = np.zeros((stems, CHANNELS, 0), np.float32)
+        self._weights = np.zeros(0, np.float32)
+
+    def add(self, place: Place, result: Samples) -> None:
+        """`result`: ``[stems, 2, window]``."""
+        first = place.first - self._begin
+        missing = first + place.frames - self._weights.size
+        if missing > 0:
+            self._sums = np.pad(self._sums, ((0, 0), (0, 0), (0, missing)))
+            self._weights = np.pad(self._weights, (0, missing))
+        weight = self._fade[place.faded : place.faded + place.frames]
+        self._sums[:, :, first : first + place.frames] += result[:, :, place.skip : place.skip + place.frames] * weight
+        self._weights[first : first + place.frames] += weight
+
+    def taken(self, until: int) -> Samples:
+        """``[stems, 2, n]``: what is finished up to the song's frame `until`, which then is no longer held."""
+        count = until - self._begin
+        finished: Samples = self._sums[:, :, :count] / self._weights[:count]
+        self._sums, self._weights = self._sums[:, :, count:].copy(), self._weights[count:].copy()
+        self._begin = until
+        return finished

@@ -1,0 +1,70 @@
+"""Where the windows of a song lie.
+
+A layout is a plain function of the song's, the window's and the step's frames. Whatever it is, windows come in order
+and together cover the song; the inference weighs them with the network's fade and divides by the sum of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Place:
+    """A window that begins at frame `start` of the song (which may be before it; silence is read there and past its
+    end). Of its result `frames` frames count, those from `skip` on, weighed with the fade from its frame `faded` on."""
+
+    start: int
+    frames: int
+    skip: int = 0
+    faded: int = 0
+
+    @property
+    def first(self) -> int:
+        """The song's frame at which what counts of it begins."""
+        return self.start + self.skip
+
+
+Layout = Callable[[int, int, int], Iterator[Place]]
+"""(frames of the song, of the window, of the step) -> the windows, by ascending `Place.first`."""
+
+
+def aligned(frames: int, window: int, step: int) -> Iterator[Place]:
+    """From the song's beginning on; the last window ends where the song does, however much it overlaps with the one
+    before. A song shorter than a window is followed by silence."""
+    for start in range(0, frames, step):
+        if start + window >= frames:
+            yield Place(max(0, frames - window), min(window, frames))
+            return
+        yield Place(start, window)
+
+
+def surrounded(frames: int, window: int, step: int) -> Iterator[Place]:
+    """The song with silence on both sides, so that every frame of it lies in as many windows as any other."""
+    for start in range(step - window, frames, step):
+        yield clipped(Place(start, window), frames)
+
+
+def centred(frames: int, window: int, step: int) -> Iterator[Place]:
+    """From the song's beginning on; where less than a window is left, it stands in the middle of its window, with
+    sound from before it and silence after it (as Demucs does)."""
+    for start in range(0, frames, step):
+        left = min(window, frames - start)
+        before = (window - left) // 2
+        yield Place(start - before, left, before)
+
+
+def shifted(places: Iterator[Place], offset: int, frames: int) -> Iterator[Place]:
+    """The windows `offset` frames earlier, without what then counts outside of the song of `frames` frames."""
+    for place in places:
+        moved = clipped(Place(place.start - offset, place.frames, place.skip, place.faded), frames)
+        if moved.frames > 0:
+            yield moved
+
+
+def clipped(place: Place, frames: int) -> Place:
+    """Only as much of a window as lies within a song of `frames` frames."""
+    before = max(0, -place.first)
+    after = max(0, place.first + place.frames - frames)
+    return Place(place.start, place.frames - before - after, place.skip + before, place.faded + before)

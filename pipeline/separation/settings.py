@@ -1,0 +1,68 @@
+"""What can be chosen about a separation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from audio.precision import Precision
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InferenceSettings(_Settings):
+    """How a network is driven over the song; no matter to the embedded separator."""
+
+    overlap: float | None = Field(
+        None, ge=0, le=0.95, description="share of each window that the next one sees, too; none: the family's own"
+    )
+    shifts: int = Field(1, ge=1, le=20, description="times the song is separated, each a little shifted; the mean")
+    polarity: bool = Field(False, description="separate the song upside down, too, and take the mean")
+    precision: Literal["auto"] | Precision = Field("auto", description="number format of the networks")
+    batch: int | None = Field(None, ge=1, le=256, description="windows at once; none: what fits into memory")
+
+
+class Band(_Settings):
+    """Frequencies from `low` up to `high` Hz in which a model counts `weight`."""
+
+    low: float = Field(0.0, ge=0)
+    high: float = Field(1e6, gt=0)
+    weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+
+
+class MemberWeight(_Settings):
+    """How much a model counts in an ensemble: `weight`, times that of each of its `bands` there."""
+
+    weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    bands: tuple[Band, ...] = ()
+
+
+class EnsembleSettings(_Settings):
+    """How the stems of several models become one; `weights` by model, 1 for those not named."""
+
+    combine: Literal["average", "median", "min", "max"] = "average"
+    domain: Literal["waveform", "spectrogram"] = "waveform"
+    weights: Mapping[str, MemberWeight] = Field(default_factory=dict)
+    leave_out: bool = Field(False, description="go on without a model that fails, and say so")
+
+
+class SeparationSettings(_Settings):
+    """`model`: the separator's name, several joined with '+' for an ensemble; ``embedded`` needs no weights. The steps
+    of the chain, `lead`, `dereverb` and `denoise`, each name a model or are left out."""
+
+    model: str = Field("embedded", description="which separator; 'embedded' needs no weights; A+B: an ensemble")
+    ensemble: EnsembleSettings = EnsembleSettings()
+    inference: InferenceSettings = InferenceSettings()
+    consistency: Literal["residual", "model", "wiener"] = Field(
+        "residual",
+        description="residual: the instrumental is what the vocals leave of the song; model: the model's own stems, "
+        "which needn't sum to the song; wiener: the model's own, and what is missing shared out",
+    )
+    lead: str | None = Field(None, description="model that splits lead and backing vocals")
+    dereverb: str | None = Field(None, description="model that takes the reverb off the lead")
+    denoise: str | None = Field(None, description="model that takes the noise off the lead")
+    band: str | None = Field(None, description="model that takes the instrumental apart into drums, bass, ...")
