@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from audio.samples import Samples
-from pipeline.separation.embedded.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
+from pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 
 
 def tonal_share(samples: Samples, spectrum: Spectrum, grid: Grid) -> Map:

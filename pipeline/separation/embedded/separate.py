@@ -21,7 +21,7 @@ from pipeline.separation.embedded.harmonic import restless_share, tonal_share
 from pipeline.separation.embedded.panning import imbalance
 from pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
 from pipeline.separation.embedded.repetition import varying_share
-from pipeline.separation.embedded.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
+from pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 
 WINDOW, OVERLAP = 45.0, 3.0
 """Seconds looked at together, and of them shared with the next window."""

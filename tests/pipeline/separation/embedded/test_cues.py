@@ -11,7 +11,7 @@ from pipeline.separation.embedded.harmonic import restless_share, tonal_share
 from pipeline.separation.embedded.panning import imbalance
 from pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
 from pipeline.separation.embedded.repetition import varying_share
-from pipeline.separation.embedded.spectrogram import Grid, analyse, level, resynthesize
+from pipeline.separation.spectrogram import Grid, analyse, level, resynthesize
 
 RATE = 16000
 GRID = Grid.of(RATE, 0.093, 8000.0)
