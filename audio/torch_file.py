@@ -15,6 +15,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,7 +42,8 @@ _STORAGES = {f"{place} {kind}Storage": dtype for place in ("torch", "torch.cuda"
 _ORDERED = "collections OrderedDict"
 _TENSORS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor")
 _PARAMETERS = ("torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state")
-_KNOWN = {_ORDERED, *_TENSORS, *_PARAMETERS, *_STORAGES}
+_FRACTION = "fractions Fraction"
+_KNOWN = {_ORDERED, _FRACTION, *_TENSORS, *_PARAMETERS, *_STORAGES}
 # What no honest file names beside its tensors: modules that reach the machine or run text, and builtins that do.
 _RUNNERS = re.compile(
     r"(asyncio|bdb|cProfile|code|codeop|commands|ctypes|_ctypes|distutils|doctest|ftplib|http|httplib|imp|importlib|"
@@ -63,8 +65,8 @@ class _Damaged(Exception):
 
 
 @dataclass(frozen=True)
-class _Name:
-    """A name that the pickle mentions: module, space, name."""
+class Name:
+    """A name that the pickle mentions, never looked up: module, space, name."""
 
     text: str
 
@@ -75,9 +77,10 @@ _IGNORED = object()  # stands for every object that is neither a tensor nor a pl
 
 def load(path: Path, largest: int = 4 << 30, unknown: Unknown = "refuse") -> Any:
     """What `torch.save` wrote at `path`: dictionaries, lists, tuples, texts, numbers, and tensors on the CPU, whose
-    values are mapped from the file; who keeps one beyond the file's life copies it. Objects of other kinds make the
-    file unsafe, or, if `unknown` is to be ignored, something inert stands in their places; dictionaries then lose the
-    entries whose keys are neither texts nor numbers.
+    values are mapped from the file; who keeps one beyond the file's life copies it. A class or function that stands for
+    itself comes back as its `Name`, a fraction as one. Objects of other kinds make the file unsafe, or, if `unknown` is
+    to be ignored, something inert stands in their places; dictionaries then lose the entries whose keys are neither
+    texts nor numbers.
 
     Raises `UnderstudyError`: ``file-not-found``, ``model-too-large`` (more than `largest` bytes), ``model-unsafe`` for
     a pickle that would run something or make unknown objects, ``model-damaged``, ``archive-refused``.
@@ -316,26 +319,42 @@ def _set_items(target: Any, items: list[Any], unknown: Unknown) -> Any:
     return target
 
 
-def _named(text: str, unknown: Unknown) -> _Name:
+def _named(text: str, unknown: Unknown) -> Name:
     """A name in the file, never looked up."""
     if text not in _KNOWN and (unknown == "refuse" or _RUNNERS.match(text.replace(" ", "."))):
         raise _Unsafe(f"opening it would run {_shorten(text.replace(' ', '.'))}")
-    return _Name(text)
+    return Name(text)
 
 
 def _called(function: Any, arguments: Any, unknown: Unknown) -> Any:
     """What a call stands for: a tensor, a parameter, a dictionary; else it is unknown."""
     import torch
 
-    if isinstance(function, _Name) and isinstance(arguments, tuple):
+    if isinstance(function, Name) and isinstance(arguments, tuple):
         if function.text == _ORDERED and not arguments:
             return {}
         if function.text in _TENSORS and len(arguments) >= 4 and isinstance(arguments[0], torch.Tensor):
             return _tensor(*arguments[:4])
         if function.text in _PARAMETERS and arguments and isinstance(arguments[0], torch.Tensor):
             return arguments[0]
-    called = _shorten(function.text) if isinstance(function, _Name) else "something"
+        if function.text == _FRACTION and (fraction := _fraction(arguments)) is not None:
+            return fraction
+    called = _shorten(function.text) if isinstance(function, Name) else "something"
     return _ignored(f"opening it would call {called} in an unusual way", unknown)
+
+
+def _fraction(arguments: tuple[Any, ...]) -> Fraction | None:
+    """Of two numbers, or of a text such as 39/5 (Python before 3.11); None where it is none of moderate size."""
+    match arguments:
+        case (str(text),) if match := re.fullmatch(r"(-?\d{1,18})(?:/(\d{1,18}))?", text, re.ASCII):
+            numbers = int(match[1]), int(match[2] or 1)
+        case (int(above), int(below)):
+            numbers = above, below
+        case _:
+            return None
+    if max(map(abs, numbers)) > 1 << 62 or numbers[1] == 0:
+        return None
+    return Fraction(*numbers)
 
 
 def _storage(told: Any, storage: _StorageReader) -> torch.Tensor:
@@ -346,7 +365,7 @@ def _storage(told: Any, storage: _StorageReader) -> torch.Tensor:
         isinstance(told, tuple)
         and len(told) in (5, 6)
         and told[0] == "storage"
-        and isinstance(told[1], _Name)
+        and isinstance(told[1], Name)
         and told[1].text in _STORAGES
         and isinstance(told[2], str)
         and type(told[4]) is int

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import zipfile
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ import pytest
 import torch
 
 from audio.errors import UnderstudyError
-from audio.torch_file import Unknown, load
+from audio.torch_file import Name, Unknown, load
 from tests.voices.rvc.hubert.material import write_fairseq
 
 
@@ -93,6 +94,31 @@ def test_unknown_classes_are_neither_looked_up_nor_called(tmp_path: Path) -> Non
     assert torch.equal(tree["model"]["w"], torch.arange(3.0))
     assert not marker.exists()
     assert not (tmp_path / "made").exists()
+    with pytest.raises(UnderstudyError) as refused:
+        load(path)
+    assert refused.value.code == "model-unsafe"
+
+
+class OlderFraction(Fraction):
+    """Pickles as Python 3.10 did it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Fraction, (f"{self.numerator}/{self.denominator}",)
+
+
+def test_classes_come_back_as_their_names_and_fractions_as_fractions(tmp_path: Path) -> None:
+    path = tmp_path / "model.th"
+    segments = [Fraction(39, 5), OlderFraction(39, 5)]
+    torch.save({"klass": collections.Counter, "kwargs": {"segments": segments}}, path)
+    tree = load(path, unknown="ignore")
+    assert tree == {"klass": Name("collections Counter"), "kwargs": {"segments": [Fraction(39, 5)] * 2}}
+
+
+@pytest.mark.parametrize("arguments", [("1" * 5000 + "/3",), (1, 0), (1 << 63, 1), ("x",), ("1/2", 3), ()])
+def test_only_moderate_fractions_are_fractions(tmp_path: Path, arguments: tuple[Any, ...]) -> None:
+    path = tmp_path / "model.th"
+    torch.save({"segment": Payload(Fraction, *arguments)}, path)
+    assert not isinstance(load(path, unknown="ignore")["segment"], Fraction)
     with pytest.raises(UnderstudyError) as refused:
         load(path)
     assert refused.value.code == "model-unsafe"
