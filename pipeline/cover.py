@@ -1,40 +1,32 @@
-"""The graphs of the three jobs: a cover, a separation, a conversion. This is where stages are wired together."""
+"""The graphs of a cover and of a conversion. This is where their stages are wired together; a separation's stand in
+`pipeline.separation_graph`, and what all three share in `pipeline.nodes`."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from audio.encode import OutputFormat
 from audio.errors import UnderstudyError
-from audio.files import LIMITS
-from audio.libav import check_readable, unreadable
 from audio.models import require
-from audio.pitch.tracking import track
 from pipeline.cast import Cast, TimeRanges, Transpose, as_cast
 from pipeline.graph import External, Graph, Node, Stage
+from pipeline.nodes import SEPARATE, STEMS, decode, encode, encode_stems, file_external, pitch
 from pipeline.separation.separator import separated_stems
-from pipeline.settings import CoverSettings, OutputSettings, SongSettings
+from pipeline.settings import CoverSettings, OutputSettings
 from pipeline.stages.assess import assess, assess_cast
 from pipeline.stages.cast import cut, join, keep, roll
-from pipeline.stages.decode import decode_song, mixed, own_stems
-from pipeline.stages.encode import encode_output, headroom
+from pipeline.stages.decode import mixed, own_stems
 from pipeline.stages.finish import finish
 from pipeline.stages.remix import cover_stems, remix, weigh
 from pipeline.stages.report import report
-from pipeline.stages.separate import separate
 from pipeline.stages.shift import shift
 from pipeline.stages.sing import convert, prepare, transpose
 from voices.engines import engine
 from voices.voice import Voice
 
-DECODE = Stage("decode", 1, decode_song)
 OWN_STEMS = Stage("own stems", 1, own_stems)
 MIX = Stage("mix", 1, mixed)
-SEPARATE = Stage("separate", 1, separate, uses_gpu=True)
-PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 TRANSPOSE = Stage("transpose", 1, transpose)
 CUT = Stage("cut", 1, cut)
 JOIN = Stage("join", 1, join)
@@ -45,40 +37,9 @@ SHIFT = Stage("shift", 1, shift)
 WEIGH = Stage("weigh", 1, weigh)
 REMIX = Stage("remix", 2, remix)
 STEMS_OF_COVER = Stage("stems", 1, cover_stems)
-ENCODE = Stage("encode", 2, encode_output)
-HEADROOM = Stage("headroom", 1, headroom)
 ASSESS = Stage("assess", 1, assess, packages=("resemblyzer",))
 ASSESS_CAST = Stage("assess cast", 1, assess_cast, packages=("resemblyzer",))
 REPORT = Stage("report", 3, report)
-
-
-STEMS = ("vocals", "instrumental")
-
-
-def file_external(path: Path) -> External:
-    """A file of the user's as an argument; its bytes stand for it in the key. Raises `UnderstudyError` for what isn't
-    a readable file (a device has no end) or is too big to be a song."""
-    check_readable(path, LIMITS.bytes)
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    return External(path, digest.hexdigest())
-
-
-def separation_graph(song: Path, settings: CoverSettings) -> Graph:
-    """Targets: ``encode vocals`` and ``encode instrumental``."""
-    original = file_external(song)
-    return Graph(
-        (
-            _decode("decode", original, settings.song),
-            Node("separate", SEPARATE, {"song": "decode"}, {"settings": settings.separation}),
-            *_encode_stems("separate", settings.output.encoding, original),
-        )
-    )
 
 
 def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings) -> Graph:
@@ -88,11 +49,11 @@ def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings)
     singing, sung = _lead("decode", cast, settings)
     return Graph(
         (
-            _decode("decode", original, settings.song),
+            decode("decode", original, settings.song),
             *singing,
             *([] if cast.solo else [_roll(cast, settings, False)]),
             *_mixing({"song": "decode", "vocals": sung}, settings),
-            _encode("encode", {"sound": "remix.cover"}, settings.output.encoding, original, cast),
+            encode("encode", {"sound": "remix.cover"}, settings.output.encoding, original, cast),
         )
     )
 
@@ -119,7 +80,7 @@ def cover_graph(
     originals = {name: file_external(path) for name, path in given.items() if path is not None}
     tagged = originals.get("song") or originals["vocals"]
     nodes += [
-        _decode("decode" if name == "song" else f"decode {name}", external, settings.song)
+        decode("decode" if name == "song" else f"decode {name}", external, settings.song)
         for name, external in originals.items()
     ]
     if originals.keys() - {"song"}:
@@ -153,11 +114,11 @@ def cover_graph(
     if several:
         nodes.append(_roll(cast, settings, backing_mode == "convert"))
     nodes += _mixing(parts, settings)
-    nodes.append(_encode("encode", {"sound": "remix.cover"}, settings.output.encoding, tagged, cast))
+    nodes.append(encode("encode", {"sound": "remix.cover"}, settings.output.encoding, tagged, cast))
     if settings.output.keep_stems:
         nodes.append(Node("stems", STEMS_OF_COVER, {**parts, "mixing": "remix.mixing"}))
         kept = (*STEMS, "backing") if "backing" in parts else STEMS
-        nodes += _encode_stems("stems", settings.output.lossless, tagged, cast, kept)
+        nodes += encode_stems("stems", settings.output.lossless, tagged, cast, kept)
     transposition = "roll.transposition" if several else "transpose"
     known = {"vocals": sung, "instrumental": band}
     heard = {"song": "decode", "original_vocals": lead, "pitch": "pitch"}
@@ -245,44 +206,13 @@ def _models(names: tuple[str, ...]) -> External:
     return External(found, " ".join(f"{name}:{weights.content_hash}" for name, weights in sorted(found.items())))
 
 
-def _decode(name: str, file: External, part: SongSettings) -> Node:
-    return Node(name, DECODE, {}, {"start": part.start, "duration": part.duration}, {"path": file})
-
-
-def _encode(
-    name: str,
-    inputs: dict[str, str],
-    format: OutputFormat,
-    original: External,
-    cast: Cast | None = None,
-    stem: str | None = None,
-) -> Node:
-    settings = {"format": format, "stem": stem, "voice": cast.name if cast else None}
-    return Node(name, ENCODE, inputs, settings, {"original": original})
-
-
-def _encode_stems(
-    stems: str,
-    format: OutputFormat,
-    original: External,
-    cast: Cast | None = None,
-    names: tuple[str, ...] = STEMS,
-) -> list[Node]:
-    """The stems `names` of the node `stems` as files, at one gain."""
-    nodes = [Node("headroom", HEADROOM, {"stems": stems}, {"format": format})]
-    for stem in names:
-        inputs = {"sound": f"{stems}.{stem}", "gain": "headroom"}
-        nodes.append(_encode(f"encode {stem}", inputs, format, original, cast, stem))
-    return nodes
-
-
 def _lead(vocals: str, cast: Cast, settings: CoverSettings) -> tuple[list[Node], str]:
     """From the lead vocal to the same vocal sung by its voice or voices, in the original's place and room: the nodes,
     and which of them is the sung vocal."""
     if cast.solo:
         return _singing(vocals, cast.solo, cast.transposes, settings), "finish"
     heard = cast.within(settings.song.start, settings.song.duration)
-    nodes = [_pitch("pitch", vocals, settings)]
+    nodes = [pitch("pitch", vocals, settings)]
     joined = {"pitch": "pitch"}
     for number, voice in enumerate(heard.singers, start=1):
         label = _label(voice)
@@ -319,18 +249,10 @@ def _singing(
     )  # a voice may be called backing, and none has a '=' in its name
     finishing = {"converted": f"convert{named}", "vocals": vocals}
     return [
-        _pitch(f"pitch{suffix}", vocals, settings),
+        pitch(f"pitch{suffix}", vocals, settings),
         *_converting(own, voice, transposes, settings, named),
         Node(f"finish{suffix}", FINISH, finishing, {"settings": settings.finish}),
     ]
-
-
-def _pitch(name: str, vocals: str, settings: CoverSettings) -> Node:
-    externals = {}
-    if "rmvpe" in settings.pitch.listening:
-        weights = require("rmvpe")
-        externals["weights"] = External(weights.path, weights.content_hash)
-    return Node(name, PITCH, {"source": vocals}, {"settings": settings.pitch}, externals)
 
 
 def _converting(

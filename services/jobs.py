@@ -21,10 +21,12 @@ from audio.pitch import PitchTrack
 from audio.stored import AudioFile
 from audio.tags import Tags
 from pipeline.cast import Cast, as_cast
-from pipeline.cover import STEMS, conversion_graph, cover_graph, separation_graph
+from pipeline.cover import conversion_graph, cover_graph
 from pipeline.executor import Executor, Listener, Result
 from pipeline.graph import Graph
+from pipeline.nodes import STEMS
 from pipeline.publish import check_replaceable, check_writable, free_name, publish
+from pipeline.separation_graph import separation_graph
 from pipeline.settings import CoverSettings
 from voices.voice import Voice
 

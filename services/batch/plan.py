@@ -12,7 +12,7 @@ from typing import Any
 from audio.errors import UnderstudyError
 from audio.files import LIMITS, probe
 from audio.libav import check_readable
-from pipeline.cover import file_external
+from pipeline.nodes import file_external
 from pipeline.publish import check_replaceable, check_writable
 from pipeline.settings import CoverSettings, load_settings
 from services.batch.chart import Row

@@ -230,8 +230,9 @@ def graph(
 ) -> None:
     """Draw the stages that a command goes through, and which of them are kept from before."""
     from audio.errors import UnderstudyError
-    from pipeline.cover import conversion_graph, cover_graph, separation_graph
+    from pipeline.cover import conversion_graph, cover_graph
     from pipeline.drawing import DRAWINGS, describe
+    from pipeline.separation_graph import separation_graph
     from pipeline.store import Store
     from services.folders import cache_folder
 

@@ -61,8 +61,8 @@ def decode_into(progress: Progress, cache: Path, files: Sequence[Path], start: f
 
 def decoding(files: Sequence[Path], start: float, duration: float | None) -> Graph:
     """The stages ``decode`` of these files, alone: their artifacts have the keys that they have in a cover's graph."""
-    from pipeline.cover import DECODE, file_external
     from pipeline.graph import Graph, Node
+    from pipeline.nodes import DECODE, file_external
 
     settings = {"start": start, "duration": duration}
     return Graph(

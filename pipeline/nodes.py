@@ -1,0 +1,82 @@
+"""Nodes that the graphs of a cover, a conversion and a separation share: reading the user's files, writing theirs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from audio.encode import OutputFormat
+from audio.files import LIMITS
+from audio.libav import check_readable, unreadable
+from audio.models import require
+from audio.pitch.tracking import track
+from pipeline.cast import Cast
+from pipeline.graph import External, Node, Stage
+from pipeline.settings import CoverSettings, SongSettings
+from pipeline.stages.decode import decode_song
+from pipeline.stages.encode import encode_output, headroom
+from pipeline.stages.separate import separate
+
+DECODE = Stage("decode", 1, decode_song)
+SEPARATE = Stage("separate", 1, separate, uses_gpu=True)
+ENCODE = Stage("encode", 2, encode_output)
+HEADROOM = Stage("headroom", 1, headroom)
+PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
+
+STEMS = ("vocals", "instrumental")
+
+
+def file_external(path: Path) -> External:
+    """A file of the user's as an argument; its bytes stand for it in the key. Raises `UnderstudyError` for what isn't
+    a readable file (a device has no end) or is too big to be a song."""
+    check_readable(path, LIMITS.bytes)
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return External(path, digest.hexdigest())
+
+
+def decode(name: str, file: External, part: SongSettings) -> Node:
+    """The node `name` that reads `file`, or the part of it that is asked for."""
+    return Node(name, DECODE, {}, {"start": part.start, "duration": part.duration}, {"path": file})
+
+
+def encode(
+    name: str,
+    inputs: dict[str, str],
+    format: OutputFormat,
+    original: External,
+    cast: Cast | None = None,
+    stem: str | None = None,
+) -> Node:
+    """The node `name` that writes its inputs ``sound`` (and ``gain``) in `format`, tagged as `original` is."""
+    settings = {"format": format, "stem": stem, "voice": cast.name if cast else None}
+    return Node(name, ENCODE, inputs, settings, {"original": original})
+
+
+def encode_stems(
+    stems: str,
+    format: OutputFormat,
+    original: External,
+    cast: Cast | None = None,
+    names: tuple[str, ...] = STEMS,
+) -> list[Node]:
+    """The stems `names` of the node `stems` as files, at one gain."""
+    nodes = [Node("headroom", HEADROOM, {"stems": stems}, {"format": format})]
+    for stem in names:
+        inputs = {"sound": f"{stems}.{stem}", "gain": "headroom"}
+        nodes.append(encode(f"encode {stem}", inputs, format, original, cast, stem))
+    return nodes
+
+
+def pitch(name: str, vocals: str, settings: CoverSettings) -> Node:
+    """The node `name` that tracks the pitch of `vocals`."""
+    externals = {}
+    if "rmvpe" in settings.pitch.listening:
+        weights = require("rmvpe")
+        externals["weights"] = External(weights.path, weights.content_hash)
+    return Node(name, PITCH, {"source": vocals}, {"settings": settings.pitch}, externals)
