@@ -28,8 +28,14 @@ def resample(audio: Audio, rate: int) -> Audio:
     return Audio(samples, rate)
 
 
-def resample_blocks(source: AudioSource, rate: int, context: Context) -> Iterator[Audio]:
-    """What `resample` gives, block by block, for sources of any length; blocks of at least one frame."""
+def resample_blocks(source: AudioSource, rate: int, context: Context, frames: int | None = None) -> Iterator[Audio]:
+    """What `resample` gives, block by block, for sources of any length; blocks of at least one frame.
+
+    `frames`: exactly so many, the last ones cut off or silence: what went to another rate and back may differ by one.
+    """
+    if frames is not None:
+        yield from _exactly(frames, resample_blocks(source, rate, context), rate, source.channels)
+        return
     if source.rate == rate:
         for start in range(0, source.frames, _BLOCK):
             stop = min(start + _BLOCK, source.frames)
@@ -42,6 +48,16 @@ def resample_blocks(source: AudioSource, rate: int, context: Context) -> Iterato
         yield block
         done += block.frames
         context.progress(done / total)
+
+
+def _exactly(frames: int, blocks: Iterator[Audio], rate: int, channels: int) -> Iterator[Audio]:
+    missing = frames
+    for block in blocks:
+        if missing > 0:
+            yield block.read(0, min(block.frames, missing))
+        missing -= block.frames
+    if missing > 0:
+        yield Audio.silence(channels, missing, rate)
 
 
 def _blocks(source: AudioSource, rate: int) -> Iterator[Audio]:

@@ -82,16 +82,12 @@ def _adapted(song: AudioSource, rate: int, context: Context) -> AudioSource:
 
 def _like(song: AudioSource, stem: AudioFile, path: Path, context: Context) -> AudioFile:
     """`stem` (two channels, the network's rate) with the song's rate, channels and length, at `path`."""
-    blocks = (
-        block if song.channels == CHANNELS else block.mono() for block in resample_blocks(stem, song.rate, context)
-    )
     if stem.rate == song.rate and song.channels == CHANNELS:
         return AudioFile.open(stem.path.rename(path), stem.rate)
-    with AudioWriter(path, song.rate, song.channels) as writer:
-        for block in blocks:
-            writer.write(block.read(0, min(block.frames, song.frames - writer.frames)))
-        writer.write(Audio.silence(song.channels, song.frames - writer.frames, song.rate))
-    return writer.file
+    blocks = resample_blocks(stem, song.rate, context, song.frames)
+    return write_blocks(
+        path, song.rate, song.channels, (block if song.channels > 1 else block.mono() for block in blocks)
+    )
 
 
 def _stems(

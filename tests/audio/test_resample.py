@@ -86,3 +86,13 @@ def test_the_same_rate_changes_nothing():
 
 def test_values_beyond_full_scale_are_kept():
     assert np.max(resample(Audio(8 * tone(440, 44100).samples, 44100), 48000).samples) == pytest.approx(4, abs=0.01)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 999, 1000, 1001, 2000])
+@pytest.mark.parametrize("rate", [8000, 11025])
+def test_exactly_so_many_frames(tmp_path: Path, frames: int, rate: int) -> None:
+    sound = noise(1000, 8000)
+    blocks = list(resample_blocks(sound, rate, Context(tmp_path), frames))
+    free = resample(sound, rate)
+    made = concatenate(blocks) if blocks else Audio.silence(2, 0, rate)
+    np.testing.assert_array_equal(made.samples, free.read(0, frames).samples)

@@ -1,0 +1,100 @@
+"""`consistent`: stems that sum to their song, by the policy that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from audio.context import Context
+from audio.resample import resample_blocks
+from audio.samples import AudioSource, Samples
+from audio.stored import AudioFile, write_blocks
+from pipeline.separation.spectrogram import Grid, analyse, resynthesize
+from pipeline.separation.together import together
+
+Policy = Literal["residual", "model", "wiener"]
+
+HIGHEST_RATE = 44100
+"""The rate of nearly all separation networks in Hz: what lies above its band, none of them hears."""
+_SECONDS = 0.046
+_REST = 1e-3
+"""Share of a bin's power that counts as the rest's, whatever the models say: what nobody claims goes there."""
+
+
+def consistent(
+    context: Context, song: AudioSource, stems: Mapping[str, AudioSource], policy: Policy, rest: str
+) -> Mapping[str, AudioFile]:
+    """`stems` and `rest` as files in `context.folder`, with the song's rate, channels and length.
+
+    `rest` is the stem that takes what the others leave; `stems` may lack it.
+    - ``residual``: `rest` is the song minus all others, whatever a model said of it.
+    - ``model``: the stems as they came; only what lies above the band of the networks is added to `rest`. A `rest` that
+      no model gave is the residual.
+    - ``wiener``: what the song has and the stems together haven't is shared out among them in proportion to their power
+      in each bin of the spectrum (mixture consistency, Wisdom et al. 2019, "Differentiable Consistency Constraints for
+      Improved Deep Speech Enhancement"), so that they sum to the song.
+    """
+    names = (*(name for name in stems if name != rest), rest)
+    if policy == "residual" or rest not in stems:
+        kept = {name: stem for name, stem in stems.items() if name != rest}
+        return together(context, {"": song, **kept}, names, lambda parts: _residual(parts, rest))
+    if policy == "model":
+        if song.rate <= HIGHEST_RATE:
+            return together(context, stems, names, lambda parts: parts)
+        band = _band(context, song)
+        found = together(
+            context,
+            {"": song, "band": band, **stems},
+            names,
+            lambda parts: {**parts, rest: parts[rest] + parts[""] - parts["band"]},
+        )
+        band.path.unlink()
+        return found
+    grid = Grid.of(song.rate, _SECONDS, song.rate / 2)
+    sources = {"": song, **stems}
+    return together(context, sources, names, lambda parts: _projected(parts, rest, grid), margin=2 * grid.size)
+
+
+def _residual(parts: Mapping[str, Samples], rest: str) -> Mapping[str, Samples]:
+    left = parts[""].copy()
+    for name, samples in parts.items():
+        if name:
+            left -= samples
+    return {**parts, rest: left}
+
+
+def _projected(parts: Mapping[str, Samples], rest: str, grid: Grid) -> Mapping[str, Samples]:
+    """What is missing of the song, shared out; `rest` takes the rounding, so that the sum is exact."""
+    missing = parts[""].copy()
+    spectra = {}
+    for name, samples in parts.items():
+        if name:
+            missing -= samples
+            spectra[name] = analyse(samples, grid)
+    song, gap = analyse(parts[""], grid), analyse(missing, grid)
+    powers = {name: _power(spectrum) for name, spectrum in spectra.items()}
+    powers[rest] = powers[rest] + np.float32(_REST) * _power(song)
+    total = sum(powers.values()) + np.float32(1e-20)
+    shared = {
+        name: samples + resynthesize(gap * (powers[name] / total), grid, samples.shape[1])
+        for name, samples in parts.items()
+        if name and name != rest
+    }
+    return _residual({"": parts[""], **shared}, rest)
+
+
+def _power(spectrum: np.ndarray) -> np.ndarray:
+    return np.asarray(spectrum.real**2 + spectrum.imag**2, np.float32)
+
+
+def _band(context: Context, song: AudioSource) -> AudioFile:
+    """The song without what lies above the band of the networks."""
+    low = write_blocks(
+        context.folder / "low.npy", HIGHEST_RATE, song.channels, resample_blocks(song, HIGHEST_RATE, context)
+    )
+    path = context.folder / "band.npy"
+    back = write_blocks(path, song.rate, song.channels, resample_blocks(low, song.rate, context, song.frames))
+    low.path.unlink()
+    return back

@@ -1,0 +1,43 @@
+"""Several sounds of one length, worked on side by side, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from audio.context import Context
+from audio.samples import Audio, AudioSource, Samples
+from audio.stored import AudioFile, AudioWriter
+
+BLOCK = 1 << 20
+"""Frames worked on at once; a multiple of every hop in use, so that the frames of spectra lie on one grid."""
+
+
+def together(
+    context: Context,
+    sources: Mapping[str, AudioSource],
+    names: tuple[str, ...],
+    function: Callable[[Mapping[str, Samples]], Mapping[str, Samples]],
+    margin: int = 0,
+) -> Mapping[str, AudioFile]:
+    """Files `names` in `context.folder` of what `function` makes of the sources, which share rate, channels and length.
+
+    `function` gets ``[channels, n]`` of each source and gives as many frames of each name. `margin`: frames on both
+    sides (silence past the ends) that it is given beside those that are kept: at least as many as its memory is long.
+    """
+    shape = {(source.rate, source.channels, source.frames) for source in sources.values()}
+    if len(shape) != 1:
+        raise ValueError(f"sounds of different rates, channels or lengths: {sorted(shape)}")
+    rate, channels, frames = shape.pop()
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(AudioWriter(context.folder / f"{name}.npy", rate, channels)) for name in names
+        }
+        for start in range(0, frames, BLOCK):
+            stop = min(start + BLOCK, frames)
+            read = {name: source.read(start - margin, stop + margin).samples for name, source in sources.items()}
+            made = function(read)
+            for name, writer in writers.items():
+                writer.write(Audio(made[name][:, margin : margin + stop - start], rate))
+            context.progress(stop / frames)
+    return {name: writer.file for name, writer in writers.items()}
