@@ -118,7 +118,8 @@ def cover_graph(
     if settings.output.keep_stems:
         nodes.append(Node("stems", STEMS_OF_COVER, {**parts, "mixing": "remix.mixing"}))
         kept = (*STEMS, "backing") if "backing" in parts else STEMS
-        nodes += encode_stems("stems", settings.output.lossless, tagged, cast, kept)
+        made = {stem: f"stems.{stem}" for stem in kept}
+        nodes += encode_stems(made, settings.output.lossless, tagged, cast)
     transposition = "roll.transposition" if several else "transpose"
     known = {"vocals": sung, "instrumental": band}
     heard = {"song": "decode", "original_vocals": lead, "pitch": "pitch"}

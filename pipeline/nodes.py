@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from audio.encode import OutputFormat
@@ -20,7 +21,7 @@ from pipeline.stages.separate import separate
 DECODE = Stage("decode", 1, decode_song)
 SEPARATE = Stage("separate", 1, separate, uses_gpu=True)
 ENCODE = Stage("encode", 2, encode_output)
-HEADROOM = Stage("headroom", 1, headroom)
+HEADROOM = Stage("headroom", 2, headroom)
 PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 
 STEMS = ("vocals", "instrumental")
@@ -59,17 +60,12 @@ def encode(
 
 
 def encode_stems(
-    stems: str,
-    format: OutputFormat,
-    original: External,
-    cast: Cast | None = None,
-    names: tuple[str, ...] = STEMS,
+    stems: Mapping[str, str], format: OutputFormat, original: External, cast: Cast | None = None
 ) -> list[Node]:
-    """The stems `names` of the node `stems` as files, at one gain."""
-    nodes = [Node("headroom", HEADROOM, {"stems": stems}, {"format": format})]
-    for stem in names:
-        inputs = {"sound": f"{stems}.{stem}", "gain": "headroom"}
-        nodes.append(encode(f"encode {stem}", inputs, format, original, cast, stem))
+    """The stems as files, at one gain: nodes ``encode NAME``. `stems`: where each comes from, by name."""
+    nodes = [Node("headroom", HEADROOM, dict(stems), {"format": format})]
+    for stem, source in stems.items():
+        nodes.append(encode(f"encode {stem}", {"sound": source, "gain": "headroom"}, format, original, cast, stem))
     return nodes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.graph import Graph, Node
-from pipeline.nodes import SEPARATE, decode, encode_stems, file_external
+from pipeline.nodes import SEPARATE, STEMS, decode, encode_stems, file_external
 from pipeline.settings import CoverSettings
 
 
@@ -16,6 +16,6 @@ def separation_graph(song: Path, settings: CoverSettings) -> Graph:
         (
             decode("decode", original, settings.song),
             Node("separate", SEPARATE, {"song": "decode"}, {"settings": settings.separation}),
-            *encode_stems("separate", settings.output.encoding, original),
+            *encode_stems({stem: f"separate.{stem}" for stem in STEMS}, settings.output.encoding, original),
         )
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +39,14 @@ class _Turned:
         return Audio(self.source.read(start, stop).samples * np.float32(self.gain), self.rate)
 
 
-def headroom(context: Context, stems: Mapping[str, AudioFile], format: OutputFormat) -> float:
+def headroom(context: Context, format: OutputFormat, **stems: AudioFile) -> float:
     """The one linear gain (at most 1) with which no stem clips in `format`, so that they keep summing to their mix.
 
     A stem may well be louder than the song that it is a part of. 1.0 for formats that hold any level.
     """
     if not format.clips:
         return 1.0
-    sounds = [stem for stem in stems.values() if isinstance(stem, AudioFile)]
+    sounds = list(stems.values())
     highest = max(peak(stem, context.part(n / len(sounds), (n + 1) / len(sounds))) for n, stem in enumerate(sounds))
     gain = min(1.0, 10 ** (TOP / 20) / max(highest, 1e-9))
     if gain < 1:

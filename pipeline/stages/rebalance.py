@@ -1,0 +1,145 @@
+"""The stage `rebalance`: the song with its stems at other levels, for practice and karaoke.
+
+What is louder than the song by it is turned down as a whole to the song's loudness, so that a boost needs no squeezing;
+what is quieter stays so. The true peak is kept by the limiter that keeps a cover's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from audio.context import Context
+from audio.limiter import MARGIN, gain_curve
+from audio.loudness import measure, measure_blocks
+from audio.samples import Audio
+from audio.stored import AudioFile, AudioWriter
+from audio.windows import map_windows
+
+CEILING = -1.0
+"""Highest true peak of the result in dBTP."""
+
+_HEADROOM = 0.1  # dB below the ceiling that the limiter is set to: true-peak meters differ
+_TRIES = 4
+_HARD = 8.0  # dB of limiting that can be heard
+
+
+class Balance(BaseModel):
+    """`levels`: dB by stem, None for a stem that is left out. `rest`: whether what none of these stems holds stays as
+    it is in the song, or is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    levels: Mapping[str, float | None] = Field(min_length=1)
+    rest: bool = True
+
+    def gains(self) -> dict[str, float]:
+        """The linear gain of each stem."""
+        return {name: 0.0 if level is None else float(10 ** (level / 20)) for name, level in self.levels.items()}
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """Several files of one shape as one source, each times its gain."""
+
+    files: tuple[AudioFile, ...]
+    gains: tuple[float, ...]
+
+    @property
+    def rate(self) -> int:
+        return self.files[0].rate
+
+    @property
+    def channels(self) -> int:
+        return self.files[0].channels
+
+    @property
+    def frames(self) -> int:
+        return self.files[0].frames
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        stop = self.frames if stop is None else stop
+        total = np.zeros((self.channels, stop - start), np.float32)
+        for file, gain in zip(self.files, self.gains, strict=True):
+            if gain:
+                total += file.read(start, stop).samples * np.float32(gain)
+        return Audio(total, self.rate)
+
+    def turned(self, gain: float) -> _Sum:
+        return _Sum(self.files, tuple(own * gain for own in self.gains))
+
+
+def rebalance(context: Context, song: AudioFile, balance: Balance, **stems: AudioFile) -> dict[str, Any]:
+    """``sound``: an `AudioFile` as long as `song`, with its rate and channels; ``loudness``: what was measured and
+    done, for JSON: LUFS of ``song`` and ``mix``, ``true_peak`` in dBTP, ``gain`` and ``reduction`` in dB.
+
+    With `balance.rest` the result is the song plus each stem times (its gain - 1), so that what no stem changes is the
+    song's to the last bit; otherwise the stems' sum. `stems`: those of the balance, each of the song's shape.
+    """
+    gains = balance.gains()
+    files = tuple(stems[name] for name in gains)
+    parts = _Sum((song, *files), (1.0, *(gain - 1 for gain in gains.values())))
+    if not balance.rest:
+        parts = _Sum((song, *files), (0.0, *gains.values()))
+    original = measure(song, context.part(0.0, 0.1))
+    plain = measure(parts, context.part(0.1, 0.25))
+    gain = 0.0
+    if not (original.silent or plain.silent):
+        gain = min(0.0, original.integrated - plain.integrated)
+    source = parts.turned(float(10 ** (gain / 20))) if gain else parts
+    ceiling = CEILING - _HEADROOM
+    for attempt in range(1, _TRIES + 1):
+        # nobody knows how many tries it takes: each gets half of the progress that is left
+        part = context.part(1 - 0.75 * 0.5 ** (attempt - 1), 1 - 0.75 * 0.5**attempt)
+        limited = _Limited(part, source, ceiling)
+        with AudioWriter(context.folder / "mix.npy", source.rate, source.channels) as writer:
+            measured = measure_blocks(_written(limited.blocks(), writer), source.rate, source.channels)
+        excess = measured.true_peak - CEILING
+        if excess <= 0:
+            break
+        ceiling -= excess + 0.02
+    context.progress(1.0)
+    if limited.reduction > _HARD:
+        context.warn(
+            f"The mix's peaks had to be turned down by up to {limited.reduction:.0f} dB; lower levels would leave it "
+            "more open."
+        )
+    loudness = {
+        "song": original.summary(),
+        "mix": measured.summary(),
+        "true_peak": round(measured.true_peak, 2),
+        "gain": round(gain, 2) + 0.0,
+        "reduction": round(limited.reduction, 2) + 0.0,
+    }
+    return {"sound": writer.file, "loudness": loudness}
+
+
+class _Limited:
+    """`source` under `ceiling` dBTP; once all `blocks` were read, `reduction` is the most dB that it took."""
+
+    def __init__(self, context: Context, source: _Sum, ceiling: float) -> None:
+        self._context, self._source, self._ceiling = context, source, ceiling
+        self._least = 1.0
+
+    def blocks(self) -> Iterator[Audio]:
+        def limit(window: Audio, start: int) -> Audio:
+            gain = gain_curve(window, self._ceiling)
+            return Audio(np.concatenate([window.samples * gain, gain[None]]), window.rate)
+
+        for block in map_windows(self._source, limit, self._context, margin=MARGIN):
+            self._least = min(self._least, float(block.samples[-1].min(initial=1.0)))
+            yield Audio(np.ascontiguousarray(block.samples[:-1]), block.rate)
+
+    @property
+    def reduction(self) -> float:
+        return float(-20 * np.log10(max(self._least, 1e-6)))
+
+
+def _written(blocks: Iterator[Audio], writer: AudioWriter) -> Iterator[Audio]:
+    for block in blocks:
+        writer.write(block)
+        yield block
