@@ -1,0 +1,1 @@
+"""The families of separation networks: each module reads its files and makes a `Network` of them."""

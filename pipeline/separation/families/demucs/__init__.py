@@ -1,0 +1,142 @@
+"""Demucs: networks that hear the song as waveform and spectrogram at once (HDemucs, HTDemucs), or as waveform alone.
+
+Sources: A. Défossez, "Hybrid Spectrogram and Waveform Source Separation" (2021); S. Rouard, F. Massa, A. Défossez,
+"Hybrid Transformers for Music Source Separation" (2023). The package demucs has the networks. Windows, their overlap
+and the song's scaling are those of its `apply_model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from audio.models.installed import Weights
+from audio.precision import Precision
+from pipeline.separation.families.demucs.bag import Bag, read_bag
+from pipeline.separation.families.demucs.checkpoint import Checkpoint
+from pipeline.separation.families.demucs.run import Run, prepared
+from pipeline.separation.layout import Layout, Place
+from pipeline.separation.network import Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OVERLAP = 0.25
+SHORTEST = 2.0
+"""Seconds that a window has at least where memory is short."""
+
+
+def stems(weights: Weights) -> tuple[str, ...]:
+    """The stems that the network, or the bag, gives, without building it. Raises what `load` raises."""
+    return tuple(name.lower() for name in read_bag(weights).sources)
+
+
+def load(weights: Weights, device: str, precision: Precision) -> Network:
+    """The network in ``weights.path``, a checkpoint (``.th`` or safetensors) or the YAML of a bag whose checkpoints
+    are the companions.
+
+    Raises `UnderstudyError`: ``model-invalid``, ``model-companion``, ``model-quantised``, and what reading files
+    raises (``model-unsafe``, ``model-damaged``, ...).
+    """
+    bag = read_bag(weights)
+    return _network(bag, device, precision)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A network of the bag. `weights`: of its stems; `frames` that it takes, the middle of the bag's window."""
+
+    run: Run
+    weights: tuple[float, ...]
+    frames: int
+
+
+def _network(bag: Bag, device: str, precision: Precision) -> Network:
+    runs = [prepared(checkpoint, device, precision) for checkpoint in bag.checkpoints]
+    return _windowed(bag, runs, _segment(bag), device, precision)
+
+
+def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str, precision: Precision) -> Network:
+    """The bag with windows of `segment` seconds."""
+    import torch
+
+    rate = bag.checkpoints[0].arguments["samplerate"]
+    core = int(segment * rate)
+    members = [
+        _Member(run, weights, _needed(checkpoint, core))
+        for run, weights, checkpoint in zip(runs, bag.weights, bag.checkpoints, strict=True)
+    ]
+    window = max(member.frames for member in members)
+    fade = torch.ones(window)
+    fade[:core] = torch.cat([torch.arange(1, core // 2 + 1), torch.arange(core - core // 2, 0, -1)]) / (
+        core - core // 2
+    )
+    bytes_each = 2 if precision != "float32" else 4
+    parameters = sum(value.numel() for checkpoint in bag.checkpoints for value in checkpoint.state.values())
+    return Network(
+        stems=tuple(name.lower() for name in bag.sources),
+        rate=rate,
+        window=window,
+        step=int((1 - OVERLAP) * core),
+        fade=fade,
+        separate=lambda windows: _averaged(members, windows),
+        device=device,
+        layout=_centred(core),
+        normalise="deviation",
+        size=parameters * bytes_each,
+        working=max(run.bytes_per_frame for run in runs) * window,
+        shorter=None if segment / 2 < SHORTEST else lambda: _windowed(bag, runs, segment / 2, device, precision),
+    )
+
+
+def _segment(bag: Bag) -> float | Fraction:
+    """Seconds that the networks see at once: HTDemucs never more than it was trained on."""
+    own: list[float | Fraction] = [checkpoint.arguments["segment"] for checkpoint in bag.checkpoints]
+    if bag.segment is None:
+        return min(own)
+    trained: list[float | Fraction] = [c.arguments["segment"] for c in bag.checkpoints if c.kind == "HTDemucs"]
+    return min([bag.segment, *trained])
+
+
+def _needed(checkpoint: Checkpoint, frames: int) -> int:
+    """Frames that a network takes for `frames` of its result: the one on waveforms alone looks around them, so that
+    its strides come out even (as `Demucs.valid_length` in the package)."""
+    if checkpoint.kind != "Demucs":
+        return frames
+    arguments = checkpoint.arguments
+    kernel, stride, depth = arguments["kernel_size"], arguments["stride"], arguments["depth"]
+    factor = 2 if arguments["resample"] else 1
+    length = frames * factor
+    for _ in range(depth):
+        length = max(1, -(-(length - kernel) // stride) + 1)
+    for _ in range(depth):
+        length = (length - 1) * stride + kernel
+    return -(-length // factor)
+
+
+def _centred(core: int) -> Layout:
+    """Every `step` frames, `core` frames count, which stand in the middle of their window (of what is left at the
+    song's end, as much)."""
+
+    def layout(frames: int, window: int, step: int) -> Iterator[Place]:
+        for start in range(0, frames, step):
+            left = min(core, frames - start)
+            before = (window - left) // 2
+            yield Place(start - before, left, before)
+
+    return layout
+
+
+def _averaged(members: list[_Member], windows: Tensor) -> Tensor:
+    """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``. What a network's weight leaves out isn't computed as far
+    as that is possible."""
+    total = windows.new_zeros(windows.shape[0], len(members[0].weights), *windows.shape[1:])
+    for member in members:
+        first = (windows.shape[-1] - member.frames) // 2
+        counted = tuple(number for number, weight in enumerate(member.weights) if weight)
+        found = member.run.separate(windows[..., first : first + member.frames], counted)
+        for number, stem in zip(counted, found.unbind(1), strict=True):
+            total[:, number, :, first : first + member.frames] += member.weights[number] * stem
+    return total

@@ -1,0 +1,34 @@
+"""How one network of Demucs is run on windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from audio.precision import Precision
+from pipeline.separation.families.demucs.checkpoint import Checkpoint
+from pipeline.separation.families.demucs.construction import construct
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Run:
+    """`separate`: ``[batch, 2, frames]`` and the numbers of the stems that are wanted -> ``[batch, wanted, 2,
+    frames]``. `bytes_per_frame`: that it takes while it does so, roughly."""
+
+    separate: Callable[[Tensor, tuple[int, ...]], Tensor]
+    bytes_per_frame: int
+
+
+def prepared(checkpoint: Checkpoint, device: str, precision: Precision) -> Run:
+    """The network of a file, ready to run on `device`. Raises what `construct` raises."""
+    network = construct(checkpoint).to(device)
+    return Run(lambda windows, wanted: _whole(network, windows, wanted), 4000)
+
+
+def _whole(network: nn.Module, windows: Tensor, wanted: tuple[int, ...]) -> Tensor:
+    found: Tensor = network(windows)
+    return found[:, list(wanted)]
