@@ -38,11 +38,14 @@ wheel: $(PAGE) .venv/installed
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/cover.py
 
-# resemblyzer is wanted for its speaker encoder's weights alone; what it would pull in is not (docs/decisions.md)
+# of these packages only the speaker encoder's weights and the separation networks are wanted; what the packages would
+# pull in beside that is not (docs/decisions.md)
+BARE := resemblyzer audio-separator demucs
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable .
-	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --no-deps resemblyzer
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[separators]'
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --no-deps $(BARE)
 	touch $@
 
 .venv/installed-dev: .venv/installed
