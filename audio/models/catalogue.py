@@ -76,13 +76,15 @@ class Variant(File):
 
 class Model(_Entry):
     """An entry. `architecture`: which network reads it. `stems` and `sdr` (dB by stem, as published on the data named
-    in `sdr_from`) tell separators apart. `without`: what can't be done without it, None where nothing is missed."""
+    in `sdr_from`) tell separators apart. `group`: the word under which it is listed. `without`: what can't be done
+    without it, None where nothing is missed."""
 
     name: Name
     purpose: str
     architecture: str
     licence: str
     page: Url
+    group: str | None = None
     without: str | None = None
     variants: tuple[Variant, ...] = Field(min_length=1)
     stems: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ import yaml
 
 from audio.errors import UnderstudyError
 
+EXTENSIONS = (".yaml", ".yml")
 LARGEST = 1 << 20
 """Bytes; the published ones have a few thousand."""
 MOST_ALIASES = 1000

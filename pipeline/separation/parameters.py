@@ -13,11 +13,10 @@ from typing import Any
 import yaml
 
 from audio.errors import UnderstudyError
-from pipeline.separation.configuration import read_configuration
+from pipeline.separation.configuration import EXTENSIONS, read_configuration
 
 TAIL = 10_000 * 1024
 """Bytes at a file's end whose MD5 names it in the lists."""
-EXTENSIONS = (".yaml", ".yml")
 
 _OTHER_NAMES = {  # what Ultimate Vocal Remover calls the same
     "mdx_dim_f_set": "dim_f",

@@ -1,0 +1,181 @@
+"""Separation models by name: what a name stands for, and its network, loaded once per process.
+
+What a family's module gets (`pipeline.separation.families`) is a `Weights`: `path` is the checkpoint, and `companions`
+are the files that go with it, a YAML among them where there is one. Of a bag of Demucs networks `path` is the YAML that
+lists them, and the companions are its checkpoints in the list's order; of Spleeter in a file per stem, `path` is the
+first of them and the companions are the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from audio.errors import UnderstudyError
+from audio.models import Model, Weights, catalogue, models_folder, require, warm
+from audio.models.seen import seen
+from audio.precision import Precision
+from pipeline.separation.recognition import EXTENSIONS, FAMILIES, looked_at, recognised
+from pipeline.separation.stems import Purpose, canonical_stems, purpose_of
+
+if TYPE_CHECKING:
+    from pipeline.separation.network import Network
+
+EMBEDDED = "embedded"
+_PURPOSES: Mapping[str, Purpose] = {"karaoke": "karaoke", "dereverb": "dereverb", "denoise": "denoise"}
+
+
+@dataclass(frozen=True)
+class SeparatorModel:
+    """`family`: the module that reads it. `stems`: what it gives, in order. `weights`: its files; None for the embedded
+    separator, which is its own family."""
+
+    name: str
+    family: str
+    stems: tuple[str, ...]
+    weights: Weights | None
+
+
+class Family(Protocol):
+    """What a module in `pipeline.separation.families` has."""
+
+    def load(self, weights: Weights, device: str, precision: Precision) -> Network: ...
+
+    def stems(self, weights: Weights) -> tuple[str, ...]: ...
+
+
+def names_in(setting: str) -> tuple[str, ...]:
+    """The models that a setting names, joined with '+'. Raises ``separator-unknown`` if one of them has no name, or is
+    named twice."""
+    names = tuple(part.strip() for part in setting.split("+"))
+    if not all(names) or len(set(names)) < len(names):
+        raise UnderstudyError(
+            "separator-unknown",
+            f"{setting!r} doesn't name separation models.",
+            "Name one model, or several different ones joined with '+'; 'understudy models list' shows them.",
+        )
+    return names
+
+
+def find_separator(name: str) -> SeparatorModel:
+    """The model that `name` stands for: ``embedded``, a name in the catalogue, the name of a published file, a file in
+    the models folder (its extension may be left out), or a path.
+
+    A file that isn't in the catalogue is taken as it is: who names it has put it there. Its family is told by its
+    configuration or by its tensors; nothing of it is run.
+
+    Raises `UnderstudyError`: ``separator-unknown`` naming what is called alike; ``model-missing`` for one that must be
+    fetched first; ``model-companion`` when its configuration isn't there; ``model-invalid`` for a file that is no
+    separation model; and what `audio.models.installed` raises.
+    """
+    if name == EMBEDDED:
+        return SeparatorModel(EMBEDDED, EMBEDDED, ("vocals", "instrumental"), None)
+    model = catalogue().get(name) or _published(Path(name).name if _in_models_folder(name) else name)
+    if model is not None:
+        return _of_catalogue(model)
+    path = _file(name)
+    if path is None:
+        raise _unknown(name)
+    return _of_file(path)
+
+
+def load_network(model: SeparatorModel, device: str, precision: Precision) -> Network:
+    """The model's network on `device`, kept warm for the next song. Raises what its family's `load` raises;
+    `ValueError` for the embedded separator, which has none."""
+    if model.weights is None:
+        raise ValueError("the embedded separator has no network")
+    weights = model.weights
+    key = ("separator", weights.content_hash, model.family, device, precision)
+    network = warm(key, partial(_family(model.family).load, weights, device, precision))
+    return replace(network, stems=model.stems) if len(model.stems) == len(network.stems) else network
+
+
+def own_files() -> list[Path]:
+    """Files in the models folder that could be separation models and aren't in the catalogue, by name."""
+    known = {file.file for model in catalogue().values() for file in model.files}
+    try:
+        found = sorted(models_folder().iterdir())
+    except OSError:
+        return []  # no folder yet
+    return [
+        path
+        for path in found
+        if path.name not in known and not path.name.startswith(".") and path.suffix.lower() in EXTENSIONS
+    ]
+
+
+def _of_catalogue(model: Model) -> SeparatorModel:
+    if model.architecture not in FAMILIES:
+        raise UnderstudyError(
+            "separator-unknown",
+            f"The model {model.name!r} separates nothing ({model.purpose}).",
+            "'understudy models list' shows the separation models.",
+        )
+    weights = require(model.name)
+    for part in (weights, *weights.companions):
+        looked_at(part.path)
+    return _model(model.name, model.architecture, weights, _PURPOSES.get(model.group or ""))
+
+
+def _of_file(path: Path) -> SeparatorModel:
+    family, companions = recognised(path)
+    weights = Weights(path, seen(path), tuple(Weights(other, seen(other)) for other in companions))
+    inside = path.parent == models_folder()
+    return _model(path.name if inside else str(path), family, weights, purpose_of(path.name))
+
+
+def _model(name: str, family: str, weights: Weights, purpose: Purpose | None) -> SeparatorModel:
+    stems = canonical_stems(_family(family).stems(weights), purpose)
+    return SeparatorModel(name, family, stems, weights)
+
+
+def _family(name: str) -> Family:
+    return cast(Family, import_module(f"pipeline.separation.families.{name}"))
+
+
+def _published(file_name: str) -> Model | None:
+    """The separation model whose file is published under that name."""
+    for model in catalogue().values():
+        if model.architecture in FAMILIES and any(file_name in variant.names for variant in model.variants):
+            return model
+    return None
+
+
+def _in_models_folder(name: str) -> bool:
+    return Path(name).is_absolute() and Path(name).parent == models_folder()
+
+
+def _file(name: str) -> Path | None:
+    """The file that `name` means, absolute."""
+    if Path(name).name == name:
+        here = models_folder() / name
+        if here.is_file():
+            return here
+        alike = [path for path in own_files() if path.stem == name]
+        if len(alike) == 1:
+            return alike[0]
+    path = Path(name).expanduser()
+    return path.absolute() if path.is_file() else None
+
+
+def _unknown(name: str) -> UnderstudyError:
+    separators = [model for model in catalogue().values() if model.architecture in FAMILIES]
+    names: Iterable[str] = [
+        EMBEDDED,
+        *(model.name for model in separators),
+        *(model.preferred.file for model in separators),
+        *(path.name for path in own_files()),
+    ]
+    lowered = {known.lower(): known for known in names}
+    near = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, 5, 0.5)]
+    listing = "'understudy models list' shows all; a file of your own is named by its path"
+    return UnderstudyError(
+        "separator-unknown",
+        f"There is no separation model named {name!r}, and no such file.",
+        f"Did you mean {', '.join(near)}? {listing}." if near else f"{listing[0].upper()}{listing[1:]}.",
+    )

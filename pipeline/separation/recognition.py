@@ -1,0 +1,236 @@
+"""Which family of networks a file is of, told by its configuration, its tensors' names or its inputs, without running
+anything in it; and what isn't a model at all, told before any long work."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from audio import onnx_file, safetensors_file, torch_file
+from audio.errors import UnderstudyError
+from pipeline.separation.companions import configuration_of, required_configuration
+from pipeline.separation.configuration import EXTENSIONS as YAML
+from pipeline.separation.configuration import read_configuration
+from pipeline.separation.parameters import beside_it
+
+FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter")
+CHECKPOINTS = (".ckpt", ".pth", ".pt", ".th", ".bin", ".safetensors", ".chpt")
+EXTENSIONS = (*CHECKPOINTS, ".onnx")
+_SPLEETER = ("vocals", "accompaniment", "drums", "bass", "piano", "other")
+_TENSORS = (  # family, names that all are among its tensors'
+    ("roformer", ("band_split.to_features.0.0.gamma",)),
+    ("roformer", ("mask_estimators.0.to_freqs.0.0.0.weight",)),
+    ("mdx23c", ("first_conv.weight", "final_conv.0.weight")),
+    ("vr", ("stg1_low_band_net.enc1.conv1.conv.0.weight",)),
+    ("vr", ("stg1_low_band_net.0.enc1.conv.0.weight",)),
+    ("open_unmix", ("input_mean", "output_scale", "fc1.weight", "lstm.weight_ih_l0")),
+)
+_WRAPPERS = ("state_dict", "state", "model_state_dict", "model")
+_ANOTHER = "Get it again from where it was published."
+
+
+def recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """The family of the file at `path` and the files beside it that go with it.
+
+    Raises `UnderstudyError`: ``model-invalid`` for what is no separation model of a known family, ``model-companion``
+    when the configuration that it needs isn't there, and what reading it raises.
+    """
+    extension = path.suffix.lower()
+    if extension in YAML:
+        return _by_list(path)
+    looked_at(path)
+    if extension == ".onnx":
+        return _by_inputs(path)
+    if extension not in EXTENSIONS:
+        raise invalid(path, f"its name ends in none of {', '.join(EXTENSIONS)}", "Name the file of the weights.")
+    own = beside_it(path)
+    family = None if own is None else family_of_configuration(read_configuration(own))
+    if own is not None and family is not None:
+        return family, (own,)
+    family = _by_tensors(path)
+    if family in ("roformer", "mdx23c"):
+        configuration = configuration_of(path)
+        if configuration is None:
+            raise required_configuration(path, family)
+        return family_of_configuration(read_configuration(configuration)) or family, (configuration,)
+    if family == "spleeter":
+        return family, _other_stems(path)
+    return family, (own,) if own is not None and family == "vr" else ()
+
+
+def family_of_configuration(told: Mapping[str, Any]) -> str | None:
+    """The family whose networks are configured like this; None where it is none of them."""
+    model, audio = told.get("model"), told.get("audio")
+    if isinstance(model, Mapping):
+        if "freqs_per_bands" in model or "num_bands" in model:
+            return "roformer"
+        if isinstance(audio, Mapping) and "n_fft" in audio and "num_subbands" in model:
+            return "mdx23c"
+    return None
+
+
+def looked_at(path: Path) -> None:
+    """Raise ``model-invalid`` for a file that at a glance is no model, or a part of one: empty, a web page, a pointer
+    to a file kept elsewhere, cut off. ``model-unreadable`` if it can't be read. It takes milliseconds, whatever its
+    size."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(512)
+        if path.suffix.lower() in YAML:
+            return
+        if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+            raise invalid(path, "it is cut off: its end is missing")
+    except OSError as error:
+        raise UnderstudyError(
+            "model-unreadable",
+            f"The model file {path} can't be read ({error.strerror or error}).",
+            "Check that it is there and that you may read it.",
+        ) from error
+    plain = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not any(start):
+        raise invalid(path, "it is empty" if size == 0 else "it begins with nothing but zeros")
+    if plain.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+        raise invalid(path, "it is a web page that was saved under this name")
+    if plain.startswith(b"version https://git-lfs"):
+        raise invalid(path, "it is only a pointer to a file that is kept elsewhere (Git LFS)")
+    if plain.startswith((b'{"', b"not found", b"entry not found", b"access denied", b"invalid use")):
+        raise invalid(path, "it is a server's message that was saved under this name")
+    if path.suffix.lower() == ".onnx":
+        onnx_file.load(path)
+    elif safetensors_file.is_safetensors(path):
+        _check_safetensors(path, size, start)
+
+
+def invalid(path: Path, reason: str, hint: str = _ANOTHER) -> UnderstudyError:
+    """The error for a file that is no separation model."""
+    return UnderstudyError("model-invalid", f"{path} can't be used as a separation model: {reason}.", hint)
+
+
+def _by_list(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """A YAML: the list of a bag of Demucs networks, or somebody named the configuration for the checkpoint."""
+    told = read_configuration(path)
+    signatures = told.get("models")
+    if not isinstance(signatures, list) or not all(isinstance(signature, str) for signature in signatures):
+        raise invalid(
+            path,
+            "it is a configuration, not weights" if family_of_configuration(told) else "it lists no Demucs networks",
+            "Name the checkpoint; its configuration is found beside it.",
+        )
+    found = []
+    for signature in dict.fromkeys(signatures):
+        beside = sorted(
+            other
+            for other in path.parent.glob(f"{_literally(signature)}*")
+            if other.suffix in CHECKPOINTS and (other.stem == signature or other.stem.startswith(f"{signature}-"))
+        )
+        if not beside:
+            raise UnderstudyError(
+                "model-companion",
+                f"{path} lists the network {signature!r}, whose file {signature}-….th isn't beside it.",
+                f"Put it into {path.parent}.",
+            )
+        looked_at(beside[0])
+        found.append(beside[0])
+    return "demucs", tuple(found)
+
+
+def _by_inputs(path: Path) -> tuple[str, tuple[Path, ...]]:
+    shapes = list(onnx_file.load(path).inputs.values())
+    if len(shapes) == 1 and len(shapes[0]) == 4:
+        if shapes[0][1] == 4:
+            own = beside_it(path)
+            return "mdx_net", () if own is None else (own,)
+        if shapes[0][0] == 2 or shapes[0][2:] == (512, 1024):
+            return "spleeter", _other_stems(path)
+    raise invalid(
+        path,
+        f"its inputs {shapes} are those of no family of separation networks that Understudy knows in ONNX",
+        "MDX-Net takes [batch, 4, bins, frames], Spleeter [2, parts, 512, 1024].",
+    )
+
+
+def _by_tensors(path: Path) -> str:
+    if safetensors_file.is_safetensors(path):
+        names = _safetensors_names(path)
+        if any(name.startswith("__demucs") for name in names):
+            return "demucs"
+    else:
+        tree = torch_file.load(path, unknown="ignore")
+        if isinstance(tree, Mapping) and {"klass", "state"} <= tree.keys():
+            return "demucs"
+        names = set(_names(tree))
+    return family_of_tensors(path, names)
+
+
+def family_of_tensors(path: Path, names: Iterable[str]) -> str:
+    """The family whose networks have tensors of these names. Raises ``model-invalid``."""
+    found = {name.removeprefix("module.").removeprefix("model.") for name in names}
+    for family, wanted in _TENSORS:
+        if all(name in found for name in wanted):
+            return family
+    if any("band_split." in name for name in found):
+        return "roformer"
+    if any(name.startswith(("crosstransformer.", "encoder.0.conv.", "freq_emb.")) for name in found):
+        return "demucs"
+    if len({stem for stem in _SPLEETER if any(name.startswith((f"{stem}.", f"{stem}_")) for name in found)}) > 1:
+        return "spleeter"
+    if any(re.match(r"(stem_names\.)?(\w+\.)*(down|up|conv2d|batch_normalization)", name) for name in found):
+        return "spleeter"
+    raise invalid(
+        path,
+        "its tensors are those of no family of separation networks that Understudy knows",
+        "Roformer, MDX23C, MDX-Net, VR, Demucs, Open-Unmix and Spleeter are known.",
+    )
+
+
+def _names(tree: Any) -> Iterable[str]:
+    """The names of a state dict's tensors, which may lie one level down."""
+    if not isinstance(tree, Mapping):
+        return ()
+    for wrapper in _WRAPPERS:
+        if isinstance(tree.get(wrapper), Mapping):
+            return (str(name) for name in tree[wrapper])
+    return (str(name) for name in tree)
+
+
+def _other_stems(path: Path) -> tuple[Path, ...]:
+    """The files of a Spleeter model's other stems, where each stem has its own."""
+    own = next((stem for stem in _SPLEETER if stem in path.stem.lower()), None)
+    if own is None:
+        return ()
+    at = path.name.lower().index(own)
+    names = [path.name[:at] + stem + path.name[at + len(own) :] for stem in _SPLEETER if stem != own]
+    return tuple(other for name in names if (other := path.parent / name).is_file())
+
+
+def _safetensors_names(path: Path) -> set[str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as tensors:
+            names = set(tensors.keys())
+            metadata = tensors.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise invalid(path, f"it is damaged ({_first_line(error)})") from error
+    klass = " ".join(str(value) for value in metadata.values())
+    return {"__demucs"} if "HTDemucs" in klass or "HDemucs" in klass else names
+
+
+def _check_safetensors(path: Path, size: int, start: bytes) -> None:
+    """The header is there; what it says lies within the file."""
+    header = int.from_bytes(start[:8], "little")
+    if 8 + header > size:
+        raise invalid(path, "it is cut off within its header")
+    _safetensors_names(path)
+
+
+def _literally(text: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
