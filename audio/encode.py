@@ -34,7 +34,8 @@ FormatName = Literal["wav16", "wav24", "wav32f", "flac", "flac16", "mp3", "m4a",
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 _ALIASES: dict[str, FormatName] = {"wav": "wav24", "aac": "m4a", "mp4": "m4a", "flac24": "flac", "ogg": "opus"}
 _SEED = 20
-_BITEXACT = 0x400  # AVFMT_FLAG_BITEXACT: no random serial numbers, no version strings
+BITEXACT = 0x400
+"""FFmpeg's AVFMT_FLAG_BITEXACT: no random serial numbers, no version strings."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
             f"file:{path}", "w", format=recipe.container, options=options if recipe.container == "mp4" else {}
         )
         with output:
-            output.flags |= _BITEXACT
+            output.flags |= BITEXACT
             layout = "mono" if source.channels == 1 else "stereo"
             stream = cast(
                 "AudioStream", output.add_stream(recipe.codec, rate=rate, layout=layout, format=recipe.sample_format)
@@ -158,7 +159,7 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
                 stream.options = {"compression_level": recipe.effort}
             if recipe.kilobits:
                 stream.bit_rate = (fmt.kilobits or recipe.kilobits) * 500 * source.channels
-            _write_tags(output, tags)
+            write_tags(output, tags)
             written = 0
             for block in _blocks(context, source, rate, path, fmt):
                 frame = av.AudioFrame.from_ndarray(block, recipe.sample_format, layout)
@@ -174,7 +175,7 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
 def _blocks(context: Context, source: AudioSource, rate: int, path: Path, fmt: OutputFormat) -> Iterator[NDArray[Any]]:
     """`source` at `rate` in FFmpeg's array form for the recipe's sample format."""
     recipe = _RECIPES[fmt.name]
-    random = np.random.Generator(np.random.PCG64(_SEED))
+    random = dither()
     position, loudest = 0, 0.0
     for block in resample_blocks(source, rate, context):
         loudest = max(loudest, float(np.max(np.abs(block.samples))))
@@ -186,15 +187,20 @@ def _blocks(context: Context, source: AudioSource, rate: int, path: Path, fmt: O
                 "Choose the format wav32f, which holds any level, or lower the gain.",
             )
         position += block.frames
-        samples = _integers(block, recipe.bits, random) if recipe.bits else block.samples
+        samples = integers(block, recipe.bits, random) if recipe.bits else block.samples
         planar = recipe.sample_format.endswith("p")
         yield np.ascontiguousarray(samples if planar else samples.T.reshape(1, -1))
     if loudest > 1 and fmt.lossy:
         context.warn(f"The {fmt.name} file reaches {20 * np.log10(loudest):+.1f} dBFS: some players will clip it.")
 
 
-def _integers(block: Audio, bits: int, random: np.random.Generator) -> NDArray[Any]:
-    """Dithered integers of `bits`, in int16 or in the upper bits of int32."""
+def dither() -> np.random.Generator:
+    """The same noise for every file."""
+    return np.random.Generator(np.random.PCG64(_SEED))
+
+
+def integers(block: Audio, bits: int, random: np.random.Generator) -> NDArray[Any]:
+    """`block`, within ±1, as dithered integers of `bits`, in int16 or in the upper bits of int32."""
     scale = 2.0 ** (bits - 1)
     noise = random.random(block.samples.shape) - random.random(block.samples.shape)
     noise[:, ~block.samples.any(axis=0)] = 0
@@ -202,7 +208,8 @@ def _integers(block: Audio, bits: int, random: np.random.Generator) -> NDArray[A
     return values.astype(np.int16) if bits == 16 else values.astype(np.int32) << (32 - bits)
 
 
-def _write_tags(output: OutputContainer, tags: Tags) -> None:
+def write_tags(output: OutputContainer, tags: Tags) -> None:
+    """Begin writing `output`, whose streams were all added, with `tags` and their artwork."""
     from av.packet import Packet
     from av.stream import Disposition
 
