@@ -49,6 +49,8 @@ def infer(
     """
     import torch
 
+    for caution in network.cautions:
+        context.warn(caution)
     adapted = _adapted(song, network.rate, context)
     while True:
         try:

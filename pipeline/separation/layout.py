@@ -46,6 +46,19 @@ def surrounded(frames: int, window: int, step: int) -> Iterator[Place]:
         yield clipped(Place(start, window), frames)
 
 
+def leading(lead: int) -> Layout:
+    """The first window begins `lead` frames before the song, and the last one ends at least as much after it: for
+    networks that hear a window's ends worse than its middle."""
+
+    def places(frames: int, window: int, step: int) -> Iterator[Place]:
+        for start in range(-lead, frames, step):
+            yield clipped(Place(start, window), frames)
+            if start + window - lead >= frames:
+                return
+
+    return places
+
+
 def centred(frames: int, window: int, step: int) -> Iterator[Place]:
     """From the song's beginning on; where less than a window is left, it stands in the middle of its window, with
     sound from before it and silence after it (as Demucs does)."""

@@ -25,7 +25,8 @@ class Network:
     `normalise`: ``deviation`` gives the network the song minus its mean, divided by its standard deviation (both of the
     mean of the channels over the entire song), and undoes it afterwards.
 
-    `size`: bytes of its weights. `working`: bytes that one window takes while it is computed, roughly.
+    `cautions`: what a user must know of its results, as sentences. `size`: bytes of its weights. `working`: bytes that
+    one window takes while it is computed, roughly.
     `shorter`: the same network with windows of half the length, None where they can't be shorter.
     """
 
@@ -38,6 +39,7 @@ class Network:
     device: str = "cpu"
     layout: Layout = aligned
     normalise: Literal["none", "deviation"] = "none"
+    cautions: tuple[str, ...] = ()
     size: int = 0
     working: int = 1 << 30
     shorter: Callable[[], Network] | None = field(default=None, repr=False)
