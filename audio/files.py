@@ -98,8 +98,10 @@ def decode(
     start: float = 0.0,
     duration: float | None = None,
     limits: Limits = LIMITS,
+    track: int | None = None,
 ) -> AudioFile:
-    """Decode the file at `path` into an `AudioFile` at `out`, at its own rate, mono or stereo.
+    """Decode the file at `path` into an `AudioFile` at `out`, at its own rate, mono or stereo. `track`: which of its
+    sound tracks, from 0; None: the default one.
 
     3 to 8 channels become stereo with the coefficients of ITU-R BS.775-4 (and a warning). `start` and `duration` in
     seconds take a part, exact to the sample: its first frame is ``round(start * rate)``. Values over full scale are
@@ -112,7 +114,7 @@ def decode(
     """
     _check_part(start, duration, limits)
     with opened(path, limits.bytes) as container:
-        stream = audio_stream(path, container)
+        stream = audio_stream(path, container, track)
         _check_layout(path, stream.codec_context.sample_rate, stream.codec_context.channels, limits)
         claimed = promised_seconds(path, container, stream)
         if claimed is not None and duration is None and claimed - start > limits.seconds:

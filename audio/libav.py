@@ -134,16 +134,25 @@ def _unopened(path: Path, file: BinaryIO) -> UnderstudyError:
     return UnderstudyError("not-audio", f"{path} is not a sound file that can be read.", _NOT_AUDIO_HINT)
 
 
-def audio_stream(path: Path, container: InputContainer) -> AudioStream:
-    """The stream of `container` that holds the song: the one FFmpeg rates best, i.e. the default track.
+def audio_stream(path: Path, container: InputContainer, number: int | None = None) -> AudioStream:
+    """The stream of `container` that holds the song: the one FFmpeg rates best, i.e. the default track; or the
+    `number`-th with sound, counted from 0.
 
     Raises `UnderstudyError`: ``no-audio-track``, ``unsupported-codec``.
     """
     if not container.streams.audio:
         what = "pictures" if container.streams.video else "data"
         raise UnderstudyError("no-audio-track", f"{path} holds {what} but no sound.", _NOT_AUDIO_HINT)
+    if number is not None and number >= len(container.streams.audio):
+        raise UnderstudyError(
+            "no-audio-track",
+            f"{path} has {len(container.streams.audio)} sound tracks; number {number + 1} was asked for.",
+            "Check that it is a file with one track for the mixture and one for each stem.",
+        )
     best = container.streams.best("audio")
     stream = next((stream for stream in container.streams.audio if stream is best), container.streams.audio[0])
+    if number is not None:
+        stream = container.streams.audio[number]
     name = stream.codec_context.name if stream.codec_context else "unknown"
     if name not in DECODERS:
         raise UnderstudyError(

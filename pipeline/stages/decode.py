@@ -18,12 +18,15 @@ SILENT = 1e-4  # -80 dBFS: nothing above it is a sound that anybody would call a
 BLOCK = 1 << 20  # frames
 
 
-def decode_song(context: Context, path: Path, start: float, duration: float | None) -> AudioFile:
-    """The song (or its part of `duration` seconds from `start`) as float32 at its own rate.
+def decode_song(
+    context: Context, path: Path, start: float, duration: float | None, track: int | None = None
+) -> AudioFile:
+    """The song (or its part of `duration` seconds from `start`) as float32 at its own rate; `track` as in
+    `audio.files.decode`.
 
     Raises `UnderstudyError` for all that `audio.files.decode` refuses, and for a file that is silent throughout.
     """
-    song = decode(context, path, context.folder / "song.npy", start=start, duration=duration)
+    song = decode(context, path, context.folder / "song.npy", start=start, duration=duration, track=track)
     if all(float(np.abs(block.samples).max(initial=0)) < SILENT for block in _blocks(song)):
         raise UnderstudyError(
             "song-silent",

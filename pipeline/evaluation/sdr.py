@@ -1,0 +1,59 @@
+"""Two ratios of signal to error over a whole song, all channels together.
+
+SDR is ``10 log10(sum s^2 / sum (s - e)^2)`` as the Music Demixing Challenge ranked its entries by (Mitsufuji et al., 2021,
+"Music Demixing Challenge 2021"), with its small constant in both sums, so that nothing divides by zero. SI-SDR is the
+same after the truth is scaled to where the estimate is nearest to it (Le Roux et al., 2019, "SDR - half-baked or
+well done?"): it forgives a wrong gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from audio.context import Context
+from audio.samples import AudioSource
+
+_DELTA = 1e-7
+_BLOCK = 1 << 18  # frames
+_SILENT = 1e-8  # mean square of -80 dBFS: no ratio says anything of a stem that isn't there
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """`sdr` and `si_sdr` in dB, None where the truth is silent (below -80 dBFS). `leak`: level of the estimate
+    against the song, dB, which says something of a silent truth, too; None for a silent song."""
+
+    sdr: float | None
+    si_sdr: float | None
+    leak: float | None
+
+
+def ratios(context: Context, truth: AudioSource, estimate: AudioSource, song: AudioSource) -> Ratios:
+    """Of sources with one rate and channel count, over as many frames as `song` has."""
+    signal = product = noise = power = whole = 0.0
+    for stop, parts in _blocks(context, song.frames, truth, estimate, song):
+        wanted, found, mixed = (part.astype(np.float64) for part in parts)
+        signal += float(np.vdot(wanted, wanted))
+        product += float(np.vdot(wanted, found))
+        power += float(np.vdot(found, found))
+        noise += float(np.sum(np.square(wanted - found)))
+        whole += float(np.vdot(mixed, mixed))
+        context.progress(stop / song.frames)
+    leak = 10 * float(np.log10((power + _DELTA) / whole)) if whole > 0 else None
+    if signal <= _SILENT * song.frames * truth.channels:
+        return Ratios(None, None, leak)
+    sdr = 10 * float(np.log10((signal + _DELTA) / (noise + _DELTA)))
+    near = product**2 / signal  # what of the estimate points to the truth
+    si_sdr = 10 * float(np.log10((near + _DELTA) / (max(0.0, power - near) + _DELTA)))
+    return Ratios(sdr, si_sdr, leak)
+
+
+def _blocks(
+    context: Context, frames: int, *sources: AudioSource
+) -> Iterator[tuple[int, list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]]]:
+    for start in range(0, frames, _BLOCK):
+        stop = min(start + _BLOCK, frames)
+        yield stop, [source.read(start, stop).samples for source in sources]
