@@ -11,8 +11,9 @@ from audio.errors import UnderstudyError
 from audio.models import require
 from pipeline.cast import Cast, TimeRanges, Transpose, as_cast
 from pipeline.graph import External, Graph, Node, Stage
-from pipeline.nodes import SEPARATE, STEMS, decode, encode, encode_stems, file_external, pitch
-from pipeline.separation.separator import separated_stems
+from pipeline.nodes import decode, encode, encode_stems, file_external, pitch
+from pipeline.separating import separating
+from pipeline.separation.chain import STEPS
 from pipeline.settings import CoverSettings, OutputSettings
 from pipeline.stages.assess import assess, assess_cast
 from pipeline.stages.cast import cut, join, keep, roll
@@ -46,7 +47,7 @@ def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings)
     """Targets: ``encode``, and ``transpose`` (of a cast that shares the lead ``roll``) for what was chosen."""
     original = file_external(vocals)
     cast = as_cast(voice)
-    singing, sung = _lead("decode", cast, settings)
+    singing, sung = _lead("decode", "decode", cast, settings)
     return Graph(
         (
             decode("decode", original, settings.song),
@@ -67,12 +68,14 @@ def cover_graph(
     backing_vocals: Path | None = None,
 ) -> Graph:
     """Targets: ``encode``, ``report``, ``remix``; ``transpose``, or ``roll`` where several voices sing; with
-    ``keep_stems`` also ``encode vocals``, ``encode instrumental`` and, if the backing vocals are a part of the mix,
-    ``encode backing``. Own stems enter in place of separated ones; with both of `vocals` and `instrumental` there may
-    be no song. Given `backing_vocals`, `vocals` is the lead alone.
+    ``keep_stems`` also ``encode STEM`` for each part of the mix: ``vocals``, ``instrumental`` and, where they are,
+    ``backing``, ``reverb`` and ``noise``; where the separation is a chain, ``chain`` says what its steps did. Own stems
+    enter in place of separated ones, without a chain; with both of `vocals` and `instrumental` there may be no song.
+    Given `backing_vocals`, `vocals` is the lead alone.
 
     Raises `UnderstudyError` ``backing-missing`` when something is asked of backing vocals that nothing tells apart from
-    the lead, ``cast-invalid`` and ``cast-silent`` for voices that can't sing so.
+    the lead, ``stem-missing`` when reverb or noise is to be put back that nothing takes off, ``cast-invalid`` and
+    ``cast-silent`` for voices that can't sing so, and what `separating` raises.
     """
     cast = as_cast(voice)
     nodes: list[Node] = []
@@ -86,30 +89,33 @@ def cover_graph(
     if originals.keys() - {"song"}:
         inputs = {name: "decode" if name == "song" else f"decode {name}" for name in originals}
         nodes.append(Node("separate", OWN_STEMS, inputs))
-        split = backing_vocals is not None
+        taken = {name: f"separate.{name}" for name in ("backing",) if backing_vocals is not None}
+        lead = placed = "separate.lead" if taken else "separate.vocals"
     else:
-        nodes.append(Node("separate", SEPARATE, {"song": "decode"}, {"settings": settings.separation}))
-        split = {"lead", "backing"} <= set(separated_stems(settings.separation))
-    lead = "separate.lead" if split else "separate.vocals"
+        apart = separating("decode", settings.separation)
+        nodes += apart.nodes
+        taken = {step.taken: apart.stems[step.taken] for step in STEPS.values() if step.taken in apart.stems}
+        lead, placed = apart.lead, apart.placed
     band = "separate.instrumental"
-    backing_mode = _backing_mode(cast, settings, split)
+    backing_mode = _backing_mode(cast, settings, "backing" in taken)
     if song is None:
-        stems = {"vocals": lead, "instrumental": band, **({"backing": "separate.backing"} if split else {})}
-        nodes.append(Node("decode", MIX, stems))
-    singing, sung = _lead(lead, cast, settings)
+        nodes.append(Node("decode", MIX, {"vocals": lead, "instrumental": band, **taken}))
+    singing, sung = _lead(lead, placed, cast, settings)
     nodes += singing
     if settings.key:
         nodes.append(Node("shift", SHIFT, {"instrumental": band}, {"semitones": settings.key}))
         band = "shift"
     parts = {"song": "decode", "vocals": sung, "instrumental": band}
     if backing_mode == "convert":
-        nodes += _singing("separate.backing", _backing_voice(cast), cast.transposes, settings, " backing")
+        nodes += _singing(
+            taken["backing"], taken["backing"], _backing_voice(cast), cast.transposes, settings, " backing"
+        )
         parts["backing"] = "finish backing"
-    elif backing_mode == "original":
-        parts["backing"] = "separate.backing"
+    for name in _put_back(settings, taken, backing_mode):
+        parts[name] = taken[name]
         if settings.key:
-            nodes.append(Node("shift backing", SHIFT, {"instrumental": parts["backing"]}, {"semitones": settings.key}))
-            parts["backing"] = "shift backing"
+            nodes.append(Node(f"shift {name}", SHIFT, {"instrumental": taken[name]}, {"semitones": settings.key}))
+            parts[name] = f"shift {name}"
     several = not cast.solo or backing_mode == "convert"
     if several:
         nodes.append(_roll(cast, settings, backing_mode == "convert"))
@@ -117,8 +123,7 @@ def cover_graph(
     nodes.append(encode("encode", {"sound": "remix.cover"}, settings.output.encoding, tagged, cast))
     if settings.output.keep_stems:
         nodes.append(Node("stems", STEMS_OF_COVER, {**parts, "mixing": "remix.mixing"}))
-        kept = (*STEMS, "backing") if "backing" in parts else STEMS
-        made = {stem: f"stems.{stem}" for stem in kept}
+        made = {stem: f"stems.{stem}" for stem in parts if stem != "song"}
         nodes += encode_stems(made, settings.output.lossless, tagged, cast)
     transposition = "roll.transposition" if several else "transpose"
     known = {"vocals": sung, "instrumental": band}
@@ -131,8 +136,9 @@ def cover_graph(
         sound = {"converted": "convert.vocals", "wanted": "convert.pitch", "turns": "convert.turns"}
         singers = External(cast.singers, cast.content_hash)
         nodes.append(Node("assess", ASSESS_CAST, {**known, **heard, **sound}, {}, {"singers": singers}))
-    if "backing" in parts:  # all that isn't the lead
-        nodes.append(Node("backdrop", MIX, {"vocals": parts["backing"], "instrumental": band}))
+    beside = {name: part for name, part in parts.items() if name not in ("song", "vocals", "instrumental")}
+    if beside:  # all that isn't the lead
+        nodes.append(Node("backdrop", MIX, {"instrumental": band, **beside}))
         known["instrumental"] = "backdrop"
     nodes.append(
         Node(
@@ -144,6 +150,7 @@ def cover_graph(
                 "mix": "remix",
                 "transposition": transposition,
                 **({"singers": "roll.singers"} if several else {}),
+                **({"chain": "chain"} if any(node.name == "chain" for node in nodes) else {}),
             },
             {"settings": settings.model_copy(update={"output": OutputSettings()})},  # the format changes nothing in it
             {"voice": External(cast.solo or cast, cast.content_hash), "original": tagged},
@@ -171,6 +178,20 @@ def _backing_mode(cast: Cast, settings: CoverSettings, split: bool) -> Literal["
             "Leave out --backing, or the voice for them.",
         )
     return mode
+
+
+def _put_back(settings: CoverSettings, taken: Mapping[str, str], backing: str | None) -> list[str]:
+    """Which stems that were taken off the lead are a part of the cover as they are."""
+    gains = {"reverb": settings.remix.reverb_gain, "noise": settings.remix.noise_gain}
+    wanted = [name for name, gain in gains.items() if gain is not None]
+    for name in wanted:
+        if name not in taken:
+            raise UnderstudyError(
+                "stem-missing",
+                f"The {name} can't be put back: nothing takes it off the lead here.",
+                f"Name a model that does (separation.de{name}), or leave out remix.{name}_gain.",
+            )
+    return [*(["backing"] if backing == "original" else []), *wanted]
 
 
 _BACKING_WORDS = {"original": "those of the original", "mute": "left out"}
@@ -207,11 +228,11 @@ def _models(names: tuple[str, ...]) -> External:
     return External(found, " ".join(f"{name}:{weights.content_hash}" for name, weights in sorted(found.items())))
 
 
-def _lead(vocals: str, cast: Cast, settings: CoverSettings) -> tuple[list[Node], str]:
-    """From the lead vocal to the same vocal sung by its voice or voices, in the original's place and room: the nodes,
-    and which of them is the sung vocal."""
+def _lead(vocals: str, placed: str, cast: Cast, settings: CoverSettings) -> tuple[list[Node], str]:
+    """From the lead vocal to the same vocal sung by its voice or voices, in the place and room that the original had in
+    `placed`: the nodes, and which of them is the sung vocal."""
     if cast.solo:
-        return _singing(vocals, cast.solo, cast.transposes, settings), "finish"
+        return _singing(vocals, placed, cast.solo, cast.transposes, settings), "finish"
     heard = cast.within(settings.song.start, settings.song.duration)
     nodes = [pitch("pitch", vocals, settings)]
     joined = {"pitch": "pitch"}
@@ -227,12 +248,12 @@ def _lead(vocals: str, cast: Cast, settings: CoverSettings) -> tuple[list[Node],
             f"transposition{number}": f"transpose {label}",
         }
     gaps = heard.leaves_gaps
-    original = vocals
+    original = placed
     if gaps and settings.key:
-        nodes.append(Node("shift vocals", SHIFT, {"instrumental": vocals}, {"semitones": settings.key}))
+        nodes.append(Node("shift vocals", SHIFT, {"instrumental": placed}, {"semitones": settings.key}))
         original = "shift vocals"
     nodes.append(Node("convert", JOIN, {"vocals": original, **joined}, {"key": settings.key}))
-    finishing = {"converted": "convert.vocals", "vocals": vocals}
+    finishing = {"converted": "convert.vocals", "vocals": placed}
     nodes.append(Node("finish", FINISH, finishing, {"settings": settings.finish}))
     if gaps:
         nodes.append(Node("keep", KEEP, {"finished": "finish", "original": original, "turns": "convert.turns"}))
@@ -240,15 +261,20 @@ def _lead(vocals: str, cast: Cast, settings: CoverSettings) -> tuple[list[Node],
 
 
 def _singing(
-    vocals: str, voice: Voice, transposes: Mapping[str, Transpose], settings: CoverSettings, suffix: str = ""
+    vocals: str,
+    placed: str,
+    voice: Voice,
+    transposes: Mapping[str, Transpose],
+    settings: CoverSettings,
+    suffix: str = "",
 ) -> list[Node]:
-    """From a vocal to the same vocal sung by `voice`, in the original's place and room: the node ``finish``, its name
-    with the suffix."""
+    """From a vocal to the same vocal sung by `voice`, in the place and room that the original had in `placed`: the node
+    ``finish``, its name with the suffix."""
     own = {"vocals": vocals, "pitch": f"pitch{suffix}", "own": f"pitch{suffix}"}
     named = (
         f"{suffix}={_label(voice)}" if suffix else ""
     )  # a voice may be called backing, and none has a '=' in its name
-    finishing = {"converted": f"convert{named}", "vocals": vocals}
+    finishing = {"converted": f"convert{named}", "vocals": placed}
     return [
         pitch(f"pitch{suffix}", vocals, settings),
         *_converting(own, voice, transposes, settings, named),

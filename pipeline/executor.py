@@ -1,6 +1,7 @@
 """Executors run a graph. `LocalExecutor` does it in this process; a distributed one has the same single method.
 
-The local executor has a lane per kind of work: one stage at a time on the GPU, `cpu_lanes` at a time on the CPU.
+The local executor has a lane per kind of work: one stage at a time on the GPU, `cpu_lanes` at a time on the CPU, and
+beside these one whose stages need much memory.
 `run` may be called from several threads at once: a batch's songs share the lanes, so that one song's separation
 overlaps with another's remix.
 """
@@ -17,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 from audio.context import Context
 from audio.disk import explained, is_full
-from audio.errors import UnderstudyError
+from audio.errors import Cancelled, UnderstudyError
 from pipeline.graph import Graph, Node
 from pipeline.store import Artifact, Store
 
@@ -68,14 +69,28 @@ class LocalExecutor:
         self.workers = workers or os.cpu_count() or 1
         self._cpu = ThreadPoolExecutor(cpu_lanes, "cpu-lane")
         self._gpu = ThreadPoolExecutor(1, "gpu-lane")
+        self._big = ThreadPoolExecutor(1, "big-lane")
 
     def run(self, graph: Graph, targets: Sequence[str], listener: Listener, cancelled: Event) -> Result:
+        made: set[str] = set()
+        while True:
+            try:
+                return self._run(graph, targets, listener, cancelled, made)
+            except _OptionalFailed as failure:
+                rest = graph.without(failure.node, failure.error.message)
+                if rest is None:
+                    raise failure.error from failure
+                graph = rest
+
+    def _run(
+        self, graph: Graph, targets: Sequence[str], listener: Listener, cancelled: Event, made: set[str]
+    ) -> Result:
+        """One attempt; the names of the nodes whose artifacts it made are added to `made`."""
         graph = graph.upstream(targets)
         keys = graph.keys()
         pending = graph.pending(targets, self.store.has)
         waiting = {node.name: node for node in pending}
         artifacts: dict[str, Artifact] = {}
-        made: set[str] = set()
         stop = _Either(cancelled)
         running: dict[Future[tuple[Artifact, bool]], Node] = {}
 
@@ -91,7 +106,7 @@ class LocalExecutor:
             while waiting or running:
                 for node in [node for node in waiting.values() if not node.needs & _unmade(waiting, running)]:
                     del waiting[node.name]
-                    lane = self._gpu if self._device(node) != "cpu" else self._cpu
+                    lane = self._lane(node)
                     arguments = {name: _part(artifact, source) for name, source in node.inputs.items()}
                     if node.hears:
                         arguments["warnings"] = [
@@ -101,7 +116,12 @@ class LocalExecutor:
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     node = running.pop(future)
-                    artifacts[node.name], was_cached = future.result()
+                    try:
+                        artifacts[node.name], was_cached = future.result()
+                    except UnderstudyError as error:
+                        if node.optional and not isinstance(error, Cancelled):
+                            raise _OptionalFailed(node.name, error) from error
+                        raise
                     if not was_cached:
                         made.add(node.name)
         finally:
@@ -119,6 +139,11 @@ class LocalExecutor:
             if node.name in artifacts
         )
         return Result({name: artifact(name).value for name in targets}, stages)
+
+    def _lane(self, node: Node) -> ThreadPoolExecutor:
+        if self._device(node) != "cpu":
+            return self._gpu
+        return self._big if node.stage.big else self._cpu
 
     def _device(self, node: Node) -> str:
         return self.device if node.stage.uses_gpu else "cpu"
@@ -174,6 +199,14 @@ class LocalExecutor:
                 ) from error
             say("finished", 1.0)
             return sealed, False
+
+
+class _OptionalFailed(Exception):
+    """The optional node of that name failed."""
+
+    def __init__(self, node: str, error: UnderstudyError) -> None:
+        super().__init__(node)
+        self.node, self.error = node, error
 
 
 class _Either(Event):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -21,7 +21,8 @@ class Stage:
     """`run(context, **arguments) -> value`. Raise `version` whenever the same arguments give another answer.
 
     `packages`: distributions that carry models which the stage uses. Their versions stand for the models' contents in
-    the key; one that isn't installed counts, too, so that installing it makes the stage run again.
+    the key; one that isn't installed counts, too, so that installing it makes the stage run again. `big`: it holds so
+    much memory that no other such stage runs beside it.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Stage:
     run: Callable[..., Any]
     uses_gpu: bool = False
     packages: tuple[str, ...] = ()
+    big: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class External:
 class Node:
     """`inputs`: argument -> ``"node"`` or ``"node.part"``, a value made earlier or one entry of it.
     `settings`: argument -> plain data or a settings model. `externals`: argument -> thing from outside.
-    `hears`: nodes whose warnings come as the argument ``warnings``, pairs of node and sentence."""
+    `hears`: nodes whose warnings come as the argument ``warnings``, pairs of node and sentence. `optional`: where it
+    fails, those that need it go on without it, as long as another optional one is left to them."""
 
     name: str
     stage: Stage
@@ -51,6 +54,7 @@ class Node:
     settings: Mapping[str, BaseModel | str | int | float | bool | None] = field(default_factory=dict)
     externals: Mapping[str, External] = field(default_factory=dict)
     hears: tuple[str, ...] = ()
+    optional: bool = False
 
     @property
     def needs(self) -> set[str]:
@@ -79,6 +83,23 @@ class Graph:
             if node.name in wanted:
                 wanted |= node.needs
         return Graph(tuple(node for node in self.nodes if node.name in wanted))
+
+    def without(self, name: str, reason: str) -> Graph | None:
+        """The graph without the optional node `name`, which failed: those that needed it do so no longer and have the
+        `reason` in their setting ``left_out``, so that their artifacts get other keys. None where one of them would be
+        left with no optional node."""
+        nodes = []
+        for node in self.nodes:
+            if node.name == name:
+                continue
+            left = {to: source for to, source in node.inputs.items() if source.partition(".")[0] != name}
+            if len(left) < len(node.inputs):
+                if not any(self[source.partition(".")[0]].optional for source in left.values()):
+                    return None
+                told = filter(None, (node.settings.get("left_out"), reason))
+                node = replace(node, inputs=left, settings={**node.settings, "left_out": "\n".join(map(str, told))})
+            nodes.append(replace(node, hears=tuple(heard for heard in node.hears if heard != name)))
+        return Graph(tuple(nodes))
 
     def keys(self) -> dict[str, str]:
         """The key of every node's artifact: a hash over its stage, settings, inputs' keys and externals' contents."""

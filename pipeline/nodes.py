@@ -16,10 +16,8 @@ from pipeline.graph import External, Node, Stage
 from pipeline.settings import CoverSettings, SongSettings
 from pipeline.stages.decode import decode_song
 from pipeline.stages.encode import encode_output, headroom
-from pipeline.stages.separate import separate
 
 DECODE = Stage("decode", 1, decode_song)
-SEPARATE = Stage("separate", 1, separate, uses_gpu=True)
 ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 2, headroom)
 PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.graph import Graph, Node
-from pipeline.nodes import SEPARATE, STEMS, decode, encode_stems, file_external
+from pipeline.graph import Graph
+from pipeline.nodes import STEMS, decode, encode_stems, file_external
+from pipeline.separating import separating
 from pipeline.settings import CoverSettings
 
 
@@ -15,7 +16,7 @@ def separation_graph(song: Path, settings: CoverSettings) -> Graph:
     return Graph(
         (
             decode("decode", original, settings.song),
-            Node("separate", SEPARATE, {"song": "decode"}, {"settings": settings.separation}),
+            *separating("decode", settings.separation).nodes,
             *encode_stems({stem: f"separate.{stem}" for stem in STEMS}, settings.output.encoding, original),
         )
     )

@@ -54,7 +54,8 @@ class ReportInputs:
     sentence. `key`: semitones by which the whole song was moved. `settings`: all settings by stage, plain values
     only. `warnings`: (stage, sentence), in order. `wanted_balance`: dB by which the user asked for the vocal to be
     louder against the instrumental; `wanted_lufs`: the loudness that was asked for, None for the song's own.
-    `singers`: where several voices sing, what `pipeline.stages.cast.roll` says of each.
+    `singers`: where several voices sing, what `pipeline.stages.cast.roll` says of each. `chain`: what each step of the
+    separation's chain found and did.
     """
 
     assessment: Assessment
@@ -73,3 +74,4 @@ class ReportInputs:
     wanted_balance: float = 0.0
     wanted_lufs: float | None = None
     singers: tuple[Mapping[str, Any], ...] = ()
+    chain: tuple[Mapping[str, Any], ...] = ()

@@ -130,6 +130,7 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "parts": {name: dataclasses.asdict(faults) for name, faults in figures.faults.items()},
         "wrong_length": list(figures.wrong_length),
         **_voices(inputs, figures),
+        **({"chain": [dict(step) for step in inputs.chain]} if inputs.chain else {}),
         "warnings": [{"stage": stage, "sentence": sentence} for stage, sentence in inputs.warnings],
         "settings": {stage: dict(values) for stage, values in (inputs.settings or {}).items()},
     }

@@ -43,7 +43,7 @@ def consistent(
     if policy == "model":
         if song.rate <= HIGHEST_RATE:
             return together(context, stems, names, lambda parts: parts)
-        band = _band(context, song)
+        band = within_band(context, song)
         found = together(
             context,
             {"": song, "band": band, **stems},
@@ -89,8 +89,8 @@ def _power(spectrum: np.ndarray) -> np.ndarray:
     return np.asarray(spectrum.real**2 + spectrum.imag**2, np.float32)
 
 
-def _band(context: Context, song: AudioSource) -> AudioFile:
-    """The song without what lies above the band of the networks."""
+def within_band(context: Context, song: AudioSource) -> AudioFile:
+    """`song` without what lies above the band of the networks, as a file in `context.folder`."""
     low = write_blocks(
         context.folder / "low.npy", HIGHEST_RATE, song.channels, resample_blocks(song, HIGHEST_RATE, context)
     )

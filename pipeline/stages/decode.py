@@ -97,14 +97,14 @@ def own_stems(
     return taken
 
 
-def mixed(context: Context, vocals: AudioFile, instrumental: AudioFile, backing: AudioFile | None = None) -> AudioFile:
+def mixed(context: Context, *stems: AudioFile, **named: AudioFile) -> AudioFile:
     """What stems of one shape make together: the song when none was given."""
-    stems = [stem for stem in (vocals, instrumental, backing) if stem is not None]
+    first, *others = (*stems, *named.values())
     blocks = (
-        Audio(np.sum([part.samples for part in parts], axis=0, dtype=np.float32), vocals.rate)
-        for parts in zip(*(_blocks(stem) for stem in stems), strict=True)
+        Audio(np.sum([part.samples for part in parts], axis=0, dtype=np.float32), first.rate)
+        for parts in zip(*(_blocks(stem) for stem in (first, *others)), strict=True)
     )
-    return write_blocks(context.folder / "song.npy", vocals.rate, vocals.channels, blocks)
+    return write_blocks(context.folder / "song.npy", first.rate, first.channels, blocks)
 
 
 def _blocks(source: AudioSource, frames: int | None = None) -> Iterator[Audio]:

@@ -44,6 +44,12 @@ class RemixSettings(BaseModel):
 
     vocal_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the converted vocal in dB.")
     backing_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the backing vocals in dB.")
+    reverb_gain: float | None = Field(
+        default=None, ge=-60, le=24, description="Gain in dB of the reverb taken off the lead; left out if not given."
+    )
+    noise_gain: float | None = Field(
+        default=None, ge=-60, le=24, description="Gain in dB of the noise taken off the lead; left out if not given."
+    )
     instrumental_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the instrumental in dB.")
     target_lufs: float | None = Field(
         default=None,
@@ -88,10 +94,12 @@ def weigh(
     vocals: AudioFile,
     instrumental: AudioFile | None = None,
     backing: AudioFile | None = None,
+    reverb: AudioFile | None = None,
+    noise: AudioFile | None = None,
 ) -> dict[str, Any]:
     """What remix must know and no gain changes: ``song``, the loudness of the song as JSON, and ``energies``, those of
-    the stems (see `audio.k_weighting.energies`; vocals, instrumental, backing, of those given)."""
-    stems = list(_given(song, vocals, instrumental, backing).values())
+    the stems (see `audio.k_weighting.energies`; in the order of the parameters, of those given)."""
+    stems = list(_given(song, vocals, instrumental, backing, reverb, noise).values())
     summary = measure(song, context.part(0.0, 0.6)).summary()
     return {"song": summary, "energies": energies(stems, context.part(0.6, 1.0))}
 
@@ -104,6 +112,8 @@ def remix(
     settings: RemixSettings,
     instrumental: AudioFile | None = None,
     backing: AudioFile | None = None,
+    reverb: AudioFile | None = None,
+    noise: AudioFile | None = None,
 ) -> dict[str, Any]:
     """``cover``: an `AudioFile` as long as `song` and with its rate and channels; ``mixing``: gains in dB by stem and
     the limiter's ceiling in dBTP, from which `cover_stems` makes the stems; ``loudness``: what was measured and done,
@@ -112,12 +122,14 @@ def remix(
     Stems have the song's rate and either its channels or one; what they hold past the song's end is left out.
     Raises `UnderstudyError` ``stem-mismatch`` otherwise.
     """
-    stems = _given(song, vocals, instrumental, backing)
+    stems = _given(song, vocals, instrumental, backing, reverb, noise)
     original, shared = weights["song"], weights["energies"]
     asked = {
         "vocals": settings.vocal_gain,
         "instrumental": settings.instrumental_gain,
         "backing": settings.backing_gain,
+        "reverb": settings.reverb_gain or 0.0,
+        "noise": settings.noise_gain or 0.0,
     }
     wanted = np.array([asked[name] for name in stems])
     target = original["integrated"] if settings.target_lufs is None else settings.target_lufs
@@ -184,9 +196,11 @@ def cover_stems(
     mixing: Mapping[str, Any],
     instrumental: AudioFile | None = None,
     backing: AudioFile | None = None,
+    reverb: AudioFile | None = None,
+    noise: AudioFile | None = None,
 ) -> dict[str, AudioFile]:
     """The cover's stems by name, with the gains and the limiting of the cover, so that they sum to it."""
-    stems = _given(song, vocals, instrumental, backing)
+    stems = _given(song, vocals, instrumental, backing, reverb, noise)
     source = _Stems(tuple(stems.values()), tuple(_linear(mixing["levels"])), song.rate, song.channels, song.frames)
     with ExitStack() as stack:
         writers = [
@@ -199,10 +213,15 @@ def cover_stems(
 
 
 def _given(
-    song: AudioFile, vocals: AudioFile, instrumental: AudioFile | None, backing: AudioFile | None
+    song: AudioFile,
+    vocals: AudioFile,
+    instrumental: AudioFile | None,
+    backing: AudioFile | None,
+    reverb: AudioFile | None,
+    noise: AudioFile | None,
 ) -> dict[str, AudioFile]:
     """The stems that there are, by name; raises ``stem-mismatch`` for one that doesn't fit the song."""
-    given = {"vocals": vocals, "instrumental": instrumental, "backing": backing}
+    given = {"vocals": vocals, "instrumental": instrumental, "backing": backing, "reverb": reverb, "noise": noise}
     stems = {name: stem for name, stem in given.items() if stem is not None}
     for name, stem in stems.items():
         if stem.rate != song.rate or stem.channels not in (1, song.channels):

@@ -30,11 +30,13 @@ def report(
     original: Path,
     warnings: Sequence[tuple[str, str]],
     singers: Sequence[Mapping[str, Any]] = (),
+    chain: Sequence[Mapping[str, Any]] = (),
 ) -> Mapping[str, Any]:
     """The report's files ``html`` and ``json``, and its ``verdict``, ``blame`` and ``reason``.
 
     `assessment` is what `assess` found, `mix` what `remix` made of `vocals` and `instrumental`; `original` is the file
-    with the tags. `singers`: what `roll` said, where several voices sing.
+    with the tags. `singers`: what `roll` said, where several voices sing; `chain`: what the separation's steps
+    found and did, where it has any.
     """
     tags = read_tags(original)
     groups = settings.model_dump(mode="json", exclude={"output"})
@@ -58,5 +60,6 @@ def report(
         wanted_balance=settings.remix.vocal_gain - settings.remix.instrumental_gain,
         wanted_lufs=settings.remix.target_lufs,
         singers=tuple(singers),
+        chain=tuple(chain),
     )
     return make_report(context, inputs)

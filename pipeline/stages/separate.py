@@ -1,15 +1,191 @@
-"""The stage that takes a song apart."""
+"""The stages that take a song apart: what each model hears, what the models together make of it, and the steps that
+take backing vocals, reverb and noise off the lead."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
 
 from audio.context import Context
+from audio.samples import Samples
 from audio.stored import AudioFile
-from pipeline.separation.separator import separator
-from pipeline.separation.settings import SeparationSettings
+from pipeline.separation.chain import STEPS, kept_by, sings, taken_off, untouched
+from pipeline.separation.combining import combine
+from pipeline.separation.consistency import HIGHEST_RATE, Policy, consistent, within_band
+from pipeline.separation.models import SeparatorModel
+from pipeline.separation.separator import separate_with
+from pipeline.separation.settings import EnsembleSettings, InferenceSettings
+from pipeline.separation.together import together
+
+MEMBER = "of "
+"""Before the name of a model, the name of the argument that is what it heard."""
+
+BAND = ("drums", "bass", "guitar", "piano", "other")
+"""The stems that an instrumental consists of."""
 
 
-def separate(context: Context, song: AudioFile, settings: SeparationSettings) -> Mapping[str, AudioFile]:
-    """The song's stems by name, by the separator that the settings name."""
-    return separator(settings.model)(context, song)
+def hear(
+    context: Context,
+    sound: AudioFile,
+    model: SeparatorModel,
+    settings: InferenceSettings | None = None,
+    song: AudioFile | None = None,
+) -> Mapping[str, AudioFile]:
+    """What one model hears in `sound`: its stems by name. Given the `song` whose vocals `sound` is, nothing where
+    nobody sings in it."""
+    if song is not None and not sings(context.part(0.0, 0.02), song, sound):
+        return {}
+    return separate_with(context, sound, model, settings or InferenceSettings())
+
+
+def separate(
+    context: Context,
+    song: AudioFile,
+    ensemble: EnsembleSettings,
+    consistency: Policy,
+    left_out: str = "",
+    **heard: Mapping[str, AudioFile],
+) -> Mapping[str, AudioFile]:
+    """``vocals``, ``instrumental`` and, where a model tells them apart, the stems of the instrumental, out of what
+    models `heard` (by the model's name after ``of ``), combined and consistent with the song. `left_out`: why others
+    aren't among them, a sentence a line."""
+    _warn(context, left_out)
+    with _workshop(context) as work:
+        members = {name: _with_vocals(work, song, stems, name) for name, stems in _members(heard).items()}
+        if consistency != "residual" and any("instrumental" in stems for stems in members.values()):
+            members = {name: _with_instrumental(work, song, stems, name) for name, stems in members.items()}
+        combined = _combined(work.part(0.1, 0.5), members, ensemble)
+        wanted = {name: combined[name] for name in ("vocals", *BAND) if name in combined}
+        rest = "instrumental" if len(wanted) == 1 else "other"
+        if rest in combined:
+            wanted[rest] = combined[rest]
+        stems = dict(consistent(context.part(0.5, 0.9), song, wanted, consistency, rest))
+    if rest == "other":
+        parts = {name: stem for name, stem in stems.items() if name != "vocals"}
+        stems |= together(context.part(0.9, 1.0), parts, ("instrumental",), lambda given: _sum(given, "instrumental"))
+    return stems
+
+
+def band(
+    context: Context,
+    instrumental: AudioFile,
+    ensemble: EnsembleSettings,
+    consistency: Policy,
+    left_out: str = "",
+    **heard: Mapping[str, AudioFile],
+) -> Mapping[str, AudioFile]:
+    """Drums, bass and so on, as far as models tell them apart; they sum to the `instrumental` as stems do to a song."""
+    _warn(context, left_out)
+    with _workshop(context) as work:
+        members = {
+            name: {stem: file for stem, file in stems.items() if stem in BAND}
+            for name, stems in _members(heard).items()
+        }
+        combined = _combined(work.part(0.0, 0.5), members, ensemble)
+        return consistent(context.part(0.5, 1.0), instrumental, combined, consistency, "other")
+
+
+def take_off(
+    context: Context,
+    vocals: AudioFile,
+    step: str,
+    ensemble: EnsembleSettings,
+    left_out: str = "",
+    **heard: Mapping[str, AudioFile],
+) -> Mapping[str, Any]:
+    """A step of the chain (`pipeline.separation.chain.STEPS`) on `vocals`, of which models `heard` so much: the stem
+    that is kept, the one that is taken off, and ``step``, what was found and done."""
+    _warn(context, left_out)
+    doing, members = STEPS[step], _members(heard)
+    if not any(members.values()):
+        return untouched(context, doing, vocals, "nobody sings")
+    with _workshop(context) as work:
+        each = {
+            name: {"kept": kept_by(doing, work, vocals, stems, f"{_file_name(name)} kept")}
+            for name, stems in members.items()
+        }
+        kept = _combined(work.part(0.2, 0.5), each, ensemble)["kept"]
+        return taken_off(context.part(0.5, 1.0), doing, vocals, kept)
+
+
+def chain(context: Context, **steps: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """What the steps found and did, in order."""
+    return tuple(steps.values())
+
+
+@contextmanager
+def _workshop(context: Context) -> Iterator[Context]:
+    """The same context with a folder for files that nobody needs afterwards."""
+    folder = context.folder / "work"
+    folder.mkdir()
+    yield replace(context, folder=folder)
+    rmtree(folder)
+
+
+def _members(heard: Mapping[str, Mapping[str, AudioFile]]) -> dict[str, Mapping[str, AudioFile]]:
+    return {name.removeprefix(MEMBER): stems for name, stems in heard.items()}
+
+
+def _combined(
+    context: Context, members: Mapping[str, Mapping[str, AudioFile]], ensemble: EnsembleSettings
+) -> Mapping[str, AudioFile]:
+    """One set of stems; the weights of members that were left out don't count."""
+    if len(members) == 1:
+        return next(iter(members.values()))
+    there = {name: weight for name, weight in ensemble.weights.items() if name in members}
+    return combine(context, members, ensemble.model_copy(update={"weights": there}))
+
+
+def _with_vocals(
+    context: Context, song: AudioFile, stems: Mapping[str, AudioFile], name: str
+) -> Mapping[str, AudioFile]:
+    """A model's stems with ``vocals`` among them: the lead of one that splits, what the instrumental of one that gives
+    no more leaves of the song."""
+    if "vocals" in stems:
+        return stems
+    if "lead" in stems:
+        return {"vocals": stems["lead"]}
+    heard = song if song.rate <= HIGHEST_RATE else within_band(context, song)
+    rest = {"song": heard, **{stem: file for stem, file in stems.items() if stem in ("instrumental", *BAND)}}
+    made = f"{_file_name(name)} vocals"
+    return {**stems, "vocals": together(context, rest, (made,), lambda parts: _left(parts, made))[made]}
+
+
+def _with_instrumental(
+    context: Context, song: AudioFile, stems: Mapping[str, AudioFile], name: str
+) -> Mapping[str, AudioFile]:
+    """A model's stems with ``instrumental`` among them, unless it tells its parts apart."""
+    if stems.keys() & {"instrumental", *BAND}:
+        return stems
+    made = f"{_file_name(name)} instrumental"
+    rest = {"song": song, "vocals": stems["vocals"]}
+    return {**stems, "instrumental": together(context, rest, (made,), lambda parts: _left(parts, made))[made]}
+
+
+def _left(parts: Mapping[str, Samples], name: str) -> Mapping[str, Samples]:
+    """What the other parts leave of the song."""
+    left = parts["song"].copy()
+    for stem, samples in parts.items():
+        if stem != "song":
+            left -= samples
+    return {name: left}
+
+
+def _sum(parts: Mapping[str, Samples], name: str) -> Mapping[str, Samples]:
+    return {name: np.sum(list(parts.values()), axis=0, dtype=np.float32)}
+
+
+def _file_name(name: str) -> str:
+    """A model may be named by a path."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _warn(context: Context, left_out: str) -> None:
+    for reason in filter(None, left_out.split("\n")):
+        context.warn(f"A model of the ensemble was left out. {reason}")
