@@ -57,7 +57,8 @@ class Separating:
 
 def separating(song: str, settings: SeparationSettings) -> Separating:
     """How the value of the node `song` is taken apart: stems ``vocals`` and ``instrumental`` by the node ``separate``,
-    those of the steps (``lead``, ``backing``; ``dry`` without that split; ``reverb``, ``noise``) and of the band.
+    those of the steps and of the band. ``vocals`` are ``lead`` and ``backing``; the lead (the vocals where they aren't
+    split) is ``dry``, ``reverb`` and ``noise``, of which those come off that have a step.
 
     Raises `UnderstudyError`: ``models-missing`` naming all models that must be fetched first (``model-missing`` for a
     single one), ``separator-unfit`` for one that can't do what it is named for, and what `find_separator` raises.
@@ -77,10 +78,10 @@ def separating(song: str, settings: SeparationSettings) -> Separating:
         lead = f"{step.name}.{step.kept}"
         stems[step.taken] = f"{step.name}.{step.taken}"
         steps[step.name] = f"{step.name}.step"
+        stems[step.kept] = lead
         if step.name == "lead":
             placed = lead
     if steps:
-        stems["lead" if settings.lead else "dry"] = lead
         nodes.append(Node("chain", CHAIN, steps))
     if settings.band is not None:
         chosen = _there(settings.band, models)
