@@ -1,0 +1,58 @@
+"""MDX23C: TFC-TDF-UNet v3 networks as a checkpoint with the YAML that was published with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from audio.models.installed import Weights
+from audio.precision import Precision
+from pipeline.separation.families.mdx23c.configuration import (
+    Mdx23cConfiguration,
+    configuration_path,
+    read_mdx23c_configuration,
+)
+from pipeline.separation.families.mdx23c.shapes import expected
+from pipeline.separation.families.tensors import read_tensors
+from pipeline.separation.network import Network
+
+if TYPE_CHECKING:
+    from pipeline.separation.families.mdx23c.network import Mdx23c
+
+
+def stems(weights: Weights) -> tuple[str, ...]:
+    """The stems that the network gives, by its configuration. Raises ``model-companion`` and ``model-invalid``."""
+    return read_mdx23c_configuration(configuration_path(weights)).stems
+
+
+def load(weights: Weights, device: str, precision: Precision) -> Network:
+    """The network in ``weights.path``, whose YAML is among the companions.
+
+    Raises `UnderstudyError`: ``model-companion``, ``model-invalid``, and what reading files of strangers raises.
+    """
+    import torch
+
+    from pipeline.separation.families.mdx23c.network import Mdx23c
+
+    configuration = read_mdx23c_configuration(configuration_path(weights))
+    tensors = read_tensors(weights.path, expected(configuration), (".num_batches_tracked",))
+    mdx23c = Mdx23c(configuration, tensors, device, getattr(torch, precision))
+    return _network(mdx23c, configuration, device, configuration.frames)
+
+
+def _network(mdx23c: Mdx23c, configuration: Mdx23cConfiguration, device: str, frames: int) -> Network:
+    import torch
+
+    window = configuration.hop * (frames - 1)
+    half = frames // 2
+    possible = frames % 2 == 0 and half % configuration.factor[0] ** configuration.scales == 0
+    return Network(
+        stems=configuration.stems,
+        rate=configuration.rate,
+        window=window,
+        step=window // 2,
+        fade=torch.hamming_window(window, periodic=False),
+        separate=mdx23c.separate,
+        device=device,
+        size=mdx23c.size,
+        shorter=(lambda: _network(mdx23c, configuration, device, half)) if possible else None,
+    )

@@ -1,0 +1,111 @@
+"""The network of MDX23C: TFC-TDF-UNet v3 (M. Kim, J. H. Lee and S. Jung 2023, "Sound Demixing Challenge 2023 Music
+Demixing Track Technical Report"): a U-Net over the subbands of a complex spectrum, whose blocks are two convolutions
+with a narrow network along the frequencies between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline.separation.families.mdx23c.configuration import Mdx23cConfiguration
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_EPSILON = 1e-5
+
+
+class Mdx23c:
+    """`separate`: float32 ``[batch, channels, frames]`` -> ``[batch, stems, channels, frames]``; `frames` is the hop
+    times one less than a multiple of all time factors."""
+
+    def __init__(
+        self, configuration: Mdx23cConfiguration, tensors: Mapping[str, Tensor], device: str, dtype: torch.dtype
+    ) -> None:
+        import torch
+
+        self._c, self._dtype = configuration, dtype
+        self._window = torch.hann_window(configuration.n_fft, device=device)
+        self._tensors = {
+            name: tensor.detach().to(device, dtype, copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
+        }
+        self.size = sum(tensor.nbytes for tensor in self._tensors.values())
+
+    def separate(self, windows: Tensor) -> Tensor:
+        import torch
+        import torch.nn.functional as functional
+
+        c = self._c
+        batch, channels, frames = windows.shape
+        transform: dict[str, Any] = {"n_fft": c.n_fft, "hop_length": c.hop, "window": self._window}
+        spectra = torch.stft(windows.reshape(-1, frames), return_complex=True, **transform)[:, : c.bins]
+        times = spectra.shape[-1]
+        parts = torch.view_as_real(spectra).permute(0, 3, 2, 1)  # channels, real and imaginary, times, bins
+        mix = parts.reshape(batch, 2 * channels, times, c.subbands, -1).permute(0, 1, 3, 2, 4)
+        mix = mix.reshape(batch, -1, times, c.bins // c.subbands).to(self._dtype)
+        first = x = self._convolved(mix, "first_conv")
+        passed = []
+        for scale in range(c.scales):
+            x = self._blocks(x, f"encoder_blocks.{scale}.tfc_tdf")
+            passed.append(x)
+            name = f"encoder_blocks.{scale}.downscale.conv"
+            x = self._convolved(self._normed(x, f"{name}.0"), f"{name}.2", stride=c.factor)
+        x = self._blocks(x, "bottleneck_block")
+        for scale in range(c.scales):
+            name = f"decoder_blocks.{scale}.upscale.conv"
+            x = self._normed(x, f"{name}.0")
+            x = functional.conv_transpose2d(x, self._tensors[f"{name}.2.weight"], stride=c.factor)
+            x = self._blocks(torch.cat([x, passed.pop()], 1), f"decoder_blocks.{scale}.tfc_tdf")
+        x = torch.cat([mix, x * first], 1)
+        x = self._convolved(self._active(self._convolved(x, "final_conv.0")), "final_conv.2").float()
+        x = x.reshape(-1, c.subbands, times, c.bins // c.subbands).transpose(1, 2).reshape(-1, 2, times, c.bins)
+        found = windows.new_zeros(x.shape[0], c.n_fft // 2 + 1, times, 2)
+        found[:, : c.bins] = x.permute(0, 3, 2, 1)
+        sound = torch.istft(torch.view_as_complex(found), length=frames, **transform)
+        return sound.reshape(batch, len(c.stems), channels, frames)
+
+    def _blocks(self, x: Tensor, name: str) -> Tensor:
+        import torch.nn.functional as functional
+
+        for number in range(self._c.blocks):
+            block = f"{name}.blocks.{number}"
+            beside = self._convolved(x, f"{block}.shortcut")
+            x = self._convolved(self._normed(x, f"{block}.tfc1.0"), f"{block}.tfc1.2", padding=1)
+            narrow = functional.linear(self._normed(x, f"{block}.tdf.0"), self._tensors[f"{block}.tdf.2.weight"])
+            x += functional.linear(self._normed(narrow, f"{block}.tdf.3"), self._tensors[f"{block}.tdf.5.weight"])
+            x = self._convolved(self._normed(x, f"{block}.tfc2.0"), f"{block}.tfc2.2", padding=1)
+            x += beside
+        return x
+
+    def _convolved(self, x: Tensor, name: str, **options: Any) -> Tensor:
+        import torch.nn.functional as functional
+
+        return functional.conv2d(x, self._tensors[f"{name}.weight"], **options)
+
+    def _normed(self, x: Tensor, name: str) -> Tensor:
+        """Norm and activation."""
+        import torch.nn.functional as functional
+
+        tensors, norm = self._tensors, self._c.norm
+        if norm != "none":
+            affine: dict[str, Any] = {
+                "weight": tensors[f"{name}.weight"],
+                "bias": tensors[f"{name}.bias"],
+                "eps": _EPSILON,
+            }
+            if norm == "instance":
+                x = functional.instance_norm(x, **affine)
+            elif norm == "batch":
+                x = functional.batch_norm(x, tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"], **affine)
+            else:
+                x = functional.group_norm(x, norm, **affine)
+        return self._active(x)
+
+    def _active(self, x: Tensor) -> Tensor:
+        import torch.nn.functional as functional
+
+        if self._c.activation == "gelu":
+            return functional.gelu(x)
+        return functional.relu(x) if self._c.activation == "relu" else functional.elu(x, self._c.slope)

@@ -1,0 +1,126 @@
+"""What the YAML beside a Roformer checkpoint says, with the defaults of those who published the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from audio.models.installed import Weights
+from pipeline.separation.companions import required_configuration
+from pipeline.separation.configuration import EXTENSIONS, invalid, read_configuration
+from pipeline.separation.families.told import Told, heard_stems, part
+
+_BANDS = (2,) * 24 + (4,) * 12 + (12,) * 8 + (24,) * 8 + (48,) * 8 + (128, 129)  # of BS-Roformer, in bins
+
+_ALIASES = {
+    "n_fft": "stft_n_fft", "hop_length": "stft_hop_length", "win_length": "stft_win_length", "n_heads": "heads",
+    "num_heads": "heads", "head_dim": "dim_head", "expansion_factor": "mlp_expansion_factor",
+    "mlp_ratio": "mlp_expansion_factor", "freq_bands": "freqs_per_bands", "frequency_bands": "freqs_per_bands",
+    "mel_bands": "num_bands", "n_mels": "num_bands", "normalized": "stft_normalized",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RoformerConfiguration:
+    """The shape of a network. `kind`: how its bands lie, ``mel`` (`bands`: their count) or ``bs`` (`bands`: the bins of
+    each). `dim`, `heads`, `head_dim`: of the transformers. `depth`: of layers, each with transformers of `linear`,
+    `time` and `frequency` blocks. `mask_layers`, `mask_width`: linear layers of a mask's estimator, and the width of
+    those between. `skip`: each layer hears all before it, too. `n_fft`, `hop`, `span`, `scaled`: of the transform;
+    `span` is the length of its Hann window. `window`: frames of sound that the network was trained on."""
+
+    kind: Literal["mel", "bs"]
+    stems: tuple[str, ...]
+    rate: int
+    window: int
+    channels: int
+    dim: int
+    depth: int
+    linear: int
+    time: int
+    frequency: int
+    heads: int
+    head_dim: int
+    bands: tuple[int, ...]
+    mask_layers: int
+    mask_width: int
+    skip: bool
+    n_fft: int
+    hop: int
+    span: int
+    scaled: bool
+
+
+def configuration_path(weights: Weights) -> Path:
+    """The YAML among the companions. Raises ``model-companion``."""
+    for companion in weights.companions:
+        if companion.path.suffix.lower() in EXTENSIONS:
+            return companion.path
+    raise required_configuration(weights.path, "roformer")
+
+
+def read_roformer_configuration(path: Path) -> RoformerConfiguration:
+    """Raises what `read_configuration` raises, and ``model-invalid`` for values that no such network has."""
+    told = read_configuration(path)
+    try:
+        return _configuration(told)
+    except ValueError as error:
+        raise invalid(path, str(error)) from error
+
+
+def _configuration(told: Mapping[str, Any]) -> RoformerConfiguration:
+    model, audio = Told(part(told, "model") or told, _ALIASES), Told(part(told, "audio"))
+    stems = heard_stems(part(told, "training"))
+    mel = "num_bands" in model
+    if mel and "freqs_per_bands" in model:
+        raise ValueError("it has both mel bands (num_bands) and bands of its own (freqs_per_bands)")
+    n_fft = model.number("stft_n_fft", 64, 1 << 16, 2048)
+    dim = model.number("dim", 8, 8192)
+    depth = model.number("mask_estimator_depth", 1, 16, 1 if mel else 2)
+    hop = model.number("stft_hop_length", 1, n_fft, 512)
+    if model.number("num_stems", 1, 32, len(stems)) != len(stems):
+        raise ValueError(f"it has {model.raw('num_stems')} stems (num_stems), but names {len(stems)}")
+    return RoformerConfiguration(
+        kind="mel" if mel else "bs",
+        stems=stems,
+        rate=model.number("sample_rate", 8000, 192_000, audio.number("sample_rate", 8000, 192_000, 44_100)),
+        window=_window(told, n_fft, hop),
+        channels=2 if model.flag("stereo", False) else 1,
+        dim=dim,
+        depth=model.number("depth", 1, 64),
+        linear=model.number("linear_transformer_depth", 0, 16, 0),
+        time=model.number("time_transformer_depth", 0, 16, 2),
+        frequency=model.number("freq_transformer_depth", 0, 16, 2),
+        heads=model.number("heads", 1, 128, 8),
+        head_dim=2 * (model.number("dim_head", 2, 1024, 64) // 2),
+        bands=(model.number("num_bands", 2, 512),) if mel else _bands(model.raw("freqs_per_bands"), n_fft),
+        mask_layers=depth + 1 if mel else depth,
+        mask_width=dim * model.number("mlp_expansion_factor", 1, 32, 4),
+        skip=model.flag("skip_connection", False),
+        n_fft=n_fft,
+        hop=hop,
+        span=model.number("stft_win_length", 1, n_fft, n_fft),
+        scaled=model.flag("stft_normalized", False),
+    )
+
+
+def _window(told: Mapping[str, Any], n_fft: int, hop: int) -> int:
+    """What it was trained on: ``audio.chunk_size``; where that isn't told, the frames (``dim_t``) that it is run at."""
+    audio, inference = Told(part(told, "audio")), Told(part(told, "inference"))
+    frames = inference.number("dim_t", 2, 1 << 16, audio.number("dim_t", 2, 1 << 16, 801))
+    window = audio.number("chunk_size", 1, 1 << 24, hop * (frames - 1))
+    return max(window // hop, -(-n_fft // hop)) * hop
+
+
+def _bands(value: Any, n_fft: int) -> tuple[int, ...]:
+    if value is None:
+        value = _BANDS
+    if isinstance(value, str):
+        value = [int(word) for word in value.strip("()[] ").split(",") if word.strip().isdecimal()]
+    bands = tuple(value) if isinstance(value, list | tuple) else ()
+    if not 2 <= len(bands) <= 512 or any(type(bins) is not int or bins < 1 for bins in bands):
+        raise ValueError("freqs_per_bands is no list of numbers")
+    if sum(bands) != n_fft // 2 + 1:
+        raise ValueError(f"its bands (freqs_per_bands) have {sum(bands)} bins together, its spectra {n_fft // 2 + 1}")
+    return bands

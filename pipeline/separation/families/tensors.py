@@ -1,0 +1,73 @@
+"""The named tensors of a checkpoint, exactly those that its network has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audio import safetensors_file, torch_file
+from audio.errors import UnderstudyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shape = tuple[int, ...]
+
+_WRAPPERS = ("state_dict", "state", "model_state_dict", "model")
+_PREFIXES = ("module.", "model.", "_orig_mod.")  # of what training wrapped the network in
+
+
+def read_tensors(path: Path, expected: Mapping[str, Shape], unread: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """The tensors named in `expected`, on the CPU and mapped from the file at `path`, in whatever floating-point format
+    they were stored. Tensors whose names end in one of `unread` may be there or not, and are left out.
+
+    Raises `UnderstudyError`: ``model-invalid`` naming what is missing, too many, misshapen or not finite, and what
+    `torch_file.load` and `safetensors_file.load` raise.
+    """
+    found = {_plain(name): tensor for name, tensor in _stored(path).items()}
+    faults = [f"{name} is missing" for name in expected if name not in found]
+    for name, tensor in found.items():
+        if name.endswith(unread):
+            continue
+        if name not in expected:
+            faults.append(f"{name} has no place in it")
+        elif tuple(tensor.shape) != expected[name]:
+            faults.append(f"{name} is {list(tensor.shape)} instead of {list(expected[name])}")
+        elif not tensor.is_floating_point():
+            faults.append(f"{name} holds {tensor.dtype}")
+        elif not tensor.isfinite().all():
+            faults.append(f"{name} holds numbers that are not finite")
+    if faults:
+        more = f", and {len(faults) - 3} more faults" if len(faults) > 3 else ""
+        raise invalid(path, f"its tensors aren't those that its configuration tells of: {'; '.join(faults[:3])}{more}")
+    return {name: found[name] for name in expected}
+
+
+def invalid(path: Path, why: str) -> UnderstudyError:
+    """The error for a file whose weights are of no use."""
+    return UnderstudyError(
+        "model-invalid",
+        f"{path} can't be used as a separation model: {why}.",
+        "Get it again together with its configuration, from where both were published.",
+    )
+
+
+def _plain(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _stored(path: Path) -> Mapping[str, Tensor]:
+    import torch
+
+    if safetensors_file.is_safetensors(path):
+        tree: Any = safetensors_file.load(path)[0]
+    else:
+        tree = torch_file.load(path, unknown="ignore")
+    if isinstance(tree, Mapping):
+        tree = next((tree[name] for name in _WRAPPERS if isinstance(tree.get(name), Mapping)), tree)
+    if not isinstance(tree, Mapping):
+        raise invalid(path, "it holds no named tensors")
+    return {name: value for name, value in tree.items() if isinstance(name, str) and isinstance(value, torch.Tensor)}

@@ -1,0 +1,69 @@
+"""Looking at a configuration's values before they are believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.separation.stems import canonical, canonical_stems
+
+
+class Told:
+    """A part of a configuration whose values are looked at before they are believed."""
+
+    def __init__(self, values: Mapping[str, Any], aliases: Mapping[str, str] | None = None) -> None:
+        """`aliases`: other names that some configurations give a value."""
+        self._values = {(aliases or {}).get(name, name): value for name, value in values.items()}
+
+    def __contains__(self, name: str) -> bool:
+        return self._values.get(name) is not None
+
+    def raw(self, name: str) -> Any:
+        return self._values.get(name)
+
+    def number(self, name: str, low: int, high: int, default: int | None = None) -> int:
+        """A whole number, however it is written; raises `ValueError` outside of `low`..`high`."""
+        value = self._values.get(name)
+        if value is None:
+            if default is None:
+                raise ValueError(f"{name} is missing")
+            return default
+        try:
+            found = float(value)
+        except (TypeError, ValueError):
+            found = float("nan")
+        if isinstance(value, bool) or not low <= found <= high or found != int(found):
+            raise ValueError(f"{name} is {str(value)[:40]!r} instead of a number from {low} to {high}")
+        return int(found)
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self._values.get(name)
+        if value is None:
+            return default
+        return str(value).lower() in ("true", "1", "yes", "on", "1.0")
+
+
+def part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A mapping within the configuration, empty if it isn't there."""
+    found = told.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def heard_stems(training: Mapping[str, Any]) -> tuple[str, ...]:
+    """The stems that a network gives, by the ``training`` part of its configuration: its target, or all instruments.
+
+    Raises `ValueError`.
+    """
+    instruments, target = training.get("instruments"), training.get("target_instrument")
+    if instruments is None and target is not None:
+        instruments = [target]
+    if not isinstance(instruments, list) or not 1 <= len(instruments) <= 32:
+        raise ValueError("it doesn't list its instruments")
+    if not all(isinstance(name, str) and name.strip() for name in instruments):
+        raise ValueError("the names of its instruments are no texts")
+    names = canonical_stems(instruments)
+    if target is None:
+        return names
+    if target in instruments:
+        return (names[instruments.index(target)],)
+    return (canonical(str(target)),)
