@@ -1,9 +1,11 @@
-"""The catalogue: which models there are, what each is for, and by which files it is known (`configs/models.yaml`)."""
+"""The catalogue: which models there are, what each is for, and by which files it is known (`configs/models.yaml` and
+`configs/separators.yaml`)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +17,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from audio.errors import UnderstudyError
+from audio.models.separators import separators
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -52,18 +55,31 @@ class _Entry(BaseModel):
 
 class File(_Entry):
     """A file that is published somewhere. `file`: its name in the models folder; `known_as`: its name where it is
-    published. `size` in bytes; `sha256` None where nobody knows it for sure."""
+    published. `size` in bytes; `sha256` None where nobody knows it for sure; `sha256_starts`: what is known of it then
+    (some publishers put its first digits into the file's name)."""
 
     file: FileName
     known_as: str | None = None
     size: int | None = Field(None, gt=0)
     sha256: Sha256 | None = None
+    sha256_starts: Annotated[str, Field(pattern=r"^[0-9a-f]{6,63}$")] | None = None
     sha256_from: str | None = None
     url: Url | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         return (self.file,) if self.known_as is None else (self.file, self.known_as)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a configuration: read as plain data, whoever wrote it."""
+        return self.file.endswith((".yaml", ".yml"))
+
+    def fits(self, sha256: str) -> bool | None:
+        """Whether a file of that hash is this one; None where too little is known to tell, and nothing against it."""
+        if self.sha256 is not None:
+            return sha256 == self.sha256
+        return None if sha256.startswith(self.sha256_starts or "") else False
 
 
 class Variant(File):
@@ -76,8 +92,9 @@ class Variant(File):
 
 class Model(_Entry):
     """An entry. `architecture`: which network reads it. `stems` and `sdr` (dB by stem, as published on the data named
-    in `sdr_from`) tell separators apart. `group`: the word under which it is listed. `without`: what can't be done
-    without it, None where nothing is missed."""
+    in `sdr_from`) tell separators apart. `group`: the word under which it is listed; `by`: who made it; `note`: what
+    sets it apart from others of its purpose; `aliases`: other names under which it is known. `without`: what can't be
+    done without it, None where nothing is missed."""
 
     name: Name
     purpose: str
@@ -85,6 +102,9 @@ class Model(_Entry):
     licence: str
     page: Url
     group: str | None = None
+    by: str | None = None
+    note: str | None = None
+    aliases: tuple[str, ...] = ()
     without: str | None = None
     variants: tuple[Variant, ...] = Field(min_length=1)
     stems: tuple[str, ...] = ()
@@ -107,36 +127,44 @@ class _Catalogue(_Entry):
 
     @model_validator(mode="after")
     def _no_file_twice(self) -> _Catalogue:
-        seen: dict[str, str] = {}
+        seen: dict[str, tuple[str, File]] = {}
         for name, model in self.models.items():
             for file in model.files:
                 stem, _, extension = file.file.rpartition(".")
                 if extension == "json" and stem in self.models:
                     raise ValueError(f"{file.file!r} is where the record of {stem!r} lies")
-                if seen.setdefault(file.file, name) != name:
-                    raise ValueError(f"{file.file!r} belongs to {seen[file.file]!r} and {name!r}")
+                other, known = seen.setdefault(file.file, (name, file))
+                if other != name and not (file.plain and known.url == file.url):  # models may share a configuration
+                    raise ValueError(f"{file.file!r} belongs to {other!r} and {name!r}")
         return self
 
 
 def read_catalogue(text: str) -> dict[str, Model]:
     """The models by name that YAML `text` describes. Raises ``catalogue-invalid`` naming what is wrong with it."""
     try:
-        entries = yaml.safe_load(text) or {}
+        entries = _read(text) or {}
         named = {name: {"name": name, **entry} for name, entry in entries.items()}
     except (yaml.YAMLError, AttributeError, TypeError) as error:
         raise _invalid("it is no YAML with an entry per model") from error
     return _validated(named)
 
 
+def _read(text: str) -> Any:
+    """YAML; by the library in C where it is there, which takes an eighth of the time."""
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
 def catalogue() -> Mapping[str, Model]:
-    """The models that Understudy knows, by name: those in `configs/models.yaml`, and over them those in the file that
-    ``UNDERSTUDY_CATALOGUE`` names (own models, or a mirror of one's own)."""
+    """The models that Understudy knows, by name: those in `configs/models.yaml` and `configs/separators.yaml`, and over
+    them those in the file that ``UNDERSTUDY_CATALOGUE`` names (own models, or a mirror of one's own)."""
     return _catalogue(os.environ.get("UNDERSTUDY_CATALOGUE") or None)
 
 
 @cache
 def _catalogue(more: str | None) -> Mapping[str, Model]:
-    models = read_catalogue((files("configs") / "models.yaml").read_text("utf-8"))
+    shipped = files("configs")
+    models: dict[str, Any] = dict(read_catalogue((shipped / "models.yaml").read_text("utf-8")))
+    models = _validated({**models, **separators(_read((shipped / "separators.yaml").read_text("utf-8")))})
     if more is not None:
         try:
             text = Path(more).read_text("utf-8")
@@ -163,9 +191,21 @@ def _invalid(reason: str) -> UnderstudyError:
 
 
 def find_model(name: str) -> Model:
-    """The model of that name; raises ``model-unknown`` naming those that there are."""
-    if name not in catalogue():
+    """The model of that name, alias or published file name; raises ``model-unknown`` naming what is called alike."""
+    found = catalogue().get(name) or published(name)
+    if found is None:
+        near = get_close_matches(name.lower(), catalogue(), 5, 0.5)
+        meant = f"Did you mean {', '.join(near)}? " if near else ""
         raise UnderstudyError(
-            "model-unknown", f"There is no model named {name!r}.", f"Choose one of: {', '.join(catalogue())}."
+            "model-unknown", f"There is no model named {name!r}.", f"{meant}'understudy models list' shows all."
         )
-    return catalogue()[name]
+    return found
+
+
+def published(name: str) -> Model | None:
+    """The model that goes by this alias elsewhere, or whose file is published under this name, and no other's is."""
+    for model in catalogue().values():
+        if name in model.aliases or any(name == variant.file for variant in model.variants):
+            return model
+    found = [model for model in catalogue().values() if any(name == variant.known_as for variant in model.variants)]
+    return found[0] if len(found) == 1 else None

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from audio.errors import UnderstudyError
 from audio.models import Model, Weights, catalogue, models_folder, require, warm
+from audio.models.catalogue import published
 from audio.models.seen import seen
 from audio.precision import Precision
 from pipeline.separation.recognition import EXTENSIONS, FAMILIES, looked_at, recognised
@@ -75,7 +76,8 @@ def find_separator(name: str) -> SeparatorModel:
     """
     if name == EMBEDDED:
         return SeparatorModel(EMBEDDED, EMBEDDED, ("vocals", "instrumental"), None)
-    model = catalogue().get(name) or _published(Path(name).name if _in_models_folder(name) else name)
+    known = Path(name).name if _in_models_folder(name) else name
+    model = catalogue().get(known) or published(known)
     if model is not None:
         return _of_catalogue(model)
     path = _file(name)
@@ -136,14 +138,6 @@ def _model(name: str, family: str, weights: Weights, purpose: Purpose | None) ->
 
 def _family(name: str) -> Family:
     return cast(Family, import_module(f"pipeline.separation.families.{name}"))
-
-
-def _published(file_name: str) -> Model | None:
-    """The separation model whose file is published under that name."""
-    for model in catalogue().values():
-        if model.architecture in FAMILIES and any(file_name in variant.names for variant in model.variants):
-            return model
-    return None
 
 
 def _in_models_folder(name: str) -> bool:

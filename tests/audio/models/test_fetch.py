@@ -341,4 +341,10 @@ def test_a_companion_comes_along(folder: Path, source: Source, publish: Publish,
 def test_an_unknown_model_is_named(folder: Path, context: Context):
     with pytest.raises(UnderstudyError, match="no model named 'nothing'") as caught:
         fetch("nothing", context)
+    assert "understudy models list" in caught.value.hint
+
+
+def test_a_model_that_is_called_alike_is_named(folder: Path, context: Context):
+    with pytest.raises(UnderstudyError) as caught:
+        fetch("contentvek", context)
     assert "contentvec" in caught.value.hint
