@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Event
@@ -24,10 +24,10 @@ from pipeline.cast import Cast, as_cast
 from pipeline.cover import conversion_graph, cover_graph
 from pipeline.executor import Executor, Listener, Result
 from pipeline.graph import Graph
-from pipeline.nodes import STEMS
 from pipeline.publish import check_replaceable, check_writable, free_name, publish
 from pipeline.separation_graph import separation_graph
 from pipeline.settings import CoverSettings
+from pipeline.wanted import Wanted
 from voices.voice import Voice
 
 
@@ -91,7 +91,8 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
         for place in (path, *_beside(job, path)):
             check_replaceable(place, job.overwrite)
     chosen = transposing(job.graph)
-    targets = ["encode", "remix", chosen, "report", *(f"encode {stem}" for stem in job.stems)]
+    chain = ["chain"] if any(node.name == "chain" for node in job.graph.nodes) else []
+    targets = ["encode", "remix", chosen, "report", *chain, *(f"encode {stem}" for stem in job.stems)]
     result = runner.run(job.graph, targets)
     values = result.values
     if not job.output:
@@ -110,6 +111,7 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
         "sample_rate": cover.rate,
         **_transposed(values[chosen]),
         "key": job.settings.key,
+        **({"chain": [dict(step) for step in values["chain"]]} if chain else {}),
         "loudness": _loudness(values["remix"]["loudness"]),
         "verdict": {name: values["report"][name] for name in ("verdict", "blame", "reason")},
         **_stages(result),
@@ -161,19 +163,48 @@ def _written(context: Context, part: Any, name: str, folder: Path, overwrite: bo
     return str(publish(file, path))
 
 
-def separate_song(
-    song: Path, settings: CoverSettings, folder: Path | None, overwrite: bool, runner: Runner
-) -> dict[str, Any]:
-    """Write the song's stems into `folder` (default ``stems/<song>``); returns their paths."""
-    target = folder or Path("stems") / song.stem
+@dataclass(frozen=True)
+class SeparationJob:
+    """`folder`: where to, or None for ``stems/SONG``."""
+
+    song: Path
+    settings: CoverSettings
+    wanted: Wanted = field(default_factory=Wanted)
+    folder: Path | None = None
+    overwrite: bool = False
+
+
+def separate_song(job: SeparationJob, runner: Runner) -> dict[str, Any]:
+    """Write what is wanted of the song; returns the paths, and whether the stems sum to the song."""
+    target = job.folder or Path("stems") / job.song.stem
     check_writable(target)
-    paths = {stem: target / f"{stem}{_suffix(settings)}" for stem in STEMS}
-    for path in paths.values():
-        check_replaceable(path, overwrite)
-    result = runner.run(separation_graph(song, settings), [f"encode {stem}" for stem in STEMS])
-    for name, path in paths.items():
-        publish(result.values[f"encode {name}"], path)
-    return {"stems": {name: str(path) for name, path in paths.items()}, **_stages(result)}
+    separation = separation_graph(job.song, job.settings, job.wanted)
+    suffix, wanted = _suffix(job.settings), job.wanted
+    stems = {stem: target / f"{stem}{suffix}" for stem in separation.stems if not wanted.container}
+    nodes = {f"encode {stem}": path for stem, path in stems.items()}
+    single = {}
+    if wanted.container and separation.stems:
+        single["stem_file"] = nodes["encode stem file"] = target / f"{job.song.stem}{wanted.container.extension}"
+    if wanted.levels:
+        single["mix"] = nodes["encode mix"] = target / f"mix{suffix}"
+    if wanted.karaoke:
+        single["karaoke"] = nodes["encode karaoke"] = target / f"karaoke{suffix}"
+    for path in nodes.values():
+        check_replaceable(path, job.overwrite)
+    rebalanced = [name for name in ("mix", "karaoke") if name in single]
+    result = runner.run(separation.graph, [*nodes, *rebalanced])
+    for node, path in nodes.items():
+        publish(result.values[node], path)
+    done = _stages(result)
+    said = [{"stage": "separate", "warning": note} for note in separation.notes]
+    return {
+        "stems": {name: str(path) for name, path in stems.items()},
+        **{name: str(path) for name, path in single.items()},
+        **({"sum_to_song": separation.sums} if separation.stems else {}),
+        **({"loudness": {name: result.values[name]["loudness"] for name in rebalanced}} if rebalanced else {}),
+        **done,
+        "warnings": [*said, *done["warnings"]],
+    }
 
 
 def convert_vocals(

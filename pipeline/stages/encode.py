@@ -9,6 +9,7 @@ import numpy as np
 
 from audio.context import Context
 from audio.encode import OutputFormat, encode, peak
+from audio.ni_stems import Codec, NamedStem, write_ni_stems
 from audio.samples import Audio, AudioSource
 from audio.stored import AudioFile
 from audio.tags import Tags, cover_tags, read_tags, stem_tags
@@ -78,3 +79,30 @@ def encode_output(
         tags = cover_tags(tags, voice)
     source = sound if gain == 1 else _Turned(sound, gain)
     return encode(context, source, context.folder / f"sound{format.extension}", format, tags)
+
+
+def encode_stem_file(
+    context: Context,
+    song: AudioFile,
+    codec: Codec,
+    extension: str,
+    names: str,
+    original: Path,
+    gain: float = 1.0,
+    **stems: AudioFile,
+) -> Path:
+    """The song and four stems as one file for DJ software, times the linear `gain`, tagged as the file `original`.
+
+    `names`: four lines, what the stems are called there. `stems`: those that there are, by number: ``stem1`` to
+    ``stem4``; the others are silent.
+    """
+
+    def turned(sound: AudioFile) -> AudioSource:
+        return sound if gain == 1 else _Turned(sound, gain)
+
+    named = [
+        NamedStem(name, turned(stems[f"stem{number}"]) if f"stem{number}" in stems else None)
+        for number, name in enumerate(names.split("\n"), start=1)
+    ]
+    tags = stem_tags(read_tags(original), "stems")
+    return write_ni_stems(context, turned(song), named, context.folder / f"song{extension}", codec, tags)

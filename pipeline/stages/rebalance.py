@@ -19,6 +19,7 @@ from audio.loudness import measure, measure_blocks
 from audio.samples import Audio
 from audio.stored import AudioFile, AudioWriter
 from audio.windows import map_windows
+from pipeline.separation.together import together
 
 CEILING = -1.0
 """Highest true peak of the result in dBTP."""
@@ -143,3 +144,8 @@ def _written(blocks: Iterator[Audio], writer: AudioWriter) -> Iterator[Audio]:
     for block in blocks:
         writer.write(block)
         yield block
+
+
+def summed(context: Context, **stems: AudioFile) -> AudioFile:
+    """Several stems of one shape as one."""
+    return together(context, stems, ("sum",), lambda parts: {"sum": np.sum(list(parts.values()), axis=0)})["sum"]

@@ -1,4 +1,4 @@
-"""``understudy cover``, ``separate``, ``convert`` and ``graph``."""
+"""``understudy cover``, ``convert`` and ``graph``."""
 
 from __future__ import annotations
 
@@ -119,42 +119,8 @@ def cover(
     job = CoverJob(song, cast, settings, vocals, instrumental, output, overwrite, backing_vocals)
     with o.runner(cache, device) as runner:
         made = cover_until(job, until, runner) if until else make_cover(job, runner)
-    _warnings(made)
+    warnings(made)
     answer(made, lambda: _until_text(made) if until else _cover_text(made))
-
-
-def separate(
-    song: Annotated[Path, typer.Argument(help="The song: any common audio or video file.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder; default stems/SONG.", show_default=False)
-    ] = None,
-    format: o.FORMAT = None,
-    start: o.START = None,
-    duration: o.DURATION = None,
-    model: o.MODEL = None,
-    preset: o.PRESET = None,
-    set: o.SET = None,
-    overwrite: o.OVERWRITE = False,
-    cache: o.CACHE = None,
-    device: o.DEVICE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
-) -> None:
-    """Take a song apart: its vocals, and its instrumental for karaoke."""
-    from services.jobs import separate_song
-
-    named = {
-        "song.start": start,
-        "song.duration": duration,
-        "separation.model": model,
-        "output.format": format,
-    }
-    settings = o.settings_from(preset, set, named)
-    with o.runner(cache, device) as runner:
-        made = separate_song(song, settings, output, overwrite, runner)
-    _warnings(made)
-    answer(made, lambda: "\n".join(f"{stem}: [bold]{escape(path)}[/]" for stem, path in made["stems"].items()))
 
 
 def convert(
@@ -199,7 +165,7 @@ def convert(
     cast = o.singing(voice, voices, transpose)
     with o.runner(cache, device) as runner:
         made = convert_vocals(vocals, cast, settings, output, overwrite, runner)
-    _warnings(made)
+    warnings(made)
     answer(made, lambda: f"[bold]{escape(made['output'])}[/]\n{escape(made['transpose_reason'])}")
 
 
@@ -247,7 +213,7 @@ def graph(
     }
     settings = o.settings_from(preset, set, named)
     if job == "separate":
-        drawn = separation_graph(song, settings)
+        drawn = separation_graph(song, settings).graph
     else:
         if not voice:
             raise UnderstudyError("voice-missing", f"A {job} needs a voice.", "Name it with --voice.")
@@ -260,7 +226,7 @@ def graph(
     answer({"nodes": describe(drawn, cached)}, lambda: escape(DRAWINGS[draw](drawn, cached)))
 
 
-def _warnings(made: dict[str, Any]) -> None:
+def warnings(made: dict[str, Any]) -> None:
     for warning in made["warnings"]:
         say(f"[yellow]Note ({warning['stage']}):[/] {escape(warning['warning'])}")
 
@@ -276,6 +242,7 @@ def _cover_text(made: dict[str, Any]) -> str:
         f"Cover:  [bold]{escape(made['cover'])}[/]",
         f"Report: [bold]{escape(made['report'])}[/]",
         *(f"{stem}: {escape(path)}" for stem, path in made["stems"].items()),
+        *(escape(step["told"]) for step in made.get("chain", ())),
         escape(made["transpose_reason"]),
         f"Loudness {loudness['cover']:.1f} LUFS (song {loudness['song']:.1f}), "
         f"true peak {loudness['true_peak']:.1f} dBTP.",

@@ -10,10 +10,12 @@ import typer
 from audio.errors import UnderstudyError
 from services.cli.batch import batch
 from services.cli.console import plain_errors, show, speech
-from services.cli.cover import convert, cover, graph, separate
+from services.cli.cover import convert, cover, graph
+from services.cli.evaluate import evaluate
 from services.cli.house import cache_app, doctor, presets
 from services.cli.keys import keys_app
 from services.cli.models import models_app
+from services.cli.separate import separate
 from services.cli.serve import serve, worker
 from services.cli.voices import voices_app
 
@@ -32,6 +34,7 @@ app.add_typer(voices_app, name="voices")
 app.add_typer(models_app, name="models")
 app.command()(batch)
 app.command()(graph)
+app.command()(evaluate)
 app.command()(presets)
 app.add_typer(cache_app, name="cache")
 app.command()(doctor)

@@ -105,17 +105,18 @@ def _cover(job: Claimed, place: Place) -> Made:
     for stem, path in made["stems"].items():
         files[f"stems/{stem}"] = (Path(path), f"{title} {stem}{Path(path).suffix}")
     kept = ("duration", "sample_rate", "transpose", "transpose_reason", "key", "loudness", "verdict", "warnings")
+    kept = (*kept, *(["chain"] if "chain" in made else []))
     return _stored(place, job, files, {name: made[name] for name in kept}, made["stages"])
 
 
 def _separation(job: Claimed, place: Place) -> Made:
-    from services.jobs import Runner, separate_song
+    from services.jobs import Runner, SeparationJob, separate_song
 
     settings = CoverSettings.model_validate(job.request["settings"])
     song = _song(place, job, job.request["inputs"]["song"], "song")
     _decode(place, job, [song], settings)
     runner = Runner(LocalExecutor(Store(place.cache(job)), place.device), place.tell, place.cancelled)
-    made = separate_song(song, settings, place.scratch / "out", False, runner)
+    made = separate_song(SeparationJob(song, settings, folder=place.scratch / "out"), runner)
     files = {
         f"stems/{stem}": (Path(path), f"{job.name} {stem}{Path(path).suffix}") for stem, path in made["stems"].items()
     }

@@ -1,0 +1,106 @@
+"""Where the stems that are wanted come from, among those that a separation gives.
+
+A song consists of nine parts that no stem divides further. What the names of stems stand for is told by the parts that
+they hold; ``lead`` and ``other`` hold less where more is wanted beside them: wanted together with ``guitar``,
+``other`` has no guitar in it, and wanted without it, it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from audio.errors import UnderstudyError
+
+Parts = frozenset[str]
+
+VOCALS: Parts = frozenset(("dry", "reverb", "noise", "backing"))
+INSTRUMENTAL: Parts = frozenset(("drums", "bass", "guitar", "piano", "rest"))
+SONG = VOCALS | INSTRUMENTAL
+_LEAD = VOCALS - {"backing"}
+_OTHER = INSTRUMENTAL - {"drums", "bass"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """`nodes`: ``"node.part"`` of the graph, one or several that sum to the stem. `parts`: what it holds."""
+
+    nodes: tuple[str, ...]
+    parts: Parts
+
+
+def sources(wanted: Iterable[str], given: Mapping[str, Source], about: str) -> dict[str, Source]:
+    """Where each of the stems `wanted` comes from, among those `given` by name. `about`: what gives them, for people.
+
+    Raises `UnderstudyError` ``stem-unavailable`` for a stem that isn't among them.
+    """
+    names = tuple(wanted)
+    return {name: _source(name, names, given, about) for name in names}
+
+
+def _source(name: str, wanted: Collection[str], given: Mapping[str, Source], about: str) -> Source:
+    parts = _parts(name, wanted)
+    if parts is None:
+        if name in given:
+            return given[name]
+        raise _unavailable(name, given, about)
+    found: list[str] = []
+    missing = set(parts)
+    for source in sorted(given.values(), key=lambda source: -len(source.parts)):
+        if source.parts and source.parts <= missing:
+            found += source.nodes
+            missing -= source.parts
+    if missing:
+        raise _unavailable(name, given, about)
+    return Source(tuple(found), parts)
+
+
+def _parts(name: str, wanted: Collection[str]) -> Parts | None:
+    """What is meant by a name whose meaning hangs on what else is wanted; None for all others."""
+    if name == "lead":
+        return _LEAD if "dry" in wanted else _LEAD - {"reverb", "noise"}.intersection(wanted)
+    if name == "other":
+        return _OTHER - {"guitar", "piano"}.intersection(wanted)
+    return None
+
+
+def sum_to_song(stems: Iterable[Source]) -> bool:
+    """Whether the stems hold all parts of the song, and none twice."""
+    held = [part for stem in stems for part in stem.parts]
+    return len(held) == len(SONG) and set(held) == SONG
+
+
+def overlapping(stems: Mapping[str, Source]) -> tuple[str, str] | None:
+    """Two of the stems that hold the same part, if there are any."""
+    names = list(stems)
+    for number, one in enumerate(names):
+        for other in names[number + 1 :]:
+            if stems[one].parts & stems[other].parts:
+                return one, other
+    return None
+
+
+_SPLITS = "a model that splits lead and backing vocals"
+_GIVERS: Mapping[str, tuple[str, str, str]] = {
+    "lead": (_SPLITS, "lead", "NAME"),
+    "backing": (_SPLITS, "lead", "NAME"),
+    "dry": ("a model that takes off reverb", "dereverb", "NAME"),
+    "reverb": ("a model that takes off reverb", "dereverb", "NAME"),
+    "noise": ("a model that takes off noise", "denoise", "NAME"),
+    "drums": ("a model of four stems, such as htdemucs", "band", "htdemucs"),
+    "bass": ("a model of four stems, such as htdemucs", "band", "htdemucs"),
+    "other": ("a model of four stems, such as htdemucs", "band", "htdemucs"),
+    "guitar": ("a model of six stems, such as htdemucs_6s", "band", "htdemucs_6s"),
+    "piano": ("a model of six stems, such as htdemucs_6s", "band", "htdemucs_6s"),
+}
+
+
+def _unavailable(name: str, given: Mapping[str, Source], about: str) -> UnderstudyError:
+    model, setting, example = _GIVERS[name]
+    here = ", ".join(given)
+    return UnderstudyError(
+        "stem-unavailable",
+        f"The stem {name!r} can't be made: {about} gives {here}.",
+        f"It takes {model}: 'understudy models list' shows them; fetch one with 'understudy models fetch {example}' "
+        f"and add --set separation.{setting}={example}.",
+    )
