@@ -1,15 +1,16 @@
 """BSSEval version 4: how much of the error of a stem is other stems, its own place and colour, or neither.
 
-E. Vincent, R. Gribonval, C. Fevotte, "Performance measurement in blind audio source separation" (2006), its multichannel
-form "BSS Eval images" (2007), and version 4 of it as of F.-R. Stoeter, A. Liutkus, N. Ito, "The 2018 Signal
+E. Vincent, R. Gribonval, C. Fevotte, "Performance measurement in blind audio source separation" (2006), its form for
+several channels "BSS Eval images" (2007), and version 4 of it as of F.-R. Stoeter, A. Liutkus, N. Ito, "The 2018 Signal
 Separation Evaluation Campaign" (LVA/ICA 2018). An estimate is projected, by least squares, onto its own truth through
-filters of 512 taps from every channel to every channel (P), and likewise onto all truths (Q). With truth s and estimate e:
+filters of 512 taps from every channel to every channel (P), and likewise onto all truths (Q). With truth s, estimate e:
 
     spatial = P - s    interference = Q - P    artefacts = e - Q
-    SDR = |s|^2 / |e - s|^2    ISR = |s|^2 / |spatial|^2    SIR = |P|^2 / |interference|^2    SAR = |Q|^2 / |artefacts|^2
+    SDR = |s|^2 / |e - s|^2    ISR = |s|^2 / |spatial|^2
+    SIR = |P|^2 / |interference|^2    SAR = |Q|^2 / |artefacts|^2
 
-Version 4 finds the filters once for the whole song, then takes the ratios in windows of a second, side by side. A window
-in which any truth or estimate is silent counts for none of the stems. Reported is the median of a song's windows.
+Version 4 finds the filters once for the whole song, then takes the ratios in windows of a second, side by side. A
+window in which any truth or estimate is silent counts for none of the stems. Reported is the median of the windows.
 
 Cheap, because the correlations of all channels come from blocks of spectra that are summed before a single inverse
 transform; because all estimates share one factorisation of the truths' correlation matrix; and because the energies of
@@ -52,7 +53,7 @@ class BssEval:
 def bss_eval(
     context: Context, truths: Mapping[str, AudioSource], estimates: Mapping[str, AudioSource], frames: int
 ) -> dict[str, BssEval] | None:
-    """Of every stem, given all of them: `estimates` has the names of `truths`, and everything one rate and channel count.
+    """Of every stem, given all of them: `estimates` has the names of `truths`; all have one rate and channel count.
 
     None where nothing can be said: fewer than two stems, or no window in which none of them is silent, which is
     so if one is silent throughout.
@@ -64,8 +65,10 @@ def bss_eval(
     if not heard.any():
         return None
     medians = np.median(windows[:, :, heard], axis=2)
-    return {name: BssEval(*(float(value) for value in row), int(heard.sum())) for name, row in
-            zip(truths, medians, strict=True)}  # fmt: skip
+    return {
+        name: BssEval(float(sdr), float(isr), float(sir), float(sar), int(heard.sum()))
+        for name, (sdr, isr, sir, sar) in zip(truths, medians, strict=True)
+    }
 
 
 def windowed(
@@ -203,23 +206,22 @@ def _block_toeplitz(lags: Floats) -> Floats:
 
 
 def _solved(matrix: Floats, wanted: Floats) -> Floats:
-    """Least squares by its normal equations. By LU, although Cholesky would be twice as fast: lossy material has nothing
-    above 16 kHz, and there the smallest load that lets Cholesky finish moves SIR by 0.1 dB."""
+    """Least squares by its normal equations. By LU, although Cholesky would be twice as fast: lossy material has
+    nothing above 16 kHz, and there the smallest load that lets Cholesky finish moves SIR by 0.1 dB."""
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
     mean = float(np.trace(matrix)) / len(matrix)
     with warnings.catch_warnings(), suppress(LinAlgError):
         warnings.simplefilter("ignore")  # of a condition number; the projection is what counts, and it's checked below
-        found: Floats = np.linalg.solve(matrix, wanted)
+        found: Floats = np.linalg.solve(matrix, wanted).astype(np.float64, copy=False)
         if np.isfinite(found).all() and np.abs(matrix @ found - wanted).max() <= 1e-6 * np.abs(wanted).max():
             return found
     # truths that are alike (the same channel twice) make it singular; which of their filters carries the sound is then
     # no matter, so a trace of the diagonal is added
     for load in _LOADS:
-        loaded = matrix + np.diag(np.full(len(matrix), load * mean))
+        loaded = matrix + load * mean * np.eye(len(matrix))
         try:
-            found = cho_solve(cho_factor(loaded, lower=True, overwrite_a=True), wanted)
+            return cho_solve(cho_factor(loaded, lower=True, overwrite_a=True), wanted)  # type: ignore[no-any-return]
         except LinAlgError:
             continue
-        return found
     raise ArithmeticError("a correlation matrix that is loaded so is positive definite")

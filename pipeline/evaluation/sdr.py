@@ -1,9 +1,9 @@
 """Two ratios of signal to error over a whole song, all channels together.
 
-SDR is ``10 log10(sum s^2 / sum (s - e)^2)`` as the Music Demixing Challenge ranked its entries by (Mitsufuji et al., 2021,
+SDR is ``10 log10(sum s^2 / sum (s - e)^2)`` as the Music Demixing Challenge ranked its entries by (Mitsufuji et al.,
 "Music Demixing Challenge 2021"), with its small constant in both sums, so that nothing divides by zero. SI-SDR is the
-same after the truth is scaled to where the estimate is nearest to it (Le Roux et al., 2019, "SDR - half-baked or
-well done?"): it forgives a wrong gain.
+same after the truth is scaled to where the estimate is nearest to it (Le Roux et al., 2019, "SDR - half-baked or well
+done?"): it forgives a wrong gain.
 """
 
 from __future__ import annotations

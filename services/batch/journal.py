@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+
+from pipeline.json_lines import append_line, read_lines
 
 NAME = "batch.jsonl"
 
@@ -46,28 +46,14 @@ class Journal:
     def read(self) -> Mapping[str, Outcome]:
         """The latest outcome of each identity. A line that a kill cut off counts as not written."""
         found: dict[str, Outcome] = {}
-        if self.path.is_file():
-            for line in self.path.read_text("utf-8", errors="replace").splitlines():
-                try:
-                    fields = json.loads(line)
-                    outcome = Outcome(**{**fields, "warnings": tuple(fields["warnings"])})
-                except (ValueError, TypeError, KeyError):
-                    continue
-                found[outcome.identity] = outcome
+        for fields in read_lines(self.path):
+            try:
+                outcome = Outcome(**{**fields, "warnings": tuple(fields["warnings"])})
+            except (TypeError, KeyError):
+                continue
+            found[outcome.identity] = outcome
         return found
 
     def add(self, outcome: Outcome) -> None:
         """Append, safe on the disk when this returns."""
-        line = json.dumps(asdict(outcome), ensure_ascii=False, allow_nan=False) + "\n"
-        with self.path.open("ab") as file:
-            if file.tell() and not _ends_line(self.path):
-                file.write(b"\n")
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _ends_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+        append_line(self.path, asdict(outcome))

@@ -1,0 +1,293 @@
+"""Running an evaluation: every separator on every song, each result kept as soon as it is there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from threading import Event, Lock
+from typing import Literal
+
+from audio.errors import Cancelled, UnderstudyError
+from pipeline.evaluation.dataset import BAND, Dataset, Part, Song
+from pipeline.evaluation.score import VERSION, Figures, score
+from pipeline.executor import LocalExecutor, StageEvent
+from pipeline.graph import External, Graph, Node, Stage
+from pipeline.json_lines import append_line, read_lines
+from pipeline.nodes import DECODE, STEMS, file_external
+from pipeline.separating import separating
+from pipeline.separation.settings import SeparationSettings
+
+SCORE = Stage("score", VERSION, score)
+JOURNAL = "evaluation.jsonl"
+
+_FATAL = ("disk-full", "output-not-writable", "cache-not-writable")  # what every further song would fail of, too
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A separator as it is to be evaluated; `name` is what the tables call it."""
+
+    name: str
+    settings: SeparationSettings
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one song with one candidate.
+
+    `identity`: hash of the song, its truth, the separator, its settings and the version of the figures. `truth`: hash
+    of the song and its truth alone. `stems`: figures by stem. `seconds`: of wall time that the separation took, also
+    when it was kept from before; `rtf`: the same per second of song; `peak_mib`: largest memory of this process
+    meanwhile, None where the separation was kept from before or others ran beside it. `code` and `reason` say why it
+    failed."""
+
+    identity: str
+    truth: str
+    candidate: str
+    song: str
+    subset: str
+    detail: int
+    state: Literal["done", "failed"]
+    duration: float | None = None
+    rate: int | None = None
+    stems: Mapping[str, Figures] = field(default_factory=dict)
+    seconds: float | None = None
+    rtf: float | None = None
+    peak_mib: float | None = None
+    device: str = ""
+    notices: tuple[str, ...] = ()
+    code: str = ""
+    reason: str = ""
+
+
+Listener = Callable[[str, Song, StageEvent | Row], None]
+"""Hears of every stage of every (candidate's name, song), and of its end."""
+
+
+class Journal:
+    """The rows of the evaluations that were run into one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / JOURNAL
+
+    def read(self) -> dict[str, Row]:
+        """The latest row of each identity, in the order in which they came."""
+        rows: dict[str, Row] = {}
+        names = {one.name for one in fields(Row)}
+        for line in read_lines(self.path):
+            with suppress(TypeError, KeyError, AttributeError):
+                stems = {name: Figures(**figures) for name, figures in line["stems"].items()}
+                known = {name: value for name, value in line.items() if name in names}
+                row = Row(**{**known, "stems": stems, "notices": tuple(line["notices"])})
+                rows.pop(row.identity, None)
+                rows[row.identity] = row
+        return rows
+
+    def add(self, row: Row) -> None:
+        append_line(self.path, asdict(row))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`rows`: of the candidates and songs of this run, and `others`: of what was evaluated before, on these very songs,
+    with other candidates or settings. `kept`: how many of `rows` were there before."""
+
+    rows: tuple[Row, ...]
+    others: tuple[Row, ...]
+    kept: int
+
+
+def evaluate(
+    dataset: Dataset,
+    candidates: Sequence[Candidate],
+    detail: int,
+    folder: Path,
+    executor: LocalExecutor,
+    listener: Listener,
+    cancelled: Event,
+    at_once: int = 1,
+    between: Callable[[], object] = lambda: None,
+) -> Outcome:
+    """Separate every song with every candidate and compare with the truth; rows go into the journal in `folder`.
+
+    What is in the journal already is not done again, unless it failed. A song that fails is a row, and the rest goes
+    on. `between` is called after every row. Raises `UnderstudyError` for a candidate that can't run at all, before
+    anything runs, for a full disk, and `Cancelled`.
+    """
+    for candidate in candidates:
+        separating("decode", candidate.settings)  # every lack of a model is told now
+    journal = Journal(folder)
+    before = journal.read()
+    hashes = _Hashes()
+    lock = Lock()
+    stop = Event()
+    rows: list[Row] = []
+    kept = 0
+
+    def end(candidate: Candidate, song: Song) -> tuple[Row, bool]:
+        def hear(event: StageEvent) -> None:
+            if cancelled.is_set():
+                stop.set()
+            listener(candidate.name, song, event)
+
+        row = _row(candidate, song, detail, hashes, before, executor, hear, stop, at_once == 1)
+        known = before.get(row.identity) is row
+        if not known:
+            with lock:
+                journal.add(row)
+        return row, known
+
+    items = [(candidate, song) for candidate in candidates for song in dataset.songs]
+    waiting = iter(items)
+    running: dict[Future[tuple[Row, bool]], tuple[Candidate, Song]] = {}
+    with ThreadPoolExecutor(at_once, "evaluate") as pool:
+        try:
+            while True:
+                while len(running) < at_once and (item := next(waiting, None)) is not None:
+                    running[pool.submit(end, *item)] = item
+                if not running:
+                    break
+                done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                if cancelled.is_set():
+                    raise Cancelled
+                for future in done:
+                    candidate, song = running.pop(future)
+                    row, known = future.result()
+                    rows.append(row)
+                    kept += known
+                    listener(candidate.name, song, row)
+                    if not known:
+                        between()
+        finally:
+            stop.set()
+            wait(running)
+    places = {(candidate.name, song.name): number for number, (candidate, song) in enumerate(items)}
+    rows.sort(key=lambda row: places[row.candidate, row.song])
+    truths = {row.truth for row in rows if row.truth}
+    names = {row.candidate for row in rows}
+    others = {
+        (row.candidate, row.song): row
+        for row in before.values()
+        if row.truth in truths and row.candidate not in names and row.detail == detail and row.state == "done"
+    }
+    return Outcome(tuple(rows), tuple(others.values()), kept)
+
+
+def _row(
+    candidate: Candidate,
+    song: Song,
+    detail: int,
+    hashes: _Hashes,
+    before: Mapping[str, Row],
+    executor: LocalExecutor,
+    hear: Callable[[StageEvent], None],
+    stop: Event,
+    alone: bool,
+) -> Row:
+    """One song with one candidate; a failure is a row, too, unless it would be everybody's."""
+    row = Row("", "", candidate.name, song.name, song.subset, detail, "failed")
+    try:
+        truth = hashes.of(song)
+        graph, targets = _graph(candidate, song, detail, hashes, truth)
+        keys = graph.keys()
+        identity = keys["score"]
+        known = before.get(identity)
+        if known is not None and known.state == "done" and known.candidate == candidate.name:
+            return known
+        row = replace(row, identity=identity, truth=truth)
+        with _PeakMemory(alone) as memory:
+            result = executor.run(graph, targets, hear, stop)
+        ran = any(not stage.cached for stage in result.stages if stage.name != "decode")
+        scored = executor.run(graph, ["decode", "score"], hear, stop)
+        mixture = scored.values["decode"]
+        ran_nodes = [node.name for node in graph.upstream(targets).nodes if node.name != "decode"]
+        made = [executor.store.load(keys[name]) for name in ran_nodes if executor.store.has(keys[name])]
+        seconds = sum(artifact.seconds for artifact in made)
+        return replace(
+            row,
+            state="done",
+            duration=mixture.duration,
+            rate=mixture.rate,
+            stems={name: Figures(**figures) for name, figures in scored.values["score"].items()},
+            seconds=seconds,
+            rtf=seconds / mixture.duration,
+            peak_mib=memory.peak if ran else None,
+            device=" and ".join(sorted({artifact.device for artifact in made})),
+            notices=tuple(dict.fromkeys(text for stage in scored.stages for text in stage.warnings)),
+        )
+    except Cancelled:
+        raise
+    except UnderstudyError as error:
+        if error.code in _FATAL:
+            raise
+        return replace(row, identity=row.identity or _stand_in(row), code=error.code, reason=str(error))
+    except Exception as error:  # one song's fault, whatever it is, must not cost the others
+        reason = f"Something unexpected went wrong: {type(error).__name__}: {error}"
+        return replace(row, identity=row.identity or _stand_in(row), code="internal-error", reason=reason)
+
+
+def _stand_in(row: Row) -> str:
+    """The identity of a song that can't even be read."""
+    return hashlib.sha256(f"{row.candidate}\n{row.song}\n{row.detail}".encode()).hexdigest()[:40]
+
+
+def _graph(candidate: Candidate, song: Song, detail: int, hashes: _Hashes, truth: str) -> tuple[Graph, tuple[str, ...]]:
+    """The graph up to ``score``, and the nodes that give the stems."""
+    mixture = song.mixture
+    track = {} if mixture.track is None else {"track": mixture.track}
+    original = External(mixture.path, hashes.of_file(mixture.path))
+    parts = separating("decode", candidate.settings)
+    wanted = STEMS if detail <= 2 else (*STEMS, *BAND)
+    given = {name: parts.stems[name] for name in wanted if name in parts.stems}
+    nodes = (
+        Node("decode", DECODE, {}, {"start": 0.0, "duration": None, **track}, {"path": original}),
+        *parts.nodes,
+        Node("score", SCORE, {"song": "decode", **given}, {"detail": detail}, {"truth": External(song, truth)}),
+    )
+    sources = dict.fromkeys(source.partition(".")[0] for source in given.values())
+    return Graph(nodes).upstream(["score"]), tuple(sources)
+
+
+class _Hashes:
+    """Content hashes of the songs' files, each file read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+
+    def of_file(self, path: Path) -> str:
+        if path not in self._known:
+            self._known[path] = file_external(path).content_hash
+        return self._known[path]
+
+    def of(self, song: Song) -> str:
+        """Of the mixture and all that is known of it."""
+        parts: list[tuple[str, Part]] = [("mixture", song.mixture), *sorted(song.truth.items())]
+        text = "\n".join(f"{name} {self.of_file(part.path)} {part.track}" for name, part in parts)
+        return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+class _PeakMemory:
+    """The largest resident memory of this process inside the block, MiB; None where the system can't tell (anything but
+    Linux) or it isn't wanted."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.peak: float | None = None
+        self._wanted = wanted
+
+    def __enter__(self) -> _PeakMemory:
+        if self._wanted:
+            try:
+                Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back (man 5 proc)
+            except OSError:
+                self._wanted = False
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._wanted:
+            with suppress(OSError, ValueError, StopIteration):
+                lines = Path("/proc/self/status").read_text().splitlines()
+                self.peak = int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024

@@ -1,0 +1,228 @@
+"""The stage that compares the stems of a separated song with the true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from audio.files import clock, decode
+from audio.resample import resample_blocks
+from audio.samples import Audio, AudioSource, Samples
+from audio.stored import AudioFile, write_blocks
+from pipeline.evaluation.bss_eval import bss_eval
+from pipeline.evaluation.dataset import BAND, Part, Song
+from pipeline.evaluation.sdr import ratios
+
+VERSION = 1
+"""Of the figures: raise it when they come out otherwise."""
+
+_LONGER = 1.0  # seconds by which a stem may miss the song's length
+_ALIGNED = 0.001
+_BLOCK = 1 << 18
+_SUMS = -15.0  # dB: what the stems of a lossy file leave of the mixture; more is no lossy file
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one stem of one song, in dB. `sdr`, `si_sdr` and `leak` as in `pipeline.evaluation.sdr.Ratios`; `bss_sdr`,
+    `isr`, `sir`, `sar`: BSSEval v4, medians over `windows` seconds; None where nothing can be said."""
+
+    sdr: float | None
+    si_sdr: float | None
+    leak: float | None
+    bss_sdr: float | None = None
+    isr: float | None = None
+    sir: float | None = None
+    sar: float | None = None
+    windows: int = 0
+
+
+def score(context: Context, song: AudioFile, truth: Song, detail: int, **found: AudioFile) -> Mapping[str, Any]:
+    """`Figures` by stem, as plain values: of ``vocals`` and ``instrumental``, and with `detail` 4 also of ``drums``,
+    ``bass`` and ``other``, as far as they were both `found` and are known.
+
+    As in SiSEC 2018, BSSEval compares vocals with instrumental, and the others with all stems.
+    Raises `UnderstudyError` ``truth-incomplete`` when vocals and instrumental aren't known, ``truth-length``, and all
+    that `audio.files.decode` refuses.
+    """
+    with TemporaryDirectory(dir=context.folder) as folder:
+        scratch = Context(Path(folder), workers=context.workers, cancelled=context.cancelled, warnings=context.warnings)
+        true = _Truth(scratch, song, truth).stems(detail)
+        context.progress(0.2)
+        estimates = _estimates(found, true)
+        _mind_the_sum(context, song, true)
+        names = [name for name in true if name in estimates]
+        missing = [name for name in true if name not in estimates]
+        if missing:
+            context.warn(f"The separator gives no {' and no '.join(missing)}.")
+        figures = {}
+        for number, name in enumerate(names):
+            part = context.part(0.2 + 0.2 * number / len(names), 0.2 + 0.2 * (number + 1) / len(names))
+            figures[name] = asdict(Figures(**asdict(ratios(part, true[name], estimates[name], song))))
+        whole = ("vocals", "instrumental")
+        parts = ("vocals", *(name for name in names if name not in whole))
+        for shares, group, kept in ((context.part(0.4, 0.6), whole, whole), (context.part(0.6, 1.0), parts, parts[1:])):
+            if len(group) < 2 or not kept or not set(group) <= set(names):
+                continue
+            said = bss_eval(
+                shares, {name: true[name] for name in group}, {name: estimates[name] for name in group}, song.frames
+            )
+            for name in kept if said else ():
+                assert said is not None
+                one = asdict(said[name])
+                figures[name] |= {"bss_sdr": one.pop("sdr"), **one}
+        return figures
+
+
+def _estimates(found: Mapping[str, AudioFile], true: Mapping[str, AudioSource]) -> dict[str, AudioSource]:
+    """What was found, with ``other`` as wide as in the truth: guitar and piano belong to it where they aren't known."""
+    estimates: dict[str, AudioSource] = dict(found)
+    wide = [found[name] for name in BAND if name in found and (name == "other" or name not in true)]
+    if "other" in true and "other" in found and len(wide) > 1:
+        estimates["other"] = _Sum(wide)
+    return estimates
+
+
+class _Truth:
+    """The true stems of a song, read into files: at the rate and in the channels of the song."""
+
+    def __init__(self, context: Context, song: AudioFile, truth: Song) -> None:
+        self._context, self._song, self._truth = context, song, truth
+
+    def stems(self, detail: int) -> dict[str, AudioSource]:
+        known = self._truth.truth
+        if "vocals" not in known:
+            raise UnderstudyError(
+                "truth-incomplete", f"The vocals of {self._truth.name} aren't known.", "Add the file vocals.wav."
+            )
+        stems: dict[str, AudioSource] = {"vocals": self._read("vocals", known["vocals"])}
+        band = [name for name in BAND if name in known]
+        whole_band = {"drums", "bass", "other"} <= set(band)
+        read: dict[str, AudioSource] = {}
+        if (detail > 2 and whole_band) or ("instrumental" not in known and whole_band):
+            read = {name: self._read(name, known[name]) for name in band}
+        if "instrumental" in known:
+            stems["instrumental"] = self._read("instrumental", known["instrumental"])
+        elif whole_band:
+            stems["instrumental"] = _Sum(list(read.values()))
+        else:
+            stems["instrumental"] = _Rest(self._song, stems["vocals"])
+            self._context.warn("The instrumental isn't known: what the vocals leave of the mixture was taken for it.")
+        if detail > 2 and not whole_band:
+            self._context.warn("Drums, bass and other aren't all known: only vocals and instrumental were compared.")
+        if detail > 2:
+            stems |= read
+        return stems
+
+    def _read(self, name: str, part: Part) -> AudioSource:
+        song, context = self._song, self._context
+        stem = decode(context, part.path, context.folder / f"{name}.npy", track=part.track)
+        if abs(stem.duration - song.duration) > _LONGER:
+            raise UnderstudyError(
+                "truth-length",
+                f"{part.name} is {clock(stem.duration)} long, the mixture {clock(song.duration)}.",
+                "All stems of a song must begin with it and be as long.",
+            )
+        if abs(stem.duration - song.duration) > _ALIGNED:
+            way = "longer" if stem.duration > song.duration else "shorter"
+            context.warn(f"{part.name} is {abs(stem.duration - song.duration):.3f} s {way} than the mixture.")
+        if stem.rate != song.rate:
+            context.warn(f"{part.name} has {stem.rate} Hz, the mixture {song.rate}: it was resampled.")
+            path = context.folder / f"{name}.resampled.npy"
+            stem = write_blocks(path, song.rate, stem.channels, resample_blocks(stem, song.rate, context))
+        if stem.channels != song.channels:
+            words = {1: "mono", 2: "stereo"}
+            context.warn(f"{part.name} is {words[stem.channels]}, the mixture {words[song.channels]}.")
+            return _Spread(stem, song.channels)
+        return stem
+
+
+def _mind_the_sum(context: Context, song: AudioFile, true: Mapping[str, AudioSource]) -> None:
+    """Say so where vocals and instrumental aren't the song: no separator could then be right."""
+    rest = power = 0.0
+    for start in range(0, song.frames, _BLOCK):
+        stop = min(start + _BLOCK, song.frames)
+        mixture = song.read(start, stop).samples.astype(np.float64)
+        left = mixture - true["vocals"].read(start, stop).samples - true["instrumental"].read(start, stop).samples
+        rest += float(np.vdot(left, left))
+        power += float(np.vdot(mixture, mixture))
+    level = 10 * float(np.log10((rest + 1e-12) / (power + 1e-12)))
+    if level > _SUMS:
+        context.warn(
+            f"Its stems don't sum to the mixture ({level:.0f} dB are left): no separator can be right about it."
+        )
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """Several sources of one rate and channel count together."""
+
+    parts: Sequence[AudioSource]
+
+    @property
+    def rate(self) -> int:
+        return self.parts[0].rate
+
+    @property
+    def channels(self) -> int:
+        return self.parts[0].channels
+
+    @property
+    def frames(self) -> int:
+        return max(part.frames for part in self.parts)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        stop = self.frames if stop is None else stop
+        total: Samples = np.sum([part.read(start, stop).samples for part in self.parts], axis=0, dtype=np.float32)
+        return Audio(total, self.rate)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """What `part` leaves of `whole`."""
+
+    whole: AudioSource
+    part: AudioSource
+
+    @property
+    def rate(self) -> int:
+        return self.whole.rate
+
+    @property
+    def channels(self) -> int:
+        return self.whole.channels
+
+    @property
+    def frames(self) -> int:
+        return self.whole.frames
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        stop = self.frames if stop is None else stop
+        return Audio(self.whole.read(start, stop).samples - self.part.read(start, stop).samples, self.rate)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """A mono source in two channels, or the mean of a stereo one."""
+
+    source: AudioSource
+    channels: int
+
+    @property
+    def rate(self) -> int:
+        return self.source.rate
+
+    @property
+    def frames(self) -> int:
+        return self.source.frames
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        heard = self.source.read(start, stop).mono()
+        return Audio(np.repeat(heard.samples, self.channels, axis=0), self.rate)

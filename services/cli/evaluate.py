@@ -1,0 +1,145 @@
+"""``understudy evaluate``: separators compared on songs whose stems are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+from rich.progress import TaskID
+
+from audio.errors import UnderstudyError
+from pipeline.executor import StageEvent
+from services.cli import options as o
+from services.cli.console import answer, cancellable, progress_lines, say, title
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.dataset import Song
+    from pipeline.evaluation.run import Candidate, Listener, Row
+
+
+def evaluate(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Songs with known stems, as in MUSDB18-HQ: SONG/mixture.wav, vocals.wav ..., or .stem.mp4."
+        ),
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A separator, or an ensemble A+B; repeat to compare several.", show_default=False),
+    ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option("--preset", help="A preset's separation; repeat to compare several.", show_default=False),
+    ] = None,
+    stems: Annotated[
+        Literal["2", "4"], typer.Option("--stems", help="2: vocals, instrumental; 4: drums, bass and other, too.")
+    ] = "2",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the tables; default evaluations/FOLDER.", show_default=False),
+    ] = None,
+    at_once: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Songs at once.")] = 1,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many songs.")] = None,
+    set: o.SET = None,
+    cache: o.CACHE = None,
+    device: o.DEVICE = None,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
+) -> None:
+    """Say how well separators separate: SDR, SI-SDR, BSSEval v4, speed and memory, with tables and plots.
+
+    An evaluation that was stopped goes on where it was when the same command is run again, and one more --model costs
+    that model only.
+    """
+    from pipeline.evaluation.dataset import find_songs
+    from pipeline.evaluation.run import evaluate as run
+    from pipeline.evaluation.table import as_data, text_table, write_tables
+    from pipeline.publish import check_writable
+    from services import folders
+
+    dataset = find_songs(folder)
+    dataset = replace(dataset, songs=dataset.songs[:limit])
+    candidates = _candidates(model or [], preset or [], set)
+    target = out or Path("evaluations") / folder.resolve().name
+    check_writable(target)
+    for sentence in dataset.passed_over:
+        say(f"[yellow]Note:[/] {escape(sentence)}")
+    executor = o.local_executor(cache, device)
+
+    def tidy() -> None:
+        executor.store.prune(folders.cache_limit(), spare=3600)
+
+    heading = folder.resolve().name
+    with cancellable() as cancelled, _lines(len(dataset.songs) * len(candidates)) as listener:
+        outcome = run(dataset, candidates, int(stems), target, executor, listener, cancelled, at_once, tidy)
+    rows = [*outcome.rows, *outcome.others]
+    files = write_tables(target, heading, rows, dataset.passed_over)
+    failed = [row for row in outcome.rows if row.state == "failed"]
+    data = {
+        **as_data(heading, rows, dataset.passed_over),
+        "kept": outcome.kept,
+        "files": {kind: str(path) for kind, path in files.items()},
+    }
+    if len(failed) == len(outcome.rows):
+        reason = failed[0].reason
+        raise UnderstudyError(
+            "nothing-evaluated", f"No song could be evaluated. {failed[0].song}: {reason}", f"See {files['html']}."
+        )
+    answer(
+        data,
+        lambda: f"{escape(text_table(rows))}\n{_told(failed)}Tables and plots: [bold]{escape(str(files['html']))}[/]",
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _told(failed: list[Row]) -> str:
+    return "".join(
+        f"[red]failed[/] {escape(row.song)} ({escape(row.candidate)}): {escape(row.reason)}\n" for row in failed
+    )
+
+
+def _candidates(models: list[str], presets: list[str], assignments: list[str] | None) -> list[Candidate]:
+    """Every model with every preset; a preset's own model where none is named."""
+    from pipeline.evaluation.run import Candidate
+
+    found: dict[str, Candidate] = {}
+    for preset in (*presets,) or (None,):
+        for model in (*models,) or (None,):
+            settings = o.settings_from(preset, assignments, {"separation.model": model}).separation
+            parts = [model or (settings.model if preset is None else None), preset]
+            name = " of ".join(part for part in parts if part)
+            found[name] = Candidate(name, settings)
+    return list(found.values())
+
+
+@contextmanager
+def _lines(count: int) -> Iterator[Listener]:
+    """A progress line for all songs, and one for each that is being worked on."""
+    from pipeline.evaluation.run import Row
+
+    with progress_lines() as progress:
+        total = progress.add_task("All songs".ljust(36), total=count, note="")
+        tasks: dict[tuple[str, str], TaskID] = {}
+
+        def listen(name: str, song: Song, event: StageEvent | Row) -> None:
+            label = f"{song.name} ({name})"
+            if isinstance(event, Row):
+                if (name, song.name) in tasks:
+                    progress.remove_task(tasks.pop((name, song.name)))
+                progress.advance(total)
+                if event.state == "failed":
+                    say(f"[red]Failed:[/] {escape(label)}: {escape(event.reason)}")
+                return
+            if (name, song.name) not in tasks:
+                tasks[name, song.name] = progress.add_task(label[:36].ljust(36), total=1.0, note="")
+            progress.update(tasks[name, song.name], completed=event.fraction, note=title(event.node))
+
+        yield listen
