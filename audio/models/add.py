@@ -14,8 +14,10 @@ from audio.models.installed import (
     BLOCK,
     Record,
     Stored,
+    beside,
     file_hash,
     installed,
+    lacking,
     models_folder,
     read_record,
     stored,
@@ -23,7 +25,7 @@ from audio.models.installed import (
     write_record,
 )
 
-EXTENSIONS = (".pt", ".pth", ".th", ".bin", ".ckpt", ".safetensors", ".onnx")
+EXTENSIONS = (".pt", ".pth", ".th", ".bin", ".ckpt", ".safetensors", ".onnx", ".yaml")
 WEIGHTS_IN_FOLDER = ("model.safetensors", "pytorch_model.bin")  # of a transformers folder, the safer one first
 
 
@@ -72,7 +74,7 @@ def _recognised(path: Path, sha256: str, name: str | None, trust: bool) -> tuple
     for model in catalogue().values():
         for variant in model.variants:
             if variant.sha256 == sha256:
-                if name not in (None, model.name):
+                if name is not None and find_model(name) is not model:
                     raise UnderstudyError(
                         "model-unrecognised",
                         f"{path} is the model {model.name!r}, not {name!r}.",
@@ -84,13 +86,15 @@ def _recognised(path: Path, sha256: str, name: str | None, trust: bool) -> tuple
         raise UnderstudyError(
             "model-unrecognised",
             f"{path} is no model that Understudy knows (SHA-256 {sha256}).",
-            f"If you know which one it is, say so: --as {'|'.join(catalogue())} --trust",
+            "If you know which one it is, say so: --as NAME --trust ('understudy models list' shows the names). A "
+            f"separation model needs no entry in the catalogue: put it into {models_folder()} with its configuration, "
+            "or name its path.",
         )
     model = find_model(name or guesses.pop())
     alike = [variant for variant in model.variants if Path(variant.file).suffix == path.suffix.lower()]
     named = [variant for variant in alike if path.name in variant.names]
     chosen = next(iter(named or alike), None)
-    if not trust:
+    if not trust and not (chosen is not None and chosen.plain):
         raise untrusted(model, chosen or model.preferred, path, sha256)
     return model, chosen
 
@@ -110,17 +114,14 @@ def _weights_in(folder: Path) -> Path:
 
 def _companion(weights: Path, model: Model, file: File, trust: bool, link: bool, context: Context) -> Stored:
     """A file that belongs to the weights and lies beside them."""
-    path = next((weights.parent / name for name in file.names if (weights.parent / name).is_file()), None)
+    path = beside(weights, file)
     if path is None:
-        raise UnderstudyError(
-            "model-companion",
-            f"{file.names[-1]} belongs to the model {model.name!r} and isn't beside {weights}.",
-            f"Put it there{f', from {file.url},' if file.url else ''} and add the model again.",
-        )
+        raise lacking(model, weights, file)
     sha256 = file_hash(path)
-    if sha256 != file.sha256 and not trust:
+    known = file.fits(sha256) is True
+    if not (known or trust or file.plain):
         raise untrusted(model, file, path, sha256)
-    return _kept(path, file.file, sha256, str(path.absolute()), sha256 != file.sha256, link, context.part(1.0, 1.0))
+    return _kept(path, file.file, sha256, str(path.absolute()), not known, link, context.part(1.0, 1.0))
 
 
 def _kept(path: Path, name: str, sha256: str, source: str, trusted: bool, link: bool, context: Context) -> Stored:
@@ -159,6 +160,6 @@ def _installed(model: Model) -> Record | None:
     try:
         return read_record(model) if installed(model.name) else None
     except UnderstudyError as error:
-        if error.code in ("model-changed", "model-untrusted", "model-record"):
+        if error.code in ("model-changed", "model-untrusted", "model-record", "model-companion"):
             return None
         raise

@@ -62,13 +62,14 @@ def download(file: File, target: Path, context: Context, by_hand: str) -> str:
     while True:
         _receive_all(file, file.url, part, context.part(0.0, 0.97), by_hand)
         found = file_hash(part, context.part(0.97, 1.0))
-        if file.sha256 in (None, found):
+        if file.fits(found) is not False:
             break
         _discard(part)
         if not resumed:
+            wanted = file.sha256 or f"{file.sha256_starts}..."
             raise UnderstudyError(
                 "model-hash",
-                f"What {file.url} gave is not {file.file}: its SHA-256 is {found} instead of {file.sha256}.",
+                f"What {file.url} gave is not {file.file}: its SHA-256 is {found} instead of {wanted}.",
                 f"Nothing of it was kept. Try again later, or {by_hand}",
             )
         resumed = False  # two halves of different files: once more from the beginning

@@ -18,6 +18,7 @@ from audio.models.installed import (
     installed,
     models_folder,
     read_record,
+    records,
     stored,
     write_record,
 )
@@ -69,18 +70,18 @@ def fetch(name: str, context: Context, trust: bool = False) -> Record:
 
 def _fetch(model: Model, variant: Variant, folder: Path, context: Context) -> Record:
     files = (variant, *variant.companions)
-    whole = sum(file.size or 1 for file in files)
+    sizes = [file.size or (1 << 10 if file.plain else 1 << 28) for file in files]
     kept, done = [], 0.0
-    for file in files:
-        share = (file.size or 1) / whole
-        part = context.part(done, done + share)
+    shared = {file.path: file for record in records() if record.model != model.name for file in record.companions}
+    for file, size in zip(files, sizes, strict=True):
+        part = context.part(done, done + size / sum(sizes))
+        done += size / sum(sizes)
         path = folder / file.file
-        if file.sha256 and path.is_file() and file_hash(path) == file.sha256:
-            sha256 = file.sha256
-        else:
+        there = shared[file.file].sha256 if file.file in shared else file.sha256
+        sha256 = file_hash(path) if there and path.is_file() else None
+        if sha256 is None or sha256 != there:
             sha256 = download(file, path, part, by_hand(variant))
-        kept.append(stored(path, sha256, file.url or file.file, trusted=file.sha256 is None))
-        done += share
+        kept.append(stored(path, sha256, file.url or file.file, trusted=file.fits(sha256) is not True))
     record = Record(model=model.name, format=variant.format, weights=kept[0], companions=tuple(kept[1:]))
     write_record(record)
     context.progress(1.0)
@@ -91,7 +92,7 @@ def _there(model: Model) -> bool:
     try:
         return installed(model.name) is not None
     except UnderstudyError as error:
-        if error.code in ("model-changed", "model-untrusted", "model-record"):
+        if error.code in ("model-changed", "model-untrusted", "model-record", "model-companion"):
             return False  # what is there is not the model
         raise
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from audio.context import Context
 from audio.disk import explained, writing
 from audio.errors import UnderstudyError
-from audio.models.catalogue import File, Model, Sha256, Variant, find_model
+from audio.models.catalogue import File, Model, Sha256, Variant, catalogue, find_model
 
 BLOCK = 1 << 20  # bytes
 
@@ -80,9 +80,10 @@ def models_folder() -> Path:
 def installed(name: str) -> Weights | None:
     """The model `name` as it lies on this machine, None if it doesn't.
 
-    A file that was put into the models folder by hand, under its name in the catalogue, counts once its hash is the
-    known one. Raises `UnderstudyError`: ``model-unknown``; ``model-changed`` when a file isn't the one that came;
-    ``model-untrusted`` when a file put there by hand isn't the known one.
+    A file that was put into the models folder by hand, under its name in the catalogue, counts if its hash is the
+    known one, or if nobody knows it: then whoever put it there vouches for it, as for any configuration. Raises
+    `UnderstudyError`: ``model-unknown``; ``model-changed`` when a file isn't the one that came; ``model-untrusted``
+    when a file put there by hand isn't the known one; ``model-companion`` when a file that belongs to it isn't there.
     """
     model = find_model(name)
     record = read_record(model) or _found(model)
@@ -129,8 +130,10 @@ def by_hand(variant: Variant) -> str:
 
 
 def size_text(file: File) -> str:
-    """The size of a published file in words."""
-    return "size unknown" if file.size is None else f"{file.size / 1e6:.0f} MB"
+    """The size of a published file, and of what is known of its companions', in words."""
+    sizes = [file.size, *(c.size for c in (file.companions if isinstance(file, Variant) else ()) if not c.plain)]
+    whole = sum(size for size in sizes if size is not None)
+    return "size unknown" if None in sizes else f"{whole / 1e6:.0f} MB" if whole >= 5e5 else f"{whole} bytes"
 
 
 def file_hash(path: Path, context: Context | None = None) -> str:
@@ -184,6 +187,17 @@ def read_record(model: Model) -> Record | None:
     return record
 
 
+def records() -> list[Record]:
+    """The records of all that is installed, without those that can't be read."""
+    found = []
+    for path in sorted(models_folder().glob("*.json")):
+        model = catalogue().get(path.stem)
+        with suppress(UnderstudyError):
+            record = read_record(model) if model else None
+            found += [record] if record else []
+    return found
+
+
 def write_record(record: Record) -> None:
     """Put the record in place, whole or not at all."""
     folder = models_folder()
@@ -233,7 +247,8 @@ def verify(name: str, context: Context) -> Verified:
 def remove(name: str) -> list[Path]:
     """Delete a model's files, its record and what is left of an unfinished download; the paths that were deleted.
 
-    A linked file stays where it is. Raises ``model-missing`` if there was nothing.
+    A linked file stays where it is, and so does a file that belongs to another model, too. Raises ``model-missing``
+    if there was nothing.
     """
     model = find_model(name)
     folder = models_folder()
@@ -244,6 +259,7 @@ def remove(name: str) -> list[Path]:
         record = None  # unreadable: then the names in the catalogue tell
     if record:
         own |= {file.path for file in record.files if not Path(file.path).is_absolute()}
+    own -= {file.path for other in records() if other.model != model.name for file in other.files}
     paths = [folder / file for name in sorted(own) for file in (name, f"{name}.part", f"{name}.part.json")]
     removed = []
     for path in [*paths, record_path(model)]:
@@ -262,23 +278,51 @@ def remove(name: str) -> list[Path]:
 
 
 def _found(model: Model) -> Record | None:
-    """A record of files that were put into the folder by hand; None if none was. Raises ``model-untrusted``."""
+    """A record of files that were put into the folder by hand; None if none was. Raises ``model-untrusted`` and
+    ``model-companion``."""
     folder = models_folder()
+    incomplete: UnderstudyError | None = None
     for variant in model.variants:
-        files = (variant, *variant.companions)
-        if not all((folder / file.file).is_file() for file in files):
+        path = folder / variant.file
+        if not path.is_file():
+            continue
+        paths = [path, *(beside(path, companion) for companion in variant.companions)]
+        if None in paths:
+            incomplete = incomplete or lacking(model, path, variant.companions[paths.index(None) - 1])
             continue
         known = []
-        for file in files:
-            path = folder / file.file
-            sha256 = file_hash(path)
-            if sha256 != file.sha256:
-                raise untrusted(model, file, path, sha256)
-            known.append(stored(path, sha256, "put there by hand"))
+        for file, there in zip((variant, *variant.companions), paths, strict=True):
+            assert there is not None
+            sha256 = file_hash(there)
+            vouched = file.fits(sha256) is not True
+            if file.fits(sha256) is False and not file.plain:
+                raise untrusted(model, file, there, sha256)
+            known.append(stored(there, sha256, "put there by hand", trusted=vouched))
         record = Record(model=model.name, format=variant.format, weights=known[0], companions=tuple(known[1:]))
         _note(record)
         return record
+    if incomplete is not None:
+        raise incomplete
     return None
+
+
+def beside(weights: Path, companion: File) -> Path | None:
+    """Where a companion of a file put there by hand lies: under a name of its own, or a configuration under that of
+    the weights."""
+    names = [companion.file, companion.known_as or companion.file]
+    if companion.plain:
+        names += [f"{weights.stem}.yaml", f"{weights.stem}.yml"]
+    return next((weights.parent / name for name in names if (weights.parent / name).is_file()), None)
+
+
+def lacking(model: Model, weights: Path, companion: File) -> UnderstudyError:
+    """The error for a file that belongs to a model and isn't beside its weights."""
+    return UnderstudyError(
+        "model-companion",
+        f"{companion.names[-1]} belongs to the model {model.name!r} and isn't beside {weights}.",
+        f"Put it at {weights.parent / companion.file}{f' (from {companion.url})' if companion.url else ''}, or get it "
+        f"with 'understudy models fetch {model.name}'.",
+    )
 
 
 def _note(record: Record) -> None:
@@ -289,7 +333,9 @@ def _note(record: Record) -> None:
 
 def untrusted(model: Model, file: File, path: Path, sha256: str) -> UnderstudyError:
     """The error for a file whose hash isn't the known one."""
-    known = f"the known one has {file.sha256}" if file.sha256 else "no hash of it is known for sure"
+    known = "no hash of it is known for sure"
+    if file.sha256 or file.sha256_starts:
+        known = f"the known one has {file.sha256 or f'one that starts with {file.sha256_starts}'}"
     return UnderstudyError(
         "model-untrusted",
         f"{path} may not be the model {model.name!r}: its SHA-256 is {sha256}, {known}.",
