@@ -12,7 +12,6 @@ from services.cli.batch import batch
 from services.cli.console import plain_errors, show, speech
 from services.cli.cover import convert, cover, graph
 from services.cli.evaluate import evaluate
-from services.cli.evaluate import evaluate
 from services.cli.house import cache_app, doctor, presets
 from services.cli.keys import keys_app
 from services.cli.models import models_app
@@ -35,7 +34,6 @@ app.add_typer(voices_app, name="voices")
 app.add_typer(models_app, name="models")
 app.command()(batch)
 app.command()(graph)
-app.command()(evaluate)
 app.command()(evaluate)
 app.command()(presets)
 app.add_typer(cache_app, name="cache")
