@@ -151,8 +151,7 @@ def _with_vocals(
         return stems
     if "lead" in stems:
         return {"vocals": stems["lead"]}
-    heard = song if song.rate <= HIGHEST_RATE else within_band(context, song)
-    rest = {"song": heard, **{stem: file for stem, file in stems.items() if stem in ("instrumental", *BAND)}}
+    rest = {"song": _audible(context, song), **{stem: file for stem, file in stems.items() if stem in ("instrumental", *BAND)}}
     made = f"{_file_name(name)} vocals"
     return {**stems, "vocals": together(context, rest, (made,), lambda parts: _left(parts, made))[made]}
 
@@ -164,8 +163,13 @@ def _with_instrumental(
     if stems.keys() & {"instrumental", *BAND}:
         return stems
     made = f"{_file_name(name)} instrumental"
-    rest = {"song": song, "vocals": stems["vocals"]}
+    rest = {"song": _audible(context, song), "vocals": stems["vocals"]}
     return {**stems, "instrumental": together(context, rest, (made,), lambda parts: _left(parts, made))[made]}
+
+
+def _audible(context: Context, song: AudioFile) -> AudioFile:
+    """As much of the song as networks hear."""
+    return song if song.rate <= HIGHEST_RATE else within_band(context, song)
 
 
 def _left(parts: Mapping[str, Samples], name: str) -> Mapping[str, Samples]:
