@@ -89,12 +89,18 @@ class Variant(File):
     format: str
     companions: tuple[File, ...] = ()
 
+    @property
+    def whole(self) -> int | None:
+        """Bytes of the weights in all its files, None where not all are known."""
+        sizes = [file.size for file in (self, *self.companions) if not (file.plain and file is not self)]
+        return sum(size for size in sizes if size is not None) if None not in sizes else None
+
 
 class Model(_Entry):
     """An entry. `architecture`: which network reads it. `stems` and `sdr` (dB by stem, as published on the data named
-    in `sdr_from`) tell separators apart. `group`: the word under which it is listed; `by`: who made it; `note`: what
-    sets it apart from others of its purpose; `aliases`: other names under which it is known. `without`: what can't be
-    done without it, None where nothing is missed."""
+    in `sdr_from`, `sdr_songs` of them) tell separators apart. `group`: the word under which it is listed; `by`: who
+    made it; `note`: what sets it apart from others of its purpose; `aliases`: other names under which it is known.
+    `without`: what can't be done without it, None where nothing is missed."""
 
     name: Name
     purpose: str
@@ -110,6 +116,7 @@ class Model(_Entry):
     stems: tuple[str, ...] = ()
     sdr: Mapping[str, float] = Field(default_factory=dict)
     sdr_from: str | None = None
+    sdr_songs: int | None = None
 
     @property
     def preferred(self) -> Variant:

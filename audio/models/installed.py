@@ -130,10 +130,9 @@ def by_hand(variant: Variant) -> str:
 
 
 def size_text(file: File) -> str:
-    """The size of a published file, and of what is known of its companions', in words."""
-    sizes = [file.size, *(c.size for c in (file.companions if isinstance(file, Variant) else ()) if not c.plain)]
-    whole = sum(size for size in sizes if size is not None)
-    return "size unknown" if None in sizes else f"{whole / 1e6:.0f} MB" if whole >= 5e5 else f"{whole} bytes"
+    """The size of a published file, with that of the other weights that belong to it, in words."""
+    size = file.whole if isinstance(file, Variant) else file.size
+    return "size unknown" if size is None else f"{size / 1e6:.0f} MB" if size >= 5e5 else f"{size} bytes"
 
 
 def file_hash(path: Path, context: Context | None = None) -> str:

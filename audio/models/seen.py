@@ -8,10 +8,13 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
-from audio.models.installed import Stored, file_hash, models_folder
+from audio.context import Context
+from audio.disk import explained
+from audio.models.installed import Stored, Verified, file_hash, models_folder
 
 
 def seen(path: Path) -> str:
@@ -48,10 +51,31 @@ def noted(path: Path) -> Stored | None:
     return known if known.path == str(path) else None
 
 
-def forget(path: Path) -> None:
-    """Forget what was noted of a file."""
-    with suppress(OSError):
-        _note(path).unlink()
+def check(path: Path, context: Context) -> Verified:
+    """Compute the hash of a file again and compare it with what was noted when it was last used, if it ever was."""
+    known = noted(path)
+    if not path.is_file():
+        return Verified(path.name, "missing", str(path), None, True)
+    found = file_hash(path, context)
+    state: Literal["ok", "changed"] = "ok" if known is None or known.sha256 == found else "changed"
+    return Verified(path.name, state, str(path), found, True)
+
+
+def remove(path: Path) -> list[Path]:
+    """Delete a file of the user's in the models folder, the configuration of its name, and what was noted of them; the
+    paths that were deleted."""
+    removed = []
+    for other in (path, path.with_suffix(".yaml"), path.with_suffix(".yml")):
+        try:
+            other.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise explained(other, error) from error
+        removed.append(other)
+        with suppress(OSError):
+            _note(other).unlink()
+    return removed
 
 
 def _note(path: Path) -> Path:

@@ -45,7 +45,7 @@ def _entry(
         **{key: entry[key] for key in ("by", "note", "aliases", "sdr", "sdr_from") if key in entry},
     }
     if "songs" in entry:
-        found["sdr_from"] = SDR_FROM.format(songs=entry["songs"])
+        found |= {"sdr_from": SDR_FROM.format(songs=entry["songs"]), "sdr_songs": entry["songs"]}
     return found
 
 

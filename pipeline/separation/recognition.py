@@ -61,6 +61,17 @@ def recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
     return family, (own,) if own is not None and family == "vr" else ()
 
 
+def family_at_a_glance(path: Path) -> str | None:
+    """The family of a file as far as its name and its configuration tell; None where only its tensors could."""
+    if path.suffix.lower() == ".onnx":
+        return "spleeter" if _spleeter_stem(path) else "mdx_net"
+    try:
+        configuration = configuration_of(path)
+        return family_of_configuration(read_configuration(configuration)) if configuration else None
+    except UnderstudyError:
+        return None  # said when it is used
+
+
 def family_of_configuration(told: Mapping[str, Any]) -> str | None:
     """The family whose networks are configured like this; None where it is none of them."""
     model, audio = told.get("model"), told.get("audio")
@@ -199,12 +210,18 @@ def _names(tree: Any) -> Iterable[str]:
 
 def _other_stems(path: Path) -> tuple[Path, ...]:
     """The files of a Spleeter model's other stems, where each stem has its own."""
-    own = next((stem for stem in _SPLEETER if stem in path.stem.lower()), None)
+    own = _spleeter_stem(path)
     if own is None:
         return ()
     at = path.name.lower().index(own)
     names = [path.name[:at] + stem + path.name[at + len(own) :] for stem in _SPLEETER if stem != own]
     return tuple(other for name in names if (other := path.parent / name).is_file())
+
+
+def _spleeter_stem(path: Path) -> str | None:
+    """The stem that a file's name says and little else: ``vocals.fp16.onnx``, ``spleeter-2stems-vocals.onnx``."""
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    return next((stem for stem in _SPLEETER if stem in words and (len(words) < 3 or "spleeter" in words)), None)
 
 
 def _safetensors_names(path: Path) -> set[str]:

@@ -22,49 +22,113 @@ if TYPE_CHECKING:  # each command imports what it works with, so that ``understu
 
 models_app = typer.Typer(help="The models that neural voices, trackers and separators need.", no_args_is_help=True)
 
-NAMES = Annotated[list[str], typer.Argument(help="Models; 'understudy models list' shows them.")]
 NAME = Annotated[str, typer.Argument(help="A model; 'understudy models list' shows them.")]
 TRUST = Annotated[bool, typer.Option("--trust", help="Take a file whose hash isn't known; what it is now is recorded.")]
 
 
 @models_app.command("list")
 def list_(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Only those in whose names or descriptions these words are.")
+    ] = None,
+    purpose: Annotated[
+        str | None, typer.Option("--purpose", "-p", help="vocals, karaoke, dereverb, stems, ...", show_default=False)
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", help="roformer, mdx_net, vr, demucs, ...", show_default=False)
+    ] = None,
     installed: Annotated[bool, typer.Option("--installed", help="Only those that are on this machine.")] = False,
     json: o.JSON = False,
     quiet: o.QUIET = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """The models there are: what for, how big, under which licence, from where, and whether they are here."""
+    """The models there are: what for, how big, how good, and whether they are here."""
     from audio.models import catalogue, models_folder
+    from services.cli.model_lines import listing
 
-    found = [_described(model) for model in catalogue().values()]
+    known = list(catalogue().values())
+    _check("purpose", purpose, [model.group for model in known])
+    _check("family", family, [model.architecture for model in known])
+    wanted = [word.lower() for word in words or ()]
+    chosen = [
+        model
+        for model in known
+        if purpose in (None, model.group)
+        and family in (None, model.architecture)
+        and all(word in _text(model) for word in wanted)
+    ]
+    found = [_described(model) for model in chosen]
     if installed:
         found = [model for model in found if model["state"] == "installed"]
-    nothing = "No models are installed. RVC voices need one: understudy models fetch contentvec"
-    data = {"folder": str(models_folder()), "models": found}
-    answer(data, lambda: "\n".join(map(_line, found)) or nothing)
+    yours = [
+        own
+        for own in _yours()
+        if purpose is None and family in (None, own["family"]) and all(word in own["file"].lower() for word in wanted)
+    ]
+    nothing = "No such model."
+    if installed:
+        nothing = "No models are installed. RVC voices need one: understudy models fetch contentvec"
+    data = {"folder": str(models_folder()), "models": found, "yours": yours}
+    answer(data, lambda: listing(found, yours) or nothing)
 
 
 @models_app.command()
 def show(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """All that is known of a model, its files and their hashes."""
     from audio.models.catalogue import find_model
+    from pipeline.separation.models import find_separator
+    from services.cli.model_lines import details
 
-    model = find_model(name)
-    found = _described(model)
-    answer(found, lambda: _details(model, found))
+    if _own(name):
+        model = find_separator(name)
+        assert model.weights is not None
+        paths = [str(part.path) for part in (model.weights, *model.weights.companions)]
+        told = {"name": model.name, "family": model.family, "stems": model.stems, "files": paths}
+        told["sha256"] = model.weights.sha256
+        text = (
+            f"{escape(model.name)}  {model.family}; stems: {', '.join(model.stems)}\n    SHA-256 {model.weights.sha256}"
+        )
+        answer(told, lambda: "\n".join([text, *(f"    {escape(path)}" for path in paths)]))
+        return
+    found = _described(find_model(name))
+    answer(found, lambda: details(found))
 
 
 @models_app.command()
 def fetch(
-    names: NAMES, trust: TRUST = False, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
+    names: Annotated[list[str] | None, typer.Argument(help="Models; 'understudy models list' shows them.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="All models that this preset separates with.", show_default=False)
+    ] = None,
+    trust: TRUST = False,
+    json: o.JSON = False,
+    quiet: o.QUIET = False,
+    debug: o.DEBUG = False,
 ) -> None:
     """Download models; a download that broke off goes on where it was."""
     from audio.models.catalogue import find_model
     from audio.models.fetch import fetch, what_to_fetch
     from audio.models.installed import models_folder
 
-    plans = {name: what_to_fetch(name, trust) for name in names}  # what can't be done fails before anything is
+    wanted = [find_model(name).name for name in [*(names or ()), *(_of_preset(preset) if preset else ())]]
+    if not wanted:
+        if preset is None:
+            raise UnderstudyError(
+                "model-unknown", "No model was named.", "'understudy models list' shows them; or name a --preset."
+            )
+        answer({"models": []}, lambda: f"The preset {escape(preset)} separates with what is inside the program.")
+        return
+    plans = {}
+    unverifiable = []
+    for name in dict.fromkeys(wanted):  # what can't be done fails before anything is
+        try:
+            plans[name] = what_to_fetch(name, trust)
+        except UnderstudyError as error:
+            if error.code != "model-unverifiable":
+                raise
+            unverifiable.append((name, error))
+    if unverifiable:
+        raise _unverifiable(unverifiable)
     made = []
     for name, variant in plans.items():
         if variant is not None:
@@ -104,18 +168,24 @@ def verify(
     """Compute the hashes of installed models again. Exits 1 when a file is missing or has changed."""
     from audio.models import catalogue
     from audio.models.installed import verify
+    from audio.models.seen import check
+    from pipeline.separation.models import own_files
 
     found = []
     for name in names or catalogue():
+        own = _own(name)
         with _work(f"verify {name}") as context:
             try:
-                found.append(verify(name, context))
+                found.append(check(own, context) if own else verify(name, context))
             except UnderstudyError as error:
-                if names or error.code not in ("model-untrusted", "model-record"):
+                if names or error.code not in ("model-untrusted", "model-record", "model-companion"):
                     raise
                 say(f"[red]✗[/] {escape(error.message)} {escape(error.hint)}")
     if not names:
         found = [model for model in found if model.state != "absent"]
+        for path in own_files():
+            with _work(f"verify {path.name}") as context:
+                found.append(check(path, context))
     data = {"models": [_verified(model) for model in found]}
     answer(data, lambda: "\n".join(map(_verdict, found)) or "No models are installed.")
     if any(model.state != "ok" for model in found):
@@ -125,9 +195,11 @@ def verify(
 @models_app.command()
 def remove(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """Delete a model's files; a linked file stays where it is."""
+    from audio.models import seen
     from audio.models.installed import remove
 
-    removed = [str(path) for path in remove(name)]
+    own = _own(name)
+    removed = [str(path) for path in (seen.remove(own) if own else remove(name))]
     answer({"removed": removed}, lambda: "\n".join(f"Removed {escape(path)}" for path in removed))
 
 
@@ -148,26 +220,93 @@ def _work(title: str) -> Iterator[Context]:
         yield Context(Path(folder), on_progress=progress, cancelled=cancelled)
 
 
+def _check(option: str, value: str | None, known: list[str | None]) -> None:
+    if value is not None and value not in known:
+        there_are = ", ".join(dict.fromkeys(word for word in known if word))
+        raise UnderstudyError("option-invalid", f"There is no {option} {value!r}.", f"There are: {there_are}.")
+
+
+def _text(model: Model) -> str:
+    """What a search looks through."""
+    words = (model.name, model.by, model.note, model.purpose, model.group, *model.aliases, model.preferred.file)
+    return " ".join(word for word in words if word).lower()
+
+
+def _of_preset(preset: str) -> list[str]:
+    from pipeline.separating import models_of
+    from pipeline.settings import load_settings
+
+    names = models_of(load_settings(preset, environment={}).separation)
+    return [name for name in names if _own(name) is None and not Path(name).is_file()]
+
+
+def _own(name: str) -> Path | None:
+    """The user's own file of that name in the models folder."""
+    from pipeline.separation.models import own_files
+
+    return next((path for path in own_files() if path.name == name), None)
+
+
+def _yours() -> list[dict[str, Any]]:
+    from audio.models.seen import noted
+    from pipeline.separation.models import own_files
+    from pipeline.separation.recognition import family_at_a_glance
+
+    found = []
+    for path in own_files():
+        note = noted(path)
+        found.append(
+            {
+                "file": path.name,
+                "path": str(path),
+                "size": path.stat().st_size,
+                "family": family_at_a_glance(path),
+                "sha256": note.sha256 if note else None,
+            }
+        )
+    return found
+
+
+def _unverifiable(errors: list[tuple[str, UnderstudyError]]) -> UnderstudyError:
+    if len(errors) == 1:
+        return errors[0][1]
+    names = [name for name, _ in errors]
+    return UnderstudyError(
+        "model-unverifiable",
+        f"Of {len(names)} of these models ({', '.join(names)}) no hash is known for sure, so nobody could tell whether "
+        "what comes are the right files.",
+        "If you trust those who publish them ('understudy models show NAME'), say --trust; the hashes of what comes "
+        "are recorded, and any later change is noticed.",
+    )
+
+
 def _described(model: Model) -> dict[str, Any]:
     from audio.models.installed import installed, read_record
 
     found: dict[str, Any] = {
         "name": model.name,
         "purpose": model.purpose,
+        "group": model.group,
         "architecture": model.architecture,
         "licence": model.licence,
         "page": model.page,
-        "size": model.preferred.size,
+        "by": model.by,
+        "note": model.note,
+        "aliases": list(model.aliases),
+        "size": model.preferred.whole,
         "url": model.preferred.url,
         "stems": list(model.stems),
         "sdr": dict(model.sdr),
+        "sdr_from": model.sdr_from,
+        "sdr_songs": model.sdr_songs,
         "variants": [variant.model_dump(mode="json") for variant in model.variants],
         "state": "absent",
     }
     try:
         weights = installed(model.name)
     except UnderstudyError as error:
-        return {**found, "state": "unusable", "error": {"code": error.code, "message": error.message}}
+        told = {"code": error.code, "message": error.message, "hint": error.hint}
+        return {**found, "state": "unusable", "error": told}
     record = read_record(model) if weights else None
     return {**found, "state": "installed", "installed": _record(record)} if record else found
 
@@ -177,39 +316,6 @@ def _record(record: Record) -> dict[str, Any]:
 
     described = record.model_dump(mode="json")
     return {**described, "path": str(models_folder() / record.weights.path)}
-
-
-def _line(found: dict[str, Any]) -> str:
-    mark = {"installed": "[green]✓[/]", "absent": "·", "unusable": "[red]✗[/]"}[found["state"]]
-    size = "size unknown" if found["size"] is None else f"{found['size'] / 1e6:.0f} MB"
-    sdr = ", ".join(f"{stem} {value:.1f} dB" for stem, value in found["sdr"].items())
-    lines = [
-        f"{mark} [bold]{found['name']}[/]  {escape(found['purpose'])}",
-        f"    {size}; {escape(found['licence'])}; {escape(found['page'])}" + (f"; SDR {sdr}" if sdr else ""),
-    ]
-    match found["state"]:
-        case "installed":
-            lines.append(f"    installed: {escape(found['installed']['path'])}")
-        case "unusable":
-            lines.append(f"    [red]{escape(found['error']['message'])}[/]")
-        case _:
-            lines.append(f"    not installed: understudy models fetch {found['name']}")
-    return "\n".join(lines)
-
-
-def _details(model: Model, found: dict[str, Any]) -> str:
-    lines = [_line(found), "Any one of these files is the model:"]
-    for variant in model.variants:
-        for file in (variant, *variant.companions):
-            size = "size unknown" if file.size is None else f"{file.size:,} bytes"
-            known = f", published as {file.known_as}" if file.known_as else ""
-            lines.append(f"  {escape(file.file)}{escape(known)} ({escape(variant.format)}), {size}")
-            origin = f" (from {file.sha256_from})" if file.sha256_from else ""
-            lines.append(
-                f"    SHA-256 {file.sha256}{escape(origin)}" if file.sha256 else "    no hash is known for sure"
-            )
-            lines.append(f"    {escape(file.url)}" if file.url else "    published at no fixed address")
-    return "\n".join(lines)
 
 
 def _announcement(model: Model, variant: Variant, folder: Path) -> str:

@@ -45,7 +45,9 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 
 
 def test_the_way_of_a_model(shelf: Shelf):
-    assert "not installed: understudy models fetch thing" in shelf.run("list").stdout
+    listed = shelf.run("list").stdout
+    assert "· thing" in listed
+    assert "not installed: understudy models fetch NAME" in listed
     assert shelf.json("list", "--installed")["models"] == []
     fetched = shelf.run("fetch", "thing")
     assert fetched.returncode == 0, fetched.stderr
