@@ -241,7 +241,7 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
     """One error for all models that must be fetched before anything can run."""
     if len(missing) == 1:
         return next(iter(missing.values()))
-    models = [model for model in catalogue().values() if _names(model) & missing.keys()]
+    models = [next(model for model in catalogue().values() if name in _names(model)) for name in missing]
     told = ", ".join(f"{model.name} ({size_text(model.preferred)})" for model in models)
     sizes = [model.preferred.size for model in models]
     whole = f", {sum(size or 0 for size in sizes) / 1e6:.0f} MB in all" if all(sizes) else ""

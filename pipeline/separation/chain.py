@@ -26,6 +26,9 @@ SINGS = -30.0
 Measured on stems that strong models made of real songs: sung ones reach -3 to -9 dB, that of an instrumental is digital
 silence, and what a model imagines of an instrument that isn't there reaches -35 dB."""
 
+LEFT = -12.0
+"""dB of the voice that a step must leave."""
+
 _SECONDS = 0.046
 _NOTHING = -120.0
 
@@ -44,9 +47,10 @@ class Step:
     of its own (-15 to -19 dB at -6 dB, -25 to -30 at -12): it stays with the lead unless it is about as loud. Real
     splits (backing of a duet, reverb of a song that is nearly all reverb) have -3 and -1.4 dB.
 
-    ``voice`` is the energy taken where the vocal's frames are loudest (within 20 dB of their peak), against all that is
-    there. The same two real splits have -3 and -1.3 dB, so that only a step which leaves next to nothing (-0.3 dB: 7 %)
-    is refused; but noise, even at -20 dB, has less than -35 there, and an erring model -13 to -30.
+    ``voice`` and ``left`` are the energies of what is taken and of what is kept where the vocal's frames are loudest
+    (within 20 dB of their peak), against all that is there. The same two real splits have -3 and -1.3 dB of voice and
+    leave -3 and -9; a step that leaves less than `LEFT` took the voice itself, and one that takes more than there was
+    isn't in step with it. But noise, even at -20 dB, has less than -35 there, and an erring model -13 to -30.
     """
 
     name: str
@@ -61,8 +65,8 @@ class Step:
 STEPS = {
     step.name: step
     for step in (
-        Step("lead", "lead", "backing", -20.0, -0.3, "no backing vocals were found", "no lead was found"),
-        Step("dereverb", "dry", "reverb", -30.0, -0.3, "no reverb was found", "the voice would have gone with it"),
+        Step("lead", "lead", "backing", -20.0, 1.0, "no backing vocals were found", "no lead was found"),
+        Step("dereverb", "dry", "reverb", -30.0, 1.0, "no reverb was found", "the voice would have gone with it"),
         Step(
             "denoise", "dry", "noise", -45.0, -20.0, "no noise was found", "some of the voice would have gone with it"
         ),
@@ -107,7 +111,7 @@ def taken_off(context: Context, step: Step, sound: AudioSource, kept: AudioSourc
     """The stems of `sound`, of which a model left `kept`: files named after the step's stems in `context.folder`, and
     ``step``, what was found and done. Where the step would do harm, all of `sound` is kept."""
     grid = Grid.of(sound.rate, _SECONDS, sound.rate / 2)
-    sums = np.zeros(5)
+    sums = np.zeros(6)
 
     def parted(parts: Mapping[str, Samples]) -> Mapping[str, Samples]:
         nonlocal sums
@@ -116,12 +120,13 @@ def taken_off(context: Context, step: Step, sound: AudioSource, kept: AudioSourc
         return {step.kept: parts["kept"], step.taken: taken}
 
     stems = together(context, {"sound": sound, "kept": kept}, (step.kept, step.taken), parted)
-    whole, loud, taken, own, voice = sums
+    whole, loud, taken, own, voice, left = sums
     figures = {"taken": _round(taken, whole), "own": _round(own, whole), "voice": _round(voice, loud)}
+    figures["left"] = _round(left, loud)
     reason = None
     if figures["own"] < step.least:
         reason = step.nothing
-    elif figures["voice"] > step.harm:
+    elif figures["voice"] > step.harm or figures["left"] < LEFT:
         reason = step.too_much
     if reason is not None:
         return {**untouched(context, step, sound, reason), "step": _told(step, reason, figures)}
@@ -147,7 +152,7 @@ def untouched(context: Context, step: Step, sound: AudioSource, reason: str) -> 
 def _told(step: Step, reason: str | None, figures: Mapping[str, float] | None = None) -> dict[str, Any]:
     """``step``, ``skipped`` (why, or None), the figures in dB, None where nothing was measured, and a sentence."""
     what = _WORDS[step.taken]
-    measured = figures or dict.fromkeys(("taken", "own", "voice"))
+    measured = figures or dict.fromkeys(("taken", "own", "voice", "left"))
     if reason is not None:
         told = f"{what}: not taken off the vocal, {reason}."
     else:
@@ -157,10 +162,10 @@ def _told(step: Step, reason: str | None, figures: Mapping[str, float] | None = 
 
 def _powers(sound: Samples, kept: Samples, taken: Samples, grid: Grid) -> np.ndarray:
     """Energies: of the sound, and where it is loud; of what was taken, of that where it is louder than what was kept,
-    and of that where the sound is loud."""
+    and of that and of what was kept where the sound is loud."""
     whole, left, gone = (_power(samples, grid) for samples in (sound, kept, taken))
     loud = whole > 0.01 * whole.max(axis=1, keepdims=True, initial=0)
-    parts = (whole, whole[loud], gone, gone[gone > left], gone[loud])
+    parts = (whole, whole[loud], gone, gone[gone > left], gone[loud], left[loud])
     return np.array([part.sum(dtype=np.float64) for part in parts])
 
 

@@ -111,11 +111,11 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Models:
 
 
 def tones(hertz: float, seconds: float, rate: int, notes: float = 0.0, level: float = 0.1) -> Samples:
-    """A tone ``[n]``; with `notes`, so many of them a second, each fading out."""
+    """A tone ``[n]``; with `notes`, so many of them a second, each swelling and fading."""
     time = np.arange(round(seconds * rate)) / rate
     tone = level * np.sin(2 * np.pi * hertz * time)
     if notes:
-        tone *= np.exp(-6 * (time * notes % 1))
+        tone *= np.sin(np.pi * time * notes) ** 2
     return tone.astype(np.float32)
 
 

@@ -186,8 +186,14 @@ def test_the_chain_takes_off_what_is_there_and_keeps_it(tmp_path: Path, models: 
     assert db(whole - song, song) < -60
     assert db(stems["lead"] + stems["backing"] - stems["vocals"], song) < -100
     steps = result.values["chain"]
-    assert [(step["step"], step["skipped"]) for step in steps] == [("lead", None), ("dereverb", None), ("denoise", None)]
-    assert steps[0]["taken"] == pytest.approx(db(true["backing"], true["lead"] + true["backing"] + true["reverb"]), abs=1)
+    assert [(step["step"], step["skipped"]) for step in steps] == [
+        ("lead", None),
+        ("dereverb", None),
+        ("denoise", None),
+    ]
+    assert steps[0]["taken"] == pytest.approx(
+        db(true["backing"], true["lead"] + true["backing"] + true["reverb"]), abs=1
+    )
 
 
 def test_steps_that_find_nothing_are_left_out(tmp_path: Path, models: Models):
@@ -312,7 +318,9 @@ def test_names_with_dots_and_paths_make_no_trouble(tmp_path: Path, models: Model
     assert db(stems["vocals"] - true["lead"], true["lead"]) < -40
 
 
-@pytest.mark.parametrize(("rate", "channels", "seconds"), [(8000, 2, 3.0), (44100, 1, 3.0), (8000, 1, 1.0), (192000, 2, 1.0)])
+@pytest.mark.parametrize(
+    ("rate", "channels", "seconds"), [(8000, 2, 3.0), (44100, 1, 3.0), (8000, 1, 1.0), (192000, 2, 1.0)]
+)
 def test_odd_songs_go_through_every_step(tmp_path: Path, models: Models, rate: int, channels: int, seconds: float):
     rng = np.random.default_rng(0)
     song = (0.1 * rng.standard_normal((channels, round(rate * seconds)))).astype(np.float32)
