@@ -9,7 +9,7 @@ whatever the layout. What no later window touches is written to disk. Averaging 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ def _stems(
     """The stems at the network's rate, two channels each."""
     import torch
 
-    scale = _scale(song, network)
+    scale = _scale(context, song, network)
     step = network.step
     if settings.overlap is not None:
         step = max(1, round(network.window * (1 - settings.overlap)))
@@ -181,7 +181,9 @@ class _Scale:
         return samples * np.float32(self.deviation) + np.float32(self.mean)
 
 
-def _scale(song: AudioSource, network: Network, block: int = 1 << 20) -> _Scale:
+def _scale(context: Context, song: AudioSource, network: Network, block: int = 1 << 20) -> _Scale:
+    if network.peak is not None:
+        return _Scale(0.0, _peak(context, song, network, network.peak) or 1.0)
     if network.normalise == "none":
         return _Scale()
     count, total, squares = song.frames, 0.0, 0.0
@@ -192,6 +194,18 @@ def _scale(song: AudioSource, network: Network, block: int = 1 << 20) -> _Scale:
     mean = total / max(1, count)
     deviation = max(0.0, (squares - count * mean**2) / max(1, count - 1)) ** 0.5  # as torch.std
     return _Scale(mean, deviation if deviation > 1e-8 else 1.0)
+
+
+def _peak(context: Context, song: AudioSource, network: Network, peak: Callable[[Tensor], float]) -> float:
+    import torch
+
+    found = 0.0
+    with torch.inference_mode():
+        for place in network.layout(song.frames, network.window, network.step):
+            context.progress(0.0)
+            window = torch.from_numpy(_window(song, place, network.window, _Scale())[None])
+            found = max(found, peak(window.to(network.device)))
+    return found
 
 
 class _Added:

@@ -23,7 +23,9 @@ class Network:
     `step`: frames from one window to the next where no overlap is asked for. `fade`: float32 ``[window]``, above zero,
     how much each frame of a window counts where windows overlap. `layout`: where the windows of a song lie.
     `normalise`: ``deviation`` gives the network the song minus its mean, divided by its standard deviation (both of the
-    mean of the channels over the entire song), and undoes it afterwards.
+    mean of the channels over the entire song), and undoes it afterwards. `peak`: gives, for float32
+    ``[batch, 2, window]``, a number that grows with its loudness; where there is one, the network gets the song divided
+    by the largest such number of its windows, which is undone afterwards.
 
     `cautions`: what a user must know of its results, as sentences. `size`: bytes of its weights. `working`: bytes that
     one window takes while it is computed, roughly.
@@ -39,6 +41,7 @@ class Network:
     device: str = "cpu"
     layout: Layout = aligned
     normalise: Literal["none", "deviation"] = "none"
+    peak: Callable[[Tensor], float] | None = None
     cautions: tuple[str, ...] = ()
     size: int = 0
     working: int = 1 << 30

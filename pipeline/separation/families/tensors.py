@@ -25,7 +25,7 @@ def read_tensors(path: Path, expected: Mapping[str, Shape], unread: tuple[str, .
     Raises `UnderstudyError`: ``model-invalid`` naming what is missing, too many, misshapen or not finite, and what
     `torch_file.load` and `safetensors_file.load` raise.
     """
-    found = {_plain(name): tensor for name, tensor in _stored(path).items()}
+    found = stored_tensors(path)
     faults = [f"{name} is missing" for name in expected if name not in found]
     for name, tensor in found.items():
         if name.endswith(unread):
@@ -42,6 +42,11 @@ def read_tensors(path: Path, expected: Mapping[str, Shape], unread: tuple[str, .
         more = f", and {len(faults) - 3} more faults" if len(faults) > 3 else ""
         raise invalid(path, f"its tensors aren't those that its configuration tells of: {'; '.join(faults[:3])}{more}")
     return {name: found[name] for name in expected}
+
+
+def stored_tensors(path: Path) -> dict[str, Tensor]:
+    """All named tensors in the file at `path`, unchecked. Raises `UnderstudyError` as `read_tensors` does."""
+    return {_plain(name): tensor for name, tensor in _stored(path).items()}
 
 
 def invalid(path: Path, why: str) -> UnderstudyError:

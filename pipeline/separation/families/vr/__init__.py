@@ -1,0 +1,160 @@
+"""VR networks of Ultimate Vocal Remover (after Takahashi and Mitsufuji 2017, "Multi-scale multi-band DenseNets for
+audio source separation"): masks for the magnitudes of a song's spectra, which are stacked from bands at several rates.
+
+What its user interface offers besides stays at its defaults: no second pass (`InferenceSettings.shifts` is the like),
+no post-processing of the mask, no mirrored high end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from audio.errors import UnderstudyError
+from audio.models.installed import Weights
+from audio.precision import Precision
+from pipeline.separation.families.tensors import invalid
+from pipeline.separation.families.vr.bands import Bands, band_names, read_bands
+from pipeline.separation.layout import leading
+from pipeline.separation.network import Network
+from pipeline.separation.parameters import parameters
+from pipeline.separation.stems import canonical_stems, purpose_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pipeline.separation.families.vr.transform import Transform
+
+SPECTRA = 512
+"""That the network hears at once; Ultimate Vocal Remover's default."""
+AGGRESSION = 0.1
+"""How far the first stem's mask is lowered: its power is 1 + AGGRESSION (a third of that in the lowest band). Twice the
+published 5 %; stems of instruments and voices get 1 - AGGRESSION instead, as published."""
+BLEND = 8
+"""Spectra over which one window's result fades into the next one's."""
+_SOUNDS = ("vocals", "other", "bass", "drums", "guitar", "piano", "synthesizer", "strings", "woodwinds", "brass",
+           "wind inst")  # fmt: skip
+_PAIRS = {"vocals": "instrumental", "instrumental": "vocals"}
+
+
+def stems(weights: Weights) -> tuple[str, ...]:
+    """What the network's mask keeps, and what it leaves. Raises ``model-companion`` where nothing is known of it."""
+    return _stems(weights, _known(weights))
+
+
+def load(weights: Weights, device: str, precision: Precision) -> Network:
+    """The network in the checkpoint, ready to run. Which bands it hears comes from `parameters`.
+
+    Raises `UnderstudyError`: ``model-companion`` where nothing is known of it, ``model-invalid``.
+    """
+    from pipeline.separation.families.vr.construction import construct, is_newer
+
+    known = _known(weights)
+    if known["bands"] not in band_names():
+        raise invalid(weights.path, f"there are no bands named {str(known['bands'])[:60]!r}")
+    try:
+        bands = read_bands(known["bands"], is_newer(weights.path))
+    except ValueError as error:
+        raise invalid(weights.path, f"its bands, {known['bands']}, are not for networks of its version") from error
+    network, edge = construct(weights.path, bands.bins)
+    masker = Masker(network.to(device), edge, bands, _powers(bands, _primary(known)), _stems(weights, known), device)
+    return masker.network(SPECTRA)
+
+
+@dataclass(frozen=True, eq=False)
+class Masker:
+    """`model` gives a mask for stacked spectra; `edge`: of them at either end of a window it hears worse. `powers`:
+    ``[bins + 1]``, that the mask is raised to."""
+
+    model: nn.Module
+    edge: int
+    bands: Bands
+    powers: np.ndarray[Any, np.dtype[np.float32]]
+    stems: tuple[str, ...]
+    device: str
+
+    def network(self, spectra: int) -> Network:
+        """In windows of `spectra`."""
+        import torch
+
+        from pipeline.separation.families.vr.transform import MARGIN, Transform
+
+        hop = self.bands.hop
+        transform = Transform(self.bands, spectra, self.device)
+        heard = spectra - 2 * self.edge
+        lead = (MARGIN + self.edge) * hop
+        step = heard * hop
+        slope = torch.linspace(0, 1, BLEND * hop + 2)[1:-1]
+        inner = torch.cat([slope, torch.ones(step - BLEND * hop), slope.flip(0)])
+        outer = (transform.window - inner.numel()) // 2
+        shorter = spectra - 2 * ((spectra - 2 * self.edge) // 4 // 16 * 16)
+        size = sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+        return Network(
+            stems=self.stems,
+            rate=self.bands.rate,
+            window=transform.window,
+            step=step,
+            fade=torch.nn.functional.pad(inner, (outer, outer), value=1e-6),
+            separate=lambda windows: self.separate(transform, windows),
+            device=self.device,
+            layout=leading(lead),
+            peak=lambda windows: float(_inner(transform, transform.analyse(windows)).abs().max()),
+            size=size,
+            working=spectra * self.bands.bins * 4 * 64 * 8,
+            shorter=(lambda: self.network(shorter)) if 2 * self.edge + 32 <= shorter < spectra else None,
+        )
+
+    def separate(self, transform: Transform, windows: Tensor) -> Tensor:
+        """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``."""
+        import torch
+
+        from pipeline.separation.families.vr.transform import MARGIN
+
+        stacked = transform.analyse(windows)
+        mask = self.model(_inner(transform, stacked).abs())
+        mask = mask ** torch.from_numpy(self.powers).to(mask)[:, None]
+        mask = torch.nn.functional.pad(mask, (MARGIN, MARGIN + 1, 0, 0), mode="replicate")
+        both = torch.cat([stacked * mask, stacked * (1 - mask)])
+        found = transform.synthesise(both).reshape(2, *windows.shape)
+        return found.transpose(0, 1)
+
+
+def _inner(transform: Transform, stacked: Tensor) -> Tensor:
+    """The spectra that the network hears."""
+    from pipeline.separation.families.vr.transform import MARGIN
+
+    return stacked[..., MARGIN : MARGIN + transform.spectra]
+
+
+def _known(weights: Weights) -> Mapping[str, Any]:
+    known = parameters(weights.path)
+    if known is None or "bands" not in known:
+        raise UnderstudyError(
+            "model-companion",
+            f"The VR network in {weights.path} doesn't say itself which bands it hears, and it is not a known one.",
+            f"Put what its maker says into {weights.path.with_suffix('.yaml')}: 'bands: NAME' and 'primary_stem: "
+            f"NAME'. The bands are one of {', '.join(band_names())}.",
+        )
+    return known
+
+
+def _primary(known: Mapping[str, Any]) -> str:
+    return str(known.get("primary_stem", "Vocals"))
+
+
+def _stems(weights: Weights, known: Mapping[str, Any]) -> tuple[str, ...]:
+    first = _primary(known).lower()
+    if known.get("backing"):
+        return ("backing", "lead")
+    second = first[3:] if first.startswith("no ") else _PAIRS.get(first, f"no {first}")
+    return canonical_stems([first, second], "karaoke" if known.get("karaoke") else purpose_of(weights.path.stem))
+
+
+def _powers(bands: Bands, primary: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    aggression = 1 - AGGRESSION if primary.lower() in _SOUNDS else AGGRESSION
+    powers = np.full(bands.bins + 1, 1 + aggression, np.float32)
+    powers[: bands.bands[0].high] = 1 + aggression / 3
+    return powers
