@@ -241,7 +241,7 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
     """One error for all models that must be fetched before anything can run."""
     if len(missing) == 1:
         return next(iter(missing.values()))
-    models = [next(model for model in catalogue().values() if name in _names(model)) for name in missing]
+    models = [next(model for model in catalogue().values() if name in names_of(model)) for name in missing]
     told = ", ".join(f"{model.name} ({size_text(model.preferred)})" for model in models)
     sizes = [model.preferred.size for model in models]
     whole = f", {sum(size or 0 for size in sizes) / 1e6:.0f} MB in all" if all(sizes) else ""
@@ -255,7 +255,8 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
     )
 
 
-def _names(model: Model) -> set[str]:
+def names_of(model: Model) -> set[str]:
+    """What a model of the catalogue may be called: its name, and those of its files."""
     return {model.name, *(name for variant in model.variants for name in variant.names)}
 
 

@@ -151,7 +151,8 @@ def _with_vocals(
         return stems
     if "lead" in stems:
         return {"vocals": stems["lead"]}
-    rest = {"song": _audible(context, song), **{stem: file for stem, file in stems.items() if stem in ("instrumental", *BAND)}}
+    others = {stem: file for stem, file in stems.items() if stem in ("instrumental", *BAND)}
+    rest = {"song": _audible(context, song), **others}
     made = f"{_file_name(name)} vocals"
     return {**stems, "vocals": together(context, rest, (made,), lambda parts: _left(parts, made))[made]}
 

@@ -14,7 +14,6 @@ from starlette.concurrency import run_in_threadpool
 
 from audio.errors import UnderstudyError
 from pipeline.cast import parse_voices
-from pipeline.separation.separator import separator
 from pipeline.settings import CoverSettings, load_settings, presets
 from services.api import answers
 from services.api.events import STREAM, LastEventId, stream
@@ -24,6 +23,7 @@ from services.api.idempotency import IdempotencyKey, accept
 from services.api.limits import check_job, check_storage
 from services.api.pages import Cursor, Page, Size, page
 from services.api.problems import ApiError, documented
+from services.api.separators import check_separation
 from services.api.songs import BINARY, examined, find_song, keep, refuse_fields, store
 from services.api.uploads import Form, received
 from services.api.voices import find_voice
@@ -113,7 +113,7 @@ def _resource(kind: Literal["cover", "separation"], model: type[_Request], files
             wanted = model.model_validate(
                 form.fields | {upload.field: f"(file {upload.field})" for upload in form.files}
             )
-            settings = _settings(wanted)
+            settings = await run_in_threadpool(_settings, wanted)
             if wanted.webhook:
                 await run_in_threadpool(webhooks.check, wanted.webhook, house.settings)
             found = await examined(house, owner, form.files)
@@ -301,7 +301,8 @@ def _settings(wanted: _Request) -> CoverSettings:
         raise UnderstudyError("preset-unknown", text, f"Choose one of {', '.join(presets())}.")
     given = wanted.settings.model_dump(mode="json", exclude_unset=True)
     settings = load_settings(wanted.preset, _flat(given), {})
-    separator(settings.separation.model)
+    own = any(getattr(wanted, role, None) for role in ROLES if role != "song")
+    check_separation(settings.separation, used=not own)
     return settings
 
 

@@ -1,7 +1,7 @@
 """Separation models whose answer is known: networks of a few lines, and songs that they take apart exactly.
 
-In such a song the instrumental is what left and right have in common with opposite signs, and the vocals what they share;
-of these, the lead lies below 1 kHz, backing vocals up to 3 kHz, reverb up to 6 kHz and noise above.
+In such a song the instrumental is what left and right have in common with opposite signs, and the vocals what they
+share; of these, the lead lies below 1 kHz, backing vocals up to 3 kHz, reverb up to 6 kHz and noise above.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,9 @@ def test_wrong_settings(service: Service, sounds: Sounds):
         assert name in refused(answer, 422, "request-invalid")["detail"]
     for settings, code in (
         ({"separation": {"model": "magic"}}, "separator-unknown"),
+        ({"separation": {"model": "embedded+magic"}}, "separator-unknown"),
+        ({"separation": {"lead": "magic"}}, "separator-unknown"),
+        ({"separation": {"model": "mel-roformer-kim"}}, "model-missing"),
         ({"output": {"format": "wma"}}, "unknown-format"),
     ):
         answer = service.client.post("/v1/separations", data={"settings": json.dumps(settings)}, files=song(sounds))
@@ -78,6 +82,30 @@ def test_wrong_settings(service: Service, sounds: Sounds):
         assert answer.status_code in (400, 422)
     answer = service.client.post("/v1/separations", data={"preset": "/etc/passwd.yaml"}, files=song(sounds))
     refused(answer, 422, "preset-unknown")
+    assert service.stored() == service.leftovers() == []
+
+
+def test_a_model_is_never_named_by_a_path(
+    service: Service, sounds: Sounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "net.ckpt").write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    paths = (
+        str(tmp_path / "net.ckpt"),
+        str(tmp_path / "absent.ckpt"),
+        "net.ckpt",
+        "./net.ckpt",
+        "../net.ckpt",
+        "~/net.ckpt",
+        "C:\\net.ckpt",
+        "embedded+/etc/passwd",
+    )
+    for setting in ("model", "lead", "dereverb", "denoise", "band"):
+        for path in paths:
+            settings = {"separation": {setting: path}}
+            answer = service.client.post("/v1/separations", data={"settings": json.dumps(settings)}, files=song(sounds))
+            problem = refused(answer, 422, "separator-unknown")
+            assert str(tmp_path) not in problem["hint"]
     assert service.stored() == service.leftovers() == []
 
 

@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
+from audio.errors import Cancelled
 from audio.samples import Audio, Samples
 from pipeline.separation.embedded import separate as embedded
-from pipeline.separation.separator import separator
+from pipeline.separation.embedded.separate import separate_embedded
 
 RATE = 16000
 
 
 def separate(song: Audio, folder: Path, workers: int = 1) -> tuple[Samples, Samples]:
-    stems = separator("embedded")(Context(folder, workers=workers), song)
+    stems = separate_embedded(Context(folder, workers=workers), song)
     assert set(stems) == {"vocals", "instrumental"}
     for stem in stems.values():
         assert (stem.rate, stem.channels, stem.frames) == (song.rate, song.channels, song.frames)
@@ -136,10 +136,4 @@ def test_it_can_be_cancelled(tmp_path: Path) -> None:
     stop = Event()
     stop.set()
     with pytest.raises(Cancelled):
-        separator("embedded")(Context(tmp_path, cancelled=stop), Audio(band(), RATE))
-
-
-def test_an_unknown_separator_is_named_with_those_that_exist() -> None:
-    with pytest.raises(UnderstudyError, match="embedded") as caught:
-        separator("spleeter")
-    assert caught.value.code == "separator-unknown"
+        separate_embedded(Context(tmp_path, cancelled=stop), Audio(band(), RATE))
