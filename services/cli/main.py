@@ -17,6 +17,7 @@ from services.cli.keys import keys_app
 from services.cli.models import models_app
 from services.cli.separate import separate
 from services.cli.serve import serve, worker
+from services.cli.train_separator import train_separator
 from services.cli.voices import voices_app
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command()(convert)
 app.add_typer(voices_app, name="voices")
 app.add_typer(models_app, name="models")
 app.command()(batch)
+app.command()(train_separator)
 app.command()(graph)
 app.command()(evaluate)
 app.command()(presets)

@@ -1,0 +1,1 @@
+"""Training the embedded separator's network on songs with known stems."""

@@ -1,0 +1,85 @@
+"""`train_into`: a training from a folder of songs to a file of weights, in a folder of its own that it can go on in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from audio.context import Context
+from audio.precision import default_precision
+from pipeline.separation.embedded import weights
+from pipeline.separation.training.examples import example_of, prepare
+from pipeline.separation.training.quality import quality
+from pipeline.separation.training.songs import songs_in
+from pipeline.separation.training.train import Run, TrainingSettings, begin, resume, save, train
+
+CHECK_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training stands: the mean `loss` since the last checkpoint, and the averaged weights' SDR in dB on the
+    songs to check on, None without such songs."""
+
+    step: int
+    loss: float
+    vocals: float | None
+    instrumental: float | None
+
+
+def train_into(
+    context: Context,
+    folder: Path,
+    settings: TrainingSettings,
+    examples: int,
+    check: Path | None,
+    tell: Callable[[Checkpoint], None],
+) -> Path:
+    """Train on the songs in `folder` and check on those in `check`; everything is kept in `context.folder`: the
+    examples, the last checkpoint, every checkpoint's weights, and the last weights as ``network.safetensors``, whose
+    path is given back. Raises what reading the songs raises, and ``training-checkpoint``."""
+    paths = _prepared(context.part(0.0, 0.3), folder, examples, settings.seed)
+    checked = _checked(context.part(0.3, 0.32), check) if check is not None else []
+    precise = default_precision(context.device)
+    settings = replace(settings, bfloat16=precise != "float32")
+    last = context.folder / "checkpoint.pt"
+    run = resume(settings, last, context.device) if last.exists() else begin(settings, context.device)
+    final = context.folder / "network.safetensors"
+
+    def keep(run: Run, loss: float) -> None:
+        save(run, last)
+        weights.write(run.average, settings.shape, context.folder / f"network-{run.step:06d}.safetensors")
+        weights.write(run.average, settings.shape, final)
+        vocals, instrumental = quality(run.average, checked, context.device)
+        heard = not math.isnan(vocals)
+        tell(Checkpoint(run.step, loss, vocals if heard else None, instrumental if heard else None))
+
+    train(context.part(0.32, 1.0), run, paths, settings, keep)
+    return final
+
+
+def _prepared(context: Context, folder: Path, count: int, seed: int) -> list[Path]:
+    made = context.folder / "examples"
+    made.mkdir(exist_ok=True)
+    return prepare(context, songs_in(folder), made, count, seed)
+
+
+def _checked(context: Context, folder: Path) -> list[Path]:
+    """The songs in `folder` as they are, up to `CHECK_SECONDS` of each, as examples."""
+    made = context.folder / "check"
+    made.mkdir(exist_ok=True)
+    songs = songs_in(folder)
+    paths = []
+    for number, song in enumerate(songs):
+        path = made / f"{number:05d}.npy"
+        if not path.exists():
+            seconds = min(CHECK_SECONDS, song.seconds)
+            stems = song.read(context, max(0.0, (song.seconds - seconds) / 2), seconds)
+            vocals = stems.pop("vocals")
+            band = sum(stems.values()) + 0 * vocals
+            example_of(vocals, band).save(path)
+        paths.append(path)
+        context.progress((number + 1) / len(songs))
+    return paths
