@@ -4,7 +4,6 @@ anything in it; and what isn't a model at all, told before any long work."""
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ _TENSORS = (  # family, names that all are among its tensors'
     ("open_unmix", ("input_mean", "output_scale", "fc1.weight", "lstm.weight_ih_l0")),
 )
 _WRAPPERS = ("state_dict", "state", "model_state_dict", "model")
+_ZIP_END = 22 + 0xFFFF  # bytes at a zip's end among which its directory's record begins
 _ANOTHER = "Get it again from where it was published."
 
 
@@ -91,16 +91,18 @@ def looked_at(path: Path) -> None:
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(512)
-        if path.suffix.lower() in YAML:
-            return
-        if start.startswith(b"PK") and not zipfile.is_zipfile(path):
-            raise invalid(path, "it is cut off: its end is missing")
+            file.seek(-min(_ZIP_END, size), 2)
+            end = file.read() if start.startswith(b"PK") else b""
     except OSError as error:
         raise UnderstudyError(
             "model-unreadable",
             f"The model file {path} can't be read ({error.strerror or error}).",
             "Check that it is there and that you may read it.",
         ) from error
+    if path.suffix.lower() in YAML:
+        return
+    if start.startswith(b"PK") and b"PK\5\6" not in end:
+        raise invalid(path, "it is cut off: its end is missing")
     plain = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not any(start):
         raise invalid(path, "it is empty" if size == 0 else "it begins with nothing but zeros")
@@ -220,7 +222,7 @@ def _other_stems(path: Path) -> tuple[Path, ...]:
 
 def _spleeter_stem(path: Path) -> str | None:
     """The stem that a file's name says and little else: ``vocals.fp16.onnx``, ``spleeter-2stems-vocals.onnx``."""
-    words = re.split(r"[^a-z]+", path.stem.lower())
+    words = re.findall(r"[a-z]+", path.stem.lower())
     return next((stem for stem in _SPLEETER if stem in words and (len(words) < 3 or "spleeter" in words)), None)
 
 

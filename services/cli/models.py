@@ -275,7 +275,7 @@ def _unverifiable(errors: list[tuple[str, UnderstudyError]]) -> UnderstudyError:
         "model-unverifiable",
         f"Of {len(names)} of these models ({', '.join(names)}) no hash is known for sure, so nobody could tell whether "
         "what comes are the right files.",
-        "If you trust those who publish them ('understudy models show NAME'), say --trust; the hashes of what comes "
+        "If you trust those who publish them ('understudy models show NAME'), add --trust; the hashes of what comes "
         "are recorded, and any later change is noticed.",
     )
 
