@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from audio.precision import Precision
 from pipeline.separation.families.demucs.checkpoint import Checkpoint
 from pipeline.separation.families.demucs.construction import construct
+from pipeline.separation.families.demucs.hybrid import hybrid
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,8 +25,15 @@ class Run:
 
 
 def prepared(checkpoint: Checkpoint, device: str, precision: Precision) -> Run:
-    """The network of a file, ready to run on `device`. Raises what `construct` raises."""
+    """The network of a file, ready to run on `device`: those with a transformer in `precision`, older ones in float32.
+    Raises what `construct` raises."""
+    import torch
+
     network = construct(checkpoint).to(device)
+    if checkpoint.kind == "HTDemucs":
+        computed = hybrid(network, getattr(torch, precision))
+        if computed is not None:
+            return Run(computed, 1500 if precision == "float32" else 1000)
     return Run(lambda windows, wanted: _whole(network, windows, wanted), 4000)
 
 

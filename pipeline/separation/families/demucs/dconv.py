@@ -1,0 +1,111 @@
+"""The residual branches of Demucs (DConv), on tensors with their channels last.
+
+A branch squeezes the channels with a convolution along time, normalises each row, widens them again, normalises each
+row again, gates, scales and adds. The wide normalisation never sees its input: mean and deviation of ``W h + b`` follow
+from those of the few channels `h`, so that normalisation, scale and bias become part of one matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Branch:
+    """`squeeze`: ``[few, channels, 1, 3]``, `value` and `gate`: ``[channels, few + 3]``, which see beside the `few`
+    channels the inverse deviation, the mean times it, and one. `wide` (``[2 channels, few]``) with `wide_bias` and
+    `gram` (``[few, few]``) tell mean and deviation."""
+
+    squeeze: Tensor
+    squeeze_bias: Tensor
+    dilation: int
+    norm: Tensor
+    norm_bias: Tensor
+    wide: Tensor
+    wide_bias: Tensor
+    gram: Tensor
+    value: Tensor
+    gate: Tensor
+
+
+def branches(dconv: Any) -> tuple[Branch, ...] | None:
+    """Those of a module `DConv` of the package, None where it has others (with attention or recurrence)."""
+    import torch
+    from torch import nn
+
+    found = []
+    for layer in dconv.layers:
+        kinds = [type(module) for module in layer]
+        if kinds[:6] != [nn.Conv1d, nn.GroupNorm, nn.GELU, nn.Conv1d, nn.GroupNorm, nn.GLU] or len(kinds) != 7:
+            return None
+        squeeze, first, _, widen, second, _, scale = layer
+        wide = widen.weight[:, :, 0]
+        extra = torch.stack([second.weight * widen.bias, second.weight, second.bias], 1)
+        both = torch.cat([second.weight[:, None] * wide, extra], 1)
+        value, gate = both.chunk(2)
+        found.append(
+            Branch(
+                squeeze.weight[:, :, None].contiguous(memory_format=torch.channels_last),
+                squeeze.bias,
+                squeeze.dilation[0],
+                first.weight,
+                first.bias,
+                wide,
+                widen.bias,
+                wide.T @ wide / wide.shape[0],
+                (value * scale.scale[:, None]).contiguous(),
+                gate.contiguous(),
+            )
+        )
+    return tuple(found)
+
+
+def add_branches(rows: Tensor, found: Sequence[Branch], at_once: int) -> None:
+    """Add the branches, one after the other, to `rows`: float32 ``[rows, frames, channels]``, contiguous. The gates
+    work on `at_once` values at a time, which fit into the processor's cache."""
+    for branch in found:
+        few = _squeezed(rows, branch)
+        flat, inputs = rows.flatten(0, 1), few.flatten(0, 1)
+        step = max(1, at_once // flat.shape[1])
+        for start in range(0, flat.shape[0], step):
+            part = inputs[start : start + step]
+            gate = (part @ branch.gate.T).sigmoid_()
+            flat[start : start + step].addcmul_(part @ branch.value.T, gate)
+
+
+def _squeezed(rows: Tensor, branch: Branch) -> Tensor:
+    """``[rows, frames, few + 3]``: what `Branch.value` and `Branch.gate` are made for."""
+    import torch
+    from torch.nn import functional
+
+    convolved = functional.conv2d(
+        rows[None].permute(0, 3, 1, 2),
+        branch.squeeze,
+        branch.squeeze_bias,
+        padding=(0, branch.dilation),
+        dilation=(1, branch.dilation),
+    )
+    few = convolved.permute(0, 2, 3, 1)[0]
+    few = functional.layer_norm(few.reshape(few.shape[0], -1), (few.shape[1] * few.shape[2],), eps=EPSILON).view(
+        few.shape
+    )
+    few = functional.gelu(torch.addcmul(branch.norm_bias, few, branch.norm))
+    middle = few.mean(1, keepdim=True)
+    around = few - middle
+    spread = around.transpose(1, 2) @ around / few.shape[1]  # [rows, few, few]
+    means = middle[:, 0] @ branch.wide.T + branch.wide_bias  # [rows, 2 channels]: of each channel
+    variance = (spread * branch.gram).sum((1, 2)) + means.var(1, unbiased=False)
+    inverse = torch.rsqrt(variance + EPSILON)[:, None]
+    seen = few.new_empty(*few.shape[:2], few.shape[2] + 3)
+    torch.mul(few, inverse[..., None], out=seen[..., :-3])
+    seen[..., -3] = inverse
+    seen[..., -2] = -means.mean(1, keepdim=True) * inverse
+    seen[..., -1] = 1.0
+    return seen

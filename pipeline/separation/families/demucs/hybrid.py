@@ -1,0 +1,370 @@
+"""HTDemucs, computed with channels last and matrix products in half precision.
+
+The same network as `demucs.htdemucs.HTDemucs`, with the same weights: spectrogram and waveform go through encoders,
+meet in a transformer and go through decoders. Here tensors are ``[batch, frequencies, frames, channels]`` (the
+waveform has one frequency), each layer's elementwise work is done on blocks that stay in the processor's cache, and
+stems that nobody asked for are left out of the last layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.separation.families.demucs.attention import CrossTransformer, cross_transformer
+from pipeline.separation.families.demucs.dconv import Branch, add_branches, branches
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch import dtype as Kind
+
+Axis = Literal[1, 2]
+"""Along which a layer's convolution with strides goes: 1 frequencies, 2 time."""
+
+_AT_ONCE = 1 << 17
+"""Values that elementwise work is done on at once, on a processor: half a megabyte in float32."""
+
+
+@dataclass(frozen=True)
+class _Gated:
+    """A convolution to twice the channels, half of which gate the other half."""
+
+    weight: Tensor
+    bias: Tensor
+    padding: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    axis: Axis
+    weight: Tensor
+    bias: Tensor
+    stride: int
+    padding: int
+    branches: tuple[Branch, ...]
+    gated: _Gated
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    """`weight`: of the transposed convolution as one with a kernel of two, whose channels are those of `stride`
+    neighbours: ``[stride * channels, channels before, 2]`` with the kernel along the axis."""
+
+    axis: Axis
+    weight: Tensor
+    bias: Tensor
+    stride: int
+    padding: int
+    branches: tuple[Branch, ...]
+    gated: _Gated
+    last: bool
+
+
+class Hybrid:
+    """`network`, an HTDemucs, with matrix products in `kind`. Made by `hybrid`."""
+
+    def __init__(
+        self,
+        network: Any,
+        spectral: tuple[Sequence[_Encoder], Sequence[_Decoder]],
+        temporal: tuple[Sequence[_Encoder], Sequence[_Decoder]],
+        meeting: Meeting,
+        kind: Kind,
+    ) -> None:
+        import torch
+
+        self._spectral, self._temporal, self._meeting, self._kind = spectral, temporal, meeting, kind
+        self._sources = len(network.sources)
+        self._size: int = network.nfft
+        self._window = torch.hann_window(self._size, device=spectral[0][0].bias.device)
+        self._places = network.freq_emb.weight * network.freq_emb_scale if network.freq_emb is not None else None
+
+    def __call__(self, windows: Tensor, wanted: tuple[int, ...]) -> Tensor:
+        """float32 ``[batch, 2, frames]`` and numbers of stems -> ``[batch, wanted, 2, frames]``."""
+        spectrum = self._spectrum(windows)
+        mean, deviation = spectrum.mean((1, 2, 3), keepdim=True), spectrum.std((1, 2, 3), keepdim=True)
+        spectral = ((spectrum - mean) / (1e-5 + deviation)).to(self._kind)
+        wave = windows.transpose(1, 2)[:, None]
+        mean_wave, deviation_wave = wave.mean((1, 2, 3), keepdim=True), wave.std((1, 2, 3), keepdim=True)
+        temporal = ((wave - mean_wave) / (1e-5 + deviation_wave)).to(self._kind)
+
+        saved: list[Tensor] = []
+        saved_temporal: list[Tensor] = []
+        lengths = [temporal.shape[2]]
+        for encoder in self._spectral[0]:
+            spectral = _encode(spectral, encoder, None if saved else self._places)
+            saved.append(spectral)
+        for encoder in self._temporal[0]:
+            temporal = _encode(temporal, encoder, None)
+            saved_temporal.append(temporal)
+            lengths.append(temporal.shape[2])
+        lengths.pop()
+
+        first, second = self._meeting(spectral, temporal[:, 0])
+        spectral = (saved.pop() + first).to(self._kind)
+        temporal = (saved_temporal.pop() + second[:, None]).to(self._kind)
+        for decoder in self._spectral[1][:-1]:
+            spectral = _decode(spectral, decoder, saved.pop(), 0)
+        for decoder in self._temporal[1][:-1]:
+            temporal = _decode(temporal, decoder, saved_temporal.pop(), lengths.pop())
+        parts = _last(spectral, self._spectral[1][-1], self._sources, wanted)
+        # [batch, groups, frames, neighbours, wanted, 2, 2] -> [batch, wanted, 2, frames, frequencies, 2]
+        parts = _apart(parts, -1, (-1, 2, 2)).permute(0, 4, 5, 2, 1, 3, 6).flatten(4, 5)
+        found = self._wave(parts, mean[..., None, None], deviation[..., None, None], windows.shape[-1])
+        waves = _last(temporal, self._temporal[1][-1], self._sources, wanted)
+        padding = self._temporal[1][-1].padding
+        waves = waves.flatten(2, 3)[:, 0, padding : padding + lengths.pop()]
+        waves = _apart(waves, -1, (-1, 2)).permute(0, 2, 3, 1)
+        return found.add_(waves * deviation_wave + mean_wave)
+
+    def _spectrum(self, windows: Tensor) -> Tensor:
+        """``[batch, frequencies, frames, 4]``: real and imaginary part of the left channel, then of the right."""
+        import torch
+        from torch.nn import functional
+
+        hop = self._size // 4
+        length = windows.shape[-1]
+        beyond = -length % hop
+        padded = functional.pad(windows, (3 * hop // 2, 3 * hop // 2 + beyond), mode="reflect")
+        frames = padded.unfold(-1, self._size, hop) * self._window
+        values = torch.view_as_real(torch.fft.rfft(frames, norm="ortho")[..., :-1])
+        return values.permute(0, 3, 2, 1, 4).flatten(3)
+
+    def _wave(self, parts: Tensor, mean: Tensor, deviation: Tensor, length: int) -> Tensor:
+        """The sound of spectra ``[batch, wanted, 2, frames, frequencies, 2]``, which have some frequencies too many
+        below and above; the highest one is silent."""
+        import torch
+
+        below = self._spectral[1][-1].padding
+        spectra = parts.new_zeros(*parts.shape[:4], self._size // 2 + 1, 2, dtype=torch.float32)
+        kept = spectra[..., :-1, :]
+        kept.copy_(parts[..., below : below + kept.shape[-2], :]).mul_(deviation).add_(mean)
+        frames = torch.fft.irfft(torch.view_as_complex(spectra), norm="ortho")
+        hop: int = self._size // 4
+        pieces = _apart(frames.mul_(self._window / 1.5), -1, (4, hop))  # squared windows add up to 1.5
+        count = pieces.shape[3]
+        added = pieces.new_zeros(*pieces.shape[:3], count + 3, hop)
+        for number in range(4):
+            added[..., number : number + count, :] += pieces[..., number, :]
+        return added.flatten(3)[..., 3 * hop // 2 : 3 * hop // 2 + length]
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Both branches in the transformer, behind and before a change of their channels where the network has one."""
+
+    transformer: CrossTransformer
+    up: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None
+    down: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None
+
+    def __call__(self, spectral: Tensor, temporal: Tensor) -> tuple[Tensor, Tensor]:
+        from torch.nn import functional
+
+        if self.up:
+            spectral, temporal = functional.linear(spectral, *self.up[0]), functional.linear(temporal, *self.up[1])
+        one, two = self.transformer(spectral.float(), temporal.float())
+        if self.down:
+            kind = self.down[0][0].dtype
+            one, two = functional.linear(one.to(kind), *self.down[0]), functional.linear(two.to(kind), *self.down[1])
+        return one, two
+
+
+def hybrid(network: Any, kind: Kind) -> Callable[[Tensor, tuple[int, ...]], Tensor] | None:
+    """What computes an HTDemucs with matrix products in `kind`, or None where it is arranged otherwise than those
+    published are (other kernels than twice the strides, normalised or wrapped outer layers, masks, ...)."""
+    if not network.cac or network.crosstransformer is None or network.audio_channels != 2:
+        return None
+    meeting = cross_transformer(network.crosstransformer, kind)
+    if meeting is None or len(network.tencoder) != len(network.encoder):
+        return None
+    layers = []
+    for encoders, decoders in ((network.encoder, network.decoder), (network.tencoder, network.tdecoder)):
+        made = [_encoder(layer, kind) for layer in encoders]
+        unmade = [_decoder(layer, kind) for layer in decoders]
+        if None in made or None in unmade:
+            return None
+        layers.append(([layer for layer in made if layer], [layer for layer in unmade if layer]))
+
+    def linear(module: Any) -> tuple[Tensor, Tensor]:
+        return module.weight[:, :, 0].to(kind), module.bias.to(kind)
+
+    up = down = None
+    if network.bottom_channels:
+        up = linear(network.channel_upsampler), linear(network.channel_upsampler_t)
+        down = linear(network.channel_downsampler), linear(network.channel_downsampler_t)
+    return Hybrid(network, layers[0], layers[1], Meeting(meeting, up, down), kind)
+
+
+def _is_plain(layer: Any) -> bool:
+    return (
+        type(layer).__name__ in ("HEncLayer", "HDecLayer")
+        and not layer.empty
+        and not layer.norm
+        and layer.rewrite is not None
+        and layer.kernel_size == 2 * layer.stride
+        and layer.stride % 2 == 0
+        and layer.pad == layer.stride // 2
+    )
+
+
+def _branches(layer: Any) -> tuple[Branch, ...] | None:
+    return () if layer.dconv is None else branches(layer.dconv)
+
+
+def _kernel(weight: Tensor, axis: Axis, kind: Kind) -> Tensor:
+    import torch
+
+    if weight.dim() == 3:
+        weight = weight[:, :, None] if axis == 2 else weight[..., None]
+    return weight.to(kind).contiguous(memory_format=torch.channels_last)
+
+
+def _gated(layer: Any, axis: Axis, kind: Kind) -> _Gated:
+    module = layer.rewrite
+    height, width = (0, module.padding[0]) if len(module.padding) == 1 else module.padding
+    return _Gated(_kernel(module.weight, axis, kind), module.bias.to(kind), (height, width))
+
+
+def _encoder(layer: Any, kind: Kind) -> _Encoder | None:
+    if not _is_plain(layer) or (found := _branches(layer)) is None:
+        return None
+    axis: Axis = 1 if layer.freq else 2
+    gated = _gated(layer, axis, kind)
+    if gated.weight.shape[2:] != (1, 1):
+        return None
+    return _Encoder(
+        axis,
+        _kernel(layer.conv.weight, axis, kind),
+        layer.conv.bias.to(kind),
+        layer.stride,
+        layer.pad,
+        found,
+        gated,
+    )
+
+
+def _decoder(layer: Any, kind: Kind) -> _Decoder | None:
+    import torch
+
+    if not _is_plain(layer) or not layer.context_freq or (found := _branches(layer)) is None:
+        return None
+    axis: Axis = 1 if layer.freq else 2
+    stride: int = layer.stride
+    weight = layer.conv_tr.weight  # [before, after, kernel] or [before, after, kernel, 1]
+    weight = weight.flatten(2).unflatten(2, (2, stride)).permute(3, 1, 0, 2).flatten(0, 1)
+    weight = torch.stack([weight[..., 1], weight[..., 0]], -1)  # what the one before adds, what this one adds
+    bias = layer.conv_tr.bias.repeat(stride)
+    gated = _gated(layer, axis, kind)
+    return _Decoder(axis, _kernel(weight, axis, kind), bias.to(kind), stride, layer.pad, found, gated, layer.last)
+
+
+def _along(axis: Axis, value: int, other: int) -> tuple[int, int]:
+    return (value, other) if axis == 1 else (other, value)
+
+
+def _convolved(
+    values: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+) -> Tensor:
+    """``[batch, frequencies, frames, channels]``, before as after."""
+    from torch.nn import functional
+
+    return functional.conv2d(values.permute(0, 3, 1, 2), weight, bias, stride, padding).permute(0, 2, 3, 1).contiguous()
+
+
+def _apart(values: Tensor, dimension: int, sizes: tuple[int, ...]) -> Tensor:
+    apart: Tensor = values.unflatten(dimension, sizes)  # type: ignore[no-untyped-call]
+    return apart
+
+
+def _at_once(values: Tensor) -> int:
+    return _AT_ONCE if values.device.type == "cpu" else values.numel()
+
+
+def _encode(values: Tensor, layer: _Encoder, places: Tensor | None) -> Tensor:
+    """`places`: ``[frequencies, channels]``, added to the result."""
+    import torch
+    from torch.nn import functional
+
+    if layer.axis == 2 and (beyond := -values.shape[2] % layer.stride):
+        values = functional.pad(values, (0, 0, 0, beyond))
+    stride, padding = _along(layer.axis, layer.stride, 1), _along(layer.axis, layer.padding, 0)
+    convolved = _convolved(values, layer.weight, layer.bias, stride, padding)
+    rows, result = convolved.flatten(0, 1), torch.empty_like(convolved)
+    added = None if places is None else places.repeat(values.shape[0], 1)[:, None]
+    out = result.flatten(0, 1)
+    at_once = _at_once(rows)
+    step = max(1, at_once // rows[0].numel())
+    for start in range(0, rows.shape[0], step):
+        part = functional.gelu(rows[start : start + step].float())
+        add_branches(part, layer.branches, at_once)
+        _gate(part, layer.gated, out[start : start + step], at_once)
+        if added is not None:
+            out[start : start + step] += added[start : start + step]
+    return result
+
+
+def _gate(values: Tensor, gated: _Gated, out: Tensor, at_once: int) -> None:
+    """``[rows, frames, channels]`` through a gated convolution of a single value, into `out`."""
+    import torch
+    from torch.nn import functional
+
+    flat, into = values.flatten(0, 1), out.flatten(0, 1)
+    weight = gated.weight[:, :, 0, 0]
+    middle = flat.shape[1]
+    step = max(1, at_once // middle)
+    for start in range(0, flat.shape[0], step):
+        part = flat[start : start + step].to(weight.dtype)
+        gate = functional.linear(part, weight[middle:], gated.bias[middle:]).sigmoid_()
+        torch.mul(functional.linear(part, weight[:middle], gated.bias[:middle]), gate, out=into[start : start + step])
+
+
+def _inside(values: Tensor, layer: _Decoder) -> Tensor:
+    """Of a decoder everything before its transposed convolution."""
+    import torch
+
+    both = _convolved(values, layer.gated.weight, layer.gated.bias, (1, 1), layer.gated.padding)
+    rows, result = both.flatten(0, 1), torch.empty_like(values)
+    out = result.flatten(0, 1)
+    at_once = _at_once(rows)
+    middle = values.shape[-1]
+    step = max(1, at_once // rows[0].numel())
+    for start in range(0, rows.shape[0], step):
+        part = rows[start : start + step].float()
+        gated = torch.sigmoid(part[..., middle:]).mul_(part[..., :middle])
+        add_branches(gated, layer.branches, at_once)
+        out[start : start + step] = gated
+    return result
+
+
+def _decode(values: Tensor, layer: _Decoder, skipped: Tensor, length: int) -> Tensor:
+    """The result with `skipped` added, which the next decoder wants; `length`: its frames, where that is in
+    question."""
+    import torch
+    from torch.nn import functional
+
+    inside = _inside(values, layer)
+    groups = _convolved(inside, layer.weight, layer.bias, (1, 1), _along(layer.axis, 1, 0))
+    if layer.axis == 2:
+        wave = _apart(groups, -1, (layer.stride, -1)).flatten(2, 3)[:, :, layer.padding : layer.padding + length]
+        return functional.gelu(wave) + skipped
+    result = torch.empty_like(skipped)
+    rows = result.shape[1]
+    step = max(1, _at_once(groups) // groups[0, 0].numel())
+    for batch in range(groups.shape[0]):
+        for start in range(0, groups.shape[1], step):
+            part = functional.gelu(groups[batch, start : start + step])
+            apart = _apart(part, -1, (layer.stride, -1)).transpose(1, 2).flatten(0, 1)
+            first = start * layer.stride - layer.padding
+            low, high = max(0, first), min(rows, first + apart.shape[0])
+            torch.add(apart[low - first : high - first], skipped[batch, low:high], out=result[batch, low:high])
+    return result
+
+
+def _last(values: Tensor, layer: _Decoder, sources: int, wanted: tuple[int, ...]) -> Tensor:
+    """The last decoder's result for the stems that are wanted: ``[batch, ..., neighbours, channels]``."""
+    inside = _inside(values, layer)
+    weight = _apart(layer.weight, 0, (layer.stride, sources, -1))[:, list(wanted)].flatten(0, 2)
+    bias = _apart(layer.bias, 0, (layer.stride, sources, -1))[:, list(wanted)].flatten()
+    groups = _convolved(inside, weight, bias, (1, 1), _along(layer.axis, 1, 0))
+    return _apart(groups, -1, (layer.stride, -1))
