@@ -128,3 +128,29 @@ def parts(seconds: float = 4.0, rate: int = 44100, **levels: float) -> dict[str,
         tone = tones(frequency, seconds, rate, 2.0 if name == "lead" else 0.0, level)
         found[name] = np.stack([tone, -tone if name == "instrumental" else tone])
     return found
+
+
+ROFORMER = """
+audio: {{chunk_size: 44032, sample_rate: 44100}}
+model: {{dim: 8, depth: 1, stereo: true, time_transformer_depth: 1, freq_transformer_depth: 1, {bands}, dim_head: 4,
+  heads: 2, stft_n_fft: 512, stft_hop_length: 128, stft_win_length: 512, mask_estimator_depth: 1, num_stems: 1}}
+training: {{instruments: [{stems}], target_instrument: {target}}}
+inference: {{num_overlap: 2}}
+"""
+
+
+def tiny_roformer(path: Path, stems: tuple[str, str], seed: int, kind: str = "mel") -> None:
+    """A checkpoint of the real format with random weights at `path`, and the YAML beside it: its target is the first of
+    the stems."""
+    from pipeline.separation.families.roformer.bands import mel_bands, split_bands
+    from pipeline.separation.families.roformer.configuration import read_roformer_configuration
+    from pipeline.separation.families.roformer.shapes import expected
+
+    bands = "num_bands: 12" if kind == "mel" else "freqs_per_bands: [8, 8, 16, 32, 64, 129]"
+    configuration = path.with_suffix(".yaml")
+    configuration.write_text(ROFORMER.format(bands=bands, stems=", ".join(stems), target=stems[0]))
+    told = read_roformer_configuration(configuration)
+    parts = mel_bands(12, 512, 44100) if kind == "mel" else split_bands(told.bands)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {name: torch.randn(shape, generator=generator) for name, shape in expected(told, parts).items()}
+    torch.save(tensors, path)

@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
+from audio.models import catalogue
 from pipeline.cover import cover_graph
+from pipeline.separating import models_of
 from pipeline.settings import load_settings, presets
 from voices.voice import Manifest, Voice
 
 
-def test_there_are_three():
-    assert {"embedded", "balanced", "studio"} <= set(presets())
+def test_there_are_four():
+    assert set(presets()) == {"embedded", "fast", "balanced", "studio"}
 
 
-@pytest.mark.parametrize("name", presets())
-def test_none_needs_a_model_that_an_instant_voice_does_not(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_default_needs_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("UNDERSTUDY_MODELS", str(tmp_path / "none"))
     soundfile.write(tmp_path / "song.wav", np.zeros(8000), 8000)
     manifest = Manifest(
@@ -32,8 +34,26 @@ def test_none_needs_a_model_that_an_instant_voice_does_not(name: str, tmp_path: 
         created=datetime(2026, 1, 1, tzinfo=UTC),
         content_hash="0" * 64,
     )
-    graph = cover_graph(tmp_path / "song.wav", Voice(tmp_path, manifest), load_settings(name, environment={}))
+    graph = cover_graph(tmp_path / "song.wav", Voice(tmp_path, manifest), load_settings(environment={}))
     assert "convert" in {node.name for node in graph.nodes}
+
+
+@pytest.mark.parametrize("name", presets())
+def test_its_models_are_in_the_catalogue_and_do_what_they_are_named_for(name: str):
+    separation = load_settings(name, environment={}).separation
+    groups = {"lead": "karaoke", "dereverb": "dereverb", "denoise": "denoise"}
+    for model in models_of(separation):
+        assert catalogue()[model].stems
+    for step, group in groups.items():
+        model = getattr(separation, step)
+        assert model is None or catalogue()[model].group == group
+    assert (models_of(separation) == ()) == (name == "embedded")
+
+
+@pytest.mark.parametrize("name", presets())
+def test_a_preset_says_whether_stems_sum_to_the_song(name: str):
+    written = yaml.safe_load(presets()[name].read_text("utf-8"))
+    assert written["separation"]["consistency"] == "residual"
 
 
 @pytest.mark.parametrize("name", presets())
