@@ -110,3 +110,57 @@ def test_a_broken_download_is_gone_on_with(shelf: Shelf):
     shelf.source.manners = ["well"]
     shelf.json("fetch", "thing")
     assert shelf.source.ranges[-1] == "bytes=300000-"
+
+
+def test_the_list_is_searched_and_filtered(shelf: Shelf):
+    names = {model["name"] for model in shelf.json("list", "gabox", "fv7b")["models"]}
+    assert names == {"mel-roformer-vocals-gabox-fv7b"}
+    karaoke = shelf.json("list", "--purpose", "karaoke", "--family", "vr")["models"]
+    assert len(karaoke) == 4
+    assert {model["group"] for model in karaoke} == {"karaoke"}
+    lines = shelf.run("list", "--purpose", "karaoke").stdout.splitlines()
+    assert lines[0].startswith("Lead and backing vocals")
+    assert len(lines) < 20
+    for option in ("--purpose", "--family"):
+        done = shelf.run("list", option, "nonsense")
+        assert done.returncode == 1
+        assert "roformer" in done.stderr or "karaoke" in done.stderr
+    assert shelf.run("list", "zzzz").stdout.strip() == "No such model."
+
+
+def test_what_is_known_of_a_model_is_shown_under_any_of_its_names(shelf: Shelf):
+    shown = shelf.run("show", "htdemucs_ft.yaml").stdout
+    for fact in (
+        "337 MB",
+        "f3cf25b222c4eed7cd49dd8b2c9597d50c18bd154090f7b919cfa5f93cf22c49",
+        "four networks",
+        "MUSDB18",
+    ):
+        assert fact in shown, fact
+    assert "only the beginning is known: bccbd9aa" in shelf.run("show", "umxl").stdout
+
+
+def test_the_users_own_files_are_listed_verified_and_removed(shelf: Shelf):
+    shelf.folder.mkdir()
+    (shelf.folder / "mine.ckpt").write_bytes(CONTENT)
+    (shelf.folder / "mine.yaml").write_text("model: {num_bands: 60}\n")
+    (own,) = shelf.json("list", "--installed")["yours"]
+    assert (own["file"], own["family"], own["sha256"]) == ("mine.ckpt", "roformer", None)
+    assert "mine.ckpt" in shelf.run("list", "--installed").stdout
+    assert shelf.json("verify", "mine.ckpt")["models"][0]["state"] == "ok"
+    assert shelf.json("verify")["models"][0]["name"] == "mine.ckpt"
+    assert len(shelf.json("remove", "mine.ckpt")["removed"]) == 2
+    assert shelf.json("list", "--installed")["yours"] == []
+
+
+def test_all_that_a_preset_separates_with_is_fetched_at_once(shelf: Shelf):
+    preset = shelf.house.folder / "mine.yaml"
+    preset.write_text("separation: {model: embedded+thing}\n")
+    assert [record["model"] for record in shelf.json("fetch", "--preset", str(preset))["models"]] == ["thing"]
+    preset.write_text("separation: {model: embedded}\n")
+    assert shelf.json("fetch", "--preset", str(preset))["models"] == []
+    preset.write_text("separation: {model: umxl+umx}\n")
+    done = shelf.run("fetch", "--preset", str(preset))
+    assert done.returncode == 1
+    assert "umxl, umx" in done.stderr  # both at once, not one after the other
+    assert shelf.run("fetch").returncode == 1
