@@ -24,7 +24,7 @@ def train_separator(
     ] = None,
     examples: Annotated[int, typer.Option("--examples", min=1, help="Remixes of 24 s to train on.")] = 300,
     steps: Annotated[int, typer.Option("--steps", min=1)] = 6000,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Crops of 6 s that a step sees.")] = 4,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Crops of 6 s that a step sees.")] = 2,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
     device: o.DEVICE = None,
     json: o.JSON = False,

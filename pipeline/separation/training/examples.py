@@ -53,7 +53,7 @@ def prepare(
     for number, path in enumerate(paths):
         if not path.exists():
             example(context, songs, seed, number, seconds).save(path)
-        context.progress((number + 1) / count)
+            context.progress((number + 1) / count)
     return paths
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from audio.context import Context
+from audio.errors import UnderstudyError
 from audio.precision import default_precision
 from pipeline.separation.embedded import weights
 from pipeline.separation.training.examples import example_of, prepare
@@ -39,9 +41,17 @@ def train_into(
 ) -> Path:
     """Train on the songs in `folder` and check on those in `check`; everything is kept in `context.folder`: the
     examples, the last checkpoint, every checkpoint's weights, and the last weights as ``network.safetensors``, whose
-    path is given back. Raises what reading the songs raises, and ``training-checkpoint``."""
-    paths = _prepared(context.part(0.0, 0.3), folder, examples, settings.seed)
-    checked = _checked(context.part(0.3, 0.32), check) if check is not None else []
+    path is given back. Raises what reading the songs raises, ``training-checkpoint``, and ``training-other`` where the
+    folder is that of a training with other settings."""
+    _same(context.folder / "training.json", {"folder": str(folder.resolve()), "examples": examples, **asdict(settings)})
+    songs = songs_in(folder)
+    made = context.folder / "examples"
+    made.mkdir(exist_ok=True)
+
+    def first(count: int) -> list[Path]:
+        return prepare(context.part(0.0, 0.0), songs, made, min(count, examples), settings.seed)
+
+    checked = _checked(context.part(0.0, 0.02), check) if check is not None else []
     precise = default_precision(context.device)
     settings = replace(settings, bfloat16=precise != "float32")
     last = context.folder / "checkpoint.pt"
@@ -56,14 +66,21 @@ def train_into(
         heard = not math.isnan(vocals)
         tell(Checkpoint(run.step, loss, vocals if heard else None, instrumental if heard else None))
 
-    train(context.part(0.32, 1.0), run, paths, settings, keep)
+    train(context.part(0.02, 1.0), run, first, settings, keep)
     return final
 
 
-def _prepared(context: Context, folder: Path, count: int, seed: int) -> list[Path]:
-    made = context.folder / "examples"
-    made.mkdir(exist_ok=True)
-    return prepare(context, songs_in(folder), made, count, seed)
+def _same(path: Path, facts: Mapping[str, object]) -> None:
+    """Write `facts` to `path`, or see that they stand there."""
+    text = json.dumps(facts, indent=1, sort_keys=True)
+    if not path.exists():
+        path.write_text(text, "utf-8")
+    elif path.read_text("utf-8") != text:
+        raise UnderstudyError(
+            "training-other",
+            f"{path.parent} holds a training of other songs or with other settings.",
+            f"Give another folder with --output, or the settings that stand in {path}.",
+        )
 
 
 def _checked(context: Context, folder: Path) -> list[Path]:

@@ -21,18 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """`steps` with `batch` crops of `frames` frames each (43 a second); `rate`: the highest learning rate, reached
-    after `warm_up` steps and falling to a hundredth by a cosine; `average`: how slowly the averaged weights follow;
-    `save_every`: steps between checkpoints; `bfloat16`: multiply in half precision."""
+    """`steps` with `batch` crops of `frames` frames each (43 a second); `rate`: the learning rate, reached after
+    `warm_up` steps, kept up to four fifths of the steps, and falling to zero from there; `average`: how slowly the
+    averaged weights follow; `save_every`: steps between checkpoints; `bfloat16`: multiply in half precision. `first`
+    examples are drawn from at the beginning, and one more after every `each` steps: a training can begin before all of
+    them are made."""
 
     steps: int = 6000
-    batch: int = 4
+    batch: int = 2
     frames: int = 256
     rate: float = 2e-3
     warm_up: int = 100
     decay: float = 0.01
     average: float = 0.998
     save_every: int = 200
+    first: int = 80
+    each: int = 12
     seed: int = 1
     bfloat16: bool = False
     shape: Shape = field(default_factory=Shape)
@@ -99,15 +103,17 @@ def resume(settings: TrainingSettings, path: Path, device: str) -> Run:
 def train(
     context: Context,
     run: Run,
-    examples: Sequence[Path],
+    examples: Callable[[int], Sequence[Path]],
     settings: TrainingSettings,
     on_save: Callable[[Run, float], None],
 ) -> None:
     """Steps from where `run` stands up to `settings.steps`; after every `save_every` of them and at the end `on_save`
-    gets the run and the mean loss since the last time. What a step sees depends on the seed and its number alone."""
+    gets the run and the mean loss since the last time. ``examples(n)`` makes sure of the first n, or of all where there
+    are fewer. What a step sees depends on the seed and its number alone."""
     losses: list[float] = []
     while run.step < settings.steps:
-        losses.append(_step(run, examples, settings, context.device))
+        there = examples(settings.first + run.step // settings.each)
+        losses.append(_step(run, there, settings, context.device))
         if run.step % settings.save_every == 0 or run.step == settings.steps:
             on_save(run, float(np.mean(losses)))
             losses.clear()
@@ -118,7 +124,7 @@ def _step(run: Run, examples: Sequence[Path], settings: TrainingSettings, device
     import torch
 
     rising = min(1.0, (run.step + 1) / settings.warm_up)
-    falling = 0.01 + 0.99 * (0.5 + 0.5 * float(np.cos(np.pi * run.step / settings.steps)))
+    falling = min(1.0, 5 * (1 - run.step / settings.steps))
     for group in run.optimiser.param_groups:
         group["lr"] = settings.rate * rising * falling
     features, share, rest = (part.to(device) for part in _batch(examples, settings, run.step))

@@ -41,11 +41,11 @@ def trained(examples: list[Path], folder: Path, steps: int, stop: int | None = N
             raise Stopped
 
     try:
-        train(Context(folder), run, examples, chosen, keep)
+        train(Context(folder), run, lambda count: examples[:count], chosen, keep)
     except Stopped:
         run = resume(chosen, last, "cpu")
         stop = None
-        train(Context(folder), run, examples, chosen, keep)
+        train(Context(folder), run, lambda count: examples[:count], chosen, keep)
     return run, losses
 
 
@@ -107,6 +107,9 @@ def test_a_run_leaves_weights_and_goes_on(tmp_path: Path) -> None:
     train_into(Context(out), songs, settings(4), 2, songs, told.append)
     assert len(told) == 1
     assert path.read_bytes() == first
+    with pytest.raises(UnderstudyError) as caught:
+        train_into(Context(out), songs, settings(5), 2, songs, told.append)
+    assert caught.value.code == "training-other"
 
 
 def test_quality_of_an_even_mask_is_that_of_half_the_song(examples: list[Path]) -> None:
