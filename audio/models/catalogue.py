@@ -98,9 +98,9 @@ class Variant(File):
 
 class Model(_Entry):
     """An entry. `architecture`: which network reads it. `stems` and `sdr` (dB by stem, as published on the data named
-    in `sdr_from`, `sdr_songs` of them) tell separators apart. `group`: the word under which it is listed; `by`: who
-    made it; `note`: what sets it apart from others of its purpose; `aliases`: other names under which it is known.
-    `without`: what can't be done without it, None where nothing is missed."""
+    in `sdr_from`) tell separators apart. `group`: the word under which it is listed; `by`: who made it; `note`: what
+    sets it apart from others of its purpose; `aliases`: other names under which it is known. `without`: what can't be
+    done without it, None where nothing is missed."""
 
     name: Name
     purpose: str
@@ -116,7 +116,6 @@ class Model(_Entry):
     stems: tuple[str, ...] = ()
     sdr: Mapping[str, float] = Field(default_factory=dict)
     sdr_from: str | None = None
-    sdr_songs: int | None = None
 
     @property
     def preferred(self) -> Variant:

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SDR_FROM = "audio-separator's list: medians over {songs} songs of MUSDB18's training part"
+SDR_FROM = (
+    "medians over the ten songs of MUSDB18's training part that all models in audio-separator's list were scored on"
+)
 
 
 def separators(told: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -44,8 +46,8 @@ def _entry(
         "variants": [variant],
         **{key: entry[key] for key in ("by", "note", "aliases", "sdr", "sdr_from") if key in entry},
     }
-    if "songs" in entry:
-        found |= {"sdr_from": SDR_FROM.format(songs=entry["songs"]), "sdr_songs": entry["songs"]}
+    if found.get("sdr"):
+        found.setdefault("sdr_from", SDR_FROM)
     return found
 
 

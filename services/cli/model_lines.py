@@ -22,7 +22,6 @@ HEADINGS = {
 }
 """What stands over the models of a group; those of other groups come last."""
 _NAME = 42
-_MANY_SONGS = 40
 _SHORT = {"vocals": "voc", "instrumental": "inst"}
 
 
@@ -84,8 +83,6 @@ def _heading(found: Mapping[str, Any]) -> str:
 def _row(found: Mapping[str, Any]) -> str:
     known = size(found["size"]) if found["size"] else ""
     sdr = " ".join(f"{_SHORT.get(stem, stem)} {value:.1f}" for stem, value in found["sdr"].items())
-    if found["sdr_songs"] and found["sdr_songs"] < _MANY_SONGS:
-        sdr += f" ({found['sdr_songs']} songs)"
     about = escape(
         " ".join(filter(None, (found["by"] and f"by {found['by']}", found["note"] and f"({found['note']})")))
     )

@@ -298,7 +298,6 @@ def _described(model: Model) -> dict[str, Any]:
         "stems": list(model.stems),
         "sdr": dict(model.sdr),
         "sdr_from": model.sdr_from,
-        "sdr_songs": model.sdr_songs,
         "variants": [variant.model_dump(mode="json") for variant in model.variants],
         "state": "absent",
     }

@@ -103,14 +103,14 @@ def test_a_compact_entry_becomes_a_whole_one() -> None:
 groups: {vocals: {stems: [vocals, instrumental], purpose: vocals}}
 sources: {here: {page: "https://example.org/", files: "https://example.org/files/", licence: MIT}}
 vocals:
-  a: {family: roformer, file: a.ckpt, from: here, with: a.yaml, sdr: {vocals: 9.0}, songs: 5}
+  a: {family: roformer, file: a.ckpt, from: here, with: a.yaml, sdr: {vocals: 9.0}}
 """)
     model = read_catalogue(
         yaml.safe_dump({n: {k: e[k] for k in e if k != "name"} for n, e in separators(told).items()})
     )
     assert model["a"].preferred.companions[0].url == "https://example.org/files/a.yaml"
     assert model["a"].stems == ("vocals", "instrumental")
-    assert "5 songs" in (model["a"].sdr_from or "")
+    assert "ten songs" in (model["a"].sdr_from or "")
 
 
 def test_the_beginning_of_a_hash_is_held_against_what_comes(
