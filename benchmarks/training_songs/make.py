@@ -2,13 +2,15 @@
 
 Every sound is drawn by our own scripts (espeak-ng speaks the syllables that the singer sings). FOLDER gets a folder per
 song in the layout of MUSDB18-HQ: ``mixture``, ``vocals``, ``drums``, ``bass`` and ``other``, here as 16-bit FLAC,
-44.1 kHz stereo; the mixture is the sum of the others. A song depends on the seed and its number alone: songs that are
-there are kept, so that a run goes on where it was stopped, and several may fill one folder.
+44.1 kHz stereo; the mixture is the sum of the others. A song depends on the seed, its number and its length alone:
+songs that are there are kept, so that a run goes on where it was stopped, and several may fill one folder. Each is made
+in a process of its own, because what espeak-ng says depends on all that it has said before.
 """
 
 from __future__ import annotations
 
 import argparse
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,11 @@ def write(folder: Path, stems: dict[str, Floats]) -> None:
     made.rename(folder)
 
 
+def make(folder: Path, seed: int, number: int, seconds: float) -> None:
+    """One song into `folder`; to be called in a new process."""
+    write(folder / f"{seed}-{number:05d}", song(Espeak(), seed, number, seconds))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -71,12 +78,16 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first song")
     parser.add_argument("--seconds", type=float, default=24.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="songs made at once")
     options = parser.parse_args()
-    espeak = Espeak()
-    for number in range(options.first, options.first + options.songs):
-        place = options.folder / f"{options.seed}-{number:05d}"
-        if not place.exists():
-            write(place, song(espeak, options.seed, number, options.seconds))
+    numbers = range(options.first, options.first + options.songs)
+    tasks = [
+        (options.folder, options.seed, number, options.seconds)
+        for number in numbers
+        if not (options.folder / f"{options.seed}-{number:05d}").exists()
+    ]
+    with get_context("spawn").Pool(options.workers, maxtasksperchild=1) as pool:
+        pool.starmap(make, tasks, chunksize=1)
 
 
 if __name__ == "__main__":
