@@ -69,7 +69,7 @@ def page(title: str, rows: Sequence[Row], passed_over: Sequence[str]) -> str:
         compared=compared,
         rows=rows,
         failed=[row for row in rows if row.state == "failed"],
-        notices=[(row.candidate, row.song, notice) for row in rows for notice in row.notices],
+        notices=list(_notices(rows).items()),
         passed_over=passed_over,
     )
 
@@ -82,6 +82,15 @@ def _best(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
             if value is not None:
                 best.setdefault((one.stem, field), []).append(value)
     return {key: max(values) for key, values in best.items() if len(values) > 1}
+
+
+def _notices(rows: Sequence[Row]) -> dict[tuple[str, str], list[str]]:
+    """The separators that each notice was given with: by song and notice."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for notice in row.notices:
+            found.setdefault((row.song, notice), []).append(row.candidate)
+    return found
 
 
 def _decibels(value: float | None, decimals: int = 2) -> str:

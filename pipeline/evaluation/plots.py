@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html import escape
 
 import numpy as np
@@ -88,7 +88,7 @@ def _grid(low: float, high: float, step: float, x: Callable[[float], float], bot
             f'<line class="grid{" zero" if abs(value) < 1e-9 else ""}" x1="{at}" x2="{at}" y1="0" y2="{bottom}"/>'
         )
         parts.append(f'<text class="tick" x="{at}" y="{bottom + 17}">{_plain(float(value))}</text>')
-    parts.append(f'<text class="name" x="{_LEFT - 10}" y="{bottom + 17}">{unit}</text>')
+    parts.append(f'<text class="name" x="{_LEFT - 30}" y="{bottom + 17}">{unit}</text>')
     return "".join(parts)
 
 
@@ -105,8 +105,3 @@ def _scale(low: float, high: float) -> tuple[float, float, float]:
 
 def _short(text: str, length: int = 30) -> str:
     return text if len(text) <= length else f"…{text[-(length - 1) :]}"
-
-
-def by_song(rows: Sequence[tuple[str, float | None]]) -> dict[str, float]:
-    """The values that are there, by song."""
-    return {song: value for song, value in rows if value is not None}

@@ -17,6 +17,7 @@ from audio.context import Context
 from audio.samples import AudioSource
 
 _DELTA = 1e-7
+_LEAST = 1e-12  # of the estimate's power; keeps SI-SDR within 120 dB, whatever the gain
 _BLOCK = 1 << 18  # frames
 _SILENT = 1e-8  # mean square of -80 dBFS: no ratio says anything of a stem that isn't there
 
@@ -47,7 +48,8 @@ def ratios(context: Context, truth: AudioSource, estimate: AudioSource, song: Au
         return Ratios(None, None, leak)
     sdr = 10 * float(np.log10((signal + _DELTA) / (noise + _DELTA)))
     near = product**2 / signal  # what of the estimate points to the truth
-    si_sdr = 10 * float(np.log10((near + _DELTA) / (max(0.0, power - near) + _DELTA)))
+    least = _LEAST * max(power, _DELTA)
+    si_sdr = 10 * float(np.log10(max(near, least) / max(power - near, least)))
     return Ratios(sdr, si_sdr, leak)
 
 

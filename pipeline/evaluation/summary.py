@@ -11,6 +11,9 @@ import numpy as np
 from pipeline.evaluation.run import Row
 
 STEM_ORDER = ("vocals", "instrumental", "drums", "bass", "guitar", "piano", "other")
+FEW = 5
+"""Songs below which no interval is given: so few say little about the next one."""
+
 _DRAWS, _SEED = 2000, 1
 
 
@@ -39,7 +42,7 @@ COLUMNS = (
 @dataclass(frozen=True)
 class Summary:
     """Of one candidate and stem: `values` by the field of `COLUMNS`, dB, None where no song has it. `songs`: how many
-    have an SDR. `low` and `high`: the 95 % bootstrap interval of the mean SDR, None below 3 songs."""
+    have an SDR. `low` and `high`: the 95 % bootstrap interval of the mean SDR, None with fewer than `FEW` songs."""
 
     candidate: str
     stem: str
@@ -64,15 +67,16 @@ class Speed:
 @dataclass(frozen=True)
 class Comparison:
     """SDR of `candidate` less that of `against`, dB, by song that both separated; `mean` with its 95 % bootstrap
-    interval. `better`: in how many songs it is ahead by more than 0.1 dB, `worse` likewise."""
+    interval from `low` to `high`, None with fewer than `FEW` songs. `better`: in how many songs it is ahead by more
+    than 0.1 dB, `worse` likewise."""
 
     candidate: str
     against: str
     stem: str
     differences: dict[str, float]
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     better: int
     worse: int
 
@@ -99,7 +103,7 @@ def summaries(rows: Sequence[Row]) -> list[Summary]:
                 there = [value for one in figures if (value := getattr(one, column.field)) is not None]
                 values[column.field] = _over(column, there) if there else None
             ratios = [one.sdr for one in figures if one.sdr is not None]
-            low, high = interval(ratios) if len(ratios) >= 3 else (None, None)
+            low, high = interval(ratios)
             found.append(Summary(candidate, stem, len(ratios), values, low, high))
     return found
 
@@ -143,8 +147,11 @@ def comparisons(rows: Sequence[Row]) -> list[Comparison]:
     return found
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % of the means of as many values drawn with replacement (Efron 1979); always the same draws."""
+def interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """95 % of the means of as many values drawn with replacement (Efron 1979); always the same draws. None with fewer
+    than `FEW` values."""
+    if len(values) < FEW:
+        return None, None
     drawn = np.random.default_rng(_SEED).integers(0, len(values), (_DRAWS, len(values)))
     means = np.asarray(values, np.float64)[drawn].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])

@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.evaluation.page import page
 from pipeline.evaluation.run import Row
 from pipeline.evaluation.score import VERSION
-from pipeline.evaluation.summary import COLUMNS, STEM_ORDER, comparisons, speeds, summaries
+from pipeline.evaluation.summary import COLUMNS, STEM_ORDER, Comparison, Summary, comparisons, speeds, summaries
 
 _FIGURES = ("sdr", "si_sdr", "leak", "bss_sdr", "isr", "sir", "sar", "windows")
 _CSV = (
@@ -67,19 +67,21 @@ def text_table(rows: Sequence[Row]) -> str:
         lines.append(stem)
         for one in (one for one in found if one.stem == stem):
             cells = "".join(f"{_number(one.values[column.field]):>9}" for column in COLUMNS)
-            spread = "" if one.low is None or one.high is None else f"  SDR {one.low:.1f} to {one.high:.1f}"
-            lines.append(f"  {_short(one.candidate, 26):26}{one.songs:>6}{cells}{spread}")
+            lines.append(f"  {_short(one.candidate, 26):26}{one.songs:>6}{cells}{_spread(one)}")
     lines.append(f"{'':28}{'songs':>6}{'failed':>9}{'seconds':>9}{'RTF':>9}{'MiB':>9}")
     for speed in speeds(rows):
         seconds, rtf, peak = _number(speed.seconds), _number(speed.rtf, 3), _number(speed.peak_mib, 0)
         lines.append(f"  {_short(speed.candidate, 26):26}{speed.done:>6}{speed.failed:>9}{seconds:>9}{rtf:>9}{peak:>9}")
     for pair in comparisons(rows):
         lines.append(
-            f"{pair.candidate} against {pair.against}, {pair.stem}: {pair.mean:+.2f} dB SDR "
-            f"({pair.low:+.2f} to {pair.high:+.2f}), ahead in {pair.better} of {len(pair.differences)} songs, "
-            f"behind in {pair.worse}"
+            f"{pair.candidate} against {pair.against}, {pair.stem}: {pair.mean:+.2f} dB SDR"
+            f"{_spread(pair)}, ahead in {pair.better} of {len(pair.differences)} songs, behind in {pair.worse}"
         )
     return "\n".join(lines)
+
+
+def _spread(one: Summary | Comparison) -> str:
+    return "" if one.low is None or one.high is None else f" ({one.low:+.2f} to {one.high:+.2f})"
 
 
 def _csv(rows: Sequence[Row]) -> str:
