@@ -127,6 +127,8 @@ class LocalExecutor:
         finally:
             stop.set()
             wait(running)
+            finished = {node.name: future.result() for future, node in running.items() if not future.exception()}
+            made |= {name for name, (_, was_cached) in finished.items() if not was_cached}
         stages = tuple(
             StageRun(
                 node.name,

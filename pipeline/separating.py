@@ -4,7 +4,7 @@ of an ensemble make together, and one for each step of the chain."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from audio.errors import UnderstudyError
 from audio.models import catalogue
 from audio.models.installed import size_text
 from pipeline.graph import External, Node, Stage
-from pipeline.separation.chain import STEPS, fits
+from pipeline.separation.chain import STEPS, used
 from pipeline.separation.models import EMBEDDED, SeparatorModel, find_separator, names_in
 from pipeline.separation.settings import EnsembleSettings, SeparationSettings
 from pipeline.stages.separate import BAND, MEMBER, band, chain, hear, separate, take_off
@@ -72,7 +72,14 @@ def separating(song: str, settings: SeparationSettings) -> Separating:
         asked = getattr(settings, step.name)
         if asked is None:
             continue
-        hearing = _hearing(step.name, lead, settings, _there(asked, models), song)
+        hearing = {
+            name: replace(
+                node,
+                inputs={**node.inputs, "song": song},
+                settings={**node.settings, "only": used(step, models[name].stems)},
+            )
+            for name, node in _hearing(step.name, lead, settings, _there(asked, models)).items()
+        }
         plain: Plain = {"step": step.name, "ensemble": _ensemble(settings, hearing)}
         nodes += [*hearing.values(), Node(step.name, TAKE_OFF, {"vocals": lead, **_inputs(hearing)}, plain)]
         lead = f"{step.name}.{step.kept}"
@@ -123,10 +130,8 @@ def _hearing(
     sound: str,
     settings: SeparationSettings,
     models: Mapping[str, SeparatorModel],
-    song: str | None = None,
 ) -> dict[str, Node]:
-    """A node for each model that hears `sound`, by the name that the model was asked for. Given the node of the `song`
-    whose vocals `sound` is, models run only where somebody sings."""
+    """A node for each model that hears `sound`, by the name that the model was asked for."""
     labels = [_label(model.name) for model in models.values()]
     return {
         name: _hears(
@@ -134,7 +139,6 @@ def _hearing(
             sound,
             settings,
             model,
-            song,
             len(models) > 1 and settings.ensemble.leave_out,
         )
         for number, ((name, model), label) in enumerate(zip(models.items(), labels, strict=True), start=1)
@@ -146,7 +150,6 @@ def _hears(
     sound: str,
     settings: SeparationSettings,
     model: SeparatorModel,
-    song: str | None = None,
     optional: bool = False,
 ) -> Node:
     stage = Stage(
@@ -157,12 +160,11 @@ def _hears(
         packages=_PACKAGES.get(model.family, ()),
         big=model.weights is not None,
     )
-    inputs = {"sound": sound} if song is None else {"sound": sound, "song": song}
     if model.weights is None:
-        return Node(name, stage, inputs, {}, {"model": External(model, model.name)}, optional=optional)
+        return Node(name, stage, {"sound": sound}, {}, {"model": External(model, model.name)}, optional=optional)
     identity = f"{model.weights.content_hash} {' '.join(model.stems)}"
     externals = {"model": External(model, identity)}
-    return Node(name, stage, inputs, {"settings": settings.inference}, externals, optional=optional)
+    return Node(name, stage, {"sound": sound}, {"settings": settings.inference}, externals, optional=optional)
 
 
 def _inputs(hearing: Mapping[str, Node]) -> dict[str, str]:
@@ -227,7 +229,7 @@ def _fitting(field: str, model: SeparatorModel) -> SeparatorModel:
         fit, wanted = bool(set(BAND) & set(model.stems)), ", ".join(BAND)
     else:
         step = STEPS[field]
-        fit, wanted = fits(step, model.stems), f"{step.kept} or {step.taken}"
+        fit, wanted = used(step, model.stems) is not None, f"{step.kept} or {step.taken}"
     if fit:
         return model
     raise UnderstudyError(

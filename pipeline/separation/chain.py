@@ -7,7 +7,7 @@ always sum to what the step was given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,18 +79,21 @@ _KEPT = ("lead", "dry", "vocals")
 _TAKEN = ("backing", "reverb", "noise", "instrumental", "other")
 
 
-def fits(step: Step, stems: tuple[str, ...]) -> bool:
-    """Whether a model that gives those stems can do the step."""
-    return any(stem in (step.kept, step.taken, *_KEPT, *_TAKEN) for stem in stems)
+def used(step: Step, stems: Collection[str]) -> str | None:
+    """Which of the stems that a model gives counts in a step: what it keeps or else what it takes away; None if it
+    can't do the step."""
+    return next((stem for stem in (step.kept, *_KEPT, step.taken, *_TAKEN) if stem in stems), None)
 
 
 def kept_by(step: Step, context: Context, sound: AudioFile, stems: Mapping[str, AudioFile], name: str) -> AudioFile:
     """What a model leaves of `sound`: the stem that it keeps or, of a model that only gives what it takes away, the
     rest, as the file `name` in `context.folder`."""
-    kept = next((stems[stem] for stem in (step.kept, *_KEPT) if stem in stems), None)
-    if kept is not None:
-        return kept
-    parts = {"sound": sound, "taken": next(stems[stem] for stem in (step.taken, *_TAKEN) if stem in stems)}
+    stem = used(step, stems)
+    if stem is None:
+        raise ValueError(f"nothing in {', '.join(stems)} is of use in the step {step.name}")
+    if stem in (step.kept, *_KEPT):
+        return stems[stem]
+    parts = {"sound": sound, "taken": stems[stem]}
     return together(context, parts, (name,), lambda given: {name: given["sound"] - given["taken"]})[name]
 
 

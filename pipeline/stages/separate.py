@@ -36,12 +36,19 @@ def hear(
     model: SeparatorModel,
     settings: InferenceSettings | None = None,
     song: AudioFile | None = None,
+    only: str | None = None,
 ) -> Mapping[str, AudioFile]:
-    """What one model hears in `sound`: its stems by name. Given the `song` whose vocals `sound` is, nothing where
-    nobody sings in it."""
+    """What one model hears in `sound`: its stems by name, or that one alone that is wanted. Given the `song` whose
+    vocals `sound` is, nothing where nobody sings in it."""
     if song is not None and not sings(context.part(0.0, 0.02), song, sound):
         return {}
-    return separate_with(context, sound, model, settings or InferenceSettings())
+    stems = separate_with(context.part(0.02, 1.0), sound, model, settings or InferenceSettings())
+    if only is None:
+        return stems
+    for name, stem in stems.items():
+        if name != only:
+            stem.path.unlink()
+    return {only: stems[only]}
 
 
 def separate(

@@ -24,6 +24,11 @@ from pipeline.executor import Listener, StageEvent
 TITLES = {
     "decode": "Reading the song",
     "separate": "Separating vocals and instrumental",
+    "lead": "Telling lead and backing vocals apart",
+    "dereverb": "Taking the reverb off the lead",
+    "denoise": "Taking the noise off the lead",
+    "band": "Taking the band apart",
+    "chain": "Listing what came off the lead",
     "pitch": "Tracking the pitch",
     "prepare": "Getting to know the voice",
     "transpose": "Choosing the octave",

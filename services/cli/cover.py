@@ -186,6 +186,7 @@ def graph(
     draw: Annotated[Literal["text", "mermaid", "svg"], typer.Option("--as", help="How to draw them.")] = "text",
     start: o.START = None,
     duration: o.DURATION = None,
+    model: o.MODEL = None,
     preset: o.PRESET = None,
     set: o.SET = None,
     voices: o.VOICES = None,
@@ -205,6 +206,7 @@ def graph(
     named = {
         "song.start": start,
         "song.duration": duration,
+        "separation.model": model,
         "transpose": transpose,
         "key": key,
         "backing": backing,

@@ -67,7 +67,8 @@ VOICE = Annotated[
 ]
 
 MODEL = Annotated[
-    str | None, typer.Option("--model", help="Separator; 'embedded' needs no weights.", show_default=False)
+    str | None,
+    typer.Option("--model", help="Separator; A+B: several as one; 'embedded' needs no weights.", show_default=False),
 ]
 TRACKER = Annotated[
     str | None, typer.Option("--tracker", help="swift-f0, fcpe, praat, harvest or median.", show_default=False)

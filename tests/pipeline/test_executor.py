@@ -12,7 +12,7 @@ import pytest
 from audio.context import Context
 from audio.errors import Cancelled, UnderstudyError
 from pipeline.executor import LocalExecutor, StageEvent
-from pipeline.graph import Graph, Node, Stage
+from pipeline.graph import External, Graph, Node, Stage
 from pipeline.store import Store
 
 
@@ -205,3 +205,54 @@ def test_killed_at_any_moment_it_resumes_and_repeats_nothing(tmp_path: Path):
     lines = (tmp_path / "log").read_text().split()
     assert lines == sorted(lines)
     assert list((tmp_path / "cache" / "making").iterdir()) == []
+
+
+def summed(context: Context, left_out: str = "", **parts: int) -> tuple[int, str]:
+    return sum(parts.values()), left_out
+
+
+def an_ensemble(error: Exception, *more: Node) -> Graph:
+    return Graph(
+        (
+            Node("a", Stage("one", 1, one), optional=True),
+            Node("b", Stage("fail", 1, fail), {}, {}, {"error": External(error, repr(error))}, optional=True),
+            Node("all", Stage("summed", 1, summed), {"a": "a", "b": "b"}),
+            *more,
+        )
+    )
+
+
+def test_an_optional_node_may_fail(tmp_path: Path):
+    executor = LocalExecutor(Store(tmp_path))
+    graph = an_ensemble(UnderstudyError("broken", "B is broken.", "Mend it."))
+    result = executor.run(graph, ["all"], lambda event: None, threading.Event())
+    assert result.values["all"] == (1, "B is broken.")
+    assert {stage.name for stage in result.stages if not stage.cached} == {"a", "all"}
+    again = executor.run(graph, ["all"], lambda event: None, threading.Event())
+    assert all(stage.cached for stage in again.stages)
+
+
+@pytest.mark.parametrize("error", [Cancelled(), ValueError("a bug")])
+def test_an_optional_node_may_not_be_cancelled_or_have_a_bug(tmp_path: Path, error: Exception):
+    with pytest.raises(type(error)):
+        LocalExecutor(Store(tmp_path)).run(an_ensemble(error), ["all"], lambda event: None, threading.Event())
+
+
+def test_stages_that_need_much_memory_run_one_at_a_time(tmp_path: Path):
+    running, most, guard = 0, 0, threading.Lock()
+
+    def big(context: Context) -> int:
+        nonlocal running, most
+        with guard:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.05)
+        with guard:
+            running -= 1
+        return 1
+
+    nodes = [Node(f"big{number}", Stage("big", number, big, big=True)) for number in range(4)]
+    LocalExecutor(Store(tmp_path), cpu_lanes=4).run(
+        Graph(tuple(nodes)), [node.name for node in nodes], lambda event: None, threading.Event()
+    )
+    assert most == 1

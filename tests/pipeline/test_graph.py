@@ -108,3 +108,24 @@ def test_drawings_show_every_node_and_what_is_cached():
     assert "○ second" in as_text(graph, cached)
     assert as_mermaid(graph, cached).count(":::cached") == 1
     assert as_svg(graph, cached).count("✓") == 1
+
+
+def optional_graph() -> Graph:
+    stage = Stage("s", 1, lambda context: 0)
+    members = [Node(name, stage, {"of": "a"}, optional=True) for name in ("b", "c")]
+    together = Node("d", stage, {"first": "b", "second": "c.part"})
+    return Graph((Node("a", stage), *members, together, Node("e", stage, {"of": "d"}, hears=("b", "c"))))
+
+
+def test_a_graph_without_a_node_that_failed():
+    graph = optional_graph()
+    rest = graph.without("b", "it broke")
+    assert rest is not None
+    assert [node.name for node in rest.nodes] == ["a", "c", "d", "e"]
+    assert dict(rest["d"].inputs) == {"second": "c.part"}
+    assert rest["d"].settings["left_out"] == "it broke"
+    assert rest["e"].hears == ("c",)
+    before, after = graph.keys(), rest.keys()
+    assert (before["a"], before["c"]) == (after["a"], after["c"])
+    assert before["d"] != after["d"]
+    assert rest.without("c", "it broke, too") is None, "nothing would be left to go on with"
