@@ -1,0 +1,118 @@
+"""Attention with rotary positions among the tokens of many short or few long sequences.
+
+On a GPU it is torch's fused attention. On a processor, that computes in float32 whatever it is given, so products in
+bfloat16 are made here one after the other, a head's scores at a time where they are many. What would be lost when
+scores are rounded to bfloat16 is kept small: softmax doesn't care what is added to all scores of a row, and a number
+near zero is rounded finely, so that the row's largest scores, which decide, are brought there before the rounding (as
+one more feature of queries and keys).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.separation.families.roformer.configuration import RoformerConfiguration
+from pipeline.separation.families.roformer.packing import AttentionWeights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_BESIDE = 2  # features of queries and keys beside their own: what is added to a row, and what hides a key
+_HIDDEN = -10_000.0
+_LANES = 16  # keys are filled up to a multiple of it: rows of other lengths take three times as long
+_LARGEST = 2.5  # times their deviation, scores are expected to reach
+_MOST_SCORES = 1 << 20  # at once: what fits into a processor's cache
+
+
+@dataclass
+class Buffers:
+    """Memory that the tiles of one window use one after the other."""
+
+    held: dict[tuple[object, ...], tuple[Tensor, ...]] = field(default_factory=dict)
+
+
+def attended(
+    heard: Tensor, weights: AttentionWeights, configuration: RoformerConfiguration, rotation: Tensor, buffers: Buffers
+) -> Tensor:
+    """``[n, length, dim]`` -> ``[n, length, heads * head_dim]`` before the last product. `rotation`: complex
+    ``[length, head_dim / 2]``."""
+    import torch
+    import torch.nn.functional as functional
+
+    n, length, _ = heard.shape
+    heads, width = configuration.heads, configuration.head_dim
+    inner = heads * width
+    mixed = functional.linear(heard, weights.into, weights.bias)
+    both = mixed[..., : 2 * inner].float()  # itself, where it is float32 anyway
+    turned = both.view(n, length, 2, heads, width // 2, 2)
+    torch.view_as_complex(turned).mul_(rotation[:, None, None])
+    queries, keys = turned.flatten(-2).unbind(2)
+    values = mixed[..., 2 * inner : 3 * inner].view(n, length, heads, width)
+    gates = mixed[..., 3 * inner :].sigmoid()
+    if heard.device.type != "cpu" or (heard.dtype == torch.float32 and length > 4 * width):
+        found = functional.scaled_dot_product_attention(
+            *(part.to(heard.dtype).transpose(1, 2) for part in (queries, keys, values)), scale=1.0
+        )
+    else:
+        found = _by_products(queries, keys, values, buffers)
+    return (found.transpose(1, 2) * gates[..., None]).flatten(-2)
+
+
+def attended_features(heard: Tensor, weights: AttentionWeights, configuration: RoformerConfiguration) -> Tensor:
+    """The features attend to each other over all tokens (A. El-Nouby et al. 2021, "XCiT"); shapes as `attended`."""
+    import torch.nn.functional as functional
+
+    heads, width = configuration.heads, configuration.head_dim
+    assert weights.temperature is not None
+    mixed = functional.linear(heard, weights.into).view(*heard.shape[:2], 3, heads, width)
+    queries, keys, values = mixed.permute(2, 0, 3, 4, 1).unbind(0)
+    queries, keys = (functional.normalize(part.float(), dim=-1) for part in (queries, keys))
+    shares = (queries * weights.temperature @ keys.transpose(-1, -2)).softmax(-1).to(values.dtype)
+    return (shares @ values).permute(0, 3, 1, 2).flatten(-2)
+
+
+def _by_products(queries: Tensor, keys: Tensor, values: Tensor, buffers: Buffers) -> Tensor:
+    """``[n, length, heads, width]`` each -> ``[n, heads, length, width]`` in the format of `values`; `queries` and
+    `keys` are float32, and change."""
+    import torch
+
+    n, length, heads, width = queries.shape
+    left, right, right_values, scores, found = _buffers(buffers, n, length, heads, width, values.dtype)
+    keys -= keys.mean(1, keepdim=True)
+    deviations = torch.linalg.vector_norm(keys, dim=(1, 3)) * (_LARGEST / (length * width) ** 0.5)  # of a unit query
+    left[..., :width].copy_(queries.transpose(1, 2))
+    left[..., width].copy_((torch.linalg.vector_norm(queries, dim=-1) * -deviations[:, None]).transpose(1, 2))
+    right[:, :, :length, :width].copy_(keys.transpose(1, 2))
+    right_values[:, :, :length].copy_(values.transpose(1, 2))
+    rows, columns = left.flatten(0, 1), right.flatten(0, 1).transpose(1, 2)
+    weighed, sums = right_values.flatten(0, 1), found.flatten(0, 1)
+    for first in range(0, n * heads, scores.shape[0]):
+        part = slice(first, min(first + scores.shape[0], n * heads))
+        shares = scores[: part.stop - first]
+        torch.bmm(rows[part], columns[part], out=shares)
+        torch.softmax(shares, -1, out=shares)
+        torch.bmm(shares, weighed[part], out=sums[part])
+    return found
+
+
+def _buffers(
+    buffers: Buffers, n: int, length: int, heads: int, width: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Queries, keys, values, scores and sums; what is the same for all tiles stands in them."""
+    import torch
+
+    key = (n, length, heads, width, dtype)
+    if key not in buffers.held:
+        filled = -(-length // _LANES) * _LANES
+        left = torch.ones(n, heads, length, width + _BESIDE, dtype=dtype)
+        right = torch.zeros(n, heads, filled, width + _BESIDE, dtype=dtype)
+        right[:, :, :, width] = 1.0
+        right[:, :, length:, width + 1] = _HIDDEN
+        at_once = min(n * heads, max(1, _MOST_SCORES // (length * filled)))
+        scores = torch.empty(at_once, length, filled, dtype=dtype)
+        values = torch.zeros(n, heads, filled, width, dtype=dtype)
+        buffers.held[key] = left, right, values, scores, torch.empty(n, heads, length, width, dtype=dtype)
+    left, right, values, scores, found = buffers.held[key]
+    return left, right, values, scores, found

@@ -1,0 +1,120 @@
+"""The tensors of a checkpoint as the network computes with them: the scale of every norm and of the attention is part
+of the weights behind it, queries, keys, values and gates come from one product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.separation.families.roformer.configuration import RoformerConfiguration
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_LINEAR_SCALE = 8.0
+Linear = tuple["Tensor", "Tensor"]
+"""Weight and bias."""
+
+
+@dataclass(frozen=True)
+class AttentionWeights:
+    """`into`: queries, keys, values and (with `bias`) gates from the tokens. `temperature`: where the features attend
+    to each other instead of the tokens, by head."""
+
+    into: Tensor
+    bias: Tensor | None
+    out: Tensor
+    temperature: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Attention and a network of two layers, `widen` and `narrow`."""
+
+    attention: AttentionWeights
+    widen: Linear
+    narrow: Linear
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """`along`: ``time``, ``frequency`` or ``linear``. `gamma`: of the norm behind the blocks."""
+
+    along: str
+    blocks: list[Block]
+    gamma: Tensor | None
+
+
+class Packing:
+    """Takes `tensors` from the file to the device, products in `dtype`, the others in float32. `size`: bytes taken."""
+
+    def __init__(
+        self, configuration: RoformerConfiguration, tensors: Mapping[str, Tensor], device: str, dtype: torch.dtype
+    ) -> None:
+        self._c, self._tensors, self._device, self._dtype = configuration, tensors, device, dtype
+        self.size = 0
+
+    def band(self, number: int, width: int) -> Linear:
+        """What makes the token of a band of `width` values, in float32."""
+        name = f"band_split.to_features.{number}"
+        gamma = self._read(f"{name}.0.gamma") * width**0.5
+        return self._kept(self._read(f"{name}.1.weight") * gamma), self._kept(self._read(f"{name}.1.bias"))
+
+    def transformer(self, layer: int, place: int, along: str, blocks: int) -> Transformer:
+        name = f"layers.{layer}.{place}"
+        gamma = self._kept(self._gamma(f"{name}.norm")) if self._c.kind == "mel" else None
+        return Transformer(along, [self._block(f"{name}.layers.{block}", along) for block in range(blocks)], gamma)
+
+    def final(self) -> Tensor | None:
+        """Of the norm behind all layers."""
+        return self._kept(self._gamma("final_norm")) if self._c.kind == "bs" else None
+
+    def mask(self, stem: int, band: int) -> list[Linear]:
+        name = f"mask_estimators.{stem}.to_freqs.{band}.0"
+        return [self._linear(f"{name}.{2 * place}") for place in range(self._c.mask_layers)]
+
+    def _block(self, name: str, along: str) -> Block:
+        weight = self._read(f"{name}.1.net.1.weight") * self._gamma(f"{name}.1.net.0")
+        widen = self._product(weight), self._product(self._read(f"{name}.1.net.1.bias"))
+        attention = self._linear_attention(f"{name}.0") if along == "linear" else self._attention(f"{name}.0")
+        return Block(attention, widen, self._linear(f"{name}.1.net.4"))
+
+    def _attention(self, name: str) -> AttentionWeights:
+        import torch
+
+        c = self._c
+        inner = c.heads * c.head_dim
+        gamma = self._gamma(f"{name}.norm")
+        into = torch.cat([self._read(f"{name}.to_qkv.weight"), self._read(f"{name}.to_gates.weight")]) * gamma
+        into[:inner] *= c.head_dim**-0.5
+        bias = torch.cat([torch.zeros(3 * inner), self._read(f"{name}.to_gates.bias")])
+        return AttentionWeights(
+            self._product(into), self._product(bias), self._product(self._read(f"{name}.to_out.0.weight"))
+        )
+
+    def _linear_attention(self, name: str) -> AttentionWeights:
+        into = self._read(f"{name}.to_qkv.0.weight") * self._gamma(f"{name}.norm")
+        temperature = self._kept(self._read(f"{name}.temperature").exp() * _LINEAR_SCALE)
+        out = self._product(self._read(f"{name}.to_out.1.weight"))
+        return AttentionWeights(self._product(into), None, out, temperature)
+
+    def _linear(self, name: str) -> Linear:
+        return self._product(self._read(f"{name}.weight")), self._product(self._read(f"{name}.bias"))
+
+    def _gamma(self, name: str) -> Tensor:
+        """Of a norm that makes vectors as long as the root of their width, times their gamma."""
+        return self._read(f"{name}.gamma") * self._c.dim**0.5
+
+    def _read(self, name: str) -> Tensor:
+        return self._tensors[name].float()
+
+    def _product(self, tensor: Tensor) -> Tensor:
+        return self._kept(tensor.to(self._dtype))
+
+    def _kept(self, tensor: Tensor) -> Tensor:
+        """On the device, in memory of its own."""
+        kept = tensor.detach().to(self._device, copy=True).contiguous()
+        self.size += kept.nbytes
+        return kept
