@@ -11,10 +11,11 @@ from pathlib import Path
 
 from audio.disk import explained
 from audio.errors import UnderstudyError
+from audio.midi import MADE
 from audio.tags import made_by_understudy
 
-MARKS = (b'name="generator" content="Understudy"', b'"format": "understudy-report"', b"seconds,hertz\n")
-"""How the report's page, its figures and a written pitch begin: what else Understudy writes than sound."""
+MARKS = (b'name="generator" content="Understudy"', b'"format": "understudy-report"', b"seconds,hertz\n", MADE)
+"""How the report's page, its figures, a written pitch and notes begin: what else Understudy writes than sound."""
 
 
 def check_writable(folder: Path) -> None:

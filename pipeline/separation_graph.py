@@ -9,8 +9,9 @@ from pathlib import Path
 from audio.encode import OutputFormat
 from audio.errors import UnderstudyError
 from audio.ni_stems import COUNT
+from audio.transcription.polyphonic import PACKAGE, network
 from pipeline.graph import External, Graph, Node, Stage
-from pipeline.nodes import HEADROOM, decode, encode, encode_stems, file_external
+from pipeline.nodes import HEADROOM, decode, encode, encode_stems, file_external, pitch
 from pipeline.separating import Separating, separating
 from pipeline.separation.models import EMBEDDED
 from pipeline.separation.settings import SeparationSettings
@@ -18,10 +19,13 @@ from pipeline.settings import CoverSettings
 from pipeline.sources import INSTRUMENTAL, VOCALS, Source, overlapping, sources, sum_to_song
 from pipeline.stages.encode import encode_stem_file
 from pipeline.stages.rebalance import Balance, rebalance, summed
+from pipeline.stages.transcribe import BASS, NO_NOTES, ONE_AT_A_TIME, harmony, melody
 from pipeline.wanted import SETS, Container, Wanted, invalid_mix
 
 SUM = Stage("sum", 1, summed)
 REBALANCE = Stage("rebalance", 1, rebalance)
+MELODY = Stage("melody", 1, melody)
+HARMONY = Stage("harmony", 1, harmony, packages=(PACKAGE,))
 STEM_FILE = Stage("encode stem file", 1, encode_stem_file)
 
 _BAND = ("drums", "bass", "guitar", "piano", "other")
@@ -30,7 +34,7 @@ _BAND = ("drums", "bass", "guitar", "piano", "other")
 @dataclass(frozen=True)
 class Separation:
     """`graph` makes the nodes ``encode NAME`` of each of `stems`, or the node ``encode stem file``, and those of what
-    else was wanted: ``mix`` and ``encode mix``, ``karaoke`` and ``encode karaoke``, ``midi NAME``.
+    else was wanted: ``mix`` and ``encode mix``, ``karaoke`` and ``encode karaoke``, ``notes NAME``.
 
     `sums`: whether `stems` sum to the song. `notes`: what was decided on the way, sentences for the user.
     """
@@ -46,8 +50,8 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
 
     Models run only where something that is wanted needs them. Raises `UnderstudyError` before anything is done:
     ``stem-unavailable`` for a stem that no model here gives, ``mix-invalid`` for levels of stems of which one holds the
-    other, ``stem-file-incomplete`` for a file for DJ software whose stems don't sum to the song, and what
-    `pipeline.separating.separating` raises.
+    other, ``stem-file-incomplete`` for a file for DJ software whose stems don't sum to the song, ``midi-impossible``
+    for notes of drums, ``transcriber-missing``, and what `pipeline.separating.separating` raises.
     """
     wanted = wanted or Wanted()
     original = file_external(song)
@@ -72,6 +76,8 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
     for name, balance in (("mix", Balance(levels=wanted.levels) if wanted.levels else None), ("karaoke", karaoke)):
         if balance is not None:
             nodes.add(*_balanced(name, balance, given, about, nodes, settings.output.encoding, original))
+    for stem, source in sources(wanted.midi, given, about).items():
+        nodes.add(*_notes(stem, nodes.one(stem, source), settings))
     graph = Graph((decode("decode", original, settings.song), *separated.nodes, *nodes.made))
     return Separation(graph, tuple(stems), sum_to_song(stems.values()) and exact, tuple(notes))
 
@@ -183,6 +189,21 @@ def _balanced(
     inputs = {"song": "decode", **{stem: nodes.one(stem, source) for stem, source in parts.items()}}
     yield Node(name, REBALANCE, inputs, {"balance": balance})
     yield encode(f"encode {name}", {"sound": f"{name}.sound"}, format, original, stem=name)
+
+
+def _notes(stem: str, sound: str, settings: CoverSettings) -> Iterable[Node]:
+    """The nodes that write down the notes of a stem, the last one ``notes STEM``."""
+    if stem in NO_NOTES:
+        raise UnderstudyError(
+            "midi-impossible", f"The stem {stem!r} has no notes to write down.", f"Leave {stem} out of --midi."
+        )
+    if stem in ONE_AT_A_TIME:
+        heard = settings.model_copy(update={"pitch": BASS}) if stem == "bass" else settings
+        yield pitch(f"pitch {stem}", sound, heard)
+        yield Node(f"notes {stem}", MELODY, {"sound": sound, "pitch": f"pitch {stem}"}, {"stem": stem})
+    else:
+        network()
+        yield Node(f"notes {stem}", HARMONY, {"sound": sound}, {"stem": stem})
 
 
 _SLOTS = ("drums", "bass", "other", "vocals")

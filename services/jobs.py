@@ -189,6 +189,8 @@ def separate_song(job: SeparationJob, runner: Runner) -> dict[str, Any]:
         single["mix"] = nodes["encode mix"] = target / f"mix{suffix}"
     if wanted.karaoke:
         single["karaoke"] = nodes["encode karaoke"] = target / f"karaoke{suffix}"
+    notes = {stem: target / f"{stem}.mid" for stem in wanted.midi}
+    nodes |= {f"notes {stem}": path for stem, path in notes.items()}
     for path in nodes.values():
         check_replaceable(path, job.overwrite)
     rebalanced = [name for name in ("mix", "karaoke") if name in single]
@@ -200,6 +202,7 @@ def separate_song(job: SeparationJob, runner: Runner) -> dict[str, Any]:
     return {
         "stems": {name: str(path) for name, path in stems.items()},
         **{name: str(path) for name, path in single.items()},
+        **({"midi": {name: str(path) for name, path in notes.items()}} if notes else {}),
         **({"sum_to_song": separation.sums} if separation.stems else {}),
         **({"loudness": {name: result.values[name]["loudness"] for name in rebalanced}} if rebalanced else {}),
         **done,

@@ -37,6 +37,10 @@ GUIDE = Annotated[
     str | None,
     typer.Option("--guide", help="dB of the lead in karaoke, or off; default -12.", show_default=False),
 ]
+MIDI = Annotated[
+    str | None,
+    typer.Option("--midi", help="Write the notes of these stems as MIDI: vocals,bass,piano...", show_default=False),
+]
 FORMAT = Annotated[
     str | None,
     typer.Option(
@@ -57,6 +61,7 @@ def separate(
     mix: MIX = None,
     karaoke: KARAOKE = False,
     guide: GUIDE = None,
+    midi: MIDI = None,
     format: FORMAT = None,
     start: o.START = None,
     duration: o.DURATION = None,
@@ -70,10 +75,10 @@ def separate(
     quiet: o.QUIET = False,
     debug: o.DEBUG = False,
 ) -> None:
-    """Take a song apart: its stems, a mix with other levels, a karaoke version.
+    """Take a song apart: its stems, a mix with other levels, a karaoke version, notes.
 
-    Writes stems/SONG/vocals.flac and so on. Without --stems, the vocals and the instrumental, unless a mix or a karaoke
-    version is all that is asked for.
+    Writes stems/SONG/vocals.flac and so on. Without --stems, the vocals and the instrumental, unless a mix, a karaoke
+    version or notes are all that is asked for.
     """
     from pipeline.wanted import container_named
     from services.jobs import SeparationJob, separate_song
@@ -86,7 +91,7 @@ def separate(
         "output.format": None if container else format,
     }
     settings = o.settings_from(preset, set, named)
-    job = SeparationJob(song, settings, _wanted(stems, container, mix, karaoke, guide), output, overwrite)
+    job = SeparationJob(song, settings, _wanted(stems, container, mix, karaoke, guide, midi), output, overwrite)
     with o.runner(cache, device) as runner:
         made = separate_song(job, runner)
     warnings(made)
@@ -94,7 +99,12 @@ def separate(
 
 
 def _wanted(
-    stems: str | None, container: Container | None, mix: str | None, karaoke: bool, guide: str | None
+    stems: str | None,
+    container: Container | None,
+    mix: str | None,
+    karaoke: bool,
+    guide: str | None,
+    midi: str | None,
 ) -> Wanted:
     from pipeline.wanted import GUIDE, Wanted, parse_guide, parse_levels, parse_stems
 
@@ -104,12 +114,14 @@ def _wanted(
         {} if mix is None else parse_levels(mix),
         karaoke or guide is not None,
         GUIDE if guide is None else parse_guide(guide),
+        () if midi is None else parse_stems(midi),
     )
 
 
-_ALONE = {"stem_file": "stem file"}
-
-
 def _text(made: dict[str, Any]) -> str:
-    files = {**made["stems"], **{name: made[name] for name in ("stem_file", "mix", "karaoke") if name in made}}
-    return "\n".join(f"{_ALONE.get(name, name)}: [bold]{escape(path)}[/]" for name, path in files.items())
+    files = {
+        **made["stems"],
+        **{name.replace("_", " "): made[name] for name in ("stem_file", "mix", "karaoke") if name in made},
+        **{f"notes of {name}": path for name, path in made.get("midi", {}).items()},
+    }
+    return "\n".join(f"{name}: [bold]{escape(path)}[/]" for name, path in files.items())

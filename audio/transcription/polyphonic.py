@@ -1,0 +1,131 @@
+"""Notes of instruments that play several at once, heard by Basic Pitch's network (Bittner et al. 2022, "A Lightweight
+Instrument-Agnostic Model for Polyphonic Note Transcription and Multipitch Estimation").
+
+Only the network's ONNX file is used, which the package ``basic-pitch`` carries; nothing of the package is run, so that
+none of what it depends on is needed. For each key of a piano and 86 times a second the network says how sure it is that
+a note sounds and that one begins. A note begins at each peak of the latter and lasts as long as the former holds.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from audio.midi import Note
+from audio.resample import resampled_frames
+from audio.samples import AudioSource
+from audio.windows import ordered_map
+
+PACKAGE = "basic-pitch"
+
+_FILE = Path("saved_models", "icassp_2022", "nmp.onnx")
+_INPUT = "serving_default_input_2:0"
+_NOTE, _ONSET = "StatefulPartitionedCall:1", "StatefulPartitionedCall:2"
+_RATE = 22050
+_HOP = 256
+_WINDOW = 43844  # samples
+_FRAMES = 172  # frames of a window
+_EDGE = 15  # frames at both ends of a window that know too little of what is around them
+_STEP = 140  # frames from one window to the next
+_LOWEST = 21  # MIDI number of the first key
+
+_BEGINS = 0.5
+_SOUNDS = 0.3
+_SHORTEST = 11  # frames, of a note and of the silence that ends one
+
+Matrix = NDArray[np.float32]
+
+
+def polyphonic_notes(context: Context, source: AudioSource) -> list[Note]:
+    """The notes of `source`, by start and pitch. `context.workers` windows are heard at once.
+
+    Raises `UnderstudyError` ``transcriber-missing`` where the network isn't installed.
+    """
+    sounding, beginning = activations(context, source)
+    return _notes(sounding, beginning)
+
+
+def activations(context: Context, source: AudioSource) -> tuple[Matrix, Matrix]:
+    """How sure the network is that a note sounds and that one begins, 0..1, each ``[frames, 88]``: frame k is centred
+    at k * 256 / 22050 s."""
+    session = _session()
+    frames = resampled_frames(source.frames, source.rate, _RATE) // _HOP + 1
+
+    def hear(first: int) -> tuple[Matrix, Matrix]:
+        sound = _sound(source, (first - _EDGE) * _HOP)
+        note, onset = session.run([_NOTE, _ONSET], {_INPUT: sound[None, :, None]})
+        kept = slice(_EDGE, _EDGE + min(_STEP, frames - first))
+        return note[0, kept], onset[0, kept]
+
+    firsts = range(0, frames, _STEP)
+    heard = []
+    for done, result in enumerate(ordered_map(hear, firsts, context.workers), start=1):
+        heard.append(result)
+        context.progress(done / len(firsts))
+    return np.concatenate([note for note, _ in heard]), np.concatenate([onset for _, onset in heard])
+
+
+def _sound(source: AudioSource, start: int) -> Matrix:
+    """The window that begins at the sample `start` at the network's rate, ``[window]``."""
+    side = round(0.05 * source.rate)  # of sound around it, so that resampling knows no edge
+    first = start * source.rate // _RATE
+    span = -(-_WINDOW * source.rate // _RATE)
+    block = source.read(first - side, first + span + side).mono().samples[0]
+    fine = soxr.resample(block, source.rate, _RATE, quality="HQ")
+    begin = round((start / _RATE - (first - side) / source.rate) * _RATE)
+    sound = np.asarray(fine[begin : begin + _WINDOW], np.float32)
+    return np.pad(sound, (0, _WINDOW - len(sound)))
+
+
+def _notes(sounding: Matrix, beginning: Matrix) -> list[Note]:
+    from scipy.signal import argrelmax
+
+    frames = len(sounding)
+    peaks = np.zeros((frames + 2, beginning.shape[1]), bool)
+    peaks[argrelmax(np.pad(beginning, ((1, 1), (0, 0))), axis=0)] = True  # the first frame may be one
+    peaks = peaks[1:-1] & (beginning >= _BEGINS)
+    left = sounding.copy()
+    notes = []
+    # from the end on: what a later note takes, an earlier one of the same key can't reach into
+    for first, key in sorted(np.argwhere(peaks).tolist(), reverse=True):
+        low = left[first:, key] < _SOUNDS
+        ends = np.convolve(low, np.ones(_SHORTEST), "valid") == _SHORTEST if len(low) >= _SHORTEST else np.zeros(0)
+        last = first + int(np.argmax(ends)) if ends.any() else frames - int(np.argmin(low[::-1]))
+        if last - first <= _SHORTEST:
+            continue
+        sure = float(sounding[first:last, key].mean())
+        left[first:last, max(0, key - 1) : key + 2] = 0
+        velocity = int(np.clip(round(127 * sure), 1, 127))
+        notes.append(Note(first * _HOP / _RATE, last * _HOP / _RATE, _LOWEST + key, velocity))
+    return sorted(notes, key=lambda note: (note.start, note.pitch))
+
+
+def network() -> Path:
+    """Where the network lies; its package is not imported for it. Raises ``transcriber-missing``."""
+    found = find_spec(PACKAGE.replace("-", "_"))
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        if (Path(folder) / _FILE).is_file():
+            return Path(folder) / _FILE
+    raise UnderstudyError(
+        "transcriber-missing",
+        "Notes of instruments are heard by the network of the package basic-pitch, which isn't installed.",
+        "Install it with 'pip install --no-deps basic-pitch'; the notes of vocals and bass need nothing more.",
+    )
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # windows are heard side by side
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(network()), options, providers=["CPUExecutionProvider"])
