@@ -24,8 +24,9 @@ from pipeline.separation.parameters import parameters
 from pipeline.separation.stems import canonical_stems, purpose_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from pipeline.separation.families.vr.construction import VrNetwork
     from pipeline.separation.families.vr.transform import Transform
 
 SPECTRA = 512
@@ -59,22 +60,21 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
         bands = read_bands(known["bands"], is_newer(weights.path))
     except ValueError as error:
         raise invalid(weights.path, f"its bands, {known['bands']}, are not for networks of its version") from error
-    network, edge = construct(weights.path, bands.bins)
-    masker = Masker(network.to(device), edge, bands, _powers(bands, _primary(known)), _stems(weights, known), device)
-    return masker.network(SPECTRA)
+    model = construct(weights.path, bands.bins, device)
+    powers = _powers(bands, _primary(known))
+    return Masker(model, bands, powers, _stems(weights, known), device, precision).network(SPECTRA)
 
 
 @dataclass(frozen=True, eq=False)
 class Masker:
-    """`model` gives a mask for stacked spectra; `edge`: of them at either end of a window it hears worse. `powers`:
-    ``[bins + 1]``, that the mask is raised to."""
+    """`model` gives masks for spectra of `bands`. `powers`: ``[bins + 1]``, that they are raised to."""
 
-    model: nn.Module
-    edge: int
+    model: VrNetwork
     bands: Bands
     powers: np.ndarray[Any, np.dtype[np.float32]]
     stems: tuple[str, ...]
     device: str
+    precision: Precision
 
     def network(self, spectra: int) -> Network:
         """In windows of `spectra`."""
@@ -84,14 +84,13 @@ class Masker:
 
         hop = self.bands.hop
         transform = Transform(self.bands, spectra, self.device)
-        heard = spectra - 2 * self.edge
-        lead = (MARGIN + self.edge) * hop
+        heard = spectra - 2 * self.model.edge
+        lead = (MARGIN + self.model.edge) * hop
         step = heard * hop
         slope = torch.linspace(0, 1, BLEND * hop + 2)[1:-1]
         inner = torch.cat([slope, torch.ones(step - BLEND * hop), slope.flip(0)])
         outer = (transform.window - inner.numel()) // 2
-        shorter = spectra - 2 * ((spectra - 2 * self.edge) // 4 // 16 * 16)
-        size = sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+        shorter = spectra - 2 * ((spectra - 2 * self.model.edge) // 4 // 16 * 16)
         return Network(
             stems=self.stems,
             rate=self.bands.rate,
@@ -102,9 +101,9 @@ class Masker:
             device=self.device,
             layout=leading(lead),
             peak=lambda windows: float(_inner(transform, transform.analyse(windows)).abs().max()),
-            size=size,
-            working=spectra * self.bands.bins * 4 * 64 * 8,
-            shorter=(lambda: self.network(shorter)) if 2 * self.edge + 32 <= shorter < spectra else None,
+            size=self.model.size,
+            working=14 * 4 * spectra * self.bands.bins * self.model.width,  # of its last layers
+            shorter=(lambda: self.network(shorter)) if 2 * self.model.edge + 32 <= shorter < spectra else None,
         )
 
     def separate(self, transform: Transform, windows: Tensor) -> Tensor:
@@ -114,8 +113,10 @@ class Masker:
         from pipeline.separation.families.vr.transform import MARGIN
 
         stacked = transform.analyse(windows)
-        mask = self.model(_inner(transform, stacked).abs())
-        mask = mask ** torch.from_numpy(self.powers).to(mask)[:, None]
+        heard = _inner(transform, stacked).abs().contiguous(memory_format=torch.channels_last)
+        with torch.autocast(stacked.device.type, getattr(torch, self.precision), enabled=self.precision != "float32"):
+            mask = self.model.module(heard)
+        mask = mask.float() ** torch.from_numpy(self.powers).to(mask)[:, None]
         mask = torch.nn.functional.pad(mask, (MARGIN, MARGIN + 1, 0, 0), mode="replicate")
         both = torch.cat([stacked * mask, stacked * (1 - mask)])
         found = transform.synthesise(both).reshape(2, *windows.shape)
