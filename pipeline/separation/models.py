@@ -21,7 +21,7 @@ from audio.models import Model, Weights, catalogue, models_folder, require, warm
 from audio.models.catalogue import published
 from audio.models.seen import seen
 from audio.precision import Precision
-from pipeline.separation.recognition import EXTENSIONS, FAMILIES, looked_at, recognised
+from pipeline.separation.recognition import EXTENSIONS, FAMILIES, is_bag, looked_at, recognised
 from pipeline.separation.stems import Purpose, canonical_stems, purpose_of
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ def own_files() -> list[Path]:
     return [
         path
         for path in found
-        if path.name not in known and not path.name.startswith(".") and path.suffix.lower() in EXTENSIONS
+        if path.name not in known
+        and not path.name.startswith(".")
+        and (path.suffix.lower() in EXTENSIONS or is_bag(path))
     ]
 
 

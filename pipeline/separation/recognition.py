@@ -65,11 +65,23 @@ def family_at_a_glance(path: Path) -> str | None:
     """The family of a file as far as its name and its configuration tell; None where only its tensors could."""
     if path.suffix.lower() == ".onnx":
         return "spleeter" if _spleeter_stem(path) else "mdx_net"
+    if is_bag(path):
+        return "demucs"
     try:
         configuration = configuration_of(path)
         return family_of_configuration(read_configuration(configuration)) if configuration else None
     except UnderstudyError:
         return None  # said when it is used
+
+
+def is_bag(path: Path) -> bool:
+    """Whether the file at `path` is the list of a bag of Demucs networks."""
+    if path.suffix.lower() not in YAML:
+        return False
+    try:
+        return isinstance(read_configuration(path).get("models"), list)
+    except UnderstudyError:
+        return False
 
 
 def family_of_configuration(told: Mapping[str, Any]) -> str | None:
