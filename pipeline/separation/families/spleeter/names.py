@@ -1,0 +1,125 @@
+"""What published conversions of Spleeter's weights call the tensors: four layouts, told by their names.
+
+Deezer publishes TensorFlow checkpoints; others have put them into files of torch or safetensors, one per model or one
+per stem. TensorFlow numbers the layers of all stems through and keeps a kernel's channels last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.separation.families.spleeter.unet import shapes
+from pipeline.separation.families.tensors import invalid, stored_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STEMS: Mapping[int, tuple[str, ...]] = {
+    2: ("vocals", "accompaniment"),
+    4: ("vocals", "drums", "bass", "other"),
+    5: ("vocals", "piano", "drums", "bass", "other"),
+}
+"""Of the released models, in the order of their training."""
+_EVERY = ("accompaniment", "vocals", "piano", "drums", "bass", "other")
+_PARTS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+_NORM = ".norm."
+
+Namer = Callable[[str, str, int], str]
+"""(a tensor's name in `shapes`, the stem, its number) -> its name in a file."""
+
+
+def stems_in(path: Path) -> tuple[str, ...] | None:
+    """The stems of a file that holds them all, None for one that holds a single stem. Raises ``model-invalid``."""
+    found = stored_tensors(path)
+    if "conv2d/kernel" in found:
+        count = sum(name.startswith("conv2d_transpose") and name.endswith("/kernel") for name in found) // 6
+        if count == 1:
+            return None
+        if count not in STEMS:
+            raise invalid(path, f"it has networks for {count} stems; Spleeter's have 2, 4 or 5")
+        return STEMS[count]
+    named = {stem for stem in _EVERY for name in found if re.match(rf"(stems\.)?{stem}[._]", name)}
+    if not named:
+        return None
+    wanted = STEMS.get(len(named), ())
+    if set(wanted) != named:
+        raise invalid(path, f"its stems ({', '.join(sorted(named))}) are those of no Spleeter model")
+    return wanted
+
+
+def read_stem(path: Path, stem: str, number: int) -> dict[str, Tensor]:
+    """The tensors of one stem's network, by the names of `shapes`, float32 on the CPU. Raises ``model-invalid`` and
+    what reading tensors raises."""
+    import torch
+
+    found = stored_tensors(path)
+    for namer in (_by_layer, _by_number, _by_kind, _by_tensorflow):
+        names = {name: namer(name, stem, number) for name in shapes()}
+        if any(other in found for name, other in names.items() if _NORM not in name):
+            break
+    else:
+        raise invalid(path, f"it has no network for {stem} under any of the names that are known")
+    tensors = {}
+    for name, shape in shapes().items():
+        value = found.get(names[name])
+        if value is not None and names[name].endswith("/kernel"):
+            value = value.permute(3, 2, 0, 1) if value.dim() == 4 else value
+        if value is None or tuple(value.shape) != shape or not value.is_floating_point():
+            raise invalid(path, f"{names[name]} is missing, or isn't of the shape that Spleeter's has")
+        tensors[name] = value.to(torch.float32, copy=True)
+        if not bool(tensors[name].isfinite().all()):
+            raise invalid(path, f"{names[name]} holds numbers that are not finite")
+    return tensors
+
+
+def _by_layer(name: str, stem: str, number: int) -> str:
+    """A network of its own per stem: ``conv``, ``bn``, ``conv1``, ..., ``up7``."""
+    layer, part = _split(name)
+    if layer == "last":
+        return f"up7.{part}"
+    place = int(layer[-1])
+    if _NORM in name:
+        index = place if layer.startswith("down") else place + 5
+        return f"bn{index or ''}.{part}"
+    return f"conv{place or ''}.{part}" if layer.startswith("down") else f"up{place + 1}.{part}"
+
+
+def _by_number(name: str, stem: str, number: int) -> str:
+    layer, part = _split(name)
+    if layer == "last":
+        return f"stems.{stem}.up_final.{part}"
+    side, own = ("encoder", "conv") if layer.startswith("down") else ("decoder", "tconv")
+    return f"stems.{stem}.{side}_layers.{layer[-1]}.{'bn' if _NORM in name else own}.{part}"
+
+
+def _by_kind(name: str, stem: str, number: int) -> str:
+    layer, part = _split(name)
+    if layer == "last":
+        return f"{stem}.last_layer.{part}"
+    which = f"conv_layers.{layer[-1]}" if layer.startswith("down") else f"deconv_layers.{layer[-1]}"
+    return f"{stem}.{'mask_layer' if layer == 'up5' else which}.{'bn' if _NORM in name else 'conv'}.{part}"
+
+
+def _by_tensorflow(name: str, stem: str, number: int) -> str:
+    layer, part = _split(name)
+    place = 6 if layer == "last" else int(layer[-1])
+    if _NORM in name:
+        return (
+            f"batch_normalization{_numbered(12 * number + place + (6 if layer.startswith('up') else 0))}/{_PARTS[part]}"
+        )
+    kind = "kernel" if part == "weight" else "bias"
+    if layer.startswith("up"):
+        return f"conv2d_transpose{_numbered(6 * number + place)}/{kind}"
+    return f"conv2d{_numbered(7 * number + place)}/{kind}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    layer, *_, part = name.split(".")
+    return layer, part
+
+
+def _numbered(index: int) -> str:
+    return f"_{index}" if index else ""

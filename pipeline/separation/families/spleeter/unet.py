@@ -1,0 +1,112 @@
+"""Spleeter's U-Net: from the magnitudes of the song's spectrum to those of one stem.
+
+Source: R. Hennequin, A. Khlif, F. Voituret, M. Moussallam, "Spleeter: a Fast and Efficient Music Source Separation
+Tool with Pre-trained Models" (JOSS 2020), after A. Jansson et al., "Singing Voice Separation with Deep U-Net
+Convolutional Networks" (2017). Sizes, paddings and the order of activation and normalisation are those of the released
+models; two activations exist, and no shape tells which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch import dtype as Kind
+
+FRAMES, BINS = 512, 1024
+CHANNELS = (2, 16, 32, 64, 128, 256, 512)
+EPSILON = 1e-3
+"""Of the batch normalisations."""
+_NORMS = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass(frozen=True)
+class UNet:
+    """`weights` by the names of `shapes`. `elu`: its activation, of all layers; else leaky and plain ReLU."""
+
+    weights: Mapping[str, Tensor]
+    elu: bool
+
+    def logits(self, magnitudes: Tensor) -> Tensor:
+        """``[batch, 2, 512, 1024]`` -> what a sigmoid (or, across stems, a softmax) makes a mask of."""
+        import torch
+        from torch.nn import functional
+
+        def normed(values: Tensor, name: str) -> Tensor:
+            weight, bias, mean, variance = (self.weights[f"{name}.{part}"] for part in _NORMS)
+            return functional.batch_norm(values, mean, variance, weight, bias, eps=EPSILON)
+
+        values, seen = magnitudes.to(self.weights["down0.weight"].dtype), []
+        for layer in range(6):
+            padded = functional.pad(values, (1, 2, 1, 2))
+            convolved = functional.conv2d(padded, *self._named(f"down{layer}"), stride=2)
+            seen.append(convolved)
+            if layer < 5:  # the deepest one is used as it is
+                values = self._squashed(normed(convolved, f"down{layer}.norm"))
+        values = seen.pop()
+        for layer in range(6):
+            raised = functional.conv_transpose2d(values, *self._named(f"up{layer}"), stride=2)[..., 1:-2, 1:-2]
+            values = normed(self._raised(raised), f"up{layer}.norm")
+            if layer < 5:
+                values = torch.cat([seen.pop(), values], 1)
+        return functional.conv2d(values, *self._named("last"), padding=3, dilation=2).float()
+
+    def _named(self, name: str) -> tuple[Tensor, Tensor]:
+        return self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+
+    def _squashed(self, values: Tensor) -> Tensor:
+        from torch.nn import functional
+
+        return functional.elu(values) if self.elu else functional.leaky_relu(values, 0.2)
+
+    def _raised(self, values: Tensor) -> Tensor:
+        from torch.nn import functional
+
+        return functional.elu(values) if self.elu else functional.relu(values)
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Those of all tensors of a `UNet`, by name."""
+    found: dict[str, tuple[int, ...]] = {}
+    for layer in range(6):
+        before, after = CHANNELS[layer], CHANNELS[layer + 1]
+        found |= {f"down{layer}.weight": (after, before, 5, 5), f"down{layer}.bias": (after,)}
+        if layer < 5:
+            found |= {f"down{layer}.norm.{part}": (after,) for part in _NORMS}
+    for layer in range(6):
+        before = CHANNELS[6 - layer] * (1 if layer == 0 else 2)
+        after = CHANNELS[5 - layer] if layer < 5 else 1
+        found |= {f"up{layer}.weight": (before, after, 5, 5), f"up{layer}.bias": (after,)}
+        found |= {f"up{layer}.norm.{part}": (after,) for part in _NORMS}
+    return found | {"last.weight": (2, 1, 4, 4), "last.bias": (2,)}
+
+
+def placed(weights: Mapping[str, Tensor], elu: bool, device: str, kind: Kind) -> UNet:
+    """The network on `device`, its convolutions in `kind`."""
+    import torch
+
+    moved = {}
+    for name, value in weights.items():
+        format = torch.channels_last if value.dim() == 4 else torch.contiguous_format
+        # a batch normalisation computes in float32 with statistics of that kind, whatever it normalises
+        moved[name] = value.to(device, torch.float32 if ".norm." in name else kind).contiguous(memory_format=format)
+    return UNet(moved, elu)
+
+
+Estimate = Callable[["Tensor"], "Tensor"]
+"""float32 ``[batch, 2, 512, 1024]``: the song's magnitudes -> ``[stems, batch, 2, 512, 1024]``: the stems'."""
+
+
+def together(networks: tuple[UNet, ...], softmax: bool) -> Estimate:
+    """All stems' magnitudes; with `softmax`, their masks compete."""
+    import torch
+
+    def estimate(magnitudes: Tensor) -> Tensor:
+        image = magnitudes.contiguous(memory_format=torch.channels_last)
+        logits = torch.stack([network.logits(image) for network in networks])
+        return (logits.softmax(0) if softmax else logits.sigmoid()) * magnitudes
+
+    return estimate
