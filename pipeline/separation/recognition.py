@@ -19,6 +19,7 @@ FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "sple
 CHECKPOINTS = (".ckpt", ".pth", ".pt", ".th", ".bin", ".safetensors", ".chpt")
 EXTENSIONS = (*CHECKPOINTS, ".onnx")
 _SPLEETER = ("vocals", "accompaniment", "drums", "bass", "piano", "other")
+_OPEN_UNMIX = ("vocals", "drums", "bass", "other")
 _TENSORS = (  # family, names that all are among its tensors'
     ("roformer", ("band_split.to_features.0.0.gamma",)),
     ("roformer", ("mask_estimators.0.to_freqs.0.0.0.weight",)),
@@ -58,6 +59,8 @@ def recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
         return family_of_configuration(read_configuration(configuration)) or family, (configuration,)
     if family == "spleeter":
         return family, _other_stems(path)
+    if family == "open_unmix":
+        return family, _other_targets(path)
     return family, (own,) if own is not None and family == "vr" else ()
 
 
@@ -230,6 +233,24 @@ def _other_stems(path: Path) -> tuple[Path, ...]:
     at = path.name.lower().index(own)
     names = [path.name[:at] + stem + path.name[at + len(own) :] for stem in _SPLEETER if stem != own]
     return tuple(other for name in names if (other := path.parent / name).is_file())
+
+
+def _other_targets(path: Path) -> tuple[Path, ...]:
+    """The files of an Open-Unmix model's other targets: named like it, and as large. The released ones end in parts of
+    their hashes, which differ."""
+    named = re.match(rf"({'|'.join(_OPEN_UNMIX)})(?=[^a-z]|$)", path.stem)
+    if named is None:
+        return ()
+    size = path.stat().st_size
+    found = []
+    for target in _OPEN_UNMIX:
+        rest = path.stem.removeprefix(named[1])
+        alike = re.compile(rf"{target}({re.escape(rest)}|-[0-9a-f]{{8}})")
+        files = [other for other in path.parent.glob(f"{target}*{path.suffix}") if alike.fullmatch(other.stem)]
+        files = [other for other in files if abs(other.stat().st_size - size) < size / 100]
+        if target != named[1] and len(files) == 1:
+            found.append(files[0])
+    return tuple(found)
 
 
 def _spleeter_stem(path: Path) -> str | None:

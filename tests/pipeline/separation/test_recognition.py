@@ -176,3 +176,15 @@ def test_damage_is_an_error_and_never_a_crash(tmp_path: Path, kind: str) -> None
         path.write_bytes(damaged)
         with suppress(UnderstudyError):
             recognised(path)
+
+
+def test_the_other_targets_of_open_unmix_are_found_beside_one(tmp_path: Path) -> None:
+    drums = small.open_unmix(tmp_path / "drums-1234abcd.pth")
+    bass = small.open_unmix(tmp_path / "bass-00000000.pth")
+    small.open_unmix(tmp_path / "bass-roformer.pth")
+    larger = small.open_unmix(tmp_path / "vocals-abcdef01.pth")
+    larger.write_bytes(larger.read_bytes() + bytes(5000))
+    other = small.open_unmix(tmp_path / "other-00000001.pth")
+    small.open_unmix(tmp_path / "other-00000002.pth")  # which of them isn't known
+    assert recognised(drums) == ("open_unmix", (bass,))
+    assert recognised(other) == ("open_unmix", (drums, bass))
