@@ -24,7 +24,7 @@ def configuration_of(path: Path) -> Path | None:
     candidates = sorted(
         other
         for other in path.parent.glob("config*")
-        if other.suffix.lower() in EXTENSIONS and other.is_file() and not _somebodys(other)
+        if other.suffix.lower() in EXTENSIONS and other.is_file() and not is_published(other)
     )
     if len(candidates) > 1:
         raise UnderstudyError(
@@ -44,7 +44,8 @@ def required_configuration(path: Path, family: str) -> UnderstudyError:
     )
 
 
-def _somebodys(path: Path) -> bool:
+def is_published(path: Path) -> bool:
+    """Whether a file in the models folder is one of the catalogue's."""
     if path.parent != models_folder():
         return False
     return any(path.name == file.file for model in catalogue().values() for file in model.files)

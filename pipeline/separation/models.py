@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from audio.errors import UnderstudyError
 from audio.models import Model, Weights, catalogue, models_folder, require, warm
 from audio.models.catalogue import published
+from audio.models.installed import beside
 from audio.models.seen import seen
 from audio.precision import Precision
 from pipeline.separation.recognition import EXTENSIONS, FAMILIES, is_bag, looked_at, recognised
@@ -127,10 +128,26 @@ def _of_catalogue(model: Model) -> SeparatorModel:
 
 
 def _of_file(path: Path) -> SeparatorModel:
-    family, companions = recognised(path)
+    family, companions, purpose = _published_file(path) or (*recognised(path), purpose_of(path.name))
     weights = Weights(path, seen(path), tuple(Weights(other, seen(other)) for other in companions))
     inside = path.parent == models_folder()
-    return _model(path.name if inside else str(path), family, weights, purpose_of(path.name))
+    return _model(path.name if inside else str(path), family, weights, purpose)
+
+
+def _published_file(path: Path) -> tuple[str, tuple[Path, ...], Purpose | None] | None:
+    """Family, companions and purpose of a file outside of the models folder that has the name of a published one, and
+    beside it what belongs to that; None for any other."""
+    model = published(path.name)
+    if model is None or model.architecture not in FAMILIES:
+        return None
+    variant = next((variant for variant in model.variants if path.name in variant.names), model.preferred)
+    companions = [beside(path, companion) for companion in variant.companions]
+    there = tuple(companion for companion in companions if companion is not None)
+    if len(there) < len(companions):
+        return None
+    for other in (path, *there):
+        looked_at(other)
+    return model.architecture, there, _PURPOSES.get(model.group or "")
 
 
 def _model(name: str, family: str, weights: Weights, purpose: Purpose | None) -> SeparatorModel:

@@ -18,8 +18,11 @@ from pipeline.separation.parameters import beside_it
 FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter")
 CHECKPOINTS = (".ckpt", ".pth", ".pt", ".th", ".bin", ".safetensors", ".chpt")
 EXTENSIONS = (*CHECKPOINTS, ".onnx")
-_SPLEETER = ("vocals", "accompaniment", "drums", "bass", "piano", "other")
-_OPEN_UNMIX = ("vocals", "drums", "bass", "other")
+_TARGETS = {
+    "spleeter": ("vocals", "accompaniment", "drums", "bass", "piano", "other"),
+    "open_unmix": ("vocals", "drums", "bass", "other"),
+}
+"""Of families that have a file per stem: what the files are named after."""
 _TENSORS = (  # family, names that all are among its tensors'
     ("roformer", ("band_split.to_features.0.0.gamma",)),
     ("roformer", ("mask_estimators.0.to_freqs.0.0.0.weight",)),
@@ -27,6 +30,13 @@ _TENSORS = (  # family, names that all are among its tensors'
     ("vr", ("stg1_low_band_net.enc1.conv1.conv.0.weight",)),
     ("vr", ("stg1_low_band_net.0.enc1.conv.0.weight",)),
     ("open_unmix", ("input_mean", "output_scale", "fc1.weight", "lstm.weight_ih_l0")),
+    ("spleeter", ("conv2d/kernel", "batch_normalization/gamma")),
+    ("spleeter", ("conv.weight", "bn.weight", "up1.weight", "up7.weight")),
+)
+_BEGINNINGS = (  # family, how the names of some tensors begin
+    ("roformer", r"band_split\."),
+    ("demucs", r"(crosstransformer|freq_emb|encoder\.0\.conv)\."),
+    ("spleeter", r"(stems\.\w+\.encoder_layers|(vocals|drums|accompaniment)\.conv_layers)\."),
 )
 _WRAPPERS = ("state_dict", "state", "model_state_dict", "model")
 _ZIP_END = 22 + 0xFFFF  # bytes at a zip's end among which its directory's record begins
@@ -57,17 +67,15 @@ def recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
         if configuration is None:
             raise required_configuration(path, family)
         return family_of_configuration(read_configuration(configuration)) or family, (configuration,)
-    if family == "spleeter":
-        return family, _other_stems(path)
-    if family == "open_unmix":
-        return family, _other_targets(path)
+    if family in _TARGETS:
+        return family, _other_stems(path, _TARGETS[family])
     return family, (own,) if own is not None and family == "vr" else ()
 
 
 def family_at_a_glance(path: Path) -> str | None:
     """The family of a file as far as its name and its configuration tell; None where only its tensors could."""
     if path.suffix.lower() == ".onnx":
-        return "spleeter" if _spleeter_stem(path) else "mdx_net"
+        return "spleeter" if _target(path, _TARGETS["spleeter"]) else "mdx_net"
     if is_bag(path):
         return "demucs"
     try:
@@ -172,8 +180,8 @@ def _by_inputs(path: Path) -> tuple[str, tuple[Path, ...]]:
         if shapes[0][1] == 4:
             own = beside_it(path)
             return "mdx_net", () if own is None else (own,)
-        if shapes[0][0] == 2 or shapes[0][2:] == (512, 1024):
-            return "spleeter", _other_stems(path)
+        if shapes[0][2:] == (512, 1024):
+            return "spleeter", _other_stems(path, _TARGETS["spleeter"])
     raise invalid(
         path,
         f"its inputs {shapes} are those of no family of separation networks that Understudy knows in ONNX",
@@ -200,14 +208,9 @@ def family_of_tensors(path: Path, names: Iterable[str]) -> str:
     for family, wanted in _TENSORS:
         if all(name in found for name in wanted):
             return family
-    if any("band_split." in name for name in found):
-        return "roformer"
-    if any(name.startswith(("crosstransformer.", "encoder.0.conv.", "freq_emb.")) for name in found):
-        return "demucs"
-    if len({stem for stem in _SPLEETER if any(name.startswith((f"{stem}.", f"{stem}_")) for name in found)}) > 1:
-        return "spleeter"
-    if any(re.match(r"(stem_names\.)?(\w+\.)*(down|up|conv2d|batch_normalization)", name) for name in found):
-        return "spleeter"
+    for family, beginning in _BEGINNINGS:
+        if any(re.match(beginning, name) for name in found):
+            return family
     raise invalid(
         path,
         "its tensors are those of no family of separation networks that Understudy knows",
@@ -225,38 +228,35 @@ def _names(tree: Any) -> Iterable[str]:
     return (str(name) for name in tree)
 
 
-def _other_stems(path: Path) -> tuple[Path, ...]:
-    """The files of a Spleeter model's other stems, where each stem has its own."""
-    own = _spleeter_stem(path)
+def _other_stems(path: Path, targets: tuple[str, ...]) -> tuple[Path, ...]:
+    """The files of a model's other stems, where each stem has its own: of the same name but for the stem, or the only
+    one as large whose name ends in the beginning of its hash, as the released ones of Open-Unmix do."""
+    own = _target(path, targets)
     if own is None:
         return ()
     at = path.name.lower().index(own)
-    names = [path.name[:at] + stem + path.name[at + len(own) :] for stem in _SPLEETER if stem != own]
-    return tuple(other for name in names if (other := path.parent / name).is_file())
-
-
-def _other_targets(path: Path) -> tuple[Path, ...]:
-    """The files of an Open-Unmix model's other targets: named like it, and as large. The released ones end in parts of
-    their hashes, which differ."""
-    named = re.match(rf"({'|'.join(_OPEN_UNMIX)})(?=[^a-z]|$)", path.stem)
-    if named is None:
-        return ()
-    size = path.stat().st_size
     found = []
-    for target in _OPEN_UNMIX:
-        rest = path.stem.removeprefix(named[1])
-        alike = re.compile(rf"{target}({re.escape(rest)}|-[0-9a-f]{{8}})")
-        files = [other for other in path.parent.glob(f"{target}*{path.suffix}") if alike.fullmatch(other.stem)]
-        files = [other for other in files if abs(other.stat().st_size - size) < size / 100]
-        if target != named[1] and len(files) == 1:
-            found.append(files[0])
+    for stem in targets:
+        exact = path.parent / (path.name[:at] + stem + path.name[at + len(own) :])
+        hashed = sorted(path.parent.glob(f"{stem}-{'[0-9a-f]' * 8}{path.suffix}"))
+        alike = [exact] if exact.is_file() else [other for other in hashed if _as_large(path, other)]
+        if stem != own and len(alike) == 1:
+            found.append(alike[0])
     return tuple(found)
 
 
-def _spleeter_stem(path: Path) -> str | None:
-    """The stem that a file's name says and little else: ``vocals.fp16.onnx``, ``spleeter-2stems-vocals.onnx``."""
-    words = re.findall(r"[a-z]+", path.stem.lower())
-    return next((stem for stem in _SPLEETER if stem in words and (len(words) < 3 or "spleeter" in words)), None)
+def _as_large(path: Path, other: Path) -> bool:
+    size = path.stat().st_size
+    return abs(other.stat().st_size - size) < size / 100
+
+
+def _target(path: Path, targets: tuple[str, ...]) -> str | None:
+    """The stem after which a file is named: ``vocals.fp16.onnx``, ``vocals-b62c91ce.pth``,
+    ``spleeter-2stems-vocals.onnx``."""
+    name = path.stem.lower()
+    begins = re.match(rf"({'|'.join(targets)})(?![a-z])", name)
+    words = re.findall(r"[a-z]+", name) if "spleeter" in name else []
+    return begins[1] if begins else next((stem for stem in targets if stem in words), None)
 
 
 def _safetensors_names(path: Path) -> set[str]:
