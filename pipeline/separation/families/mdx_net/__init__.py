@@ -1,0 +1,157 @@
+"""MDX-Net (Kim et al. 2021, "KUIELab-MDX-Net: A Two-Stream Neural Network for Music Demixing"), as ONNX files: a U-Net
+that takes the complex spectra of a window and gives those of one stem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from audio.errors import UnderstudyError
+from audio.models.installed import Weights
+from audio.onnx_file import Graph
+from audio.onnx_file import load as read_graph
+from audio.precision import Precision
+from pipeline.separation.families.mdx_net.program import UnknownOperator, program
+from pipeline.separation.families.mdx_net.shape import HOP, Shape, described, invalid, read_shape, stem
+from pipeline.separation.layout import leading
+from pipeline.separation.network import Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RATE = 44100
+OVERLAP = 0.25
+"""Share of a window that the next one sees, too, where nothing else is asked for; as published."""
+SILENT_BINS = 3
+"""The lowest bins, which the networks never saw in training."""
+LARGEST = 512 << 20
+"""Bytes; the published files have 28 to 67 million."""
+_OPERATORS = {
+    "Add", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "ConvTranspose", "Div", "Flatten", "Gather",
+    "Gemm", "Identity", "InstanceNormalization", "LeakyRelu", "MatMul", "Mul", "Pad", "ReduceMean", "Relu", "Reshape",
+    "Shape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
+}  # fmt: skip
+
+_Run = Callable[["Tensor"], "Tensor"]  # [batch, 4, bins, spectra] -> the same
+
+
+def stems(weights: Weights) -> tuple[str, ...]:
+    """The one stem that the network in the file gives, in the design's words. Raises what `parameters` raises."""
+    return (stem(weights),)
+
+
+def load(weights: Weights, device: str, precision: Precision) -> Network:
+    """The network in the ONNX file, ready to run.
+
+    What the file doesn't tell (n_fft, gain, stem) comes from `parameters`, or is guessed, and said. Spectra reach
+    thousands, which is too much for 16 bits: on a GPU, products are rounded to 10 bits (TF32) unless `precision` is
+    float32; on a processor onnxruntime's float32 is as fast as anything. Raises `UnderstudyError` ``model-invalid`` for
+    a file that holds no such network.
+    """
+    import torch
+
+    graph = _graph(weights)
+    shape, cautions = read_shape(weights, graph)
+    run: _Run | None = None
+    if device.startswith("cuda"):
+        try:
+            run = _on_gpu(graph, device, precision)
+        except UnknownOperator as error:
+            cautions = (*cautions, f"The model {weights.path.name} can't use the GPU (it needs {error}); it is slow.")
+    if run is None:
+        run = _session(weights)
+    checked = _checked(weights, run)
+    hann = torch.hann_window(shape.n_fft, device=device)
+    return Network(
+        stems=stems(weights),
+        rate=RATE,
+        window=shape.window,
+        step=int((1 - OVERLAP) * shape.window),
+        fade=torch.hann_window(shape.window, periodic=False).clamp(min=1e-7),
+        separate=lambda windows: separate(windows, shape, hann, checked),
+        device=device,
+        layout=leading(shape.trim),
+        cautions=cautions,
+        size=weights.path.stat().st_size,
+        working=shape.bins * shape.spectra * 4 * 256,
+    )
+
+
+def separate(windows: Tensor, shape: Shape, hann: Tensor, run: _Run) -> Tensor:
+    """``[batch, 2, frames]`` -> ``[batch, 1, 2, frames]``: the spectra of the window, with the real and imaginary parts
+    of both channels as four channels, through the network and back."""
+    import torch
+
+    batch, channels, frames = windows.shape
+    spectra = torch.stft(windows.reshape(-1, frames), shape.n_fft, HOP, window=hann, return_complex=True)
+    kept = torch.view_as_real(spectra[:, : shape.bins])  # [batch * 2, bins, spectra, 2]
+    parts = kept.permute(0, 3, 1, 2).reshape(batch, 2 * channels, shape.bins, -1)
+    parts[:, :, :SILENT_BINS] = 0
+    found = run(parts).reshape(batch * channels, 2, shape.bins, -1)
+    full = torch.nn.functional.pad(found, (0, 0, 0, shape.n_fft // 2 + 1 - shape.bins))
+    spectra = torch.complex(full[:, 0], full[:, 1])
+    sound = torch.istft(spectra, shape.n_fft, HOP, window=hann, length=frames)
+    return (shape.gain * sound).reshape(batch, 1, channels, frames)
+
+
+def _graph(weights: Weights) -> Graph:
+    try:
+        graph = read_graph(weights.path, LARGEST)
+    except UnderstudyError as error:
+        if error.code == "model-damaged":
+            raise UnderstudyError("model-invalid", error.message, error.hint) from error
+        raise
+    unknown = sorted({node.operator for node in graph.nodes} - _OPERATORS)
+    if unknown:
+        raise invalid(weights, f"no such network has the operators {', '.join(unknown)[:200]}")
+    return graph
+
+
+def _on_gpu(graph: Graph, device: str, precision: Precision) -> _Run:
+    import torch
+
+    network = program(graph, device)
+
+    def run(spectra: Tensor) -> Tensor:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=precision != "float32"):
+            return network(spectra)
+
+    return run
+
+
+def _session(weights: Weights) -> _Run:
+    """The network on the processor, by onnxruntime."""
+    import onnxruntime
+    import torch
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(weights.path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no base of their own
+        raise invalid(weights, "onnxruntime can't read it") from error
+    name = session.get_inputs()[0].name
+
+    def run(spectra: Tensor) -> Tensor:
+        try:
+            found = session.run(None, {name: spectra.cpu().numpy()})[0]
+        except Exception as error:
+            raise RuntimeError(str(error)) from error
+        return torch.from_numpy(np.asarray(found)).to(spectra.device)
+
+    return run
+
+
+def _checked(weights: Weights, network: _Run) -> _Run:
+    """`network`, whose result must be of its input's shape: only running it tells."""
+
+    def run(spectra: Tensor) -> Tensor:
+        found = network(spectra)
+        if found.shape != spectra.shape or found.dtype != spectra.dtype:
+            raise invalid(weights, f"it gives {described(tuple(found.shape))} for {described(tuple(spectra.shape))}")
+        return found
+
+    return run
