@@ -80,27 +80,33 @@ def overlapping(stems: Mapping[str, Source]) -> tuple[str, str] | None:
     return None
 
 
-_SPLITS = "a model that splits lead and backing vocals"
-_GIVERS: Mapping[str, tuple[str, str, str]] = {
-    "lead": (_SPLITS, "lead", "NAME"),
-    "backing": (_SPLITS, "lead", "NAME"),
-    "dry": ("a model that takes off reverb", "dereverb", "NAME"),
-    "reverb": ("a model that takes off reverb", "dereverb", "NAME"),
-    "noise": ("a model that takes off noise", "denoise", "NAME"),
-    "drums": ("a model of four stems, such as htdemucs", "band", "htdemucs"),
-    "bass": ("a model of four stems, such as htdemucs", "band", "htdemucs"),
-    "other": ("a model of four stems, such as htdemucs", "band", "htdemucs"),
-    "guitar": ("a model of six stems, such as htdemucs_6s", "band", "htdemucs_6s"),
-    "piano": ("a model of six stems, such as htdemucs_6s", "band", "htdemucs_6s"),
+_KARAOKE = ("a model that splits lead and backing vocals", "lead", "mel-roformer-karaoke-aufr33-viperx")
+_DEREVERB = ("a model that takes off reverb", "dereverb", "mel-roformer-dereverb-anvuew")
+_FOUR = ("a model of four stems", "band", "htdemucs")
+_SIX = ("a model of six stems", "band", "htdemucs-6s")
+GIVERS: Mapping[str, tuple[str, str, str]] = {
+    "lead": _KARAOKE,
+    "backing": _KARAOKE,
+    "dry": _DEREVERB,
+    "reverb": _DEREVERB,
+    "noise": ("a model that takes off noise", "denoise", "mel-roformer-denoise-aufr33"),
+    "drums": _FOUR,
+    "bass": _FOUR,
+    "other": _FOUR,
+    "guitar": _SIX,
+    "piano": _SIX,
 }
+"""Of stems that not every separator gives: what kind of model does, the setting that names it, and one such model."""
 
 
 def _unavailable(name: str, given: Mapping[str, Source], about: str) -> UnderstudyError:
-    model, setting, example = _GIVERS[name]
-    here = ", ".join(given)
+    kind, setting, example = GIVERS[name]
+    use = f"--set separation.{setting}={example}"
+    if setting == "band":
+        use = f"--model {example}, or {use} to keep the vocals of the model that you have"
     return UnderstudyError(
         "stem-unavailable",
-        f"The stem {name!r} can't be made: {about} gives {here}.",
-        f"It takes {model}: 'understudy models list' shows them; fetch one with 'understudy models fetch {example}' "
-        f"and add --set separation.{setting}={example}.",
+        f"The stem {name!r} can't be made: {about} gives {', '.join(given)}.",
+        f"It takes {kind}, such as {example}: 'understudy models fetch {example}', and then add {use}. "
+        "'understudy models list' shows others.",
     )

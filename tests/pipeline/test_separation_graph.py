@@ -1,0 +1,212 @@
+"""What is wanted of a song decides what runs, and what is written sums to it; with models whose answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from audio.errors import UnderstudyError
+from pipeline.executor import LocalExecutor, Result
+from pipeline.separation_graph import Separation, separation_graph
+from pipeline.settings import load_settings
+from pipeline.store import Store
+from pipeline.wanted import SETS, Container, Wanted
+from tests.pipeline.networks import Models, middle, models, parts
+
+__all__ = ["models"]
+
+STUDIO = {"model": "vox", "lead": "karaoke", "dereverb": "dry", "denoise": "hiss", "band": "six"}
+
+INSIDE = slice(22050, -22050)
+"""The filters of these models know nothing of what is beyond a song's ends."""
+
+
+@pytest.fixture
+def six(models: Models) -> Models:
+    shares = {"drums": 0.3, "bass": 0.2, "guitar": 0.2, "piano": 0.1, "other": 0.2}
+    models.functions["six"] = {
+        "vocals": lambda sound: 0.0 * sound,
+        **{name: lambda sound, share=share: share * (sound - middle(sound)) for name, share in shares.items()},
+    }
+    return models
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, sum(parts(3.0, backing=0.1, reverb=0.05, noise=0.02).values()).T, 44100, subtype="FLOAT")
+    return path
+
+
+def planned(song: Path, wanted: Wanted | None = None, **separation: Any) -> Separation:
+    options = {f"separation.{name}": value for name, value in separation.items()}
+    return separation_graph(song, load_settings(options={**options, "output.format": "wav32f"}, environment={}), wanted)
+
+
+def made(song: Path, wanted: Wanted, targets: tuple[str, ...] = (), **separation: Any) -> tuple[dict[str, Any], Result]:
+    """The stems that were written, and how."""
+    plan = planned(song, wanted, **separation)
+    names = () if wanted.container else plan.stems
+    targets = (*(f"encode {name}" for name in names), *targets)
+    result = LocalExecutor(Store(song.parent / "cache"), workers=1).run(plan.graph, targets, lambda _: None, Event())
+    return {name: read(result.values[f"encode {name}"]) for name in names}, result
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(soundfile.read(path, dtype="float32", always_2d=True)[0].T)
+
+
+def ran(result: Result) -> set[str]:
+    return {stage.name for stage in result.stages if not stage.name.startswith(("encode", "headroom", "decode"))}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [*SETS.values(), ("lead", "backing", "instrumental"), ("lead", "reverb", "backing", "drums", "bass", "other")],
+)
+def test_a_whole_set_of_stems_sums_to_the_song(song, six, names):
+    stems, _ = made(song, Wanted(names), **STUDIO)
+    assert tuple(stems) == names
+    assert planned(song, Wanted(names), **STUDIO).sums
+    whole = read(song)
+    assert np.abs(sum(stems.values()) - whole).max() < 1e-5
+
+
+def test_other_takes_guitar_and_piano_where_they_are_not_wanted(song, six):
+    four, _ = made(song, Wanted(SETS["4"]), **STUDIO)
+    all_six, _ = made(song, Wanted(SETS["6"]), **STUDIO)
+    assert np.abs(four["other"] - sum(all_six[name] for name in ("other", "guitar", "piano"))).max() < 1e-6
+    assert np.abs(four["drums"] - all_six["drums"]).max() == 0
+
+
+def test_the_lead_is_dry_where_its_reverb_is_wanted_apart(song, six):
+    true = parts(3.0, backing=0.1, reverb=0.05, noise=0.02)
+    wet, _ = made(song, Wanted(("lead",)), **STUDIO)
+    dry, _ = made(song, Wanted(("lead", "reverb")), **STUDIO)
+    assert np.abs(wet["lead"] - true["lead"] - true["reverb"] - true["noise"])[:, INSIDE].max() < 0.02
+    assert np.abs(dry["lead"] - true["lead"] - true["noise"])[:, INSIDE].max() < 0.02
+    assert np.abs(dry["lead"] + dry["reverb"] - wet["lead"]).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nodes"),
+    [
+        (Wanted(), {"separate vox", "separate"}),
+        (Wanted(SETS["4"]), {"separate vox", "separate", "band six", "band", "sum other"}),
+        (Wanted(("drums",)), {"separate vox", "separate", "band six", "band"}),
+        (Wanted(("backing",)), {"separate vox", "separate", "lead karaoke", "lead"}),
+        (Wanted(("vocals",), levels={"lead": -3.0}), {"separate vox", "separate", "lead karaoke", "lead", "mix"}),
+    ],
+)
+def test_only_what_is_wanted_runs(song, six, wanted, nodes):
+    _, result = made(song, wanted, ("mix",) if wanted.levels else (), **STUDIO)
+    assert ran(result) == nodes
+
+
+def test_models_that_are_not_needed_need_not_be_there(song, six):
+    six.missing = ("karaoke", "dry", "hiss", "six")
+    assert made(song, Wanted(), **STUDIO)[0].keys() == {"vocals", "instrumental"}
+    with pytest.raises(UnderstudyError) as failed:
+        planned(song, Wanted(SETS["4"]), **STUDIO)
+    assert failed.value.code == "model-missing"
+
+
+def test_a_first_model_of_four_stems_needs_no_second(song, six):
+    _, result = made(song, Wanted(SETS["4"]), model="four", band="six")
+    assert ran(result) == {"separate four", "separate"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "named"),
+    [
+        (Wanted(SETS["4"]), "stem-unavailable", "drums"),
+        (Wanted(("lead",)), "stem-unavailable", "lead"),
+        (Wanted(levels={"guitar": 1.0}), "stem-unavailable", "guitar"),
+        (Wanted(midi=("bass",)), "stem-unavailable", "bass"),
+        (Wanted(("vocals",), Container()), "stem-file-incomplete", "vocals"),
+        (Wanted(levels={"vocals": 1.0, "lead": 1.0}), "stem-unavailable", "lead"),
+    ],
+)
+def test_what_cannot_be_made_is_not_begun(song, models, wanted, code, named):
+    with pytest.raises(UnderstudyError) as failed:
+        planned(song, wanted)
+    assert failed.value.code == code
+    assert named in failed.value.message
+    assert not models.ran
+
+
+def test_levels_of_stems_that_hold_each_other_are_refused(song, six):
+    with pytest.raises(UnderstudyError) as failed:
+        planned(song, Wanted(levels={"vocals": 1.0, "lead": 1.0}), **STUDIO)
+    assert failed.value.code == "mix-invalid"
+    assert planned(song, Wanted(levels={"backing": 1.0, "lead": None}), **STUDIO).stems == ()
+
+
+def test_a_mix_is_the_song_with_the_changes_alone(song, six):
+    true = parts(3.0, backing=0.1, reverb=0.05, noise=0.02)
+    _, result = made(song, Wanted(levels={"lead": None, "drums": -6.0}), ("mix",), **STUDIO)
+    mix = result.values["mix"]["sound"].read().samples
+    stems, _ = made(song, Wanted(("lead", "drums")), **STUDIO)
+    wanted = read(song) - stems["lead"] + (10 ** (-6 / 20) - 1) * stems["drums"]
+    assert np.abs(mix - wanted).max() < 1e-5
+    assert np.abs(mix - true["backing"] - 0.85 * true["instrumental"])[:, INSIDE].max() < 0.02
+
+
+def test_karaoke_keeps_backing_and_a_guide(song, six):
+    stems, _ = made(song, Wanted(("lead", "backing", "instrumental")), **STUDIO)
+    _, result = made(song, Wanted(karaoke=True, guide=-20.0), ("karaoke",), **STUDIO)
+    wanted = stems["instrumental"] + stems["backing"] + 0.1 * stems["lead"]
+    assert np.abs(result.values["karaoke"]["sound"].read().samples - wanted).max() < 1e-5
+    assert "dereverb" not in ran(result)
+    _, result = made(song, Wanted(karaoke=True, guide=None), ("karaoke",), model="vox")
+    both, _ = made(song, Wanted(), model="vox")
+    assert np.abs(result.values["karaoke"]["sound"].read().samples - both["instrumental"]).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("stems", "settings", "names", "noted"),
+    [
+        (None, STUDIO, ["Drums", "Bass", "Other", "Vocals"], ""),
+        (SETS["6"], STUDIO, ["Drums", "Bass", "Other", "Vocals"], "guitar and piano"),
+        (None, {"model": "vox"}, ["Instrumental", "Empty", "Empty", "Vocals"], "silent"),
+        (("lead", "backing", "instrumental"), STUDIO, ["Lead", "Backing", "Instrumental", "Empty"], "silent"),
+    ],
+)
+def test_one_file_for_dj_software(song, six, stems, settings, names, noted):
+    wanted = Wanted(stems, Container("alac"))
+    plan = planned(song, wanted, **settings)
+    assert noted in " ".join(plan.notes)
+    assert bool(noted) == bool(plan.notes)
+    assert plan.sums
+    _, result = made(song, wanted, ("encode stem file",), **settings)
+    path = result.values["encode stem file"]
+    assert path.name.endswith(".stem.m4a")
+    content = path.read_bytes()
+    assert all(f'"name": "{name}"'.encode() in content for name in names)
+    tracks = []
+    for number in range(5):
+        with av.open(str(path)) as container:
+            blocks = [frame.to_ndarray() / 2**31 for frame in container.decode(audio=number)]
+        tracks.append(np.concatenate(blocks, axis=1)[:, : read(song).shape[1]])
+    assert np.abs(tracks[0] - read(song)).max() < 2**-20
+    assert np.abs(sum(tracks[1:]) - tracks[0]).max() < 2**-20
+    assert [bool(track.any()) for track in tracks[1:]] == [name != "Empty" for name in names]
+
+
+def test_more_than_four_stems_that_are_no_set_do_not_fit_into_a_file(song, six):
+    wanted = Wanted(("lead", "backing", "drums", "bass", "other"), Container())
+    with pytest.raises(UnderstudyError) as failed:
+        planned(song, wanted, **STUDIO)
+    assert failed.value.code == "stem-file-incomplete"
+
+
+def test_stems_by_the_model_s_own_opinion_are_not_said_to_sum(song, six):
+    assert not planned(song, Wanted(), model="vox2", consistency="model").sums
+    assert planned(song, Wanted(), model="vox2").sums
+    assert not planned(song, Wanted(("drums", "bass")), model="four").sums
