@@ -40,12 +40,14 @@ class Step:
 
     ``own`` is the energy of the taken stem in those bins of the spectrum where it is louder than what is kept, against
     that of the vocal. It tells what was truly there from what a model shaves off a voice: a harmony has tones of its
-    own, reverb is alone after the notes, noise between the words. On sung material with known truth, taken off by
-    imitated models that err (Wiener-like masks, logits disturbed), a harmony at -18 dB has -20 dB of its own, one at
-    -6 dB -8; reverb at -18 dB -25 to -33, at -12 dB -18 to -23; noise at -40 dB -42. Of a dry voice such a model takes
-    less than -50 dB of its own, a bad one that loses 3 % of the voice up to -16. A second voice in unison has little
-    of its own (-15 to -19 dB at -6 dB, -25 to -30 at -12): it stays with the lead unless it is about as loud. Real
-    splits (backing of a duet, reverb of a song that is nearly all reverb) have -3 and -1.4 dB.
+    own, reverb is alone after the notes, noise between the words. `benchmarks/chain.py` measures it on sung material
+    with known truth, taken off by imitated models that err:
+    - a harmony at -6 dB has -8 of its own, one at -12 dB -14, at -18 dB -20; a second voice in unison little (-15 to
+      -19 at -6 dB, -25 to -30 at -12): it stays with the lead unless it is nearly as loud.
+    - reverb at -12 dB has -18 to -23, at -18 dB -25 to -33; noise at -40 dB -42.
+    - of a dry voice, a model with 20 dB of SDR takes less than -50 of its own, one with 14 dB -16, one with 10 dB -12.
+    Real models took -3 dB of backing off a duet, and -1.4 of reverb off a song that is nearly all reverb. The limit of
+    the lead is the highest: what is wrongly taken comes back in the mix as a ghost of the original singer.
 
     ``voice`` and ``left`` are the energies of what is taken and of what is kept where the vocal's frames are loudest
     (within 20 dB of their peak), against all that is there. The same two real splits have -3 and -1.3 dB of voice and
@@ -65,8 +67,8 @@ class Step:
 STEPS = {
     step.name: step
     for step in (
-        Step("lead", "lead", "backing", -20.0, 1.0, "no backing vocals were found", "no lead was found"),
-        Step("dereverb", "dry", "reverb", -30.0, 1.0, "no reverb was found", "the voice would have gone with it"),
+        Step("lead", "lead", "backing", -15.0, 1.0, "no backing vocals were found", "no lead was found"),
+        Step("dereverb", "dry", "reverb", -26.0, 1.0, "no reverb was found", "the voice would have gone with it"),
         Step(
             "denoise", "dry", "noise", -45.0, -20.0, "no noise was found", "some of the voice would have gone with it"
         ),

@@ -79,15 +79,15 @@ NOTHING = np.zeros_like(VOICE)
     [
         ("lead", HARMONY, 0, True),
         ("lead", HARMONY, -6, True),
-        ("lead", HARMONY, -15, True),
-        ("lead", HARMONY, -24, False),
+        ("lead", HARMONY, -12, True),
+        ("lead", HARMONY, -20, False),
         ("lead", HARMONY, -40, False),
         ("dereverb", reverberated(0.5), 0, True),
         ("dereverb", reverberated(0.5), -12, True),
-        ("dereverb", reverberated(0.5), -30, False),
+        ("dereverb", reverberated(0.5), -24, False),
         ("dereverb", reverberated(2.0), 3, True),
         ("dereverb", reverberated(2.0), -12, True),
-        ("dereverb", reverberated(2.0), -36, False),
+        ("dereverb", reverberated(2.0), -30, False),
         ("denoise", NOISE, -20, True),
         ("denoise", NOISE, -38, True),
         ("denoise", NOISE, -55, False),
@@ -104,7 +104,7 @@ def test_a_step_takes_what_is_there_and_leaves_what_is_not(
 
 @pytest.mark.parametrize("step", STEPS)
 def test_nothing_is_taken_off_a_dry_voice(tmp_path: Path, step: str):
-    for kept in (VOICE, 0.9 * VOICE, imitated(NOTHING), imitated(NOTHING, 0.02, 0.5)):
+    for kept in (VOICE, 0.9 * VOICE, imitated(NOTHING), imitated(NOTHING, 0.03, 1.0)):
         assert done(tmp_path, step, NOTHING, kept) == STEPS[step].nothing
 
 
