@@ -31,13 +31,12 @@ _VERSIONS = {"embedded": 1}
 """Of what runs the models of a family, where they aren't 1: raise one when the family's stems change."""
 
 _PACKAGES = {
-    "roformer": ("audio-separator",),
-    "mdx23c": ("audio-separator",),
     "vr": ("audio-separator",),
-    "mdx_net": ("onnxruntime",),
     "demucs": ("demucs",),
+    "mdx_net": ("onnxruntime",),
+    "spleeter": ("onnxruntime",),
 }
-"""What holds the networks of a family: their versions are a part of the keys."""
+"""What computes a family's networks, where that isn't ours: its version is a part of the keys."""
 
 _FIT = ("vocals", "lead", "instrumental")  # one of these a model must give to tell vocals and instrumental apart
 Plain = Mapping[str, BaseModel | str | int | float | bool | None]
