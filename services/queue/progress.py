@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from threading import Lock
+from typing import Any
 
 from pipeline.executor import StageEvent
 from services.queue.jobs import Note
@@ -27,11 +29,25 @@ _WEIGHTS = {
 }
 
 
-class Progress:
-    """Collects a run's events; `take` gives what is new. The fraction never falls."""
+_MODEL = 60.0  # a neural separation model takes longer than anything else
 
-    def __init__(self, kind: str) -> None:
-        self._weights = _WEIGHTS[kind]
+
+def models_run(request: Mapping[str, Any]) -> dict[str, int]:
+    """How many neural models each stage of the separation runs, by the stage's name, in a job of that request."""
+    separation = request.get("settings", {}).get("separation", {})
+    if request.get("inputs", {}).keys() - {"song"}:
+        return {}  # with stems of one's own nothing is separated
+    stages = {"model": "separate", "lead": "lead", "dereverb": "dereverb", "denoise": "denoise", "band": "band"}
+    asked = {stage: separation.get(setting) or "embedded" for setting, stage in stages.items()}
+    return {stage: names.count("+") + 1 for stage, names in asked.items() if names != "embedded"}
+
+
+class Progress:
+    """Collects a run's events; `take` gives what is new. The fraction never falls. `models`: as `models_run` says."""
+
+    def __init__(self, kind: str, models: Mapping[str, int] | None = None) -> None:
+        self._models = models or {}
+        self._weights = {**_WEIGHTS[kind], **{stage: _MODEL * count for stage, count in self._models.items()}}
         self._done: dict[str, float] = {}
         self._notes: list[Note] = []
         self._latest: dict[str, Note] = {}
@@ -41,10 +57,9 @@ class Progress:
 
     def hear(self, event: StageEvent) -> None:
         with self._lock:
-            stage = event.node.split()[0]
-            self._done[stage] = max(self._done.get(stage, 0.0), event.fraction)
+            self._done[event.node] = max(self._done.get(event.node, 0.0), event.fraction)
             total = sum(self._weights.values())
-            gained = sum(self._weights.get(name, 0.0) * fraction for name, fraction in self._done.items())
+            gained = sum(weight * self._of(stage) for stage, weight in self._weights.items())
             self._fraction = max(self._fraction, min(0.99, gained / total))
             data = {"stage": event.node, "state": event.state, "fraction": round(event.fraction, 3)}
             data |= {"seconds": round(event.seconds, 2), "device": event.device}
@@ -55,6 +70,14 @@ class Progress:
                 self._notes.append(Note("stage", data))
             if event.state in ("started", "progress"):
                 self._stage = event.node
+
+    def _of(self, stage: str) -> float:
+        """How far the nodes are whose names begin with `stage`: of several models their mean, else the furthest."""
+        fractions = [fraction for node, fraction in self._done.items() if node.partition(" ")[0] == stage]
+        if stage not in self._models or self._done.get(stage) == 1.0:
+            return max(fractions, default=0.0)
+        models = [fraction for node, fraction in self._done.items() if node.startswith(f"{stage} ")]
+        return min(1.0, sum(models) / self._models[stage])
 
     def take(self) -> tuple[list[Note], str | None, float]:
         """What happened since the last call (of each stage only its latest progress), the stage, the fraction."""

@@ -105,8 +105,8 @@ def _cover(job: Claimed, place: Place) -> Made:
     for stem, path in made["stems"].items():
         files[f"stems/{stem}"] = (Path(path), f"{title} {stem}{Path(path).suffix}")
     kept = ("duration", "sample_rate", "transpose", "transpose_reason", "key", "loudness", "verdict", "warnings")
-    kept = (*kept, *(["chain"] if "chain" in made else []))
-    return _stored(place, job, files, {name: made[name] for name in kept}, made["stages"])
+    chain = {"chain": made["chain"]} if "chain" in made else {}
+    return _stored(place, job, files, {name: made[name] for name in kept} | chain, made["stages"])
 
 
 def _separation(job: Claimed, place: Place) -> Made:

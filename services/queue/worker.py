@@ -27,7 +27,7 @@ from services.device import choose_device
 from services.queue import bounded, housekeeping, ids, jobs, logs, work
 from services.queue.database import Database
 from services.queue.jobs import Claimed
-from services.queue.progress import Progress
+from services.queue.progress import Progress, models_run
 from services.queue.settings import ServerSettings
 from services.queue.storage import Storage
 
@@ -92,7 +92,7 @@ class Worker:
     def _do(self, job: Claimed) -> None:
         begun = time.monotonic()
         log.info("started", extra={"kind": job.kind, "attempt": job.attempts, "owner": job.owner})
-        progress = Progress(job.kind)
+        progress = Progress(job.kind, models_run(job.request))
         pulse = _Pulse(self, job, progress, self._database)
         try:
             with work.scratch(self._scratch / "job") as folder:
