@@ -258,7 +258,7 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
 
 def names_of(model: Model) -> set[str]:
     """What a model of the catalogue may be called: its name, and those of its files."""
-    return {model.name, *(name for variant in model.variants for name in variant.names)}
+    return {model.name, *model.aliases, *(name for variant in model.variants for name in variant.names)}
 
 
 def _presets() -> dict[str, SeparationSettings]:
