@@ -19,6 +19,7 @@ from pipeline.separation.families.demucs.checkpoint import Checkpoint
 from pipeline.separation.families.demucs.run import Run, prepared
 from pipeline.separation.layout import Layout, Place
 from pipeline.separation.network import Network
+from pipeline.separation.stems import canonical_stems
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,7 @@ SHORTEST = 2.0
 
 def stems(weights: Weights) -> tuple[str, ...]:
     """The stems that the network, or the bag, gives, without building it. Raises what `load` raises."""
-    return tuple(name.lower() for name in read_bag(weights).sources)
+    return canonical_stems(read_bag(weights).sources)
 
 
 def load(weights: Weights, device: str, precision: Precision) -> Network:
@@ -76,7 +77,7 @@ def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str,
     bytes_each = 2 if precision != "float32" else 4
     parameters = sum(value.numel() for checkpoint in bag.checkpoints for value in checkpoint.state.values())
     return Network(
-        stems=tuple(name.lower() for name in bag.sources),
+        stems=canonical_stems(bag.sources),
         rate=rate,
         window=window,
         step=int((1 - OVERLAP) * core),

@@ -14,6 +14,7 @@ from pipeline.separation.families.open_unmix.target import Target, read_target
 from pipeline.separation.families.open_unmix.wiener import wiener
 from pipeline.separation.families.tensors import invalid
 from pipeline.separation.network import Network
+from pipeline.separation.stems import canonical_stems
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 TARGETS = ("vocals", "drums", "bass", "other")
 """Of the released models; a file is named after its target."""
-RESIDUAL = "other"
-"""What one target alone leaves of the song."""
+RESIDUAL = "residual"
+"""What one target alone leaves of the song; beside vocals the instrumental."""
 ITERATIONS = 1
 SECONDS, OVERLAP = 40.0, 10.0
 """Of a window, and of what it shares with the next: the recurrent networks remember a few seconds, not the song."""
@@ -37,8 +38,8 @@ def stems(weights: Weights) -> tuple[str, ...]:
     names = [_target(path) for path in _paths(weights)]
     if len(set(names)) != len(names):
         raise invalid(weights.path, f"two files with it have the same target ({', '.join(names)})")
-    ordered = sorted(names, key=lambda name: TARGETS.index(name) if name in TARGETS else len(TARGETS))
-    return tuple(ordered) if len(ordered) > 1 else (ordered[0], RESIDUAL if ordered[0] != RESIDUAL else "residual")
+    ordered = sorted(names, key=TARGETS.index)
+    return canonical_stems(ordered if len(ordered) > 1 else (ordered[0], RESIDUAL))
 
 
 def load(weights: Weights, device: str, precision: Precision, iterations: int = ITERATIONS) -> Network:
@@ -53,7 +54,7 @@ def load(weights: Weights, device: str, precision: Precision, iterations: int = 
     kind = torch.float32 if device == "cpu" else getattr(torch, precision)
     names = stems(weights)
     by_name = {_target(path): path for path in _paths(weights)}
-    targets = [read_target(by_name[name], device, kind) for name in names if name in by_name]
+    targets = [read_target(by_name[name], device, kind) for name in TARGETS if name in by_name]
     for target, path in zip(targets, by_name.values(), strict=True):
         if (target.bins, target.rate) != (targets[0].bins, targets[0].rate):
             raise invalid(path, "its spectra differ from those of the other targets")

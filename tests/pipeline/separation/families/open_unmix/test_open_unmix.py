@@ -136,7 +136,7 @@ def test_a_long_song_has_no_seams(tmp_path: Path) -> None:
 def test_one_target_alone_leaves_the_rest(tmp_path: Path) -> None:
     weights, _ = written(tmp_path, ("vocals",))
     network = short(load(weights, "cpu", "float32"))
-    assert network.stems == ("vocals", "other") == stems(weights)
+    assert network.stems == ("vocals", "instrumental") == stems(weights)
     song = music(network.window / RATE)
     with torch.inference_mode():
         found = network.separate(song[None])[0]
