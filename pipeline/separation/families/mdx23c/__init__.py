@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from audio.models.installed import Weights
 from audio.precision import Precision
+from pipeline.separation.fades import OVERLAP, edges_faded
 from pipeline.separation.families.mdx23c.configuration import (
     Mdx23cConfiguration,
     configuration_path,
@@ -40,19 +41,19 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
 
 
 def _network(mdx23c: Mdx23c, configuration: Mdx23cConfiguration, device: str, frames: int) -> Network:
-    import torch
-
     window = configuration.hop * (frames - 1)
     half = frames // 2
     possible = frames % 2 == 0 and half % configuration.factor[0] ** configuration.scales == 0
+    possible = possible and configuration.hop * (half - 1) >= configuration.n_fft
     return Network(
         stems=configuration.stems,
         rate=configuration.rate,
         window=window,
-        step=window // 2,
-        fade=torch.hamming_window(window, periodic=False),
+        step=round(window * (1 - OVERLAP)),
+        fade=edges_faded(window),
         separate=mdx23c.separate,
         device=device,
         size=mdx23c.size,
+        working=mdx23c.working(frames),
         shorter=(lambda: _network(mdx23c, configuration, device, half)) if possible else None,
     )

@@ -17,8 +17,8 @@ _EPSILON = 1e-5
 
 
 class Mdx23c:
-    """`separate`: float32 ``[batch, channels, frames]`` -> ``[batch, stems, channels, frames]``; `frames` is the hop
-    times one less than a multiple of all time factors."""
+    """`separate`: float32 ``[batch, 2, frames]`` -> ``[batch, stems, 2, frames]``; `frames` is the hop times one less
+    than a multiple of all time factors. A network of one channel hears each of the two alone."""
 
     def __init__(
         self, configuration: Mdx23cConfiguration, tensors: Mapping[str, Tensor], device: str, dtype: torch.dtype
@@ -33,12 +33,21 @@ class Mdx23c:
         }
         self.size = sum(tensor.nbytes for tensor in self._tensors.values())
 
+    def working(self, frames: int) -> int:
+        """Bytes that a window of `frames` spectra takes while it is computed, roughly."""
+        c = self._c
+        outermost = frames * (c.bins // c.subbands) * c.width * self._dtype.itemsize
+        spectrum = 2 * c.channels * (c.n_fft // 2 + 1) * frames * 4
+        return 8 * outermost + (2 + 4 * len(c.stems)) * spectrum
+
     def separate(self, windows: Tensor) -> Tensor:
         import torch
         import torch.nn.functional as functional
 
         c = self._c
-        batch, channels, frames = windows.shape
+        both, frames = windows.shape[0], windows.shape[-1]
+        windows = windows.reshape(-1, c.channels, frames)
+        batch, channels = windows.shape[:2]
         transform: dict[str, Any] = {"n_fft": c.n_fft, "hop_length": c.hop, "window": self._window}
         spectra = torch.stft(windows.reshape(-1, frames), return_complex=True, **transform)[:, : c.bins]
         times = spectra.shape[-1]
@@ -64,7 +73,8 @@ class Mdx23c:
         found = windows.new_zeros(x.shape[0], c.n_fft // 2 + 1, times, 2)
         found[:, : c.bins] = x.permute(0, 3, 2, 1)
         sound = torch.istft(torch.view_as_complex(found), length=frames, **transform)
-        return sound.reshape(batch, len(c.stems), channels, frames)
+        sound = sound.view(both, -1, len(c.stems), channels, frames).transpose(1, 2)
+        return sound.reshape(both, len(c.stems), -1, frames)
 
     def _blocks(self, x: Tensor, name: str) -> Tensor:
         import torch.nn.functional as functional

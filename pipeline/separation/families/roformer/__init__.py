@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from audio.models.installed import Weights
 from audio.precision import Precision
 from pipeline.separation.configuration import invalid
+from pipeline.separation.fades import OVERLAP, edges_faded
 from pipeline.separation.families.roformer.bands import Bands, mel_bands, split_bands
 from pipeline.separation.families.roformer.configuration import (
     RoformerConfiguration,
@@ -54,17 +55,16 @@ def _bands(configuration: RoformerConfiguration) -> Bands:
 
 
 def _network(roformer: Roformer, configuration: RoformerConfiguration, device: str, window: int) -> Network:
-    import torch
-
     half = window // 2 // configuration.hop * configuration.hop
     return Network(
         stems=configuration.stems,
         rate=configuration.rate,
         window=window,
-        step=window // 2,
-        fade=torch.hamming_window(window, periodic=False),
+        step=round(window * (1 - OVERLAP)),
+        fade=edges_faded(window),
         separate=roformer.separate,
         device=device,
         size=roformer.size,
+        working=roformer.working(window),
         shorter=None if half < configuration.n_fft else lambda: _network(roformer, configuration, device, half),
     )

@@ -50,13 +50,12 @@ def attended(
     torch.view_as_complex(turned).mul_(rotation[:, None, None])
     queries, keys = turned.flatten(-2).unbind(2)
     values = mixed[..., 2 * inner : 3 * inner].view(n, length, heads, width)
-    gates = mixed[..., 3 * inner :].sigmoid()
+    gates = mixed[..., 3 * inner : 3 * inner + heads].sigmoid()
     if heard.device.type != "cpu" or (heard.dtype == torch.float32 and length > 4 * width):
-        found = functional.scaled_dot_product_attention(
-            *(part.to(heard.dtype).transpose(1, 2) for part in (queries, keys, values)), scale=1.0
-        )
+        rows, columns = (part.to(heard.dtype).transpose(1, 2) for part in (queries, keys))
+        found = functional.scaled_dot_product_attention(rows, columns, values.transpose(1, 2), scale=1.0)
     else:
-        found = _by_products(queries, keys, values, buffers)
+        found = by_products(queries, keys, values, buffers)
     return (found.transpose(1, 2) * gates[..., None]).flatten(-2)
 
 
@@ -73,7 +72,7 @@ def attended_features(heard: Tensor, weights: AttentionWeights, configuration: R
     return (shares @ values).permute(0, 3, 1, 2).flatten(-2)
 
 
-def _by_products(queries: Tensor, keys: Tensor, values: Tensor, buffers: Buffers) -> Tensor:
+def by_products(queries: Tensor, keys: Tensor, values: Tensor, buffers: Buffers) -> Tensor:
     """``[n, length, heads, width]`` each -> ``[n, heads, length, width]`` in the format of `values`; `queries` and
     `keys` are float32, and change."""
     import torch

@@ -26,8 +26,8 @@ _TINY = 1e-12  # the length below which a vector isn't made longer
 
 
 class Roformer:
-    """`separate`: float32 ``[batch, channels, frames]`` -> ``[batch, stems, channels, frames]``, `frames` a multiple of
-    the hop. `size`: bytes of its weights."""
+    """`separate`: float32 ``[batch, 2, frames]`` -> ``[batch, stems, 2, frames]``, `frames` a multiple of the hop; a
+    network of one channel hears each of the two alone. `size`: bytes of its weights."""
 
     def __init__(
         self,
@@ -57,11 +57,23 @@ class Roformer:
         self._masks = [[packing.mask(stem, band) for band in range(len(bands))] for stem in range(len(c.stems))]
         self.size = packing.size
 
+    def working(self, frames: int) -> int:
+        """Bytes that a window of `frames` takes while it is computed, roughly."""
+        c = self._c
+        times, bands = frames // c.hop + 1, len(self._places)
+        spectrum = 2 * c.channels * self._overlaid.numel() * times * 4
+        tokens = times * bands * c.dim * 4
+        in_tile = times * bands if self._device != "cpu" or c.linear else max(_TILE, times, bands)
+        each = 4 * c.dim + (8 * c.heads * c.head_dim + 5 * c.dim) * (4 if self._device == "cpu" else 3)  # of a token
+        return (3 + 3 * len(c.stems)) * spectrum + 2 * tokens + in_tile * each + times * c.mask_width * 12
+
     def separate(self, windows: Tensor) -> Tensor:
         import torch
 
         c = self._c
-        batch, channels, frames = windows.shape
+        both, frames = windows.shape[0], windows.shape[-1]
+        windows = windows.reshape(-1, c.channels, frames)
+        batch, channels = windows.shape[:2]
         transform: dict[str, Any] = {
             "n_fft": c.n_fft,
             "hop_length": c.hop,
@@ -79,13 +91,14 @@ class Roformer:
             for band, (place, layers) in enumerate(zip(self._places, estimators, strict=True)):
                 mask[:, :, place] += self._mask(tokens[:, :, band], layers)
         del tokens
-        found = []
+        found: list[Tensor] = []
         for mask in masks:
             masked = torch.view_as_complex(mask.view(batch, times, -1, channels, 2)) * spectra
             masked /= self._overlaid
             masked = masked.permute(0, 3, 2, 1).reshape(batch * channels, -1, times)
             found.append(torch.istft(masked, length=frames, **transform).reshape(batch, channels, frames))
-        return torch.stack(found, dim=1)
+        sound = torch.stack(found, dim=1)
+        return sound.view(both, -1, len(found), channels, frames).transpose(1, 2).reshape(both, len(found), -1, frames)
 
     def _heard(self, values: Tensor) -> Tensor:
         """``[batch, times, values]`` -> tokens ``[batch, times, bands, dim]``, through all layers."""
@@ -116,17 +129,24 @@ class Roformer:
             for sequence in tokens.view(batch, 1, times * bands, dim):
                 self._go(sequence, transformer, buffers)
         elif transformer.along == "frequency":
-            for tile in tokens.view(batch * times, bands, dim).split(self._at_once(bands)):
-                self._go(tile, transformer, buffers)
+            sequences, at_once = tokens.view(batch * times, bands, dim), self._at_once(bands)
+            for first in range(0, batch * times, at_once):
+                self._go(sequences[first : first + at_once], transformer, buffers)
+        elif self._device != "cpu":
+            whole = tokens.transpose(1, 2).contiguous()
+            self._go(whole.view(batch * bands, times, dim), transformer, buffers)
+            tokens.copy_(whole.transpose(1, 2))
         else:
+            at_once = self._at_once(times)
             for sequences in tokens.transpose(1, 2):  # one window's [bands, times, dim]
-                for part in sequences.split(self._at_once(times)):
+                for first in range(0, bands, at_once):
+                    part = sequences[first : first + at_once]
                     tile = part.contiguous()
                     self._go(tile, transformer, buffers)
                     part.copy_(tile)
 
     def _at_once(self, length: int) -> int:
-        """Sequences of so many tokens in a tile."""
+        """Sequences of `length` tokens in a tile."""
         return max(1, _TILE // length) if self._device == "cpu" else 1 << 30
 
     def _go(self, tile: Tensor, transformer: Transformer, buffers: Buffers) -> None:

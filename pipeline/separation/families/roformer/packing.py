@@ -90,6 +90,8 @@ class Packing:
         into = torch.cat([self._read(f"{name}.to_qkv.weight"), self._read(f"{name}.to_gates.weight")]) * gamma
         into[:inner] *= c.head_dim**-0.5
         bias = torch.cat([torch.zeros(3 * inner), self._read(f"{name}.to_gates.bias")])
+        if c.heads % 2:  # rows of an even length can be seen as complex numbers
+            into, bias = torch.cat([into, into[-1:]]), torch.cat([bias, bias[-1:]])
         return AttentionWeights(
             self._product(into), self._product(bias), self._product(self._read(f"{name}.to_out.0.weight"))
         )
@@ -105,7 +107,8 @@ class Packing:
 
     def _gamma(self, name: str) -> Tensor:
         """Of a norm that makes vectors as long as the root of their width, times their gamma."""
-        return self._read(f"{name}.gamma") * self._c.dim**0.5
+        gamma: Tensor = self._read(f"{name}.gamma") * self._c.dim**0.5
+        return gamma
 
     def _read(self, name: str) -> Tensor:
         return self._tensors[name].float()
