@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MARGIN = 8
 """Spectra at either end of a window that the network doesn't hear."""
-_SLOPE = 0.9
+_SLOPE = 0.94
 """Of a lower band's Nyquist frequency: from there on it fades out. What is heard of each lies lower."""
 
 
@@ -37,13 +37,13 @@ class Transform:
 
     def analyse(self, windows: Tensor) -> Tensor:
         """``[batch, 2, window]`` -> complex ``[batch, 2, bins + 1, spectra + 2 * MARGIN + 1]``."""
-        if self.bands.reverse:
-            windows = windows.flip(-1)
         whole = torch.fft.rfft(windows)
         stacked = []
         for band in self.bands.bands:
             sound = windows if band.rate == self.bands.rate else self._lowered(whole, band)
             sound = torch.einsum("os,bsn->bon", self._tensor(band.sides), sound)
+            if self.bands.reverse:  # each band's own samples: the networks learned it so
+                sound = sound.flip(-1)
             spectra = torch.stft(
                 sound.reshape(-1, sound.shape[-1]),
                 band.n_fft,
@@ -74,10 +74,12 @@ class Transform:
                 spectra.reshape(-1, *spectra.shape[2:]), band.n_fft, band.hop, window=self._hann(band), length=length
             ).reshape(batch, 2, length)
             sound = torch.einsum("so,bon->bsn", torch.linalg.inv(self._tensor(band.sides)), sound)
+            if self.bands.reverse:
+                sound = sound.flip(-1)
             raised = torch.fft.rfft(sound)[..., : length // 2]
             whole[..., : raised.shape[-1]] += raised * (self.window / length)
         found: Tensor = torch.fft.irfft(whole, self.window)
-        return found.flip(-1) if self.bands.reverse else found
+        return found
 
     def _lowered(self, whole: Tensor, band: Band) -> Tensor:
         length = self._length(band)
