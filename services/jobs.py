@@ -91,7 +91,7 @@ def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
         for place in (path, *_beside(job, path)):
             check_replaceable(place, job.overwrite)
     chosen = transposing(job.graph)
-    chain = ["chain"] if any(node.name == "chain" for node in job.graph.nodes) else []
+    chain = _chain(job.graph)
     targets = ["encode", "remix", chosen, "report", *chain, *(f"encode {stem}" for stem in job.stems)]
     result = runner.run(job.graph, targets)
     values = result.values
@@ -177,8 +177,8 @@ class SeparationJob:
 def separate_song(job: SeparationJob, runner: Runner) -> dict[str, Any]:
     """Write what is wanted of the song; returns the paths, and whether the stems sum to the song."""
     target = job.folder or Path("stems") / job.song.stem
-    check_writable(target)
     separation = separation_graph(job.song, job.settings, job.wanted)
+    check_writable(target)
     suffix, wanted = _suffix(job.settings), job.wanted
     stems = {stem: target / f"{stem}{suffix}" for stem in separation.stems if not wanted.container}
     nodes = {f"encode {stem}": path for stem, path in stems.items()}
@@ -194,7 +194,8 @@ def separate_song(job: SeparationJob, runner: Runner) -> dict[str, Any]:
     for path in nodes.values():
         check_replaceable(path, job.overwrite)
     rebalanced = [name for name in ("mix", "karaoke") if name in single]
-    result = runner.run(separation.graph, [*nodes, *rebalanced])
+    chain = _chain(separation.graph)
+    result = runner.run(separation.graph, [*nodes, *rebalanced, *chain])
     for node, path in nodes.items():
         publish(result.values[node], path)
     done = _stages(result)
@@ -205,6 +206,7 @@ def separate_song(job: SeparationJob, runner: Runner) -> dict[str, Any]:
         **({"midi": {name: str(path) for name, path in notes.items()}} if notes else {}),
         **({"sum_to_song": separation.sums} if separation.stems else {}),
         **({"loudness": {name: result.values[name]["loudness"] for name in rebalanced}} if rebalanced else {}),
+        **({"chain": [dict(step) for step in result.values["chain"]]} if chain else {}),
         **done,
         "warnings": [*said, *done["warnings"]],
     }
@@ -237,6 +239,11 @@ def convert_vocals(
 def transposing(graph: Graph) -> str:
     """The node that says how the pitch moves: of several voices, the one that lists them."""
     return "roll" if any(node.name == "roll" for node in graph.nodes) else "transpose"
+
+
+def _chain(graph: Graph) -> list[str]:
+    """The node that lists what the steps of the separation did, if it has any."""
+    return [node.name for node in graph.nodes if node.name == "chain"]
 
 
 def _transposed(value: Any) -> dict[str, Any]:

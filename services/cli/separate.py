@@ -124,4 +124,5 @@ def _text(made: dict[str, Any]) -> str:
         **{name.replace("_", " "): made[name] for name in ("stem_file", "mix", "karaoke") if name in made},
         **{f"notes of {name}": path for name, path in made.get("midi", {}).items()},
     }
-    return "\n".join(f"{name}: [bold]{escape(path)}[/]" for name, path in files.items())
+    lines = [f"{name}: [bold]{escape(path)}[/]" for name, path in files.items()]
+    return "\n".join([*lines, *(escape(step["told"]) for step in made.get("chain", ()))])

@@ -105,8 +105,7 @@ def _cover(job: Claimed, place: Place) -> Made:
     for stem, path in made["stems"].items():
         files[f"stems/{stem}"] = (Path(path), f"{title} {stem}{Path(path).suffix}")
     kept = ("duration", "sample_rate", "transpose", "transpose_reason", "key", "loudness", "verdict", "warnings")
-    chain = {"chain": made["chain"]} if "chain" in made else {}
-    return _stored(place, job, files, {name: made[name] for name in kept} | chain, made["stages"])
+    return _stored(place, job, files, {name: made[name] for name in kept} | _chain(made), made["stages"])
 
 
 def _separation(job: Claimed, place: Place) -> Made:
@@ -120,7 +119,12 @@ def _separation(job: Claimed, place: Place) -> Made:
     files = {
         f"stems/{stem}": (Path(path), f"{job.name} {stem}{Path(path).suffix}") for stem, path in made["stems"].items()
     }
-    return _stored(place, job, files, {"warnings": made["warnings"]}, made["stages"])
+    return _stored(place, job, files, {"warnings": made["warnings"]} | _chain(made), made["stages"])
+
+
+def _chain(made: Mapping[str, Any]) -> dict[str, Any]:
+    """What the steps of the separation did, if it has any."""
+    return {"chain": made["chain"]} if "chain" in made else {}
 
 
 def _voice(job: Claimed, place: Place) -> Made:

@@ -103,6 +103,16 @@ def test_backing_vocals_may_be_sung_too(studio: Studio):
     assert {"shift", "shift backing", "shift reverb"} <= {stage["name"] for stage in with_key["stages"]}
 
 
+@pytest.mark.slow
+def test_a_separation_says_what_its_steps_did(studio: Studio):
+    wanted = ("--preset", "studio", "--stems", "lead,backing,instrumental", "--format", "wav32f")
+    made = studio.json("separate", "song.wav", *wanted)
+    assert [step["step"] for step in made["chain"]] == ["lead"], "nothing else is needed for these"
+    song = soundfile.read(studio.folder / "song.wav", always_2d=True)[0]
+    assert 10 * np.log10(np.mean((sum(sounds(studio, made["stems"]).values()) - song) ** 2) / np.mean(song**2)) < -60
+    assert made["chain"][0]["told"] in studio.run("separate", "song.wav", *wanted).stdout
+
+
 def test_all_that_is_missing_is_said_in_one_error(house: House):
     done = house.run("cover", "song.wav", "--voice", "nova", "--preset", "studio", "--json")
     assert done.returncode != 0
