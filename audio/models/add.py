@@ -58,7 +58,7 @@ def add(path: Path, context: Context, name: str | None = None, trust: bool = Fal
     known = variant is not None and variant.sha256 == sha256
     file_name = variant.file if variant else f"{model.name}{weights.suffix.lower()}"
     source = str(path.absolute())
-    kept = [_kept(weights, file_name, sha256, source, not known, link, context.part(0.5, 1.0))]
+    kept = [keep(weights, file_name, sha256, source, not known, link, context.part(0.5, 1.0))]
     for companion in variant.companions if variant else ():
         kept.append(_companion(weights, model, companion, trust, link, context))
     record = Record(
@@ -121,10 +121,10 @@ def _companion(weights: Path, model: Model, file: File, trust: bool, link: bool,
     known = file.fits(sha256) is True
     if not (known or trust or file.plain):
         raise untrusted(model, file, path, sha256)
-    return _kept(path, file.file, sha256, str(path.absolute()), not known, link, context.part(1.0, 1.0))
+    return keep(path, file.file, sha256, str(path.absolute()), not known, link, context.part(1.0, 1.0))
 
 
-def _kept(path: Path, name: str, sha256: str, source: str, trusted: bool, link: bool, context: Context) -> Stored:
+def keep(path: Path, name: str, sha256: str, source: str, trusted: bool, link: bool, context: Context) -> Stored:
     """Copy a file into the models folder under `name`, unless it is to be linked or lies there already."""
     target = models_folder() / name
     if link:

@@ -152,9 +152,19 @@ def add(
 ) -> None:
     """Take in a model that is on this machine already, e.g. from another program."""
     from audio.models.add import add
+    from pipeline.separation.adopting import adopt
 
-    with _work("add") as context:
-        record = add(path, context, name, trust, link)
+    try:
+        with _work("add") as context:
+            record = add(path, context, name, trust, link)
+    except UnderstudyError as error:
+        if error.code != "model-unrecognised" or name is not None or link or not path.is_file():
+            raise
+        with _work("add") as context:  # a separation model needs no entry in the catalogue
+            model = adopt(path, context)
+        told = {"model": model.name, "family": model.family, "stems": model.stems}
+        answer(told, lambda: f"[green]✓[/] [bold]{escape(model.name)}[/]  {model.family}: {', '.join(model.stems)}")
+        return
     answer(_record(record), lambda: _made(record))
 
 

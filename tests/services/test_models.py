@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.audio.models.source import CONTENT, SHA256, Source, catalogue_file, served
+from tests.pipeline.separation import small_models as small
 from tests.services.conftest import COMMAND, House
 
 
@@ -164,3 +165,21 @@ def test_all_that_a_preset_separates_with_is_fetched_at_once(shelf: Shelf):
     assert done.returncode == 1
     assert "umxl, umx" in done.stderr  # both at once, not one after the other
     assert shelf.run("fetch").returncode == 1
+
+
+def test_a_separation_model_needs_no_entry_in_the_catalogue(shelf: Shelf):
+    trained = shelf.house.folder / "trained"
+    small.roformer(trained / "mine.ckpt")
+    assert "mine.yaml" in shelf.run("add", "trained/mine.ckpt").stderr
+    (trained / "config_best.yaml").write_text(small.MEL)
+    added = shelf.json("add", "trained/mine.ckpt")
+    assert added == {"model": "mine.ckpt", "family": "roformer", "stems": ["vocals"]}
+    assert {path.name for path in shelf.folder.iterdir() if path.name[0] != "."} == {"mine.ckpt", "mine.yaml"}
+    assert shelf.json("add", "trained/mine.ckpt") == added
+    shown = shelf.run("show", "mine.ckpt").stdout
+    assert "stems: vocals" in shown
+    small.mdx23c(trained / "mine.ckpt")
+    (trained / "mine.yaml").write_text(small.MDX23C)
+    assert "Another file is at" in shelf.run("add", "trained/mine.ckpt").stderr
+    small.state(trained / "voice.pth", "enc_p.emb_phone.weight")
+    assert "its tensors are those of no family" in shelf.run("add", "trained/voice.pth").stderr

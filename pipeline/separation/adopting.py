@@ -1,0 +1,44 @@
+"""Taking a separation model that isn't in the catalogue into the models folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audio.context import Context
+from audio.errors import UnderstudyError
+from audio.models import models_folder
+from audio.models.add import keep
+from audio.models.installed import file_hash
+from audio.models.seen import seen
+from pipeline.separation.configuration import EXTENSIONS as YAML
+from pipeline.separation.models import SeparatorModel, find_separator
+from pipeline.separation.recognition import recognised
+
+
+def adopt(path: Path, context: Context) -> SeparatorModel:
+    """Copy the model at `path` and what goes with it into the models folder, where it goes by its file's name; the
+    model. The configuration of a checkpoint gets the checkpoint's name.
+
+    Raises what `recognised` raises for what is no separation model, ``model-installed`` where another file has that
+    name there, and what copying raises.
+    """
+    _, companions = recognised(path.absolute())
+    bag = path.suffix.lower() in YAML
+    files = {path: path.name}
+    for other in companions:
+        own_name = other.name if bag or other.suffix.lower() not in YAML else f"{path.stem}{other.suffix.lower()}"
+        files[other] = own_name
+    hashes = {other: file_hash(other) for other in files}
+    for other, name in files.items():
+        there = models_folder() / name
+        if there.exists() and not there.samefile(other) and seen(there) != hashes[other]:
+            raise UnderstudyError(
+                "model-installed",
+                f"Another file is at {there} already.",
+                "Give this one another name, or remove that one: understudy models remove " + name,
+            )
+    for number, (other, name) in enumerate(files.items()):
+        part = context.part(number / len(files), (number + 1) / len(files))
+        keep(other, name, hashes[other], str(other), True, False, part)
+    context.progress(1.0)
+    return find_separator(path.name)
