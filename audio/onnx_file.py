@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from audio.errors import UnderstudyError
 
 _MOST_NODES = 20_000
+_MOST_FIELDS = 500  # of one part; a network as a whole has as many as it has nodes, weights and described values
+_MOST_NUMBERS = 1 << 20  # in a list of whole numbers, each of which becomes an object
 _DTYPES = {1: "<f4", 2: "u1", 3: "i1", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
 _LISTS = {1: (4, "<f4"), 7: (7, "<i8"), 11: (10, "<f8")}  # data type -> field of its values when they aren't raw
 _OWN_DOMAINS = ("", "ai.onnx")
@@ -98,7 +100,7 @@ def _model(content: Bytes) -> Graph:
     weights: dict[str, Weights] = {}
     inputs: dict[str, tuple[int | None, ...]] = {}
     outputs: dict[str, tuple[int | None, ...]] = {}
-    for field, value in _fields(graphs[0]):
+    for field, value in _fields(graphs[0], 10 * _MOST_NODES):
         if field == 1:
             nodes.append(_node(_bytes(value)))
         elif field == 5:
@@ -221,10 +223,13 @@ def _within(content: Bytes, wanted: int) -> Iterator[Bytes]:
     return (_bytes(value) for field, value in _fields(content) if field == wanted)
 
 
-def _fields(content: Bytes) -> Iterator[tuple[int, int | bytes | Bytes]]:
+def _fields(content: Bytes, most: int = _MOST_FIELDS) -> Iterator[tuple[int, int | bytes | Bytes]]:
     """Number and value of each field: an int for a varint, bytes for a fixed number, a view for all else."""
     at = 0
     while at < len(content):
+        most -= 1
+        if most < 0:
+            raise _Damaged("it has too many parts")
         key, at = _varint(content, at)
         kind = key & 7
         if kind == 0:
@@ -258,6 +263,8 @@ def _varint(content: Bytes, at: int) -> tuple[int, int]:
 
 
 def _varints(content: Bytes) -> list[int]:
+    if len(content) > _MOST_NUMBERS:
+        raise _Damaged("it has lists that are too long")
     numbers, at = [], 0
     while at < len(content):
         number, at = _varint(content, at)

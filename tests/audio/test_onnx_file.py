@@ -98,6 +98,9 @@ def test_what_reaches_beyond_a_plain_network_is_refused(tmp_path: Path) -> None:
     assert "branches" in refused(written(path, [STEP + branch])).message
     assert "functions" in refused(written(path, extra=part(25, b""))).message
     assert "too many" in refused(written(path, [STEP] * 20_001)).message
+    assert "too many" in refused(written(path, [node("Concat", ["input"] * 1000, ["output"])])).message
+    endless = part(5, part(1, "pads") + part(8, bytes(2 << 20)))
+    assert "too long" in refused(written(path, [STEP + endless])).message
     path.write_bytes(part(7, part(15, b"")))
     assert "sparse" in refused(path).message
     path.write_bytes(b"")
