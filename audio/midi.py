@@ -65,7 +65,7 @@ def write_midi(path: Path, notes: Iterable[Note], name: str, program: int) -> Pa
 def _messages(notes: Iterable[Note]) -> Iterable[tuple[int, int, bytes]]:
     """(tick, order within the tick, message): notes end before others begin, and bend before they sound."""
     bent = False
-    for note in notes:
+    for note in sorted(notes, key=lambda note: note.start):
         start, end = _tick(note.start), max(_tick(note.start) + 1, _tick(note.end))
         yield start, 2, bytes([0x90, note.pitch, note.velocity])
         yield end, 0, bytes([0x80, note.pitch, 64])

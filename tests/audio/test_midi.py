@@ -1,0 +1,63 @@
+"""MIDI files say what they were told, to a millisecond."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from audio.errors import UnderstudyError
+from audio.midi import MADE, Note, write_midi
+from pipeline.publish import is_ours
+from tests.midi_files import read
+
+NOTES = (Note(0.5, 1.0, 60, 90), Note(1.0, 1.25, 60, 40), Note(1.0, 2.0, 64, 127), Note(700.0, 700.5, 21, 1))
+
+
+def test_notes_come_back(tmp_path: Path):
+    song = read(write_midi(tmp_path / "a.mid", reversed(NOTES), "vöcals", 53))
+    assert [note[2:] for note in song.notes] == [(note.pitch, note.velocity) for note in NOTES]
+    for found, true in zip(song.notes, NOTES, strict=True):
+        assert found[:2] == pytest.approx((true.start, true.end), abs=0.001)
+    assert song.program == 53
+    assert song.texts[3].decode() == "vöcals"
+    assert song.bends == []
+
+
+def test_bends_move_a_note_and_are_undone_by_the_next(tmp_path: Path):
+    bent = Note(0.0, 1.0, 60, 90, ((0.0, 0.0), (0.2, 1.0), (0.4, 1.0), (0.6, -2.0), (0.8, 5.0)))
+    song = read(write_midi(tmp_path / "a.mid", [bent, Note(1.0, 2.0, 62)], "x", 0))
+    assert [round(time, 2) for time, _ in song.bends] == [0.0, 0.0, 0.2, 0.6, 0.8, 1.0]
+    assert [value for _, value in song.bends] == pytest.approx([0, 0, 0.5, -1, 1, 0], abs=0.001)
+
+
+def test_a_file_without_notes_is_a_file_and_ours(tmp_path: Path):
+    path = write_midi(tmp_path / "a.mid", [], "", 0)
+    assert read(path).notes == []
+    assert MADE[3:] == read(path).texts[1]
+    assert is_ours(path)
+    path.write_bytes(path.read_bytes().replace(b"made with Understudy", b"made with something"))
+    assert not is_ours(path)
+
+
+def test_where_nothing_can_be_written_it_is_said(tmp_path: Path):
+    with pytest.raises(UnderstudyError) as failed:
+        write_midi(tmp_path / "no" / "a.mid", NOTES, "x", 0)
+    assert failed.value.code == "output-not-writable"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    st.lists(st.tuples(st.floats(0, 4000), st.floats(0.01, 3), st.integers(0, 127), st.integers(1, 127)), max_size=30)
+)
+def test_any_melody_comes_back(tmp_path: Path, steps):
+    notes, now = [], 0.0
+    for gap, length, pitch, velocity in steps:
+        notes.append(Note(now + gap / 100, now + gap / 100 + length, pitch, velocity, ((now + gap / 100, 0.3),)))
+        now += gap / 100 + length
+    song = read(write_midi(tmp_path / "a.mid", notes, "any", 1))
+    assert [note[2:] for note in song.notes] == [(note.pitch, note.velocity) for note in notes]
+    for found, true in zip(song.notes, notes, strict=True):
+        assert found[:2] == pytest.approx((true.start, true.end), abs=0.0021)
