@@ -79,9 +79,13 @@ def find_separator(name: str) -> SeparatorModel:
         return SeparatorModel(EMBEDDED, EMBEDDED, ("vocals", "instrumental"), None)
     known = Path(name).name if _in_models_folder(name) else name
     model = catalogue().get(known) or published(known)
-    if model is not None:
-        return _of_catalogue(model)
     path = _file(name)
+    if model is not None:
+        try:
+            return _of_catalogue(model)
+        except UnderstudyError as error:
+            if error.code != "model-missing" or path is None:
+                raise  # else it is there under the name that another program gave it
     if path is None:
         raise _unknown(name)
     return _of_file(path)

@@ -121,6 +121,24 @@ def test_a_file_of_ones_own_goes_by_its_name_and_its_path(folder: Path, tmp_path
     assert own_files() == [path]
 
 
+def test_a_published_file_may_lie_there_under_its_name_elsewhere(folder: Path) -> None:
+    path = small.roformer(folder / "inst_v1e.ckpt")  # audio-separator calls it melband_roformer_inst_v1e.ckpt
+    error = refused(path.name)
+    assert error.code == "model-companion"
+    path.with_suffix(".yaml").write_text(small.MEL)
+    assert find_separator(path.name).name == path.name
+    assert refused("mel-roformer-inst-v1e-unwa").code == "model-missing"
+    assert own_files() == [path]
+
+
+def test_a_published_file_elsewhere_brings_what_belongs_to_it(tmp_path: Path) -> None:
+    path = small.roformer(tmp_path / "uvr" / KARAOKE)
+    (tmp_path / "uvr" / "config_mel_band_roformer_karaoke_gabox.yaml").write_text(small.MEL)
+    (tmp_path / "uvr" / "config_other.yaml").write_text(small.BS)
+    found = find_separator(f"uvr/{KARAOKE}")
+    assert (found.name, found.family, found.stems) == (str(path), "roformer", ("lead",))
+
+
 def test_a_dropped_file_says_what_it_is_for(folder: Path) -> None:
     path = small.roformer(folder / "my_karaoke_model.ckpt")
     path.with_suffix(".yaml").write_text(small.BS)
