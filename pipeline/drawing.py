@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -12,7 +12,8 @@ Cached = Callable[[str], bool]
 
 
 def describe(graph: Graph, cached: Cached) -> list[dict[str, Any]]:
-    """Every node as plain data: name, stage, version, needs, key, cached."""
+    """Every node as plain data: name, stage, version, needs, those among them of which it only hears the warnings, key,
+    cached."""
     keys = graph.keys()
     return [
         {
@@ -20,6 +21,7 @@ def describe(graph: Graph, cached: Cached) -> list[dict[str, Any]]:
             "stage": node.stage.name,
             "version": node.stage.version,
             "needs": sorted(node.needs),
+            "hears": sorted(set(node.hears) - {source.partition(".")[0] for source in node.inputs.values()}),
             "key": keys[node.name],
             "cached": cached(keys[node.name]),
         }
@@ -33,7 +35,8 @@ def as_text(graph: Graph, cached: Cached) -> str:
     width = max(len(row["name"]) for row in rows)
     lines = [
         f"{'●' if row['cached'] else '○'} {row['name'].ljust(width)}"
-        + (f"  ← {', '.join(row['needs'])}" if row["needs"] else "")
+        + (f"  ← {', '.join(_uses(row))}" if row["needs"] else "")
+        + (f" and {len(row['hears'])} stages' warnings" if row["hears"] else "")
         for row in rows
     ]
     there = sum(row["cached"] for row in rows)
@@ -47,12 +50,18 @@ def as_mermaid(graph: Graph, cached: Cached) -> str:
     lines = ["flowchart LR", "  classDef cached fill:#cfe8d5,stroke:#2f6f44,color:#123"]
     for row in rows:
         lines.append(f'  {number[row["name"]]}["{row["name"]}"]' + (":::cached" if row["cached"] else ""))
-        lines += [f"  {number[need]} --> {number[row['name']]}" for need in row["needs"]]
+        lines += [f"  {number[need]} --> {number[row['name']]}" for need in _uses(row)]
     return "\n".join(lines)
 
 
-BOX = (150, 44)  # width and height in pixels
+def _uses(row: Mapping[str, Any]) -> list[str]:
+    """What a node takes values from: arrows for warnings alone would cross everything else."""
+    return [need for need in row["needs"] if need not in row["hears"]]
+
+
+BOX = (150, 44)  # least width, and height, in pixels
 GAP = (50, 22)
+LETTER = 8  # pixels that a letter takes at most
 
 
 def as_svg(graph: Graph, cached: Cached) -> str:
@@ -61,14 +70,19 @@ def as_svg(graph: Graph, cached: Cached) -> str:
     depth: dict[str, int] = {}
     for row in rows:
         depth[row["name"]] = 1 + max((depth[need] for need in row["needs"]), default=-1)
+    widths = [BOX[0]] * (max(depth.values()) + 1)
+    for row in rows:
+        widest = max(LETTER * len(text) + 20 for text in _lines(row))
+        widths[depth[row["name"]]] = max(widths[depth[row["name"]]], widest)
+    left_of = [20 + sum(widths[:column]) + column * GAP[0] for column in range(len(widths) + 1)]
     columns: dict[int, int] = {}
     place: dict[str, tuple[int, int]] = {}
     for row in rows:
         column = depth[row["name"]]
         line = columns.get(column, 0)
         columns[column] = line + 1
-        place[row["name"]] = (20 + column * (BOX[0] + GAP[0]), 20 + line * (BOX[1] + GAP[1]))
-    width = 20 + (max(columns) + 1) * (BOX[0] + GAP[0])
+        place[row["name"]] = (left_of[column], 20 + line * (BOX[1] + GAP[1]))
+    width = left_of[-1]
     height = 20 + max(columns.values()) * (BOX[1] + GAP[1])
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -79,8 +93,8 @@ def as_svg(graph: Graph, cached: Cached) -> str:
     ]
     for row in rows:
         x, y = place[row["name"]]
-        for need in row["needs"]:
-            left, top = place[need][0] + BOX[0], place[need][1] + BOX[1] // 2
+        for need in _uses(row):
+            left, top = place[need][0] + widths[depth[need]], place[need][1] + BOX[1] // 2
             middle = (left + x) // 2
             end = y + BOX[1] // 2
             parts.append(
@@ -89,13 +103,25 @@ def as_svg(graph: Graph, cached: Cached) -> str:
             )
     for row in rows:
         x, y = place[row["name"]]
+        box = widths[depth[row["name"]]]
         fill, stroke = ("#cfe8d5", "#2f6f44") if row["cached"] else ("#eef0f6", "#667")
-        parts.append(
-            f'<rect x="{x}" y="{y}" width="{BOX[0]}" height="{BOX[1]}" rx="8" fill="{fill}" stroke="{stroke}"/>'
-            f'<text x="{x + BOX[0] // 2}" y="{y + BOX[1] // 2 + 5}" text-anchor="middle" fill="#123">'
-            f"{escape(row['name'])}{' ✓' if row['cached'] else ''}</text>"
-        )
+        parts.append(f"<g><title>{escape(row['name'])}</title>")
+        parts.append(f'<rect x="{x}" y="{y}" width="{box}" height="{BOX[1]}" rx="8" fill="{fill}" stroke="{stroke}"/>')
+        texts = _lines(row)
+        for line, text in enumerate(texts):
+            baseline = y + BOX[1] // 2 + 5 + 9 * (2 * line - len(texts) + 1)
+            parts.append(
+                f'<text x="{x + box // 2}" y="{baseline}" text-anchor="middle" fill="#123">{escape(text)}</text>'
+            )
+        parts.append("</g>")
     return "\n".join([*parts, "</svg>"])
+
+
+def _lines(row: Mapping[str, Any]) -> list[str]:
+    """A node's name in at most two lines: what it does, and with what."""
+    words = str(row["name"]).split(" ", 1)
+    words[0] += " ✓" if row["cached"] else ""
+    return words
 
 
 DRAWINGS: dict[str, Callable[[Graph, Cached], str]] = {"text": as_text, "mermaid": as_mermaid, "svg": as_svg}

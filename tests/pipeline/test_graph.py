@@ -1,4 +1,5 @@
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -129,3 +130,13 @@ def test_a_graph_without_a_node_that_failed():
     assert (before["a"], before["c"]) == (after["a"], after["c"])
     assert before["d"] != after["d"]
     assert rest.without("c", "it broke, too") is None, "nothing would be left to go on with"
+
+
+def test_warnings_alone_draw_no_arrows():
+    graph = optional_graph()
+    text = as_text(graph, lambda key: False)
+    assert "○ e  ← d and 2 stages' warnings" in text
+    assert "n1 --> n4" not in as_mermaid(graph, lambda key: False)
+    root = ElementTree.fromstring(as_svg(graph, lambda key: False))
+    assert [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")] == ["a", "b", "c", "d", "e"]
+    assert len(root.findall("{http://www.w3.org/2000/svg}path")) == 5
