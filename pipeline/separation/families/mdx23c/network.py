@@ -1,6 +1,7 @@
 """The network of MDX23C: TFC-TDF-UNet v3 (M. Kim, J. H. Lee and S. Jung 2023, "Sound Demixing Challenge 2023 Music
 Demixing Track Technical Report"): a U-Net over the subbands of a complex spectrum, whose blocks are two convolutions
-with a narrow network along the frequencies between them."""
+with a narrow network along the frequencies between them. Channels lie side by side in memory, as the convolutions want
+it."""
 
 from __future__ import annotations
 
@@ -27,10 +28,7 @@ class Mdx23c:
 
         self._c, self._dtype = configuration, dtype
         self._window = torch.hann_window(configuration.n_fft, device=device)
-        self._tensors = {
-            name: tensor.detach().to(device, dtype, copy=True, memory_format=torch.contiguous_format)
-            for name, tensor in tensors.items()
-        }
+        self._tensors = {name: self._kept(tensor, device) for name, tensor in tensors.items()}
         self.size = sum(tensor.nbytes for tensor in self._tensors.values())
 
     def working(self, frames: int) -> int:
@@ -53,7 +51,7 @@ class Mdx23c:
         times = spectra.shape[-1]
         parts = torch.view_as_real(spectra).permute(0, 3, 2, 1)  # channels, real and imaginary, times, bins
         mix = parts.reshape(batch, 2 * channels, times, c.subbands, -1).permute(0, 1, 3, 2, 4)
-        mix = mix.reshape(batch, -1, times, c.bins // c.subbands).to(self._dtype)
+        mix = mix.reshape(batch, -1, times, c.bins // c.subbands).to(self._dtype, memory_format=torch.channels_last)
         first = x = self._convolved(mix, "first_conv")
         passed = []
         for scale in range(c.scales):
@@ -77,17 +75,33 @@ class Mdx23c:
         return sound.reshape(both, len(c.stems), -1, frames)
 
     def _blocks(self, x: Tensor, name: str) -> Tensor:
-        import torch.nn.functional as functional
-
         for number in range(self._c.blocks):
             block = f"{name}.blocks.{number}"
             beside = self._convolved(x, f"{block}.shortcut")
             x = self._convolved(self._normed(x, f"{block}.tfc1.0"), f"{block}.tfc1.2", padding=1)
-            narrow = functional.linear(self._normed(x, f"{block}.tdf.0"), self._tensors[f"{block}.tdf.2.weight"])
-            x += functional.linear(self._normed(narrow, f"{block}.tdf.3"), self._tensors[f"{block}.tdf.5.weight"])
+            narrow = self._along_frequency(self._normed(x, f"{block}.tdf.0"), f"{block}.tdf.2")
+            x += self._along_frequency(self._normed(narrow, f"{block}.tdf.3"), f"{block}.tdf.5")
             x = self._convolved(self._normed(x, f"{block}.tfc2.0"), f"{block}.tfc2.2", padding=1)
             x += beside
         return x
+
+    def _along_frequency(self, x: Tensor, name: str) -> Tensor:
+        """A linear layer on the last dimension; the channels, which lie side by side in memory, are its rows."""
+        import torch
+
+        batch, channels, times, bins = x.shape
+        weight = self._tensors[f"{name}.weight"]
+        columns = x.permute(0, 2, 3, 1).reshape(batch * times, bins, channels)
+        found = torch.bmm(weight.expand(batch * times, -1, -1), columns)
+        return found.view(batch, times, -1, channels).permute(0, 3, 1, 2)
+
+    def _kept(self, tensor: Tensor, device: str) -> Tensor:
+        """On the device, in memory of its own; what a norm scales by is float32."""
+        import torch
+
+        dtype = torch.float32 if tensor.ndim == 1 else self._dtype
+        order = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+        return tensor.detach().to(device, dtype, copy=True, memory_format=order)
 
     def _convolved(self, x: Tensor, name: str, **options: Any) -> Tensor:
         import torch.nn.functional as functional
@@ -96,21 +110,24 @@ class Mdx23c:
 
     def _normed(self, x: Tensor, name: str) -> Tensor:
         """Norm and activation."""
+        import torch
         import torch.nn.functional as functional
 
-        tensors, norm = self._tensors, self._c.norm
-        if norm != "none":
-            affine: dict[str, Any] = {
-                "weight": tensors[f"{name}.weight"],
-                "bias": tensors[f"{name}.bias"],
-                "eps": _EPSILON,
-            }
-            if norm == "instance":
-                x = functional.instance_norm(x, **affine)
-            elif norm == "batch":
-                x = functional.batch_norm(x, tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"], **affine)
-            else:
-                x = functional.group_norm(x, norm, **affine)
+        norm = self._c.norm
+        if norm == "none":
+            return self._active(x)
+        weight, bias = self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
+        if norm == "instance":  # the norm of a batch of one, which is quick where the channels lie side by side
+            parts = [
+                functional.batch_norm(part, None, None, weight, bias, training=True, eps=_EPSILON)
+                for part in torch.split(x, 1)
+            ]
+            x = parts[0] if len(parts) == 1 else torch.cat(parts)
+        elif norm == "batch":
+            mean, variance = self._tensors[f"{name}.running_mean"], self._tensors[f"{name}.running_var"]
+            x = functional.batch_norm(x, mean, variance, weight, bias, eps=_EPSILON)
+        else:
+            x = functional.group_norm(x, norm, weight, bias, _EPSILON)
         return self._active(x)
 
     def _active(self, x: Tensor) -> Tensor:
