@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
@@ -180,13 +180,10 @@ def _invalid(error: ValidationError, place: str) -> UnderstudyError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"] if part not in ("int", "literal['auto']"))
     if first["type"] == "extra_forbidden":
-        group: Any = CoverSettings
-        for part in first["loc"][:-1]:
-            group = group.model_fields[part].annotation
         return UnderstudyError(
             "setting-unknown",
             f"There is no setting {name!r} (in {place}).",
-            f"Settings there are: {', '.join(group.model_fields)}.",
+            f"Settings there are: {', '.join(_settings_beside(first['loc']))}.",
         )
     # a setting that may be of several kinds fails once for each
     reasons = [other["msg"] for other in error.errors() if other["loc"][0] == first["loc"][0]]
@@ -196,3 +193,18 @@ def _invalid(error: ValidationError, place: str) -> UnderstudyError:
         f"The setting {name!r} in {place} is {first['input']!r}: {reason}.",
         "Correct it; 'understudy presets' lists all settings with their defaults.",
     )
+
+
+def _settings_beside(place: tuple[int | str, ...]) -> list[str]:
+    """The fields of the model in which the last part of `place` is none; parts may be keys and positions, too."""
+    group: Any = CoverSettings
+    for part in place[:-1]:
+        if _is_model(group):
+            group = group.model_fields[part].annotation
+        else:  # a mapping or a tuple of models
+            group = next(kind for kind in get_args(group) if _is_model(kind))
+    return list(group.model_fields)
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

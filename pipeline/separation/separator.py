@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from audio.context import Context
 from audio.errors import UnderstudyError
+from audio.models.warm import release
 from audio.precision import default_precision
 from audio.samples import AudioSource
 from audio.stored import AudioFile
@@ -14,6 +15,7 @@ from pipeline.separation.settings import InferenceSettings
 
 if TYPE_CHECKING:
     from pipeline.separation.models import SeparatorModel
+    from pipeline.separation.network import Network
 
 Separator = Callable[[Context, AudioSource], Mapping[str, AudioFile]]
 """(context, song) -> stems by name, each a file in `context.folder`, with the song's rate, channels and length,
@@ -44,17 +46,35 @@ def separate_with(
     import torch
 
     from pipeline.separation.inference import infer
-    from pipeline.separation.models import load_network
 
-    precision = default_precision(context.device) if settings.precision == "auto" else settings.precision
     try:
-        return infer(context, load_network(model, context.device, precision), song, settings)
+        return infer(context, _loaded(model, context.device, settings), song, settings)
     except torch.OutOfMemoryError:
         raise  # the executor goes on without the GPU
-    except RuntimeError as error:
+    except Exception as error:
+        if not isinstance(error, RuntimeError) and not type(error).__module__.startswith("onnxruntime"):
+            raise
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        if "allocate memory" in reason:  # torch, on a processor
+            raise MemoryError(reason) from error
         raise UnderstudyError(
             "separator-failed",
-            f"The separator {model.name!r} failed: {reason}",
+            f"The separator {model.name!r} failed: {reason[:300]}",
             "Choose another one with --model, or go on without it in an ensemble with ensemble.leave_out.",
         ) from error
+
+
+def _loaded(model: SeparatorModel, device: str, settings: InferenceSettings) -> Network:
+    """The network; where the GPU is full of other models, these are let go of."""
+    import torch
+
+    from pipeline.separation.models import load_network
+
+    precision = default_precision(device) if settings.precision == "auto" else settings.precision
+    while True:
+        try:
+            return load_network(model, device, precision)
+        except torch.OutOfMemoryError:
+            if not release():
+                raise
+            torch.cuda.empty_cache()

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from audio.precision import Precision
 
+_NAMES = 2000  # letters; paths are long
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,9 +54,12 @@ class EnsembleSettings(_Settings):
 
 class SeparationSettings(_Settings):
     """`model`: the separator's name, several joined with '+' for an ensemble; ``embedded`` needs no weights. The steps
-    of the chain, `lead`, `dereverb` and `denoise`, each name a model or are left out."""
+    of the chain, `lead`, `dereverb` and `denoise`, each name models in the same way or are left out, and so does
+    `band`. `ensemble`, `inference` and `consistency` hold for all of them."""
 
-    model: str = Field("embedded", description="which separator; 'embedded' needs no weights; A+B: an ensemble")
+    model: str = Field(
+        "embedded", max_length=_NAMES, description="which separator; 'embedded' needs no weights; A+B: an ensemble"
+    )
     ensemble: EnsembleSettings = EnsembleSettings()
     inference: InferenceSettings = InferenceSettings()
     consistency: Literal["residual", "model", "wiener"] = Field(
@@ -62,7 +67,11 @@ class SeparationSettings(_Settings):
         description="residual: the instrumental is what the vocals leave of the song; model: the model's own stems, "
         "which needn't sum to the song; wiener: the model's own, and what is missing shared out",
     )
-    lead: str | None = Field(None, description="model that splits lead and backing vocals")
-    dereverb: str | None = Field(None, description="model that takes the reverb off the lead")
-    denoise: str | None = Field(None, description="model that takes the noise off the lead")
-    band: str | None = Field(None, description="model that takes the instrumental apart into drums, bass, ...")
+    lead: str | None = Field(
+        None, max_length=_NAMES, description="model that splits lead and backing vocals; none: no such step"
+    )
+    dereverb: str | None = Field(None, max_length=_NAMES, description="model that takes the reverb off the lead")
+    denoise: str | None = Field(None, max_length=_NAMES, description="model that takes the noise off the lead")
+    band: str | None = Field(
+        None, max_length=_NAMES, description="model that takes the instrumental apart into drums, bass, ..."
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from audio.errors import UnderstudyError
 from audio.samples import Audio, Samples
@@ -335,6 +336,34 @@ def test_silence_goes_through_every_step(tmp_path: Path, models: Models):
     stems, result = take_apart(tmp_path, song, model="vox+vox2", band="four", **CHAIN)
     assert not any(stem.any() for stem in stems.values())
     assert [step["skipped"] for step in result.values["chain"]] == ["nobody sings"] * 3
+
+
+def test_a_full_gpu_lets_go_of_other_models(tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch):
+    held, load = ["one", "two"], models.load
+
+    def full(model: Any, device: str, precision: Any) -> Any:
+        if held:
+            raise torch.OutOfMemoryError
+        return load(model, device, precision)
+
+    monkeypatch.setattr("pipeline.separation.models.load_network", full)
+    monkeypatch.setattr("pipeline.separation.separator.release", lambda: bool(held) and held.pop() is not None)
+    song = parts(1.0)["lead"] + parts(1.0)["instrumental"]
+    stems, _ = take_apart(tmp_path, song, model="vox")
+    assert db(stems["vocals"] + stems["instrumental"] - song, song) < -100
+
+
+def test_a_processor_out_of_memory_says_so(tmp_path: Path, models: Models):
+    def greedy(sound: Any) -> Any:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    models.functions["huge"] = {"vocals": greedy}
+    song = sum(parts(1.0).values())
+    with pytest.raises(UnderstudyError) as raised:
+        take_apart(tmp_path, song, model="huge")
+    assert (raised.value.code, "separate huge" in raised.value.message) == ("out-of-memory", True)
+    _, result = take_apart(tmp_path, song, model="vox+huge", ensemble={"leave_out": True})
+    assert any("out of memory" in sentence for stage in result.stages for sentence in stage.warnings)
 
 
 def test_models_of_settings():
