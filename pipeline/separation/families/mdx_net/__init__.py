@@ -115,7 +115,7 @@ def _on_gpu(graph: Graph, device: str, precision: Precision) -> _Run:
     network = program(graph, device)
 
     def run(spectra: Tensor) -> Tensor:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=precision != "float32"):
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=precision != "float32"):
             return network(spectra)
 
     return run
