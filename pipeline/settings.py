@@ -82,7 +82,8 @@ def load_settings(
 ) -> CoverSettings:
     """The settings of a preset (a name or the path of a YAML file), overlaid with environment and options.
 
-    `options` maps dotted names to values, ``{"remix.vocal_gain": 2.0}``; those that are None count as not given.
+    `options` maps dotted names to values, ``{"remix.vocal_gain": 2.0}``, or groups to theirs, ``{"remix": {...}}``;
+    names whose value is None count as not given.
     Raises `UnderstudyError` that names the offending key and where it stands.
     """
     environment = os.environ if environment is None else environment

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from audio.precision import Precision
 
 _NAMES = 2000  # letters; paths are long
+
+
+def _none(value: Any) -> Any:
+    """``off`` (which YAML reads as false) and ``none`` switch off what a preset names."""
+    return None if value is False or value in ("off", "none", "") else value
+
+
+_Models = Annotated[Annotated[str, Field(max_length=_NAMES)] | None, BeforeValidator(_none)]
 
 
 class _Settings(BaseModel):
@@ -54,7 +62,7 @@ class EnsembleSettings(_Settings):
 
 class SeparationSettings(_Settings):
     """`model`: the separator's name, several joined with '+' for an ensemble; ``embedded`` needs no weights. The steps
-    of the chain, `lead`, `dereverb` and `denoise`, each name models in the same way or are left out, and so does
+    of the chain, `lead`, `dereverb` and `denoise`, each name models in the same way or are ``off``, and so does
     `band`. `ensemble`, `inference` and `consistency` hold for all of them."""
 
     model: str = Field(
@@ -67,11 +75,7 @@ class SeparationSettings(_Settings):
         description="residual: the instrumental is what the vocals leave of the song; model: the model's own stems, "
         "which needn't sum to the song; wiener: the model's own, and what is missing shared out",
     )
-    lead: str | None = Field(
-        None, max_length=_NAMES, description="model that splits lead and backing vocals; none: no such step"
-    )
-    dereverb: str | None = Field(None, max_length=_NAMES, description="model that takes the reverb off the lead")
-    denoise: str | None = Field(None, max_length=_NAMES, description="model that takes the noise off the lead")
-    band: str | None = Field(
-        None, max_length=_NAMES, description="model that takes the instrumental apart into drums, bass, ..."
-    )
+    lead: _Models = Field(None, description="model that splits lead and backing vocals; none: no such step")
+    dereverb: _Models = Field(None, description="model that takes the reverb off the lead")
+    denoise: _Models = Field(None, description="model that takes the noise off the lead")
+    band: _Models = Field(None, description="model that takes the instrumental apart into drums, bass, ...")

@@ -300,20 +300,10 @@ def _settings(wanted: _Request) -> CoverSettings:
         text = f"There is no preset named {wanted.preset!r}."
         raise UnderstudyError("preset-unknown", text, f"Choose one of {', '.join(presets())}.")
     given = wanted.settings.model_dump(mode="json", exclude_unset=True)
-    settings = load_settings(wanted.preset, _flat(given), {})
+    settings = load_settings(wanted.preset, given, {})
     own = any(getattr(wanted, role, None) for role in ROLES if role != "song")
     check_separation(settings.separation, used=not own)
     return settings
-
-
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def _refuse_twice(form: Form) -> None:

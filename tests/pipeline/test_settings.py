@@ -75,3 +75,20 @@ def test_wrong_values_of_options_and_environment_say_where_they_stand():
         load_settings(options={"conversion.index_rate": 7}, environment={})
     with pytest.raises(UnderstudyError, match="the environment"):
         load_settings(environment={"UNDERSTUDY_CONVERSION__INDEX_RATE": "7"})
+
+
+@pytest.mark.parametrize("off", [False, "off", "none", ""])
+def test_a_step_of_a_preset_can_be_switched_off(off: object):
+    assert load_settings("studio", environment={}).separation.lead
+    assert load_settings("studio", {"separation.lead": off}, {}).separation.lead is None
+    assert load_settings("studio", {"separation": {"lead": None}}, {}).separation.lead is None
+    environment = {"UNDERSTUDY_SEPARATION__LEAD": "off"}
+    settings = load_settings("studio", environment=environment)
+    assert settings.separation.lead is None
+    assert settings.separation.dereverb
+
+
+def test_weights_of_models_whose_names_have_dots():
+    weights = {"a.ckpt": {"weight": 2.0, "bands": [{"low": 100.0, "weight": 0.5}]}}
+    settings = load_settings(None, {"separation": {"ensemble": {"weights": weights}}}, {})
+    assert settings.separation.ensemble.weights["a.ckpt"].bands[0].low == 100
