@@ -34,7 +34,8 @@ def what_to_fetch(name: str, trust: bool = False) -> Variant | None:
     if _there(model):
         return None
     variant = next((variant for variant in model.variants if variant.url), model.preferred)
-    unknown = [file.file for file in (variant, *variant.companions) if file.sha256 is None]
+    needed = [variant, *(file for file in variant.companions if not file.plain)]  # a configuration can do no harm
+    unknown = [file.file for file in needed if file.sha256 is None]
     if unknown and not trust:
         raise UnderstudyError(
             "model-unverifiable",

@@ -40,7 +40,7 @@ def _entry(
         "group": group,
         "purpose": common["purpose"],
         "architecture": entry["family"],
-        "licence": source["licence"],
+        "licence": entry.get("licence", source["licence"]),
         "page": source["page"],
         "stems": entry.get("stems", common["stems"]),
         "variants": [variant],
