@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audio.context import Context
+from audio.models.memory import available_memory
 from audio.resample import resample_blocks
 from audio.samples import Audio, AudioSource, Samples
 from audio.stored import AudioFile, AudioWriter, write_blocks
@@ -44,28 +45,27 @@ def infer(
     """The network's stems of `song` (any rate, one or two channels) by name, as files in `context.folder` with the
     song's rate, channels and length.
 
-    Where a GPU's memory runs out: fewer windows at once, then shorter ones, each said as a warning; what then still
-    doesn't fit raises torch's ``OutOfMemoryError``. Raises `Cancelled`.
+    Where memory runs out: fewer windows at once, then shorter ones, each said as a warning; what then still doesn't fit
+    raises torch's ``OutOfMemoryError`` on a GPU, `MemoryError` on a processor, where windows that can't fit aren't
+    tried. Raises `Cancelled`.
     """
-    import torch
-
     for caution in network.cautions:
         context.warn(caution)
     adapted = _adapted(song, network.rate, context)
+    network = _fitting(context, network)
     while True:
         try:
             found = _stems(context.part(0.02, 0.95), network, adapted, settings)
             break
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
             shorter = network.shorter() if network.shorter else None
             if shorter is None:
-                raise
-            torch.cuda.empty_cache()
-            context.warn(
-                f"The GPU ran out of memory, so the song is separated in windows of "
-                f"{shorter.window / shorter.rate:.1f} instead of {network.window / network.rate:.1f} seconds."
-            )
-            network = shorter
+                if network.device.startswith("cuda"):
+                    raise
+                raise MemoryError("a window of the song doesn't fit into memory") from error
+        network = _shortened(context, network, shorter)
     stems = {}
     for number, (name, stem) in enumerate(found.items()):
         part = context.part(0.95 + 0.05 * number / len(found), 0.95 + 0.05 * (number + 1) / len(found))
@@ -73,6 +73,39 @@ def infer(
     for leftover in context.folder.glob("*.inference.npy"):
         leftover.unlink()
     return stems
+
+
+def _fitting(context: Context, network: Network) -> Network:
+    """On a processor: with windows that fit into the memory that is left. (A GPU tells when it is full.)"""
+    left = None if network.device.startswith("cuda") else available_memory()
+    while left is not None and network.working > left and network.shorter is not None:
+        network = _shortened(context, network, network.shorter())
+    return network
+
+
+def _shortened(context: Context, network: Network, shorter: Network) -> Network:
+    _make_room(network.device)
+    context.warn(
+        f"There is too little memory {_where(network.device)}, so the song is separated in windows of "
+        f"{shorter.window / shorter.rate:.1f} instead of {network.window / network.rate:.1f} seconds."
+    )
+    return shorter
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """torch has a class for a GPU that is full; a processor's memory it just says can't be allocated."""
+    return type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
+
+
+def _make_room(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+def _where(device: str) -> str:
+    return "on the GPU" if device.startswith("cuda") else "left"
 
 
 def _adapted(song: AudioSource, rate: int, context: Context) -> AudioSource:
@@ -115,12 +148,15 @@ def _stems(
             try:
                 with _running, torch.inference_mode():
                     results = _separate(network, windows.to(network.device), settings.polarity)
-            except torch.OutOfMemoryError:
-                if len(batch) == 1:
+            except RuntimeError as error:
+                if len(batch) == 1 or not _out_of_memory(error):
                     raise
                 at_once = len(batch) // 2
-                torch.cuda.empty_cache()
-                context.warn(f"The GPU ran out of memory, so {at_once} instead of {len(batch)} windows go at once.")
+                _make_room(network.device)
+                context.warn(
+                    f"There is too little memory {_where(network.device)}, so {at_once} instead of {len(batch)} "
+                    f"windows go at once."
+                )
                 continue
             for place, result in zip(batch, results.float().cpu().numpy(), strict=True):
                 added.add(place, result)

@@ -1,0 +1,78 @@
+"""Where windows lie: together they cover the song, in order, and nothing outside of it counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.separation.fades import edges_faded
+from pipeline.separation.layout import Layout, Place, aligned, centred, shifted, surrounded
+
+FRAMES = st.integers(1, 500)
+WINDOWS = st.integers(2, 120)
+LAYOUTS = (aligned, surrounded, centred)
+
+
+def counted(places: list[Place], frames: int, window: int) -> np.ndarray:
+    """How often each frame of the song counts; what counts lies within the song and within its window."""
+    times = np.zeros(frames, int)
+    for place in places:
+        assert place.frames > 0
+        assert place.first >= 0
+        assert place.first + place.frames <= frames
+        assert place.skip >= 0
+        assert place.skip + place.frames <= window
+        assert place.faded >= 0
+        assert place.faded + place.frames <= window
+        times[place.first : place.first + place.frames] += 1
+    return times
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(frames=FRAMES, window=WINDOWS, data=st.data())
+def test_windows_cover_the_song_in_order(layout: Layout, frames: int, window: int, data: st.DataObject) -> None:
+    step = data.draw(st.integers(1, window))
+    places = list(layout(frames, window, step))
+    assert counted(places, frames, window).min() > 0
+    firsts = [place.first for place in places]
+    assert firsts == sorted(firsts)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(frames=FRAMES, window=WINDOWS, offset=st.integers(0, 200), data=st.data())
+def test_shifted_windows_still_cover_it(
+    layout: Layout, frames: int, window: int, offset: int, data: st.DataObject
+) -> None:
+    step = data.draw(st.integers(1, window))
+    places = list(shifted(layout(frames + offset, window, step), offset, frames))
+    assert counted(places, frames, window).min() > 0
+
+
+@given(frames=FRAMES, parts=st.integers(1, 4), step=st.integers(1, 30))
+def test_with_silence_around_it_every_frame_lies_in_as_many_windows(frames: int, parts: int, step: int) -> None:
+    times = counted(list(surrounded(frames, parts * step, step)), frames, parts * step)
+    assert set(times) == {parts}
+
+
+def test_the_last_window_ends_where_the_song_does() -> None:
+    assert list(aligned(25, 10, 8)) == [Place(0, 10), Place(8, 10), Place(15, 10)]
+    assert list(aligned(18, 10, 8)) == [Place(0, 10), Place(8, 10)]
+    assert list(aligned(4, 10, 8)) == [Place(0, 4)]
+
+
+def test_what_is_left_at_the_end_stands_in_the_middle() -> None:
+    assert list(centred(14, 10, 8)) == [Place(0, 10), Place(6, 6, 2)]
+
+
+@given(window=st.integers(2, 5000), overlap=st.floats(0.0, 0.5))
+def test_fades_come_from_almost_nothing_and_rise(window: int, overlap: float) -> None:
+    fade = edges_faded(window, overlap).numpy()
+    assert fade.shape == (window,)
+    assert fade.min() > 0
+    assert fade.max() <= 1
+    assert np.array_equal(fade, fade[::-1])
+    assert (np.diff(fade[: window // 2]) >= 0).all()
+    if round(window * overlap) > 10:
+        assert fade[0] < 0.01
