@@ -16,6 +16,7 @@ from pipeline.separation.families.demucs.attention import CrossTransformer, cros
 from pipeline.separation.families.demucs.dconv import Branch, add_branches, branches
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from torch import dtype as Kind
 
@@ -108,14 +109,13 @@ class Hybrid:
             spectral = _decode(spectral, decoder, saved.pop(), 0)
         for decoder in self._temporal[1][:-1]:
             temporal = _decode(temporal, decoder, saved_temporal.pop(), lengths.pop())
-        parts = _last(spectral, self._spectral[1][-1], self._sources, wanted)
-        # [batch, groups, frames, neighbours, wanted, 2, 2] -> [batch, wanted, 2, frames, frequencies, 2]
-        parts = _apart(parts, -1, (-1, 2, 2)).permute(0, 4, 5, 2, 1, 3, 6).flatten(4, 5)
-        found = self._wave(parts, mean[..., None, None], deviation[..., None, None], windows.shape[-1])
-        waves = _last(temporal, self._temporal[1][-1], self._sources, wanted)
+        found = self._wave(
+            _last(spectral, self._spectral[1][-1], self._sources, wanted), mean, deviation, windows.shape
+        )
+        waves = _last(temporal, self._temporal[1][-1], self._sources, wanted)[:, 0]
         padding = self._temporal[1][-1].padding
-        waves = waves.flatten(2, 3)[:, 0, padding : padding + lengths.pop()]
-        waves = _apart(waves, -1, (-1, 2)).permute(0, 2, 3, 1)
+        waves = waves.transpose(1, 2).flatten(2)[..., padding : padding + lengths.pop()]
+        waves = _apart(waves, 1, (-1, 2))
         return found.add_(waves * deviation_wave + mean_wave)
 
     def _spectrum(self, windows: Tensor) -> Tensor:
@@ -128,26 +128,37 @@ class Hybrid:
         beyond = -length % hop
         padded = functional.pad(windows, (3 * hop // 2, 3 * hop // 2 + beyond), mode="reflect")
         frames = padded.unfold(-1, self._size, hop) * self._window
-        values = torch.view_as_real(torch.fft.rfft(frames, norm="ortho")[..., :-1])
-        return values.permute(0, 3, 2, 1, 4).flatten(3)
+        spectra = torch.fft.rfft(frames, norm="ortho")[..., :-1]
+        return torch.view_as_real(spectra.permute(0, 3, 2, 1).contiguous()).flatten(3)
 
-    def _wave(self, parts: Tensor, mean: Tensor, deviation: Tensor, length: int) -> Tensor:
-        """The sound of spectra ``[batch, wanted, 2, frames, frequencies, 2]``, which have some frequencies too many
-        below and above; the highest one is silent."""
+    def _wave(self, groups: Tensor, mean: Tensor, deviation: Tensor, shape: torch.Size) -> Tensor:
+        """``[batch, wanted, 2, frames]`` of spectra in groups of neighbouring frequencies, ``[batch, groups, frames,
+        2 * wanted, 2 * neighbours]``, some of them below the lowest and above the second highest; the highest is
+        silent."""
         import torch
 
-        below = self._spectral[1][-1].padding
-        spectra = parts.new_zeros(*parts.shape[:4], self._size // 2 + 1, 2, dtype=torch.float32)
-        kept = spectra[..., :-1, :]
-        kept.copy_(parts[..., below : below + kept.shape[-2], :]).mul_(deviation).add_(mean)
-        frames = torch.fft.irfft(torch.view_as_complex(spectra), norm="ortho")
         hop: int = self._size // 4
-        pieces = _apart(frames.mul_(self._window / 1.5), -1, (4, hop))  # squared windows add up to 1.5
-        count = pieces.shape[3]
-        added = pieces.new_zeros(*pieces.shape[:3], count + 3, hop)
-        for number in range(4):
-            added[..., number : number + count, :] += pieces[..., number, :]
-        return added.flatten(3)[..., 3 * hop // 2 : 3 * hop // 2 + length]
+        below, count = self._spectral[1][-1].padding, groups.shape[2]
+        found = groups.new_zeros(groups.shape[0], groups.shape[3] // 2, 2, shape[-1], dtype=torch.float32)
+        spectra = torch.zeros(2, count, self._size // 2 + 1, dtype=torch.complex64, device=groups.device)
+        kept = torch.view_as_real(spectra)[..., :-1, :]
+        added = torch.empty(2, count + 3, hop, device=groups.device)
+        # moved in pieces of 8 or 16 bytes, not value by value
+        pieces = groups.view(
+            torch.complex128 if groups.shape[-1] * groups.element_size() % 16 == 0 else torch.complex64
+        )
+        for batch, of_batch in enumerate(pieces):
+            for stem in range(found.shape[1]):
+                moved = of_batch[:, :, 2 * stem : 2 * stem + 2].permute(2, 1, 0, 3).contiguous().view(groups.dtype)
+                parts = _apart(moved.flatten(2), -1, (-1, 2))
+                kept.copy_(parts[:, :, below : below + kept.shape[2]]).mul_(deviation[batch]).add_(mean[batch])
+                frames = torch.fft.irfft(spectra, norm="ortho").mul_(self._window / 1.5)  # whose squares add up to 1.5
+                quarters = _apart(frames, -1, (4, hop))
+                added.zero_()
+                for number in range(4):
+                    added[:, number : number + count] += quarters[:, :, number]
+                found[batch, stem] = added.flatten(1)[:, 3 * hop // 2 : 3 * hop // 2 + shape[-1]]
+        return found
 
 
 @dataclass(frozen=True)
@@ -283,25 +294,23 @@ def _at_once(values: Tensor) -> int:
 
 def _encode(values: Tensor, layer: _Encoder, places: Tensor | None) -> Tensor:
     """`places`: ``[frequencies, channels]``, added to the result."""
-    import torch
     from torch.nn import functional
 
     if layer.axis == 2 and (beyond := -values.shape[2] % layer.stride):
         values = functional.pad(values, (0, 0, 0, beyond))
     stride, padding = _along(layer.axis, layer.stride, 1), _along(layer.axis, layer.padding, 0)
     convolved = _convolved(values, layer.weight, layer.bias, stride, padding)
-    rows, result = convolved.flatten(0, 1), torch.empty_like(convolved)
+    rows = convolved.flatten(0, 1)  # each block is replaced by its result: fresh memory costs as much as the work
     added = None if places is None else places.repeat(values.shape[0], 1)[:, None]
-    out = result.flatten(0, 1)
     at_once = _at_once(rows)
     step = max(1, at_once // rows[0].numel())
     for start in range(0, rows.shape[0], step):
         part = functional.gelu(rows[start : start + step].float())
         add_branches(part, layer.branches, at_once)
-        _gate(part, layer.gated, out[start : start + step], at_once)
+        _gate(part, layer.gated, rows[start : start + step], at_once)
         if added is not None:
-            out[start : start + step] += added[start : start + step]
-    return result
+            rows[start : start + step] += added[start : start + step]
+    return convolved
 
 
 def _gate(values: Tensor, gated: _Gated, out: Tensor, at_once: int) -> None:
@@ -320,36 +329,38 @@ def _gate(values: Tensor, gated: _Gated, out: Tensor, at_once: int) -> None:
 
 
 def _inside(values: Tensor, layer: _Decoder) -> Tensor:
-    """Of a decoder everything before its transposed convolution."""
+    """Of a decoder everything before its transposed convolution, written over `values`."""
     import torch
 
     both = _convolved(values, layer.gated.weight, layer.gated.bias, (1, 1), layer.gated.padding)
-    rows, result = both.flatten(0, 1), torch.empty_like(values)
-    out = result.flatten(0, 1)
+    rows, out = both.flatten(0, 1), values.flatten(0, 1)
     at_once = _at_once(rows)
     middle = values.shape[-1]
     step = max(1, at_once // rows[0].numel())
     for start in range(0, rows.shape[0], step):
-        part = rows[start : start + step].float()
-        gated = torch.sigmoid(part[..., middle:]).mul_(part[..., :middle])
+        block = rows[start : start + step]
+        gated = torch.empty(*block.shape[:2], middle, dtype=torch.float32, device=block.device)
+        flat, into = block.flatten(0, 1), gated.flatten(0, 1)
+        some = max(1, at_once // flat.shape[1])
+        for first in range(0, flat.shape[0], some):
+            part = flat[first : first + some].float()
+            torch.mul(torch.sigmoid(part[:, middle:]), part[:, :middle], out=into[first : first + some])
         add_branches(gated, layer.branches, at_once)
         out[start : start + step] = gated
-    return result
+    return values
 
 
 def _decode(values: Tensor, layer: _Decoder, skipped: Tensor, length: int) -> Tensor:
-    """The result with `skipped` added, which the next decoder wants; `length`: its frames, where that is in
+    """The result added to `skipped`, which the next decoder wants, in place; `length`: its frames, where that is in
     question."""
-    import torch
     from torch.nn import functional
 
     inside = _inside(values, layer)
     groups = _convolved(inside, layer.weight, layer.bias, (1, 1), _along(layer.axis, 1, 0))
     if layer.axis == 2:
         wave = _apart(groups, -1, (layer.stride, -1)).flatten(2, 3)[:, :, layer.padding : layer.padding + length]
-        return functional.gelu(wave) + skipped
-    result = torch.empty_like(skipped)
-    rows = result.shape[1]
+        return skipped.add_(functional.gelu(wave))
+    rows = skipped.shape[1]
     step = max(1, _at_once(groups) // groups[0, 0].numel())
     for batch in range(groups.shape[0]):
         for start in range(0, groups.shape[1], step):
@@ -357,14 +368,16 @@ def _decode(values: Tensor, layer: _Decoder, skipped: Tensor, length: int) -> Te
             apart = _apart(part, -1, (layer.stride, -1)).transpose(1, 2).flatten(0, 1)
             first = start * layer.stride - layer.padding
             low, high = max(0, first), min(rows, first + apart.shape[0])
-            torch.add(apart[low - first : high - first], skipped[batch, low:high], out=result[batch, low:high])
-    return result
+            skipped[batch, low:high] += apart[low - first : high - first]
+    return skipped
 
 
 def _last(values: Tensor, layer: _Decoder, sources: int, wanted: tuple[int, ...]) -> Tensor:
-    """The last decoder's result for the stems that are wanted: ``[batch, ..., neighbours, channels]``."""
+    """The last decoder's result for the stems that are wanted: ``[batch, ..., channels of all of them, neighbours and
+    what a channel has of each]``."""
     inside = _inside(values, layer)
-    weight = _apart(layer.weight, 0, (layer.stride, sources, -1))[:, list(wanted)].flatten(0, 2)
-    bias = _apart(layer.bias, 0, (layer.stride, sources, -1))[:, list(wanted)].flatten()
-    groups = _convolved(inside, weight, bias, (1, 1), _along(layer.axis, 1, 0))
-    return _apart(groups, -1, (layer.stride, -1))
+    shape = (layer.stride, sources, 2, -1)  # neighbours, stems, channels, parts
+    weight, bias = (_apart(tensor, 0, shape)[:, list(wanted)] for tensor in (layer.weight, layer.bias))
+    weight, bias = weight.transpose(0, 1).transpose(1, 2), bias.transpose(0, 1).transpose(1, 2)
+    groups = _convolved(inside, weight.flatten(0, 3), bias.flatten(), (1, 1), _along(layer.axis, 1, 0))
+    return _apart(groups, -1, (2 * len(wanted), -1))
