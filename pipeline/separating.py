@@ -244,7 +244,7 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
         return next(iter(missing.values()))
     models = [next(model for model in catalogue().values() if name in names_of(model)) for name in missing]
     told = ", ".join(f"{model.name} ({size_text(model.preferred)})" for model in models)
-    sizes = [model.preferred.size for model in models]
+    sizes = [model.preferred.whole for model in models]
     whole = f", {sum(size or 0 for size in sizes) / 1e6:.0f} MB in all" if all(sizes) else ""
     preset = next((name for name in _presets() if models_of(_presets()[name]) == models_of(settings)), None)
     what = f"--preset {preset}" if preset else " ".join(model.name for model in models)
