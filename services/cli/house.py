@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import typer
 from rich.markup import escape
@@ -40,12 +42,17 @@ def presets(json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
     defaults = CoverSettings().model_dump(mode="json")
     lines = [f"[bold]{name}[/]\n{escape(text.rstrip())}" for name, text in texts.items()]
     lines += ["[bold]defaults[/] (change any with --set, in a preset, or as UNDERSTUDY_GROUP__FIELD)"]
-    for group, values in defaults.items():
-        if isinstance(values, dict):
-            lines += [f"{group}.{field} = {value}" for field, value in values.items()]
-        else:
-            lines.append(f"{group} = {values}")
+    lines += _settings(defaults)
     answer({"presets": texts, "defaults": defaults}, lambda: "\n".join(lines))
+
+
+def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """A line per setting, by its full name."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _settings(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name} = {value}"
 
 
 @cache_app.command("show")
