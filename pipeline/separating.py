@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from audio.errors import UnderstudyError
 from audio.models import catalogue
-from audio.models.installed import size_text
+from audio.models.installed import size_text, trusting
 from pipeline.graph import External, Node, Stage
 from pipeline.separation.chain import STEPS, used
 from pipeline.separation.models import EMBEDDED, SeparatorModel, find_separator, names_in
@@ -27,7 +27,7 @@ TAKE_OFF = Stage("take off", 1, take_off)
 BAND_STEMS = Stage("band", 1, band)
 CHAIN = Stage("chain", 1, chain)
 
-_VERSIONS = {"embedded": 1}
+_VERSIONS = {"embedded": 2}
 """Of what runs the models of a family, where they aren't 1: raise one when the family's stems change."""
 
 _PACKAGES = {
@@ -251,8 +251,8 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
     return UnderstudyError(
         "models-missing",
         f"{len(missing)} models are not on this machine: {told}{whole}.",
-        f"Get them with 'understudy models fetch {what}'. Without a network: 'understudy models show NAME' says where "
-        "each is from, and 'understudy models add PATH' takes it in.",
+        f"Get them with 'understudy models fetch {what}{trusting(*models)}'. Without a network: 'understudy models show "
+        "NAME' says where each is from, and 'understudy models add PATH' takes it in.",
     )
 
 

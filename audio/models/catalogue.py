@@ -90,6 +90,12 @@ class Variant(File):
     companions: tuple[File, ...] = ()
 
     @property
+    def unverifiable(self) -> tuple[str, ...]:
+        """Its files whose hash nobody knows; a configuration can do no harm."""
+        needed = (self, *(file for file in self.companions if not file.plain))
+        return tuple(file.file for file in needed if file.sha256 is None)
+
+    @property
     def whole(self) -> int | None:
         """Bytes of the weights in all its files, None where not all are known."""
         sizes = [file.size for file in (self, *self.companions) if not (file.plain and file is not self)]

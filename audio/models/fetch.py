@@ -34,13 +34,12 @@ def what_to_fetch(name: str, trust: bool = False) -> Variant | None:
     if _there(model):
         return None
     variant = next((variant for variant in model.variants if variant.url), model.preferred)
-    needed = [variant, *(file for file in variant.companions if not file.plain)]  # a configuration can do no harm
-    unknown = [file.file for file in needed if file.sha256 is None]
-    if unknown and not trust:
+    if variant.unverifiable and not trust:
         raise UnderstudyError(
             "model-unverifiable",
-            f"No hash of {' and '.join(unknown)} is known for sure, so nobody could tell whether it is the right file.",
-            f"If you trust {model.page}, run 'understudy models fetch {name} --trust'; the hash of what comes is "
+            f"No hash of {' and '.join(variant.unverifiable)} is known for sure, so nobody could tell whether it is the "
+            "right file.",
+            f"If you trust {model.page}, run 'understudy models fetch {model.name} --trust'; the hash of what comes is "
             "recorded, and any later change is noticed.",
         )
     return variant
@@ -56,7 +55,7 @@ def fetch(name: str, context: Context, trust: bool = False) -> Record:
     folder = models_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{name}.lock", timeout=0):
+        with FileLock(folder / f".{model.name}.lock", timeout=0):
             variant = what_to_fetch(name, trust)
             return _present(model) if variant is None else _fetch(model, variant, folder, context)
     except Timeout as error:

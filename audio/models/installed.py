@@ -116,8 +116,14 @@ def missing(model: Model) -> UnderstudyError:
         "model-missing",
         f"The model {model.name!r} is not on this machine ({model.purpose}; {size_text(model.preferred)}, licence: "
         f"{model.licence}).",
-        f"Get it with 'understudy models fetch {model.name}'. Without a network: {by_hand(model.preferred)}",
+        f"Get it with 'understudy models fetch {model.name}{trusting(model)}'. Without a network: "
+        f"{by_hand(model.preferred)}",
     )
+
+
+def trusting(*models: Model) -> str:
+    """The option that fetching one of these models takes, if it takes one."""
+    return " --trust" if any(model.preferred.unverifiable for model in models) else ""
 
 
 def by_hand(variant: Variant) -> str:

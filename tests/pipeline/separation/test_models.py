@@ -190,7 +190,8 @@ def test_every_published_model_can_be_asked_for() -> None:
     for model in catalogue().values():
         if model.architecture in FAMILIES:
             for name in (model.name, model.preferred.file, *model.aliases):
-                assert f"models fetch {model.name}'" in refused(name).hint
+                trust = " --trust" if model.preferred.unverifiable else ""
+                assert f"models fetch {model.name}{trust}'" in refused(name).hint
 
 
 def test_nothing_is_kept_loaded_for_a_model_that_fails(folder: Path) -> None:
