@@ -251,8 +251,8 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
     return UnderstudyError(
         "models-missing",
         f"{len(missing)} models are not on this machine: {told}{whole}.",
-        f"Get them with 'understudy models fetch {what}{trusting(*models)}'. Without a network: 'understudy models show "
-        "NAME' says where each is from, and 'understudy models add PATH' takes it in.",
+        f"Get them with 'understudy models fetch {what}{trusting(*models)}'. Without a network: 'understudy models "
+        "show NAME' says where each is from, and 'understudy models add PATH' takes it in.",
     )
 
 

@@ -37,8 +37,8 @@ def what_to_fetch(name: str, trust: bool = False) -> Variant | None:
     if variant.unverifiable and not trust:
         raise UnderstudyError(
             "model-unverifiable",
-            f"No hash of {' and '.join(variant.unverifiable)} is known for sure, so nobody could tell whether it is the "
-            "right file.",
+            f"No hash of {' and '.join(variant.unverifiable)} is known for sure, so nobody could tell whether it is "
+            "the right file.",
             f"If you trust {model.page}, run 'understudy models fetch {model.name} --trust'; the hash of what comes is "
             "recorded, and any later change is noticed.",
         )
