@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.separation.embedded.fusion import fuse, log_odds
+from pipeline.separation.embedded.fusion import FIRST, fuse, log_odds
 from pipeline.separation.spectrogram import Grid, Map, Spectrum
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _EDGES = np.concatenate((np.arange(264), 264 + 2 * np.arange(254), 772 + 3 * np.
 """Lower edges of the bands in steps of `_SPACING` Hz."""
 WIDTHS = np.append(np.diff(_EDGES), 3).astype(np.float32)
 """How wide each band is, in the same steps."""
+CENTRES = ((_EDGES + WIDTHS / 2) * _SPACING).astype(np.float32)
+"""The middle of each band in Hz."""
 LEVEL_EXPONENT = 0.3
 
 
@@ -84,7 +86,7 @@ def features_of(spectrum: Spectrum, cues: Mapping[str, Map], grid: Grid) -> Feat
     for place, name in enumerate(CUES, start=len(LEVELS)):
         cue = cues[name]
         result[place] = cue if cue.shape[1] == 1 else to_bands(cue, grid)
-    result[-1] = to_bands(log_odds(fuse(cues, grid)), grid)
+    result[-1] = to_bands(log_odds(fuse(cues, grid, FIRST)), grid)
     return result
 
 

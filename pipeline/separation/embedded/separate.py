@@ -16,7 +16,7 @@ from audio.context import Context
 from audio.samples import Audio, AudioSource, Samples
 from audio.stored import AudioFile, AudioWriter
 from audio.windows import crossfade_windows
-from pipeline.separation.embedded.fusion import activity, fuse, log_odds
+from pipeline.separation.embedded.fusion import activity, log_odds, sung_share
 from pipeline.separation.embedded.harmonic import restless_share, tonal_share
 from pipeline.separation.embedded.panning import imbalance
 from pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
@@ -57,12 +57,12 @@ def vocals_of(mix: Audio) -> Audio:
     samples = mix.samples / peak
     grid = Grid.of(mix.rate, 0.093, HIGHEST)
     spectrum = analyse(samples, grid)
-    spectrum *= fuse(cues_of(samples, spectrum, grid), grid)
+    spectrum *= sung_share(cues_of(samples, spectrum, grid), level(spectrum), grid)
     return Audio(resynthesize(spectrum, grid, mix.frames) * peak, mix.rate)
 
 
 def cues_of(samples: Samples, spectrum: Spectrum, grid: Grid) -> dict[str, Map]:
-    """Everything that `fuse` wants to know of `samples`, whose short-time spectrum on `grid` is `spectrum`."""
+    """Everything that `sung_share` wants to know of `samples`, whose short-time spectrum on `grid` is `spectrum`."""
     magnitude = level(spectrum)
     tonal = tonal_share(samples, spectrum, grid)
     restless = restless_share(samples, spectrum, grid)

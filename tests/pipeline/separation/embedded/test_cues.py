@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from audio.samples import Samples
-from pipeline.separation.embedded.fusion import BIAS, KNOTS, WEIGHTS, fuse, log_odds
+from pipeline.separation.embedded.fusion import FIRST, KNOTS, SECOND, Fusion, fuse, heard_before, log_odds, sung_share
 from pipeline.separation.embedded.harmonic import restless_share, tonal_share
 from pipeline.separation.embedded.panning import imbalance
 from pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
@@ -101,15 +101,31 @@ def test_imbalance_sees_levels_and_not_width() -> None:
     assert not imbalance(analyse(left[None], GRID)).any()
 
 
-def test_every_weight_moves_the_mask_its_way() -> None:
+@pytest.mark.parametrize("fusion", [FIRST, SECOND])
+def test_every_weight_moves_the_mask_its_way(fusion: Fusion) -> None:
     flat = np.zeros((2, GRID.bins), np.float32)
-    base = fuse(dict.fromkeys(WEIGHTS, flat), GRID)
+    base = fuse(dict.fromkeys(fusion.weights, flat), GRID, fusion)
     assert 0 < base.min() < base.max() < 1
-    for name, weight in WEIGHTS.items():
-        more = fuse({**dict.fromkeys(WEIGHTS, flat), name: flat + 1}, GRID)
+    for name, weight in fusion.weights.items():
+        more = fuse({**dict.fromkeys(fusion.weights, flat), name: flat + 1}, GRID, fusion)
         assert np.all(np.sign(more - base) == np.sign(weight))
     at_knots = [base[0, round(knot * GRID.size / RATE)] for knot in KNOTS[:-2]]
-    assert np.argmax(at_knots) == np.argmax(BIAS[:-2])
+    assert np.argmax(at_knots) == np.argmax(fusion.bias[:-2])
+
+
+def test_the_second_look_knows_when_the_first_one_heard_a_voice() -> None:
+    magnitude = np.ones((600, GRID.bins), np.float32)
+    share = np.full_like(magnitude, 0.01)
+    share[300:400] = 0.9
+    heard = heard_before(share, magnitude, GRID)
+    inside, outside = slice(330, 370), slice(0, 150)
+    for cue in heard.values():
+        assert cue.shape == (600, 1)
+        assert cue[inside].min() > cue[outside].max() + 1
+    assert heard["briefly"][310] > heard["lately"][310]  # the longer one looks back to when there was none
+    flat = dict.fromkeys(FIRST.weights, np.zeros_like(magnitude))
+    sung = {**flat, "melody": (share > 0.5) * np.float32(3)}
+    assert sung_share(sung, magnitude, GRID)[350].mean() > sung_share(sung, magnitude, GRID)[50].mean()
 
 
 def test_log_odds_are_bounded() -> None:
