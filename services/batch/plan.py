@@ -14,6 +14,7 @@ from audio.files import LIMITS, probe
 from audio.libav import check_readable
 from pipeline.nodes import file_external
 from pipeline.publish import check_replaceable, check_writable
+from pipeline.separation.settings import SeparationSettings
 from pipeline.settings import CoverSettings, load_settings
 from services.batch.chart import Row
 
@@ -60,9 +61,10 @@ def plan(
     options: Mapping[str, Any],
     overwrite: bool,
     find: Callable[[str], Singer],
+    separate: Callable[[SeparationSettings], object] | None = None,
 ) -> list[Item]:
     """An item for every row, its cover to be written into `folder`. `find` looks a voice up and raises
-    `UnderstudyError` for one that isn't there.
+    `UnderstudyError` for one that isn't there, and so does `separate` for a separation whose models aren't.
 
     Raises `UnderstudyError` ``batch-invalid`` that lists all rows that can't be made: a song that is missing or can't
     be read, a voice that doesn't exist or is damaged, a setting that is wrong, a file in the way.
@@ -71,6 +73,7 @@ def plan(
     problems: dict[str, list[str]] = {}
     songs: dict[Path, tuple[str, float | None]] = {}
     singers: dict[str, Singer] = {}
+    separated: set[str] = set()
     items: list[Item] = []
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):
@@ -80,10 +83,16 @@ def plan(
             if row.voice not in singers:
                 singers[row.voice] = find(row.voice)
             settings = load_settings(preset, {**options, **row.options})
+            separation = settings.separation.model_dump_json()
+            if separate is not None and separation not in separated:
+                separate(settings.separation)
+                separated.add(separation)
             name, sound = singers[row.voice]
             output = folder / _free(f"{row.song.stem} ({name})", settings, names)
             check_replaceable(output, overwrite)
         except UnderstudyError as error:
+            if error.code in ("model-missing", "models-missing"):
+                raise  # says for all rows how to get them
             problems.setdefault(f"{error.message.rstrip('.')}", []).append(row.place)
             continue
         content, duration = songs[row.song]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,6 +70,7 @@ def batch(
     Everything is checked before the first cover is made. A song is separated once for all its voices. What fails is
     told and the rest goes on; a batch that was stopped goes on where it was when the same command is run again.
     """
+    from pipeline.separating import separating
     from services import folders
     from services.batch.chart import read_chart
     from services.batch.here import finder, maker
@@ -93,7 +95,8 @@ def batch(
         return o.singing([who], voices)
 
     find = remote.find if remote else finder(casting)
-    items = plan(rows, folder, preset, o.assigned(set, named), overwrite, find)
+    separate = None if remote else partial(separating, "decode")
+    items = plan(rows, folder, preset, o.assigned(set, named), overwrite, find, separate)
     journal = Journal(folder)
     left, outcomes = remaining(items, journal.read(), only_failed)
     seconds = estimate(left)

@@ -87,6 +87,13 @@ def test_what_can_t_be_made_is_said_before_anything_is_made(
 
 
 @pytest.mark.slow
+def test_models_that_are_missing_are_said_before_anything_is_made(house: House) -> None:
+    done = house.run("batch", "song.wav", "--voice", "nova", "--preset", "studio", "--output", "nothing")
+    assert done.returncode != 0
+    assert "understudy models fetch --preset studio" in done.stderr
+    assert not list((house.folder / "cache").glob("artifacts/*/*"))
+
+
 def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(house: House) -> None:
     _songs(house, 3)
     arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out")
