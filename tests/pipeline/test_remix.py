@@ -67,6 +67,8 @@ def remixed(
     instrumental: NDArray[np.floating] | None,
     context: Context | None = None,
     backing: NDArray[np.floating] | None = None,
+    reverb: NDArray[np.floating] | None = None,
+    noise: NDArray[np.floating] | None = None,
     **settings: float,
 ) -> Result:
     work = folder / "work"
@@ -76,6 +78,8 @@ def remixed(
         "vocals": stored(folder, "sung", vocals),
         "instrumental": None if instrumental is None else stored(folder, "band", instrumental),
         "backing": None if backing is None else stored(folder, "choir", backing),
+        "reverb": None if reverb is None else stored(folder, "room", reverb),
+        "noise": None if noise is None else stored(folder, "hiss", noise),
     }
     context = context or Context(work)
     values = remix(context, weights=weigh(context, **stems), settings=RemixSettings(**settings), **stems)
@@ -159,6 +163,20 @@ def test_gains_move_the_balance_and_not_the_loudness(tmp_path: Path) -> None:
             return float(10 * np.log10(energy["vocals"] / energy["instrumental"]))
 
         assert balance(result) - balance(plain) == pytest.approx(6, abs=0.1)
+
+
+def test_reverb_and_noise_are_put_back_at_their_gains(tmp_path: Path) -> None:
+    music, room, hiss = band(3, 0.05), voice(4, 0.02), band(5, 0.002)
+    song = voice(1, 0.05) + music + room + hiss
+    put_back = {"reverb": room, "noise": hiss, "reverb_gain": -6.0, "noise_gain": 0.0}
+    result = remixed(tmp_path, song, voice(2, 0.05), music, **put_back)
+    assert set(result.stems) == {"vocals", "instrumental", "reverb", "noise"}
+    gains = {
+        name: np.vdot(result.stems[name], given) / np.vdot(given, given)
+        for name, given in (("instrumental", music), ("reverb", room), ("noise", hiss))
+    }
+    assert gains["reverb"] / gains["instrumental"] == pytest.approx(10 ** (-6 / 20), rel=1e-3)
+    assert gains["noise"] / gains["instrumental"] == pytest.approx(1, rel=1e-3)
 
 
 def test_backing_is_a_stem_of_its_own(tmp_path: Path) -> None:
