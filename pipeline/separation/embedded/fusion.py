@@ -3,8 +3,8 @@
 The first looks at the cues alone. The second looks at them again, knowing what the first one heard: how much of the
 half second and of the four seconds around was sung. The weights minimise the mean logarithm of the masked song's error
 over mixes of the stems of seven songs, one of them without vocals (`benchmarks/separation_fusion.py`). Fitted without
-the song that is tested, the second look reaches 4.09 dB SDR for vocals and 8.97 for the instrumental (mean of six songs;
-the first alone 3.81 and 8.33), fitted with it 4.98 and 9.44: expect the former of a new song.
+the song that is tested, the second look reaches 4.09 dB SDR for vocals and 8.97 for the instrumental (six songs; the
+first alone 3.81 and 8.33), fitted with it 4.98 and 9.44: expect the former of a new song.
 """
 
 from __future__ import annotations
