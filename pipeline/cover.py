@@ -11,7 +11,7 @@ from audio.errors import UnderstudyError
 from audio.models import require
 from pipeline.cast import Cast, TimeRanges, Transpose, as_cast
 from pipeline.graph import External, Graph, Node, Stage
-from pipeline.nodes import decode, encode, encode_stems, file_external, pitch
+from pipeline.nodes import QUALITY, decode, encode, encode_stems, file_external, pitch
 from pipeline.separating import separating
 from pipeline.separation.chain import STEPS
 from pipeline.settings import CoverSettings, OutputSettings
@@ -38,9 +38,9 @@ SHIFT = Stage("shift", 1, shift)
 WEIGH = Stage("weigh", 1, weigh)
 REMIX = Stage("remix", 2, remix)
 STEMS_OF_COVER = Stage("stems", 1, cover_stems)
-ASSESS = Stage("assess", 1, assess, packages=("resemblyzer",))
-ASSESS_CAST = Stage("assess cast", 1, assess_cast, packages=("resemblyzer",))
-REPORT = Stage("report", 3, report)
+ASSESS = Stage("assess", 2, assess, packages=("resemblyzer",))
+ASSESS_CAST = Stage("assess cast", 2, assess_cast, packages=("resemblyzer",))
+REPORT = Stage("report", 4, report)
 
 
 def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings) -> Graph:
@@ -90,16 +90,23 @@ def cover_graph(
         inputs = {name: "decode" if name == "song" else f"decode {name}" for name in originals}
         nodes.append(Node("separate", OWN_STEMS, inputs))
         taken = {name: f"separate.{name}" for name in ("backing",) if backing_vocals is not None}
-        lead = placed = "separate.lead" if taken else "separate.vocals"
+        lead = placed = heard_vocals = "separate.lead" if taken else "separate.vocals"
     else:
         apart = separating("decode", settings.separation)
         nodes += apart.nodes
         taken = {step.taken: apart.stems[step.taken] for step in STEPS.values() if step.taken in apart.stems}
-        lead, placed = apart.lead, apart.placed
+        lead, placed, heard_vocals = apart.lead, apart.placed, apart.stems["vocals"]
     band = "separate.instrumental"
     backing_mode = _backing_mode(cast, settings, "backing" in taken)
     if song is None:
         nodes.append(Node("decode", MIX, {"vocals": lead, "instrumental": band, **taken}))
+    own = bool(originals.keys() - {"song"})
+    whole = "decode"
+    if own and taken:  # of a lead alone
+        whole = "lead and band"
+        nodes.append(Node(whole, MIX, {"vocals": lead, "instrumental": band}))
+    judged = {"song": whole, "vocals": heard_vocals, "instrumental": band}
+    nodes.append(Node("quality", QUALITY, judged))
     singing, sung = _lead(lead, placed, cast, settings)
     nodes += singing
     if settings.key:
@@ -149,10 +156,12 @@ def cover_graph(
                 "assessment": "assess",
                 "mix": "remix",
                 "transposition": transposition,
+                "quality": "quality",
                 **({"singers": "roll.singers"} if several else {}),
                 **({"chain": "chain"} if any(node.name == "chain" for node in nodes) else {}),
             },
-            {"settings": settings.model_copy(update={"output": OutputSettings()})},  # the format changes nothing in it
+            # the format changes nothing in it
+            {"settings": settings.model_copy(update={"output": OutputSettings()}), "own_stems": own},
             {"voice": External(cast.solo or cast, cast.content_hash), "original": tagged},
             hears=tuple(node.name for node in nodes if node.name.split()[0] not in ("encode", "headroom", "stems")),
         )

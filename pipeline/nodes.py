@@ -16,10 +16,12 @@ from pipeline.graph import External, Node, Stage
 from pipeline.settings import CoverSettings, SongSettings
 from pipeline.stages.decode import decode_song
 from pipeline.stages.encode import encode_output, headroom
+from pipeline.stages.quality import quality
 
 DECODE = Stage("decode", 1, decode_song)
 ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 2, headroom)
+QUALITY = Stage("quality", 1, quality)
 PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 
 STEMS = ("vocals", "instrumental")

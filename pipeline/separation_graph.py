@@ -11,7 +11,7 @@ from audio.errors import UnderstudyError
 from audio.ni_stems import COUNT
 from audio.transcription.polyphonic import PACKAGE, network
 from pipeline.graph import External, Graph, Node, Stage
-from pipeline.nodes import HEADROOM, decode, encode, encode_stems, file_external, pitch
+from pipeline.nodes import HEADROOM, QUALITY, STEMS, decode, encode, encode_stems, file_external, pitch
 from pipeline.separating import Separating, separating
 from pipeline.separation.models import EMBEDDED
 from pipeline.separation.settings import SeparationSettings
@@ -34,7 +34,8 @@ _BAND = ("drums", "bass", "guitar", "piano", "other")
 @dataclass(frozen=True)
 class Separation:
     """`graph` makes the nodes ``encode NAME`` of each of `stems`, or the node ``encode stem file``, and those of what
-    else was wanted: ``mix`` and ``encode mix``, ``karaoke`` and ``encode karaoke``, ``notes NAME``.
+    else was wanted: ``mix`` and ``encode mix``, ``karaoke`` and ``encode karaoke``, ``notes NAME``; and ``quality``, an
+    estimate of how well vocals and instrumental were told apart.
 
     `sums`: whether `stems` sum to the song. `notes`: what was decided on the way, sentences for the user.
     """
@@ -54,6 +55,11 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
     for notes of drums, ``transcriber-missing``, and what `pipeline.separating.separating` raises.
     """
     wanted = wanted or Wanted()
+    for stem in wanted.midi:
+        if stem in NO_NOTES:
+            raise UnderstudyError(
+                "midi-impossible", f"The stem {stem!r} has no notes to write down.", f"Leave {stem} out of --midi."
+            )
     original = file_external(song)
     karaoke = _karaoke(settings.separation, wanted.guide) if wanted.karaoke else None
     others = {*wanted.levels, *(karaoke.levels if karaoke else ()), *wanted.midi}
@@ -78,6 +84,8 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
             nodes.add(*_balanced(name, balance, given, about, nodes, settings.output.encoding, original))
     for stem, source in sources(wanted.midi, given, about).items():
         nodes.add(*_notes(stem, nodes.one(stem, source), settings))
+    judged = {"song": "decode", **{stem: separated.stems[stem] for stem in STEMS}}
+    nodes.add(Node("quality", QUALITY, judged))
     graph = Graph((decode("decode", original, settings.song), *separated.nodes, *nodes.made))
     return Separation(graph, tuple(stems), sum_to_song(stems.values()) and exact, tuple(notes))
 
@@ -163,7 +171,7 @@ def _about(settings: SeparationSettings) -> str:
     models = [settings.model, *filter(None, (settings.lead, settings.dereverb, settings.denoise, settings.band))]
     if models == [EMBEDDED]:
         return "the embedded separator"
-    return f"what is set up here ({', '.join(models)})"
+    return f"the separation as it is set ({', '.join(models)})"
 
 
 def _karaoke(settings: SeparationSettings, guide: float | None) -> Balance:
@@ -193,10 +201,6 @@ def _balanced(
 
 def _notes(stem: str, sound: str, settings: CoverSettings) -> Iterable[Node]:
     """The nodes that write down the notes of a stem, the last one ``notes STEM``."""
-    if stem in NO_NOTES:
-        raise UnderstudyError(
-            "midi-impossible", f"The stem {stem!r} has no notes to write down.", f"Leave {stem} out of --midi."
-        )
     if stem in ONE_AT_A_TIME:
         heard = settings.model_copy(update={"pitch": BASS}) if stem == "bass" else settings
         yield pitch(f"pitch {stem}", sound, heard)

@@ -25,6 +25,8 @@ from pipeline.cover import conversion_graph, cover_graph
 from pipeline.executor import Executor, Listener, Result
 from pipeline.graph import Graph
 from pipeline.publish import check_replaceable, check_writable, free_name, publish
+from pipeline.separation.advice import remarks
+from pipeline.separation.quality import Quality
 from pipeline.separation_graph import separation_graph
 from pipeline.settings import CoverSettings
 from pipeline.wanted import Wanted
@@ -195,7 +197,7 @@ def separate_song(job: SeparationJob, runner: Runner) -> dict[str, Any]:
         check_replaceable(path, job.overwrite)
     rebalanced = [name for name in ("mix", "karaoke") if name in single]
     chain = _chain(separation.graph)
-    result = runner.run(separation.graph, [*nodes, *rebalanced, *chain])
+    result = runner.run(separation.graph, [*nodes, *rebalanced, *chain, "quality"])
     for node, path in nodes.items():
         publish(result.values[node], path)
     done = _stages(result)
@@ -207,9 +209,16 @@ def separate_song(job: SeparationJob, runner: Runner) -> dict[str, Any]:
         **({"sum_to_song": separation.sums} if separation.stems else {}),
         **({"loudness": {name: result.values[name]["loudness"] for name in rebalanced}} if rebalanced else {}),
         **({"chain": [dict(step) for step in result.values["chain"]]} if chain else {}),
+        "quality": _quality(result.values["quality"], job.settings),
         **done,
         "warnings": [*said, *done["warnings"]],
     }
+
+
+def _quality(value: Mapping[str, Any], settings: CoverSettings) -> dict[str, Any]:
+    """The estimate of a separation's quality, with what is to be said of it: ``remarks``."""
+    said = remarks(Quality.of_value(value), settings.separation)
+    return {**value, "remarks": [asdict(remark) for remark in said]}
 
 
 def convert_vocals(

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.report.bands import Heard
-from pipeline.report.bleed import Bleed
 from pipeline.report.intonation import Intonation
 from pipeline.report.likeness import Likeness
 
@@ -86,7 +85,6 @@ class Assessment:
     channels: int
     wrong_length: tuple[str, ...]
     faults: dict[str, Faults]
-    bleed: Bleed
     tracking: Intonation
     intonation: Intonation
     vocal_delay: float | None
@@ -114,7 +112,6 @@ class Assessment:
             **{
                 **value,
                 "faults": {name: Faults(**faults) for name, faults in value["faults"].items()},
-                "bleed": Bleed(**value["bleed"]),
                 "tracking": Intonation(**value["tracking"]),
                 "intonation": Intonation(**value["intonation"]),
                 "balance": Balance(**value["balance"]),

@@ -10,6 +10,8 @@ from typing import Any
 from audio.pitch import PitchTrack
 from audio.stored import AudioFile
 from pipeline.report.assessment import Assessment
+from pipeline.separation.quality import NOTHING, Quality
+from pipeline.separation.settings import SeparationSettings
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class ReportInputs:
     only. `warnings`: (stage, sentence), in order. `wanted_balance`: dB by which the user asked for the vocal to be
     louder against the instrumental; `wanted_lufs`: the loudness that was asked for, None for the song's own.
     `singers`: where several voices sing, what `pipeline.stages.cast.roll` says of each. `chain`: what each step of the
-    separation's chain found and did.
+    separation's chain found and did. `quality`: of the separation; `separation`: its settings, None for own stems.
     """
 
     assessment: Assessment
@@ -74,4 +76,6 @@ class ReportInputs:
     wanted_balance: float = 0.0
     wanted_lufs: float | None = None
     singers: tuple[Mapping[str, Any], ...] = ()
+    quality: Quality = NOTHING
+    separation: SeparationSettings | None = None
     chain: tuple[Mapping[str, Any], ...] = ()

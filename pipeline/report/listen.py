@@ -16,7 +16,6 @@ from audio.context import Context
 from audio.pitch import PitchTrack
 from pipeline.report.assessment import PARTS, Assessment, Balance, Faults, Picture
 from pipeline.report.bands import Heard, hear, short_term
-from pipeline.report.bleed import estimate_bleed
 from pipeline.report.clips import encode_clip
 from pipeline.report.inputs import AssessInputs
 from pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
@@ -80,7 +79,6 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
             if (sources[name].frames, sources[name].rate) != (inputs.song.frames, inputs.song.rate)
         ),
         faults={name: Faults.of(heard[name]) for name in PARTS},
-        bleed=estimate_bleed(heard["original_vocals"], heard["instrumental"]),
         tracking=compare(tracked, inputs.pitch, counts),
         intonation=intonation,
         vocal_delay=delay_of(sung, wanted),

@@ -126,7 +126,7 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "voice_likeness": dataclasses.asdict(figures.before.likeness),
         "mixture": dataclasses.asdict(figures.mixture),
         "balance": {**dataclasses.asdict(figures.before.balance), "after": figures.balance_after},
-        "bleed": dataclasses.asdict(figures.before.bleed),
+        "separation": inputs.quality.as_value(),
         "parts": {name: dataclasses.asdict(faults) for name, faults in figures.faults.items()},
         "wrong_length": list(figures.wrong_length),
         **_voices(inputs, figures),

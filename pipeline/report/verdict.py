@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.report.figures import Figures
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.limits import LIMITS, STAGES, Limit
+from pipeline.separation.advice import remarks
 
 SEVERITY = ("good", "mind", "wrong")
 
@@ -98,7 +99,9 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
         if figures.before.sung_share == 0
         else "There is too little singing to measure."
     )
-    yield of("bleed", "separate", figures.before.bleed.ratio, "Nothing to tell apart: one of the two stems is silent.")
+    silent = "Nothing to tell apart: one of the two stems is silent."
+    for name, level in (("bleed", inputs.quality.bleed), ("residue", inputs.quality.residue)):
+        yield of(name, "separate", None if level is None else level.estimate, silent)
     tracked, sung = figures.before.tracking, figures.before.intonation
     # a second tracker can only judge the first one where the stem is a voice
     yield of("tracking_agreement", "pitch", _percent(tracked.on_note) if tracked.enough else None, nobody)
@@ -174,6 +177,9 @@ def _findings(measured: tuple[Measured, ...], figures: Figures, inputs: ReportIn
         )
     if figures.before.sung_share == 0:
         yield _nobody_sings(figures)
+    for remark in remarks(inputs.quality, inputs.separation):
+        if remark.about in ("cutoffs", "missing"):
+            yield Finding("mind", "separate", remark.about, remark.sentence, remark.advice)
     values = {one.limit.name: one for one in measured}
     bleeding, delayed = (values[name].verdict in ("mind", "wrong") for name in ("bleed", "vocal_delay"))
     for one in measured:
@@ -211,11 +217,14 @@ def _explain(
     stage, severity = one.stage, one.verdict
     at: tuple[float, ...] = ()
     match one.limit.name:
-        case "bleed":
-            sentence = f"Instruments can be heard in the separated vocal, about {-value:.0f} dB below the voice."
-            if value > -3:
-                sentence = "The separated vocal holds as much band as voice."
-            advice, at = f"The voice then sings along with the band. {separation}", figures.before.bleed.spots
+        case "bleed" | "residue" as name:
+            remark = next((one for one in remarks(inputs.quality, inputs.separation) if one.about == name), None)
+            if remark is None:
+                return None
+            heard = "The new voice then sings along with the band. " if name == "bleed" else ""
+            own = "give your own vocal with --vocals and --instrumental."
+            better = f"{remark.advice} Or {own}" if remark.advice else f"If you have them, {own}"
+            sentence, advice, at = remark.sentence, f"{heard}{better}", inputs.quality.bleed_at
         case "tracking_agreement" | "tracking_octaves":
             octaves = one.limit.name == "tracking_octaves"
             if octaves:

@@ -13,6 +13,7 @@ from pipeline.cast import Cast, as_cast
 from pipeline.report.assessment import Assessment
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.make import make_report
+from pipeline.separation.quality import NOTHING, Quality
 from pipeline.settings import CoverSettings
 from voices.transpose import Transposition
 from voices.voice import Voice
@@ -31,12 +32,14 @@ def report(
     warnings: Sequence[tuple[str, str]],
     singers: Sequence[Mapping[str, Any]] = (),
     chain: Sequence[Mapping[str, Any]] = (),
+    quality: Mapping[str, Any] | None = None,
+    own_stems: bool = False,
 ) -> Mapping[str, Any]:
     """The report's files ``html`` and ``json``, and its ``verdict``, ``blame`` and ``reason``.
 
     `assessment` is what `assess` found, `mix` what `remix` made of `vocals` and `instrumental`; `original` is the file
     with the tags. `singers`: what `roll` said, where several voices sing; `chain`: what the separation's steps
-    found and did, where it has any.
+    found and did, where it has any. `quality`: what the stage of that name said of the separation, or of `own_stems`.
     """
     tags = read_tags(original)
     groups = settings.model_dump(mode="json", exclude={"output"})
@@ -60,6 +63,8 @@ def report(
         wanted_balance=settings.remix.vocal_gain - settings.remix.instrumental_gain,
         wanted_lufs=settings.remix.target_lufs,
         singers=tuple(singers),
+        quality=Quality.of_value(quality) if quality else NOTHING,
+        separation=None if own_stems else settings.separation,
         chain=tuple(chain),
     )
     return make_report(context, inputs)

@@ -46,6 +46,7 @@ TITLES = {
     "mix": "Setting the levels",
     "karaoke": "Softening the lead",
     "notes": "Writing down the notes",
+    "quality": "Judging the separation",
     "headroom": "Checking for clipping",
     "encode": "Writing the file",
     "assess": "Listening to the new vocal",

@@ -125,4 +125,6 @@ def _text(made: dict[str, Any]) -> str:
         **{f"notes of {name}": path for name, path in made.get("midi", {}).items()},
     }
     lines = [f"{name}: [bold]{escape(path)}[/]" for name, path in files.items()]
-    return "\n".join([*lines, *(escape(step["told"]) for step in made.get("chain", ()))])
+    lines += [escape(step["told"]) for step in made.get("chain", ())]
+    lines += [escape(f"{one['sentence']} {one['advice']}".strip()) for one in made["quality"]["remarks"]]
+    return "\n".join(lines)

@@ -13,6 +13,7 @@ from audio.loudness import measure
 from audio.samples import Audio
 from audio.stored import AudioFile, write_blocks
 from pipeline.report import AssessInputs, ReportInputs, assess
+from pipeline.separation.quality import assess_separation
 from tests.material import PHRASE, Note, Song, singing, song
 
 RATE = 22050
@@ -71,6 +72,8 @@ def good_cover(folder: Path, **changes: object) -> ReportInputs:
             name: measure(part, context).summary() for name, part in (("song", before.song), ("cover", mixed))
         },
     }
+    if "quality" not in changes:
+        values["quality"] = assess_separation(context, before.song, before.original_vocals, before.instrumental)
     parts = {"cover": mixed, "vocals": before.vocals, "instrumental": before.instrumental}
     return ReportInputs(**{"assessment": assess(context, before), **parts, **values, **changes})  # type: ignore[arg-type]
 

@@ -10,8 +10,6 @@ from audio.errors import Cancelled
 from audio.pitch import PitchTrack
 from audio.samples import Audio
 from pipeline.report import assess
-from pipeline.report.bands import hear
-from pipeline.report.bleed import estimate_bleed
 from pipeline.report.intonation import compare, delay_of, praat_track, search_range
 from pipeline.report.mixture import unmix
 from tests.material import singing, song
@@ -101,27 +99,6 @@ def test_the_band_s_delay_is_found_to_the_sample(delay: int, context: Context) -
     parts = song(6.0, 22050)
     cover = Audio(parts.vocals.samples + np.roll(parts.instrumental.samples, delay, axis=1), 22050)
     assert unmix(cover, parts.vocals, parts.instrumental, context).delay == delay
-
-
-def test_more_bleed_is_more_bleed(context: Context) -> None:
-    parts = song(10.0, 22050)
-    heard = []
-    for share in (0.0, 0.1, 0.3, 0.6):
-        leak = np.float32(share) * parts.instrumental.samples
-        vocals = hear(Audio(parts.vocals.samples + leak, 22050), context)
-        rest = hear(Audio(parts.instrumental.samples - leak, 22050), context)
-        ratio = estimate_bleed(vocals, rest).ratio
-        assert ratio is not None
-        heard.append(ratio)
-    assert heard == sorted(heard)
-    assert heard[0] < -15
-    assert heard[-1] > -5
-
-
-def test_an_a_cappella_has_no_bleed_to_speak_of(context: Context) -> None:
-    parts = song(4.0, 22050)
-    silent = hear(Audio(0 * parts.instrumental.samples, 22050), context)
-    assert estimate_bleed(hear(parts.vocals, context), silent).ratio is None
 
 
 def test_measuring_stops_when_it_is_cancelled(tmp_path: Path) -> None:

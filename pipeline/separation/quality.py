@@ -1,0 +1,206 @@
+"""How good a separation is, estimated from the song and its stems alone, in figures and in plain words.
+
+What the signs of `pipeline.separation.signs` are worth in decibels was fitted on songs with known stems; see `_BLEED`
+and `_RESIDUE` for how, and for how far to trust it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.context import Context
+from audio.samples import AudioSource
+from pipeline.separation.signs import Signs, StemSigns, read_signs
+
+CLEAN, HEARD = -12.0, -6.0
+"""dB of the other stem in a stem: of separations better than 20 dB, one in seventeen is estimated above the first, of
+those worse than 10 dB more than half; above the second it is plainly heard."""
+
+PHASY = 0.95
+"""Of the scale of `Quality.phasiness`."""
+
+CHIRPING = 0.15
+"""Of `Quality.chirps`: true stems have up to .09, binary masks .08 to .17."""
+
+BLURRED = 0.18
+"""Of `Quality.blurred`: true stems have up to .12, masks that differ from left to right .11 to .28."""
+
+LOST = -25.0
+"""dB of the song: what neither stem holds, above it is missed."""
+
+_CLIFF = 25.0  # dB by which a stem's share of the song falls at the end of a network's band
+_CLIFF_WIDTH = 600.0  # Hz over which it does
+_BESIDE = 1000.0  # Hz below the cliff that are looked at
+_LOWEST_CLIFF = 3000.0  # Hz
+_GOES_ON = 1500.0  # Hz of the song above a cliff: less is no loss
+_QUIET_TOP = -75.0  # dB below the song's strongest bin: nothing above it is a sound
+_SPOT = 3.0  # seconds
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Level:
+    """An estimate in dB, and where the truth was in four of five songs: from `low` to `high`."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """`bleed`: instruments in the vocals, against the vocals; `residue`: voice in the instrumental, against it; both
+    None where nothing can be told, e.g. without a voice. `bleed_at`: seconds where it is loudest, `bleed_from` and
+    `bleed_to`: Hz between which most of it lies. `cutoffs`: by stem, Hz above which it holds nothing although the song
+    does. `missing`: what the stems don't hold of the song, dB against it. `phasiness`: 0..1, how far the vocals' phase
+    is that of the song instead of their own. `chirps`: share 0..1 of lone peaks in what is left of suppressed
+    sounds, the worse stem. `blurred`: 0..1, by how much less alike left and right of the vocals are among instruments
+    than alone; None in mono."""
+
+    bleed: Level | None
+    residue: Level | None
+    bleed_at: tuple[float, ...]
+    bleed_from: float | None
+    bleed_to: float | None
+    cutoffs: Mapping[str, float]
+    missing: float | None
+    phasiness: float | None
+    chirps: float | None
+    blurred: float | None
+
+    def as_value(self) -> dict[str, Any]:
+        """Plain data, as the store and JSON take it."""
+        return asdict(self)
+
+    @staticmethod
+    def of_value(value: Mapping[str, Any]) -> Quality:
+        """What `as_value` gave."""
+        levels = {name: value[name] and Level(**value[name]) for name in ("bleed", "residue")}
+        return Quality(**{**value, **levels, "bleed_at": tuple(value["bleed_at"])})
+
+
+NOTHING = Quality(None, None, (), None, None, {}, None, None, None, None)
+"""Where there is nothing to tell: one of the stems is silent, or the song is shorter than three seconds."""
+
+
+def assess_separation(context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource) -> Quality:
+    """Of stems with the song's rate, channels and length. Reads them window by window, once."""
+    signs = read_signs(context, song, vocals, instrumental)
+    if signs is None:
+        return NOTHING
+    low, high = _where(signs)
+    return Quality(
+        bleed=_level(_BLEED, signs.vocals),
+        residue=_level(_RESIDUE, signs.instrumental),
+        bleed_at=_spots(signs),
+        bleed_from=low,
+        bleed_to=high,
+        cutoffs=dict(_cutoffs(signs)),
+        missing=signs.missing,
+        phasiness=float(np.clip((signs.vocals.phase - 0.75) / 0.25, 0, 1)),
+        chirps=max(signs.vocals.chirps, signs.instrumental.chirps),
+        blurred=_blurred(signs.vocals),
+    )
+
+
+def _blurred(stem: StemSigns) -> float | None:
+    if stem.alone is None or stem.among is None:
+        return None
+    return max(0.0, stem.alone - stem.among)
+
+
+def _where(signs: Signs) -> tuple[float | None, float | None]:
+    """Hz between which the middle 70 % of the bleed lie."""
+    leak = signs.vocals.leak
+    if leak.sum() <= 0:
+        return None, None
+    share = np.concatenate(([0.0], np.cumsum(leak) / leak.sum()))
+    low, high = np.interp([0.15, 0.85], share, np.log(signs.edges))
+    return float(math.exp(low)), float(math.exp(high))
+
+
+def _spots(signs: Signs) -> tuple[float, ...]:
+    """Beginnings of the three passages in which the stems have most in the same bands at the same time."""
+    size = max(1, round(_SPOT / signs.step))
+    blocks = len(signs.shared) // size
+    if blocks < 3:
+        return ()
+    shared = signs.shared[: blocks * size].reshape(blocks, size).sum(axis=1)
+    order = np.argsort(-shared, kind="stable")[:3]
+    return tuple(sorted(float(block * size * signs.step) for block in order))
+
+
+def _cutoffs(signs: Signs) -> Iterator[tuple[str, float]]:
+    """Where a stem ends like a cliff below the end of the song."""
+    song = _smooth(signs.spectrum, signs.hertz)
+    level = 10 * np.log10(song / song.max() + 1e-30)
+    heard = np.flatnonzero(level > _QUIET_TOP)
+    top = int(heard[-1]) if heard.size else 0
+    for name, stem in (("vocals", signs.vocals), ("instrumental", signs.instrumental)):
+        share = 10 * np.log10(_smooth(stem.spectrum, signs.hertz) / (song + 1e-30) + 1e-12)
+        found = _cliff(share, top, signs.hertz)
+        if found is not None:
+            yield name, found
+
+
+def _smooth(spectrum: Floats, hertz: float) -> Floats:
+    """The mean over 150 Hz."""
+    width = max(1, round(150 / hertz))
+    padded = np.pad(spectrum, (width // 2, width - 1 - width // 2), mode="edge")
+    smooth: Floats = np.convolve(padded, np.full(width, 1 / width), mode="valid")
+    return smooth
+
+
+def _cliff(share: Floats, top: int, hertz: float) -> float | None:
+    """The frequency from which on, up to the song's `top`, the share stays so far below what it was just before."""
+    first, width, beside = (max(1, round(value / hertz)) for value in (_LOWEST_CLIFF, _CLIFF_WIDTH, _BESIDE))
+    last = top - max(width, round(_GOES_ON / hertz))
+    if last < first + beside:
+        return None
+    highest_after = np.maximum.accumulate(share[: top + 1][::-1])[::-1]
+    for start in range(first, last):
+        before = float(np.median(share[max(0, start - beside) : start + 1]))
+        if before - float(highest_after[start + width]) >= _CLIFF and before > -35:
+            # where in the cliff: half way down
+            down = share[start : start + width + 1]
+            return float((start + int(np.argmax(down < before - _CLIFF / 2))) * hertz)
+    return None
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What the signs are worth: the power of a leak, against its stem, is the sum of what coherence says, what phase
+    says, and `base`. Each of the two: dB where the sign is at its place in `_AT`, and dB more per unit of it. `error`:
+    dB by which four of five estimates missed the truth, at most, on songs that the fit hadn't seen."""
+
+    base: float
+    coherence: tuple[float, float]
+    phase: tuple[float, float]
+    error: float
+
+
+_AT = {"coherence": 0.0, "phase": 0.95}
+
+# Fitted to SIR (BSSEval with 128 taps, up to 25 dB) of 196 separations of seven songs whose stems are known or come
+# from different recordings: leaks of -30 to -6 dB, fourteen masks from ideal to hardly any good, leaked drums and
+# sides, the embedded separator and its mixtures with the truth. With each song left out in turn: rank correlation .62
+# and mean error 4.8 dB for the vocals (.96 and 2.6 dB for plain leaks), .49 and 5.1 dB for the instrumental.
+# True stems come out at -23 or cleaner, all fourteen of them. Drum hits that went over whole are not noticed.
+_BLEED = _Fit(-25.1, (0.81, 0.73), (-18.5, 157.8), 7.9)
+_RESIDUE = _Fit(-34.3, (1.3, 2.06), (-17.8, 74.8), 8.3)
+
+
+def _level(fit: _Fit, stem: StemSigns) -> Level:
+    parts = [fit.base]
+    for name, at in _AT.items():
+        offset, slope = getattr(fit, name)
+        parts.append(offset + slope * (getattr(stem, name) - at))
+    estimate = float(np.clip(10 * np.log10(np.sum(np.power(10.0, np.asarray(parts) / 10))), -25, 5))
+    return Level(estimate, estimate - fit.error, estimate + fit.error)

@@ -1,0 +1,241 @@
+"""What a song and its two stems show of how well they were taken apart, in one pass, without the true stems.
+
+Signs, all of which are about what the stems have to do with each other or with the song:
+- coherence: true stems have nothing to do with each other, so that over some seconds their product in a band comes out
+  near zero. A leak adds a part of the one stem to the other, in phase: the product then grows with the power of the
+  stem that leaked. Least squares over the moments of a band tell the two directions apart, for they differ in when each
+  stem is strong: ``Re(V conj(I)) = a |I|^2 + b |V|^2``, where a is what of the instrumental is in the vocals and b
+  the reverse.
+- phase: a mask takes its phase from the song. Where a stem is neither all of the song nor next to nothing of it, a true
+  stem has a phase of its own.
+- chirps: lone peaks of a few hundredths of a second in what is left of a suppressed sound, where the song has none
+  ("musical noise", cf. Uemura et al. 2008).
+- the mean spectrum, where bands that a network doesn't compute end like a cliff; and how alike left and right are where
+  the stem is alone, and where it had to be taken out of others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import rfft
+from scipy.signal import get_window
+
+from audio.context import Context
+from audio.samples import AudioSource
+
+Floats = NDArray[np.float64]
+
+BANDS = 48
+_LOWEST, _HIGHEST = 60.0, 16000.0  # Hz
+_PER_COLUMN = 2  # frames
+_SECONDS = 10.0  # read at once
+_REACH = 4  # frames on either side that a chirp is compared with
+_SEGMENT = 64  # columns, some 3 s: a leak is taken as steady so long
+_WEAK = 0.1  # of the song's power: less is what is left of a suppressed sound
+_CHIRP, _CALM = 6.0, 2.0  # times the power around it: of the stem, and still of the song
+_BETWEEN = (0.04, 0.64)  # of the song's power: where a stem is neither nothing nor all of it
+
+
+@dataclass(frozen=True)
+class StemSigns:
+    """Of one stem. `coherence`: level of the other stem in it, dB against itself. `phase`: 0..1, how much its phase is
+    the song's. `chirps`: share 0..1 of its remains. `leak`: float64 ``[BANDS]``, power that coherence says is the other
+    stem's. `spectrum`: float64 ``[bins]``. `alone` and `among`: 0..1, likeness of left and right where the stem is
+    nearly all of the song, and where the other one is about as loud; None without such moments or in mono. `power`: of
+    its spectrum."""
+
+    coherence: float
+    phase: float
+    chirps: float
+    leak: Floats
+    spectrum: Floats
+    alone: float | None
+    among: float | None
+    power: float
+
+
+@dataclass(frozen=True)
+class Signs:
+    """`spectrum`: of the song, float64 ``[bins]``; `hertz`: from one bin to the next. `edges`: of the bands, Hz.
+    `missing`: level of what the stems don't hold of the song, dB against it. `shared`: float64 ``[columns]``, how much
+    the two have in the same bands at the same time; `step`: seconds per column."""
+
+    vocals: StemSigns
+    instrumental: StemSigns
+    spectrum: Floats
+    hertz: float
+    edges: Floats
+    missing: float
+    shared: Floats
+    step: float
+
+
+def read_signs(context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource) -> Signs | None:
+    """Of stems with the song's rate and length; all in mono where one of them is. None where nothing can be told: less
+    than three seconds, or a stem that is silent (40 dB below the other throughout)."""
+    channels = min(source.channels for source in (song, vocals, instrumental))
+    return _Pass(song.rate, channels).over(context, song, vocals, instrumental)
+
+
+class _Pass:
+    """Sums over a song, filled block by block."""
+
+    def __init__(self, rate: int, channels: int) -> None:
+        self.rate, self.channels = rate, channels
+        self.size = 1 << max(6, round(np.log2(rate * 0.0464)))
+        self.hop = self.size // 2
+        self.window = get_window("hann", self.size).astype(np.float32)
+        bins = self.size // 2 + 1
+        self.hertz = rate / self.size
+        highest = min(_HIGHEST, 0.95 * rate / 2)
+        self.edges = np.geomspace(_LOWEST, highest, BANDS + 1)
+        self.starts, self.narrow = _band_starts(self.edges, self.hertz, bins)
+        self.spectra = np.zeros((3, bins))
+        self.rest = self.whole = 0.0
+        self.phase = np.zeros((2, 2))  # by stem: in phase with the song, all
+        self.chirp = np.zeros((2, 2))  # by stem: chirps, all remains
+        self.likeness = np.zeros((2, 2, 2))  # by stem, alone and among others: likeness, weight
+        self.powers: list[Floats] = []  # [2, columns, BANDS]
+        self.products: list[Floats] = []  # [columns, BANDS]
+
+    def over(self, context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource) -> Signs | None:
+        frames = song.frames // self.hop // _PER_COLUMN * _PER_COLUMN
+        if frames * self.hop < 3 * self.rate:
+            return None
+        block = max(_PER_COLUMN, round(_SECONDS * self.rate / self.hop) // _PER_COLUMN * _PER_COLUMN)
+        for first in range(0, frames, block):
+            context.progress(first / frames)
+            last = min(first + block, frames)
+            start = (first - _REACH) * self.hop - self.hop
+            stop = start + (last - first + 2 * _REACH - 1) * self.hop + self.size
+            sounds = [source.read(start, stop).samples for source in (vocals, instrumental, song)]
+            sounds = [np.where(np.isfinite(sound), sound, np.float32(0)) for sound in sounds]
+            if self.channels == 1:
+                sounds = [sound.mean(axis=0, keepdims=True) for sound in sounds]
+            self._add(*(self._spectra(sound) for sound in sounds))
+            left = (sounds[2] - sounds[0] - sounds[1])[:, (_REACH + 1) * self.hop :][:, : (last - first) * self.hop]
+            here = sounds[2][:, (_REACH + 1) * self.hop :][:, : (last - first) * self.hop]
+            self.rest += float(np.vdot(left, left))
+            self.whole += float(np.vdot(here, here))
+        context.progress(1.0)
+        return self._signs()
+
+    def _spectra(self, samples: NDArray[np.float32]) -> NDArray[np.complex64]:
+        """``[channels, frames, bins]``."""
+        framed = np.lib.stride_tricks.sliding_window_view(samples, self.size, axis=1)[:, :: self.hop]
+        found: NDArray[np.complex64] = rfft(framed * self.window, axis=2)
+        return found
+
+    def _add(self, *spectra: NDArray[np.complex64]) -> None:
+        """`spectra`: of vocals, instrumental and song, with `_REACH` frames more on either side."""
+        power = [np.square(np.abs(one)).sum(axis=0) + np.float32(1e-12) for one in spectra]
+        inner = slice(_REACH, len(power[0]) - _REACH)
+        own = [one[:, inner] for one in spectra]
+        level = [one[inner] for one in power]
+        song, song_level = own[2], level[2]
+        for number in (0, 1, 2):
+            self.spectra[number] += level[number].sum(axis=0, dtype=np.float64)
+        banded = [self._banded(one) for one in level]
+        self.powers.append(np.stack(banded[:2]))
+        self.products.append(self._banded((own[0] * own[1].conj()).real.sum(axis=0)))
+        for number in (0, 1):
+            share = level[number] / song_level
+            between = (share > _BETWEEN[0]) & (share < _BETWEEN[1])
+            with_song = (own[number] * song.conj()).real.sum(axis=0) * np.sqrt(level[number] / song_level)
+            self.phase[number] += float(with_song[between].sum()), float(level[number][between].sum())
+            self._add_chirps(number, power[number], power[2], share)
+            if self.channels == 2:
+                self._add_likeness(number, own[number], banded)
+
+    def _add_chirps(
+        self, number: int, power: NDArray[np.float32], song: NDArray[np.float32], share: NDArray[np.float32]
+    ) -> None:
+        inner = power[_REACH:-_REACH]
+        weight = np.sqrt(inner) * (share < _WEAK)
+        alone = inner > _CHIRP * np.maximum(power[: -2 * _REACH], power[2 * _REACH :])
+        calm = song[_REACH:-_REACH] < _CALM * np.maximum(song[: -2 * _REACH], song[2 * _REACH :])
+        self.chirp[number] += float(weight[alone & calm].sum()), float(weight.sum())
+
+    def _add_likeness(self, number: int, stem: NDArray[np.complex64], banded: list[Floats]) -> None:
+        product = stem[0] * stem[1].conj()
+        real, imaginary = self._banded(product.real), self._banded(product.imag)
+        sides = self._banded(np.square(np.abs(stem[0]))) * self._banded(np.square(np.abs(stem[1])))
+        alike = np.sqrt((np.square(real) + np.square(imaginary)) / (sides + 1e-30))
+        share = banded[number] / (banded[0] + banded[1])
+        share[:, : self.narrow] = -1  # a band of few bins is always like itself
+        for place, where in enumerate((share > 0.8, (share > 0.1) & (share < 0.6))):
+            weight = banded[number] * where
+            self.likeness[number, place] += float((weight * alike).sum()), float(weight.sum())
+
+    def _banded(self, values: NDArray[np.floating]) -> Floats:
+        """``[frames, bins]`` summed to ``[columns, BANDS]``."""
+        columns = values.reshape(-1, _PER_COLUMN, values.shape[1]).sum(axis=1, dtype=np.float64)
+        return np.add.reduceat(columns[:, : self.starts[-1]], self.starts[:-1], axis=1)
+
+    def _signs(self) -> Signs | None:
+        power = np.concatenate(self.powers, axis=1)
+        product = np.concatenate(self.products)
+        totals = power.sum(axis=(1, 2))
+        if totals.min() <= 1e-4 * totals.max():
+            return None
+        leaks = _leaks(product, power[1], power[0]), _leaks(product, power[0], power[1])
+        stems = []
+        for number in (0, 1):
+            likeness = self.likeness[number]
+            heard = bool((likeness[:, 1] > 0.01 * totals[number]).all())
+            stems.append(
+                StemSigns(
+                    coherence=_decibels(leaks[number].sum() / totals[number]),
+                    phase=float(self.phase[number, 0] / max(self.phase[number, 1], 1e-30)),
+                    chirps=float(self.chirp[number, 0] / max(self.chirp[number, 1], 1e-30)),
+                    leak=leaks[number],
+                    spectrum=self.spectra[number],
+                    alone=float(likeness[0, 0] / likeness[0, 1]) if heard else None,
+                    among=float(likeness[1, 0] / likeness[1, 1]) if heard else None,
+                    power=float(totals[number]),
+                )
+            )
+        return Signs(
+            stems[0],
+            stems[1],
+            self.spectra[2],
+            self.hertz,
+            self.edges,
+            _decibels(self.rest / max(self.whole, 1e-30)),
+            np.sqrt(power[0] * power[1]).sum(axis=1),
+            _PER_COLUMN * self.hop / self.rate,
+        )
+
+
+def _band_starts(edges: Floats, hertz: float, bins: int) -> tuple[NDArray[np.intp], int]:
+    """First bins of the bands and the end of the last one, each band at least a bin; and how many bands are narrower
+    than six."""
+    starts = np.round(edges / hertz).astype(np.intp)
+    for band in range(1, len(starts)):
+        starts[band] = max(starts[band], starts[band - 1] + 1)
+    starts = np.minimum(starts, bins - 1 - np.arange(len(starts))[::-1])
+    return starts, int(np.searchsorted(np.diff(starts), 6))
+
+
+def _decibels(ratio: float) -> float:
+    return float(10 * np.log10(max(ratio, 1e-6)))
+
+
+def _leaks(product: Floats, leaking: Floats, own: Floats) -> Floats:
+    """Power per band that leaked into the stem `own`, ``[BANDS]``: for each stretch of some seconds the weighted least
+    squares of ``product = a leaking + b own`` with neither below zero, and then ``a^2 leaking``."""
+    total = np.zeros(product.shape[1])
+    for rows in np.array_split(np.arange(len(product)), max(1, len(product) // _SEGMENT)):
+        c, p, q = product[rows], leaking[rows], own[rows]
+        floor = 1e-6 * (p + q).max(axis=0) + 1e-30
+        weight = 1 / ((p + floor) * (q + floor))  # the product of strangers varies as their powers do
+        pp, pq, qq = (weight * p * p).sum(0), (weight * p * q).sum(0), (weight * q * q).sum(0)
+        cp, cq = (weight * c * p).sum(0), (weight * c * q).sum(0)
+        determinant = pp * qq - pq * pq + 1e-9 * pp * qq + 1e-30
+        a, b = (cp * qq - cq * pq) / determinant, (cq * pp - cp * pq) / determinant
+        a = np.where(b < 0, cp / (pp + 1e-30), a)
+        total += np.minimum(np.square(np.maximum(a, 0)) * p.sum(0), q.sum(0))  # no more than there is
+    return total
