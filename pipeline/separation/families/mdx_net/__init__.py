@@ -128,7 +128,10 @@ def _session(weights: Weights) -> _Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4
+    options.enable_mem_pattern = (
+        False  # with it, the second window takes twice the memory of the first, and is no faster
+    )
+    options.log_severity_level = 4  # errors are raised, too
     try:
         session = onnxruntime.InferenceSession(weights.path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no base of their own
