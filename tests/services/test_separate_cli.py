@@ -99,7 +99,7 @@ def test_files_of_the_users_are_not_replaced_and_ours_are(house: House):
         (["--mix", "vocals=loud"], "mix-invalid", "loud"),
         (["--mix", "drums=+2"], "stem-unavailable", "drums"),
         (["--guide", "soft"], "mix-invalid", "soft"),
-        (["--midi", "drums"], "stem-unavailable", "drums"),
+        (["--midi", "vocals,drums"], "midi-impossible", "drums"),
         (["--stems", "vocals", "--format", "stem.m4a"], "stem-file-incomplete", "--stems"),
         (["--format", "stem.wav"], "unknown-format", "stem.wav"),
         (["--model", "tape"], "separator-unknown", "tape"),
