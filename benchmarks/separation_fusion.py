@@ -36,6 +36,8 @@ LEVELS_CROSSED = (-9, -5, -1, -7, -3, 1, -11)  # dB of a voice against another s
 START = Fusion((-0.5,) * len(KNOTS), {name: -0.3 if name == "imbalance" else 0.3 for name in FIRST.weights})
 HELD = (1e-3, 1e-3)
 """How strongly the two fusions are held to where they start: the first at `START`, the second at the first."""
+UNSUNG = 5.0
+"""How often a song without a voice counts: there are few of them, and vocals heard in them are pure harm."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def _fitted(mixes: Sequence[Mix], start: Fusion, first: Fusion | None, held: flo
         own = np.stack([np.broadcast_to(cues[name], mix.power.shape[1:])[::EVERY] for name in names])
         whole = float(mix.power[:, ::EVERY].sum())
         voice = float(mix.voice[::EVERY].sum())
-        reference = voice + (1e-3 if voice > 1e-6 * whole else 0.1) * whole
+        sung = voice > 1e-6 * whole
+        reference = voice + (1e-3 if sung else 0.1) * whole
         data.append(
             (
                 torch.from_numpy(own),
@@ -146,8 +149,10 @@ def _fitted(mixes: Sequence[Mix], start: Fusion, first: Fusion | None, held: flo
                 torch.from_numpy(mix.share[:, ::EVERY].copy()),
                 float(mix.remaining[::EVERY].sum()) + 1e-3 * whole,
                 reference,
+                1.0 if sung else UNSUNG,
             )
         )
+    counted = sum(one[-1] for one in data)
     hats = torch.from_numpy(np.stack([bias_at(CENTRES, unit) for unit in np.eye(len(KNOTS))]))
     begin = torch.tensor([*start.bias, *start.weights.values()], dtype=torch.float32)
     found = begin.clone().requires_grad_()
@@ -158,9 +163,10 @@ def _fitted(mixes: Sequence[Mix], start: Fusion, first: Fusion | None, held: flo
         total = held * torch.square(found - begin).sum()
         total.backward()
         result = total.detach()
-        for own, power, share, remaining, reference in data:
+        for own, power, share, remaining, reference, weight in data:
             logits = found[: len(KNOTS)] @ hats + torch.einsum("k,ktb->tb", found[len(KNOTS) :], own)
-            one = torch.log(((power * (torch.sigmoid(logits) - share) ** 2).sum() + remaining) / reference) / len(data)
+            missed = (power * (torch.sigmoid(logits) - share) ** 2).sum() + remaining
+            one = torch.log(missed / reference) * (weight / counted)
             one.backward()
             result = result + one.detach()
         return result
