@@ -1,7 +1,7 @@
 """How fast separation networks run here, beside the program that they come from: same random weights of published size,
 same song, one process.
 
-    python benchmarks/separation_speed.py [--family mel bs mdx23c] [--song FILE] [--seconds 8] [--rounds 2]
+    python benchmarks/separation_speed.py [--family mel bs mdx23c htdemucs] [--song FILE] [--seconds 8] [--rounds 2]
 
 For every family it prints wall and processor seconds of audio-separator's own loop (its `MDXCSeparator.demix`, its
 loader, float32) and of Understudy's in every number format asked for; how many times faster that is; how far the stems
@@ -10,10 +10,11 @@ taken before it ran. The two sides take turns, and the fastest of the rounds cou
 of the other program.
 
 No released weights are needed: the networks have the published sizes (Mel-Band RoFormer: 384 wide, 6 layers, 60 bands;
-BS-Roformer: 512 wide, 12 layers, 62 bands; MDX23C: 128 channels and 128 more per scale, 5 scales) and random weights
-that make no part idle: attention whose scores deviate by two, masks around a half, branches that don't drown their
-shortcuts (`lively`). How much such a network itself makes of a small disturbance is measured too ("input at -60 dB"):
-what comes out of a network that makes more of it says more about the network than about its number format.
+BS-Roformer: 512 wide, 12 layers, 62 bands; MDX23C: 128 channels and 128 more per scale, 5 scales; HTDemucs: 48
+channels, 4 stems) and random weights that make no part idle: attention whose scores deviate by two, masks around a
+half, branches that don't drown their shortcuts (`lively`). How much such a network itself makes of a small disturbance
+is measured too ("input at -60 dB"): what comes out of a network that makes more of it says more about the network than
+about its number format.
 
 audio-separator must be there: pip install --no-deps audio-separator einops 'rotary-embedding-torch<0.7' 'beartype<0.19'
 ml_collections librosa (the rest of what it asks for isn't needed).
@@ -22,6 +23,8 @@ ml_collections librosa (the rest of what it asks for isn't needed).
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import logging
 import resource
 import sys
@@ -31,9 +34,11 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import torch
@@ -46,6 +51,7 @@ from audio.models.installed import Weights
 from audio.precision import Precision, default_precision
 from audio.samples import Audio
 from audio.stored import AudioFile
+from pipeline.separation.families import demucs as demucs_family
 from pipeline.separation.families import mdx23c, roformer
 from pipeline.separation.inference import infer
 from pipeline.separation.layout import surrounded
@@ -146,6 +152,7 @@ class Run:
 
 
 def measured(run: Callable[[], Mapping[str, Samples]]) -> Run:
+    give_back()
     before = resident()
     with Peak() as peak:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -170,6 +177,12 @@ class Peak:
     def _watch(self) -> None:
         while not self._done.wait(0.01):
             self.bytes = max(self.bytes, resident())
+
+
+def give_back() -> None:
+    """Memory that was freed goes back to the system, where the C library can do that."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident() -> int:
@@ -299,6 +312,50 @@ def mdx(folder: Path, overlap: int) -> Comparison:
     return Comparison(separator.demix, load, settings, {"vocals": "vocals", "instrumental": "instrumental"})
 
 
+def demucs(folder: Path, overlap: int) -> Comparison:
+    """HTDemucs as published: windows of 7.8 s, a quarter of which overlaps. Its residual branches are as loud as those
+    of a trained network; fresh ones begin at a thousandth."""
+    sys.modules.setdefault("diffq", MagicMock())  # it reads quantised files, and isn't for everybody's use
+    from audio_separator.separator.architectures.demucs_separator import DemucsSeparator
+    from audio_separator.separator.uvr_lib_v5.demucs.htdemucs import HTDemucs as Theirs
+    from demucs.htdemucs import HTDemucs
+
+    sources = ["drums", "bass", "other", "vocals"]
+    arguments: dict[str, Any] = {
+        "sources": sources, "channels": 48, "growth": 2, "depth": 4, "dconv_mode": 3, "dconv_comp": 8,
+        "bottom_channels": 512, "t_layers": 5, "t_heads": 8, "t_dropout": 0.02, "segment": Fraction(39, 5),
+    }  # fmt: skip
+    torch.manual_seed(0)
+    network = HTDemucs(**arguments)
+    with torch.no_grad():
+        for name, tensor in network.named_parameters():
+            if name.endswith(".scale"):
+                tensor.fill_(0.3)
+    kept = {"klass": HTDemucs, "args": (), "kwargs": arguments, "state": network.state_dict()}
+    torch.save(kept, folder / "955717e8.th")
+    theirs = Theirs(**arguments).eval()
+    theirs.load_state_dict(network.state_dict())
+    separator = DemucsSeparator.__new__(DemucsSeparator)
+    told = {
+        "logger": logging.getLogger("audio-separator"), "torch_device": torch.device("cpu"), "shifts": 0,
+        "overlap": 0.25, "segments_enabled": True, "demucs_model_instance": theirs,
+    }  # fmt: skip
+    for name, value in told.items():
+        setattr(separator, name, value)
+
+    def separate(samples: Samples) -> Mapping[str, Samples]:
+        found = separator.demix_demucs(samples)
+        return dict(zip(("bass", "drums", "other", "vocals"), found, strict=True))  # it swaps the first two
+
+    weights = Weights(folder / "955717e8.th", "0" * 64)
+    return Comparison(
+        separate,
+        lambda precision: demucs_family.load(weights, "cpu", precision),
+        InferenceSettings(),
+        {source: source for source in sources},
+    )
+
+
 def their_separator(network: torch.nn.Module, configuration: dict[str, Any], overlap: int, roformer: bool) -> Any:
     """An `MDXCSeparator` with the network and nothing of what it needs for files."""
     from audio_separator.separator.architectures.mdxc_separator import MDXCSeparator
@@ -324,7 +381,7 @@ def written(network: torch.nn.Module, configuration: dict[str, Any], folder: Pat
     return Weights(folder / "net.ckpt", "0" * 64, (Weights(folder / "net.yaml", "1" * 64),))
 
 
-FAMILIES: Mapping[str, Callable[[Path, int], Comparison]] = {"mel": mel, "bs": bs, "mdx23c": mdx}
+FAMILIES: Mapping[str, Callable[[Path, int], Comparison]] = {"mel": mel, "bs": bs, "mdx23c": mdx, "htdemucs": demucs}
 
 if __name__ == "__main__":
     main(sys.argv[1:])
