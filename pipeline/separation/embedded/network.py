@@ -1,4 +1,5 @@
-"""The embedded separator's network: from the cues and the levels of a song to the share of each bin that is sung.
+"""A network that may take the fusions' place: from the cues and the levels of a song to the share of each bin that is
+sung. `understudy train-separator` trains it; none is shipped, see docs/decisions.md.
 
 A small U-Net over time and frequency, in the manner of Ronneberger et al. (MICCAI 2015), with layers that connect all
 frequencies of a frame (Choi et al., "Investigating U-Nets with various intermediate blocks for spectrogram-based

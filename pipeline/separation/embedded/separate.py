@@ -2,7 +2,8 @@
 
 Five cues, each in its own module, say which bins of the spectrogram are likely sung: what does not repeat, what is
 tonal when looked at briefly, restless when looked at for long, on the harmonics of the predominant pitch, and on both
-sides alike. Fused, they are a mask. The instrumental is what the masked song leaves, so that the two sum to the song.
+sides alike. Fused, they are a mask, and what that mask hears helps to fuse them once more. The instrumental is what the
+masked song leaves, so that the two sum to the song.
 """
 
 from __future__ import annotations
