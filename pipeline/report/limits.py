@@ -41,7 +41,7 @@ LIMITS = {
     for limit in (
         Limit(
             "bleed", "Band left in the separated vocal", "dB", False, CLEAN, -3.0,
-            "Estimated level of the leaked instruments against the vocal, to within 8 dB in four of five songs, since the "
+            "Estimated level of the leaked instruments against the vocal: within 8 dB in four of five songs, since the "
             "true stems aren't known. Far down they hide behind the new voice; nearly as loud as the voice, the engine "
             "sings the band instead. In between a cover may well be good.",
         ),

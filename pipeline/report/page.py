@@ -18,6 +18,7 @@ from pipeline.report.limits import STAGES
 from pipeline.report.png import describe, spectrogram_png
 from pipeline.report.svg import Curve, clock, clock_scale, plot
 from pipeline.report.verdict import Measured, Verdict
+from pipeline.separation.quality import Quality
 
 _HERE = Path(__file__).parent
 
@@ -79,6 +80,7 @@ def render(inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: lis
         pictures=_pictures(figures, figures.before.brightest),
         clock_scale=Markup(clock_scale(figures.before.duration, 6)),
         melody_clock=Markup(clock_scale(figures.before.duration, melody.width // 90)),
+        separation=_separation(inputs.quality),
         settings=_settings(inputs.settings or {}),
         transpose=_semitones(inputs.transpose),
     )
@@ -155,6 +157,31 @@ def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dic
         card("loudness_difference", "Loudness", f"from the song's; the cover has {loud:.1f} LUFS".replace("-", "−")),
         card("true_peak", "Peaks", "highest peak; −1 or less is safe everywhere"),
     ]
+
+
+def _separation(quality: Quality) -> list[tuple[str, str, str]]:
+    """What is estimated of the separation: name, figure, and what it means."""
+    rows = []
+    for name, level, words in (
+        ("Instruments in the vocals", quality.bleed, "against the voice"),
+        ("Voice in the instrumental", quality.residue, "against the rest"),
+    ):
+        if level is not None:
+            low, high = number(level.low, "dB"), number(level.high, "dB")
+            rows.append(
+                (name, number(level.estimate, "dB"), f"{words}; in four of five songs between {low} and {high}")
+            )
+    for stem, hertz in quality.cutoffs.items():
+        rows.append((f"End of the {stem}", number(hertz / 1000, "kHz"), "the song goes on above"))
+    if quality.missing is not None:
+        rows.append(("In neither stem", number(quality.missing, "dB"), "of the song; −60 and below is nothing"))
+    if quality.phasiness is not None:
+        words = "0: the vocals have a phase of their own; 1: they have the song's, and sound hollow by themselves"
+        rows.append(("Borrowed phase", number(quality.phasiness, ""), words))
+    if quality.blurred is not None:
+        words = "0: the vocals keep their place where instruments play; above .18 they waver between left and right"
+        rows.append(("Wavering", number(quality.blurred, ""), words))
+    return rows
 
 
 def _loudness(figures: Figures) -> tuple[str, list[str]]:

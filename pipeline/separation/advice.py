@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.separation.quality import BLURRED, CHIRPING, CLEAN, HEARD, LOST, PHASY, Level, Quality
+from pipeline.separation.quality import BLURRED, CLEAN, HEARD, LOST, PHASY, Level, Quality
 from pipeline.separation.settings import SeparationSettings
 
 LADDER = ("embedded", "fast", "balanced", "studio")
@@ -68,8 +68,6 @@ def _remarks(quality: Quality, better: str | None, settings: SeparationSettings 
         )
     if quality.phasiness is not None and quality.phasiness > PHASY:
         yield Remark("phasiness", "The vocals may sound hollow by themselves: their phase is the song's.", another)
-    if quality.chirps is not None and quality.chirps > CHIRPING:
-        yield Remark("chirps", "What is left of suppressed sounds may twitter.", another)
     if quality.blurred is not None and quality.blurred > BLURRED:
         yield Remark("blurred", "The vocals waver between left and right where instruments play.", another)
 

@@ -25,9 +25,6 @@ those worse than 10 dB more than half; above the second it is plainly heard."""
 PHASY = 0.95
 """Of the scale of `Quality.phasiness`."""
 
-CHIRPING = 0.15
-"""Of `Quality.chirps`: true stems have up to .09, binary masks .08 to .17."""
-
 BLURRED = 0.18
 """Of `Quality.blurred`: true stems have up to .12, masks that differ from left to right .11 to .28."""
 
@@ -60,9 +57,8 @@ class Quality:
     None where nothing can be told, e.g. without a voice. `bleed_at`: seconds where it is loudest, `bleed_from` and
     `bleed_to`: Hz between which most of it lies. `cutoffs`: by stem, Hz above which it holds nothing although the song
     does. `missing`: what the stems don't hold of the song, dB against it. `phasiness`: 0..1, how far the vocals' phase
-    is that of the song instead of their own. `chirps`: share 0..1 of lone peaks in what is left of suppressed
-    sounds, the worse stem. `blurred`: 0..1, by how much less alike left and right of the vocals are among instruments
-    than alone; None in mono."""
+    is that of the song instead of their own. `blurred`: 0..1, by how much less alike left and right of the vocals
+    are among instruments than alone; None in mono."""
 
     bleed: Level | None
     residue: Level | None
@@ -72,7 +68,6 @@ class Quality:
     cutoffs: Mapping[str, float]
     missing: float | None
     phasiness: float | None
-    chirps: float | None
     blurred: float | None
 
     def as_value(self) -> dict[str, Any]:
@@ -86,7 +81,7 @@ class Quality:
         return Quality(**{**value, **levels, "bleed_at": tuple(value["bleed_at"])})
 
 
-NOTHING = Quality(None, None, (), None, None, {}, None, None, None, None)
+NOTHING = Quality(None, None, (), None, None, {}, None, None, None)
 """Where there is nothing to tell: one of the stems is silent, or the song is shorter than three seconds."""
 
 
@@ -105,7 +100,6 @@ def assess_separation(context: Context, song: AudioSource, vocals: AudioSource, 
         cutoffs=dict(_cutoffs(signs)),
         missing=signs.missing,
         phasiness=float(np.clip((signs.vocals.phase - 0.75) / 0.25, 0, 1)),
-        chirps=max(signs.vocals.chirps, signs.instrumental.chirps),
         blurred=_blurred(signs.vocals),
     )
 

@@ -8,8 +8,6 @@ Signs, all of which are about what the stems have to do with each other or with 
   the reverse.
 - phase: a mask takes its phase from the song. Where a stem is neither all of the song nor next to nothing of it, a true
   stem has a phase of its own.
-- chirps: lone peaks of a few hundredths of a second in what is left of a suppressed sound, where the song has none
-  ("musical noise", cf. Uemura et al. 2008).
 - the mean spectrum, where bands that a network doesn't compute end like a cliff; and how alike left and right are where
   the stem is alone, and where it had to be taken out of others.
 """
@@ -32,24 +30,20 @@ BANDS = 48
 _LOWEST, _HIGHEST = 60.0, 16000.0  # Hz
 _PER_COLUMN = 2  # frames
 _SECONDS = 10.0  # read at once
-_REACH = 4  # frames on either side that a chirp is compared with
 _SEGMENT = 64  # columns, some 3 s: a leak is taken as steady so long
-_WEAK = 0.1  # of the song's power: less is what is left of a suppressed sound
-_CHIRP, _CALM = 6.0, 2.0  # times the power around it: of the stem, and still of the song
 _BETWEEN = (0.04, 0.64)  # of the song's power: where a stem is neither nothing nor all of it
 
 
 @dataclass(frozen=True)
 class StemSigns:
     """Of one stem. `coherence`: level of the other stem in it, dB against itself. `phase`: 0..1, how much its phase is
-    the song's. `chirps`: share 0..1 of its remains. `leak`: float64 ``[BANDS]``, power that coherence says is the other
+    the song's. `leak`: float64 ``[BANDS]``, power that coherence says is the other
     stem's. `spectrum`: float64 ``[bins]``. `alone` and `among`: 0..1, likeness of left and right where the stem is
     nearly all of the song, and where the other one is about as loud; None without such moments or in mono. `power`: of
     its spectrum."""
 
     coherence: float
     phase: float
-    chirps: float
     leak: Floats
     spectrum: Floats
     alone: float | None
@@ -96,7 +90,6 @@ class _Pass:
         self.spectra = np.zeros((3, bins))
         self.rest = self.whole = 0.0
         self.phase = np.zeros((2, 2))  # by stem: in phase with the song, all
-        self.chirp = np.zeros((2, 2))  # by stem: chirps, all remains
         self.likeness = np.zeros((2, 2, 2))  # by stem, alone and among others: likeness, weight
         self.powers: list[Floats] = []  # [2, columns, BANDS]
         self.products: list[Floats] = []  # [columns, BANDS]
@@ -109,15 +102,15 @@ class _Pass:
         for first in range(0, frames, block):
             context.progress(first / frames)
             last = min(first + block, frames)
-            start = (first - _REACH) * self.hop - self.hop
-            stop = start + (last - first + 2 * _REACH - 1) * self.hop + self.size
+            start = (first - 1) * self.hop
+            stop = start + (last - first - 1) * self.hop + self.size
             sounds = [source.read(start, stop).samples for source in (vocals, instrumental, song)]
             sounds = [np.where(np.isfinite(sound), sound, np.float32(0)) for sound in sounds]
             if self.channels == 1:
                 sounds = [sound.mean(axis=0, keepdims=True) for sound in sounds]
             self._add(*(self._spectra(sound) for sound in sounds))
-            left = (sounds[2] - sounds[0] - sounds[1])[:, (_REACH + 1) * self.hop :][:, : (last - first) * self.hop]
-            here = sounds[2][:, (_REACH + 1) * self.hop :][:, : (last - first) * self.hop]
+            own = slice(self.hop, (last - first + 1) * self.hop)
+            left, here = (sounds[2] - sounds[0] - sounds[1])[:, own], sounds[2][:, own]
             self.rest += float(np.vdot(left, left))
             self.whole += float(np.vdot(here, here))
         context.progress(1.0)
@@ -130,34 +123,21 @@ class _Pass:
         return found
 
     def _add(self, *spectra: NDArray[np.complex64]) -> None:
-        """`spectra`: of vocals, instrumental and song, with `_REACH` frames more on either side."""
-        power = [np.square(np.abs(one)).sum(axis=0) + np.float32(1e-12) for one in spectra]
-        inner = slice(_REACH, len(power[0]) - _REACH)
-        own = [one[:, inner] for one in spectra]
-        level = [one[inner] for one in power]
-        song, song_level = own[2], level[2]
+        """`spectra`: of vocals, instrumental and song."""
+        level = [np.square(np.abs(one)).sum(axis=0) + np.float32(1e-12) for one in spectra]
+        song, song_level = spectra[2], level[2]
         for number in (0, 1, 2):
             self.spectra[number] += level[number].sum(axis=0, dtype=np.float64)
         banded = [self._banded(one) for one in level]
         self.powers.append(np.stack(banded[:2]))
-        self.products.append(self._banded((own[0] * own[1].conj()).real.sum(axis=0)))
+        self.products.append(self._banded((spectra[0] * spectra[1].conj()).real.sum(axis=0)))
         for number in (0, 1):
             share = level[number] / song_level
             between = (share > _BETWEEN[0]) & (share < _BETWEEN[1])
-            with_song = (own[number] * song.conj()).real.sum(axis=0) * np.sqrt(level[number] / song_level)
+            with_song = (spectra[number] * song.conj()).real.sum(axis=0) * np.sqrt(level[number] / song_level)
             self.phase[number] += float(with_song[between].sum()), float(level[number][between].sum())
-            self._add_chirps(number, power[number], power[2], share)
             if self.channels == 2:
-                self._add_likeness(number, own[number], banded)
-
-    def _add_chirps(
-        self, number: int, power: NDArray[np.float32], song: NDArray[np.float32], share: NDArray[np.float32]
-    ) -> None:
-        inner = power[_REACH:-_REACH]
-        weight = np.sqrt(inner) * (share < _WEAK)
-        alone = inner > _CHIRP * np.maximum(power[: -2 * _REACH], power[2 * _REACH :])
-        calm = song[_REACH:-_REACH] < _CALM * np.maximum(song[: -2 * _REACH], song[2 * _REACH :])
-        self.chirp[number] += float(weight[alone & calm].sum()), float(weight.sum())
+                self._add_likeness(number, spectra[number], banded)
 
     def _add_likeness(self, number: int, stem: NDArray[np.complex64], banded: list[Floats]) -> None:
         product = stem[0] * stem[1].conj()
@@ -190,7 +170,6 @@ class _Pass:
                 StemSigns(
                     coherence=_decibels(leaks[number].sum() / totals[number]),
                     phase=float(self.phase[number, 0] / max(self.phase[number, 1], 1e-30)),
-                    chirps=float(self.chirp[number, 0] / max(self.chirp[number, 1], 1e-30)),
                     leak=leaks[number],
                     spectrum=self.spectra[number],
                     alone=float(likeness[0, 0] / likeness[0, 1]) if heard else None,

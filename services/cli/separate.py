@@ -126,5 +126,7 @@ def _text(made: dict[str, Any]) -> str:
     }
     lines = [f"{name}: [bold]{escape(path)}[/]" for name, path in files.items()]
     lines += [escape(step["told"]) for step in made.get("chain", ())]
-    lines += [escape(f"{one['sentence']} {one['advice']}".strip()) for one in made["quality"]["remarks"]]
+    remarks = made["quality"]["remarks"]
+    lines += [escape(one["sentence"]) for one in remarks]
+    lines += [escape(advice) for advice in dict.fromkeys(one["advice"] for one in remarks) if advice]
     return "\n".join(lines)
