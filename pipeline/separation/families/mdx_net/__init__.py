@@ -28,10 +28,14 @@ SILENT_BINS = 3
 """The lowest bins, which the networks never saw in training."""
 LARGEST = 512 << 20
 """Bytes; the published files have 28 to 67 million."""
-_OPERATORS = {
-    "Add", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "ConvTranspose", "Div", "Flatten", "Gather",
-    "Gemm", "Identity", "InstanceNormalization", "LeakyRelu", "MatMul", "Mul", "Pad", "ReduceMean", "Relu", "Reshape",
-    "Shape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
+_OPERATORS = {  # all but those that make values of any size out of a few numbers
+    "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant", "Conv",
+    "ConvTranspose", "Cos", "DepthToSpace", "Div", "Dropout", "Einsum", "Elu", "Equal", "Erf", "Exp", "Flatten", "Floor",
+    "GRU", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "Greater", "GroupNormalization", "HardSigmoid", "HardSwish",
+    "Identity", "InstanceNormalization", "LSTM", "LayerNormalization", "LeakyRelu", "Less", "Log", "MatMul", "Max",
+    "MaxPool", "Min", "Mul", "Neg", "PRelu", "Pad", "Pow", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
+    "Reshape", "Resize", "Selu", "Shape", "Sigmoid", "Sin", "Slice", "Softmax", "Softplus", "SpaceToDepth", "Split",
+    "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze", "Where",
 }  # fmt: skip
 
 _Run = Callable[["Tensor"], "Tensor"]  # [batch, 4, bins, spectra] -> the same

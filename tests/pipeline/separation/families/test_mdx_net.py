@@ -183,6 +183,8 @@ def test_files_that_are_no_such_network_are_refused(tmp_path: Path) -> None:
     assert "2 inputs" in refused(weights)
     path.write_bytes(model([node("Loop", ["input"], ["output"])], {}, {"input": shape}, {"output": shape}))
     assert "Loop" in refused(weights)
+    path.write_bytes(model([node("Tile", ["input"], ["output"])], {}, {"input": shape}, {"output": shape}))
+    assert "Tile" in refused(weights)
     turned = node("Transpose", ["input"], ["output"], perm=[0, 1, 3, 2])
     path.write_bytes(model([turned], {}, {"input": shape}, {"output": ["batch_size", 4, SPECTRA, BINS]}))
     assert "it gives" in refused(weights)
