@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Axis = Literal[1, 2]
 """Along which a layer's convolution with strides goes: 1 frequencies, 2 time."""
 
-_AT_ONCE = 1 << 17
-"""Values that elementwise work is done on at once, on a processor: half a megabyte in float32."""
+_AT_ONCE = 1 << 18
+"""Values that elementwise work is done on at once, on a processor: a megabyte in float32."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,19 @@ class Hybrid:
         """float32 ``[batch, 2, frames]`` and numbers of stems -> ``[batch, wanted, 2, frames]``."""
         spectrum = self._spectrum(windows)
         mean, deviation = spectrum.mean((1, 2, 3), keepdim=True), spectrum.std((1, 2, 3), keepdim=True)
-        spectral = ((spectrum - mean) / (1e-5 + deviation)).to(self._kind)
+        spectral = (spectrum - mean) / (1e-5 + deviation)
         wave = windows.transpose(1, 2)[:, None]
         mean_wave, deviation_wave = wave.mean((1, 2, 3), keepdim=True), wave.std((1, 2, 3), keepdim=True)
-        temporal = ((wave - mean_wave) / (1e-5 + deviation_wave)).to(self._kind)
+        temporal = (wave - mean_wave) / (1e-5 + deviation_wave)
 
         saved: list[Tensor] = []
         saved_temporal: list[Tensor] = []
         lengths = [temporal.shape[2]]
         for encoder in self._spectral[0]:
-            spectral = _encode(spectral, encoder, None if saved else self._places)
+            spectral = _encode(spectral, encoder, None if saved else self._places).to(self._kind)
             saved.append(spectral)
         for encoder in self._temporal[0]:
-            temporal = _encode(temporal, encoder, None)
+            temporal = _encode(temporal, encoder, None).to(self._kind)
             saved_temporal.append(temporal)
             lengths.append(temporal.shape[2])
         lengths.pop()
@@ -184,6 +184,8 @@ class Meeting:
 def hybrid(network: Any, kind: Kind) -> Callable[[Tensor, tuple[int, ...]], Tensor] | None:
     """What computes an HTDemucs with matrix products in `kind`, or None where it is arranged otherwise than those
     published are (other kernels than twice the strides, normalised or wrapped outer layers, masks, ...)."""
+    import torch
+
     if not network.cac or network.crosstransformer is None or network.audio_channels != 2:
         return None
     meeting = cross_transformer(network.crosstransformer, kind)
@@ -191,7 +193,8 @@ def hybrid(network: Any, kind: Kind) -> Callable[[Tensor, tuple[int, ...]], Tens
         return None
     layers = []
     for encoders, decoders in ((network.encoder, network.decoder), (network.tencoder, network.tdecoder)):
-        made = [_encoder(layer, kind) for layer in encoders]
+        # the first ones see the greatest range, and are small
+        made = [_encoder(layer, torch.float32 if number == 0 else kind) for number, layer in enumerate(encoders)]
         unmade = [_decoder(layer, kind) for layer in decoders]
         if None in made or None in unmade:
             return None
