@@ -75,7 +75,7 @@ def separating(song: str, settings: SeparationSettings) -> Separating:
             name: replace(
                 node,
                 inputs={**node.inputs, "song": song},
-                settings={**node.settings, "only": used(step, models[name].stems)},
+                settings={**node.settings, "step": step.name},
             )
             for name, node in _hearing(step.name, lead, settings, _there(asked, models)).items()
         }

@@ -52,7 +52,7 @@ class Step:
     ``voice`` and ``left`` are the energies of what is taken and of what is kept where the vocal's frames are loudest
     (within 20 dB of their peak), against all that is there. The same two real splits have -3 and -1.3 dB of voice and
     leave -3 and -9; a step that leaves less than `LEFT` took the voice itself, and one that takes more than there was
-    isn't in step with it. But noise, even at -20 dB, has less than -35 there, and an erring model -13 to -30.
+    isn't in step with it. But noise has less, even at -20 dB -30, and an erring model -13 to -22.
     """
 
     name: str

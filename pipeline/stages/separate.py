@@ -15,7 +15,7 @@ import numpy as np
 from audio.context import Context
 from audio.samples import Samples
 from audio.stored import AudioFile
-from pipeline.separation.chain import STEPS, kept_by, sings, taken_off, untouched
+from pipeline.separation.chain import STEPS, kept_by, sings, taken_off, untouched, used
 from pipeline.separation.combining import combine
 from pipeline.separation.consistency import HIGHEST_RATE, Policy, consistent, within_band
 from pipeline.separation.models import SeparatorModel
@@ -36,13 +36,14 @@ def hear(
     model: SeparatorModel,
     settings: InferenceSettings | None = None,
     song: AudioFile | None = None,
-    only: str | None = None,
+    step: str | None = None,
 ) -> Mapping[str, AudioFile]:
-    """What one model hears in `sound`: its stems by name, or that one alone that is wanted. Given the `song` whose
-    vocals `sound` is, nothing where nobody sings in it."""
+    """What one model hears in `sound`: its stems by name; for a `step` of the chain, the one that counts there. Given
+    the `song` whose vocals `sound` is, nothing where nobody sings in it."""
     if song is not None and not sings(context.part(0.0, 0.02), song, sound):
         return {}
     stems = separate_with(context.part(0.02, 1.0), sound, model, settings or InferenceSettings())
+    only = used(STEPS[step], stems) if step is not None else None
     if only is None:
         return stems
     for name, stem in stems.items():
@@ -158,8 +159,7 @@ def _with_vocals(
         return stems
     if "lead" in stems:
         return {"vocals": stems["lead"]}
-    others = {stem: file for stem, file in stems.items() if stem in ("instrumental", *BAND)}
-    rest = {"song": _audible(context, song), **others}
+    rest = {"song": _audible(context, song), "instrumental": stems["instrumental"]}
     made = f"{_file_name(name)} vocals"
     return {**stems, "vocals": together(context, rest, (made,), lambda parts: _left(parts, made))[made]}
 
