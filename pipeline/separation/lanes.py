@@ -8,6 +8,7 @@ of lanes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Lock
@@ -18,6 +19,8 @@ R = TypeVar("R")
 
 _made: dict[int, ThreadPoolExecutor] = {}
 _making = Lock()
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_made.clear)  # threads stay with the parent
 
 
 def in_lanes(function: Callable[[T], R], items: Iterable[T]) -> list[R]:

@@ -65,11 +65,14 @@ class Roformer:
 
     def working(self, frames: int) -> int:
         """Bytes that a window of `frames` takes while it is computed, roughly."""
+        import torch
+
         c = self._c
         times, bands = frames // c.hop + 1, len(self._places)
         spectrum = 2 * c.channels * self._overlaid.numel() * times * 4
         tokens = times * bands * c.dim * 4
         in_tile = times * bands if self._device != "cpu" or c.linear else max(_TILE, times, bands)
+        in_tile *= torch.get_num_threads() if self._device == "cpu" else 1
         each = 4 * c.dim + (8 * c.heads * c.head_dim + 5 * c.dim) * (4 if self._device == "cpu" else 3)  # of a token
         return (3 + 3 * len(c.stems)) * spectrum + 2 * tokens + in_tile * each + times * c.mask_width * 12
 
