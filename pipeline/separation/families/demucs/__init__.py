@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OVERLAP = 0.25
+LONGEST_ON_CPU = 12.0
+"""Seconds that the networks before HTDemucs see at once on a processor, where their own 40 would take 3.5 GB."""
 SHORTEST = 2.0
 """Seconds that a window has at least where memory is short."""
 
@@ -56,7 +58,7 @@ class _Member:
 
 def _network(bag: Bag, device: str, precision: Precision) -> Network:
     runs = [prepared(checkpoint, device, precision) for checkpoint in bag.checkpoints]
-    return _windowed(bag, runs, _segment(bag), device, precision)
+    return _windowed(bag, runs, _segment(bag, device), device, precision)
 
 
 def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str, precision: Precision) -> Network:
@@ -92,13 +94,18 @@ def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str,
     )
 
 
-def _segment(bag: Bag) -> float | Fraction:
+def _segment(bag: Bag, device: str) -> float | Fraction:
     """Seconds that the networks see at once: HTDemucs never more than it was trained on."""
-    own: list[float | Fraction] = [checkpoint.arguments["segment"] for checkpoint in bag.checkpoints]
-    if bag.segment is None:
-        return min(own)
-    trained: list[float | Fraction] = [c.arguments["segment"] for c in bag.checkpoints if c.kind == "HTDemucs"]
-    return min([bag.segment, *trained])
+    limits: list[float | Fraction] = [
+        checkpoint.arguments["segment"]
+        for checkpoint in bag.checkpoints
+        if bag.segment is None or checkpoint.kind == "HTDemucs"
+    ]
+    if bag.segment is not None:
+        limits.append(bag.segment)
+    if device == "cpu" and any(checkpoint.kind != "HTDemucs" for checkpoint in bag.checkpoints):
+        limits.append(LONGEST_ON_CPU)
+    return min(limits)
 
 
 def _needed(checkpoint: Checkpoint, frames: int) -> int:

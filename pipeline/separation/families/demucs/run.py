@@ -33,8 +33,8 @@ def prepared(checkpoint: Checkpoint, device: str, precision: Precision) -> Run:
     if checkpoint.kind == "HTDemucs":
         computed = hybrid(network, getattr(torch, precision))
         if computed is not None:
-            return Run(computed, 1500 if precision == "float32" else 1000)
-    return Run(lambda windows, wanted: _whole(network, windows, wanted), 4000)
+            return Run(computed, 1500)
+    return Run(lambda windows, wanted: _whole(network, windows, wanted), 2200)
 
 
 def _whole(network: nn.Module, windows: Tensor, wanted: tuple[int, ...]) -> Tensor:

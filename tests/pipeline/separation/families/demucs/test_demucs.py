@@ -139,6 +139,13 @@ def test_the_older_networks(tmp_path: Path) -> None:
         assert snr(truth[..., : last - RATE // 4], found[..., : last - RATE // 4]) > 90, kind
 
 
+def test_older_networks_see_less_at_once_on_a_processor(tmp_path: Path) -> None:
+    for kind, segment, window in (("HDemucs", 44, 12), ("HDemucs", 3, 3), ("HTDemucs", 20, 20)):
+        model, arguments = network(kind, segment=segment)
+        made = load(Weights(write(tmp_path / "model.th", model, arguments), ""), "cpu", "float32")
+        assert made.window == window * RATE
+
+
 def test_a_bag_is_the_mean_of_its_networks(tmp_path: Path) -> None:
     from demucs.apply import BagOfModels
 
