@@ -145,7 +145,7 @@ def test_graph_knows_what_is_cached(house: House):
 
     assert cached() == set()
     house.json("separate", "song.wav")
-    assert cached() == {"decode", "separate"}
+    assert cached() == {"decode", "separate", "quality"}
     for drawing, mark in (("text", "● separate"), ("mermaid", "flowchart"), ("svg", "<svg")):
         assert mark in house.run("graph", "song.wav", "--voice", "nova", "--as", drawing).stdout
 
