@@ -8,6 +8,7 @@ long as each has the embedding of its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,10 @@ class CrossTransformer:
     Made by `cross_transformer`."""
 
     def __init__(self, module: Any, kind: Kind) -> None:
-        self._module = module
+        self._module = copy(module)  # for the embeddings alone: the layers' own weights can go
+        self._module._modules = {
+            name: part for name, part in module.named_children() if name not in ("layers", "layers_t")
+        }
         self._norms = tuple(_norm(norm) for norm in (module.norm_in, module.norm_in_t))
         self._layers = tuple(
             (_layer(spectral, kind), _layer(temporal, kind))
