@@ -25,7 +25,7 @@ COPY --from=page /src/services/web/static services/web/static
 RUN python -m venv /opt/understudy \
     && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt \
         ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[postgresql,s3,separators]" \
-    && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt --no-deps resemblyzer audio-separator demucs
+    && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt --no-deps resemblyzer audio-separator demucs basic-pitch
 
 FROM python:3.12-slim
 ARG DEVICE=cpu

@@ -38,9 +38,9 @@ wheel: $(PAGE) .venv/installed
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/cover.py
 
-# of these packages only the speaker encoder's weights and the separation networks are wanted; what the packages would
-# pull in beside that is not (docs/decisions.md)
-BARE := resemblyzer audio-separator demucs
+# of these packages only the speaker encoder's weights, the separation networks and the network that hears notes are
+# wanted; what the packages would pull in beside that is not (docs/decisions.md)
+BARE := resemblyzer audio-separator demucs basic-pitch
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
