@@ -8,7 +8,7 @@ and the song's scaling are those of its `apply_model`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -58,10 +58,14 @@ class _Member:
 
 def _network(bag: Bag, device: str, precision: Precision) -> Network:
     runs = [prepared(checkpoint, device, precision) for checkpoint in bag.checkpoints]
-    return _windowed(bag, runs, _segment(bag, device), device, precision)
+    values = sum(value.numel() for checkpoint in bag.checkpoints for value in checkpoint.state.values())
+    older = any(checkpoint.kind != "HTDemucs" for checkpoint in bag.checkpoints)  # float32 always
+    size = values * (4 if older or precision == "float32" else 2)
+    light = replace(bag, checkpoints=tuple(replace(checkpoint, state={}) for checkpoint in bag.checkpoints))
+    return _windowed(light, runs, _segment(bag, device), device, size)
 
 
-def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str, precision: Precision) -> Network:
+def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str, size: int) -> Network:
     """The bag with windows of `segment` seconds."""
     import torch
 
@@ -76,8 +80,6 @@ def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str,
     fade[:core] = torch.cat([torch.arange(1, core // 2 + 1), torch.arange(core - core // 2, 0, -1)]) / (
         core - core // 2
     )
-    bytes_each = 2 if precision != "float32" else 4
-    parameters = sum(value.numel() for checkpoint in bag.checkpoints for value in checkpoint.state.values())
     return Network(
         stems=canonical_stems(bag.sources),
         rate=rate,
@@ -88,9 +90,9 @@ def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str,
         device=device,
         layout=_centred(core),
         normalise="deviation",
-        size=parameters * bytes_each,
+        size=size,
         working=max(run.bytes_per_frame for run in runs) * window,
-        shorter=None if segment / 2 < SHORTEST else lambda: _windowed(bag, runs, segment / 2, device, precision),
+        shorter=None if segment / 2 < SHORTEST else lambda: _windowed(bag, runs, segment / 2, device, size),
     )
 
 
