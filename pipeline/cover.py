@@ -103,7 +103,7 @@ def cover_graph(
     own = bool(originals.keys() - {"song"})
     whole = "decode"
     if own and taken:  # of a lead alone
-        whole = "lead and band"
+        whole = "sum judged"
         nodes.append(Node(whole, MIX, {"vocals": lead, "instrumental": band}))
     judged = {"song": whole, "vocals": heard_vocals, "instrumental": band}
     nodes.append(Node("quality", QUALITY, judged))

@@ -226,3 +226,11 @@ def test_only_what_would_help_is_suggested() -> None:
 def test_what_leaked_in(low: float, high: float, words: str) -> None:
     found = Quality(Level(-8, -16, 0), None, (), low, high, {}, None, None, None)
     assert words in remarks(found)[0].sentence
+
+
+def test_a_mono_song_with_stereo_stems() -> None:
+    vocals, band = true()
+    sounds = (known().mix.mono(), Audio.of(vocals, RATE), Audio.of(band, RATE))
+    found = assess_separation(Context(Path()), *sounds)
+    assert level(found.bleed) < -20
+    assert found.missing == pytest.approx(-60, abs=1)
