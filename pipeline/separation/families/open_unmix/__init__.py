@@ -25,7 +25,7 @@ TARGETS = ("vocals", "drums", "bass", "other")
 RESIDUAL = "residual"
 """What one target alone leaves of the song; beside vocals the instrumental."""
 ITERATIONS = 1
-SECONDS, OVERLAP = 40.0, 10.0
+SECONDS, OVERLAP = 30.0, 6.0
 """Of a window, and of what it shares with the next: the recurrent networks remember a few seconds, not the song."""
 SHORTEST = 5.0
 _QUIETEST = 1e-3
@@ -90,7 +90,7 @@ def _windowed(
         separate=separate,
         device=device,
         size=size,
-        working=window * len(names) * 100,
+        working=window * len(names) * 210,
         shorter=shorter if seconds / 2 >= SHORTEST else None,
     )
 
