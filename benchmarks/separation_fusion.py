@@ -6,6 +6,10 @@ DIR holds songs with known stems, as `understudy evaluate` reads them. Each is m
 apart, and every second pair of a voice and another song's band is mixed, too. With --leave-one-out both fusions are
 fitted anew for each song, from a start that knows no song, to all mixes without its voice and its band, and scored on
 it: SDR in dB of vocals and instrumental, of the true stems' sum.
+
+The optimum is flat where songs without a voice are traded against the others. The weights that are shipped come from an
+earlier form of this fit, with other pairs of voices and bands; this one ends at weights that leave 6 dB less in a song
+without a voice and lose 0.2 to 1 dB on the others, for much the same mean.
 """
 
 from __future__ import annotations

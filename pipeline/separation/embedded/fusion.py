@@ -2,7 +2,7 @@
 
 The first looks at the cues alone. The second looks at them again, knowing what the first one heard: how much of the
 half second and of the four seconds around was sung. The weights minimise the mean logarithm of the masked song's error
-over mixes of the stems of seven songs, one of them without vocals (`benchmarks/separation_fusion.py`). Fitted without
+over mixes of the stems of seven songs, one of them without vocals (benchmarks/separation_fusion.py). Fitted without
 the song that is tested, the second look reaches 4.03 dB SDR for vocals and 8.75 for the instrumental (six songs; the
 first alone 3.77 and 8.12), fitted with it 4.93 and 9.27: expect the former of a new song.
 """
