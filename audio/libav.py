@@ -105,22 +105,42 @@ def opened(path: Path, largest: int = 1 << 40) -> Iterator[InputContainer]:
     check_readable(path, largest)
     with path.open("rb") as file:
         try:
-            container = av.open(
-                _Bytes(file),
-                mode="r",
-                metadata_errors="replace",
-                options={
-                    "format_whitelist": ",".join(CONTAINERS),
-                    "codec_whitelist": ",".join(DECODERS),
-                    "protocol_whitelist": "",
-                },
-            )
+            try:
+                container = _container(file)
+            except av.FFmpegError:
+                if not _begins_as_mp3(file):
+                    raise
+                container = _container(file, "mp3")  # a tenth of a second is too little to be told from video by FFmpeg
         except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
             raise _unopened(path, file) from error
         except OSError as error:
             raise unreadable(path, error) from error
         with container:
             yield container
+
+
+def _container(file: BinaryIO, format: str | None = None) -> InputContainer:
+    import av
+
+    file.seek(0)
+    return av.open(
+        _Bytes(file),
+        mode="r",
+        format=format,
+        metadata_errors="replace",
+        options={
+            "format_whitelist": ",".join(CONTAINERS),
+            "codec_whitelist": ",".join(DECODERS),
+            "protocol_whitelist": "",
+        },
+    )
+
+
+def _begins_as_mp3(file: BinaryIO) -> bool:
+    """With an ID3 tag, or the header of a frame of MPEG layer III."""
+    file.seek(0)
+    begin = file.read(3)
+    return begin == b"ID3" or (len(begin) == 3 and begin[0] == 0xFF and begin[1] & 0xE6 == 0xE2)
 
 
 def _unopened(path: Path, file: BinaryIO) -> UnderstudyError:

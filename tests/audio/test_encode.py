@@ -78,6 +78,14 @@ def test_any_length_survives(tmp_path, frames, form):
     assert form == "m4a" or read_naively(path)[0].shape[1] == frames
 
 
+@pytest.mark.parametrize("frames", [2, 45, 624, 2362, 4508])
+def test_noise_too_short_to_be_told_from_video_survives(tmp_path, frames):
+    """FFmpeg takes these for H.263, VVC or nothing at all when their content alone is to say what they are."""
+    context = Context(tmp_path)
+    path = written(context, "mp3", 0.1 * np.random.default_rng(frames).standard_normal((2, frames)), 48000)
+    assert decode(context, path, tmp_path / "out.npy").frames == frames
+
+
 @pytest.mark.parametrize("form", ["mp3", "m4a", "opus"])
 def test_lengths_around_the_frame_size_survive(context, form):
     """The last packet's padding takes every value here; FFmpeg's own MP3 header is wrong for one in 25."""
