@@ -19,6 +19,7 @@ from pipeline.report.figures import Figures, measure_figures
 from pipeline.report.inputs import ReportInputs
 from pipeline.report.page import Track, render
 from pipeline.report.verdict import Verdict, judge
+from pipeline.separation.advice import number_format
 
 VERSION = 2
 """Of the JSON's form; raised when a field changes its meaning or goes."""
@@ -126,7 +127,7 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "voice_likeness": dataclasses.asdict(figures.before.likeness),
         "mixture": dataclasses.asdict(figures.mixture),
         "balance": {**dataclasses.asdict(figures.before.balance), "after": figures.balance_after},
-        "separation": inputs.quality.as_value(),
+        "separation": {**inputs.quality.as_value(), "number_format": number_format(inputs.separation)},
         "parts": {name: dataclasses.asdict(faults) for name, faults in figures.faults.items()},
         "wrong_length": list(figures.wrong_length),
         **_voices(inputs, figures),

@@ -18,6 +18,7 @@ from pipeline.report.limits import STAGES
 from pipeline.report.png import describe, spectrogram_png
 from pipeline.report.svg import Curve, clock, clock_scale, plot
 from pipeline.report.verdict import Measured, Verdict
+from pipeline.separation.advice import number_format
 from pipeline.separation.quality import Quality
 
 _HERE = Path(__file__).parent
@@ -80,7 +81,7 @@ def render(inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: lis
         pictures=_pictures(figures, figures.before.brightest),
         clock_scale=Markup(clock_scale(figures.before.duration, 6)),
         melody_clock=Markup(clock_scale(figures.before.duration, melody.width // 90)),
-        separation=_separation(inputs.quality),
+        separation=_separation(inputs.quality, number_format(inputs.separation)),
         settings=_settings(inputs.settings or {}),
         transpose=_semitones(inputs.transpose),
     )
@@ -159,8 +160,8 @@ def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dic
     ]
 
 
-def _separation(quality: Quality) -> list[tuple[str, str, str]]:
-    """What is estimated of the separation: name, figure, and what it means."""
+def _separation(quality: Quality, computed: tuple[str, str] | None) -> list[tuple[str, str, str]]:
+    """What is estimated of the separation: name, figure, and what it means; and what it was `computed` in."""
     rows = []
     for name, level, words in (
         ("Instruments in the vocals", quality.bleed, "against the voice"),
@@ -181,6 +182,8 @@ def _separation(quality: Quality) -> list[tuple[str, str, str]]:
     if quality.blurred is not None:
         words = "0: the vocals keep their place where instruments play; above .18 they waver between left and right"
         rows.append(("Wavering", number(quality.blurred, ""), words))
+    if computed is not None:
+        rows.append(("Number format", *computed))
     return rows
 
 

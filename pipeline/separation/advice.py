@@ -30,6 +30,23 @@ def remarks(quality: Quality, settings: SeparationSettings | None = None) -> tup
     return tuple(sorted(found, key=lambda remark: not remark.serious))
 
 
+def number_format(settings: SeparationSettings | None) -> tuple[str, str] | None:
+    """What the networks computed in and what it costs, as two phrases; None where no network ran. The figures are those
+    of docs/measurements.md, on random weights of published size."""
+    names = (settings.model, settings.lead, settings.dereverb, settings.denoise, settings.band) if settings else ()
+    if settings is None or all(name in (None, "embedded") for name in names):
+        return None
+    precision = settings.inference.precision
+    if precision == "float32":
+        return "float32", "as exact as can be"
+    said = "automatic" if precision == "auto" else precision
+    return said, (
+        "half precision where the machine is fast at it; what that changes lies below the stems by 52 dB (Roformers), "
+        "42 dB (HTDemucs), 73 dB (VR) or 37 dB (MDX23C), by measurement; --set separation.inference.precision=float32 "
+        "is exact"
+    )
+
+
 def better_than(settings: SeparationSettings | None) -> str | None:
     """The preset to try next: the first that is above the one whose models these settings have. None at the top, and
     for models that are in no preset, of which nobody knows whether they are better."""
