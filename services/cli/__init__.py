@@ -7,6 +7,6 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Where other programs want the processor, too, torch's threads lose their time waiting for each other in a loop: with
-# less of it HTDemucs took 13.9 instead of 18.6 s beside two busy processes, and as long as before alone. It must be said
-# before torch is imported.
+# less of it HTDemucs took 13.9 instead of 18.6 s beside two busy processes, and as long as before alone. It must be
+# said before torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
