@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,9 @@ from audio.context import Context
 from audio.errors import UnderstudyError
 from audio.files import clock, decode
 from audio.resample import resample_blocks
-from audio.samples import Audio, AudioSource, Samples
+from audio.samples import AudioSource
 from audio.stored import AudioFile, write_blocks
+from audio.views import Spread, Sum
 from pipeline.evaluation.bss_eval import bss_eval
 from pipeline.evaluation.dataset import BAND, Part, Song
 from pipeline.evaluation.sdr import ratios
@@ -86,7 +87,7 @@ def _estimates(found: Mapping[str, AudioFile], true: Mapping[str, AudioSource]) 
     estimates: dict[str, AudioSource] = dict(found)
     wide = [found[name] for name in BAND if name in found and (name == "other" or name not in true)]
     if "other" in true and "other" in found and len(wide) > 1:
-        estimates["other"] = _Sum(wide)
+        estimates["other"] = Sum(wide)
     return estimates
 
 
@@ -111,9 +112,9 @@ class _Truth:
         if "instrumental" in known:
             stems["instrumental"] = self._read("instrumental", known["instrumental"])
         elif whole_band:
-            stems["instrumental"] = _Sum(list(read.values()))
+            stems["instrumental"] = Sum(list(read.values()))
         else:
-            stems["instrumental"] = _Rest(self._song, stems["vocals"])
+            stems["instrumental"] = Sum((self._song, stems["vocals"]), (1.0, -1.0))
             self._context.warn("The instrumental isn't known: what the vocals leave of the mixture was taken for it.")
         if detail > 2 and not whole_band:
             self._context.warn("Drums, bass and other aren't all known: only vocals and instrumental were compared.")
@@ -140,7 +141,7 @@ class _Truth:
         if stem.channels != song.channels:
             words = {1: "mono", 2: "stereo"}
             context.warn(f"{part.name} is {words[stem.channels]}, the mixture {words[song.channels]}.")
-            return _Spread(stem, song.channels)
+            return Spread(stem, song.channels)
         return stem
 
 
@@ -158,71 +159,3 @@ def _mind_the_sum(context: Context, song: AudioFile, true: Mapping[str, AudioSou
         context.warn(
             f"Its stems don't sum to the mixture ({level:.0f} dB are left): no separator can be right about it."
         )
-
-
-@dataclass(frozen=True)
-class _Sum:
-    """Several sources of one rate and channel count together."""
-
-    parts: Sequence[AudioSource]
-
-    @property
-    def rate(self) -> int:
-        return self.parts[0].rate
-
-    @property
-    def channels(self) -> int:
-        return self.parts[0].channels
-
-    @property
-    def frames(self) -> int:
-        return max(part.frames for part in self.parts)
-
-    def read(self, start: int = 0, stop: int | None = None) -> Audio:
-        stop = self.frames if stop is None else stop
-        total: Samples = np.sum([part.read(start, stop).samples for part in self.parts], axis=0, dtype=np.float32)
-        return Audio(total, self.rate)
-
-
-@dataclass(frozen=True)
-class _Rest:
-    """What `part` leaves of `whole`."""
-
-    whole: AudioSource
-    part: AudioSource
-
-    @property
-    def rate(self) -> int:
-        return self.whole.rate
-
-    @property
-    def channels(self) -> int:
-        return self.whole.channels
-
-    @property
-    def frames(self) -> int:
-        return self.whole.frames
-
-    def read(self, start: int = 0, stop: int | None = None) -> Audio:
-        stop = self.frames if stop is None else stop
-        return Audio(self.whole.read(start, stop).samples - self.part.read(start, stop).samples, self.rate)
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """A mono source in two channels, or the mean of a stereo one."""
-
-    source: AudioSource
-    channels: int
-
-    @property
-    def rate(self) -> int:
-        return self.source.rate
-
-    @property
-    def frames(self) -> int:
-        return self.source.frames
-
-    def read(self, start: int = 0, stop: int | None = None) -> Audio:
-        heard = self.source.read(start, stop).mono()
-        return Audio(np.repeat(heard.samples, self.channels, axis=0), self.rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from audio.errors import UnderstudyError
-from audio.models import catalogue, models_folder
+from audio.models import Weights, catalogue, models_folder
 from pipeline.separation.configuration import EXTENSIONS
 
 
@@ -33,6 +33,14 @@ def configuration_of(path: Path) -> Path | None:
             f"Copy the right one to {path.with_suffix('.yaml')}.",
         )
     return candidates[0] if candidates else None
+
+
+def configuration_among(weights: Weights, family: str) -> Path:
+    """The YAML among the companions of a checkpoint of that family. Raises ``model-companion`` where there is none."""
+    for companion in weights.companions:
+        if companion.path.suffix.lower() in EXTENSIONS:
+            return companion.path
+    raise required_configuration(weights.path, family)
 
 
 def required_configuration(path: Path, family: str) -> UnderstudyError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from audio.loudness import measure
 from audio.pitch import PitchTrack
 from audio.samples import Audio, AudioSource
 from audio.stored import AudioFile, write_blocks
+from audio.views import Spread
 from pipeline.cast import SHORTEST, TimeRanges, clock
 from voices.transpose import Transposition
 
@@ -90,7 +91,7 @@ def join(context: Context, vocals: AudioFile, pitch: PitchTrack, key: int, **par
     cuts: list[Mapping[str, Any]] = [parts[f"cut{number}"] for number in numbers]
     sung: list[AudioFile] = [parts[f"converted{number}"] for number in numbers]
     moves: list[Transposition] = [parts[f"transposition{number}"] for number in numbers]
-    original = _Mono(vocals)
+    original = Spread(vocals)
     turns = _order(
         [[tuple(turn) for turn in one["turns"]] for one in cuts], vocals.frames, round(SHORTEST * vocals.rate)
     )
@@ -140,25 +141,6 @@ def roll(context: Context, names: str, **parts: Any) -> dict[str, Any]:
     if len({one["transpose"] % 12 for one in singers}) > 1:
         context.warn("The voices are in different keys, because they were asked to move by different semitones.")
     return {"transposition": Transposition(first.semitones, first.octaves, " ".join(said)), "singers": singers}
-
-
-@dataclass(frozen=True)
-class _Mono:
-    """All channels of a source as one."""
-
-    source: AudioSource
-    channels: Literal[1] = 1
-
-    @property
-    def rate(self) -> int:
-        return self.source.rate
-
-    @property
-    def frames(self) -> int:
-        return self.source.frames
-
-    def read(self, start: int = 0, stop: int | None = None) -> Audio:
-        return self.source.read(start, stop).mono()
 
 
 @dataclass(frozen=True)

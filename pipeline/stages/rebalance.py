@@ -7,7 +7,6 @@ what is quieter stays so. The true peak is kept by the limiter that keeps a cove
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from audio.limiter import MARGIN, gain_curve
 from audio.loudness import measure, measure_blocks
 from audio.samples import Audio
 from audio.stored import AudioFile, AudioWriter
+from audio.views import Sum
 from audio.windows import map_windows
 from pipeline.separation.together import together
 
@@ -43,37 +43,6 @@ class Balance(BaseModel):
         return {name: 0.0 if level is None else float(10 ** (level / 20)) for name, level in self.levels.items()}
 
 
-@dataclass(frozen=True)
-class _Sum:
-    """Several files of one shape as one source, each times its gain."""
-
-    files: tuple[AudioFile, ...]
-    gains: tuple[float, ...]
-
-    @property
-    def rate(self) -> int:
-        return self.files[0].rate
-
-    @property
-    def channels(self) -> int:
-        return self.files[0].channels
-
-    @property
-    def frames(self) -> int:
-        return self.files[0].frames
-
-    def read(self, start: int = 0, stop: int | None = None) -> Audio:
-        stop = self.frames if stop is None else stop
-        total = np.zeros((self.channels, stop - start), np.float32)
-        for file, gain in zip(self.files, self.gains, strict=True):
-            if gain:
-                total += file.read(start, stop).samples * np.float32(gain)
-        return Audio(total, self.rate)
-
-    def turned(self, gain: float) -> _Sum:
-        return _Sum(self.files, tuple(own * gain for own in self.gains))
-
-
 def rebalance(context: Context, song: AudioFile, balance: Balance, **stems: AudioFile) -> dict[str, Any]:
     """``sound``: an `AudioFile` as long as `song`, with its rate and channels; ``loudness``: what was measured and
     done, for JSON: LUFS of ``song`` and ``mix``, ``true_peak`` in dBTP, ``gain`` and ``reduction`` in dB.
@@ -83,15 +52,15 @@ def rebalance(context: Context, song: AudioFile, balance: Balance, **stems: Audi
     """
     gains = balance.gains()
     files = tuple(stems[name] for name in gains)
-    parts = _Sum((song, *files), (1.0, *(gain - 1 for gain in gains.values())))
+    parts = Sum((song, *files), (1.0, *(gain - 1 for gain in gains.values())))
     if not balance.rest:
-        parts = _Sum((song, *files), (0.0, *gains.values()))
+        parts = Sum((song, *files), (0.0, *gains.values()))
     original = measure(song, context.part(0.0, 0.1))
     plain = measure(parts, context.part(0.1, 0.25))
     gain = 0.0
     if not (original.silent or plain.silent):
         gain = min(0.0, original.integrated - plain.integrated)
-    source = parts.turned(float(10 ** (gain / 20))) if gain else parts
+    source = Sum((parts,), (float(10 ** (gain / 20)),)) if gain else parts
     ceiling = CEILING - _HEADROOM
     for attempt in range(1, _TRIES + 1):
         # nobody knows how many tries it takes: each gets half of the progress that is left
@@ -122,7 +91,7 @@ def rebalance(context: Context, song: AudioFile, balance: Balance, **stems: Audi
 class _Limited:
     """`source` under `ceiling` dBTP; once all `blocks` were read, `reduction` is the most dB that it took."""
 
-    def __init__(self, context: Context, source: _Sum, ceiling: float) -> None:
+    def __init__(self, context: Context, source: Sum, ceiling: float) -> None:
         self._context, self._source, self._ceiling = context, source, ceiling
         self._least = 1.0
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from audio.models.installed import Weights
 from audio.precision import Precision
+from pipeline.separation.companions import configuration_among
 from pipeline.separation.fades import OVERLAP, edges_faded
 from pipeline.separation.families.mdx23c.configuration import (
     Mdx23cConfiguration,
-    configuration_path,
     read_mdx23c_configuration,
 )
 from pipeline.separation.families.mdx23c.shapes import expected
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def stems(weights: Weights) -> tuple[str, ...]:
     """The stems that the network gives, by its configuration. Raises ``model-companion`` and ``model-invalid``."""
-    return read_mdx23c_configuration(configuration_path(weights)).stems
+    return read_mdx23c_configuration(configuration_among(weights, "mdx23c")).stems
 
 
 def load(weights: Weights, device: str, precision: Precision) -> Network:
@@ -34,7 +34,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
 
     from pipeline.separation.families.mdx23c.network import Mdx23c
 
-    configuration = read_mdx23c_configuration(configuration_path(weights))
+    configuration = read_mdx23c_configuration(configuration_among(weights, "mdx23c"))
     tensors = read_tensors(weights.path, expected(configuration), (".num_batches_tracked",))
     mdx23c = Mdx23c(configuration, tensors, device, getattr(torch, precision))
     return _network(mdx23c, configuration, device, configuration.frames)

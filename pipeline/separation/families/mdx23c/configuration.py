@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from audio.models.installed import Weights
-from pipeline.separation.companions import required_configuration
-from pipeline.separation.configuration import EXTENSIONS, invalid, read_configuration
+from pipeline.separation.configuration import invalid, read_configuration
 from pipeline.separation.families.told import Told, heard_stems, part
 
 
@@ -39,14 +37,6 @@ class Mdx23cConfiguration:
     norm: Literal["instance", "batch", "none"] | int
     activation: Literal["gelu", "relu", "elu"]
     slope: float
-
-
-def configuration_path(weights: Weights) -> Path:
-    """The YAML among the companions. Raises ``model-companion``."""
-    for companion in weights.companions:
-        if companion.path.suffix.lower() in EXTENSIONS:
-            return companion.path
-    raise required_configuration(weights.path, "mdx23c")
 
 
 def read_mdx23c_configuration(path: Path) -> Mdx23cConfiguration:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from audio.models.installed import Weights
 from audio.precision import Precision
+from pipeline.separation.companions import configuration_among
 from pipeline.separation.configuration import invalid
 from pipeline.separation.fades import OVERLAP, edges_faded
 from pipeline.separation.families.roformer.bands import Bands, mel_bands, split_bands
 from pipeline.separation.families.roformer.configuration import (
     RoformerConfiguration,
-    configuration_path,
     read_roformer_configuration,
 )
 from pipeline.separation.families.roformer.shapes import UNREAD, expected
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def stems(weights: Weights) -> tuple[str, ...]:
     """The stems that the network gives, by its configuration. Raises ``model-companion`` and ``model-invalid``."""
-    return read_roformer_configuration(configuration_path(weights)).stems
+    return read_roformer_configuration(configuration_among(weights, "roformer")).stems
 
 
 def load(weights: Weights, device: str, precision: Precision) -> Network:
@@ -37,7 +37,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
 
     from pipeline.separation.families.roformer.network import Roformer
 
-    path = configuration_path(weights)
+    path = configuration_among(weights, "roformer")
     configuration = read_roformer_configuration(path)
     try:
         bands = _bands(configuration)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from audio.models.installed import Weights
-from pipeline.separation.companions import required_configuration
-from pipeline.separation.configuration import EXTENSIONS, invalid, read_configuration
+from pipeline.separation.configuration import invalid, read_configuration
 from pipeline.separation.families.told import Told, heard_stems, part
 
 _BANDS = (2,) * 24 + (4,) * 12 + (12,) * 8 + (24,) * 8 + (48,) * 8 + (128, 129)  # of BS-Roformer, in bins
@@ -50,14 +48,6 @@ class RoformerConfiguration:
     hop: int
     span: int
     scaled: bool
-
-
-def configuration_path(weights: Weights) -> Path:
-    """The YAML among the companions. Raises ``model-companion``."""
-    for companion in weights.companions:
-        if companion.path.suffix.lower() in EXTENSIONS:
-            return companion.path
-    raise required_configuration(weights.path, "roformer")
 
 
 def read_roformer_configuration(path: Path) -> RoformerConfiguration:

@@ -1,0 +1,64 @@
+"""Sounds made of other sounds as they are read: nothing is written, and no more is held than is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audio.samples import Audio, AudioSource
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Several sources of one rate and channel count together, each times its factor, as long as the longest of them.
+
+    `gains`: a factor per part, 1 for all where there are none; a part whose factor is 0 isn't read.
+    """
+
+    parts: Sequence[AudioSource]
+    gains: Sequence[float] | None = None
+
+    @property
+    def rate(self) -> int:
+        return self.parts[0].rate
+
+    @property
+    def channels(self) -> int:
+        return self.parts[0].channels
+
+    @property
+    def frames(self) -> int:
+        return max(part.frames for part in self.parts)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        """``[channels, stop - start]``; silence before the beginning and past the end."""
+        stop = self.frames if stop is None else stop
+        total = np.zeros((self.channels, stop - start), np.float32)
+        gains = [1.0] * len(self.parts) if self.gains is None else self.gains
+        for part, gain in zip(self.parts, gains, strict=True):
+            if gain:
+                total += part.read(start, stop).samples * np.float32(gain)
+        return Audio(total, self.rate)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The mean of a source's channels, the same in each of `channels` channels."""
+
+    source: AudioSource
+    channels: int = 1
+
+    @property
+    def rate(self) -> int:
+        return self.source.rate
+
+    @property
+    def frames(self) -> int:
+        return self.source.frames
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        """``[channels, stop - start]``."""
+        mono = self.source.read(start, stop).mono()
+        return mono if self.channels == 1 else Audio(np.repeat(mono.samples, self.channels, axis=0), mono.rate)
