@@ -1,4 +1,4 @@
 """The ground floor: samples and files, windows, resampling, loudness, pitch tracks, effects."""
 
-from audio.samples import Audio as Audio
-from audio.stored import AudioFile as AudioFile
+from understudy.audio.samples import Audio as Audio
+from understudy.audio.stored import AudioFile as AudioFile

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from audio.context import Context
-from audio.samples import Audio, AudioSource, Samples
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.context import Context
 
 FADE = 0.05  # seconds from one sound to the next
 _BLOCK = 20.0  # seconds that are held in memory

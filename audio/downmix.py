@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from audio.samples import Samples
+from understudy.audio.samples import Samples
 
 _HALF_POWER = 0.5**0.5
 # left and right share of each channel, by FFmpeg's channel names

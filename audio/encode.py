@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from audio.context import Context
-from audio.disk import writing
-from audio.errors import UnderstudyError
-from audio.gapless import write_mp3_padding
-from audio.resample import resample_blocks
-from audio.samples import Audio, AudioSource
-from audio.tags import Tags, picture_block, picture_size
+from understudy.audio.gapless import write_mp3_padding
+from understudy.audio.resample import resample_blocks
+from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.tags import Tags, picture_block, picture_size
+from understudy.context import Context
+from understudy.disk import writing
+from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.disk import writing
-from audio.downmix import to_stereo
-from audio.errors import UnderstudyError
-from audio.lengths import exact_frames, lacks_end_mark, promised_seconds
-from audio.libav import audio_stream, opened, unreadable
-from audio.samples import Audio, Samples
-from audio.stored import AudioFile, write_blocks
-from audio.tags import Tags, tags_of
+from understudy.audio.downmix import to_stereo
+from understudy.audio.lengths import exact_frames, lacks_end_mark, promised_seconds
+from understudy.audio.libav import audio_stream, opened, unreadable
+from understudy.audio.samples import Audio, Samples
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.audio.tags import Tags, tags_of
+from understudy.context import Context
+from understudy.disk import writing
+from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

@@ -1,7 +1,7 @@
 """K-weighting and loudness from energies, after ITU-R BS.1770-4.
 
-`audio.loudness` measures one finished sound. This is for decisions before it is finished: the energies of several
-stems, and what they have in common, block by block, from which the loudness of any mix of them follows without
+`understudy.audio.loudness` measures one finished sound. This is for decisions before it is finished: the energies of
+several stems, and what they have in common, block by block, from which the loudness of any mix of them follows without
 filtering again.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.samples import Audio, AudioSource, Samples
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.context import Context
 
 HOP = 0.1
 """Seconds per block of energy."""

@@ -13,9 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from audio.context import Context
-from audio.samples import Audio, AudioSource, Samples
-from audio.windows import map_windows
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.windows import map_windows
+from understudy.context import Context
 
 SEGMENT = 14_400_000
 """Frames rendered at once: bounds the memory to about 0.5 GB for stereo."""

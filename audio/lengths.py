@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio.gapless import mp4_frames
+from understudy.audio.gapless import mp4_frames
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.samples import Audio, Samples
+from understudy.audio.samples import Audio, Samples
 
 ATTACK = 0.01
 """Seconds of look-ahead. At 5 ms a bass note of 55 Hz limited by 4 dB is distorted by -43 dB, at 10 ms by -55 dB."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.samples import Audio, AudioSource
+from understudy.audio.samples import Audio, AudioSource
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from av import AudioFrame

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio.disk import writing
+from understudy.disk import writing
 
 MADE = b"\xff\x01\x14made with Understudy"
 """The text event that marks a file as ours."""

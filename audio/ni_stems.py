@@ -20,13 +20,13 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.disk import writing
-from audio.encode import BITEXACT, dither, integers, write_tags
-from audio.errors import UnderstudyError
-from audio.resample import resample_blocks
-from audio.samples import Audio, AudioSource
-from audio.tags import Tags
+from understudy.audio.encode import BITEXACT, dither, integers, write_tags
+from understudy.audio.resample import resample_blocks
+from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.tags import Tags
+from understudy.context import Context
+from understudy.disk import writing
+from understudy.errors import UnderstudyError
 
 COUNT = 4
 """How many stems such a file holds: neither more nor less."""

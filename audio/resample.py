@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from audio.context import Context
-from audio.samples import Audio, AudioSource, Samples
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.context import Context
 
 _BLOCK = 1 << 16  # frames
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.effects.control import Curve, smoothed
-from audio.samples import Samples
+from understudy.audio.effects.control import Curve, smoothed
+from understudy.audio.samples import Samples
 
 _LEAST_MIDDLE = 0.1
 """Share of the energy that left + right keeps even where the recording's cancels: no voice may vanish in mono."""

@@ -14,8 +14,8 @@ from types import TracebackType
 
 import numpy as np
 
-from audio.errors import UnderstudyError
-from audio.samples import Audio
+from understudy.audio.samples import Audio
+from understudy.errors import UnderstudyError
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio.errors import UnderstudyError
-from audio.libav import opened
+from understudy.audio.libav import opened
+from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -63,7 +63,7 @@ def tags_of(container: InputContainer) -> Tags:
 
 
 def read_tags(path: Path) -> Tags:
-    """The tags of the file at `path`; raises `UnderstudyError` as `audio.libav.opened` does."""
+    """The tags of the file at `path`; raises `UnderstudyError` as `understudy.audio.libav.opened` does."""
     with opened(path) as container:
         return tags_of(container)
 

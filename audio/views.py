@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audio.samples import Audio, AudioSource
+from understudy.audio.samples import Audio, AudioSource
 
 
 @dataclass(frozen=True)

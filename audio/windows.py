@@ -17,8 +17,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from audio.context import Context
-from audio.samples import Audio, AudioSource
+from understudy.audio.samples import Audio, AudioSource
+from understudy.context import Context
 
 T = TypeVar("T")
 R = TypeVar("R")

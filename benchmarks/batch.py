@@ -34,7 +34,7 @@ def understudy(folder: Path, cache: Path, *arguments: str) -> float:
         "UNDERSTUDY_CACHE": str(cache),
     }
     begun = time.monotonic()
-    command = [sys.executable, "-m", "services.cli.main", *arguments, "--quiet"]
+    command = [sys.executable, "-m", "understudy", *arguments, "--quiet"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)

@@ -21,11 +21,11 @@ from scipy.signal import fftconvolve
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from audio.context import Context
-from audio.samples import Audio, Samples
-from pipeline.separation.chain import STEPS, Step, taken_off
-from pipeline.separation.spectrogram import Grid, analyse, resynthesize
 from tests import material
+from understudy.audio.samples import Audio, Samples
+from understudy.context import Context
+from understudy.pipeline.separation.chain import STEPS, Step, taken_off
+from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
 
 RATE = 44100
 GRID = Grid.of(RATE, 0.093, RATE / 2)

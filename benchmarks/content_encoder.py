@@ -81,7 +81,7 @@ def memory() -> float:
 def transformers_encoder(path: Path) -> Callable[[Any], Any]:
     from transformers import HubertConfig, HubertModel
 
-    from voices.rvc.hubert.weights import read_weights
+    from understudy.voices.rvc.hubert.weights import read_weights
 
     model = HubertModel(HubertConfig()).eval()
     tensors = read_weights(path).tensors
@@ -103,7 +103,7 @@ def measure(side: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if side == "transformers":
         from transformers import HubertModel  # noqa: F401
     else:
-        from voices.rvc.hubert import load_content_encoder
+        from understudy.voices.rvc.hubert import load_content_encoder
     imported = time.perf_counter()
     if side == "transformers":
         encode = transformers_encoder(arguments.model)
@@ -147,7 +147,7 @@ def contexts(arguments: argparse.Namespace) -> None:
     """How the features of a window's middle second depend on the window around it."""
     import torch
 
-    from voices.rvc.hubert import load_content_encoder
+    from understudy.voices.rvc.hubert import load_content_encoder
 
     torch.set_num_threads(arguments.threads)
     encoder = load_content_encoder(arguments.model)

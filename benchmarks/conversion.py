@@ -36,15 +36,15 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.files import decode
-from audio.pitch import PitchSettings, PitchTrack, track
-from audio.samples import Audio
-from voices import speaker
-from voices.engine import ConversionSettings, Performance
-from voices.engines import engine
-from voices.transpose import choose_transpose
-from voices.voice import Manifest, PitchRange, Recording, Voice, content_hash
+from understudy.audio.files import decode
+from understudy.audio.pitch import PitchSettings, PitchTrack, track
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.voices import speaker
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.engines import engine
+from understudy.voices.transpose import choose_transpose
+from understudy.voices.voice import Manifest, PitchRange, Recording, Voice, content_hash
 
 Samples = NDArray[np.float32]
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".opus")

@@ -47,7 +47,7 @@ def run(arguments: list[str], folder: Path) -> Run:
     }
     begun = time.monotonic()
     with (folder / "answer.json").open("w") as out:
-        command = [sys.executable, "-m", "services.cli.main", *arguments, "--json"]
+        command = [sys.executable, "-m", "understudy", *arguments, "--json"]
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out)
         _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - begun

@@ -29,12 +29,12 @@ from typing import Any
 
 import torch
 
-from audio.context import Context
-from audio.errors import UnderstudyError
 from tests.voices.rvc.material import document, random_weights, real, small, write_random_index, write_random_pth
-from voices import archive, library
-from voices.importing import import_voice
-from voices.rvc.checkpoint import read_checkpoint, write_safetensors
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.voices import archive, library
+from understudy.voices.importing import import_voice
+from understudy.voices.rvc.checkpoint import read_checkpoint, write_safetensors
 
 _SLOWEST = 20  # seconds
 _MOST_GROWTH = 1 << 20  # kB

@@ -25,15 +25,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.models.installed import Weights
-from audio.samples import Audio
-from pipeline.separation.families import mdx_net, vr
-from pipeline.separation.families.vr.bands import read_bands
-from pipeline.separation.inference import infer
-from pipeline.separation.network import Network
-from pipeline.separation.settings import InferenceSettings
 from tests.onnx_files import MDXNet
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.models.installed import Weights
+from understudy.pipeline.separation.families import mdx_net, vr
+from understudy.pipeline.separation.families.vr.bands import read_bands
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.settings import InferenceSettings
 
 Sound = NDArray[np.float32]
 MDX = {"mdx-small": (1024, 256, 4096, 4, 2, 1), "mdx-full": (3072, 256, 7680, 48, 5, 3)}

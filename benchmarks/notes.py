@@ -19,20 +19,20 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.context import Context
-from audio.files import decode
-from audio.midi import Note
-from audio.pitch import PitchSettings, track
-from audio.samples import Audio, AudioSource
-from audio.transcription.polyphonic import polyphonic_notes
-from audio.transcription.sung import levels, sung_notes
 from demo import band
 from demo.score import BEAT, CHORDS, LINES, PROGRESSION
-from pipeline.separation.embedded.separate import separate_embedded
-from pipeline.stages.transcribe import BASS
 from tests.audio.transcription.scores import note_f1
 from tests.audio.transcription.test_sung import melody, score
 from tests.material import _pluck, singing
+from understudy.audio.files import decode
+from understudy.audio.midi import Note
+from understudy.audio.pitch import PitchSettings, track
+from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.transcription.polyphonic import polyphonic_notes
+from understudy.audio.transcription.sung import levels, sung_notes
+from understudy.context import Context
+from understudy.pipeline.separation.embedded.separate import separate_embedded
+from understudy.pipeline.stages.transcribe import BASS
 
 DEMO = Path(__file__).parents[1] / "demo"
 RATE = 44100

@@ -24,11 +24,11 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.pitch import PitchSettings, PitchTrack, track
-from audio.pitch.settings import SingleTracker
-from audio.samples import Audio
+from understudy.audio.pitch import PitchSettings, PitchTrack, track
+from understudy.audio.pitch.settings import SingleTracker
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 RATE = 44100
 SECONDS = 6.0  # per singer

@@ -25,16 +25,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.pitch import PitchSettings, track
-from audio.pitch.rmvpe import tracker
-from audio.pitch.rmvpe.decode import decode
-from audio.pitch.rmvpe.mel import log_mel
-from audio.pitch.rmvpe.network import Network, build
-from audio.pitch.rmvpe.weights import Weights, read_weights
-from audio.samples import Audio
 from benchmarks.pitch import RANGES, RATE, sing
 from tests.audio.pitch.rmvpe_material import random_weights, write_pt
+from understudy.audio.pitch import PitchSettings, track
+from understudy.audio.pitch.rmvpe import tracker
+from understudy.audio.pitch.rmvpe.decode import decode
+from understudy.audio.pitch.rmvpe.mel import log_mel
+from understudy.audio.pitch.rmvpe.network import Network, build
+from understudy.audio.pitch.rmvpe.weights import Weights, read_weights
+from understudy.audio.samples import Audio
+from understudy.context import Context
 
 F0 = NDArray[np.floating]
 
@@ -154,7 +154,7 @@ def track_own(path: Path, sound: NDArray[np.float32], precision: str) -> NDArray
 def windows(path: Path, theirs: Any, seconds: float, precisions: list[str]) -> None:
     sound, _ = singing(seconds, 50)
     # `track` scales every song alike; the reference gets the same
-    from audio.pitch.tracking import _level_gain
+    from understudy.audio.pitch.tracking import _level_gain
 
     f0 = theirs.infer_from_audio(sound * np.float32(_level_gain(Context(Path(".")), Audio.of(sound, 16000))))
     f0 = np.where((f0 >= 40) & (f0 <= 2000), f0, 0)

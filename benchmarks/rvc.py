@@ -111,7 +111,7 @@ def measured(convert: Callable[[], np.ndarray], clock: Clock, folder: Path) -> N
 
 def padded_pitch(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Coarse pitch and f0 with a second of reflection on both sides, as the reference's pipeline has them."""
-    from voices.rvc.coarse_pitch import coarse_pitch
+    from understudy.voices.rvc.coarse_pitch import coarse_pitch
 
     f0 = np.pad(np.load(folder / "f0.npy")[::2], 100, mode="reflect")
     return coarse_pitch(f0), f0
@@ -172,16 +172,16 @@ def run_reference(folder: Path, out: Path, reference: Path, mix: float, rmvpe: b
 
 
 def run_ours(folder: Path, out: Path, precision: str, mix: float, rmvpe: bool) -> None:
-    from audio.context import Context
-    from audio.models import Weights
-    from audio.pitch import PitchSettings, PitchTrack, track
-    from audio.samples import Audio
     from tests.voices.rvc.voices import voice_of_files
-    from voices.engine import ConversionSettings, Performance
-    from voices.rvc import cuts, singing
-    from voices.rvc import engine as rvc
-    from voices.rvc.noise import Noise
-    from voices.rvc.retrieval import Retrieval
+    from understudy.audio.pitch import PitchSettings, PitchTrack, track
+    from understudy.audio.samples import Audio
+    from understudy.context import Context
+    from understudy.models import Weights
+    from understudy.voices.engine import ConversionSettings, Performance
+    from understudy.voices.rvc import cuts, singing
+    from understudy.voices.rvc import engine as rvc
+    from understudy.voices.rvc.noise import Noise
+    from understudy.voices.rvc.retrieval import Retrieval
 
     settings = ConversionSettings(
         index_rate=INDEX_RATE, rms_mix=mix, protect=PROTECT,
@@ -222,8 +222,8 @@ def run_floor(folder: Path, out: Path) -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from voices.rvc import load_checkpoint
-    from voices.rvc.hubert import load_content_encoder
+    from understudy.voices.rvc import load_checkpoint
+    from understudy.voices.rvc.hubert import load_content_encoder
 
     loaded = load_checkpoint(folder / "voice.pth")
     synthesizer, a = loaded.synthesizer, loaded.architecture
@@ -283,15 +283,15 @@ def make_material(folder: Path, reference: Path, kind: str, seconds: float, voca
     from infer.module import models
     from transformers import HubertConfig
 
-    from audio.context import Context
-    from audio.files import decode
-    from audio.pitch import PitchSettings, track
-    from audio.resample import resample
     from tests.audio.pitch import rmvpe_material
     from tests.material import PHRASE, singing
     from tests.voices.rvc.hubert.material import write_random_contentvec
-    from voices.rvc.checkpoint import Checkpoint, write_pth
-    from voices.rvc.hubert import load_content_encoder
+    from understudy.audio.files import decode
+    from understudy.audio.pitch import PitchSettings, track
+    from understudy.audio.resample import resample
+    from understudy.context import Context
+    from understudy.voices.rvc.checkpoint import Checkpoint, write_pth
+    from understudy.voices.rvc.hubert import load_content_encoder
 
     context = Context(folder)
     if vocal is None:

@@ -26,9 +26,9 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from voices.rvc import load_checkpoint
-from voices.rvc.architecture import Architecture
-from voices.rvc.checkpoint import Checkpoint, config_list, write_pth
+from understudy.voices.rvc import load_checkpoint
+from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.checkpoint import Checkpoint, config_list, write_pth
 
 RATES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {  # upsample rates and kernels
     "v1-32k": ((10, 4, 2, 2, 2), (16, 16, 4, 4, 4)),

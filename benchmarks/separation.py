@@ -17,13 +17,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audio.samples import Samples
-from pipeline.evaluation.dataset import find_songs
-from pipeline.evaluation.run import Candidate, evaluate
-from pipeline.evaluation.table import as_data, text_table
-from pipeline.executor import LocalExecutor
-from pipeline.separation.settings import SeparationSettings
-from pipeline.store import Store
+from understudy.audio.samples import Samples
+from understudy.pipeline.evaluation.dataset import find_songs
+from understudy.pipeline.evaluation.run import Candidate, evaluate
+from understudy.pipeline.evaluation.table import as_data, text_table
+from understudy.pipeline.executor import LocalExecutor
+from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.store import Store
 
 
 def main() -> None:

@@ -25,13 +25,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audio.context import Context
-from audio.samples import Samples
-from pipeline.separation.embedded.fusion import FIRST, KNOTS, SECOND, Fusion, bias_at, fuse, heard_before
-from pipeline.separation.embedded.network import CENTRES, CUES, LEVEL_EXPONENT, LEVELS, WIDTHS
-from pipeline.separation.spectrogram import Map
-from pipeline.separation.training.examples import GRID, example_of
-from pipeline.separation.training.songs import RATE, songs_in
+from understudy.audio.samples import Samples
+from understudy.context import Context
+from understudy.pipeline.separation.embedded.fusion import FIRST, KNOTS, SECOND, Fusion, bias_at, fuse, heard_before
+from understudy.pipeline.separation.embedded.network import CENTRES, CUES, LEVEL_EXPONENT, LEVELS, WIDTHS
+from understudy.pipeline.separation.spectrogram import Map
+from understudy.pipeline.separation.training.examples import GRID, example_of
+from understudy.pipeline.separation.training.songs import RATE, songs_in
 
 GAINS = (-8.0, -4.0, 0.0, 4.0, 8.0)
 EVERY = 12  # frames: neighbours say the same

@@ -45,18 +45,18 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.files import decode
-from audio.models.installed import Weights
-from audio.precision import Precision, default_precision
-from audio.samples import Audio
-from audio.stored import AudioFile
-from pipeline.separation.families import demucs as demucs_family
-from pipeline.separation.families import mdx23c, roformer
-from pipeline.separation.inference import infer
-from pipeline.separation.layout import surrounded
-from pipeline.separation.network import Network
-from pipeline.separation.settings import InferenceSettings
+from understudy.audio.files import decode
+from understudy.audio.samples import Audio
+from understudy.audio.stored import AudioFile
+from understudy.context import Context
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision, default_precision
+from understudy.pipeline.separation.families import demucs as demucs_family
+from understudy.pipeline.separation.families import mdx23c, roformer
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.layout import surrounded
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.settings import InferenceSettings
 
 Samples = NDArray[np.float32]
 SONG = Path(__file__).parent.parent / "demo" / "song.mp3"

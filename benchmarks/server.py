@@ -57,7 +57,7 @@ class Server:
         environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT)}
         for name, value in {"data": self.data, "port": self.port, "device": "cpu", **self.settings}.items():
             environment[f"UNDERSTUDY_SERVER_{name.upper()}"] = str(value)
-        command = [sys.executable, "-m", "services.cli.main", "serve"]
+        command = [sys.executable, "-m", "understudy", "serve"]
         self.process = subprocess.Popen(command, env=environment, stderr=self.log, cwd=self.data)
 
     def wait(self) -> None:
@@ -71,7 +71,7 @@ class Server:
         raise SystemExit(f"the server doesn't come up: see {self.log.name}")
 
     def workers(self) -> list[int]:
-        return _children(self.process.pid, "services.cli.main worker")
+        return _children(self.process.pid, "understudy.services.cli.main worker")
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -383,10 +383,10 @@ def streams(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def seeds() -> list[bytes]:
     """Good files of many kinds, to be spoiled."""
-    from audio.context import Context
-    from audio.encode import encode, parse_format
-    from audio.samples import Audio
-    from audio.tags import Tags
+    from understudy.audio.encode import encode, parse_format
+    from understudy.audio.samples import Audio
+    from understudy.audio.tags import Tags
+    from understudy.context import Context
 
     made = material.song(1.0).mix
     found = [wav(made.samples, made.rate), wav(made.samples, made.rate, "FLOAT")]
@@ -433,7 +433,7 @@ def spoiled(good: list[bytes], chance: random.Random) -> bytes:
 
 def memory(root: int) -> int:
     """MB of the server process with all below it but workers."""
-    workers, total, todo = set(_children(root, "services.cli.main worker")), 0.0, [root]
+    workers, total, todo = set(_children(root, "understudy.services.cli.main worker")), 0.0, [root]
     while todo:
         process = todo.pop()
         todo += [child for child in _children(process, "") if child not in workers]

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.encode import OutputFormat, encode
-from audio.samples import Audio
-from audio.tags import Tags
 from demo.score import ALBUM, ARTIST, TITLE
 from demo.singer import RATE
+from understudy.audio.encode import OutputFormat, encode
+from understudy.audio.samples import Audio
+from understudy.audio.tags import Tags
+from understudy.context import Context
 
 Floats = NDArray[np.floating]
 

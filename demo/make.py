@@ -14,14 +14,14 @@ import numpy as np
 import pyloudnorm
 from numpy.typing import NDArray
 
-from audio.limiter import gain_curve
-from audio.samples import Audio
 from demo import band, files, voice
 from demo.artwork import cover_picture
 from demo.mixing import panned, reverberated, room
 from demo.score import BEAT, DURATION, LINES
 from demo.singer import HOP, LEAD, RATE, breath, sing
 from demo.speech import Espeak
+from understudy.audio.limiter import gain_curve
+from understudy.audio.samples import Audio
 
 Floats = NDArray[np.floating]
 

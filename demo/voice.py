@@ -9,12 +9,12 @@ import pyworld
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
-from audio.encode import OutputFormat
-from audio.tags import Tags
 from demo import files
 from demo.score import BEAT, SCALE_LINES, SENTENCES
 from demo.singer import HOP, RATE, TARGET, sing, take_apart, unsteady
 from demo.speech import Espeak
+from understudy.audio.encode import OutputFormat
+from understudy.audio.tags import Tags
 
 Floats = NDArray[np.floating]
 

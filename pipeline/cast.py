@@ -15,8 +15,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from audio.errors import UnderstudyError
-from voices.voice import Voice
+from understudy.errors import UnderstudyError
+from understudy.voices.voice import Voice
 
 SHORTEST = 0.5
 """Seconds that a turn must have: below it, there is no time to hear who sings."""
@@ -35,7 +35,7 @@ _MOVE = re.compile(r"\s*(?P<name>[^=\s][^=]*)=\s*(?P<value>auto|[+-]?\d{1,2})\s*
 
 class TimeRange(BaseModel):
     """Seconds of the song, the end None where it is the song's. `exact_start` and `exact_stop`: whether the moment is
-    meant as it is; otherwise the nearest pause in the singing is (see `pipeline.stages.cast`)."""
+    meant as it is; otherwise the nearest pause in the singing is (see `understudy.pipeline.stages.cast`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

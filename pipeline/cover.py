@@ -1,5 +1,5 @@
 """The graphs of a cover and of a conversion. This is where their stages are wired together; a separation's stand in
-`pipeline.separation_graph`, and what all three share in `pipeline.nodes`."""
+`understudy.pipeline.separation_graph`, and what all three share in `understudy.pipeline.nodes`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from audio.errors import UnderstudyError
-from audio.models import require
-from pipeline.cast import Cast, TimeRanges, Transpose, as_cast
-from pipeline.graph import External, Graph, Node, Stage
-from pipeline.nodes import QUALITY, decode, encode, encode_stems, file_external, pitch
-from pipeline.separating import separating
-from pipeline.separation.chain import STEPS
-from pipeline.settings import CoverSettings, OutputSettings
-from pipeline.stages.assess import assess, assess_cast
-from pipeline.stages.cast import cut, join, keep, roll
-from pipeline.stages.decode import mixed, own_stems
-from pipeline.stages.finish import finish
-from pipeline.stages.remix import cover_stems, remix, weigh
-from pipeline.stages.report import report
-from pipeline.stages.shift import shift
-from pipeline.stages.sing import convert, prepare, transpose
-from voices.engines import engine
-from voices.voice import Voice
+from understudy.errors import UnderstudyError
+from understudy.models import require
+from understudy.pipeline.cast import Cast, TimeRanges, Transpose, as_cast
+from understudy.pipeline.graph import External, Graph, Node, Stage
+from understudy.pipeline.nodes import QUALITY, decode, encode, encode_stems, file_external, pitch
+from understudy.pipeline.separating import separating
+from understudy.pipeline.separation.chain import STEPS
+from understudy.pipeline.settings import CoverSettings, OutputSettings
+from understudy.pipeline.stages.assess import assess, assess_cast
+from understudy.pipeline.stages.cast import cut, join, keep, roll
+from understudy.pipeline.stages.decode import mixed, own_stems
+from understudy.pipeline.stages.finish import finish
+from understudy.pipeline.stages.remix import cover_stems, remix, weigh
+from understudy.pipeline.stages.report import report
+from understudy.pipeline.stages.shift import shift
+from understudy.pipeline.stages.sing import convert, prepare, transpose
+from understudy.voices.engines import engine
+from understudy.voices.voice import Voice
 
 OWN_STEMS = Stage("own stems", 1, own_stems)
 MIX = Stage("mix", 1, mixed)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
-from pipeline.graph import Graph
+from understudy.pipeline.graph import Graph
 
 Cached = Callable[[str], bool]
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal, Protocol
 
-from audio.context import Context
-from audio.disk import explained, is_full
-from audio.errors import Cancelled, UnderstudyError
-from pipeline.graph import Graph, Node
-from pipeline.store import Artifact, Store
+from understudy.context import Context
+from understudy.disk import explained, is_full
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.graph import Graph, Node
+from understudy.pipeline.store import Artifact, Store
 
 
 @dataclass(frozen=True)

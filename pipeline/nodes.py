@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from audio.encode import OutputFormat
-from audio.files import LIMITS
-from audio.libav import check_readable, unreadable
-from audio.models import require
-from audio.pitch.tracking import track
-from pipeline.cast import Cast
-from pipeline.graph import External, Node, Stage
-from pipeline.settings import CoverSettings, SongSettings
-from pipeline.stages.decode import decode_song
-from pipeline.stages.encode import encode_output, headroom
-from pipeline.stages.quality import quality
+from understudy.audio.encode import OutputFormat
+from understudy.audio.files import LIMITS
+from understudy.audio.libav import check_readable, unreadable
+from understudy.audio.pitch.tracking import track
+from understudy.models import require
+from understudy.pipeline.cast import Cast
+from understudy.pipeline.graph import External, Node, Stage
+from understudy.pipeline.settings import CoverSettings, SongSettings
+from understudy.pipeline.stages.decode import decode_song
+from understudy.pipeline.stages.encode import encode_output, headroom
+from understudy.pipeline.stages.quality import quality
 
 DECODE = Stage("decode", 1, decode_song)
 ENCODE = Stage("encode", 2, encode_output)

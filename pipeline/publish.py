@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from audio.disk import explained
-from audio.errors import UnderstudyError
-from audio.midi import MADE
-from audio.tags import made_by_understudy
+from understudy.audio.midi import MADE
+from understudy.audio.tags import made_by_understudy
+from understudy.disk import explained
+from understudy.errors import UnderstudyError
 
 MARKS = (b'name="generator" content="Understudy"', b'"format": "understudy-report"', b"seconds,hertz\n", MADE)
 """How the report's page, its figures, a written pitch and notes begin: what else Understudy writes than sound."""

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from audio.errors import UnderstudyError
-from audio.models import catalogue
-from audio.models.installed import size_text, trusting
-from pipeline.graph import External, Node, Stage
-from pipeline.separation.chain import STEPS, used
-from pipeline.separation.models import EMBEDDED, SeparatorModel, find_separator, names_in
-from pipeline.separation.settings import EnsembleSettings, SeparationSettings
-from pipeline.stages.separate import BAND, MEMBER, band, chain, hear, separate, take_off
+from understudy.errors import UnderstudyError
+from understudy.models import catalogue
+from understudy.models.installed import size_text, trusting
+from understudy.pipeline.graph import External, Node, Stage
+from understudy.pipeline.separation.chain import STEPS, used
+from understudy.pipeline.separation.models import EMBEDDED, SeparatorModel, find_separator, names_in
+from understudy.pipeline.separation.settings import EnsembleSettings, SeparationSettings
+from understudy.pipeline.stages.separate import BAND, MEMBER, band, chain, hear, separate, take_off
 
 if TYPE_CHECKING:
-    from audio.models import Model
+    from understudy.models import Model
 
 SEPARATE = Stage("separate", 2, separate)
 TAKE_OFF = Stage("take off", 1, take_off)
@@ -262,6 +262,6 @@ def names_of(model: Model) -> set[str]:
 
 
 def _presets() -> dict[str, SeparationSettings]:
-    from pipeline.settings import load_settings, presets
+    from understudy.pipeline.settings import load_settings, presets
 
     return {name: load_settings(name, environment={}).separation for name in presets()}

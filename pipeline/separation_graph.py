@@ -6,21 +6,21 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio.encode import OutputFormat
-from audio.errors import UnderstudyError
-from audio.ni_stems import COUNT
-from audio.transcription.polyphonic import PACKAGE, network
-from pipeline.graph import External, Graph, Node, Stage
-from pipeline.nodes import HEADROOM, QUALITY, STEMS, decode, encode, encode_stems, file_external, pitch
-from pipeline.separating import Separating, separating
-from pipeline.separation.models import EMBEDDED
-from pipeline.separation.settings import SeparationSettings
-from pipeline.settings import CoverSettings
-from pipeline.sources import INSTRUMENTAL, VOCALS, Source, overlapping, sources, sum_to_song
-from pipeline.stages.encode import encode_stem_file
-from pipeline.stages.rebalance import Balance, rebalance, summed
-from pipeline.stages.transcribe import BASS, NO_NOTES, ONE_AT_A_TIME, harmony, melody
-from pipeline.wanted import SETS, Container, Wanted, invalid_mix
+from understudy.audio.encode import OutputFormat
+from understudy.audio.ni_stems import COUNT
+from understudy.audio.transcription.polyphonic import PACKAGE, network
+from understudy.errors import UnderstudyError
+from understudy.pipeline.graph import External, Graph, Node, Stage
+from understudy.pipeline.nodes import HEADROOM, QUALITY, STEMS, decode, encode, encode_stems, file_external, pitch
+from understudy.pipeline.separating import Separating, separating
+from understudy.pipeline.separation.models import EMBEDDED
+from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.settings import CoverSettings
+from understudy.pipeline.sources import INSTRUMENTAL, VOCALS, Source, overlapping, sources, sum_to_song
+from understudy.pipeline.stages.encode import encode_stem_file
+from understudy.pipeline.stages.rebalance import Balance, rebalance, summed
+from understudy.pipeline.stages.transcribe import BASS, NO_NOTES, ONE_AT_A_TIME, harmony, melody
+from understudy.pipeline.wanted import SETS, Container, Wanted, invalid_mix
 
 SUM = Stage("sum", 1, summed)
 REBALANCE = Stage("rebalance", 1, rebalance)
@@ -52,7 +52,7 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
     Models run only where something that is wanted needs them. Raises `UnderstudyError` before anything is done:
     ``stem-unavailable`` for a stem that no model here gives, ``mix-invalid`` for levels of stems of which one holds the
     other, ``stem-file-incomplete`` for a file for DJ software whose stems don't sum to the song, ``midi-impossible``
-    for notes of drums, ``transcriber-missing``, and what `pipeline.separating.separating` raises.
+    for notes of drums, ``transcriber-missing``, and what `understudy.pipeline.separating.separating` raises.
     """
     wanted = wanted or Wanted()
     for stem in wanted.midi:

@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from audio.encode import OutputFormat, parse_format
-from audio.errors import UnderstudyError
-from audio.pitch.settings import PitchSettings
-from pipeline.separation.settings import SeparationSettings
-from pipeline.stages.finish import FinishSettings
-from pipeline.stages.remix import RemixSettings
-from voices.engine import ConversionSettings
+from understudy.audio.encode import OutputFormat, parse_format
+from understudy.audio.pitch.settings import PitchSettings
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.stages.finish import FinishSettings
+from understudy.pipeline.stages.remix import RemixSettings
+from understudy.voices.engine import ConversionSettings
 
 DEFAULT_PRESET = "embedded"
 PREFIX = "UNDERSTUDY_"
@@ -71,7 +71,7 @@ class CoverSettings(_Settings):
 
 def presets() -> dict[str, Path]:
     """The presets that come with the program, by name."""
-    folder = Path(str(files("configs"))) / "presets"
+    folder = Path(str(files("understudy.configs"))) / "presets"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 

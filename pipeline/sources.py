@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 Parts = frozenset[str]
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from audio.errors import Cancelled, UnderstudyError
-from pipeline.values import from_tree, to_tree
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.values import from_tree, to_tree
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from audio.pitch import PitchTrack
-from audio.stored import AudioFile
-from voices.transpose import Transposition
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.stored import AudioFile
+from understudy.voices.transpose import Transposition
 
 DATACLASSES = {kind.__name__: kind for kind in (Transposition,)}
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
-from audio.errors import UnderstudyError
-from audio.ni_stems import Codec
-from pipeline.separation.stems import canonical
+from understudy.audio.ni_stems import Codec
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.stems import canonical
 
 SETS: Mapping[str, tuple[str, ...]] = {
     "2": ("vocals", "instrumental"),

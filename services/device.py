@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 
 def choose_device(asked: str | None = None) -> str:

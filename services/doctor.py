@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from audio.errors import UnderstudyError
-from audio.models import Model, catalogue, installed
-from audio.models.installed import size_text
-from services import folders
-from services.device import choose_device
-from voices.library import list_voices
+from understudy.errors import UnderstudyError
+from understudy.models import Model, catalogue, installed
+from understudy.models.installed import size_text
+from understudy.services import folders
+from understudy.services.device import choose_device
+from understudy.voices.library import list_voices
 
 LIBRARIES = {  # distribution: what it does here, and what its lack costs (None: nothing works without it)
     "torch": ("networks", None),

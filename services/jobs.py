@@ -14,23 +14,23 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from audio.context import Context
-from audio.encode import encode, parse_format
-from audio.errors import UnderstudyError
-from audio.pitch import PitchTrack
-from audio.stored import AudioFile
-from audio.tags import Tags
-from pipeline.cast import Cast, as_cast
-from pipeline.cover import conversion_graph, cover_graph
-from pipeline.executor import Executor, Listener, Result
-from pipeline.graph import Graph
-from pipeline.publish import check_replaceable, check_writable, free_name, publish
-from pipeline.separation.advice import remarks
-from pipeline.separation.quality import Quality
-from pipeline.separation_graph import separation_graph
-from pipeline.settings import CoverSettings
-from pipeline.wanted import Wanted
-from voices.voice import Voice
+from understudy.audio.encode import encode, parse_format
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.stored import AudioFile
+from understudy.audio.tags import Tags
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.cast import Cast, as_cast
+from understudy.pipeline.cover import conversion_graph, cover_graph
+from understudy.pipeline.executor import Executor, Listener, Result
+from understudy.pipeline.graph import Graph
+from understudy.pipeline.publish import check_replaceable, check_writable, free_name, publish
+from understudy.pipeline.separation.advice import remarks
+from understudy.pipeline.separation.quality import Quality
+from understudy.pipeline.separation_graph import separation_graph
+from understudy.pipeline.settings import CoverSettings
+from understudy.pipeline.wanted import Wanted
+from understudy.voices.voice import Voice
 
 
 @dataclass(frozen=True)

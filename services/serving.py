@@ -15,11 +15,11 @@ from types import FrameType
 
 import uvicorn
 
-from audio.errors import UnderstudyError
-from services.api.app import make_app
-from services.queue import ids, jobs
-from services.queue.database import Database
-from services.queue.settings import PREFIX, ServerSettings
+from understudy.errors import UnderstudyError
+from understudy.services.api.app import make_app
+from understudy.services.queue import ids, jobs
+from understudy.services.queue.database import Database
+from understudy.services.queue.settings import PREFIX, ServerSettings
 
 log = logging.getLogger("understudy.server")
 
@@ -63,7 +63,7 @@ def serve(settings: ServerSettings) -> None:
 
 def work(settings: ServerSettings, name: str | None, parent: int | None) -> None:
     """One worker, until a signal comes."""
-    from services.queue.worker import Worker
+    from understudy.services.queue.worker import Worker
 
     if hasattr(os, "nice"):
         os.nice(settings.niceness)
@@ -134,6 +134,6 @@ class Crew:
             environment.pop(PREFIX + field.upper(), None)
             if value not in ("", [], {}):
                 environment[PREFIX + field.upper()] = value if isinstance(value, str) else json.dumps(value)
-        command = [sys.executable, "-m", "services.cli.main", "worker", "--name", name, "--parent", str(os.getpid())]
+        command = [sys.executable, "-m", "understudy", "worker", "--name", name, "--parent", str(os.getpid())]
         # a group of its own: Ctrl-C reaches the server alone, which then stops its workers in order
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, lfilter, sosfilt
 
-from audio.pitch.track import HOP, PitchTrack
-from audio.samples import Audio
+from understudy.audio.pitch.track import HOP, PitchTrack
+from understudy.audio.samples import Audio
 
 Floats = NDArray[np.float64]
 

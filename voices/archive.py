@@ -1,7 +1,7 @@
 """A voice as one file: a zip with its manifest and recordings or model, to carry it to another library.
 
 The archive of a voice is always the same bytes. One that comes back may come from a stranger: besides what
-`audio.unpacking` sees to, everything in it must be what its manifest says.
+`understudy.models.unpacking` sees to, everything in it must be what its manifest says.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import stat
 import zipfile
 from pathlib import Path
 
-from audio.context import Context
-from audio.disk import writing
-from audio.errors import UnderstudyError
-from audio.files import probe
-from audio.unpacking import Archive, Limits, opened
-from voices import intake, library, manifest, names, recordings
-from voices.recordings import Finding
-from voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice
+from understudy.audio.files import probe
+from understudy.context import Context
+from understudy.disk import writing
+from understudy.errors import UnderstudyError
+from understudy.models.unpacking import Archive, Limits, opened
+from understudy.voices import intake, library, manifest, names, recordings
+from understudy.voices.recordings import Finding
+from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice
 
 HINT = "Export the voice again with `understudy voices export` and import that file unchanged."
 _LIMITS = Limits(bytes=8 << 30, entries=1001)  # the manifest, the folder and 999 recordings
@@ -115,7 +115,7 @@ def _unpack(
         if archive.copy(entry, folder / entry, part) != sha256:
             raise archive.refused(f"{entry} in it isn't the one that its manifest describes")
     if told.model is not None:
-        from voices.rvc.intake import check_stored  # only there is it known what a model is
+        from understudy.voices.rvc.intake import check_stored  # only there is it known what a model is
 
         findings = check_stored(voice)
     else:

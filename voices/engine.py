@@ -12,12 +12,12 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from audio.context import Context
-from audio.models import Weights
-from audio.pitch import PitchTrack
-from audio.samples import AudioSource
-from audio.stored import AudioFile
-from voices.voice import Voice
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import AudioSource
+from understudy.audio.stored import AudioFile
+from understudy.context import Context
+from understudy.models import Weights
+from understudy.voices.voice import Voice
 
 
 class ConversionSettings(BaseModel):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from audio.errors import UnderstudyError
-from voices.engine import Engine
+from understudy.errors import UnderstudyError
+from understudy.voices.engine import Engine
 
 
 def engine(name: str) -> Engine:
     """The engine of that name; raises `UnderstudyError` naming those that exist."""
-    from voices.instant import InstantEngine
-    from voices.rvc.engine import RvcEngine
+    from understudy.voices.instant import InstantEngine
+    from understudy.voices.rvc.engine import RvcEngine
 
     engines: dict[str, Engine] = {"instant": InstantEngine(), "rvc": RvcEngine()}
     if name not in engines:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.samples import AudioSource
+from understudy.audio.samples import AudioSource
 
 _MOST = 180.0  # seconds
 _PIECE = 20.0

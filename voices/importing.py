@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.unpacking import opened
-from voices import archive
-from voices.recordings import Finding
-from voices.rvc.bundle import LIMITS
-from voices.rvc.intake import import_model
-from voices.voice import MANIFEST, Consent, Voice
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models.unpacking import opened
+from understudy.voices import archive
+from understudy.voices.recordings import Finding
+from understudy.voices.rvc.bundle import LIMITS
+from understudy.voices.rvc.intake import import_model
+from understudy.voices.voice import MANIFEST, Consent, Voice
 
 
 def import_voice(
@@ -29,7 +29,8 @@ def import_voice(
     """Put the voice at `path` into the library `root`; returns it and what is to be said of it.
 
     An archive of ours brings its word of consent and its model along; for all else see
-    `voices.rvc.intake.import_model`. Raises `UnderstudyError` as that and `voices.archive.import_voice` do.
+    `understudy.voices.rvc.intake.import_model`. Raises `UnderstudyError` as that and
+    `understudy.voices.archive.import_voice` do.
     """
     if not _is_ours(path):
         return import_model(

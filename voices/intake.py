@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.context import Context
-from audio.encode import OutputFormat, encode, peak
-from audio.files import decode as decode_file
-from audio.resample import resample_blocks
-from audio.samples import Audio, Samples
-from audio.stored import AudioFile, write_blocks
-from audio.tags import Tags
-from voices.voice import Recording
+from understudy.audio.encode import OutputFormat, encode, peak
+from understudy.audio.files import decode as decode_file
+from understudy.audio.resample import resample_blocks
+from understudy.audio.samples import Audio, Samples
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.audio.tags import Tags
+from understudy.context import Context
+from understudy.voices.voice import Recording
 
 HIGHEST_RATE = 48000  # Hz; beyond it there is nothing of a voice that anyone hears
 _BLOCK = 1 << 18  # frames
@@ -26,7 +26,7 @@ _BLOCK = 1 << 18  # frames
 def decode(context: Context, path: Path, out: Path) -> AudioFile:
     """The recording at `path` as mono in a new file at `out`, at its own rate or `HIGHEST_RATE`, whichever is lower.
 
-    Raises `UnderstudyError` as `audio.files.decode` does.
+    Raises `UnderstudyError` as `understudy.audio.files.decode` does.
     """
     raw = out.with_name(out.name + ".raw")
     mixed = out.with_name(out.name + ".mono")
@@ -45,7 +45,7 @@ def store(context: Context, source: AudioFile, folder: Path, number: int, name: 
     """Write a mono `source` into `folder`; the file is called after its `number`, the `name` it had and its hash.
 
     Sound beyond full scale (float files can hold it) is turned down as a whole. Raises `UnderstudyError` as
-    `audio.encode.encode` does.
+    `understudy.audio.encode.encode` does.
     """
     highest = peak(source, context.part(0, 0.2))
     quieter = folder / f".{number}.npy"

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from voices import intake, names, recordings
-from voices import manifest as manifests
-from voices.recordings import Finding, RecordingReport
-from voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice, content_hash
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.voices import intake, names, recordings
+from understudy.voices import manifest as manifests
+from understudy.voices.recordings import Finding, RecordingReport
+from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice, content_hash
 
 _MOST_RECORDINGS = 999
 _STALE = 24 * 3600  # seconds after which a hidden folder is nobody's work in progress
@@ -191,7 +191,7 @@ def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport
     at its model, on which there are no reports."""
     voice = load(root, name)
     if voice.manifest.model is not None:
-        from voices.rvc.intake import check_stored  # only there is it known what a model is
+        from understudy.voices.rvc.intake import check_stored  # only there is it known what a model is
 
         return [], check_stored(voice)
     sources = [recording.source for recording in voice.manifest.recordings]

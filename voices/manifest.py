@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from audio.errors import UnderstudyError
-from voices.voice import MANIFEST, Manifest, content_hash
+from understudy.errors import UnderstudyError
+from understudy.voices.voice import MANIFEST, Manifest, content_hash
 
 LARGEST = 1_000_000  # bytes; 999 recordings need a third of it
 

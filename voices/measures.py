@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter, uniform_filter1d
 from scipy.signal import butter, sosfilt
 
-from audio.context import Context
-from audio.pitch import PitchSettings, PitchTrack, track
-from audio.resample import resample
-from audio.samples import AudioSource, Samples
-from voices.excerpts import excerpts
+from understudy.audio.pitch import PitchSettings, PitchTrack, track
+from understudy.audio.resample import resample
+from understudy.audio.samples import AudioSource, Samples
+from understudy.context import Context
+from understudy.voices.excerpts import excerpts
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +66,8 @@ class Measures:
 
 
 def measure(context: Context, source: AudioSource) -> Measures:
-    """Measure a mono `source` of any length and rate. Raises `UnderstudyError` as `audio.pitch.track` does."""
+    """Measure a mono `source` of any length and rate. Raises `UnderstudyError` as `understudy.audio.pitch.track`
+    does."""
     levels, low, high = _levels(source)
     pitch = track(context.part(0, 0.6), source, PitchSettings())
     voiced_levels = _at(pitch.voiced.astype(float), pitch.hop, len(levels), 1 / _LEVEL_HOP) > 0

@@ -6,7 +6,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 LONGEST = 64  # characters; in UTF-8 at most 200 bytes, which every file system takes as a folder's name
 _PUNCTUATION = set(" -_.,'&+()")

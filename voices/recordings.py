@@ -14,12 +14,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.samples import AudioSource
-from voices import intake, speaker
-from voices.measures import Measures, measure
-from voices.voice import PitchRange
+from understudy.audio.samples import AudioSource
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.voices import intake, speaker
+from understudy.voices.measures import Measures, measure
+from understudy.voices.voice import PitchRange
 
 LEAST_VOICE = 5.0  # seconds of voice without which there is no voice
 GOOD_VOICE = 15.0  # seconds below which more recordings help noticeably

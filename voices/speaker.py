@@ -17,9 +17,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from audio.errors import UnderstudyError
-from audio.samples import AudioSource
-from voices.excerpts import excerpts
+from understudy.audio.samples import AudioSource
+from understudy.errors import UnderstudyError
+from understudy.voices.excerpts import excerpts
 
 if TYPE_CHECKING:
     import torch

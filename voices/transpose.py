@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from audio.pitch import PitchTrack
-from voices.voice import PitchRange
+from understudy.audio.pitch import PitchTrack
+from understudy.voices.voice import PitchRange
 
 _LIFT = 5  # semitones between the middle of a voice's recordings and the middle of what it sings at ease
 _RELUCTANCE = (0, 4, 12)  # semitones nearer that the song must come for 0, 1, 2 octaves to be worth the change

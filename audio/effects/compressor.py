@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.effects.control import TINY, Curve, block_energies, per_frame, released, smoothed
-from audio.samples import Audio
+from understudy.audio.effects.control import TINY, Curve, block_energies, per_frame, released, smoothed
+from understudy.audio.samples import Audio
 
 MARGIN = 1.0
 """Seconds of sound on both sides that the gain may depend on."""

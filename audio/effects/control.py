@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.samples import Samples
+from understudy.audio.samples import Samples
 
 Curve = NDArray[np.float64]
 

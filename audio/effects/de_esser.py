@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.effects.compressor import static_gain
-from audio.effects.control import TINY, block_energies, per_frame, released, smoothed
-from audio.effects.equaliser import filtered, high_pass
-from audio.samples import Audio
+from understudy.audio.effects.compressor import static_gain
+from understudy.audio.effects.control import TINY, block_energies, per_frame, released, smoothed
+from understudy.audio.effects.equaliser import filtered, high_pass
+from understudy.audio.samples import Audio
 
 MARGIN = 0.5
 """Seconds of sound on both sides that the gain may depend on."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.samples import Audio, Samples
+from understudy.audio.samples import Audio, Samples
 
 Section = NDArray[np.float64]
 """``[6]``: b0 b1 b2 a0 a1 a2, with a0 = 1."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.samples import Samples
+from understudy.audio.samples import Samples
 
 LONGEST = 4.0
 """Seconds of decay time that a room can have; its response is no longer than that."""

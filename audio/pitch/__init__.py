@@ -1,5 +1,5 @@
 """Pitch tracking: one small interface, several trackers behind it."""
 
-from audio.pitch.settings import PitchSettings as PitchSettings
-from audio.pitch.track import PitchTrack as PitchTrack
-from audio.pitch.tracking import track as track
+from understudy.audio.pitch.settings import PitchSettings as PitchSettings
+from understudy.audio.pitch.track import PitchTrack as PitchTrack
+from understudy.audio.pitch.tracking import track as track

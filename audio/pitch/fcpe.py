@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from audio.errors import UnderstudyError
-from audio.pitch.grid import regrid
-from audio.pitch.settings import PitchSettings
-from audio.pitch.trackers import F0
-from audio.samples import Samples
+from understudy.audio.pitch.grid import regrid
+from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.pitch.trackers import F0
+from understudy.audio.samples import Samples
+from understudy.errors import UnderstudyError
 
 _SURE = 0.1  # of the network's likelihood, times the asked confidence: noise gives 0.01, a voice 0.7 and more
 _loading = Lock()

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.pitch.settings import PitchSettings
-from audio.pitch.trackers import F0, RATE
-from audio.samples import Samples
+from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.pitch.trackers import F0, RATE
+from understudy.audio.samples import Samples
 
 
 def track_harvest(sound: Samples, settings: PitchSettings, device: str) -> F0:

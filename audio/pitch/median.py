@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.pitch.trackers import F0
+from understudy.audio.pitch.trackers import F0
 
 
 def median(tracks: list[F0]) -> F0:

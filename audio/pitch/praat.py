@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.pitch.settings import PitchSettings
-from audio.pitch.trackers import F0, PEAK, RATE
-from audio.samples import Samples
+from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.pitch.trackers import F0, PEAK, RATE
+from understudy.audio.samples import Samples
 
 _SILENCE = 0.01  # of the loud parts' peak: frames below lean towards unvoiced
 

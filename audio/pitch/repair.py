@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.pitch.track import PitchTrack
+from understudy.audio.pitch.track import PitchTrack
 
 _LEAP = 0.3  # octaves from one frame to the next: no voice glides that fast, something else was heard
 _LONGEST = 0.13  # seconds: an octave that lasts longer is sung and stays

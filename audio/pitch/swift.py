@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from audio.pitch.grid import regrid
-from audio.pitch.settings import PitchSettings
-from audio.pitch.trackers import F0, RATE
-from audio.samples import Samples
+from understudy.audio.pitch.grid import regrid
+from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.pitch.trackers import F0, RATE
+from understudy.audio.samples import Samples
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.pitch.grid import regrid
+from understudy.audio.pitch.grid import regrid
 
 HOP = 0.005  # seconds between frames that every tracker of ours answers with
 

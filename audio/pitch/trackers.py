@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.errors import UnderstudyError
-from audio.pitch.settings import PitchSettings
-from audio.samples import Samples
+from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.samples import Samples
+from understudy.errors import UnderstudyError
 
 RATE = 16000  # Hz of the sound that every tracker listens to; 5 ms are 80 samples
 PEAK = 0.5  # what the loud parts of that sound peak at
@@ -43,11 +43,11 @@ class Tracker:
 def tracker(name: str, weights: Path | None = None) -> Tracker:
     """The tracker of that name; raises `UnderstudyError` naming those that exist. `weights`: the file of the one that
     doesn't bring its own."""
-    from audio.pitch.fcpe import track_fcpe
-    from audio.pitch.harvest import track_harvest
-    from audio.pitch.praat import track_praat
-    from audio.pitch.rmvpe.tracker import MARGIN, WINDOW, track_rmvpe
-    from audio.pitch.swift import track_swift
+    from understudy.audio.pitch.fcpe import track_fcpe
+    from understudy.audio.pitch.harvest import track_harvest
+    from understudy.audio.pitch.praat import track_praat
+    from understudy.audio.pitch.rmvpe.tracker import MARGIN, WINDOW, track_rmvpe
+    from understudy.audio.pitch.swift import track_swift
 
     trackers = {
         "swift-f0": Tracker(track_swift),

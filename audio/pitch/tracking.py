@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.context import Context
-from audio.pitch.median import median
-from audio.pitch.repair import repair_octaves
-from audio.pitch.settings import PitchSettings
-from audio.pitch.track import HOP, PitchTrack
-from audio.pitch.trackers import F0, PEAK, RATE, Tracker, tracker
-from audio.samples import AudioSource, Samples
-from audio.windows import ordered_map
+from understudy.audio.pitch.median import median
+from understudy.audio.pitch.repair import repair_octaves
+from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.pitch.track import HOP, PitchTrack
+from understudy.audio.pitch.trackers import F0, PEAK, RATE, Tracker, tracker
+from understudy.audio.samples import AudioSource, Samples
+from understudy.audio.windows import ordered_map
+from understudy.context import Context
 
 
 def track(context: Context, source: AudioSource, settings: PitchSettings, weights: Path | None = None) -> PitchTrack:

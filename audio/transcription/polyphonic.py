@@ -17,12 +17,12 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.midi import Note
-from audio.resample import resampled_frames
-from audio.samples import AudioSource
-from audio.windows import ordered_map
+from understudy.audio.midi import Note
+from understudy.audio.resample import resampled_frames
+from understudy.audio.samples import AudioSource
+from understudy.audio.windows import ordered_map
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 PACKAGE = "basic-pitch"
 

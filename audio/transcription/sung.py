@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from audio.context import Context
-from audio.midi import BEND_RANGE, Note
-from audio.pitch.track import PitchTrack
-from audio.samples import AudioSource
+from understudy.audio.midi import BEND_RANGE, Note
+from understudy.audio.pitch.track import PitchTrack
+from understudy.audio.samples import AudioSource
+from understudy.context import Context
 
 Curve = NDArray[np.float64]
 

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.samples import AudioSource
+from understudy.audio.samples import AudioSource
+from understudy.context import Context
 
 TAPS = 512
 _BLOCK = 1 << 15  # frames per transform while correlating

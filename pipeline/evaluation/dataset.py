@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 BAND = ("drums", "bass", "guitar", "piano", "other")
 """Stems that an instrumental may consist of."""

@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.evaluation.plots import HUES, differences, strips
-from pipeline.evaluation.run import Row
-from pipeline.evaluation.summary import (
+from understudy.pipeline.evaluation.plots import HUES, differences, strips
+from understudy.pipeline.evaluation.run import Row
+from understudy.pipeline.evaluation.summary import (
     COLUMNS,
     candidates_of,
     comparisons,

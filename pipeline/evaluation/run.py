@@ -11,15 +11,15 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Literal
 
-from audio.errors import Cancelled, UnderstudyError
-from pipeline.evaluation.dataset import BAND, Dataset, Part, Song
-from pipeline.evaluation.score import VERSION, Figures, score
-from pipeline.executor import LocalExecutor, StageEvent
-from pipeline.graph import External, Graph, Node, Stage
-from pipeline.json_lines import append_line, read_lines
-from pipeline.nodes import DECODE, STEMS, file_external
-from pipeline.separating import separating
-from pipeline.separation.settings import SeparationSettings
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.evaluation.dataset import BAND, Dataset, Part, Song
+from understudy.pipeline.evaluation.score import VERSION, Figures, score
+from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.graph import External, Graph, Node, Stage
+from understudy.pipeline.json_lines import append_line, read_lines
+from understudy.pipeline.nodes import DECODE, STEMS, file_external
+from understudy.pipeline.separating import separating
+from understudy.pipeline.separation.settings import SeparationSettings
 
 SCORE = Stage("score", VERSION, score)
 JOURNAL = "evaluation.jsonl"

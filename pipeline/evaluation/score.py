@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.files import clock, decode
-from audio.resample import resample_blocks
-from audio.samples import AudioSource
-from audio.stored import AudioFile, write_blocks
-from audio.views import Spread, Sum
-from pipeline.evaluation.bss_eval import bss_eval
-from pipeline.evaluation.dataset import BAND, Part, Song
-from pipeline.evaluation.sdr import ratios
+from understudy.audio.files import clock, decode
+from understudy.audio.resample import resample_blocks
+from understudy.audio.samples import AudioSource
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.audio.views import Spread, Sum
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.evaluation.bss_eval import bss_eval
+from understudy.pipeline.evaluation.dataset import BAND, Part, Song
+from understudy.pipeline.evaluation.sdr import ratios
 
 VERSION = 1
 """Of the figures: raise it when they come out otherwise."""
@@ -32,7 +32,8 @@ _SUMS = -15.0  # dB: what the stems of a lossy file leave of the mixture; more i
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one stem of one song, in dB. `sdr`, `si_sdr` and `leak` as in `pipeline.evaluation.sdr.Ratios`; `bss_sdr`,
+    """Of one stem of one song, in dB. `sdr`, `si_sdr` and `leak` as in `understudy.pipeline.evaluation.sdr.Ratios`;
+    `bss_sdr`,
     `isr`, `sir`, `sar`: BSSEval v4, medians over `windows` seconds; None where nothing can be said."""
 
     sdr: float | None
@@ -51,7 +52,7 @@ def score(context: Context, song: AudioFile, truth: Song, detail: int, **found: 
 
     As in SiSEC 2018, BSSEval compares vocals with instrumental, and the others with all stems.
     Raises `UnderstudyError` ``truth-incomplete`` when vocals and instrumental aren't known, ``truth-length``, and all
-    that `audio.files.decode` refuses.
+    that `understudy.audio.files.decode` refuses.
     """
     with TemporaryDirectory(dir=context.folder) as folder:
         scratch = Context(Path(folder), workers=context.workers, cancelled=context.cancelled, warnings=context.warnings)

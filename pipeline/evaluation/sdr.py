@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audio.context import Context
-from audio.samples import AudioSource
+from understudy.audio.samples import AudioSource
+from understudy.context import Context
 
 _DELTA = 1e-7
 _LEAST = 1e-12  # of the estimate's power; keeps SI-SDR within 120 dB, whatever the gain

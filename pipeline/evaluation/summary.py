@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.evaluation.run import Row
+from understudy.pipeline.evaluation.run import Row
 
 STEM_ORDER = ("vocals", "instrumental", "drums", "bass", "guitar", "piano", "other")
 FEW = 5
@@ -19,7 +19,7 @@ _DRAWS, _SEED = 2000, 1
 
 @dataclass(frozen=True)
 class Column:
-    """`field`: of `pipeline.evaluation.score.Figures`. `over`: how songs become one figure."""
+    """`field`: of `understudy.pipeline.evaluation.score.Figures`. `over`: how songs become one figure."""
 
     field: str
     title: str

@@ -11,10 +11,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.page import page
-from pipeline.evaluation.run import Row
-from pipeline.evaluation.score import VERSION
-from pipeline.evaluation.summary import COLUMNS, STEM_ORDER, Comparison, Summary, comparisons, speeds, summaries
+from understudy.pipeline.evaluation.page import page
+from understudy.pipeline.evaluation.run import Row
+from understudy.pipeline.evaluation.score import VERSION
+from understudy.pipeline.evaluation.summary import (
+    COLUMNS,
+    STEM_ORDER,
+    Comparison,
+    Summary,
+    comparisons,
+    speeds,
+    summaries,
+)
 
 _FIGURES = ("sdr", "si_sdr", "leak", "bss_sdr", "isr", "sir", "sar", "windows")
 _CSV = (

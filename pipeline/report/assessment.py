@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.report.bands import Heard
-from pipeline.report.intonation import Intonation
-from pipeline.report.likeness import Likeness
+from understudy.pipeline.report.bands import Heard
+from understudy.pipeline.report.intonation import Intonation
+from understudy.pipeline.report.likeness import Likeness
 
 PARTS = ("song", "original_vocals", "vocals", "converted", "instrumental")
 
@@ -76,8 +76,8 @@ class Assessment:
     the conversion against that track, transposed. `vocal_delay`: seconds by which the conversion is late.
     `sung_share`: share of the song in which there is singing. `pitched`: seconds in which the pitch track has a pitch.
     `vocal_silent`: whether the original vocal is. `curve`: the song's short-term loudness, float32 ``[values]`` as
-    `audio.loudness.Loudness` has it. `brightest`: the power in dB that is the lightest shade of the song's picture.
-    `excerpt`: seconds that the clips hold when they don't hold everything. `clips`: Ogg Opus files by part.
+    `understudy.audio.loudness.Loudness` has it. `brightest`: the power in dB that is the lightest shade of the song's
+    picture. `excerpt`: seconds that the clips hold when they don't hold everything. `clips`: Ogg Opus files by part.
     `likenesses`: by voice, where several share the vocal; `likeness` is then the worst of them."""
 
     duration: float

@@ -14,9 +14,9 @@ from scipy.fft import rfft
 from scipy.signal import get_window, sosfreqz
 from scipy.sparse import csr_array
 
-from audio.context import Context
-from audio.k_weighting import k_weighting
-from audio.samples import Audio, AudioSource
+from understudy.audio.k_weighting import k_weighting
+from understudy.audio.samples import Audio, AudioSource
+from understudy.context import Context
 
 Floats = NDArray[np.float32]
 
@@ -86,7 +86,8 @@ def _loudness_weights(size: int, rate: int) -> Floats:
 
 
 def short_term(heard: Heard, duration: float) -> Floats:
-    """Short-term loudness, float32 ``[values]``, ten a second, as `audio.loudness.Loudness` has it: value i is of the
+    """Short-term loudness, float32 ``[values]``, ten a second, as `understudy.audio.loudness.Loudness` has it: value i
+    is of the
     3 s that end (i + 1) / 10 seconds from the beginning. Taken from the columns, hence right to about 0.2 LU."""
     energy = np.concatenate(([0.0], np.cumsum(heard.weighted, dtype=np.float64))) * heard.step
     edges = np.arange(len(energy)) * heard.step

@@ -6,9 +6,9 @@ import io
 
 import numpy as np
 
-from audio.context import Context
-from audio.samples import AudioSource
-from pipeline.report.bands import clean
+from understudy.audio.samples import AudioSource
+from understudy.context import Context
+from understudy.pipeline.report.bands import clean
 
 _RATE = 48000  # Opus knows no 44.1 kHz
 _SECONDS = 10.0

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.loudness import Loudness
-from pipeline.report.assessment import Assessment, Faults
-from pipeline.report.bands import Heard, hear, short_term
-from pipeline.report.inputs import ReportInputs
-from pipeline.report.mixture import Mixture, unmix
+from understudy.audio.loudness import Loudness
+from understudy.context import Context
+from understudy.pipeline.report.assessment import Assessment, Faults
+from understudy.pipeline.report.bands import Heard, hear, short_term
+from understudy.pipeline.report.inputs import ReportInputs
+from understudy.pipeline.report.mixture import Mixture, unmix
 
 
 @dataclass(frozen=True, eq=False)

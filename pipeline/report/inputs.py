@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audio.pitch import PitchTrack
-from audio.stored import AudioFile
-from pipeline.report.assessment import Assessment
-from pipeline.separation.quality import NOTHING, Quality
-from pipeline.separation.settings import SeparationSettings
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.stored import AudioFile
+from understudy.pipeline.report.assessment import Assessment
+from understudy.pipeline.separation.quality import NOTHING, Quality
+from understudy.pipeline.separation.settings import SeparationSettings
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,14 @@ class ReportInputs:
     """What was assessed before the mix, and the mix.
 
     `cover` is aligned with `vocals` and `instrumental`, the parts that were mixed. `loudness`: what remix measured,
-    with ``song`` and ``cover`` as `audio.loudness.Loudness.summary` gives them; copied into the JSON as it is.
-    `transpose`: semitones by which the vocal was moved in all, `key` included, and `transpose_reason` says why in one
-    sentence. `key`: semitones by which the whole song was moved. `settings`: all settings by stage, plain values
+    with ``song`` and ``cover`` as `understudy.audio.loudness.Loudness.summary` gives them; copied into the JSON as it
+    is. `transpose`: semitones by which the vocal was moved in all, `key` included, and `transpose_reason` says why in
+    one sentence. `key`: semitones by which the whole song was moved. `settings`: all settings by stage, plain values
     only. `warnings`: (stage, sentence), in order. `wanted_balance`: dB by which the user asked for the vocal to be
     louder against the instrumental; `wanted_lufs`: the loudness that was asked for, None for the song's own.
-    `singers`: where several voices sing, what `pipeline.stages.cast.roll` says of each. `chain`: what each step of the
-    separation's chain found and did. `quality`: of the separation; `separation`: its settings, None for own stems.
+    `singers`: where several voices sing, what `understudy.pipeline.stages.cast.roll` says of each. `chain`: what each
+    step of the separation's chain found and did. `quality`: of the separation; `separation`: its settings, None for
+    own stems.
     """
 
     assessment: Assessment

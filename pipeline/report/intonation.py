@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.pitch import PitchTrack
-from audio.samples import AudioSource
-from audio.windows import ordered_map
-from pipeline.report.bands import clean
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import AudioSource
+from understudy.audio.windows import ordered_map
+from understudy.context import Context
+from understudy.pipeline.report.bands import clean
 
 HOP = 0.02  # seconds between Praat's frames: half as many as usual cost half and give the same shares
 ON_NOTE = 50.0  # cents: half a semitone

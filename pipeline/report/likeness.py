@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.samples import Audio, AudioSource
-from pipeline.report.bands import Heard, clean
+from understudy.audio.samples import Audio, AudioSource
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.report.bands import Heard, clean
 
 _SECONDS = 40.0  # of each voice: more doesn't change the embedding, and costs
 _PIECE = 4.0
@@ -38,7 +38,7 @@ def compare_voices(
     context: Context,
 ) -> Likeness:
     """`sung` is the dry conversion: ambience would blur the voice."""
-    from voices import speaker
+    from understudy.voices import speaker
 
     if not speaker.available():
         return Likeness(None, None, None, "Voice likeness was not measured: install resemblyzer for it.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.separation.quality import CLEAN
+from understudy.pipeline.separation.quality import CLEAN
 
 STAGES = ("separate", "pitch", "convert", "finish", "remix")
 """The stages that can be blamed, in the order of the graph."""

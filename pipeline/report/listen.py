@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.pitch import PitchTrack
-from pipeline.report.assessment import PARTS, Assessment, Balance, Faults, Picture
-from pipeline.report.bands import Heard, hear, short_term
-from pipeline.report.clips import encode_clip
-from pipeline.report.inputs import AssessInputs
-from pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
-from pipeline.report.likeness import Likeness, compare_voices
-from pipeline.report.melody import draw_melody
-from pipeline.report.png import brightest, describe, spectrogram_png
+from understudy.audio.pitch import PitchTrack
+from understudy.context import Context
+from understudy.pipeline.report.assessment import PARTS, Assessment, Balance, Faults, Picture
+from understudy.pipeline.report.bands import Heard, hear, short_term
+from understudy.pipeline.report.clips import encode_clip
+from understudy.pipeline.report.inputs import AssessInputs
+from understudy.pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
+from understudy.pipeline.report.likeness import Likeness, compare_voices
+from understudy.pipeline.report.melody import draw_melody
+from understudy.pipeline.report.png import brightest, describe, spectrogram_png
 
 _HEARD = 25.0  # dB below the loud parts; softer tails and breaths are not what a listener judges the singing by
 _LONGEST = 600.0  # seconds that are embedded whole

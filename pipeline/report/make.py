@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from audio.context import Context
-from audio.windows import ordered_map
-from pipeline.report.clips import encode_clip
-from pipeline.report.figures import Figures, measure_figures
-from pipeline.report.inputs import ReportInputs
-from pipeline.report.page import Track, render
-from pipeline.report.verdict import Verdict, judge
-from pipeline.separation.advice import number_format
+from understudy.audio.windows import ordered_map
+from understudy.context import Context
+from understudy.pipeline.report.clips import encode_clip
+from understudy.pipeline.report.figures import Figures, measure_figures
+from understudy.pipeline.report.inputs import ReportInputs
+from understudy.pipeline.report.page import Track, render
+from understudy.pipeline.report.verdict import Verdict, judge
+from understudy.pipeline.separation.advice import number_format
 
 VERSION = 2
 """Of the JSON's form; raised when a field changes its meaning or goes."""

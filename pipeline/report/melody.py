@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.pitch import PitchTrack
-from pipeline.report.assessment import Melody
-from pipeline.report.intonation import at_times
-from pipeline.report.svg import Curve, plot
+from understudy.audio.pitch import PitchTrack
+from understudy.pipeline.report.assessment import Melody
+from understudy.pipeline.report.intonation import at_times
+from understudy.pipeline.report.svg import Curve, plot
 
 _MOST_POINTS = 24000  # about 200 kB of page
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 
-from audio.context import Context
-from audio.samples import AudioSource
-from pipeline.report.bands import clean
+from understudy.audio.samples import AudioSource
+from understudy.context import Context
+from understudy.pipeline.report.bands import clean
 
 _SECONDS = 5.0  # of a piece
 _PIECES = 16  # evenly spread over the cover: more say the same

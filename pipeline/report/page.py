@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.report.figures import Figures
-from pipeline.report.inputs import ReportInputs
-from pipeline.report.limits import STAGES
-from pipeline.report.png import describe, spectrogram_png
-from pipeline.report.svg import Curve, clock, clock_scale, plot
-from pipeline.report.verdict import Measured, Verdict
-from pipeline.separation.advice import number_format
-from pipeline.separation.quality import Quality
+from understudy.pipeline.report.figures import Figures
+from understudy.pipeline.report.inputs import ReportInputs
+from understudy.pipeline.report.limits import STAGES
+from understudy.pipeline.report.png import describe, spectrogram_png
+from understudy.pipeline.report.svg import Curve, clock, clock_scale, plot
+from understudy.pipeline.report.verdict import Measured, Verdict
+from understudy.pipeline.separation.advice import number_format
+from understudy.pipeline.separation.quality import Quality
 
 _HERE = Path(__file__).parent
 

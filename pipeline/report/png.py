@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.report.bands import Heard
+from understudy.pipeline.report.bands import Heard
 
 COLUMNS, ROWS = 1200, 192
 RANGE = 72.0  # dB from the darkest to the lightest shade

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.report.figures import Figures
-from pipeline.report.inputs import ReportInputs
-from pipeline.report.limits import LIMITS, STAGES, Limit
-from pipeline.separation.advice import remarks
+from understudy.pipeline.report.figures import Figures
+from understudy.pipeline.report.inputs import ReportInputs
+from understudy.pipeline.report.limits import LIMITS, STAGES, Limit
+from understudy.pipeline.separation.advice import remarks
 
 SEVERITY = ("good", "mind", "wrong")
 

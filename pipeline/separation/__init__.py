@@ -1,1 +1,1 @@
-"""Separation: from a song to its stems. Every separator stands behind `pipeline.separation.separator`."""
+"""Separation: from a song to its stems. Every separator stands behind `understudy.pipeline.separation.separator`."""

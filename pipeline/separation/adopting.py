@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.models import models_folder
-from audio.models.add import keep
-from audio.models.installed import file_hash
-from audio.models.seen import seen
-from pipeline.separation.configuration import EXTENSIONS as YAML
-from pipeline.separation.models import SeparatorModel, find_separator
-from pipeline.separation.recognition import recognised
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models import models_folder
+from understudy.models.add import keep
+from understudy.models.installed import file_hash
+from understudy.models.seen import seen
+from understudy.pipeline.separation.configuration import EXTENSIONS as YAML
+from understudy.pipeline.separation.models import SeparatorModel, find_separator
+from understudy.pipeline.separation.recognition import recognised
 
 
 def adopt(path: Path, context: Context) -> SeparatorModel:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.separation.quality import BLURRED, CLEAN, HEARD, LOST, PHASY, Level, Quality
-from pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.separation.quality import BLURRED, CLEAN, HEARD, LOST, PHASY, Level, Quality
+from understudy.pipeline.separation.settings import SeparationSettings
 
 LADDER = ("embedded", "fast", "balanced", "studio")
 """Presets from the quickest to the best separation."""
@@ -50,7 +50,7 @@ def number_format(settings: SeparationSettings | None) -> tuple[str, str] | None
 def better_than(settings: SeparationSettings | None) -> str | None:
     """The preset to try next: the first that is above the one whose models these settings have. None at the top, and
     for models that are in no preset, of which nobody knows whether they are better."""
-    from pipeline.settings import load_settings, presets
+    from understudy.pipeline.settings import load_settings, presets
 
     if settings is None:
         return None

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from audio.context import Context
-from audio.k_weighting import energies
-from audio.samples import Audio, AudioSource, Samples
-from audio.stored import AudioFile, write_blocks
-from pipeline.separation.spectrogram import Grid, analyse
-from pipeline.separation.together import BLOCK, together
+from understudy.audio.k_weighting import energies
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.pipeline.separation.spectrogram import Grid, analyse
+from understudy.pipeline.separation.together import BLOCK, together
 
 SINGS = -30.0
 """dB that the loudest second of a vocal stem must reach, against the song's own loudest second, to hold singing.

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.samples import AudioSource, Samples
-from audio.stored import AudioFile
-from pipeline.separation.settings import EnsembleSettings, MemberWeight
-from pipeline.separation.spectrogram import Grid, analyse, resynthesize
-from pipeline.separation.together import together
+from understudy.audio.samples import AudioSource, Samples
+from understudy.audio.stored import AudioFile
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.settings import EnsembleSettings, MemberWeight
+from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
+from understudy.pipeline.separation.together import together
 
 Sounds = NDArray[Any]
 """Samples or complex bins of several models, ``[members, ...]``."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audio.errors import UnderstudyError
-from audio.models import Weights, catalogue, models_folder
-from pipeline.separation.configuration import EXTENSIONS
+from understudy.errors import UnderstudyError
+from understudy.models import Weights, catalogue, models_folder
+from understudy.pipeline.separation.configuration import EXTENSIONS
 
 
 def configuration_of(path: Path) -> Path | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 EXTENSIONS = (".yaml", ".yml")
 LARGEST = 1 << 20

@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from audio.context import Context
-from audio.resample import resample_blocks
-from audio.samples import AudioSource, Samples
-from audio.stored import AudioFile, write_blocks
-from pipeline.separation.spectrogram import Grid, analyse, resynthesize
-from pipeline.separation.together import together
+from understudy.audio.resample import resample_blocks
+from understudy.audio.samples import AudioSource, Samples
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
+from understudy.pipeline.separation.together import together
 
 Policy = Literal["residual", "model", "wiener"]
 

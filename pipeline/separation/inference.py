@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audio.context import Context
-from audio.models.memory import available_memory
-from audio.resample import resample_blocks
-from audio.samples import Audio, AudioSource, Samples
-from audio.stored import AudioFile, AudioWriter, write_blocks
-from pipeline.separation.layout import Place, shifted
-from pipeline.separation.network import Network
-from pipeline.separation.settings import InferenceSettings
+from understudy.audio.resample import resample_blocks
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.stored import AudioFile, AudioWriter, write_blocks
+from understudy.context import Context
+from understudy.models.memory import available_memory
+from understudy.pipeline.separation.layout import Place, shifted
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.settings import InferenceSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,9 +1,9 @@
 """Separation models by name: what a name stands for, and its network, loaded once per process.
 
-What a family's module gets (`pipeline.separation.families`) is a `Weights`: `path` is the checkpoint, and `companions`
-are the files that go with it, a YAML among them where there is one. Of a bag of Demucs networks `path` is the YAML that
-lists them, and the companions are its checkpoints in the list's order; of Spleeter in a file per stem, `path` is the
-first of them and the companions are the others.
+What a family's module gets (`understudy.pipeline.separation.families`) is a `Weights`: `path` is the checkpoint, and
+`companions` are the files that go with it, a YAML among them where there is one. Of a bag of Demucs networks `path` is
+the YAML that lists them, and the companions are its checkpoints in the list's order; of Spleeter in a file per stem,
+`path` is the first of them and the companions are the others.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from audio.errors import UnderstudyError
-from audio.models import Model, Weights, catalogue, models_folder, require, warm
-from audio.models.catalogue import published
-from audio.models.installed import beside
-from audio.models.seen import seen
-from audio.precision import Precision
-from pipeline.separation.recognition import EXTENSIONS, FAMILIES, is_bag, looked_at, recognised
-from pipeline.separation.stems import Purpose, canonical_stems, purpose_of
+from understudy.errors import UnderstudyError
+from understudy.models import Model, Weights, catalogue, models_folder, require, warm
+from understudy.models.catalogue import published
+from understudy.models.installed import beside
+from understudy.models.precision import Precision
+from understudy.models.seen import seen
+from understudy.pipeline.separation.recognition import EXTENSIONS, FAMILIES, is_bag, looked_at, recognised
+from understudy.pipeline.separation.stems import Purpose, canonical_stems, purpose_of
 
 if TYPE_CHECKING:
-    from pipeline.separation.network import Network
+    from understudy.pipeline.separation.network import Network
 
 EMBEDDED = "embedded"
 _PURPOSES: Mapping[str, Purpose] = {"karaoke": "karaoke", "dereverb": "dereverb", "denoise": "denoise"}
@@ -44,7 +44,7 @@ class SeparatorModel:
 
 
 class Family(Protocol):
-    """What a module in `pipeline.separation.families` has."""
+    """What a module in `understudy.pipeline.separation.families` has."""
 
     def load(self, weights: Weights, device: str, precision: Precision) -> Network: ...
 
@@ -73,7 +73,7 @@ def find_separator(name: str) -> SeparatorModel:
 
     Raises `UnderstudyError`: ``separator-unknown`` naming what is called alike; ``model-missing`` for one that must be
     fetched first; ``model-companion`` when its configuration isn't there; ``model-invalid`` for a file that is no
-    separation model; and what `audio.models.installed` raises.
+    separation model; and what `understudy.models.installed` raises.
     """
     if name == EMBEDDED:
         return SeparatorModel(EMBEDDED, EMBEDDED, ("vocals", "instrumental"), None)
@@ -160,7 +160,7 @@ def _model(name: str, family: str, weights: Weights, purpose: Purpose | None) ->
 
 
 def _family(name: str) -> Family:
-    return cast(Family, import_module(f"pipeline.separation.families.{name}"))
+    return cast(Family, import_module(f"understudy.pipeline.separation.families.{name}"))
 
 
 def _in_models_folder(name: str) -> bool:

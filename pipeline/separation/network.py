@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.separation.layout import Layout, aligned
+from understudy.pipeline.separation.layout import Layout, aligned
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from audio.errors import UnderstudyError
-from pipeline.separation.configuration import EXTENSIONS, read_configuration
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.configuration import EXTENSIONS, read_configuration
 
 TAIL = 10_000 * 1024
 """Bytes at a file's end whose MD5 names it in the lists."""
@@ -49,7 +49,7 @@ def beside_it(path: Path) -> Path | None:
 @cache
 def known() -> Mapping[str, Mapping[str, Any]]:
     """The shipped facts by MD5 of the files' ends."""
-    text = (files("configs") / "separation_parameters.yaml").read_text("utf-8")
+    text = (files("understudy.configs") / "separation_parameters.yaml").read_text("utf-8")
     families = yaml.safe_load(text)
     return MappingProxyType(
         {md5: MappingProxyType(facts) for family in families.values() for md5, facts in family.items()}

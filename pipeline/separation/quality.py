@@ -1,7 +1,7 @@
 """How good a separation is, estimated from the song and its stems alone, in figures and in plain words.
 
-What the signs of `pipeline.separation.signs` are worth in decibels was fitted on songs with known stems; see `_BLEED`
-and `_RESIDUE` for how, and for how far to trust it.
+What the signs of `understudy.pipeline.separation.signs` are worth in decibels was fitted on songs with known stems;
+see `_BLEED` and `_RESIDUE` for how, and for how far to trust it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.samples import AudioSource
-from pipeline.separation.signs import Signs, StemSigns, read_signs
+from understudy.audio.samples import AudioSource
+from understudy.context import Context
+from understudy.pipeline.separation.signs import Signs, StemSigns, read_signs
 
 CLEAN, HEARD = -12.0, -6.0
 """dB of the other stem in a stem: of separations better than 20 dB, one in seventeen is estimated above the first, of

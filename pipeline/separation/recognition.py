@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from audio import onnx_file, safetensors_file, torch_file
-from audio.errors import UnderstudyError
-from pipeline.separation.companions import configuration_of, required_configuration
-from pipeline.separation.configuration import EXTENSIONS as YAML
-from pipeline.separation.configuration import read_configuration
-from pipeline.separation.parameters import beside_it
+from understudy.errors import UnderstudyError
+from understudy.models import onnx_file, safetensors_file, torch_file
+from understudy.pipeline.separation.companions import configuration_of, required_configuration
+from understudy.pipeline.separation.configuration import EXTENSIONS as YAML
+from understudy.pipeline.separation.configuration import read_configuration
+from understudy.pipeline.separation.parameters import beside_it
 
 FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter", "cue_net")
 CHECKPOINTS = (".ckpt", ".pth", ".pt", ".th", ".bin", ".safetensors", ".chpt")

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.models.warm import release
-from audio.precision import default_precision
-from audio.samples import AudioSource
-from audio.stored import AudioFile
-from pipeline.separation.settings import InferenceSettings
+from understudy.audio.samples import AudioSource
+from understudy.audio.stored import AudioFile
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models.precision import default_precision
+from understudy.models.warm import release
+from understudy.pipeline.separation.settings import InferenceSettings
 
 if TYPE_CHECKING:
-    from pipeline.separation.models import SeparatorModel
-    from pipeline.separation.network import Network
+    from understudy.pipeline.separation.models import SeparatorModel
+    from understudy.pipeline.separation.network import Network
 
 Separator = Callable[[Context, AudioSource], Mapping[str, AudioFile]]
 """(context, song) -> stems by name, each a file in `context.folder`, with the song's rate, channels and length,
@@ -24,7 +24,7 @@ sample-aligned with it."""
 
 def separator(name: str, settings: InferenceSettings | None = None) -> Separator:
     """The separator of that name as a function. Raises what `find_separator` raises."""
-    from pipeline.separation.models import find_separator
+    from understudy.pipeline.separation.models import find_separator
 
     model = find_separator(name)
     return lambda context, song: separate_with(context, song, model, settings or InferenceSettings())
@@ -40,12 +40,12 @@ def separate_with(
     does not work on them.
     """
     if model.weights is None:
-        from pipeline.separation.embedded.separate import separate_embedded
+        from understudy.pipeline.separation.embedded.separate import separate_embedded
 
         return separate_embedded(context, song)
     import torch
 
-    from pipeline.separation.inference import infer
+    from understudy.pipeline.separation.inference import infer
 
     try:
         return infer(context, _loaded(model, context.device, settings), song, settings)
@@ -68,7 +68,7 @@ def _loaded(model: SeparatorModel, device: str, settings: InferenceSettings) -> 
     """The network; where the GPU is full of other models, these are let go of."""
     import torch
 
-    from pipeline.separation.models import load_network
+    from understudy.pipeline.separation.models import load_network
 
     precision = default_precision(device) if settings.precision == "auto" else settings.precision
     while True:

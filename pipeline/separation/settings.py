@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from audio.precision import Precision
+from understudy.models.precision import Precision
 
 _NAMES = 2000  # letters; paths are long
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.fft import rfft
 from scipy.signal import get_window
 
-from audio.context import Context
-from audio.samples import AudioSource
+from understudy.audio.samples import AudioSource
+from understudy.context import Context
 
 Floats = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from audio.samples import Samples
+from understudy.audio.samples import Samples
 
 Spectrum = NDArray[np.complex64]
 """Complex short-time spectrum, ``[channels, frames, bins]``."""

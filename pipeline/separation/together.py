@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-from audio.context import Context
-from audio.samples import Audio, AudioSource, Samples
-from audio.stored import AudioFile, AudioWriter
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.stored import AudioFile, AudioWriter
+from understudy.context import Context
 
 BLOCK = 1 << 20
 """Frames worked on at once; a multiple of every hop in use, so that the frames of spectra lie on one grid."""

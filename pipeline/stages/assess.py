@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from audio.context import Context
-from audio.pitch import PitchTrack
-from audio.stored import AudioFile
-from pipeline.report.inputs import AssessInputs, Singer
-from pipeline.report.listen import assess as assess_vocal
-from voices.transpose import Transposition
-from voices.voice import Voice
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.stored import AudioFile
+from understudy.context import Context
+from understudy.pipeline.report.inputs import AssessInputs, Singer
+from understudy.pipeline.report.listen import assess as assess_vocal
+from understudy.voices.transpose import Transposition
+from understudy.voices.voice import Voice
 
 
 def assess(
@@ -52,7 +52,7 @@ def assess_cast(
     singers: Sequence[Voice],
 ) -> dict[str, Any]:
     """As `assess`, of a vocal that several voices share. `wanted`: the pitch that is to be heard. `turns`: (number of
-    the singer, first frame, end) as `pipeline.stages.cast.join` gave them."""
+    the singer, first frame, end) as `understudy.pipeline.stages.cast.join` gave them."""
     heard = tuple(
         Singer(
             voice.name,

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from audio.context import Context
-from audio.crossfade import FADE, Segment, spliced
-from audio.errors import UnderstudyError
-from audio.loudness import measure
-from audio.pitch import PitchTrack
-from audio.samples import Audio, AudioSource
-from audio.stored import AudioFile, write_blocks
-from audio.views import Spread
-from pipeline.cast import SHORTEST, TimeRanges, clock
-from voices.transpose import Transposition
+from understudy.audio.crossfade import FADE, Segment, spliced
+from understudy.audio.loudness import measure
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.audio.views import Spread
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.cast import SHORTEST, TimeRanges, clock
+from understudy.voices.transpose import Transposition
 
 SNAP = 0.25  # seconds that a seam may move to lie in a pause
 CONTEXT = 1.0  # seconds before and after a turn that its voice hears

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.files import decode
-from audio.resample import resample_blocks
-from audio.samples import Audio, AudioSource, Samples
-from audio.stored import AudioFile, write_blocks
+from understudy.audio.files import decode
+from understudy.audio.resample import resample_blocks
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 SILENT = 1e-4  # -80 dBFS: nothing above it is a sound that anybody would call a song
 BLOCK = 1 << 20  # frames
@@ -22,9 +22,10 @@ def decode_song(
     context: Context, path: Path, start: float, duration: float | None, track: int | None = None
 ) -> AudioFile:
     """The song (or its part of `duration` seconds from `start`) as float32 at its own rate; `track` as in
-    `audio.files.decode`.
+    `understudy.audio.files.decode`.
 
-    Raises `UnderstudyError` for all that `audio.files.decode` refuses, and for a file that is silent throughout.
+    Raises `UnderstudyError` for all that `understudy.audio.files.decode` refuses, and for a file that is silent
+    throughout.
     """
     song = decode(context, path, context.folder / "song.npy", start=start, duration=duration, track=track)
     if all(float(np.abs(block.samples).max(initial=0)) < SILENT for block in _blocks(song)):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.context import Context
-from audio.encode import OutputFormat, encode, peak
-from audio.ni_stems import Codec, NamedStem, write_ni_stems
-from audio.samples import Audio, AudioSource
-from audio.stored import AudioFile
-from audio.tags import Tags, cover_tags, read_tags, stem_tags
+from understudy.audio.encode import OutputFormat, encode, peak
+from understudy.audio.ni_stems import Codec, NamedStem, write_ni_stems
+from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.stored import AudioFile
+from understudy.audio.tags import Tags, cover_tags, read_tags, stem_tags
+from understudy.context import Context
 
 TOP = -0.1  # dBFS: as high as a stem may reach in a format that clips, dither included
 

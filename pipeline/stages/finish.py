@@ -14,16 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from audio.ambience import Ambience, missing_ambience
-from audio.context import Context
-from audio.effects import compressor, de_esser, equaliser, reverb
-from audio.effects.control import TINY, Curve, per_frame, released, smoothed
-from audio.errors import UnderstudyError
-from audio.k_weighting import k_weighted
-from audio.samples import Audio, AudioSource, Samples
-from audio.stereo import Placement, placement, spreading_response
-from audio.stored import AudioFile, write_blocks
-from audio.windows import map_windows
+from understudy.audio.ambience import Ambience, missing_ambience
+from understudy.audio.effects import compressor, de_esser, equaliser, reverb
+from understudy.audio.effects.control import TINY, Curve, per_frame, released, smoothed
+from understudy.audio.k_weighting import k_weighted
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.stereo import Placement, placement, spreading_response
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.audio.windows import map_windows
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 HOP = 0.01
 """Seconds per value of the curves that are known of the whole song."""

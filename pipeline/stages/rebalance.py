@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from audio.context import Context
-from audio.limiter import MARGIN, gain_curve
-from audio.loudness import measure, measure_blocks
-from audio.samples import Audio
-from audio.stored import AudioFile, AudioWriter
-from audio.views import Sum
-from audio.windows import map_windows
-from pipeline.separation.together import together
+from understudy.audio.limiter import MARGIN, gain_curve
+from understudy.audio.loudness import measure, measure_blocks
+from understudy.audio.samples import Audio
+from understudy.audio.stored import AudioFile, AudioWriter
+from understudy.audio.views import Sum
+from understudy.audio.windows import map_windows
+from understudy.context import Context
+from understudy.pipeline.separation.together import together
 
 CEILING = -1.0
 """Highest true peak of the result in dBTP."""

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.k_weighting import energies, mixed_loudness
-from audio.limiter import MARGIN, gain_curve
-from audio.loudness import SILENT, Loudness, measure, measure_blocks
-from audio.samples import Audio, Samples
-from audio.stored import AudioFile, AudioWriter
-from audio.windows import map_windows
+from understudy.audio.k_weighting import energies, mixed_loudness
+from understudy.audio.limiter import MARGIN, gain_curve
+from understudy.audio.loudness import SILENT, Loudness, measure, measure_blocks
+from understudy.audio.samples import Audio, Samples
+from understudy.audio.stored import AudioFile, AudioWriter
+from understudy.audio.windows import map_windows
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 TOLERANCE = 0.2
 """LU that the mix may be off before anything is done about it."""
@@ -98,7 +98,7 @@ def weigh(
     noise: AudioFile | None = None,
 ) -> dict[str, Any]:
     """What remix must know and no gain changes: ``song``, the loudness of the song as JSON, and ``energies``, those of
-    the stems (see `audio.k_weighting.energies`; in the order of the parameters, of those given)."""
+    the stems (see `understudy.audio.k_weighting.energies`; in the order of the parameters, of those given)."""
     stems = list(_given(song, vocals, instrumental, backing, reverb, noise).values())
     summary = measure(song, context.part(0.0, 0.6)).summary()
     return {"song": summary, "energies": energies(stems, context.part(0.6, 1.0))}

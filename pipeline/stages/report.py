@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audio.context import Context
-from audio.stored import AudioFile
-from audio.tags import read_tags
-from pipeline.cast import Cast, as_cast
-from pipeline.report.assessment import Assessment
-from pipeline.report.inputs import ReportInputs
-from pipeline.report.make import make_report
-from pipeline.separation.quality import NOTHING, Quality
-from pipeline.settings import CoverSettings
-from voices.transpose import Transposition
-from voices.voice import Voice
+from understudy.audio.stored import AudioFile
+from understudy.audio.tags import read_tags
+from understudy.context import Context
+from understudy.pipeline.cast import Cast, as_cast
+from understudy.pipeline.report.assessment import Assessment
+from understudy.pipeline.report.inputs import ReportInputs
+from understudy.pipeline.report.make import make_report
+from understudy.pipeline.separation.quality import NOTHING, Quality
+from understudy.pipeline.settings import CoverSettings
+from understudy.voices.transpose import Transposition
+from understudy.voices.voice import Voice
 
 
 def report(

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from audio.context import Context
-from audio.samples import Samples
-from audio.stored import AudioFile
-from pipeline.separation.chain import STEPS, kept_by, sings, taken_off, untouched, used
-from pipeline.separation.combining import combine
-from pipeline.separation.consistency import HIGHEST_RATE, Policy, consistent, within_band
-from pipeline.separation.models import SeparatorModel
-from pipeline.separation.separator import separate_with
-from pipeline.separation.settings import EnsembleSettings, InferenceSettings
-from pipeline.separation.together import together
+from understudy.audio.samples import Samples
+from understudy.audio.stored import AudioFile
+from understudy.context import Context
+from understudy.pipeline.separation.chain import STEPS, kept_by, sings, taken_off, untouched, used
+from understudy.pipeline.separation.combining import combine
+from understudy.pipeline.separation.consistency import HIGHEST_RATE, Policy, consistent, within_band
+from understudy.pipeline.separation.models import SeparatorModel
+from understudy.pipeline.separation.separator import separate_with
+from understudy.pipeline.separation.settings import EnsembleSettings, InferenceSettings
+from understudy.pipeline.separation.together import together
 
 MEMBER = "of "
 """Before the name of a model, the name of the argument that is what it heard."""
@@ -107,7 +107,8 @@ def take_off(
     left_out: str = "",
     **heard: Mapping[str, AudioFile],
 ) -> Mapping[str, Any]:
-    """A step of the chain (`pipeline.separation.chain.STEPS`) on `vocals`, of which models `heard` so much: the stem
+    """A step of the chain (`understudy.pipeline.separation.chain.STEPS`) on `vocals`, of which models `heard` so much:
+    the stem
     that is kept, the one that is taken off, and ``step``, what was found and done."""
     _warn(context, left_out)
     doing, members = STEPS[step], _members(heard)

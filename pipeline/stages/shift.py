@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from audio.context import Context
-from audio.key_shift import shift_key
-from audio.stored import AudioFile, write_blocks
+from understudy.audio.key_shift import shift_key
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
 
 
 def shift(context: Context, instrumental: AudioFile, semitones: int) -> AudioFile:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from audio.context import Context
-from audio.models import Weights
-from audio.pitch import PitchTrack
-from audio.stored import AudioFile
-from voices.engine import ConversionSettings, Performance
-from voices.engines import engine
-from voices.transpose import Transposition, choose_transpose
-from voices.voice import Voice
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.stored import AudioFile
+from understudy.context import Context
+from understudy.models import Weights
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.engines import engine
+from understudy.voices.transpose import Transposition, choose_transpose
+from understudy.voices.voice import Voice
 
 
 def prepare(context: Context, voice: Voice) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audio.context import Context
-from audio.midi import Note, write_midi
-from audio.pitch.settings import PitchSettings
-from audio.pitch.track import PitchTrack
-from audio.stored import AudioFile
-from audio.transcription.polyphonic import polyphonic_notes
-from audio.transcription.sung import levels, sung_notes
+from understudy.audio.midi import Note, write_midi
+from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.pitch.track import PitchTrack
+from understudy.audio.stored import AudioFile
+from understudy.audio.transcription.polyphonic import polyphonic_notes
+from understudy.audio.transcription.sung import levels, sung_notes
+from understudy.context import Context
 
 ONE_AT_A_TIME = ("vocals", "lead", "dry", "bass")
 """Stems whose notes the pitch track tells. Backing vocals are chords."""

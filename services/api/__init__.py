@@ -1,1 +1,1 @@
-"""The HTTP API: FastAPI over the job engine of `services.queue`."""
+"""The HTTP API: FastAPI over the job engine of `understudy.services.queue`."""

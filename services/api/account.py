@@ -9,13 +9,13 @@ from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
-from audio.encode import FORMATS
-from pipeline.settings import CoverSettings, load_settings, presets
-from services.api.house import COOKIE, Deleter, Reader, TheHouse, identify
-from services.api.problems import documented
-from services.queue import housekeeping
-from services.queue.owners import LIMITS, usage
-from services.queue.tables import owners
+from understudy.audio.encode import FORMATS
+from understudy.pipeline.settings import CoverSettings, load_settings, presets
+from understudy.services.api.house import COOKIE, Deleter, Reader, TheHouse, identify
+from understudy.services.api.problems import documented
+from understudy.services.queue import housekeeping
+from understudy.services.queue.owners import LIMITS, usage
+from understudy.services.queue.tables import owners
 
 router = APIRouter(prefix="/v1", tags=["account"])
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy import Row
 
-from pipeline.settings import CoverSettings
-from services.cli.console import title
+from understudy.pipeline.settings import CoverSettings
+from understudy.services.cli.console import title
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
 PRIORITY = {0: "interactive", 1: "batch"}

@@ -19,17 +19,17 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from filelock import FileLock, Timeout
 
-from audio.errors import UnderstudyError
-from services.api import account, covers, health, problems, songs, voices
-from services.api.events import Hub
-from services.api.house import House, is_loopback
-from services.api.problems import ApiError
-from services.queue import bounded, housekeeping, owners, webhooks
-from services.queue.bounded import Readers
-from services.queue.database import Database
-from services.queue.settings import ServerSettings
-from services.queue.storage import Storage
-from services.web.page import add_page
+from understudy.errors import UnderstudyError
+from understudy.services.api import account, covers, health, problems, songs, voices
+from understudy.services.api.events import Hub
+from understudy.services.api.house import House, is_loopback
+from understudy.services.api.problems import ApiError
+from understudy.services.queue import bounded, housekeeping, owners, webhooks
+from understudy.services.queue.bounded import Readers
+from understudy.services.queue.database import Database
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.storage import Storage
+from understudy.services.web.page import add_page
 
 READERS = 2
 READER_MEMORY = 1 << 30
@@ -200,7 +200,7 @@ def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopp
 
 def _version() -> str:
     try:
-        return version("understudy")
+        return version("understudy-covers")
     except PackageNotFoundError:
         return "0"
 

@@ -12,25 +12,25 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, func, or_, select
 from starlette.concurrency import run_in_threadpool
 
-from audio.errors import UnderstudyError
-from pipeline.cast import parse_voices
-from pipeline.settings import CoverSettings, load_settings, presets
-from services.api import answers
-from services.api.events import STREAM, LastEventId, stream
-from services.api.files import FILE, Range, send
-from services.api.house import Deleter, House, Maker, Reader, TheHouse
-from services.api.idempotency import IdempotencyKey, accept
-from services.api.limits import check_job, check_storage
-from services.api.pages import Cursor, Page, Size, page
-from services.api.problems import ApiError, documented
-from services.api.separators import check_separation
-from services.api.songs import BINARY, examined, find_song, keep, refuse_fields, store
-from services.api.uploads import Form, received
-from services.api.voices import find_voice
-from services.queue import jobs as queue
-from services.queue import webhooks
-from services.queue.owners import Owner
-from services.queue.tables import jobs
+from understudy.errors import UnderstudyError
+from understudy.pipeline.cast import parse_voices
+from understudy.pipeline.settings import CoverSettings, load_settings, presets
+from understudy.services.api import answers
+from understudy.services.api.events import STREAM, LastEventId, stream
+from understudy.services.api.files import FILE, Range, send
+from understudy.services.api.house import Deleter, House, Maker, Reader, TheHouse
+from understudy.services.api.idempotency import IdempotencyKey, accept
+from understudy.services.api.limits import check_job, check_storage
+from understudy.services.api.pages import Cursor, Page, Size, page
+from understudy.services.api.problems import ApiError, documented
+from understudy.services.api.separators import check_separation
+from understudy.services.api.songs import BINARY, examined, find_song, keep, refuse_fields, store
+from understudy.services.api.uploads import Form, received
+from understudy.services.api.voices import find_voice
+from understudy.services.queue import jobs as queue
+from understudy.services.queue import webhooks
+from understudy.services.queue.owners import Owner
+from understudy.services.queue.tables import jobs
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
 

@@ -15,13 +15,13 @@ from fastapi.responses import Response
 from sqlalchemy import and_, or_, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from audio.errors import UnderstudyError
-from services.api.house import House
-from services.api.problems import ApiError
-from services.queue.database import Database
-from services.queue.jobs import ACTIVE
-from services.queue.owners import Owner
-from services.queue.tables import events, jobs, keys
+from understudy.errors import UnderstudyError
+from understudy.services.api.house import House
+from understudy.services.api.problems import ApiError
+from understudy.services.queue.database import Database
+from understudy.services.queue.jobs import ACTIVE
+from understudy.services.queue.owners import Owner
+from understudy.services.queue.tables import events, jobs, keys
 
 log = logging.getLogger("understudy.api")
 LOOK = 0.25  # seconds between looks into the database

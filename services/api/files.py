@@ -9,9 +9,9 @@ from urllib.parse import quote
 from fastapi import Header
 from fastapi.responses import Response, StreamingResponse
 
-from audio.errors import UnderstudyError
-from services.api.problems import ApiError
-from services.queue.storage import Storage
+from understudy.errors import UnderstudyError
+from understudy.services.api.problems import ApiError
+from understudy.services.queue.storage import Storage
 
 Range = Annotated[str | None, Header(description="bytes=0-999: a part of the file")]
 

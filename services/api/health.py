@@ -13,10 +13,10 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from sqlalchemy import Row, func, select
 
-from audio.errors import UnderstudyError
-from services.api.house import TheHouse
-from services.queue.database import Database
-from services.queue.tables import deliveries, jobs, tallies
+from understudy.errors import UnderstudyError
+from understudy.services.api.house import TheHouse
+from understudy.services.queue.database import Database
+from understudy.services.queue.tables import deliveries, jobs, tallies
 
 router = APIRouter(tags=["health"])
 

@@ -16,13 +16,13 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from audio.errors import UnderstudyError
-from services.api.problems import ApiError
-from services.queue.bounded import Readers
-from services.queue.database import Database
-from services.queue.owners import Owner, find_owner, local_owner, note_use
-from services.queue.settings import ServerSettings
-from services.queue.storage import Storage
+from understudy.errors import UnderstudyError
+from understudy.services.api.problems import ApiError
+from understudy.services.queue.bounded import Readers
+from understudy.services.queue.database import Database
+from understudy.services.queue.owners import Owner, find_owner, local_owner, note_use
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.storage import Storage
 
 COOKIE = "understudy_key"
 

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, and_, select
 from sqlalchemy.exc import IntegrityError
 
-from audio.errors import UnderstudyError
-from services.queue.database import Database
-from services.queue.tables import idempotency
+from understudy.errors import UnderstudyError
+from understudy.services.queue.database import Database
+from understudy.services.queue.tables import idempotency
 
 IdempotencyKey = Annotated[
     str | None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from services.api.house import House
-from services.api.problems import ApiError
-from services.queue.owners import Owner, usage
-from services.queue.tables import owners
+from understudy.services.api.house import House
+from understudy.services.api.problems import ApiError
+from understudy.services.queue.owners import Owner, usage
+from understudy.services.queue.tables import owners
 
 
 def check_storage(house: House, connection: Connection, owner: Owner, now: float, more: int) -> None:

@@ -10,7 +10,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection, Row, Select, Table, and_, or_
 
-from services.api.problems import ApiError
+from understudy.services.api.problems import ApiError
 
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
 Size = Annotated[int, Query(ge=1, le=100, alias="limit", description="items of a page")]

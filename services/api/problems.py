@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 log = logging.getLogger("understudy.api")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from audio.errors import UnderstudyError
-from audio.models import catalogue
-from pipeline.separating import models_of, names_of, separating
-from pipeline.separation.models import own_files
-from pipeline.separation.settings import SeparationSettings
+from understudy.errors import UnderstudyError
+from understudy.models import catalogue
+from understudy.pipeline.separating import models_of, names_of, separating
+from understudy.pipeline.separation.models import own_files
+from understudy.pipeline.separation.settings import SeparationSettings
 
 
 def check_separation(settings: SeparationSettings, used: bool) -> None:

@@ -10,19 +10,19 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Connection, and_, func, or_, select
 from starlette.concurrency import run_in_threadpool
 
-from audio.errors import UnderstudyError
-from services.api import answers
-from services.api.files import FILE, Range, send
-from services.api.house import Deleter, House, Maker, Reader, TheHouse
-from services.api.idempotency import IdempotencyKey, accept
-from services.api.limits import check_storage
-from services.api.pages import Cursor, Page, Size, page
-from services.api.problems import ApiError, documented
-from services.api.uploads import Upload, received
-from services.queue import ids, reading
-from services.queue.jobs import ACTIVE
-from services.queue.owners import Owner
-from services.queue.tables import jobs, songs
+from understudy.errors import UnderstudyError
+from understudy.services.api import answers
+from understudy.services.api.files import FILE, Range, send
+from understudy.services.api.house import Deleter, House, Maker, Reader, TheHouse
+from understudy.services.api.idempotency import IdempotencyKey, accept
+from understudy.services.api.limits import check_storage
+from understudy.services.api.pages import Cursor, Page, Size, page
+from understudy.services.api.problems import ApiError, documented
+from understudy.services.api.uploads import Upload, received
+from understudy.services.queue import ids, reading
+from understudy.services.queue.jobs import ACTIVE
+from understudy.services.queue.owners import Owner
+from understudy.services.queue.tables import jobs, songs
 
 router = APIRouter(prefix="/v1/songs", tags=["songs"])
 PROBE_SECONDS = 20.0

@@ -18,9 +18,9 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from audio.disk import is_full
-from audio.errors import UnderstudyError
-from services.api.problems import ApiError
+from understudy.disk import is_full
+from understudy.errors import UnderstudyError
+from understudy.services.api.problems import ApiError
 
 JSON_LIMIT = 1 << 20
 _FIELD_LIMIT = 64 << 10

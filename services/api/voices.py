@@ -10,21 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, and_, select
 from starlette.concurrency import run_in_threadpool
 
-from audio.errors import UnderstudyError
-from services.api import answers
-from services.api.events import STREAM, LastEventId, stream
-from services.api.house import Deleter, House, Reader, TheHouse, VoiceMaker
-from services.api.idempotency import IdempotencyKey, accept
-from services.api.limits import check_job, check_storage
-from services.api.pages import Cursor, Page, Size, page
-from services.api.problems import ApiError, documented
-from services.api.songs import BINARY, examined, form_schema, refuse_fields
-from services.api.uploads import Form, received
-from services.queue import ids
-from services.queue import jobs as queue
-from services.queue.owners import Owner
-from services.queue.tables import jobs, voices
-from voices.names import valid_name
+from understudy.errors import UnderstudyError
+from understudy.services.api import answers
+from understudy.services.api.events import STREAM, LastEventId, stream
+from understudy.services.api.house import Deleter, House, Reader, TheHouse, VoiceMaker
+from understudy.services.api.idempotency import IdempotencyKey, accept
+from understudy.services.api.limits import check_job, check_storage
+from understudy.services.api.pages import Cursor, Page, Size, page
+from understudy.services.api.problems import ApiError, documented
+from understudy.services.api.songs import BINARY, examined, form_schema, refuse_fields
+from understudy.services.api.uploads import Form, received
+from understudy.services.queue import ids
+from understudy.services.queue import jobs as queue
+from understudy.services.queue.owners import Owner
+from understudy.services.queue.tables import jobs, voices
+from understudy.voices.names import valid_name
 
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
 FIELDS = ("name", "consent", "speaker")

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from audio.errors import UnderstudyError
-from pipeline.settings import CoverSettings, parse_value
+from understudy.errors import UnderstudyError
+from understudy.pipeline.settings import CoverSettings, parse_value
 
 SONGS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aiff", ".wma", ".mp4", ".mkv", ".webm")
 """Endings of what counts as a song in a folder; a file that is named is taken whatever it ends in."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.json_lines import append_line, read_lines
+from understudy.pipeline.json_lines import append_line, read_lines
 
 NAME = "batch.jsonl"
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audio.errors import UnderstudyError
-from audio.files import LIMITS, probe
-from audio.libav import check_readable
-from pipeline.nodes import file_external
-from pipeline.publish import check_replaceable, check_writable
-from pipeline.separation.settings import SeparationSettings
-from pipeline.settings import CoverSettings, load_settings
-from services.batch.chart import Row
+from understudy.audio.files import LIMITS, probe
+from understudy.audio.libav import check_readable
+from understudy.errors import UnderstudyError
+from understudy.pipeline.nodes import file_external
+from understudy.pipeline.publish import check_replaceable, check_writable
+from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.settings import CoverSettings, load_settings
+from understudy.services.batch.chart import Row
 
 SEPARATING = 0.12
 """Wall seconds per second of song that the separation takes on 2 cores with the embedded separator

@@ -12,16 +12,16 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
-from audio.errors import Cancelled, UnderstudyError
-from pipeline.executor import StageEvent
-from services.batch.journal import Journal, Outcome
-from services.batch.plan import Item
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.executor import StageEvent
+from understudy.services.batch.journal import Journal, Outcome
+from understudy.services.batch.plan import Item
 
 Listener = Callable[[Item, StageEvent | Outcome], None]
 """Hears of every stage of every item, and of each item's end."""
 
 Maker = Callable[[Item, Callable[[StageEvent], None], Event], Mapping[str, Any]]
-"""(item, who hears of its stages, what stops it) -> what `services.jobs.make_cover` returns."""
+"""(item, who hears of its stages, what stops it) -> what `understudy.services.jobs.make_cover` returns."""
 
 _FATAL = ("disk-full", "output-not-writable", "cache-not-writable")  # what every further cover would fail of, too
 

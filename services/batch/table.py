@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from audio.files import clock
-from services.batch.journal import Outcome
-from services.batch.plan import Item
+from understudy.audio.files import clock
+from understudy.services.batch.journal import Outcome
+from understudy.services.batch.plan import Item
 
 _HERE = Path(__file__).parent
 _COLUMNS = (

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import httpx
 
-from audio.errors import Cancelled, UnderstudyError
-from pipeline.cast import parse_voices
-from pipeline.executor import StageEvent
-from pipeline.publish import publish
-from services.batch.plan import Item, Singer
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.cast import parse_voices
+from understudy.pipeline.executor import StageEvent
+from understudy.pipeline.publish import publish
+from understudy.services.batch.plan import Item, Singer
 
 _LOOK = 1.0  # seconds between looks at a job
 _PATIENCE = 300.0  # seconds for which a server may be away

@@ -1,12 +1,2 @@
-"""The command line: one module per command, each a thin reader of options over `services.jobs` and `voices`."""
-
-import os
-
-# Stages run their windows in threads of their own, beside which BLAS's threads only spin: one of them is 15 % cheaper
-# (a minute of song: 24.3 instead of 28.3 CPU seconds). It must be said before numpy is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-# Where other programs want the processor, too, torch's threads lose their time waiting for each other in a loop: with
-# less of it HTDemucs took 13.9 instead of 18.6 s beside two busy processes, and as long as before alone. It must be
-# said before torch is imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+"""The command line: one module per command, each a thin reader of options over `understudy.services.jobs` and
+`voices`."""

@@ -13,16 +13,16 @@ import typer
 from rich.markup import escape
 from rich.progress import TaskID
 
-from audio.files import clock
-from pipeline.executor import StageEvent
-from services.cli import options as o
-from services.cli.console import answer, cancellable, progress_lines, say, title
+from understudy.audio.files import clock
+from understudy.pipeline.executor import StageEvent
+from understudy.services.cli import options as o
+from understudy.services.cli.console import answer, cancellable, progress_lines, say, title
 
 if TYPE_CHECKING:
-    from pipeline.cast import Cast
-    from services.batch.journal import Outcome
-    from services.batch.plan import Item
-    from services.batch.run import Listener
+    from understudy.pipeline.cast import Cast
+    from understudy.services.batch.journal import Outcome
+    from understudy.services.batch.plan import Item
+    from understudy.services.batch.run import Listener
 
 
 def batch(
@@ -70,15 +70,15 @@ def batch(
     Everything is checked before the first cover is made. A song is separated once for all its voices. What fails is
     told and the rest goes on; a batch that was stopped goes on where it was when the same command is run again.
     """
-    from pipeline.separating import separating
-    from services import folders
-    from services.batch.chart import read_chart
-    from services.batch.here import finder, maker
-    from services.batch.journal import Journal
-    from services.batch.plan import estimate, plan
-    from services.batch.run import remaining, run_batch
-    from services.batch.table import write_table
-    from services.batch.there import Server
+    from understudy.pipeline.separating import separating
+    from understudy.services import folders
+    from understudy.services.batch.chart import read_chart
+    from understudy.services.batch.here import finder, maker
+    from understudy.services.batch.journal import Journal
+    from understudy.services.batch.plan import estimate, plan
+    from understudy.services.batch.run import remaining, run_batch
+    from understudy.services.batch.table import write_table
+    from understudy.services.batch.there import Server
 
     rows = read_chart(sources, voice or [])
     named = {

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from audio.errors import Cancelled, UnderstudyError
-from pipeline.executor import Listener, StageEvent
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.executor import Listener, StageEvent
 
 TITLES = {
     "decode": "Reading the song",

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from services.cli import options as o
-from services.cli.console import answer, say
+from understudy.services.cli import options as o
+from understudy.services.cli.console import answer, say
 
 SONG = Annotated[Path | None, typer.Argument(help="The song: any common audio or video file.", show_default=False)]
 OWN_VOCALS = Annotated[
@@ -89,7 +89,7 @@ def cover(
     Writes covers/SONG (VOICE).flac and its report. What was made once is kept: changing a gain or the format
     afterwards takes seconds.
     """
-    from services.jobs import CoverJob, cover_until, make_cover
+    from understudy.services.jobs import CoverJob, cover_until, make_cover
 
     settings = o.settings_from(
         preset,
@@ -148,7 +148,7 @@ def convert(
     debug: o.DEBUG = False,
 ) -> None:
     """Sing a vocal with the voice: an a cappella, nothing mixed."""
-    from services.jobs import convert_vocals
+    from understudy.services.jobs import convert_vocals
 
     named = {
         "song.start": start,
@@ -196,12 +196,12 @@ def graph(
     debug: o.DEBUG = False,
 ) -> None:
     """Draw the stages that a command goes through, and which of them are kept from before."""
-    from audio.errors import UnderstudyError
-    from pipeline.cover import conversion_graph, cover_graph
-    from pipeline.drawing import DRAWINGS, describe
-    from pipeline.separation_graph import separation_graph
-    from pipeline.store import Store
-    from services.folders import cache_folder
+    from understudy.errors import UnderstudyError
+    from understudy.pipeline.cover import conversion_graph, cover_graph
+    from understudy.pipeline.drawing import DRAWINGS, describe
+    from understudy.pipeline.separation_graph import separation_graph
+    from understudy.pipeline.store import Store
+    from understudy.services.folders import cache_folder
 
     named = {
         "song.start": start,

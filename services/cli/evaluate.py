@@ -12,14 +12,14 @@ import typer
 from rich.markup import escape
 from rich.progress import TaskID
 
-from audio.errors import UnderstudyError
-from pipeline.executor import StageEvent
-from services.cli import options as o
-from services.cli.console import answer, cancellable, progress_lines, say, title
+from understudy.errors import UnderstudyError
+from understudy.pipeline.executor import StageEvent
+from understudy.services.cli import options as o
+from understudy.services.cli.console import answer, cancellable, progress_lines, say, title
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.dataset import Song
-    from pipeline.evaluation.run import Candidate, Listener, Row
+    from understudy.pipeline.evaluation.dataset import Song
+    from understudy.pipeline.evaluation.run import Candidate, Listener, Row
 
 
 def evaluate(
@@ -58,11 +58,11 @@ def evaluate(
     An evaluation that was stopped goes on where it was when the same command is run again, and one more --model costs
     that model only.
     """
-    from pipeline.evaluation.dataset import find_songs
-    from pipeline.evaluation.run import evaluate as run
-    from pipeline.evaluation.table import as_data, text_table, write_tables
-    from pipeline.publish import check_writable
-    from services import folders
+    from understudy.pipeline.evaluation.dataset import find_songs
+    from understudy.pipeline.evaluation.run import evaluate as run
+    from understudy.pipeline.evaluation.table import as_data, text_table, write_tables
+    from understudy.pipeline.publish import check_writable
+    from understudy.services import folders
 
     dataset = find_songs(folder)
     dataset = replace(dataset, songs=dataset.songs[:limit])
@@ -108,7 +108,7 @@ def _told(failed: list[Row]) -> str:
 
 def _candidates(models: list[str], presets: list[str], assignments: list[str] | None) -> list[Candidate]:
     """Every model with every preset; a preset's own model where none is named."""
-    from pipeline.evaluation.run import Candidate
+    from understudy.pipeline.evaluation.run import Candidate
 
     found: dict[str, Candidate] = {}
     for preset in (*presets,) or (None,):
@@ -123,7 +123,7 @@ def _candidates(models: list[str], presets: list[str], assignments: list[str] | 
 @contextmanager
 def _lines(count: int) -> Iterator[Listener]:
     """A progress line for all songs, and one for each that is being worked on."""
-    from pipeline.evaluation.run import Row
+    from understudy.pipeline.evaluation.run import Row
 
     with progress_lines() as progress:
         total = progress.add_task("All songs".ljust(36), total=count, note="")

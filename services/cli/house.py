@@ -9,9 +9,9 @@ from typing import Any
 import typer
 from rich.markup import escape
 
-from services import folders
-from services.cli import options as o
-from services.cli.console import answer
+from understudy.services import folders
+from understudy.services.cli import options as o
+from understudy.services.cli.console import answer
 
 cache_app = typer.Typer(help="The artifacts that are kept so that nothing is computed twice.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def doctor(
     debug: o.DEBUG = False,
 ) -> None:
     """Show device, libraries, models and disk, and what each lack costs. Exits 1 when something needed is missing."""
-    from services.doctor import examine
+    from understudy.services.doctor import examine
 
     checks = examine(o.voices_root(voices), cache or folders.cache_folder())
     marks = {"ok": "[green]✓[/]", "lack": "[yellow]![/]", "problem": "[red]✗[/]"}
@@ -36,7 +36,7 @@ def doctor(
 
 def presets(json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """Show the presets, and every setting with its default."""
-    from pipeline.settings import CoverSettings, presets
+    from understudy.pipeline.settings import CoverSettings, presets
 
     texts = {name: path.read_text("utf-8") for name, path in presets().items()}
     defaults = CoverSettings().model_dump(mode="json")
@@ -58,7 +58,7 @@ def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 @cache_app.command("show")
 def show_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """Where the cache is and how much it holds."""
-    from pipeline.store import Store
+    from understudy.pipeline.store import Store
 
     store = Store(cache or folders.cache_folder())
     size, limit = store.size(), folders.cache_limit()
@@ -70,7 +70,7 @@ def show_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = Fal
 @cache_app.command("clear")
 def clear_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """Delete all artifacts; covers and voices stay."""
-    from pipeline.store import Store
+    from understudy.pipeline.store import Store
 
     store = Store(cache or folders.cache_folder())
     removed = store.prune(0)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from audio.errors import UnderstudyError
-from services.cli import options as o
-from services.cli.console import answer
-from services.cli.serve import CONFIG, DATA, DATABASE
+from understudy.errors import UnderstudyError
+from understudy.services.cli import options as o
+from understudy.services.cli.console import answer
+from understudy.services.cli.serve import CONFIG, DATA, DATABASE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.queue.database import Database
+    from understudy.services.queue.database import Database
 
 keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
 
@@ -40,7 +40,7 @@ def create(
     debug: o.DEBUG = False,
 ) -> None:
     """Make a key. It is shown once: only a hash of it is stored."""
-    from services.queue import owners
+    from understudy.services.queue import owners
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     key, secret = owners.create_key(_database(config, data, database), owner, name, wanted, _limits(limit or []))
@@ -58,7 +58,7 @@ def list_(
     debug: o.DEBUG = False,
 ) -> None:
     """The keys there are, without their secrets."""
-    from services.queue import owners
+    from understudy.services.queue import owners
 
     found: list[dict[str, Any]] = []
     for row in owners.list_keys(_database(config, data, database)):
@@ -83,15 +83,15 @@ def revoke(
     debug: o.DEBUG = False,
 ) -> None:
     """From now on the key opens nothing. Jobs that it sent go on; they are their owner's."""
-    from services.queue import owners
+    from understudy.services.queue import owners
 
     owners.revoke_key(_database(config, data, database), id.removeprefix("us_").partition("_")[0])
     answer({"revoked": id}, lambda: f"Revoked {escape(id)}.")
 
 
 def _database(config: Path | None, data: Path | None, database: str | None) -> Database:
-    from services.queue import settings
-    from services.queue.database import Database
+    from understudy.services.queue import settings
+    from understudy.services.queue.database import Database
 
     return Database(settings.load(config, {"data": data, "database": database}).database_url)
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import typer
 
-from audio.errors import UnderstudyError
-from services.cli.batch import batch
-from services.cli.console import plain_errors, show, speech
-from services.cli.cover import convert, cover, graph
-from services.cli.evaluate import evaluate
-from services.cli.house import cache_app, doctor, presets
-from services.cli.keys import keys_app
-from services.cli.models import models_app
-from services.cli.separate import separate
-from services.cli.serve import serve, worker
-from services.cli.train_separator import train_separator
-from services.cli.voices import voices_app
+from understudy.errors import UnderstudyError
+from understudy.services.cli.batch import batch
+from understudy.services.cli.console import plain_errors, show, speech
+from understudy.services.cli.cover import convert, cover, graph
+from understudy.services.cli.evaluate import evaluate
+from understudy.services.cli.house import cache_app, doctor, presets
+from understudy.services.cli.keys import keys_app
+from understudy.services.cli.models import models_app
+from understudy.services.cli.separate import separate
+from understudy.services.cli.serve import serve, worker
+from understudy.services.cli.train_separator import train_separator
+from understudy.services.cli.voices import voices_app
 
 app = typer.Typer(
     name="understudy",
@@ -66,7 +66,3 @@ def _usage_error(error: Any) -> UnderstudyError:
     message = str(error.format_message()).strip().replace("\n", " ")
     command = error.ctx.command_path if getattr(error, "ctx", None) else "understudy"
     return UnderstudyError("usage", message, f"'{command} --help' shows how it is used.")
-
-
-if __name__ == "__main__":
-    main()

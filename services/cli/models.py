@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from services.cli import options as o
-from services.cli.console import answer, cancellable, say, stage_lines
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.services.cli import options as o
+from understudy.services.cli.console import answer, cancellable, say, stage_lines
 
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
-    from audio.models.catalogue import Model, Variant
-    from audio.models.installed import Record, Verified
+    from understudy.models.catalogue import Model, Variant
+    from understudy.models.installed import Record, Verified
 
 models_app = typer.Typer(help="The models that neural voices, trackers and separators need.", no_args_is_help=True)
 
@@ -43,8 +43,8 @@ def list_(
     debug: o.DEBUG = False,
 ) -> None:
     """The models there are: what for, how big, how good, and whether they are here."""
-    from audio.models import catalogue, models_folder
-    from services.cli.model_lines import listing
+    from understudy.models import catalogue, models_folder
+    from understudy.services.cli.model_lines import listing
 
     known = list(catalogue().values())
     _check("purpose", purpose, [model.group for model in known])
@@ -75,9 +75,9 @@ def list_(
 @models_app.command()
 def show(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """All that is known of a model, its files and their hashes."""
-    from audio.models.catalogue import find_model
-    from pipeline.separation.models import find_separator
-    from services.cli.model_lines import details
+    from understudy.models.catalogue import find_model
+    from understudy.pipeline.separation.models import find_separator
+    from understudy.services.cli.model_lines import details
 
     if _own(name):
         model = find_separator(name)
@@ -106,9 +106,9 @@ def fetch(
     debug: o.DEBUG = False,
 ) -> None:
     """Download models; a download that broke off goes on where it was."""
-    from audio.models.catalogue import find_model
-    from audio.models.fetch import fetch, what_to_fetch
-    from audio.models.installed import models_folder
+    from understudy.models.catalogue import find_model
+    from understudy.models.fetch import fetch, what_to_fetch
+    from understudy.models.installed import models_folder
 
     wanted = [find_model(name).name for name in [*(names or ()), *(_of_preset(preset) if preset else ())]]
     if not wanted:
@@ -151,8 +151,8 @@ def add(
     debug: o.DEBUG = False,
 ) -> None:
     """Take in a model that is on this machine already, e.g. from another program."""
-    from audio.models.add import add
-    from pipeline.separation.adopting import adopt
+    from understudy.models.add import add
+    from understudy.pipeline.separation.adopting import adopt
 
     try:
         with _work("add") as context:
@@ -176,10 +176,10 @@ def verify(
     debug: o.DEBUG = False,
 ) -> None:
     """Compute the hashes of installed models again. Exits 1 when a file is missing or has changed."""
-    from audio.models import catalogue
-    from audio.models.installed import verify
-    from audio.models.seen import check
-    from pipeline.separation.models import own_files
+    from understudy.models import catalogue
+    from understudy.models.installed import verify
+    from understudy.models.seen import check
+    from understudy.pipeline.separation.models import own_files
 
     found = []
     for name in names or catalogue():
@@ -205,8 +205,8 @@ def verify(
 @models_app.command()
 def remove(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """Delete a model's files; a linked file stays where it is."""
-    from audio.models import seen
-    from audio.models.installed import remove
+    from understudy.models import seen
+    from understudy.models.installed import remove
 
     own = _own(name)
     removed = [str(path) for path in (seen.remove(own) if own else remove(name))]
@@ -216,7 +216,7 @@ def remove(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DE
 @contextmanager
 def _work(title: str) -> Iterator[Context]:
     """A context whose progress is one line."""
-    from pipeline.executor import StageEvent
+    from understudy.pipeline.executor import StageEvent
 
     with (
         tempfile.TemporaryDirectory(prefix="understudy-") as folder,
@@ -243,8 +243,8 @@ def _text(model: Model) -> str:
 
 
 def _of_preset(preset: str) -> list[str]:
-    from pipeline.separating import models_of
-    from pipeline.settings import load_settings
+    from understudy.pipeline.separating import models_of
+    from understudy.pipeline.settings import load_settings
 
     names = models_of(load_settings(preset, environment={}).separation)
     return [name for name in names if _own(name) is None and not Path(name).is_file()]
@@ -252,15 +252,15 @@ def _of_preset(preset: str) -> list[str]:
 
 def _own(name: str) -> Path | None:
     """The user's own file of that name in the models folder."""
-    from pipeline.separation.models import own_files
+    from understudy.pipeline.separation.models import own_files
 
     return next((path for path in own_files() if path.name == name), None)
 
 
 def _yours() -> list[dict[str, Any]]:
-    from audio.models.seen import noted
-    from pipeline.separation.models import own_files
-    from pipeline.separation.recognition import family_at_a_glance
+    from understudy.models.seen import noted
+    from understudy.pipeline.separation.models import own_files
+    from understudy.pipeline.separation.recognition import family_at_a_glance
 
     found = []
     for path in own_files():
@@ -291,7 +291,7 @@ def _unverifiable(errors: list[tuple[str, UnderstudyError]]) -> UnderstudyError:
 
 
 def _described(model: Model) -> dict[str, Any]:
-    from audio.models.installed import installed, read_record
+    from understudy.models.installed import installed, read_record
 
     found: dict[str, Any] = {
         "name": model.name,
@@ -321,14 +321,14 @@ def _described(model: Model) -> dict[str, Any]:
 
 
 def _record(record: Record) -> dict[str, Any]:
-    from audio.models.installed import models_folder
+    from understudy.models.installed import models_folder
 
     described = record.model_dump(mode="json")
     return {**described, "path": str(models_folder() / record.weights.path)}
 
 
 def _announcement(model: Model, variant: Variant, folder: Path) -> str:
-    from audio.models.installed import size_text
+    from understudy.models.installed import size_text
 
     lines = [f"[bold]{model.name}[/]: {escape(model.purpose)}. Licence: {escape(model.licence)}."]
     for file in (variant, *variant.companions):
@@ -337,7 +337,7 @@ def _announcement(model: Model, variant: Variant, folder: Path) -> str:
 
 
 def _made(record: Record) -> str:
-    from audio.models.installed import models_folder
+    from understudy.models.installed import models_folder
 
     trusted = ", trusted by you" if any(file.trusted for file in record.files) else ", the known file"
     path = escape(str(models_folder() / record.weights.path))

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audio.errors import UnderstudyError
-from pipeline.settings import CoverSettings, load_settings, parse_value
-from services import folders
-from services.cli.console import cancellable, speech, stage_lines
+from understudy.errors import UnderstudyError
+from understudy.pipeline.settings import CoverSettings, load_settings, parse_value
+from understudy.services import folders
+from understudy.services.cli.console import cancellable, speech, stage_lines
 
 if TYPE_CHECKING:
-    from pipeline.cast import Cast
-    from pipeline.executor import LocalExecutor
-    from services.jobs import Runner
+    from understudy.pipeline.cast import Cast
+    from understudy.pipeline.executor import LocalExecutor
+    from understudy.services.jobs import Runner
 
 
 def _set_json(value: bool) -> bool:
@@ -135,8 +135,8 @@ def _format_of(output: Path) -> str:
 
 def singing(voices: list[str], folder: Path | None, transpose: str | None = None) -> Cast:
     """Who sings, from the values of ``--voice`` and a ``--transpose`` that names voices."""
-    from pipeline.cast import parse_transposes, parse_voices
-    from voices.library import load
+    from understudy.pipeline.cast import parse_transposes, parse_voices
+    from understudy.voices.library import load
 
     asked = parse_transposes(transpose) if transpose and "=" in transpose else {}
     return parse_voices(voices).cast(partial(load, voices_root(folder)), asked)
@@ -149,7 +149,7 @@ def voices_root(folder: Path | None) -> Path:
 @contextmanager
 def runner(cache: Path | None, device: str | None) -> Iterator[Runner]:
     """What a job runs with; afterwards the cache is brought back under its limit."""
-    from services.jobs import Runner
+    from understudy.services.jobs import Runner
 
     executor = local_executor(cache, device)
     with cancellable() as cancelled, stage_lines() as listener:
@@ -158,8 +158,8 @@ def runner(cache: Path | None, device: str | None) -> Iterator[Runner]:
 
 
 def local_executor(cache: Path | None, device: str | None) -> LocalExecutor:
-    from pipeline.executor import LocalExecutor
-    from pipeline.store import Store
-    from services.device import choose_device
+    from understudy.pipeline.executor import LocalExecutor
+    from understudy.pipeline.store import Store
+    from understudy.services.device import choose_device
 
     return LocalExecutor(Store(cache or folders.cache_folder()), choose_device(device))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from services.cli import options as o
-from services.cli.console import answer
-from services.cli.cover import warnings
+from understudy.services.cli import options as o
+from understudy.services.cli.console import answer
+from understudy.services.cli.cover import warnings
 
 if TYPE_CHECKING:
-    from pipeline.wanted import Container, Wanted
+    from understudy.pipeline.wanted import Container, Wanted
 
 STEMS = Annotated[
     str | None,
@@ -80,8 +80,8 @@ def separate(
     Writes stems/SONG/vocals.flac and so on. Without --stems, the vocals and the instrumental, unless a mix, a karaoke
     version or notes are all that is asked for.
     """
-    from pipeline.wanted import container_named
-    from services.jobs import SeparationJob, separate_song
+    from understudy.pipeline.wanted import container_named
+    from understudy.services.jobs import SeparationJob, separate_song
 
     container = container_named(format) if format else None
     named = {
@@ -106,7 +106,7 @@ def _wanted(
     guide: str | None,
     midi: str | None,
 ) -> Wanted:
-    from pipeline.wanted import GUIDE, Wanted, parse_guide, parse_levels, parse_stems
+    from understudy.pipeline.wanted import GUIDE, Wanted, parse_guide, parse_levels, parse_stems
 
     return Wanted(
         None if stems is None else parse_stems(stems),

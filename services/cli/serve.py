@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import options as o
+from understudy.services.cli import options as o
 
 CONFIG = Annotated[Path | None, typer.Option("--config", help="A YAML file of server settings.", show_default=False)]
 DATA = Annotated[Path | None, typer.Option("--data", help="Folder of everything it keeps.", show_default=False)]
@@ -32,8 +32,8 @@ def serve(
     debug: o.DEBUG = False,
 ) -> None:
     """Serve the HTTP API, and work off its jobs. On 127.0.0.1 it asks for no keys."""
-    from services.queue import logs, settings
-    from services.serving import serve as run
+    from understudy.services.queue import logs, settings
+    from understudy.services.serving import serve as run
 
     options = {"host": host, "port": port, "workers": workers, "keys": keys, "data": data, "database": database}
     chosen = settings.load(config, {**options, "storage": storage, "device": device})
@@ -52,8 +52,8 @@ def worker(
     debug: o.DEBUG = False,
 ) -> None:
     """Work off the jobs of a database, beside other workers, on this or on another machine."""
-    from services.queue import logs, settings
-    from services.serving import work
+    from understudy.services.queue import logs, settings
+    from understudy.services.serving import work
 
     options = {"data": data, "database": database, "storage": storage, "device": device}
     logs.begin()

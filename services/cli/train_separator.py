@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from audio.context import Context
-from services.cli import options as o
-from services.cli.console import answer, cancellable, progress_lines, say
+from understudy.context import Context
+from understudy.services.cli import options as o
+from understudy.services.cli.console import answer, cancellable, progress_lines, say
 
 
 def train_separator(
@@ -35,9 +35,9 @@ def train_separator(
 
     Writes OUTPUT/network.safetensors after each checkpoint; stopped and started again, it goes on where it was.
     """
-    from pipeline.separation.training.run import Checkpoint, train_into
-    from pipeline.separation.training.train import TrainingSettings
-    from services.device import choose_device
+    from understudy.pipeline.separation.training.run import Checkpoint, train_into
+    from understudy.pipeline.separation.training.train import TrainingSettings
+    from understudy.services.device import choose_device
 
     settings = TrainingSettings(steps=steps, batch=batch, seed=seed)
     told: list[Checkpoint] = []
@@ -68,7 +68,7 @@ def train_separator(
 
 
 def _line(checkpoint: object) -> str:
-    from pipeline.separation.training.run import Checkpoint
+    from understudy.pipeline.separation.training.run import Checkpoint
 
     assert isinstance(checkpoint, Checkpoint)
     heard = ""

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from services.cli import options as o
-from services.cli.console import answer, cancellable
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.services.cli import options as o
+from understudy.services.cli.console import answer, cancellable
 
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
-    from voices.library import BrokenVoice
-    from voices.recordings import Finding, RecordingReport
-    from voices.voice import RvcModel, Voice
+    from understudy.voices.library import BrokenVoice
+    from understudy.voices.recordings import Finding, RecordingReport
+    from understudy.voices.voice import RvcModel, Voice
 
 voices_app = typer.Typer(help="The voice library.", no_args_is_help=True)
 
@@ -49,7 +49,7 @@ def add(
     debug: o.DEBUG = False,
 ) -> None:
     """Make a voice from recordings, at once; says what is wrong with them in plain words."""
-    from voices import library
+    from understudy.voices import library
 
     library.refuse_without_consent(consent)
     assert consent is not None
@@ -61,7 +61,7 @@ def add(
 @voices_app.command("list")
 def list_(voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """The voices there are."""
-    from voices import library
+    from understudy.voices import library
 
     root = o.voices_root(voices)
     found = library.list_voices(root)
@@ -75,7 +75,7 @@ def show(
     name: NAME, voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
 ) -> None:
     """All that is known of a voice."""
-    from voices import library
+    from understudy.voices import library
 
     voice = library.load(o.voices_root(voices), name)
     answer(_described(voice), lambda: _details(voice))
@@ -90,8 +90,8 @@ def check(
     debug: o.DEBUG = False,
 ) -> None:
     """Say what is wrong with a voice's recordings or model, or with files before they are added."""
-    from voices import library
-    from voices.recordings import check_files
+    from understudy.voices import library
+    from understudy.voices.recordings import check_files
 
     with _context() as context:
         if all(Path(name).is_file() for name in names):
@@ -128,7 +128,7 @@ def rename(
     debug: o.DEBUG = False,
 ) -> None:
     """Give a voice another name; what was made with it stays valid."""
-    from voices import library
+    from understudy.voices import library
 
     voice = library.rename(o.voices_root(voices), name, new)
     answer(_described(voice), lambda: _line(voice))
@@ -139,7 +139,7 @@ def remove(
     name: NAME, voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
 ) -> None:
     """Delete a voice and its stored recordings or model."""
-    from voices import library
+    from understudy.voices import library
 
     library.remove(o.voices_root(voices), name)
     answer({"removed": name}, lambda: f"Removed {escape(name)}.")
@@ -167,14 +167,14 @@ def export(
     debug: o.DEBUG = False,
 ) -> None:
     """Write a voice into one file, to keep or to take to another machine; or as RVC's own files for other tools."""
-    from voices import archive, library
+    from understudy.voices import archive, library
 
     voice = library.load(o.voices_root(voices), name)
     if form is None:
         form = "rvc" if output is not None and output.suffix.lower() == ".pth" else "archive"
     with _context() as context:
         if form == "rvc":
-            from voices.rvc.export import export_rvc
+            from understudy.voices.rvc.export import export_rvc
 
             written = export_rvc(voice, output or Path(f"{voice.name}.pth"), context, replace=overwrite)
         else:
@@ -215,7 +215,7 @@ def import_(
     debug: o.DEBUG = False,
 ) -> None:
     """Take in an RVC voice, or a voice that was exported; nothing in the file is run."""
-    from voices.importing import import_voice
+    from understudy.voices.importing import import_voice
 
     with _context() as context:
         voice, findings = import_voice(
@@ -244,7 +244,7 @@ def _answer_made(voice: Voice, findings: Sequence[Finding]) -> None:
 
 
 def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:
-    from voices.voice import Voice
+    from understudy.voices.voice import Voice
 
     if not isinstance(voice, Voice):
         return {"name": voice.name, "folder": str(voice.folder), "broken": voice.error.message}
@@ -252,7 +252,7 @@ def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:
 
 
 def _line(voice: Voice | BrokenVoice) -> str:
-    from voices.voice import Voice
+    from understudy.voices.voice import Voice
 
     if not isinstance(voice, Voice):
         return f"[bold]{escape(voice.name)}[/]  [red]can't be used:[/] {escape(voice.error.message)}"

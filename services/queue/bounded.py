@@ -15,16 +15,16 @@ from multiprocessing.connection import Connection
 from threading import Event, Lock
 from typing import Any
 
-from audio.errors import Cancelled, UnderstudyError
+from understudy.errors import Cancelled, UnderstudyError
 
 _PRELOAD = [
     "av",
-    "audio.files",
-    "pipeline.cover",
-    "services.cli.main",  # children import the program's main module
-    "services.queue.bounded",
-    "services.queue.reading",
-    "voices.library",
+    "understudy.audio.files",
+    "understudy.pipeline.cover",
+    "understudy.__main__",  # children import the program's main module
+    "understudy.services.queue.bounded",
+    "understudy.services.queue.reading",
+    "understudy.voices.library",
 ]
 _context: Any = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
 

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, create_engine, event, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from audio.errors import UnderstudyError
-from services.queue import tables
+from understudy.errors import UnderstudyError
+from understudy.services.queue import tables
 
 _PATIENCE = 20.0  # seconds that a writer waits for another
 

@@ -6,12 +6,12 @@ import shutil
 
 from sqlalchemy import and_, select
 
-from pipeline.store import Store
-from services.queue.database import Database
-from services.queue.jobs import ACTIVE
-from services.queue.settings import ServerSettings
-from services.queue.storage import Storage
-from services.queue.tables import deliveries, events, idempotency, jobs, owners, songs, spent, voices
+from understudy.pipeline.store import Store
+from understudy.services.queue.database import Database
+from understudy.services.queue.jobs import ACTIVE
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.storage import Storage
+from understudy.services.queue.tables import deliveries, events, idempotency, jobs, owners, songs, spent, voices
 
 _MEMORY = 86400.0  # seconds that an Idempotency-Key is remembered
 

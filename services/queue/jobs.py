@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, and_, func, or_, select
 
-from audio.errors import UnderstudyError
-from services.queue import ids
-from services.queue.database import Database
-from services.queue.settings import ServerSettings
-from services.queue.tables import deliveries, events, jobs, owners, spent, tallies, voices
+from understudy.errors import UnderstudyError
+from understudy.services.queue import ids
+from understudy.services.queue.database import Database
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.tables import deliveries, events, jobs, owners, spent, tallies, voices
 
 Kind = Literal["cover", "separation", "voice"]
 KINDS: tuple[Kind, ...] = ("cover", "separation", "voice")

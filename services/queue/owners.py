@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError
 
-from audio.errors import UnderstudyError
-from services.queue import ids
-from services.queue.database import Database
-from services.queue.settings import ServerSettings
-from services.queue.tables import jobs, keys, owners, songs, spent, voices
+from understudy.errors import UnderstudyError
+from understudy.services.queue import ids
+from understudy.services.queue.database import Database
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.tables import jobs, keys, owners, songs, spent, voices
 
 SCOPES = ("read", "make", "voices", "delete")
 LOCAL = "local"  # who owns everything on a server without keys

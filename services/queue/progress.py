@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Any
 
-from pipeline.executor import StageEvent
-from services.queue.jobs import Note
+from understudy.pipeline.executor import StageEvent
+from understudy.services.queue.jobs import Note
 
 # rough shares of a cover's time; stages that aren't named count little
 _WEIGHTS = {

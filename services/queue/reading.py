@@ -1,4 +1,4 @@
-"""What is done with files of strangers inside `services.queue.bounded`'s processes."""
+"""What is done with files of strangers inside `understudy.services.queue.bounded`'s processes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from services.queue.bounded import Progress
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.services.queue.bounded import Progress
 
 if TYPE_CHECKING:
-    from pipeline.graph import Graph
-    from voices.voice import Consent
+    from understudy.pipeline.graph import Graph
+    from understudy.voices.voice import Consent
 
 
 def examine(progress: Progress, path: Path, shown: str, longest: float) -> dict[str, Any]:
     """What the sound file at `path` is, from its header; `shown` is the name under which its sender knows it."""
-    from audio.files import probe
+    from understudy.audio.files import probe
 
     try:
         found = probe(path)
@@ -44,8 +44,8 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> dict[
 
 def decode_into(progress: Progress, cache: Path, files: Sequence[Path], start: float, duration: float | None) -> None:
     """Make the artifacts of the stage ``decode`` of these files, so that the run that follows finds them there."""
-    from pipeline.executor import LocalExecutor, StageEvent
-    from pipeline.store import Store
+    from understudy.pipeline.executor import LocalExecutor, StageEvent
+    from understudy.pipeline.store import Store
 
     graph = decoding(files, start, duration)
     names = [node.name for node in graph.nodes]
@@ -61,8 +61,8 @@ def decode_into(progress: Progress, cache: Path, files: Sequence[Path], start: f
 
 def decoding(files: Sequence[Path], start: float, duration: float | None) -> Graph:
     """The stages ``decode`` of these files, alone: their artifacts have the keys that they have in a cover's graph."""
-    from pipeline.graph import Graph, Node
-    from pipeline.nodes import DECODE, file_external
+    from understudy.pipeline.graph import Graph, Node
+    from understudy.pipeline.nodes import DECODE, file_external
 
     settings = {"start": start, "duration": duration}
     return Graph(
@@ -75,7 +75,7 @@ def make_voice(
 ) -> Any:
     """Make a voice from recordings, as ``voice`` alone in the library `root`: (its manifest as JSON, what was found in
     the recordings)."""
-    from voices import library
+    from understudy.voices import library
 
     context = Context(folder, on_progress=progress)
     voice, findings = library.add(root, "voice", files, consent, context)
@@ -87,8 +87,8 @@ def bring_voice(
 ) -> Any:
     """Like `make_voice`, from a trained model (and its index) or an archive. What its sender says of consent counts,
     not what the archive says."""
-    from voices import manifest
-    from voices.importing import import_voice
+    from understudy.voices import manifest
+    from understudy.voices.importing import import_voice
 
     context = Context(folder, on_progress=progress)
     index = files[1] if len(files) > 1 else None

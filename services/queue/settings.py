@@ -11,7 +11,7 @@ import yaml
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 PREFIX = "UNDERSTUDY_SERVER_"
 MIB = 1 << 20

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from audio.disk import explained
-from audio.errors import UnderstudyError
+from understudy.disk import explained
+from understudy.errors import UnderstudyError
 
 _BLOCK = 1 << 20
 

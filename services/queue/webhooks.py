@@ -22,10 +22,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from sqlalchemy import select
 
-from audio.errors import UnderstudyError
-from services.queue.database import Database
-from services.queue.settings import ServerSettings
-from services.queue.tables import deliveries, owners
+from understudy.errors import UnderstudyError
+from understudy.services.queue.database import Database
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.tables import deliveries, owners
 
 log = logging.getLogger("understudy.webhooks")
 _FIRST_PAUSE = 5.0

@@ -1,4 +1,4 @@
-"""What the kinds of jobs do: fetch their inputs, run `services.jobs`, store what was made."""
+"""What the kinds of jobs do: fetch their inputs, run `understudy.services.jobs`, store what was made."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 from sqlalchemy import select
 
-from audio.errors import UnderstudyError
-from pipeline.cast import Cast, parse_voices
-from pipeline.executor import LocalExecutor, StageEvent
-from pipeline.settings import CoverSettings
-from pipeline.store import Store
-from services.queue import bounded, reading
-from services.queue.database import Database
-from services.queue.jobs import Claimed
-from services.queue.settings import ServerSettings
-from services.queue.storage import Storage
-from services.queue.tables import songs, voices
-from voices.voice import MANIFEST, Manifest, Voice
+from understudy.errors import UnderstudyError
+from understudy.pipeline.cast import Cast, parse_voices
+from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.settings import CoverSettings
+from understudy.pipeline.store import Store
+from understudy.services.queue import bounded, reading
+from understudy.services.queue.database import Database
+from understudy.services.queue.jobs import Claimed
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.storage import Storage
+from understudy.services.queue.tables import songs, voices
+from understudy.voices.voice import MANIFEST, Manifest, Voice
 
 Tell = Callable[[StageEvent], None]
 TYPES = {
@@ -57,7 +57,7 @@ class Place:
 @dataclass(frozen=True)
 class Made:
     """What a job gave: `result` for its owner (``files`` by name: path in the storage, bytes, type, file name), the
-    bytes that it takes, its stages as `services.jobs` lists them."""
+    bytes that it takes, its stages as `understudy.services.jobs` lists them."""
 
     result: dict[str, Any]
     size: int
@@ -75,7 +75,7 @@ def do(job: Claimed, place: Place) -> Made:
 
 
 def _cover(job: Claimed, place: Place) -> Made:
-    from services.jobs import CoverJob, Runner, make_cover
+    from understudy.services.jobs import CoverJob, Runner, make_cover
 
     settings = CoverSettings.model_validate(job.request["settings"])
     inputs = {name: _song(place, job, id, name) for name, id in job.request["inputs"].items()}
@@ -109,7 +109,7 @@ def _cover(job: Claimed, place: Place) -> Made:
 
 
 def _separation(job: Claimed, place: Place) -> Made:
-    from services.jobs import Runner, SeparationJob, separate_song
+    from understudy.services.jobs import Runner, SeparationJob, separate_song
 
     settings = CoverSettings.model_validate(job.request["settings"])
     song = _song(place, job, job.request["inputs"]["song"], "song")
@@ -220,7 +220,7 @@ def _cast(place: Place, job: Claimed) -> Cast:
 
 def fetch_voice(storage: Storage, path: str, document: Mapping[str, Any], name: str) -> Voice:
     """The voice on this machine, its files checked against their hashes, under the name that it has now."""
-    from voices import library
+    from understudy.voices import library
 
     manifest = Manifest.model_validate(document).model_copy(update={"name": name})
     folder = storage.fetch(f"{path}/{MANIFEST}").parent

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audio.ambience import NONE, missing_ambience
-from audio.effects.reverb import reverberate, room
+from understudy.audio.ambience import NONE, missing_ambience
+from understudy.audio.effects.reverb import reverberate, room
 
 RATE, HOP = 16000, 160
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.context import Context
-from audio.crossfade import FADE, Segment, correlation, fade_gains, spliced
-from audio.samples import Audio, concatenate
+from understudy.audio.crossfade import FADE, Segment, correlation, fade_gains, spliced
+from understudy.audio.samples import Audio, concatenate
+from understudy.context import Context
 
 RATE = 16000
 
@@ -104,7 +104,7 @@ def test_correlation_of_what_is_known():
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch):
     one, two = noise(1), noise(2)
     whole = splice(one, two, one)
-    monkeypatch.setattr("audio.crossfade._BLOCK", 0.11)
+    monkeypatch.setattr("understudy.audio.crossfade._BLOCK", 0.11)
     assert np.array_equal(splice(one, two, one).samples, whole.samples)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt
 
-from audio.context import Context
-from audio.effects import compressor, control, de_esser, equaliser, reverb
-from audio.samples import Audio, Samples, concatenate
-from audio.windows import map_windows
+from understudy.audio.effects import compressor, control, de_esser, equaliser, reverb
+from understudy.audio.samples import Audio, Samples, concatenate
+from understudy.audio.windows import map_windows
+from understudy.context import Context
 
 RATE = 44100
 

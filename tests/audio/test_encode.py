@@ -14,15 +14,15 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio.context import Context
-from audio.encode import FORMATS, OutputFormat, encode, parse_format, peak
-from audio.errors import Cancelled, UnderstudyError
-from audio.files import decode, probe
-from audio.resample import resampled_frames
-from audio.samples import Audio
-from audio.stored import write_blocks
-from audio.tags import Tags, cover_tags
 from tests.audio.sound_files import impulses, tones
+from understudy.audio.encode import FORMATS, OutputFormat, encode, parse_format, peak
+from understudy.audio.files import decode, probe
+from understudy.audio.resample import resampled_frames
+from understudy.audio.samples import Audio
+from understudy.audio.stored import write_blocks
+from understudy.audio.tags import Tags, cover_tags
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
 
 LOSSLESS = {"wav16": 2**-15, "wav24": 2**-23, "wav32f": 0.0, "flac": 2**-23, "flac16": 2**-15}
 
@@ -153,8 +153,8 @@ def test_the_same_sound_is_the_same_bytes_in_another_process_at_another_time(tmp
         encode(Context(tmp_path), source, tmp_path / f"{form} first", parse_format(form), tags)
     code = (
         "import sys, time; from pathlib import Path; time.sleep(1.1)\n"
-        "from audio.context import Context; from audio.encode import FORMATS, encode, parse_format\n"
-        "from audio.stored import AudioFile; from audio.tags import Tags, cover_tags\n"
+        "from understudy.context import Context; from understudy.audio.encode import FORMATS, encode, parse_format\n"
+        "from understudy.audio.stored import AudioFile; from understudy.audio.tags import Tags, cover_tags\n"
         "folder = Path(sys.argv[1]); source = AudioFile.open(folder / 'in.npy', 44100)\n"
         "tags = cover_tags(Tags(title='t', artist='a'), 'Nova')\n"
         "for form in FORMATS:\n"
@@ -275,8 +275,9 @@ def test_disk_full_leaves_nothing(tmp_path):
         cases += [f"{form}={limit}" for limit in (1, 1000, size // 2, size - 1)]
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from audio.context import Context; from audio.encode import encode, parse_format\n"
-        "from audio.stored import AudioFile; from audio.errors import UnderstudyError; from audio.tags import Tags\n"
+        "from understudy.context import Context; from understudy.audio.encode import encode, parse_format\n"
+        "from understudy.audio.stored import AudioFile; from understudy.errors import UnderstudyError\n"
+        "from understudy.audio.tags import Tags\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "folder = Path(sys.argv[1]); source = AudioFile.open(folder / 'in.npy', 44100)\n"
         "for form, limit in (case.split('=') for case in sys.argv[2:]):\n"

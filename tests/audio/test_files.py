@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.files import Limits, decode, probe
 from tests.audio.sound_files import ALL_FILES, RATE, impulses, tones, write, write_av
+from understudy.audio.files import Limits, decode, probe
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
 
 INEXACT_LENGTH = {"song.aac", "song.mkv", "song.ac3", "vorbis.ogg"}  # stores none, or (Ogg Vorbis) has only one page
 LAG = {"song.aac": 1024, "song.ac3": 256}  # these do not store the encoder's delay
@@ -328,12 +328,12 @@ def test_an_mp3_without_a_header_is_never_called_truncated(context, tmp_path):
 
 def test_pictures_are_not_decoded(tmp_path):
     """A picture of a few hundred kilobytes can unpack to gigabytes; FFmpeg decodes it at opening unless told not to."""
-    from audio.context import Context
-    from audio.encode import encode, parse_format
-    from audio.libav import opened
-    from audio.samples import Audio
-    from audio.tags import Tags
     from tests.audio.test_tags import picture
+    from understudy.audio.encode import encode, parse_format
+    from understudy.audio.libav import opened
+    from understudy.audio.samples import Audio
+    from understudy.audio.tags import Tags
+    from understudy.context import Context
 
     tags = Tags(artwork=picture("png"), artwork_mime="image/png")
     for form in ("mp3", "flac", "m4a", "opus"):
@@ -506,8 +506,9 @@ def test_broken_files_print_nothing(tmp_path):
         content[len(content) // 2 : len(content) // 2 + 300] = np.random.default_rng(1).bytes(300)
         (tmp_path / name).write_bytes(content)
     code = (
-        "import sys; from pathlib import Path; from audio.context import Context; from audio.files import decode\n"
-        "from audio.errors import UnderstudyError\n"
+        "import sys; from pathlib import Path; from understudy.context import Context\n"
+        "from understudy.audio.files import decode\n"
+        "from understudy.errors import UnderstudyError\n"
         "for name in sys.argv[2:]:\n"
         "    try: decode(Context(Path(sys.argv[1])), Path(name), Path(sys.argv[1]) / 'o.npy')\n"
         "    except UnderstudyError: pass\n"

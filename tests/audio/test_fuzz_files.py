@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.files import Limits, decode, probe
-from audio.tags import made_by_understudy, read_tags
 from tests.audio.sound_files import ALL_FILES, tones, write
+from understudy.audio.files import Limits, decode, probe
+from understudy.audio.tags import made_by_understudy, read_tags
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 LIMITS = Limits(seconds=20, bytes=10_000_000)
 EXTREMES = (

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio import key_shift
-from audio.context import Context
-from audio.key_shift import shift_key
-from audio.samples import Audio, Samples, concatenate
+from understudy.audio import key_shift
+from understudy.audio.key_shift import shift_key
+from understudy.audio.samples import Audio, Samples, concatenate
+from understudy.context import Context
 
 RATE = 44100
 

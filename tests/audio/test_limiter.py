@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.limiter import ATTACK, MARGIN, apply, gain_curve, true_peak
-from audio.loudness import measure
-from audio.samples import Audio, concatenate
-from audio.windows import map_windows
+from understudy.audio.limiter import ATTACK, MARGIN, apply, gain_curve, true_peak
+from understudy.audio.loudness import measure
+from understudy.audio.samples import Audio, concatenate
+from understudy.audio.windows import map_windows
+from understudy.context import Context
 
 SECONDS = 1.0
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.k_weighting import energies, mixed_loudness
-from audio.loudness import SILENT, Loudness, measure, measure_blocks
-from audio.samples import Audio
+from understudy.audio.k_weighting import energies, mixed_loudness
+from understudy.audio.loudness import SILENT, Loudness, measure, measure_blocks
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 RATE = 48000
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio.errors import UnderstudyError
-from audio.midi import MADE, Note, write_midi
-from pipeline.publish import is_ours
 from tests.midi_files import read
+from understudy.audio.midi import MADE, Note, write_midi
+from understudy.errors import UnderstudyError
+from understudy.pipeline.publish import is_ours
 
 NOTES = (Note(0.5, 1.0, 60, 90), Note(1.0, 1.25, 60, 40), Note(1.0, 2.0, 64, 127), Note(700.0, 700.5, 21, 1))
 

@@ -13,14 +13,14 @@ import av
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.files import decode
-from audio.ni_stems import NamedStem, write_ni_stems
-from audio.samples import Audio
-from audio.tags import Tags, made_by_understudy, read_tags, stem_tags
 from tests import material
 from tests.services.conftest import ROOT
+from understudy.audio.files import decode
+from understudy.audio.ni_stems import NamedStem, write_ni_stems
+from understudy.audio.samples import Audio
+from understudy.audio.tags import Tags, made_by_understudy, read_tags, stem_tags
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
 
 NAMES = ("Drums", "Bass", "Other", "Vocals")
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio.context import Context
-from audio.resample import resample, resample_blocks, resampled_frames
-from audio.samples import Audio, concatenate
+from understudy.audio.resample import resample, resample_blocks, resampled_frames
+from understudy.audio.samples import Audio, concatenate
+from understudy.context import Context
 
 RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
 

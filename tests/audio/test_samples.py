@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.samples import Audio, concatenate
+from understudy.audio.samples import Audio, concatenate
 
 
 def ramp(frames: int = 10, channels: int = 2) -> Audio:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.stereo import Placement, correlation, placement, spreading_response
+from understudy.audio.stereo import Placement, correlation, placement, spreading_response
 
 
 def placed(left: float, right: float, shared: float, width: float = 1.0) -> Placement:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio.errors import UnderstudyError
-from audio.samples import Audio, concatenate
-from audio.stored import AudioFile, AudioWriter, write_blocks
+from understudy.audio.samples import Audio, concatenate
+from understudy.audio.stored import AudioFile, AudioWriter, write_blocks
+from understudy.errors import UnderstudyError
 
 
 def noise(frames: int, channels: int = 2, seed: int = 0) -> Audio:

@@ -9,11 +9,20 @@ import av
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.encode import FORMATS, encode, parse_format
-from audio.samples import Audio
-from audio.tags import MAKER, Tags, cover_tags, made_by_understudy, picture_block, picture_size, read_tags, stem_tags
 from tests.audio.sound_files import tones, write, write_av
+from understudy.audio.encode import FORMATS, encode, parse_format
+from understudy.audio.samples import Audio
+from understudy.audio.tags import (
+    MAKER,
+    Tags,
+    cover_tags,
+    made_by_understudy,
+    picture_block,
+    picture_size,
+    read_tags,
+    stem_tags,
+)
+from understudy.context import Context
 
 SONG = Tags(
     title="Liebe – 曲", artist="Ünderdogs", album="First", album_artist="Various", date="2024", genre="Pop",

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.samples import Audio
-from audio.views import Spread, Sum
+from understudy.audio.samples import Audio
+from understudy.audio.views import Spread, Sum
 
 RATE = 8000
 

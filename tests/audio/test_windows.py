@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from audio.context import Context
-from audio.errors import Cancelled
-from audio.samples import Audio, concatenate
-from audio.windows import crossfade_windows, map_windows, ordered_map
+from understudy.audio.samples import Audio, concatenate
+from understudy.audio.windows import crossfade_windows, map_windows, ordered_map
+from understudy.context import Context
+from understudy.errors import Cancelled
 
 RATE = 1000
 

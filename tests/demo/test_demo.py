@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 import demo
-from audio.context import Context
-from audio.files import decode
-from audio.tags import read_tags
 from demo.artwork import SIZE, cover_picture
 from demo.score import BAR, BARS, BEAT, DURATION, LINES, PROGRESSION, SCALE_LINES, SECTIONS
 from demo.singer import HOP, _syllables, _time_map
 from demo.speech import Phone
+from understudy.audio.files import decode
+from understudy.audio.tags import read_tags
+from understudy.context import Context
 
 FOLDER = Path(demo.__file__).parent
 RATE = 44100

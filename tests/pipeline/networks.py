@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.precision import Precision
-from audio.samples import Samples
-from pipeline.separation.models import EMBEDDED, SeparatorModel
-from pipeline.separation.network import Network
+from understudy.audio.samples import Samples
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.models import EMBEDDED, SeparatorModel
+from understudy.pipeline.separation.network import Network
 
 WINDOW = 1 << 16
 EDGES = {"lead": (0, 1000), "backing": (1000, 3000), "reverb": (3000, 6000), "noise": (6000, 30000)}
@@ -105,8 +105,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Models:
         "greedy": {"dry": lambda sound: 0.05 * sound, "reverb": lambda sound: 0.95 * sound},
         "broken": {"vocals": fail},
     }
-    monkeypatch.setattr("pipeline.separating.find_separator", made.find)
-    monkeypatch.setattr("pipeline.separation.models.load_network", made.load)
+    monkeypatch.setattr("understudy.pipeline.separating.find_separator", made.find)
+    monkeypatch.setattr("understudy.pipeline.separation.models.load_network", made.load)
     return made
 
 
@@ -142,9 +142,9 @@ inference: {{num_overlap: 2}}
 def tiny_roformer(path: Path, stems: tuple[str, str], seed: int, kind: str = "mel") -> None:
     """A checkpoint of the real format with random weights at `path`, and the YAML beside it: its target is the first of
     the stems."""
-    from pipeline.separation.families.roformer.bands import mel_bands, split_bands
-    from pipeline.separation.families.roformer.configuration import read_roformer_configuration
-    from pipeline.separation.families.roformer.shapes import expected
+    from understudy.pipeline.separation.families.roformer.bands import mel_bands, split_bands
+    from understudy.pipeline.separation.families.roformer.configuration import read_roformer_configuration
+    from understudy.pipeline.separation.families.roformer.shapes import expected
 
     bands = "num_bands: 12" if kind == "mel" else "freqs_per_bands: [8, 8, 16, 32, 64, 129]"
     configuration = path.with_suffix(".yaml")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.errors import UnderstudyError
-from pipeline.cast import SHORTEST, Cast, TimeRange, as_cast, clock, parse_transposes, parse_voices
-from voices.names import valid_name
-from voices.voice import Manifest, Voice
+from understudy.errors import UnderstudyError
+from understudy.pipeline.cast import SHORTEST, Cast, TimeRange, as_cast, clock, parse_transposes, parse_voices
+from understudy.voices.names import valid_name
+from understudy.voices.voice import Manifest, Voice
 
 
 def voice(name: str) -> Voice:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio import Audio, AudioFile
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.stored import write_blocks
-from pipeline.stages.decode import decode_song, mixed, own_stems
+from understudy.audio import Audio, AudioFile
+from understudy.audio.stored import write_blocks
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.stages.decode import decode_song, mixed, own_stems
 
 RATE = 44100
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.errors import UnderstudyError
-from audio.models import Weights
-from pipeline import cover
-from pipeline.cover import conversion_graph
-from pipeline.graph import Graph
-from pipeline.settings import CoverSettings
 from tests.voices.rvc.voices import random_voice
-from voices.voice import Voice
+from understudy.errors import UnderstudyError
+from understudy.models import Weights
+from understudy.pipeline import cover
+from understudy.pipeline.cover import conversion_graph
+from understudy.pipeline.graph import Graph
+from understudy.pipeline.settings import CoverSettings
+from understudy.voices.voice import Voice
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from pipeline.executor import LocalExecutor, StageEvent
-from pipeline.graph import External, Graph, Node, Stage
-from pipeline.store import Store
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.graph import External, Graph, Node, Stage
+from understudy.pipeline.store import Store
 
 
 def one(context: Context) -> int:
@@ -153,9 +153,9 @@ STEPS = textwrap.dedent(
     """
     import sys, threading, time
     from pathlib import Path
-    from pipeline.executor import LocalExecutor
-    from pipeline.graph import Graph, Node, Stage
-    from pipeline.store import Store
+    from understudy.pipeline.executor import LocalExecutor
+    from understudy.pipeline.graph import Graph, Node, Stage
+    from understudy.pipeline.store import Store
 
     def step(context, number, before=""):
         out = context.folder / "text"

@@ -8,14 +8,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from audio.context import Context
-from audio.effects.reverb import reverberate, room
-from audio.errors import Cancelled, UnderstudyError
-from audio.loudness import measure
-from audio.samples import Audio
-from audio.stereo import correlation
-from audio.stored import AudioFile, write_blocks
-from pipeline.stages.finish import FinishSettings, finish
+from understudy.audio.effects.reverb import reverberate, room
+from understudy.audio.loudness import measure
+from understudy.audio.samples import Audio
+from understudy.audio.stereo import correlation
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.stages.finish import FinishSettings, finish
 
 RATE = 16000
 PLAIN = FinishSettings(effects=False, ambience=0.0)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from audio.context import Context
-from pipeline.drawing import as_mermaid, as_svg, as_text
-from pipeline.graph import External, Graph, Node, Stage
+from understudy.context import Context
+from understudy.pipeline.drawing import as_mermaid, as_svg, as_text
+from understudy.pipeline.graph import External, Graph, Node, Stage
 
 
 class Settings(BaseModel):

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 import yaml
 
-from audio.models import catalogue
-from pipeline.cover import cover_graph
-from pipeline.separating import models_of
-from pipeline.settings import load_settings, presets
-from voices.voice import Manifest, Voice
+from understudy.models import catalogue
+from understudy.pipeline.cover import cover_graph
+from understudy.pipeline.separating import models_of
+from understudy.pipeline.settings import load_settings, presets
+from understudy.voices.voice import Manifest, Voice
 
 
 def test_there_are_four():

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from audio.errors import UnderstudyError
-from pipeline.publish import check_replaceable, check_writable, free_name, publish
+from understudy.errors import UnderstudyError
+from understudy.pipeline.publish import check_replaceable, check_writable, free_name, publish
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 import soxr
 from pydantic import ValidationError
 
-from audio.context import Context
-from audio.loudness import measure
-from audio.samples import Audio
-from audio.stored import AudioFile, write_blocks
-from pipeline.stages.rebalance import Balance, rebalance, summed
 from tests import material
+from understudy.audio.loudness import measure
+from understudy.audio.samples import Audio
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.pipeline.stages.rebalance import Balance, rebalance, summed
 
 
 @pytest.fixture

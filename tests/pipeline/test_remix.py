@@ -11,11 +11,11 @@ import soxr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.samples import Audio
-from audio.stored import AudioFile, write_blocks
-from pipeline.stages.remix import RemixSettings, cover_stems, remix, weigh
+from understudy.audio.samples import Audio
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.stages.remix import RemixSettings, cover_stems, remix, weigh
 
 RATE = 22050
 SECONDS = 8

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from audio.errors import UnderstudyError
-from audio.samples import Audio, Samples
-from audio.stored import AudioFile, write_blocks
-from pipeline.executor import LocalExecutor, Result
-from pipeline.graph import External, Graph, Node, Stage
-from pipeline.separating import models_of, separating
-from pipeline.separation.settings import SeparationSettings
-from pipeline.store import Store
 from tests.pipeline.networks import Models, models, parts, tones
+from understudy.audio.samples import Audio, Samples
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.errors import UnderstudyError
+from understudy.pipeline.executor import LocalExecutor, Result
+from understudy.pipeline.graph import External, Graph, Node, Stage
+from understudy.pipeline.separating import models_of, separating
+from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.store import Store
 
 __all__ = ["models"]
 
@@ -346,8 +346,10 @@ def test_a_full_gpu_lets_go_of_other_models(tmp_path: Path, models: Models, monk
             raise torch.OutOfMemoryError
         return load(model, device, precision)
 
-    monkeypatch.setattr("pipeline.separation.models.load_network", full)
-    monkeypatch.setattr("pipeline.separation.separator.release", lambda: bool(held) and held.pop() is not None)
+    monkeypatch.setattr("understudy.pipeline.separation.models.load_network", full)
+    monkeypatch.setattr(
+        "understudy.pipeline.separation.separator.release", lambda: bool(held) and held.pop() is not None
+    )
     song = parts(1.0)["lead"] + parts(1.0)["instrumental"]
     stems, _ = take_apart(tmp_path, song, model="vox")
     assert db(stems["vocals"] + stems["instrumental"] - song, song) < -100

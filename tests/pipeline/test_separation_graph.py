@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.errors import UnderstudyError
-from pipeline.executor import LocalExecutor, Result
-from pipeline.separation_graph import Separation, separation_graph
-from pipeline.settings import load_settings
-from pipeline.store import Store
-from pipeline.wanted import SETS, Container, Wanted
 from tests.pipeline.networks import Models, middle, models, parts
+from understudy.errors import UnderstudyError
+from understudy.pipeline.executor import LocalExecutor, Result
+from understudy.pipeline.separation_graph import Separation, separation_graph
+from understudy.pipeline.settings import load_settings
+from understudy.pipeline.store import Store
+from understudy.pipeline.wanted import SETS, Container, Wanted
 
 __all__ = ["models"]
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from audio.errors import UnderstudyError
-from pipeline.settings import CoverSettings, load_settings, presets
+from understudy.errors import UnderstudyError
+from understudy.pipeline.settings import CoverSettings, load_settings, presets
 
 
 def test_without_anything_said_the_defaults_hold():

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.pitch import PitchTrack
-from audio.samples import Audio, Samples
-from audio.stored import AudioFile, write_blocks
-from pipeline.cast import TimeRange, TimeRanges
-from pipeline.stages.cast import CONTEXT, SNAP, cut, join, keep, pause_near, roll
-from voices.transpose import Transposition
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import Audio, Samples
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.cast import TimeRange, TimeRanges
+from understudy.pipeline.stages.cast import CONTEXT, SNAP, cut, join, keep, pause_near, roll
+from understudy.voices.transpose import Transposition
 
 RATES = (8000, 22050, 44100, 48000)
 STAY = Transposition(0, 0, "as it is")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.errors import UnderstudyError
-from audio.models import catalogue
-from pipeline.sources import GIVERS, INSTRUMENTAL, SONG, VOCALS, Source, overlapping, sources, sum_to_song
-from pipeline.wanted import SETS, STEMS
+from understudy.errors import UnderstudyError
+from understudy.models import catalogue
+from understudy.pipeline.sources import GIVERS, INSTRUMENTAL, SONG, VOCALS, Source, overlapping, sources, sum_to_song
+from understudy.pipeline.wanted import SETS, STEMS
 
 SINGLE = ("backing", "reverb", "noise", "dry", "drums", "bass", "guitar", "piano")
 GIVEN = {

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from audio import Audio
-from audio.errors import Cancelled, UnderstudyError
-from audio.pitch import PitchTrack
-from audio.stored import write_blocks
-from pipeline.store import Artifact, Store
-from voices.transpose import Transposition
+from understudy.audio import Audio
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.stored import write_blocks
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.store import Artifact, Store
+from understudy.voices.transpose import Transposition
 
 KEY = "ab" * 20
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from audio.errors import UnderstudyError
-from pipeline.wanted import SETS, STEMS, Container, container_named, parse_guide, parse_levels, parse_stems
+from understudy.errors import UnderstudyError
+from understudy.pipeline.wanted import SETS, STEMS, Container, container_named, parse_guide, parse_levels, parse_stems
 
 
 def test_numbers_and_names_of_stems():

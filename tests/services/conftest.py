@@ -17,7 +17,7 @@ import soundfile
 from tests import material
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "services.cli.main"]
+COMMAND = [sys.executable, "-m", "understudy"]
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def serve(folder: Path, *options: str) -> Serving:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "services.cli.main", "serve", "--port", str(port), "--data", str(folder / "data")]
+    command = [sys.executable, "-m", "understudy", "serve", "--port", str(port), "--data", str(folder / "data")]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")}
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(

@@ -14,8 +14,8 @@ import pytest
 import soundfile
 import soxr
 
-from audio.tags import made_by_understudy
 from tests.services.conftest import House
+from understudy.audio.tags import made_by_understudy
 
 
 def read(path: Path) -> tuple[np.ndarray, int]:

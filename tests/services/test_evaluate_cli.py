@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.main import main
 from tests.pipeline.evaluation.songs import song
+from understudy.services.cli.main import main
 
 
 @pytest.fixture(autouse=True)
 def short_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.evaluation.bss_eval.TAPS", 32)
+    monkeypatch.setattr("understudy.pipeline.evaluation.bss_eval.TAPS", 32)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

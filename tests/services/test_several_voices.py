@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.tags import read_tags
 from tests import material
 from tests.services.conftest import House
+from understudy.audio.tags import read_tags
 
 DUET = "0:00-0:03=nova,0:03-=ada"
 STEMS = ("full.wav", "--vocals", "vocals.wav", "--backing-vocals", "backing.wav")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.separating import models_of
-from pipeline.settings import load_settings
 from tests.pipeline.networks import tiny_roformer
 from tests.services.conftest import House
+from understudy.pipeline.separating import models_of
+from understudy.pipeline.settings import load_settings
 
 STEMS = {
     "lead": ("karaoke", "other"),

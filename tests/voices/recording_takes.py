@@ -8,8 +8,8 @@ import numpy as np
 import soundfile
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from audio.samples import Audio
 from tests.material import PHRASE, Note, band, singing
+from understudy.audio.samples import Audio
 
 
 def take(

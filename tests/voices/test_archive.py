@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from audio.context import Context
-from audio.errors import UnderstudyError
 from tests.voices.recording_takes import take, write
-from voices import library
-from voices.archive import export, import_voice
-from voices.voice import Voice
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.voices import library
+from understudy.voices.archive import export, import_voice
+from understudy.voices.voice import Voice
 
 
 @pytest.fixture(scope="module")

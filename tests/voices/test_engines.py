@@ -2,10 +2,10 @@
 
 import pytest
 
-from audio.errors import UnderstudyError
-from audio.models import catalogue
-from voices.engine import ConversionSettings
-from voices.engines import engine
+from understudy.errors import UnderstudyError
+from understudy.models import catalogue
+from understudy.voices.engine import ConversionSettings
+from understudy.voices.engines import engine
 
 NAMES = ("instant", "rvc")
 

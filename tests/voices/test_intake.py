@@ -11,11 +11,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.context import Context
-from audio.samples import Audio
-from audio.stored import AudioFile, write_blocks
 from tests.voices.recording_takes import take, write
-from voices import intake
+from understudy.audio.samples import Audio
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.voices import intake
 
 
 @pytest.fixture

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.samples import Audio
 from tests.voices.recording_takes import take, write
-from voices import library
-from voices import manifest as manifests
-from voices.library import BrokenVoice
-from voices.voice import Manifest, Recording, Voice, content_hash
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.voices import library
+from understudy.voices import manifest as manifests
+from understudy.voices.library import BrokenVoice
+from understudy.voices.voice import Manifest, Recording, Voice, content_hash
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.errors import UnderstudyError
-from voices import manifest
-from voices.voice import Manifest, PitchRange, Recording, RvcIndex, RvcModel, content_hash
+from understudy.errors import UnderstudyError
+from understudy.voices import manifest
+from understudy.voices.voice import Manifest, PitchRange, Recording, RvcIndex, RvcModel, content_hash
 
 RECORDINGS = tuple(
     Recording(file=f"00{number}-take-{number}.flac", source=f"take {number}.wav", duration=9.5, sha256=str(number) * 64)

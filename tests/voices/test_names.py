@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.errors import UnderstudyError
-from voices.names import unknown, valid_name
+from understudy.errors import UnderstudyError
+from understudy.voices.names import unknown, valid_name
 
 
 @pytest.mark.parametrize("name", ["nova", "Nova 2", "Zoë", "初音ミク", "it's-me_v1.2", "R&B (live)", "Ελένη", "7"])

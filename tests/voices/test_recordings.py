@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.samples import Audio
 from tests.material import Note, singing
 from tests.voices.recording_takes import by_telephone, clipped, in_a_room, over_music, take, with_noise, write
-from voices import excerpts, recordings, speaker
-from voices.measures import measure
-from voices.recordings import RecordingReport
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.voices import excerpts, recordings, speaker
+from understudy.voices.measures import measure
+from understudy.voices.recordings import RecordingReport
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio.errors import UnderstudyError
-from audio.samples import Audio
 from tests.voices.recording_takes import take
-from voices import excerpts, speaker
+from understudy.audio.samples import Audio
+from understudy.errors import UnderstudyError
+from understudy.voices import excerpts, speaker
 
 needs_weights = pytest.mark.skipif(not speaker.available(), reason="resemblyzer's weights aren't installed")
 

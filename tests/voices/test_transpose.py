@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.pitch import PitchTrack
-from voices.transpose import choose_transpose, note, voice_pitch_range
-from voices.voice import PitchRange
+from understudy.audio.pitch import PitchTrack
+from understudy.voices.transpose import choose_transpose, note, voice_pitch_range
+from understudy.voices.voice import PitchRange
 
 MAN = PitchRange(low=85, median=115, high=175)  # all three as such people speak
 WOMAN = PitchRange(low=150, median=215, high=339)

@@ -1,3 +1,3 @@
 """The `instant` engine: a voice from recordings at once."""
 
-from voices.instant.engine import InstantEngine as InstantEngine
+from understudy.voices.instant.engine import InstantEngine as InstantEngine

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voices.instant import phones, spectrum
-from voices.instant.spectrum import Array
+from understudy.voices.instant import phones, spectrum
+from understudy.voices.instant.spectrum import Array
 
 ORDER = 60  # cepstral coefficients that describe a timbre
 USED = 24  # of them tell vowels apart; the rest is the singer

@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.models import Weights
-from audio.pitch import PitchTrack
-from audio.pitch.track import HOP
-from audio.samples import Audio, AudioSource
-from audio.stored import AudioFile, write_blocks
-from audio.windows import ordered_map
-from voices.engine import ConversionSettings, Performance
-from voices.instant import rendering, spectrum
-from voices.instant.content import ORDER
-from voices.instant.portrait import Portrait, draw, sounding
-from voices.instant.spectrum import Array
-from voices.instant.timbre import Timbre, moved, voicing
-from voices.voice import Voice
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.pitch.track import HOP
+from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.audio.windows import ordered_map
+from understudy.context import Context
+from understudy.models import Weights
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.instant import rendering, spectrum
+from understudy.voices.instant.content import ORDER
+from understudy.voices.instant.portrait import Portrait, draw, sounding
+from understudy.voices.instant.spectrum import Array
+from understudy.voices.instant.timbre import Timbre, moved, voicing
+from understudy.voices.voice import Voice
 
 WINDOW = 2000  # frames of 5 ms between cuts, about
 SEARCH = 400  # frames around it in which the quietest place is taken

@@ -17,9 +17,9 @@ import numpy as np
 from scipy.fft import dct
 from scipy.ndimage import gaussian_filter1d
 
-from audio.errors import UnderstudyError
-from voices.instant import spectrum
-from voices.instant.spectrum import Array
+from understudy.errors import UnderstudyError
+from understudy.voices.instant import spectrum
+from understudy.voices.instant.spectrum import Array
 
 FILTERS, LOWEST, HIGHEST, LIFTER, KEPT, MIXTURES = 25, 130.0, 6800.0, 22, 13, 128  # the model's own front end
 STEP = 2  # frames of 5 ms: the model hears one every 10 ms

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.pitch.track import HOP
-from voices.instant import spectrum
-from voices.instant.content import ORDER, content, singer
-from voices.instant.spectrum import Array
-from voices.voice import Voice
+from understudy.audio.pitch.track import HOP
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.voices.instant import spectrum
+from understudy.voices.instant.content import ORDER, content, singer
+from understudy.voices.instant.spectrum import Array
+from understudy.voices.voice import Voice
 
 FRAMES = 16000  # of either kind in the index: 80 s of voiced sound; what is more is left out in whole stretches
 STRETCH = 200  # frames

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
-from voices.instant import spectrum
-from voices.instant.spectrum import Array
+from understudy.voices.instant import spectrum
+from understudy.voices.instant.spectrum import Array
 
 LIMIT = 30 / 8.686  # nats of amplitude: what the filter may add or take
 ROOM = (1200.0, 1800.0)  # Hz: below, what sounds after a note is its echo, at the old pitch; consonants are above

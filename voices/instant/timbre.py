@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from audio.context import Context
-from voices.instant import spectrum
-from voices.instant.content import ORDER, REACH, content, singer
-from voices.instant.portrait import Portrait
-from voices.instant.spectrum import Array
+from understudy.context import Context
+from understudy.voices.instant import spectrum
+from understudy.voices.instant.content import ORDER, REACH, content, singer
+from understudy.voices.instant.portrait import Portrait
+from understudy.voices.instant.spectrum import Array
 
 Half = NDArray[np.float16]
 Mask = NDArray[np.bool_]

@@ -2,7 +2,7 @@
 
 For other programs:
 
-    from voices.rvc import load_checkpoint
+    from understudy.voices.rvc import load_checkpoint
 
     voice = load_checkpoint("voice.pth")
     sound = voice.synthesizer.infer(content, coarse, f0, speaker)
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from audio.precision import Precision
-    from voices.rvc.synthesizer import LoadedCheckpoint
+    from understudy.models.precision import Precision
+    from understudy.voices.rvc.synthesizer import LoadedCheckpoint
 
 
 def load_checkpoint(
@@ -28,6 +28,6 @@ def load_checkpoint(
     bfloat16 on a GPU are faster and less exact.
     Raises UnderstudyError when the file is none, is broken, or is a model of another kind.
     """
-    from voices.rvc.synthesizer import load  # torch is slow to import
+    from understudy.voices.rvc.synthesizer import load  # torch is slow to import
 
     return load(Path(path), device, precision)

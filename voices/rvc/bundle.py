@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.unpacking import Archive, Limits, opened
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models.unpacking import Archive, Limits, opened
 
 LIMITS = Limits(bytes=6 << 30, entries=2000)
 _MODELS = (".pth", ".pt", ".safetensors")
@@ -98,7 +98,8 @@ class Bundle:
 
 @contextlib.contextmanager
 def opened_bundle(path: Path) -> Iterator[Bundle]:
-    """The model file, the folder or the zip at `path`. Raises `UnderstudyError` as `audio.unpacking.opened` does."""
+    """The model file, the folder or the zip at `path`. Raises `UnderstudyError` as
+    `understudy.models.unpacking.opened` does."""
     if path.is_dir():
         yield Bundle(path, dict(_files(path)))
     elif _is_packed(path):

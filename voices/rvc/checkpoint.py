@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from audio import safetensors_file, torch_file
-from audio.errors import UnderstudyError
-from audio.safetensors_file import is_safetensors
-from voices.rvc.architecture import CONTENT_CHANNELS, Architecture
-from voices.rvc.published import UPSAMPLING, published, spectrum_bins
-from voices.rvc.shapes import Shape, tensor_shapes
+from understudy.errors import UnderstudyError
+from understudy.models import safetensors_file, torch_file
+from understudy.models.safetensors_file import is_safetensors
+from understudy.voices.rvc.architecture import CONTENT_CHANNELS, Architecture
+from understudy.voices.rvc.published import UPSAMPLING, published, spectrum_bins
+from understudy.voices.rvc.shapes import Shape, tensor_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.effects.control import Curve, smoothed
+from understudy.audio.effects.control import Curve, smoothed
 
 SKIPPED = 300  # frames of rest from which on it is quicker to leave it out: every piece costs 2 s of context
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from voices.rvc.architecture import Architecture
-from voices.rvc.residual import SLOPE, ResidualBlock
+from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.residual import SLOPE, ResidualBlock
 
 LAST_SLOPE = 0.01
 """Before the last convolution RVC's networks are trained with torch's default slope, not with that of the rest."""

@@ -14,24 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from audio.context import Context
-from audio.effects.control import Curve, per_frame
-from audio.errors import UnderstudyError
-from audio.models import Weights, warm
-from audio.precision import Precision, default_precision
-from audio.resample import resample_blocks
-from audio.samples import Audio, AudioSource, Samples
-from audio.stored import AudioFile, write_blocks
-from voices.engine import ConversionSettings, Performance
-from voices.rvc.cuts import Piece, pieces, split
-from voices.rvc.gate import gate, hushed
-from voices.rvc.hearing import Heard, listen
-from voices.rvc.melody import Melody, melody
-from voices.rvc.noise import Noise
-from voices.rvc.retrieval import open_retrieval
-from voices.rvc.rms_mix import mixing_gain, second_rms
-from voices.rvc.singing import CONTEXT, FADE, Singer, sing
-from voices.voice import Voice
+from understudy.audio.effects.control import Curve, per_frame
+from understudy.audio.resample import resample_blocks
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models import Weights, warm
+from understudy.models.precision import Precision, default_precision
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.rvc.cuts import Piece, pieces, split
+from understudy.voices.rvc.gate import gate, hushed
+from understudy.voices.rvc.hearing import Heard, listen
+from understudy.voices.rvc.melody import Melody, melody
+from understudy.voices.rvc.noise import Noise
+from understudy.voices.rvc.retrieval import open_retrieval
+from understudy.voices.rvc.rms_mix import mixing_gain, second_rms
+from understudy.voices.rvc.singing import CONTEXT, FADE, Singer, sing
+from understudy.voices.voice import Voice
 
 CONTENT_ENCODER = "contentvec"
 
@@ -47,7 +47,7 @@ class RvcEngine:
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         """What is to be known of the model before it sings: that its index fits. A model is trained already."""
-        from voices.rvc.index import check_index
+        from understudy.voices.rvc.index import check_index
 
         model = voice.manifest.model
         assert model is not None
@@ -92,8 +92,8 @@ def load_singer(voice: Voice, content: Weights, settings: ConversionSettings, de
     """The voice with its networks on `device`, as many of them as are not loaded yet.
 
     Raises `UnderstudyError` ``precision-unsupported`` for float16 on a CPU, and what loading raises."""
-    from voices.rvc.hubert import load_content_encoder
-    from voices.rvc.synthesizer import load
+    from understudy.voices.rvc.hubert import load_content_encoder
+    from understudy.voices.rvc.synthesizer import load
 
     model = voice.manifest.model
     assert model is not None

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace as changed
 from pathlib import Path
 
-from audio.context import Context
-from audio.disk import explained, writing
-from audio.errors import UnderstudyError
-from voices import library
-from voices.rvc.checkpoint import read_checkpoint, write_pth
-from voices.rvc.index import check_index
-from voices.voice import Voice
+from understudy.context import Context
+from understudy.disk import explained, writing
+from understudy.errors import UnderstudyError
+from understudy.voices import library
+from understudy.voices.rvc.checkpoint import read_checkpoint, write_pth
+from understudy.voices.rvc.index import check_index
+from understudy.voices.voice import Voice
 
 
 def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = False) -> list[Path]:

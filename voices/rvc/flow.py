@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from voices.rvc.shapes import COUPLINGS, WAVENET_KERNEL, WAVENET_LAYERS
-from voices.rvc.wavenet import WaveNet, masked
+from understudy.voices.rvc.shapes import COUPLINGS, WAVENET_KERNEL, WAVENET_LAYERS
+from understudy.voices.rvc.wavenet import WaveNet, masked
 
 REACH = COUPLINGS * WAVENET_LAYERS * (WAVENET_KERNEL // 2)  # frames to each side that a frame of the result depends on
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio.effects.control import TINY, Curve, smoothed
+from understudy.audio.effects.control import TINY, Curve, smoothed
 
 _OPEN, _SHUT = -50.0, -65.0  # dB against the singing: as it is down to the first, silent from the second
 _FAINTEST = -90.0  # dBFS: nothing below this is singing

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.resample import resample_blocks
-from audio.samples import Audio, AudioSource, Samples
-from audio.stored import AudioFile, write_blocks
-from audio.windows import map_windows
+from understudy.audio.resample import resample_blocks
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.audio.windows import map_windows
+from understudy.context import Context
 
 RATE = 16000
 FRAME = 160

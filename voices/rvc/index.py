@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 LARGEST = 4 << 30  # bytes; 200,000 vectors, beyond which trainers condense them, have 0.6 GB
 _MOST_LISTS = 1 << 20

@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from voices import library, names
-from voices.intake import printable
-from voices.recordings import Finding
-from voices.rvc.architecture import CONTENT_CHANNELS
-from voices.rvc.bundle import Bundle, opened_bundle
-from voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
-from voices.rvc.index import IndexFile, check_index
-from voices.voice import MODEL, Consent, Manifest, RvcIndex, RvcModel, Voice, content_hash
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.voices import library, names
+from understudy.voices.intake import printable
+from understudy.voices.recordings import Finding
+from understudy.voices.rvc.architecture import CONTENT_CHANNELS
+from understudy.voices.rvc.bundle import Bundle, opened_bundle
+from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
+from understudy.voices.rvc.index import IndexFile, check_index
+from understudy.voices.voice import MODEL, Consent, Manifest, RvcIndex, RvcModel, Voice, content_hash
 
 
 def import_model(
@@ -39,8 +39,8 @@ def import_model(
 
     `index`: a file, or the name of one in the folder or zip; else the one that lies there. `model`: which one, where
     there are several. `speaker`: which of the model's. Raises `UnderstudyError`: ``consent-missing``, ``no-model``,
-    ``several-models``, ``speaker-unknown``, those of `read_checkpoint`, `check_index`, `audio.unpacking.opened` and
-    `library.settle`.
+    ``several-models``, ``speaker-unknown``, those of `read_checkpoint`, `check_index`,
+    `understudy.models.unpacking.opened` and `library.settle`.
     """
     library.refuse_without_consent(consent)
     assert consent is not None

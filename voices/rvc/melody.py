@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.pitch import PitchTrack
+from understudy.audio.pitch import PitchTrack
 
 HOP = 0.01
 """Seconds per frame."""

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voices.rvc.architecture import Architecture
-from voices.rvc.attention import RelativeAttention
-from voices.rvc.shapes import PITCH_STEPS
-from voices.rvc.wavenet import masked
+from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.attention import RelativeAttention
+from understudy.voices.rvc.shapes import PITCH_STEPS
+from understudy.voices.rvc.wavenet import masked
 
 
 class ChannelNorm(nn.Module):

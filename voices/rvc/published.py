@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voices.rvc.architecture import Architecture
+from understudy.voices.rvc.architecture import Architecture
 
 # version and sample rate: (upsample rates, upsample kernels); 24 kHz is Applio's
 UPSAMPLING: dict[tuple[str, int], tuple[tuple[int, ...], tuple[int, ...]]] = {

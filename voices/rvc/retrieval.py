@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.errors import UnderstudyError
-from voices.rvc.index import open_index
+from understudy.errors import UnderstudyError
+from understudy.voices.rvc.index import open_index
 
 NEIGHBOURS = 8
 

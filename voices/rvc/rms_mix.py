@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.samples import AudioSource, Samples
+from understudy.audio.samples import AudioSource, Samples
 
 _LEAST = 1e-6  # RMS of the own sound that the gain reckons with at least
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from voices.rvc.architecture import Architecture
+from understudy.voices.rvc.architecture import Architecture
 
 Shape = tuple[int, ...]
 

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.samples import Samples
-from voices.engine import ConversionSettings
-from voices.rvc.coarse_pitch import coarse_pitch
-from voices.rvc.cuts import Piece
-from voices.rvc.hearing import FRAME, Heard
-from voices.rvc.melody import Melody
-from voices.rvc.noise import Noise
-from voices.rvc.retrieval import Retrieval, pulled
+from understudy.audio.samples import Samples
+from understudy.voices.engine import ConversionSettings
+from understudy.voices.rvc.coarse_pitch import coarse_pitch
+from understudy.voices.rvc.cuts import Piece
+from understudy.voices.rvc.hearing import FRAME, Heard
+from understudy.voices.rvc.melody import Melody
+from understudy.voices.rvc.noise import Noise
+from understudy.voices.rvc.retrieval import Retrieval, pulled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from voices.rvc.hubert import ContentEncoder
-    from voices.rvc.hubert.encoder import Version
-    from voices.rvc.synthesizer import Synthesizer
+    from understudy.voices.rvc.hubert import ContentEncoder
+    from understudy.voices.rvc.hubert.encoder import Version
+    from understudy.voices.rvc.synthesizer import Synthesizer
 
 CONTEXT = 100  # frames on both sides that content encoder and prior see beside the piece; RVC's on a CPU
 FADE = 2  # frames on both sides of a cut over which neighbours cross-fade
@@ -61,7 +61,7 @@ def sing(
     ``[(piece.frames + 2 * FADE) * hop]``."""
     import torch
 
-    from voices.rvc.synthesizer import reach
+    from understudy.voices.rvc.synthesizer import reach
 
     architecture = singer.synthesizer.architecture
     first = piece.first - CONTEXT
@@ -118,7 +118,7 @@ def _decoded(
     """
     import torch
 
-    from voices.rvc.source import harmonic_source
+    from understudy.voices.rvc.source import harmonic_source
 
     architecture = singer.synthesizer.architecture
     hop, frames = architecture.hop, z.shape[2]

@@ -23,15 +23,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from audio.precision import Precision
-from voices.rvc.architecture import Architecture
-from voices.rvc.checkpoint import read_checkpoint
-from voices.rvc.decoder import Decoder
-from voices.rvc.fast_decoder import FastDecoder
-from voices.rvc.flow import Flow
-from voices.rvc.prior_encoder import PriorEncoder
-from voices.rvc.source import harmonic_source
-from voices.rvc.weight_norm import fold
+from understudy.models.precision import Precision
+from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.checkpoint import read_checkpoint
+from understudy.voices.rvc.decoder import Decoder
+from understudy.voices.rvc.fast_decoder import FastDecoder
+from understudy.voices.rvc.flow import Flow
+from understudy.voices.rvc.prior_encoder import PriorEncoder
+from understudy.voices.rvc.source import harmonic_source
+from understudy.voices.rvc.weight_norm import fold
 
 TEMPERATURE = 0.66666  # of the prior's spread; RVC's, to the digit
 WINDOW = 1000  # frames that a GPU decodes at once
@@ -160,7 +160,7 @@ def reach(decoder: Decoder) -> int:
 
 
 def load(path: Path, device: str = "cpu", precision: Precision = "float32") -> LoadedCheckpoint:
-    """See `voices.rvc.load_checkpoint`."""
+    """See `understudy.voices.rvc.load_checkpoint`."""
     checkpoint = read_checkpoint(path)
     synthesizer = assemble(checkpoint.architecture, checkpoint.weights, device, precision)
     return LoadedCheckpoint(synthesizer, checkpoint.architecture, checkpoint.info)

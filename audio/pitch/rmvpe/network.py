@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from audio.pitch.rmvpe.weights import HIDDEN, LEVELS, Weights, block_names
+from understudy.audio.pitch.rmvpe.weights import HIDDEN, LEVELS, Weights, block_names
 
 if TYPE_CHECKING:
     import torch

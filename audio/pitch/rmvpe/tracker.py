@@ -9,15 +9,15 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.errors import UnderstudyError
-from audio.models.warm import warm
-from audio.pitch.grid import regrid
-from audio.pitch.rmvpe.decode import decode
-from audio.pitch.rmvpe.mel import log_mel
-from audio.pitch.rmvpe.network import Network, build
-from audio.pitch.rmvpe.weights import read_weights
-from audio.pitch.settings import PitchSettings
-from audio.samples import Samples
+from understudy.audio.pitch.grid import regrid
+from understudy.audio.pitch.rmvpe.decode import decode
+from understudy.audio.pitch.rmvpe.mel import log_mel
+from understudy.audio.pitch.rmvpe.network import Network, build
+from understudy.audio.pitch.rmvpe.weights import read_weights
+from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.samples import Samples
+from understudy.errors import UnderstudyError
+from understudy.models.warm import warm
 
 WINDOW = 30.72  # seconds; a multiple of 0.32, so that all windows' frames fall together alike in the inner levels
 MARGIN = 2.56  # seconds; as much as the network heard at once in training (2.55), a multiple of 0.32 as well

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import median_filter
 
-from audio.samples import Samples
-from pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
+from understudy.audio.samples import Samples
+from understudy.pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 
 
 def tonal_share(samples: Samples, spectrum: Spectrum, grid: Grid) -> Map:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.separation.embedded.fusion import FIRST, fuse, log_odds
-from pipeline.separation.spectrogram import Grid, Map, Spectrum
+from understudy.pipeline.separation.embedded.fusion import FIRST, fuse, log_odds
+from understudy.pipeline.separation.spectrogram import Grid, Map, Spectrum
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from pipeline.separation.spectrogram import Map, Spectrum
+from understudy.pipeline.separation.spectrogram import Map, Spectrum
 
 
 def imbalance(spectrum: Spectrum) -> Map:

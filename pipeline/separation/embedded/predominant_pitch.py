@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from pipeline.separation.spectrogram import Grid, Map
+from understudy.pipeline.separation.spectrogram import Grid, Map
 
 LOWEST, HIGHEST, STEPS = 90.0, 1000.0, 60
 """Range of the search in Hz and its resolution in steps per octave."""

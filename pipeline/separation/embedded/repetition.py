@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.separation.spectrogram import Grid, Map
+from understudy.pipeline.separation.spectrogram import Grid, Map
 
 _BLOCK = 64
 

@@ -13,16 +13,16 @@ from math import ceil
 
 import numpy as np
 
-from audio.context import Context
-from audio.samples import Audio, AudioSource, Samples
-from audio.stored import AudioFile, AudioWriter
-from audio.windows import crossfade_windows
-from pipeline.separation.embedded.fusion import activity, log_odds, sung_share
-from pipeline.separation.embedded.harmonic import restless_share, tonal_share
-from pipeline.separation.embedded.panning import imbalance
-from pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
-from pipeline.separation.embedded.repetition import varying_share
-from pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.stored import AudioFile, AudioWriter
+from understudy.audio.windows import crossfade_windows
+from understudy.context import Context
+from understudy.pipeline.separation.embedded.fusion import activity, log_odds, sung_share
+from understudy.pipeline.separation.embedded.harmonic import restless_share, tonal_share
+from understudy.pipeline.separation.embedded.panning import imbalance
+from understudy.pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
+from understudy.pipeline.separation.embedded.repetition import varying_share
+from understudy.pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 
 WINDOW, OVERLAP = 45.0, 3.0
 """Seconds looked at together, and of them shared with the next window."""

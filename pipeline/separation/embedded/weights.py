@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio import safetensors_file
-from audio.errors import UnderstudyError
-from pipeline.separation.embedded.network import Shape, build
+from understudy.errors import UnderstudyError
+from understudy.models import safetensors_file
+from understudy.pipeline.separation.embedded.network import Shape, build
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audio import safetensors_file, torch_file
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
+from understudy.models import safetensors_file, torch_file
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.separation.stems import canonical, canonical_stems
+from understudy.pipeline.separation.stems import canonical, canonical_stems
 
 
 class Told:

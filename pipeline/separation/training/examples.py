@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.samples import Samples
-from pipeline.separation.embedded.network import BANDS, WIDTHS, Features, features_of, to_bands
-from pipeline.separation.embedded.separate import HIGHEST, cues_of
-from pipeline.separation.spectrogram import Grid, Spectrum, analyse
-from pipeline.separation.training.songs import RATE, StemSong
+from understudy.audio.samples import Samples
+from understudy.context import Context
+from understudy.pipeline.separation.embedded.network import BANDS, WIDTHS, Features, features_of, to_bands
+from understudy.pipeline.separation.embedded.separate import HIGHEST, cues_of
+from understudy.pipeline.separation.spectrogram import Grid, Spectrum, analyse
+from understudy.pipeline.separation.training.songs import RATE, StemSong
 
 GRID = Grid.of(RATE, 0.093, HIGHEST)
 

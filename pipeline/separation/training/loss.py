@@ -26,7 +26,7 @@ def separation_loss(logits: Tensor, features: Tensor, share: Tensor, rest: Tenso
     """
     import torch
 
-    from pipeline.separation.embedded.network import LEVEL_EXPONENT
+    from understudy.pipeline.separation.embedded.network import LEVEL_EXPONENT
 
     magnitude = features[:, :2].clamp(min=0) ** (1 / LEVEL_EXPONENT)
     mask = torch.sigmoid(logits)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.separation.embedded.network import CHANNELS, LEVEL_EXPONENT, WIDTHS
-from pipeline.separation.training.examples import Example
+from understudy.pipeline.separation.embedded.network import CHANNELS, LEVEL_EXPONENT, WIDTHS
+from understudy.pipeline.separation.training.examples import Example
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.precision import default_precision
-from pipeline.separation.embedded import weights
-from pipeline.separation.training.examples import example_of, prepare
-from pipeline.separation.training.quality import quality
-from pipeline.separation.training.songs import songs_in
-from pipeline.separation.training.train import Run, TrainingSettings, begin, resume, save, train
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models.precision import default_precision
+from understudy.pipeline.separation.embedded import weights
+from understudy.pipeline.separation.training.examples import example_of, prepare
+from understudy.pipeline.separation.training.quality import quality
+from understudy.pipeline.separation.training.songs import songs_in
+from understudy.pipeline.separation.training.train import Run, TrainingSettings, begin, resume, save, train
 
 CHECK_SECONDS = 60.0
 

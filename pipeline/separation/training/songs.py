@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.files import decode, probe
-from audio.resample import resample
-from audio.samples import Samples
-from pipeline.evaluation.dataset import BAND, Part, find_songs
+from understudy.audio.files import decode, probe
+from understudy.audio.resample import resample
+from understudy.audio.samples import Samples
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.evaluation.dataset import BAND, Part, find_songs
 
 RATE = 44100
 

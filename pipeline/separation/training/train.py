@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from pipeline.separation.embedded.network import CHANNELS, WIDTHS, Shape, build
-from pipeline.separation.training.examples import Example
-from pipeline.separation.training.loss import separation_loss
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.embedded.network import CHANNELS, WIDTHS, Shape, build
+from understudy.pipeline.separation.training.examples import Example
+from understudy.pipeline.separation.training.loss import separation_loss
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audio.pitch.rmvpe.weights import expected
+from understudy.audio.pitch.rmvpe.weights import expected
 
 
 def random_weights(seed: int, width: int = 16) -> dict[str, Tensor]:

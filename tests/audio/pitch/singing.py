@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.pitch import PitchTrack
-from audio.samples import Audio
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import Audio
+from understudy.context import Context
 
 CONTEXT = Context(Path("."))
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from audio.errors import UnderstudyError
-from audio.pitch import PitchSettings, track
-from audio.pitch.rmvpe import weights as weights_module
-from audio.pitch.rmvpe.decode import decode
-from audio.pitch.rmvpe.mel import log_mel
-from audio.pitch.rmvpe.network import build
-from audio.pitch.rmvpe.weights import expected, read_weights
-from audio.samples import Audio
 from tests.audio.pitch.rmvpe_material import random_weights, write_pt
 from tests.audio.pitch.singing import CONTEXT, sung, vibrato
+from understudy.audio.pitch import PitchSettings, track
+from understudy.audio.pitch.rmvpe import weights as weights_module
+from understudy.audio.pitch.rmvpe.decode import decode
+from understudy.audio.pitch.rmvpe.mel import log_mel
+from understudy.audio.pitch.rmvpe.network import build
+from understudy.audio.pitch.rmvpe.weights import expected, read_weights
+from understudy.audio.samples import Audio
+from understudy.errors import UnderstudyError
 
 SMALL = 2  # channels of the outermost level; the published network has 16
 

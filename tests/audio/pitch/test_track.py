@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from audio.pitch import PitchTrack
-from audio.pitch.grid import regrid
-from audio.pitch.median import median
-from audio.pitch.repair import repair_octaves
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.pitch.grid import regrid
+from understudy.audio.pitch.median import median
+from understudy.audio.pitch.repair import repair_octaves
 
 F0 = arrays(np.float32, st.integers(1, 60), elements=st.one_of(st.just(0.0), st.floats(60, 1200, width=32)))
 

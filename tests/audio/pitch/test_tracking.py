@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from audio.errors import Cancelled, UnderstudyError
-from audio.pitch import PitchSettings, fcpe, track, tracking
-from audio.pitch.trackers import tracker
-from audio.samples import Audio
 from tests.audio.pitch.singing import CONTEXT, at_frames, cents_off, sung, vibrato
+from understudy.audio.pitch import PitchSettings, fcpe, track, tracking
+from understudy.audio.pitch.trackers import tracker
+from understudy.audio.samples import Audio
+from understudy.errors import Cancelled, UnderstudyError
 
 HERE = ["swift-f0", "praat", "harvest", "median", *(["fcpe"] if find_spec("torchfcpe") else [])]
 DEFAULT = PitchSettings()

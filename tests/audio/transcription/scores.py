@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from audio.midi import Note
+from understudy.audio.midi import Note
 
 
 def note_f1(score: Sequence[tuple[float, float]], notes: Sequence[Note], tolerance: float = 0.05) -> float:

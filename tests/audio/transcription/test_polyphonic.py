@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.samples import Audio
-from audio.transcription import polyphonic
-from audio.transcription.polyphonic import activations, network, polyphonic_notes
 from tests import material
 from tests.audio.transcription.scores import note_f1
+from understudy.audio.samples import Audio
+from understudy.audio.transcription import polyphonic
+from understudy.audio.transcription.polyphonic import activations, network, polyphonic_notes
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 installed = pytest.mark.skipif(find_spec("basic_pitch") is None, reason="basic-pitch isn't installed")
 

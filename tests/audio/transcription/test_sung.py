@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.pitch import PitchTrack
-from audio.samples import Audio
-from audio.transcription.sung import levels, sung_notes
 from tests import material
 from tests.audio.transcription.scores import note_f1
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import Audio
+from understudy.audio.transcription.sung import levels, sung_notes
+from understudy.context import Context
 
 HOP = 0.005
 

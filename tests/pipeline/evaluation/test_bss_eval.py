@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from audio.context import Context
-from audio.errors import Cancelled
-from audio.samples import Audio
-from pipeline.evaluation import bss_eval as module
-from pipeline.evaluation.bss_eval import BssEval, bss_eval, windowed
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import Cancelled
+from understudy.pipeline.evaluation import bss_eval as module
+from understudy.pipeline.evaluation.bss_eval import BssEval, bss_eval, windowed
 
 RATE = 300
 Floats = NDArray[np.float64]

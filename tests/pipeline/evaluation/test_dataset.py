@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from audio.errors import UnderstudyError
-from pipeline.evaluation.dataset import Part, find_songs
+from understudy.errors import UnderstudyError
+from understudy.pipeline.evaluation.dataset import Part, find_songs
 
 
 def touch(folder: Path, *names: str) -> None:

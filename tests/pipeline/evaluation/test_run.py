@@ -7,20 +7,20 @@ from threading import Event
 import numpy as np
 import pytest
 
-from audio.errors import Cancelled, UnderstudyError
-from pipeline.evaluation.dataset import Dataset, find_songs
-from pipeline.evaluation.run import JOURNAL, Candidate, Journal, Outcome, Row, evaluate
-from pipeline.executor import LocalExecutor, StageEvent
-from pipeline.separation.settings import SeparationSettings
-from pipeline.store import Store
 from tests.pipeline.evaluation.songs import RATE, song, stem, write
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.evaluation.dataset import Dataset, find_songs
+from understudy.pipeline.evaluation.run import JOURNAL, Candidate, Journal, Outcome, Row, evaluate
+from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.store import Store
 
 EMBEDDED = Candidate("embedded", SeparationSettings())
 
 
 @pytest.fixture(autouse=True)
 def short_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.evaluation.bss_eval.TAPS", 32)
+    monkeypatch.setattr("understudy.pipeline.evaluation.bss_eval.TAPS", 32)
 
 
 class Bench:

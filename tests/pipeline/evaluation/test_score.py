@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.samples import Audio
-from audio.stored import AudioFile, write_blocks
-from pipeline.evaluation.dataset import find_songs
-from pipeline.evaluation.score import score
 from tests.pipeline.evaluation.songs import RATE, Floats, song, stem, write
+from understudy.audio.samples import Audio
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.evaluation.dataset import find_songs
+from understudy.pipeline.evaluation.score import score
 
 
 @pytest.fixture(autouse=True)
 def short_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.evaluation.bss_eval.TAPS", 32)
+    monkeypatch.setattr("understudy.pipeline.evaluation.bss_eval.TAPS", 32)
 
 
 NAMES = ("vocals", "drums", "bass", "other")
@@ -129,7 +129,7 @@ def test_a_stem_of_another_song_is_an_error(tmp_path: Path) -> None:
 
 
 def test_another_rate_and_mono_are_brought_together_and_told(tmp_path: Path) -> None:
-    from audio.resample import resample
+    from understudy.audio.resample import resample
 
     true = parts()
     middle = np.repeat(true["vocals"].mean(axis=0, keepdims=True), 2, axis=0)

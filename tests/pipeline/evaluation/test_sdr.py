@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio.context import Context
-from audio.samples import Audio
-from pipeline.evaluation.sdr import Ratios, ratios
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.pipeline.evaluation.sdr import Ratios, ratios
 
 RATE = 8000
 
@@ -62,7 +62,7 @@ def test_an_estimate_that_is_too_short_counts_as_silent_there() -> None:
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, estimate = noise(1), noise(2)
     whole = of(truth, estimate)
-    monkeypatch.setattr("pipeline.evaluation.sdr._BLOCK", 777)
+    monkeypatch.setattr("understudy.pipeline.evaluation.sdr._BLOCK", 777)
     assert of(truth, estimate).sdr == pytest.approx(whole.sdr, abs=1e-9)
 
 

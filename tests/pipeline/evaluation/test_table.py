@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.plots import differences, strips
-from pipeline.evaluation.run import Row
-from pipeline.evaluation.score import Figures
-from pipeline.evaluation.summary import comparisons, interval, speeds, summaries
-from pipeline.evaluation.table import text_table, write_tables
+from understudy.pipeline.evaluation.plots import differences, strips
+from understudy.pipeline.evaluation.run import Row
+from understudy.pipeline.evaluation.score import Figures
+from understudy.pipeline.evaluation.summary import comparisons, interval, speeds, summaries
+from understudy.pipeline.evaluation.table import text_table, write_tables
 
 
 def row(candidate: str, song: str, sdr: float | None, **changes: object) -> Row:

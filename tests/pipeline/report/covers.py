@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from audio.context import Context
-from audio.loudness import measure
-from audio.samples import Audio
-from audio.stored import AudioFile, write_blocks
-from pipeline.report import AssessInputs, ReportInputs, assess
-from pipeline.separation.quality import assess_separation
 from tests.material import PHRASE, Note, Song, singing, song
+from understudy.audio.loudness import measure
+from understudy.audio.samples import Audio
+from understudy.audio.stored import AudioFile, write_blocks
+from understudy.context import Context
+from understudy.pipeline.report import AssessInputs, ReportInputs, assess
+from understudy.pipeline.separation.quality import assess_separation
 
 RATE = 22050
 SECONDS = 9.0

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio import loudness
-from audio.context import Context
-from audio.samples import Audio
-from pipeline.report.bands import BANDS, HIGHEST, LOWEST, hear
 from tests.material import song
+from understudy.audio import loudness
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.pipeline.report.bands import BANDS, HIGHEST, LOWEST, hear
 
 
 @pytest.fixture

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.errors import Cancelled
-from audio.pitch import PitchTrack
-from audio.samples import Audio
-from pipeline.report import assess
-from pipeline.report.intonation import compare, delay_of, praat_track, search_range
-from pipeline.report.mixture import unmix
 from tests.material import singing, song
 from tests.pipeline.report.covers import unassessed
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import Cancelled
+from understudy.pipeline.report import assess
+from understudy.pipeline.report.intonation import compare, delay_of, praat_track, search_range
+from understudy.pipeline.report.mixture import unmix
 
 
 @pytest.fixture

@@ -18,18 +18,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audio.context import Context
-from audio.samples import Audio
-from pipeline.report import ReportInputs, listen, make, make_report
-from pipeline.report.bands import hear
-from pipeline.report.clips import encode_clip
-from pipeline.report.figures import Figures, measure_figures
-from pipeline.report.page import Track, number, render
-from pipeline.report.png import brightest, spectrogram_png
-from pipeline.report.svg import Curve, clock, plot, time_ticks
-from pipeline.report.verdict import judge
 from tests.material import song
 from tests.pipeline.report.covers import good_cover
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.pipeline.report import ReportInputs, listen, make, make_report
+from understudy.pipeline.report.bands import hear
+from understudy.pipeline.report.clips import encode_clip
+from understudy.pipeline.report.figures import Figures, measure_figures
+from understudy.pipeline.report.page import Track, number, render
+from understudy.pipeline.report.png import brightest, spectrogram_png
+from understudy.pipeline.report.svg import Curve, clock, plot, time_ticks
+from understudy.pipeline.report.verdict import judge
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}'</title></style>&lt;"
 

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.context import Context
-from pipeline.cover import cover_graph
-from pipeline.report import Assessment, assess, make_report
-from pipeline.settings import CoverSettings
-from pipeline.values import from_tree, to_tree
 from tests.pipeline.report.covers import good_cover, unassessed
-from voices.voice import Manifest, Voice
+from understudy.context import Context
+from understudy.pipeline.cover import cover_graph
+from understudy.pipeline.report import Assessment, assess, make_report
+from understudy.pipeline.settings import CoverSettings
+from understudy.pipeline.values import from_tree, to_tree
+from understudy.voices.voice import Manifest, Voice
 
 ROOT = Path(__file__).parents[3]
 
@@ -27,9 +27,9 @@ ROOT = Path(__file__).parents[3]
 _REPORT = """
 import sys
 from pathlib import Path
-from audio.context import Context
-import pipeline.cover
-from pipeline.report import make_report
+from understudy.context import Context
+import understudy.pipeline.cover
+from understudy.pipeline.report import make_report
 from tests.pipeline.report.covers import good_cover
 folder = Path(sys.argv[1])
 inputs = good_cover(folder)

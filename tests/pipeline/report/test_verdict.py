@@ -12,15 +12,15 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.context import Context
-from audio.pitch import PitchTrack
-from pipeline.report import ReportInputs
-from pipeline.report.figures import measure_figures
-from pipeline.report.limits import LIMITS, STAGES
-from pipeline.report.verdict import Verdict, judge
 from tests.material import PHRASE, singing
 from tests.pipeline.report.covers import RATE, good_cover, original, sung_by_another
-from voices import speaker
+from understudy.audio.pitch import PitchTrack
+from understudy.context import Context
+from understudy.pipeline.report import ReportInputs
+from understudy.pipeline.report.figures import measure_figures
+from understudy.pipeline.report.limits import LIMITS, STAGES
+from understudy.pipeline.report.verdict import Verdict, judge
+from understudy.voices import speaker
 
 
 def verdict_of(inputs: ReportInputs, folder: Path) -> Verdict:
@@ -215,7 +215,7 @@ def test_every_limit_says_why() -> None:
 def test_without_the_speaker_encoder_the_report_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voices.speaker.available", lambda: False)
+    monkeypatch.setattr("understudy.voices.speaker.available", lambda: False)
     verdict = verdict_of(good_cover(tmp_path), tmp_path)
     voice = next(one for one in verdict.measured if one.limit.name == "voice")
     assert voice.value is None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.separation.advice import number_format
-from pipeline.separation.settings import InferenceSettings, SeparationSettings
+from understudy.pipeline.separation.advice import number_format
+from understudy.pipeline.separation.settings import InferenceSettings, SeparationSettings
 
 
 def test_the_number_format_is_told_where_a_network_ran() -> None:

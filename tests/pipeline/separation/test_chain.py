@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from audio.context import Context
-from audio.samples import Audio, Samples
-from pipeline.separation.chain import STEPS, sings, taken_off, untouched, used
-from pipeline.separation.spectrogram import Grid, analyse, resynthesize
 from tests import material
+from understudy.audio.samples import Audio, Samples
+from understudy.context import Context
+from understudy.pipeline.separation.chain import STEPS, sings, taken_off, untouched, used
+from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
 
 RATE = 22050
 GRID = Grid.of(RATE, 0.093, RATE / 2)

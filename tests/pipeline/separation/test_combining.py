@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.samples import Audio, Samples
-from pipeline.separation import together
-from pipeline.separation.combining import combine
-from pipeline.separation.settings import Band, EnsembleSettings, MemberWeight
+from understudy.audio.samples import Audio, Samples
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation import together
+from understudy.pipeline.separation.combining import combine
+from understudy.pipeline.separation.settings import Band, EnsembleSettings, MemberWeight
 
 RATE = 44100
 WAYS = [(how, domain) for how in ("average", "median", "min", "max") for domain in ("waveform", "spectrogram")]

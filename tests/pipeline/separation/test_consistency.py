@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio.context import Context
-from audio.samples import Audio, Samples
-from pipeline.separation import together
-from pipeline.separation.consistency import Policy, consistent
+from understudy.audio.samples import Audio, Samples
+from understudy.context import Context
+from understudy.pipeline.separation import together
+from understudy.pipeline.separation.consistency import Policy, consistent
 
 RATE = 44100
 

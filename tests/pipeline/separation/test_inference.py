@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from audio.context import Context
-from audio.errors import Cancelled
-from audio.samples import Audio
-from pipeline.separation import inference
-from pipeline.separation.fades import edges_faded
-from pipeline.separation.inference import infer
-from pipeline.separation.layout import Layout, aligned, centred, surrounded
-from pipeline.separation.network import Network
-from pipeline.separation.settings import InferenceSettings
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import Cancelled
+from understudy.pipeline.separation import inference
+from understudy.pipeline.separation.fades import edges_faded
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.layout import Layout, aligned, centred, surrounded
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.settings import InferenceSettings
 
 RATE = 8000
 WINDOW = 1000

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from pipeline.separation.lanes import in_lanes
+from understudy.pipeline.separation.lanes import in_lanes
 
 
 @pytest.fixture(params=[1, 2, 3])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.separation.fades import edges_faded
-from pipeline.separation.layout import Layout, Place, aligned, centred, shifted, surrounded
+from understudy.pipeline.separation.fades import edges_faded
+from understudy.pipeline.separation.layout import Layout, Place, aligned, centred, shifted, surrounded
 
 FRAMES = st.integers(1, 500)
 WINDOWS = st.integers(2, 120)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.separation.layout import leading
+from understudy.pipeline.separation.layout import leading
 
 
 @given(st.integers(1, 5000), st.integers(10, 400), st.integers(0, 100), st.integers(1, 100))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from audio.errors import UnderstudyError
-from audio.models import catalogue, seen
-from audio.models.warm import forget
-from pipeline.separation.models import find_separator, load_network, names_in, own_files
-from pipeline.separation.recognition import FAMILIES
 from tests.pipeline.separation import small_models as small
+from understudy.errors import UnderstudyError
+from understudy.models import catalogue, seen
+from understudy.models.warm import forget
+from understudy.pipeline.separation.models import find_separator, load_network, names_in, own_files
+from understudy.pipeline.separation.recognition import FAMILIES
 
 KARAOKE = "mel_band_roformer_karaoke_gabox.ckpt"  # in the catalogue, and nobody knows its hash
 PINNED = "model_bs_roformer_ep_317_sdr_12.9755.ckpt"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from audio.errors import UnderstudyError
-from pipeline.separation import parameters as facts
-from pipeline.separation.configuration import LARGEST, read_configuration
-from pipeline.separation.parameters import TAIL, known, parameters, tail_md5
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation import parameters as facts
+from understudy.pipeline.separation.configuration import LARGEST, read_configuration
+from understudy.pipeline.separation.parameters import TAIL, known, parameters, tail_md5
 
 
 def test_a_file_is_known_by_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

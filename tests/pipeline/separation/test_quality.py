@@ -11,11 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import istft, stft
 
-from audio.context import Context
-from audio.errors import Cancelled
-from audio.samples import Audio, Samples
-from pipeline.separation.advice import LADDER, better_than, remarks
-from pipeline.separation.quality import (
+from tests.material import Song, song
+from understudy.audio.samples import Audio, Samples
+from understudy.context import Context
+from understudy.errors import Cancelled
+from understudy.pipeline.separation.advice import LADDER, better_than, remarks
+from understudy.pipeline.separation.quality import (
     CLEAN,
     NOTHING,
     PHASY,
@@ -23,9 +24,8 @@ from pipeline.separation.quality import (
     Quality,
     assess_separation,
 )
-from pipeline.separation.settings import SeparationSettings
-from pipeline.settings import load_settings
-from tests.material import Song, song
+from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.settings import load_settings
 
 RATE = 44100
 Gains = NDArray[np.float64]
@@ -168,7 +168,7 @@ def test_any_rate_and_mono(rate: int) -> None:
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     vocals, band = true()
     whole = judged(vocals + np.float32(0.2) * band)
-    monkeypatch.setattr("pipeline.separation.signs._SECONDS", 1.3)
+    monkeypatch.setattr("understudy.pipeline.separation.signs._SECONDS", 1.3)
     blocks = judged(vocals + np.float32(0.2) * band)
     assert level(blocks.bleed) == pytest.approx(level(whole.bleed), abs=1e-3)
     assert blocks.phasiness == pytest.approx(whole.phasiness, rel=1e-3)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from audio.errors import UnderstudyError
-from pipeline.separation.recognition import family_at_a_glance, looked_at, recognised
 from tests.pipeline.separation import small_models as small
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.recognition import family_at_a_glance, looked_at, recognised
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.separation.stems import Purpose, canonical, canonical_stems, purpose_of, residual
+from understudy.pipeline.separation.stems import Purpose, canonical, canonical_stems, purpose_of, residual
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import pytest
 import soundfile
 from starlette.testclient import TestClient
 
-from services.api.app import make_app
-from services.queue import owners
-from services.queue.settings import ServerSettings
-from services.queue.worker import Worker
 from tests import material
+from understudy.services.api.app import make_app
+from understudy.services.queue import owners
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.worker import Worker
 
 KEYS = ("read", "make", "voices", "delete")
 
@@ -83,7 +83,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(**settings: Any) -> Service:
         chosen = ServerSettings(**{"data": tmp_path / "data", "workers": 0, "device": "cpu", **settings})
         if chosen.keys:
-            from services.queue.database import Database
+            from understudy.services.queue.database import Database
 
             database = Database(chosen.database_url)
             owners.create_key(database, "first", "", KEYS)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from services.queue.settings import ServerSettings
+from understudy.services.queue.settings import ServerSettings
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "api.md").read_text("utf-8")
@@ -37,7 +37,7 @@ def test_the_curl_lines_do_what_they_say(tmp_path: Path):
     command = [
         sys.executable,
         "-m",
-        "services.cli.main",
+        "understudy.services.cli.main",
         "serve",
         "--port",
         str(port),

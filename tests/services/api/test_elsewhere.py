@@ -12,12 +12,12 @@ from threading import Thread
 import pytest
 from starlette.testclient import TestClient
 
-from services.api.app import make_app
-from services.queue import housekeeping
-from services.queue.settings import ServerSettings
-from services.queue.worker import Worker
 from tests.services.api.conftest import Sounds, Working
 from tests.services.queue import postgres, s3
+from understudy.services.api.app import make_app
+from understudy.services.queue import housekeeping
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.worker import Worker
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,12 +6,12 @@ from threading import Timer
 
 import pytest
 
-from audio.errors import UnderstudyError
-from services.api.app import make_app
-from services.queue import owners
-from services.queue.database import Database
-from services.queue.settings import ServerSettings
 from tests.services.api.conftest import Service, Sounds, Start
+from understudy.errors import UnderstudyError
+from understudy.services.api.app import make_app
+from understudy.services.queue import owners
+from understudy.services.queue.database import Database
+from understudy.services.queue.settings import ServerSettings
 
 
 @pytest.fixture

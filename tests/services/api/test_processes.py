@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from services.api.app import make_app
-from services.queue.settings import ServerSettings
-from services.queue.worker import Worker
 from tests.services.api.conftest import Sounds, Start, Working
 from tests.services.queue import postgres
+from understudy.services.api.app import make_app
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.worker import Worker
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[3]
 def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")}
     environment |= {"PYTHONPATH": str(ROOT), "UNDERSTUDY_SERVER_DATA": str(folder / "data")}
-    line = [sys.executable, "-m", "services.cli.main", *arguments]
+    line = [sys.executable, "-m", "understudy", *arguments]
     return subprocess.Popen(
         line, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

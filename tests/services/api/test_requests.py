@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from services.queue import housekeeping
-from services.queue.tables import jobs
 from tests.services.api.conftest import Service, Sounds, Start, Working
+from understudy.services.queue import housekeeping
+from understudy.services.queue.tables import jobs
 
 PROBLEM = {"type", "title", "status", "detail", "hint", "code"}
 
@@ -248,7 +248,7 @@ def test_a_full_disk_is_said(start: Start, sounds: Sounds, monkeypatch):
     def full(self, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("services.api.uploads._Part.write", full)
+    monkeypatch.setattr("understudy.services.api.uploads._Part.write", full)
     refused(service.client.post("/v1/songs", files={"file": ("a.wav", sounds["song"].read_bytes())}), 507, "disk-full")
     assert service.leftovers() == []
 

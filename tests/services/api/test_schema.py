@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
-from services.api.app import make_app
-from services.queue.settings import ServerSettings
+from understudy.services.api.app import make_app
+from understudy.services.queue.settings import ServerSettings
 
 schemathesis = pytest.importorskip("schemathesis")
 requests = pytest.importorskip("requests")  # comes with it

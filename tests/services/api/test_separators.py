@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from audio.errors import UnderstudyError
-from pipeline.separation.settings import SeparationSettings
-from pipeline.settings import load_settings
-from services.api.separators import check_separation
 from tests.pipeline.networks import tiny_roformer
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.settings import load_settings
+from understudy.services.api.separators import check_separation
 
 
 @pytest.fixture

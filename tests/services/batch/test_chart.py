@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.errors import UnderstudyError
-from services.batch.chart import Row, read_chart, setting_names
+from understudy.errors import UnderstudyError
+from understudy.services.batch.chart import Row, read_chart, setting_names
 
 
 def _write(folder: Path, text: str, name: str = "chart.csv") -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.batch.journal import Journal, Outcome
+from understudy.services.batch.journal import Journal, Outcome
 
 
 def test_the_latest_outcome_counts(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 
-from services.queue.database import Database
-from services.queue.settings import ServerSettings
 from tests.services.queue import postgres
+from understudy.services.queue.database import Database
+from understudy.services.queue.settings import ServerSettings
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from threading import Event, Timer
 
 import pytest
 
-from audio.errors import Cancelled, UnderstudyError
-from services.queue import bounded
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.services.queue import bounded
 
 MIB = 1 << 20
 

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import select
 
-from audio.errors import UnderstudyError
-from services.queue import jobs, owners
-from services.queue.database import Database
-from services.queue.jobs import Claimed, Note
-from services.queue.settings import ServerSettings
-from services.queue.tables import deliveries, events, tallies
-from services.queue.tables import jobs as table
+from understudy.errors import UnderstudyError
+from understudy.services.queue import jobs, owners
+from understudy.services.queue.database import Database
+from understudy.services.queue.jobs import Claimed, Note
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.tables import deliveries, events, tallies
+from understudy.services.queue.tables import jobs as table
 
 
 def submit(database: Database, owner: str = "ada", priority: int = 0, **more: object) -> str:

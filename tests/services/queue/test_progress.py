@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.executor import StageEvent
-from services.queue.progress import Progress, models_run
+from understudy.pipeline.executor import StageEvent
+from understudy.services.queue.progress import Progress, models_run
 
 
 def hear(progress: Progress, *finished: str) -> float:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from audio.errors import UnderstudyError
-from services.queue import settings
+from understudy.errors import UnderstudyError
+from understudy.services.queue import settings
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from audio.errors import UnderstudyError
-from services.queue.storage import Storage
 from tests.services.queue import s3
+from understudy.errors import UnderstudyError
+from understudy.services.queue.storage import Storage
 
 
 @pytest.fixture(scope="session")

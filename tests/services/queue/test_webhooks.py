@@ -13,12 +13,12 @@ from threading import Thread
 import pytest
 from sqlalchemy import select
 
-from audio.errors import UnderstudyError
-from services.queue import jobs, owners, webhooks
-from services.queue.database import Database
-from services.queue.settings import ServerSettings
-from services.queue.tables import deliveries
-from services.queue.tables import owners as table
+from understudy.errors import UnderstudyError
+from understudy.services.queue import jobs, owners, webhooks
+from understudy.services.queue.database import Database
+from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.tables import deliveries
+from understudy.services.queue.tables import owners as table
 
 
 @dataclass

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from services.web.page import STATIC
 from tests import material
 from tests.services.serving import serve
+from understudy.services.web.page import STATIC
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = (

@@ -11,9 +11,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
-from services.web.page import STATIC
 from tests.services.serving import serve
 from tests.services.web.conftest import Served
+from understudy.services.web.page import STATIC
 
 pytestmark = pytest.mark.slow
 
@@ -171,9 +171,9 @@ def test_the_first_load_is_light_and_nothing_moves(context: BrowserContext, serv
 
 
 def test_a_server_with_keys_asks_for_one(context: BrowserContext, tmp_path: Path) -> None:
-    from services.queue import owners
-    from services.queue.database import Database
-    from services.queue.settings import ServerSettings
+    from understudy.services.queue import owners
+    from understudy.services.queue.database import Database
+    from understudy.services.queue.settings import ServerSettings
 
     settings = ServerSettings(data=tmp_path / "data", device="cpu")
     database = Database(settings.database_url)

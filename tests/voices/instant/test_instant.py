@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.pitch import PitchTrack
-from audio.samples import Audio
 from tests.material import PHRASE, Note, singing
-from voices.engine import ConversionSettings, Performance
-from voices.engines import engine
-from voices.instant import InstantEngine
-from voices.instant.engine import WINDOW
-from voices.voice import Manifest, PitchRange, Recording, Voice
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.engines import engine
+from understudy.voices.instant import InstantEngine
+from understudy.voices.instant.engine import WINDOW
+from understudy.voices.voice import Manifest, PitchRange, Recording, Voice
 
 SETTINGS = ConversionSettings()
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from voices.instant import rendering, spectrum
+from understudy.voices.instant import rendering, spectrum
 
 RATE, HOP = 44100, 0.005
 

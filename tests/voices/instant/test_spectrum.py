@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audio.pitch.track import HOP
 from tests.material import Note, singing
-from voices.instant import spectrum
+from understudy.audio.pitch.track import HOP
+from understudy.voices.instant import spectrum
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000, 96000])

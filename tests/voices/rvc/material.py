@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from voices.rvc.architecture import CONTENT_CHANNELS, Architecture
-from voices.rvc.checkpoint import config_list
-from voices.rvc.published import published
-from voices.rvc.shapes import tensor_shapes
+from understudy.voices.rvc.architecture import CONTENT_CHANNELS, Architecture
+from understudy.voices.rvc.checkpoint import config_list
+from understudy.voices.rvc.published import published
+from understudy.voices.rvc.shapes import tensor_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor

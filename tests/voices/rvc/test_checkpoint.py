@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from audio.errors import UnderstudyError
 from tests.voices.rvc.material import REAL, document, random_weights, real, small, write_random_pth
-from voices.rvc.checkpoint import Checkpoint, config_list, read_checkpoint, write_pth, write_safetensors
-from voices.rvc.shapes import tensor_shapes
+from understudy.errors import UnderstudyError
+from understudy.voices.rvc.checkpoint import Checkpoint, config_list, read_checkpoint, write_pth, write_safetensors
+from understudy.voices.rvc.shapes import tensor_shapes
 
 
 def saved(tmp_path: Path, content: object, name: str = "voice.pth", **how: Any) -> Path:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from tests.voices.rvc.material import random_weights, real, small
 from tests.voices.rvc.nearness import snr
-from voices.rvc import fast_decoder
-from voices.rvc.architecture import Architecture
-from voices.rvc.decoder import Decoder
-from voices.rvc.fast_decoder import FastDecoder
-from voices.rvc.source import harmonic_source
-from voices.rvc.weight_norm import fold
+from understudy.voices.rvc import fast_decoder
+from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.decoder import Decoder
+from understudy.voices.rvc.fast_decoder import FastDecoder
+from understudy.voices.rvc.source import harmonic_source
+from understudy.voices.rvc.weight_norm import fold
 
 Inputs = tuple[Tensor, Tensor | None, Tensor]
 

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.models import Weights, warm
-from audio.models.warm import forget
-from audio.pitch import PitchTrack
-from audio.samples import Audio, Samples
 from tests.material import PHRASE, Note, singing
 from tests.voices.rvc.hubert.material import SMALL, write_random_contentvec
 from tests.voices.rvc.material import random_weights, small
 from tests.voices.rvc.voices import random_voice, sine_weights, voice_with
-from voices.engine import ConversionSettings, Performance
-from voices.engines import engine
-from voices.rvc import engine as engine_module
-from voices.rvc import singing as singing_module
-from voices.rvc.engine import RvcEngine
-from voices.voice import Voice
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import Audio, Samples
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.models import Weights, warm
+from understudy.models.warm import forget
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.engines import engine
+from understudy.voices.rvc import engine as engine_module
+from understudy.voices.rvc import singing as singing_module
+from understudy.voices.rvc.engine import RvcEngine
+from understudy.voices.voice import Voice
 
 SETTINGS = ConversionSettings()
 Sung = tuple[Audio, PitchTrack]
@@ -240,7 +240,7 @@ def test_what_is_sung_stays_at_its_moment_after_every_cut(
     tmp_path: Path, models: Mapping[str, Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the original has an accent the content changes, and the sound with it: there, and at no other moment."""
-    monkeypatch.setattr("voices.rvc.hubert.load_content_encoder", lambda *_: _Ear())
+    monkeypatch.setattr("understudy.voices.rvc.hubert.load_content_encoder", lambda *_: _Ear())
     forget()
     architecture = small()
     weights = random_weights(architecture)

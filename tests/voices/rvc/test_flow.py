@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tests.voices.rvc.test_prior_encoder import scattered
-from voices.rvc.flow import REACH, Flow
-from voices.rvc.synthesizer import exists
+from understudy.voices.rvc.flow import REACH, Flow
+from understudy.voices.rvc.synthesizer import exists
 
 
 @pytest.fixture(scope="module")

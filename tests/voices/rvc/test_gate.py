@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from voices.rvc.gate import gate, hushed
+from understudy.voices.rvc.gate import gate, hushed
 
 
 def frames(*parts: tuple[int, float]) -> np.ndarray:

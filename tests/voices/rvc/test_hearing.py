@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt
 
-from audio.context import Context
-from audio.samples import Audio
-from voices.rvc.hearing import FRAME, RATE, Heard, listen
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.voices.rvc.hearing import FRAME, RATE, Heard, listen
 
 
 def heard(folder: Path, samples: np.ndarray, rate: int = RATE) -> Heard:

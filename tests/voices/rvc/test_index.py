@@ -11,9 +11,9 @@ import faiss
 import numpy as np
 import pytest
 
-from audio.errors import UnderstudyError
 from tests.voices.rvc.material import write_random_index
-from voices.rvc.index import IndexFile, check_index, open_index
+from understudy.errors import UnderstudyError
+from understudy.voices.rvc.index import IndexFile, check_index, open_index
 
 HEADER = 4 + 33  # fourcc, header
 

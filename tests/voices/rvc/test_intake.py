@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 import torch
 
-from audio.context import Context
-from audio.errors import UnderstudyError
 from tests.voices.recording_takes import take, write
 from tests.voices.rvc.material import document, small, write_random_index, write_random_pth
-from voices import archive, library
-from voices.importing import import_voice
-from voices.recordings import Finding
-from voices.rvc.checkpoint import read_checkpoint, write_safetensors
-from voices.rvc.export import export_rvc
-from voices.voice import Voice
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.voices import archive, library
+from understudy.voices.importing import import_voice
+from understudy.voices.recordings import Finding
+from understudy.voices.rvc.checkpoint import read_checkpoint, write_safetensors
+from understudy.voices.rvc.export import export_rvc
+from understudy.voices.voice import Voice
 
 Take = Callable[..., tuple[Voice, list[Finding]]]
 

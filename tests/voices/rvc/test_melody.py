@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from audio.pitch import PitchTrack
-from voices.rvc.melody import melody
+from understudy.audio.pitch import PitchTrack
+from understudy.voices.rvc.melody import melody
 
 
 def track(*f0: float) -> PitchTrack:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voices.rvc.minimal_filter import minimal_filter
+from understudy.voices.rvc.minimal_filter import minimal_filter
 
 POINTS = [(2, (2.0, -2.0, 0.5, -0.5)), (4, ()), (8, ()), (12, (2.0, -2.0, 0.5, -0.5)), (16, ()), (20, ()), (32, ())]
 

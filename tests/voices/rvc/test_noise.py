@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voices.rvc.noise import Noise
+from understudy.voices.rvc.noise import Noise
 
 
 @given(st.integers(-300, 300), st.integers(1, 300), st.integers(0, 200))

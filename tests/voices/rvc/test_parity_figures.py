@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from tests.voices.rvc.formula import EVERY, FIGURES, KINDS, formula_weights, inputs
-from voices.rvc.architecture import Architecture
-from voices.rvc.source import harmonic_source
-from voices.rvc.synthesizer import Synthesizer, assemble
+from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.source import harmonic_source
+from understudy.voices.rvc.synthesizer import Synthesizer, assemble
 
 Figures = dict[str, torch.Tensor]
 
@@ -50,7 +50,7 @@ def test_the_plain_decoder_is_the_references_too(kind: str, figures: Figures) ->
 
 def test_one_wrong_detail_is_seen(figures: Figures, monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures would tell 0.667 from RVC's 0.66666."""
-    monkeypatch.setattr("voices.rvc.synthesizer.TEMPERATURE", 0.667)
+    monkeypatch.setattr("understudy.voices.rvc.synthesizer.TEMPERATURE", 0.667)
     architecture = KINDS["v2-48k"]
     _, sound = sung(assemble(architecture, formula_weights(architecture)), architecture)
     assert snr(figures["v2-48k sound"], sound[0, 0, ::EVERY]) < 75

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tests.voices.rvc.material import small
-from voices.rvc import attention
-from voices.rvc.attention import WINDOW, RelativeAttention
-from voices.rvc.prior_encoder import PriorEncoder
-from voices.rvc.synthesizer import exists
+from understudy.voices.rvc import attention
+from understudy.voices.rvc.attention import WINDOW, RelativeAttention
+from understudy.voices.rvc.prior_encoder import PriorEncoder
+from understudy.voices.rvc.synthesizer import exists
 
 
 def scattered(module: torch.nn.Module, by: float = 0.5) -> torch.nn.Module:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audio.errors import UnderstudyError
 from tests.voices.rvc.material import write_random_index
-from voices.rvc.retrieval import Retrieval, open_retrieval, pulled
+from understudy.errors import UnderstudyError
+from understudy.voices.rvc.retrieval import Retrieval, open_retrieval, pulled
 
 WIDTH = 16
 Rows = NDArray[np.float32]

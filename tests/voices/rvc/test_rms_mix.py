@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from audio.samples import Audio
-from voices.rvc.rms_mix import mixing_gain, second_rms
+from understudy.audio.samples import Audio
+from understudy.voices.rvc.rms_mix import mixing_gain, second_rms
 
 RATE = 8000
 

@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 import torch
 
-from audio.context import Context
-from audio.errors import UnderstudyError
 from tests.voices.rvc.material import document, small, write_random_index, write_random_pth
-from voices import library
-from voices.importing import import_voice
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.voices import library
+from understudy.voices.importing import import_voice
 
 
 class Calls:
@@ -372,7 +372,8 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     (tmp_path / "storage.pth").write_bytes(_torch_zip(b"\x80\x02" + _storage(1 << 40) + b".", {"archive/data/0": b""}))
     program = (
         "import resource, sys; from pathlib import Path\n"
-        "import torch; from audio.errors import UnderstudyError; from voices.rvc.checkpoint import read_checkpoint\n"
+        "import torch; from understudy.errors import UnderstudyError\n"
+        "from understudy.voices.rvc.checkpoint import read_checkpoint\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "for path in sys.argv[1:]:\n"
         "    try: read_checkpoint(Path(path)); sys.exit('taken')\n"

@@ -7,10 +7,10 @@ import torch
 
 from tests.voices.rvc.formula import KINDS
 from tests.voices.rvc.material import random_weights, small, write_random_pth
-from voices.rvc import load_checkpoint, synthesizer
-from voices.rvc.architecture import Architecture
-from voices.rvc.source import harmonic_source
-from voices.rvc.synthesizer import Synthesizer, assemble, reach
+from understudy.voices.rvc import load_checkpoint, synthesizer
+from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.source import harmonic_source
+from understudy.voices.rvc.synthesizer import Synthesizer, assemble, reach
 
 
 def voice(architecture: Architecture) -> Synthesizer:
@@ -181,6 +181,6 @@ def test_bfloat16_is_near_and_float16_is_for_gpus() -> None:
 
 
 def test_the_package_is_imported_without_torch() -> None:
-    code = "import sys, voices.rvc; print('torch' in sys.modules)"
+    code = "import sys, understudy.voices.rvc; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

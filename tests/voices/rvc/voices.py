@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.voices.rvc.material import Version, random_weights, small, write_random_index
-from voices.rvc.architecture import Architecture
-from voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
-from voices.rvc.index import check_index
-from voices.voice import MODEL, Manifest, RvcIndex, RvcModel, Voice, content_hash
+from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
+from understudy.voices.rvc.index import check_index
+from understudy.voices.voice import MODEL, Manifest, RvcIndex, RvcModel, Voice, content_hash
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,5 +1,5 @@
 """The content encoder of RVC voices: HuBERT base, as ContentVec trained it."""
 
-from voices.rvc.hubert.encoder import ContentEncoder, load_content_encoder
+from understudy.voices.rvc.hubert.encoder import ContentEncoder, load_content_encoder
 
 __all__ = ["ContentEncoder", "load_content_encoder"]

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from audio.errors import UnderstudyError
-from voices.rvc.architecture import CONTENT_CHANNELS
-from voices.rvc.hubert.weights import read_weights
+from understudy.errors import UnderstudyError
+from understudy.voices.rvc.architecture import CONTENT_CHANNELS
+from understudy.voices.rvc.hubert.weights import read_weights
 
 if TYPE_CHECKING:
     import torch
 
-    from voices.rvc.hubert.network import Network
+    from understudy.voices.rvc.hubert.network import Network
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Version = Literal["v1", "v2"]
@@ -60,7 +60,7 @@ def load_content_encoder(path: Path, device: str = "cpu", precision: Precision =
     """
     import torch
 
-    from voices.rvc.hubert.network import Network
+    from understudy.voices.rvc.hubert.network import Network
 
     weights = read_weights(path)
     sizes = weights.sizes

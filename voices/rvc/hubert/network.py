@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from voices.rvc.hubert.weights import HEAD_CHANNELS, KERNELS, STRIDES, Weights
+from understudy.voices.rvc.hubert.weights import HEAD_CHANNELS, KERNELS, STRIDES, Weights
 
 HOP = 320  # samples per frame
 REACH = 400  # samples that one frame sees, before the transformer

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from audio import safetensors_file, torch_file
-from audio.errors import UnderstudyError
-from audio.safetensors_file import is_safetensors
+from understudy.errors import UnderstudyError
+from understudy.models import safetensors_file, torch_file
+from understudy.models.safetensors_file import is_safetensors
 
 if TYPE_CHECKING:
     import torch

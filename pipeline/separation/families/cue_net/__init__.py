@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audio.models.installed import Weights
-from audio.precision import Precision
-from pipeline.separation.embedded import weights as file
-from pipeline.separation.embedded.network import features_of, to_bins
-from pipeline.separation.embedded.separate import HIGHEST, cues_of
-from pipeline.separation.network import Network
-from pipeline.separation.spectrogram import Grid, analyse, resynthesize
-from pipeline.separation.training.songs import RATE
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.embedded import weights as file
+from understudy.pipeline.separation.embedded.network import features_of, to_bins
+from understudy.pipeline.separation.embedded.separate import HIGHEST, cues_of
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
+from understudy.pipeline.separation.training.songs import RATE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +31,7 @@ def stems(weights: Weights) -> tuple[str, ...]:
 
 def load(weights: Weights, device: str, precision: Precision) -> Network:
     """The network at `weights` on `device`; it computes in float32 whatever the `precision`, for the cues take most of
-    the time. Raises what `pipeline.separation.embedded.weights.read` raises."""
+    the time. Raises what `understudy.pipeline.separation.embedded.weights.read` raises."""
     import torch
 
     network = file.read(weights.path).to(device)

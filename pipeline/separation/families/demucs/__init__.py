@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from audio.models.installed import Weights
-from audio.precision import Precision
-from pipeline.separation.families.demucs.bag import Bag, read_bag
-from pipeline.separation.families.demucs.checkpoint import Checkpoint
-from pipeline.separation.families.demucs.run import Run, prepared
-from pipeline.separation.layout import Layout, Place
-from pipeline.separation.network import Network
-from pipeline.separation.stems import canonical_stems
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.families.demucs.bag import Bag, read_bag
+from understudy.pipeline.separation.families.demucs.checkpoint import Checkpoint
+from understudy.pipeline.separation.families.demucs.run import Run, prepared
+from understudy.pipeline.separation.layout import Layout, Place
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.stems import canonical_stems
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from pipeline.separation.families.demucs.checkpoint import Checkpoint, invalid, read_checkpoint
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.pipeline.separation.families.demucs.checkpoint import Checkpoint, invalid, read_checkpoint
 
 _LARGEST = 64 << 10  # bytes
 _MOST = 16

@@ -13,9 +13,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from audio import safetensors_file, torch_file
-from audio.errors import UnderstudyError
-from pipeline.separation.families.demucs.arguments import Kind, checked
+from understudy.errors import UnderstudyError
+from understudy.models import safetensors_file, torch_file
+from understudy.pipeline.separation.families.demucs.arguments import Kind, checked
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pipeline.separation.families.demucs.arguments import network_class
-from pipeline.separation.families.demucs.checkpoint import Checkpoint, invalid
+from understudy.pipeline.separation.families.demucs.arguments import network_class
+from understudy.pipeline.separation.families.demucs.checkpoint import Checkpoint, invalid
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.separation.families.demucs.attention import CrossTransformer, cross_transformer
-from pipeline.separation.families.demucs.dconv import Branch, add_branches, branches
+from understudy.pipeline.separation.families.demucs.attention import CrossTransformer, cross_transformer
+from understudy.pipeline.separation.families.demucs.dconv import Branch, add_branches, branches
 
 if TYPE_CHECKING:
     import torch

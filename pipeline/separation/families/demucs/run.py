@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from audio.precision import Precision
-from pipeline.separation.families.demucs.checkpoint import Checkpoint
-from pipeline.separation.families.demucs.construction import construct
-from pipeline.separation.families.demucs.hybrid import hybrid
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.families.demucs.checkpoint import Checkpoint
+from understudy.pipeline.separation.families.demucs.construction import construct
+from understudy.pipeline.separation.families.demucs.hybrid import hybrid
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from audio.models.installed import Weights
-from audio.precision import Precision
-from pipeline.separation.companions import configuration_among
-from pipeline.separation.fades import OVERLAP, edges_faded
-from pipeline.separation.families.mdx23c.configuration import (
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.companions import configuration_among
+from understudy.pipeline.separation.fades import OVERLAP, edges_faded
+from understudy.pipeline.separation.families.mdx23c.configuration import (
     Mdx23cConfiguration,
     read_mdx23c_configuration,
 )
-from pipeline.separation.families.mdx23c.shapes import expected
-from pipeline.separation.families.tensors import read_tensors
-from pipeline.separation.network import Network
+from understudy.pipeline.separation.families.mdx23c.shapes import expected
+from understudy.pipeline.separation.families.tensors import read_tensors
+from understudy.pipeline.separation.network import Network
 
 if TYPE_CHECKING:
-    from pipeline.separation.families.mdx23c.network import Mdx23c
+    from understudy.pipeline.separation.families.mdx23c.network import Mdx23c
 
 
 def stems(weights: Weights) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     """
     import torch
 
-    from pipeline.separation.families.mdx23c.network import Mdx23c
+    from understudy.pipeline.separation.families.mdx23c.network import Mdx23c
 
     configuration = read_mdx23c_configuration(configuration_among(weights, "mdx23c"))
     tensors = read_tensors(weights.path, expected(configuration), (".num_batches_tracked",))

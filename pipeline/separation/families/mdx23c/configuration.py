@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.separation.configuration import invalid, read_configuration
-from pipeline.separation.families.told import Told, heard_stems, part
+from understudy.pipeline.separation.configuration import invalid, read_configuration
+from understudy.pipeline.separation.families.told import Told, heard_stems, part
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.separation.families.mdx23c.configuration import Mdx23cConfiguration
+from understudy.pipeline.separation.families.mdx23c.configuration import Mdx23cConfiguration
 
 if TYPE_CHECKING:
     import torch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.separation.families.mdx23c.configuration import Mdx23cConfiguration
-from pipeline.separation.families.tensors import Shape
+from understudy.pipeline.separation.families.mdx23c.configuration import Mdx23cConfiguration
+from understudy.pipeline.separation.families.tensors import Shape
 
 
 def expected(configuration: Mdx23cConfiguration) -> dict[str, Shape]:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.onnx_file import Graph
-from audio.onnx_file import load as read_graph
-from audio.precision import Precision
-from pipeline.separation.families.mdx_net.program import UnknownOperator, program
-from pipeline.separation.families.mdx_net.shape import HOP, Shape, described, invalid, read_shape, stem
-from pipeline.separation.layout import leading
-from pipeline.separation.network import Network
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.models.onnx_file import Graph
+from understudy.models.onnx_file import load as read_graph
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.families.mdx_net.program import UnknownOperator, program
+from understudy.pipeline.separation.families.mdx_net.shape import HOP, Shape, described, invalid, read_shape, stem
+from understudy.pipeline.separation.layout import leading
+from understudy.pipeline.separation.network import Network
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audio.onnx_file import Graph, Node
+from understudy.models.onnx_file import Graph, Node
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.onnx_file import Graph
-from pipeline.separation.parameters import parameters
-from pipeline.separation.stems import canonical_stems, purpose_of
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.models.onnx_file import Graph
+from understudy.pipeline.separation.parameters import parameters
+from understudy.pipeline.separation.stems import canonical_stems, purpose_of
 
 HOP = 1024
 """Frames between spectra, of all networks of the family."""

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.precision import Precision
-from pipeline.separation.families.open_unmix.target import Target, read_target
-from pipeline.separation.families.open_unmix.wiener import wiener
-from pipeline.separation.families.tensors import invalid
-from pipeline.separation.network import Network
-from pipeline.separation.stems import canonical_stems
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.families.open_unmix.target import Target, read_target
+from understudy.pipeline.separation.families.open_unmix.wiener import wiener
+from understudy.pipeline.separation.families.tensors import invalid
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.stems import canonical_stems
 
 if TYPE_CHECKING:
     import torch

@@ -5,22 +5,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from audio.models.installed import Weights
-from audio.precision import Precision
-from pipeline.separation.companions import configuration_among
-from pipeline.separation.configuration import invalid
-from pipeline.separation.fades import OVERLAP, edges_faded
-from pipeline.separation.families.roformer.bands import Bands, mel_bands, split_bands
-from pipeline.separation.families.roformer.configuration import (
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.companions import configuration_among
+from understudy.pipeline.separation.configuration import invalid
+from understudy.pipeline.separation.fades import OVERLAP, edges_faded
+from understudy.pipeline.separation.families.roformer.bands import Bands, mel_bands, split_bands
+from understudy.pipeline.separation.families.roformer.configuration import (
     RoformerConfiguration,
     read_roformer_configuration,
 )
-from pipeline.separation.families.roformer.shapes import UNREAD, expected
-from pipeline.separation.families.tensors import read_tensors
-from pipeline.separation.network import Network
+from understudy.pipeline.separation.families.roformer.shapes import UNREAD, expected
+from understudy.pipeline.separation.families.tensors import read_tensors
+from understudy.pipeline.separation.network import Network
 
 if TYPE_CHECKING:
-    from pipeline.separation.families.roformer.network import Roformer
+    from understudy.pipeline.separation.families.roformer.network import Roformer
 
 
 def stems(weights: Weights) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     """
     import torch
 
-    from pipeline.separation.families.roformer.network import Roformer
+    from understudy.pipeline.separation.families.roformer.network import Roformer
 
     path = configuration_among(weights, "roformer")
     configuration = read_roformer_configuration(path)

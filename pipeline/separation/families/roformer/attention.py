@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.separation.families.roformer.configuration import RoformerConfiguration
-from pipeline.separation.families.roformer.packing import AttentionWeights
+from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
+from understudy.pipeline.separation.families.roformer.packing import AttentionWeights
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.separation.configuration import invalid, read_configuration
-from pipeline.separation.families.told import Told, heard_stems, part
+from understudy.pipeline.separation.configuration import invalid, read_configuration
+from understudy.pipeline.separation.families.told import Told, heard_stems, part
 
 _BANDS = (2,) * 24 + (4,) * 12 + (12,) * 8 + (24,) * 8 + (48,) * 8 + (128, 129)  # of BS-Roformer, in bins
 

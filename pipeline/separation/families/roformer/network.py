@@ -13,12 +13,12 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.separation.families.roformer.attention import Buffers, attended, attended_features
-from pipeline.separation.families.roformer.bands import Bands
-from pipeline.separation.families.roformer.configuration import RoformerConfiguration
-from pipeline.separation.families.roformer.packing import Linear, Packing, Transformer
-from pipeline.separation.families.roformer.shapes import transformers, widths
-from pipeline.separation.lanes import in_lanes
+from understudy.pipeline.separation.families.roformer.attention import Buffers, attended, attended_features
+from understudy.pipeline.separation.families.roformer.bands import Bands
+from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
+from understudy.pipeline.separation.families.roformer.packing import Linear, Packing, Transformer
+from understudy.pipeline.separation.families.roformer.shapes import transformers, widths
+from understudy.pipeline.separation.lanes import in_lanes
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.separation.families.roformer.configuration import RoformerConfiguration
+from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
 
 if TYPE_CHECKING:
     import torch

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.separation.families.roformer.bands import Bands
-from pipeline.separation.families.roformer.configuration import RoformerConfiguration
-from pipeline.separation.families.tensors import Shape
+from understudy.pipeline.separation.families.roformer.bands import Bands
+from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
+from understudy.pipeline.separation.families.tensors import Shape
 
 UNREAD = (".rotary_embed.freqs", ".rotary_embed.dummy", ".rotary_embed.cached_freqs", ".rotary_embed.scale")
 """Endings of what follows from the width of a head alone."""

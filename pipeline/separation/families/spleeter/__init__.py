@@ -10,15 +10,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audio import onnx_file
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.precision import Precision
-from pipeline.separation.families.spleeter.names import STEMS, read_stem, stems_in
-from pipeline.separation.families.spleeter.unet import BINS, FRAMES, Estimate, placed, together
-from pipeline.separation.families.tensors import invalid
-from pipeline.separation.network import Network
-from pipeline.separation.stems import canonical_stems
+from understudy.errors import UnderstudyError
+from understudy.models import onnx_file
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.families.spleeter.names import STEMS, read_stem, stems_in
+from understudy.pipeline.separation.families.spleeter.unet import BINS, FRAMES, Estimate, placed, together
+from understudy.pipeline.separation.families.tensors import invalid
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.stems import canonical_stems
 
 if TYPE_CHECKING:
     from torch import Tensor

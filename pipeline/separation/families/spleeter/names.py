@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.separation.families.spleeter.unet import shapes
-from pipeline.separation.families.tensors import invalid, stored_tensors
+from understudy.pipeline.separation.families.spleeter.unet import shapes
+from understudy.pipeline.separation.families.tensors import invalid, stored_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.precision import Precision
-from pipeline.separation.families.tensors import invalid
-from pipeline.separation.families.vr.bands import Bands, band_names, read_bands
-from pipeline.separation.layout import leading
-from pipeline.separation.network import Network
-from pipeline.separation.parameters import parameters
-from pipeline.separation.stems import canonical_stems, purpose_of
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.families.tensors import invalid
+from understudy.pipeline.separation.families.vr.bands import Bands, band_names, read_bands
+from understudy.pipeline.separation.layout import leading
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.parameters import parameters
+from understudy.pipeline.separation.stems import canonical_stems, purpose_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pipeline.separation.families.vr.construction import VrNetwork
-    from pipeline.separation.families.vr.transform import Transform
+    from understudy.pipeline.separation.families.vr.construction import VrNetwork
+    from understudy.pipeline.separation.families.vr.transform import Transform
 
 SPECTRA = 512
 """That the network hears at once; Ultimate Vocal Remover's default."""
@@ -51,7 +51,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
 
     Raises `UnderstudyError`: ``model-companion`` where nothing is known of it, ``model-invalid``.
     """
-    from pipeline.separation.families.vr.construction import construct, is_newer
+    from understudy.pipeline.separation.families.vr.construction import construct, is_newer
 
     known = _known(weights)
     if known["bands"] not in band_names():
@@ -80,7 +80,7 @@ class Masker:
         """In windows of `spectra`."""
         import torch
 
-        from pipeline.separation.families.vr.transform import MARGIN, Transform
+        from understudy.pipeline.separation.families.vr.transform import MARGIN, Transform
 
         hop = self.bands.hop
         transform = Transform(self.bands, spectra, self.device)
@@ -110,7 +110,7 @@ class Masker:
         """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``."""
         import torch
 
-        from pipeline.separation.families.vr.transform import MARGIN
+        from understudy.pipeline.separation.families.vr.transform import MARGIN
 
         stacked = transform.analyse(windows)
         heard = _inner(transform, stacked).abs().contiguous(memory_format=torch.channels_last)
@@ -125,7 +125,7 @@ class Masker:
 
 def _inner(transform: Transform, stacked: Tensor) -> Tensor:
     """The spectra that the network hears."""
-    from pipeline.separation.families.vr.transform import MARGIN
+    from understudy.pipeline.separation.families.vr.transform import MARGIN
 
     return stacked[..., MARGIN : MARGIN + transform.spectra]
 

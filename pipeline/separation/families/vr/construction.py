@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.separation.families.tensors import invalid, read_tensors, stored_tensors
+from understudy.pipeline.separation.families.tensors import invalid, read_tensors, stored_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline.separation.families.vr.bands import Band, Bands
+from understudy.pipeline.separation.families.vr.bands import Band, Bands
 
 if TYPE_CHECKING:
     from torch import Tensor

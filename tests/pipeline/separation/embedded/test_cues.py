@@ -5,13 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio.samples import Samples
-from pipeline.separation.embedded.fusion import FIRST, KNOTS, SECOND, Fusion, fuse, heard_before, log_odds, sung_share
-from pipeline.separation.embedded.harmonic import restless_share, tonal_share
-from pipeline.separation.embedded.panning import imbalance
-from pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
-from pipeline.separation.embedded.repetition import varying_share
-from pipeline.separation.spectrogram import Grid, analyse, level, resynthesize
+from understudy.audio.samples import Samples
+from understudy.pipeline.separation.embedded.fusion import (
+    FIRST,
+    KNOTS,
+    SECOND,
+    Fusion,
+    fuse,
+    heard_before,
+    log_odds,
+    sung_share,
+)
+from understudy.pipeline.separation.embedded.harmonic import restless_share, tonal_share
+from understudy.pipeline.separation.embedded.panning import imbalance
+from understudy.pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
+from understudy.pipeline.separation.embedded.repetition import varying_share
+from understudy.pipeline.separation.spectrogram import Grid, analyse, level, resynthesize
 
 RATE = 16000
 GRID = Grid.of(RATE, 0.093, 8000.0)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio.context import Context
-from audio.errors import Cancelled
-from audio.samples import Audio, Samples
-from pipeline.separation.embedded import separate as embedded
-from pipeline.separation.embedded.separate import separate_embedded
+from understudy.audio.samples import Audio, Samples
+from understudy.context import Context
+from understudy.errors import Cancelled
+from understudy.pipeline.separation.embedded import separate as embedded
+from understudy.pipeline.separation.embedded.separate import separate_embedded
 
 RATE = 16000
 

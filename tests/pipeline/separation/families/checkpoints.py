@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import yaml
 
-from audio.models.installed import Weights
+from understudy.models.installed import Weights
 
 
 def write(folder: Path, tensors: Any, configuration: Any) -> Weights:

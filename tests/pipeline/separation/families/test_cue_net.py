@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.samples import Audio
-from pipeline.separation.embedded import weights
-from pipeline.separation.embedded.network import CHANNELS, Shape, build
-from pipeline.separation.models import find_separator
-from pipeline.separation.separator import separate_with
-from pipeline.separation.settings import InferenceSettings
 from tests.pipeline.separation.training.material import SMALL
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.embedded import weights
+from understudy.pipeline.separation.embedded.network import CHANNELS, Shape, build
+from understudy.pipeline.separation.models import find_separator
+from understudy.pipeline.separation.separator import separate_with
+from understudy.pipeline.separation.settings import InferenceSettings
 
 
 @pytest.fixture

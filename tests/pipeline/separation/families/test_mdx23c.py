@@ -10,14 +10,14 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.samples import Audio
-from pipeline.separation.families import mdx23c
-from pipeline.separation.inference import infer
-from pipeline.separation.settings import InferenceSettings
 from tests.pipeline.separation.families.checkpoints import shaken, snr, write
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.pipeline.separation.families import mdx23c
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.settings import InferenceSettings
 
 TOLD: dict[str, Any] = {
     "audio": {

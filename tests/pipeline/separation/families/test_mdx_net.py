@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.models.installed import Weights
-from audio.onnx_file import load as read_graph
-from audio.samples import Audio
-from pipeline.separation.families import mdx_net
-from pipeline.separation.families.mdx_net.program import UnknownOperator, program
-from pipeline.separation.inference import infer
-from pipeline.separation.settings import InferenceSettings
 from tests.onnx_files import MDXNet, model, node, part, tensor, whole
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.models.installed import Weights
+from understudy.models.onnx_file import load as read_graph
+from understudy.pipeline.separation.families import mdx_net
+from understudy.pipeline.separation.families.mdx_net.program import UnknownOperator, program
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.settings import InferenceSettings
 
 BINS, SPECTRA = 256, 32
 FACTS = "n_fft: {n_fft}\ndim_f: {bins}\ndim_t: 32\ncompensate: {gain}\nprimary_stem: Instrumental\n"

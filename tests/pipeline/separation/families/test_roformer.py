@@ -12,17 +12,17 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.precision import Precision
-from audio.samples import Audio
-from pipeline.separation.families import roformer
-from pipeline.separation.families.roformer.attention import Buffers, by_products
-from pipeline.separation.families.roformer.bands import mel_bands
-from pipeline.separation.inference import infer
-from pipeline.separation.settings import InferenceSettings
 from tests.pipeline.separation.families.checkpoints import shaken, snr, write
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.families import roformer
+from understudy.pipeline.separation.families.roformer.attention import Buffers, by_products
+from understudy.pipeline.separation.families.roformer.bands import mel_bands
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.settings import InferenceSettings
 
 SMALL = {
     "dim": 24, "depth": 2, "stereo": True, "time_transformer_depth": 1, "freq_transformer_depth": 2, "dim_head": 8,

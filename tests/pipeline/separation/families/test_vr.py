@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.models.installed import Weights
-from audio.samples import Audio
-from pipeline.separation.families import vr
-from pipeline.separation.families.vr.bands import band_names, falling, read_bands, rising
-from pipeline.separation.families.vr.transform import MARGIN, Transform
-from pipeline.separation.inference import infer
-from pipeline.separation.settings import InferenceSettings
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.models.installed import Weights
+from understudy.pipeline.separation.families import vr
+from understudy.pipeline.separation.families.vr.bands import band_names, falling, read_bands, rising
+from understudy.pipeline.separation.families.vr.transform import MARGIN, Transform
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.settings import InferenceSettings
 
 NARROW = "1band_sr44100_hl256"
 """The smallest published spectra: 256 bins."""
@@ -187,7 +187,7 @@ def test_checkpoints_of_other_networks_are_refused(tmp_path: Path) -> None:
 def test_networks_before_5_1_are_told_by_their_shapes(kind: int, tmp_path: Path) -> None:
     from audio_separator.separator.uvr_lib_v5.vr_network.nets import determine_model_capacity
 
-    from pipeline.separation.families.vr.construction import construct, is_newer
+    from understudy.pipeline.separation.families.vr.construction import construct, is_newer
 
     torch.manual_seed(0)
     network = determine_model_capacity(2 * 256, kind).eval()

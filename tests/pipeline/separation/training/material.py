@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.separation.embedded.network import Shape
-from pipeline.separation.training.train import TrainingSettings
+from understudy.pipeline.separation.embedded.network import Shape
+from understudy.pipeline.separation.training.train import TrainingSettings
 
 RATE = 44100
 SMALL = Shape((8, 8), 8, 4)

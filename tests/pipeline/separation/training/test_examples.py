@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from pipeline.separation.embedded.network import BANDS, CHANNELS, LEVEL_EXPONENT, WIDTHS
-from pipeline.separation.spectrogram import analyse
-from pipeline.separation.training.examples import GRID, Example, example, example_of, mix, prepare
-from pipeline.separation.training.loss import separation_loss
-from pipeline.separation.training.songs import songs_in
 from tests.pipeline.separation.training.material import write_songs
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.embedded.network import BANDS, CHANNELS, LEVEL_EXPONENT, WIDTHS
+from understudy.pipeline.separation.spectrogram import analyse
+from understudy.pipeline.separation.training.examples import GRID, Example, example, example_of, mix, prepare
+from understudy.pipeline.separation.training.loss import separation_loss
+from understudy.pipeline.separation.training.songs import songs_in
 
 
 def test_songs_are_found_and_read_from_any_second(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from pipeline.separation.embedded import weights
-from pipeline.separation.embedded.network import CHANNELS, Shape, build
-from pipeline.separation.training.examples import Example, prepare
-from pipeline.separation.training.quality import of_example
-from pipeline.separation.training.run import Checkpoint, train_into
-from pipeline.separation.training.songs import songs_in
-from pipeline.separation.training.train import Run, begin, resume, save, train
 from tests.pipeline.separation.training.material import SMALL, settings, write_songs
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.embedded import weights
+from understudy.pipeline.separation.embedded.network import CHANNELS, Shape, build
+from understudy.pipeline.separation.training.examples import Example, prepare
+from understudy.pipeline.separation.training.quality import of_example
+from understudy.pipeline.separation.training.run import Checkpoint, train_into
+from understudy.pipeline.separation.training.songs import songs_in
+from understudy.pipeline.separation.training.train import Run, begin, resume, save, train
 
 
 @pytest.fixture(scope="module")

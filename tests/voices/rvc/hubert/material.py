@@ -18,7 +18,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from voices.rvc.hubert.weights import KERNELS, Sizes, tensor_shapes
+from understudy.voices.rvc.hubert.weights import KERNELS, Sizes, tensor_shapes
 
 Format = Literal["fairseq", "fairseq-legacy", "transformers", "transformers-parametrized", "safetensors"]
 

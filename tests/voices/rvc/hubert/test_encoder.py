@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from audio.errors import UnderstudyError
 from tests.voices.rvc.hubert.material import SMALL, TINY, parametrized, random_weights, write_random_contentvec
-from voices.rvc.hubert import load_content_encoder
-from voices.rvc.hubert.network import BLOCK, Network, frame_count
-from voices.rvc.hubert.weights import Weights, fold
+from understudy.errors import UnderstudyError
+from understudy.voices.rvc.hubert import load_content_encoder
+from understudy.voices.rvc.hubert.network import BLOCK, Network, frame_count
+from understudy.voices.rvc.hubert.weights import Weights, fold
 
 FIGURES = Path(__file__).parent / "transformers.json"
 SEED = 5

@@ -8,7 +8,6 @@ from typing import get_args
 import pytest
 import torch
 
-from audio.errors import UnderstudyError
 from tests.voices.rvc.hubert.material import (
     SMALL,
     Format,
@@ -17,8 +16,9 @@ from tests.voices.rvc.hubert.material import (
     write_fairseq,
     write_random_contentvec,
 )
-from voices.rvc.hubert import load_content_encoder
-from voices.rvc.hubert.weights import read_weights, tensor_shapes
+from understudy.errors import UnderstudyError
+from understudy.voices.rvc.hubert import load_content_encoder
+from understudy.voices.rvc.hubert.weights import read_weights, tensor_shapes
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])

@@ -15,11 +15,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from audio.errors import UnderstudyError
-from pipeline.separation.families.demucs.arguments import checked
-from pipeline.separation.families.demucs.checkpoint import read_checkpoint
-from pipeline.separation.families.demucs.construction import construct
 from tests.pipeline.separation.families.demucs.small import SOURCES, network, write, write_safetensors
+from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.families.demucs.arguments import checked
+from understudy.pipeline.separation.families.demucs.checkpoint import read_checkpoint
+from understudy.pipeline.separation.families.demucs.construction import construct
 
 
 class Payload:

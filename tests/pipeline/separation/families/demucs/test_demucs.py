@@ -10,18 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.models.installed import Weights
-from audio.precision import Precision
-from audio.samples import Audio
-from pipeline.separation.families.demucs import load, stems
-from pipeline.separation.families.demucs.checkpoint import read_checkpoint
-from pipeline.separation.families.demucs.construction import construct
-from pipeline.separation.families.demucs.hybrid import Hybrid, hybrid
-from pipeline.separation.inference import infer
-from pipeline.separation.network import Network
-from pipeline.separation.settings import InferenceSettings
 from tests.pipeline.separation.families.demucs.small import (
     RATE,
     SOURCES,
@@ -31,6 +19,18 @@ from tests.pipeline.separation.families.demucs.small import (
     write,
     write_safetensors,
 )
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.models.installed import Weights
+from understudy.models.precision import Precision
+from understudy.pipeline.separation.families.demucs import load, stems
+from understudy.pipeline.separation.families.demucs.checkpoint import read_checkpoint
+from understudy.pipeline.separation.families.demucs.construction import construct
+from understudy.pipeline.separation.families.demucs.hybrid import Hybrid, hybrid
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.settings import InferenceSettings
 
 
 def separated(folder: Path, made: Network, song: torch.Tensor, **settings: Any) -> torch.Tensor:

@@ -10,15 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.samples import Audio
-from pipeline.separation.families.open_unmix import load, stems
-from pipeline.separation.families.open_unmix.wiener import wiener
-from pipeline.separation.inference import infer
-from pipeline.separation.network import Network
-from pipeline.separation.settings import InferenceSettings
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.pipeline.separation.families.open_unmix import load, stems
+from understudy.pipeline.separation.families.open_unmix.wiener import wiener
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.network import Network
+from understudy.pipeline.separation.settings import InferenceSettings
 
 RATE, SIZE, SEEN, HIDDEN = 8000, 256, 100, 16
 BINS = SIZE // 2 + 1

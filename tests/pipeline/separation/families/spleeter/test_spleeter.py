@@ -13,15 +13,15 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.models.installed import Weights
-from audio.samples import Audio
-from pipeline.separation.families.spleeter import RATE, load, stems
-from pipeline.separation.families.spleeter.unet import shapes
-from pipeline.separation.inference import infer
-from pipeline.separation.settings import InferenceSettings
 from tests.onnx_files import model, node
+from understudy.audio.samples import Audio
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models.installed import Weights
+from understudy.pipeline.separation.families.spleeter import RATE, load, stems
+from understudy.pipeline.separation.families.spleeter.unet import shapes
+from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.settings import InferenceSettings
 
 TWO = ("vocals", "accompaniment")
 FOUR = ("vocals", "drums", "bass", "other")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
 
-from audio.models.memory import available_memory
+from understudy.models.memory import available_memory
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from audio.context import Context
-from audio.disk import explained, writing
-from audio.errors import UnderstudyError
-from audio.models.catalogue import File, Model, Variant, catalogue, find_model
-from audio.models.installed import (
+from understudy.context import Context
+from understudy.disk import explained, writing
+from understudy.errors import UnderstudyError
+from understudy.models.catalogue import File, Model, Variant, catalogue, find_model
+from understudy.models.installed import (
     BLOCK,
     Record,
     Stored,

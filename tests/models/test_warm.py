@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from audio.models import warm
-from audio.models.memory import _group, _machine, available_memory
-from audio.models.warm import KEEP_FREE, forget, release
+from understudy.models import warm
+from understudy.models.memory import _group, _machine, available_memory
+from understudy.models.warm import KEEP_FREE, forget, release
 
-MODULE = sys.modules["audio.models.warm"]  # the package's attribute of that name is the function
+MODULE = sys.modules["understudy.models.warm"]  # the package's attribute of that name is the function
 
 
 class Thing:

@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from audio.context import Context
-from audio.disk import explained
-from audio.models.installed import Stored, Verified, file_hash, models_folder
+from understudy.context import Context
+from understudy.disk import explained
+from understudy.models.installed import Stored, Verified, file_hash, models_folder
 
 
 def seen(path: Path) -> str:

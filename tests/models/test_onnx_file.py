@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audio.errors import UnderstudyError
-from audio.onnx_file import load
 from tests.onnx_files import MDXNet, model, node, part, tensor, varint, whole
+from understudy.errors import UnderstudyError
+from understudy.models.onnx_file import load
 
 SHAPE = {"input": ["batch", 4]}
 STEP = node("Identity", ["input"], ["output"])

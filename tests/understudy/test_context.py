@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
 
 
 def test_progress_is_bounded_and_parts_are_scaled(tmp_path: Path):

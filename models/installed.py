@@ -19,10 +19,10 @@ from typing import Literal
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from audio.context import Context
-from audio.disk import explained, writing
-from audio.errors import UnderstudyError
-from audio.models.catalogue import File, Model, Sha256, Variant, catalogue, find_model
+from understudy.context import Context
+from understudy.disk import explained, writing
+from understudy.errors import UnderstudyError
+from understudy.models.catalogue import File, Model, Sha256, Variant, catalogue, find_model
 
 BLOCK = 1 << 20  # bytes
 

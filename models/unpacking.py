@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from audio.context import Context
-from audio.errors import UnderstudyError
+from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 _BLOCK = 1 << 20
 _LONGEST_NAME = 500  # characters

@@ -20,8 +20,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from audio.errors import UnderstudyError
-from audio.unpacking import Limits, opened
+from understudy.errors import UnderstudyError
+from understudy.models.unpacking import Limits, opened
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 
 @contextmanager

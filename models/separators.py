@@ -12,7 +12,7 @@ SDR_FROM = (
 
 
 def separators(told: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What YAML of that form tells, as entries for `audio.models.catalogue.Model` by name. Raises `KeyError` or
+    """What YAML of that form tells, as entries for `understudy.models.catalogue.Model` by name. Raises `KeyError` or
     `TypeError` where it isn't of that form."""
     groups, sources = told["groups"], told["sources"]
     return {

@@ -19,9 +19,9 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from audio.errors import UnderstudyError
-from audio.torch_file import Name, Unknown, load
 from tests.voices.rvc.hubert.material import write_fairseq
+from understudy.errors import UnderstudyError
+from understudy.models.torch_file import Name, Unknown, load
 
 
 class Payload:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from torch import Tensor

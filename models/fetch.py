@@ -6,12 +6,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from audio.context import Context
-from audio.disk import explained
-from audio.errors import UnderstudyError
-from audio.models.catalogue import Model, Variant, find_model
-from audio.models.download import download
-from audio.models.installed import (
+from understudy.context import Context
+from understudy.disk import explained
+from understudy.errors import UnderstudyError
+from understudy.models.catalogue import Model, Variant, find_model
+from understudy.models.download import download
+from understudy.models.installed import (
     Record,
     by_hand,
     file_hash,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.errors import UnderstudyError
+from understudy.errors import UnderstudyError
 
 _MOST_NODES = 20_000
 _MOST_FIELDS = 500  # of one part; a network as a whole has as many as it has nodes, weights and described values

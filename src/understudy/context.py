@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from audio.errors import Cancelled
+from understudy.errors import Cancelled
 
 
 def _ignore(fraction: float) -> None:

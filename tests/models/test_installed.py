@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.models import catalogue, installed, models_folder, require
-from audio.models.add import add
-from audio.models.catalogue import read_catalogue
-from audio.models.installed import remove, verify
 from tests.audio.models.source import CONTENT, SHA256
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models import catalogue, installed, models_folder, require
+from understudy.models.add import add
+from understudy.models.catalogue import read_catalogue
+from understudy.models.installed import remove, verify
 
 Publish = Callable[..., None]
 OTHER = CONTENT[::-1]

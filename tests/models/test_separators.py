@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audio.context import Context
-from audio.errors import UnderstudyError
-from audio.models import catalogue, installed, seen
-from audio.models.catalogue import find_model, published, read_catalogue
-from audio.models.fetch import fetch
-from audio.models.installed import read_record, remove, verify
-from audio.models.separators import separators
 from tests.audio.models.source import CONTENT, SHA256, Source
+from understudy.context import Context
+from understudy.errors import UnderstudyError
+from understudy.models import catalogue, installed, seen
+from understudy.models.catalogue import find_model, published, read_catalogue
+from understudy.models.fetch import fetch
+from understudy.models.installed import read_record, remove, verify
+from understudy.models.separators import separators
 
 Publish = Callable[..., None]
 CONFIGURATION = b"model: {dim: 4}\n"

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from audio.errors import UnderstudyError
-from audio.models.separators import separators
+from understudy.errors import UnderstudyError
+from understudy.models.separators import separators
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -174,7 +174,7 @@ def catalogue() -> Mapping[str, Model]:
 
 @cache
 def _catalogue(more: str | None) -> Mapping[str, Model]:
-    shipped = files("configs")
+    shipped = files("understudy.configs")
     models: dict[str, Any] = dict(read_catalogue((shipped / "models.yaml").read_text("utf-8")))
     models = _validated({**models, **separators(_read((shipped / "separators.yaml").read_text("utf-8")))})
     if more is not None:

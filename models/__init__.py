@@ -1,7 +1,7 @@
 """Models on disk and in memory: the catalogue, what is installed, how it gets here, and what is kept loaded."""
 
-from audio.models.catalogue import Model, catalogue
-from audio.models.installed import Weights, installed, models_folder, require
-from audio.models.warm import warm
+from understudy.models.catalogue import Model, catalogue
+from understudy.models.installed import Weights, installed, models_folder, require
+from understudy.models.warm import warm
 
 __all__ = ["Model", "Weights", "catalogue", "installed", "models_folder", "require", "warm"]

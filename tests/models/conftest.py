@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from audio.context import Context
-from audio.models import download
 from tests.audio.models.source import Source, catalogue_file, served
+from understudy.context import Context
+from understudy.models import download
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from audio.context import Context
-from audio.errors import Cancelled, UnderstudyError
-from audio.models import download, installed, require
-from audio.models.fetch import fetch, what_to_fetch
 from tests.audio.models.source import CONTENT, SHA256, Source, served
+from understudy.context import Context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.models import download, installed, require
+from understudy.models.fetch import fetch, what_to_fetch
 
 Publish = Callable[..., None]
 
