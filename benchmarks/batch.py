@@ -22,7 +22,7 @@ import soundfile
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests import material  # noqa: E402
+from tests.support import signals  # noqa: E402
 
 
 def understudy(folder: Path, cache: Path, *arguments: str) -> float:
@@ -51,16 +51,16 @@ def main() -> None:
         folder = Path(made)
         songs = []
         for number in range(chosen.songs):
-            sound = material.song(chosen.seconds + number, seed=number).mix
+            sound = signals.song(chosen.seconds + number, seed=number).mix
             songs.append(f"song {number}.wav")
             soundfile.write(folder / songs[-1], sound.samples.T, sound.rate)
         voices = []
         for number in range(chosen.voices):
             notes = [
-                material.Note(45 + step + 3 * number, 0.8, vowel, "s")
+                signals.Note(45 + step + 3 * number, 0.8, vowel, "s")
                 for step, vowel in zip((0, 2, 4, 5, 7, 5, 4, 2) * 3, "aeioaeiu" * 3, strict=True)
             ]
-            sung, _ = material.singing(notes, formants=0.85 + 0.1 * number, seed=number)
+            sung, _ = signals.singing(notes, formants=0.85 + 0.1 * number, seed=number)
             soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
             voices.append(f"voice {number}")
             understudy(folder, folder / "cache", "voices", "add", voices[-1], "recording.wav", "--consent", "self")

@@ -21,7 +21,7 @@ from scipy.signal import fftconvolve
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests import material
+from tests.support import signals
 from understudy.audio.samples import Audio, Samples
 from understudy.context import Context
 from understudy.pipeline.separation.chain import STEPS, Step, taken_off
@@ -74,10 +74,10 @@ def _models(voice: Samples, taken: Samples, step: Step) -> Iterator[tuple[str, S
 
 def sung(shift: float = 0.0, seed: int = 0) -> Samples:
     notes = [
-        material.Note(None if note.pitch is None else note.pitch + shift, note.seconds, note.vowel, note.onset)
-        for note in material.PHRASE * 3
+        signals.Note(None if note.pitch is None else note.pitch + shift, note.seconds, note.vowel, note.onset)
+        for note in signals.PHRASE * 3
     ]
-    sound, _ = material.singing(notes, RATE, seed=seed)
+    sound, _ = signals.singing(notes, RATE, seed=seed)
     return np.repeat(sound.samples, 2, axis=0).astype(np.float32)
 
 

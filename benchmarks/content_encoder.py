@@ -194,7 +194,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments.folder = Path(folder)
         if arguments.model is None:
-            from tests.voices.rvc.hubert.material import write_random_contentvec
+            from tests.support.contentvec_files import write_random_contentvec
 
             arguments.model = arguments.folder / "hubert_base.pt"
             write_random_contentvec(arguments.model)

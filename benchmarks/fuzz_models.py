@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 
-from tests.voices.rvc.material import document, random_weights, real, small, write_random_index, write_random_pth
+from tests.support.rvc_files import document, random_weights, real, small, write_random_index, write_random_pth
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import archive, library

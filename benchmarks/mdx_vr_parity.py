@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tests.onnx_files import MDXNet
+from tests.support.onnx_files import MDXNet
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.models.installed import Weights

@@ -21,9 +21,9 @@ import numpy as np
 
 from demo import band
 from demo.score import BEAT, CHORDS, LINES, PROGRESSION
-from tests.audio.transcription.scores import note_f1
 from tests.audio.transcription.test_sung import melody, score
-from tests.material import _pluck, singing
+from tests.support.note_scores import note_f1
+from tests.support.signals import _pluck, singing
 from understudy.audio.files import decode
 from understudy.audio.midi import Note
 from understudy.audio.pitch import PitchSettings, track

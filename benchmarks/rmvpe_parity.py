@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.pitch import RANGES, RATE, sing
-from tests.audio.pitch.rmvpe_material import random_weights, write_pt
+from tests.support.rmvpe_files import random_weights, write_pt
 from understudy.audio.pitch import PitchSettings, track
 from understudy.audio.pitch.rmvpe import tracker
 from understudy.audio.pitch.rmvpe.decode import decode

@@ -172,7 +172,7 @@ def run_reference(folder: Path, out: Path, reference: Path, mix: float, rmvpe: b
 
 
 def run_ours(folder: Path, out: Path, precision: str, mix: float, rmvpe: bool) -> None:
-    from tests.voices.rvc.voices import voice_of_files
+    from tests.support.rvc_voices import voice_of_files
     from understudy.audio.pitch import PitchSettings, PitchTrack, track
     from understudy.audio.samples import Audio
     from understudy.context import Context
@@ -283,9 +283,9 @@ def make_material(folder: Path, reference: Path, kind: str, seconds: float, voca
     from infer.module import models
     from transformers import HubertConfig
 
-    from tests.audio.pitch import rmvpe_material
-    from tests.material import PHRASE, singing
-    from tests.voices.rvc.hubert.material import write_random_contentvec
+    from tests.support import rmvpe_files as rmvpe_material
+    from tests.support.contentvec_files import write_random_contentvec
+    from tests.support.signals import PHRASE, singing
     from understudy.audio.files import decode
     from understudy.audio.pitch import PitchSettings, track
     from understudy.audio.resample import resample

@@ -37,8 +37,8 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.voices.rvc.material import random_weights, real  # noqa: E402
-from tests.voices.rvc.nearness import snr  # noqa: E402
+from tests.support.rvc_files import random_weights, real  # noqa: E402
+from tests.support.snr import snr  # noqa: E402
 from understudy.voices.rvc import fast_convolution  # noqa: E402
 from understudy.voices.rvc.architecture import Architecture  # noqa: E402
 from understudy.voices.rvc.decoder import Decoder  # noqa: E402

@@ -38,7 +38,7 @@ import soundfile
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests import material  # noqa: E402
+from tests.support import signals  # noqa: E402
 
 
 class Server:
@@ -141,15 +141,15 @@ def wav(samples: np.ndarray, rate: int, subtype: str = "PCM_16") -> bytes:
 
 
 def song(seconds: float) -> bytes:
-    made = material.song(min(seconds, 10.0)).mix
+    made = signals.song(min(seconds, 10.0)).mix
     samples = np.tile(made.samples, round(seconds / min(seconds, 10.0)))
     return wav(samples, made.rate)
 
 
 def recording() -> bytes:
     steps = zip((0, 2, 4, 5, 7, 5, 4, 2), "aeioaeiu", strict=True)
-    notes = [material.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps]
-    sung, _ = material.singing(notes, formants=0.9)
+    notes = [signals.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps]
+    sung, _ = signals.singing(notes, formants=0.9)
     return wav(sung.samples, sung.rate)
 
 
@@ -388,7 +388,7 @@ def seeds() -> list[bytes]:
     from understudy.audio.tags import Tags
     from understudy.context import Context
 
-    made = material.song(1.0).mix
+    made = signals.song(1.0).mix
     found = [wav(made.samples, made.rate), wav(made.samples, made.rate, "FLOAT")]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("flac", "mp3", "m4a", "opus"):

@@ -14,7 +14,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.audio.sound_files import impulses, tones
+from tests.support.sound_files import impulses, tones
 from understudy.audio.encode import FORMATS, OutputFormat, encode, parse_format, peak
 from understudy.audio.files import decode, probe
 from understudy.audio.resample import resampled_frames

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.audio.sound_files import ALL_FILES, RATE, impulses, tones, write, write_av
+from tests.support.sound_files import ALL_FILES, RATE, impulses, tones, write, write_av
 from understudy.audio.files import Limits, decode, probe
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError

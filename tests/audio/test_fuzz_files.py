@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.audio.sound_files import ALL_FILES, tones, write
+from tests.support.sound_files import ALL_FILES, tones, write
 from understudy.audio.files import Limits, decode, probe
 from understudy.audio.tags import made_by_understudy, read_tags
 from understudy.context import Context

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.midi_files import read
+from tests.support.midi_files import read
 from understudy.audio.midi import MADE, Note, write_midi
 from understudy.errors import UnderstudyError
 from understudy.pipeline.publish import is_ours

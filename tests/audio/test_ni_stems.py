@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from tests import material
 from tests.services.conftest import ROOT
+from tests.support import signals
 from understudy.audio.files import decode
 from understudy.audio.ni_stems import NamedStem, write_ni_stems
 from understudy.audio.samples import Audio
@@ -34,7 +34,7 @@ def parts(rate: int = 44100, seconds: float = 2.3) -> tuple[Audio, list[Audio]]:
     """Four stereo stems, each with a click at a place of its own, and their sum."""
     stems = []
     for number in range(4):
-        samples = 0.7 * material.band(seconds, rate, seed=number, level=-28).samples
+        samples = 0.7 * signals.band(seconds, rate, seed=number, level=-28).samples
         samples[:, rate // 2 + 1000 * number] += 0.5
         stems.append(Audio(samples, rate))
     return Audio(np.sum([stem.samples for stem in stems], axis=0, dtype=np.float32), rate), stems

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.audio.sound_files import tones, write, write_av
+from tests.support.sound_files import tones, write, write_av
 from understudy.audio.encode import FORMATS, encode, parse_format
 from understudy.audio.samples import Audio
 from understudy.audio.tags import (

@@ -4,7 +4,7 @@ import numpy as np
 import parselmouth
 import pytest
 
-from tests.material import PHRASE, Note, band, singing, song
+from tests.support.signals import PHRASE, Note, band, singing, song
 
 
 @pytest.mark.parametrize(("pitch", "formants"), [(45, 1.0), (57, 1.0), (64, 1.2), (71, 1.2)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.audio.models.source import Source, catalogue_file, served
+from tests.support.model_source import Source, catalogue_file, served
 from understudy.context import Context
 from understudy.models import download
 

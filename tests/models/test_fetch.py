@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audio.models.source import CONTENT, SHA256, Source, served
+from tests.support.model_source import CONTENT, SHA256, Source, served
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.models import download, installed, require

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audio.models.source import CONTENT, SHA256
+from tests.support.model_source import CONTENT, SHA256
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue, installed, models_folder, require

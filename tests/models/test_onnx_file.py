@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.onnx_files import MDXNet, model, node, part, tensor, varint, whole
+from tests.support.onnx_files import MDXNet, model, node, part, tensor, varint, whole
 from understudy.errors import UnderstudyError
 from understudy.models.onnx_file import load
 

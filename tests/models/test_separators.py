@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.audio.models.source import CONTENT, SHA256, Source
+from tests.support.model_source import CONTENT, SHA256, Source
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue, installed, seen

@@ -19,7 +19,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from tests.voices.rvc.hubert.material import write_fairseq
+from tests.support.contentvec_files import write_fairseq
 from understudy.errors import UnderstudyError
 from understudy.models.torch_file import Name, Unknown, load
 

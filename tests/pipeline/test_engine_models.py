@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.voices.rvc.voices import random_voice
+from tests.support.rvc_voices import random_voice
 from understudy.errors import UnderstudyError
 from understudy.models import Weights
 from understudy.pipeline import cover

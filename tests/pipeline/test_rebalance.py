@@ -9,7 +9,7 @@ import pytest
 import soxr
 from pydantic import ValidationError
 
-from tests import material
+from tests.support import signals
 from understudy.audio.loudness import measure
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
@@ -27,7 +27,7 @@ def stored(context: Context, name: str, sound: Audio) -> AudioFile:
 
 
 def files(context: Context, gain: float = 1.0) -> tuple[AudioFile, AudioFile, AudioFile]:
-    song = material.song(5.0)
+    song = signals.song(5.0)
     vocals, instrumental = gain * song.vocals.samples, gain * song.instrumental.samples
     return (
         stored(context, "song", Audio(vocals + instrumental, 44100)),

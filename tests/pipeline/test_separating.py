@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pipeline.networks import Models, models, parts, tones
+from tests.support.separators import Models, models, parts, tones
 from understudy.audio.samples import Audio, Samples
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.errors import UnderstudyError

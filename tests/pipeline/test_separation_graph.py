@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.pipeline.networks import Models, middle, models, parts
+from tests.support.separators import Models, middle, models, parts
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import LocalExecutor, Result
 from understudy.pipeline.separation_graph import Separation, separation_graph

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests import material
+from tests.support import signals
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "understudy"]
@@ -62,13 +62,13 @@ class House:
 
 
 def _furnish(folder: Path) -> House:
-    song = material.song(6.0)
+    song = signals.song(6.0)
     for name, sound in (("song", song.mix), ("vocals", song.vocals), ("instrumental", song.mix)):
         samples = sound.samples - song.vocals.samples if name == "instrumental" else sound.samples
         soundfile.write(folder / f"{name}.wav", samples.T, sound.rate, subtype="FLOAT")
     steps = zip((0, 2, 4, 5, 7, 5, 4, 2) * 2, "aeioaeiu" * 2, strict=True)
-    low = [material.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps]
-    sung, _ = material.singing(low, formants=0.9, seed=1)
+    low = [signals.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps]
+    sung, _ = signals.singing(low, formants=0.9, seed=1)
     soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate, subtype="PCM_16")
     _spoil(folder)
     house = House(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.evaluation.songs import song
+from tests.support.stem_songs import song
 from understudy.services.cli.main import main
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.audio.models.source import CONTENT, SHA256, Source, catalogue_file, served
-from tests.pipeline.separation import small_models as small
 from tests.services.conftest import COMMAND, House
+from tests.support import small_models as small
+from tests.support.model_source import CONTENT, SHA256, Source, catalogue_file, served
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests import material
-from tests.midi_files import read as read_midi
 from tests.services.conftest import House
 from tests.services.test_cli import read, visible
+from tests.support import signals
+from tests.support.midi_files import read as read_midi
 
 
 def test_vocals_and_instrumental_unless_something_else_is_asked_for(house: House):
@@ -49,7 +49,7 @@ def test_mix_and_karaoke_and_notes_beside_each_other(house: House):
     assert made["loudness"]["mix"]["mix"]["integrated"] < made["loudness"]["mix"]["song"]["integrated"]
     sung = read_midi(house.folder / made["midi"]["vocals"])
     pitches = {pitch for _, _, pitch, _ in sung.notes}
-    assert {note.pitch for note in material.PHRASE if note.pitch is not None} <= pitches
+    assert {note.pitch for note in signals.PHRASE if note.pitch is not None} <= pitches
     other = house.json("separate", "song.wav", "--guide", "off", "-o", "other", "--format", "wav32f")
     assert np.abs(read(house.folder / other["karaoke"])[0] - instrumental).max() < 1e-5
     # another level is another mix, and nothing before it

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests import material
 from tests.services.conftest import House
+from tests.support import signals
 from understudy.audio.tags import read_tags
 
 DUET = "0:00-0:03=nova,0:03-=ada"
@@ -28,16 +28,14 @@ def duo(furnished: House, tmp_path_factory: pytest.TempPathFactory) -> House:
         os.symlink(furnished.folder / name, folder / name)
     shutil.copytree(furnished.folder / "voices", folder / "voices")
     steps = zip((0, 2, 4, 5, 7, 5, 4, 2) * 2, "aeioaeiu" * 2, strict=True)
-    sung, _ = material.singing(
-        [material.Note(62 + step, 0.8, vowel, "s") for step, vowel in steps], formants=1.2, seed=5
-    )
+    sung, _ = signals.singing([signals.Note(62 + step, 0.8, vowel, "s") for step, vowel in steps], formants=1.2, seed=5)
     soundfile.write(folder / "high.wav", sung.samples.T, sung.rate, subtype="PCM_16")
     house = House(folder)
     house.json("voices", "add", "ada", "high.wav", "--consent", "self")
     vocals, rate = soundfile.read(folder / "vocals.wav", dtype="float32", always_2d=True)
     steps = zip((4, 4, 7, 7, 9, 9, 7), "ooouuua", strict=True)
-    behind, _ = material.singing(
-        [material.Note(52 + step, 0.85, vowel, "") for step, vowel in steps], formants=1.1, seed=9
+    behind, _ = signals.singing(
+        [signals.Note(52 + step, 0.85, vowel, "") for step, vowel in steps], formants=1.1, seed=9
     )
     backing = np.zeros((len(vocals), 2), np.float32)
     frames = min(len(vocals), behind.frames)

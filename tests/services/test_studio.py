@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.pipeline.networks import tiny_roformer
 from tests.services.conftest import House
+from tests.support.separators import tiny_roformer
 from understudy.pipeline.separating import models_of
 from understudy.pipeline.settings import load_settings
 

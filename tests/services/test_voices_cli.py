@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.conftest import House
-from tests.voices.rvc.material import small, write_random_index, write_random_pth
+from tests.support.rvc_files import small, write_random_index, write_random_pth
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.voices.recording_takes import take, write
+from tests.support.recording_takes import take, write
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import library

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.voices.recording_takes import take, write
+from tests.support.recording_takes import take, write
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context

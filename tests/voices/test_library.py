@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.voices.recording_takes import take, write
+from tests.support.recording_takes import take, write
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError

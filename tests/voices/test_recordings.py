@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.material import Note, singing
-from tests.voices.recording_takes import by_telephone, clipped, in_a_room, over_music, take, with_noise, write
+from tests.support.recording_takes import by_telephone, clipped, in_a_room, over_music, take, with_noise, write
+from tests.support.signals import Note, singing
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.voices.recording_takes import take
+from tests.support.recording_takes import take
 from understudy.audio.samples import Audio
 from understudy.errors import UnderstudyError
 from understudy.voices import excerpts, speaker

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.audio.pitch.rmvpe_material import random_weights, write_pt
-from tests.audio.pitch.singing import CONTEXT, sung, vibrato
+from tests.support.rmvpe_files import random_weights, write_pt
+from tests.support.sung_notes import CONTEXT, sung, vibrato
 from understudy.audio.pitch import PitchSettings, track
 from understudy.audio.pitch.rmvpe import weights as weights_module
 from understudy.audio.pitch.rmvpe.decode import decode

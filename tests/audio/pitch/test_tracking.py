@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.audio.pitch.singing import CONTEXT, at_frames, cents_off, sung, vibrato
+from tests.support.sung_notes import CONTEXT, at_frames, cents_off, sung, vibrato
 from understudy.audio.pitch import PitchSettings, fcpe, track, tracking
 from understudy.audio.pitch.trackers import tracker
 from understudy.audio.samples import Audio

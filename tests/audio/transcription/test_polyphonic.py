@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import material
-from tests.audio.transcription.scores import note_f1
+from tests.support import signals
+from tests.support.note_scores import note_f1
 from understudy.audio.samples import Audio
 from understudy.audio.transcription import polyphonic
 from understudy.audio.transcription.polyphonic import activations, network, polyphonic_notes
@@ -32,7 +32,7 @@ def chords(rate: int, seconds: float = 9.0, first: float = 0.3) -> tuple[Audio, 
     at = first
     while at < seconds - 1.2:
         for pitch in random.choice(np.array([45, 50, 52, 57, 59, 61, 64, 66, 69]), 3, replace=False):
-            pluck = material._pluck(int(pitch), rate, 1.0, random)
+            pluck = signals._pluck(int(pitch), rate, 1.0, random)
             begin = round(at * rate)
             sound[begin : begin + len(pluck)] += 0.2 * pluck
             score.append((at, float(pitch)))

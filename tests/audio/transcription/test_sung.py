@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import material
-from tests.audio.transcription.scores import note_f1
+from tests.support import signals
+from tests.support.note_scores import note_f1
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Audio
 from understudy.audio.transcription.sung import levels, sung_notes
@@ -23,22 +23,22 @@ def context(tmp_path: Path) -> Context:
     return Context(tmp_path)
 
 
-def melody(count: int, seed: int, shortest: float = 0.2) -> list[material.Note]:
+def melody(count: int, seed: int, shortest: float = 0.2) -> list[signals.Note]:
     """A random walk with rests; a note of the same pitch as the one before begins with a consonant."""
     random = np.random.default_rng(seed)
-    notes: list[material.Note] = []
+    notes: list[signals.Note] = []
     pitch = 57
     while len([note for note in notes if note.pitch is not None]) < count:
         if random.random() < 0.15:
-            notes.append(material.Note(None, float(random.uniform(0.15, 0.5))))
+            notes.append(signals.Note(None, float(random.uniform(0.15, 0.5))))
         step = int(random.choice([-4, -2, -1, 0, 1, 2, 3]))
         pitch = int(np.clip(pitch + step, 48, 70))
         onset = "s" if step == 0 or random.random() < 0.3 else ""
-        notes.append(material.Note(pitch, float(random.uniform(shortest, 0.8)), "aeiou"[random.integers(5)], onset))
+        notes.append(signals.Note(pitch, float(random.uniform(shortest, 0.8)), "aeiou"[random.integers(5)], onset))
     return notes
 
 
-def score(notes: list[material.Note]) -> list[tuple[float, float]]:
+def score(notes: list[signals.Note]) -> list[tuple[float, float]]:
     found, now = [], 0.0
     for note in notes:
         if note.pitch is not None:
@@ -50,7 +50,7 @@ def score(notes: list[material.Note]) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("vibrato", [0.0, 30.0, 80.0])
 def test_a_melody_comes_back(context, vibrato):
     notes = melody(25, seed=5)
-    sound, pitch = material.singing(notes, vibrato=vibrato, seed=2)
+    sound, pitch = signals.singing(notes, vibrato=vibrato, seed=2)
     found = sung_notes(pitch, levels(context, sound, pitch.hop, pitch.frames))
     assert note_f1(score(notes), found) >= 0.96
     assert all(one.end <= other.start + 1e-9 for one, other in pairwise(found))
@@ -59,7 +59,7 @@ def test_a_melody_comes_back(context, vibrato):
 
 def steady(*parts: tuple[float, float]) -> PitchTrack:
     """(MIDI number or 0 for a rest, seconds) one after the other."""
-    f0 = [np.full(round(seconds / HOP), material.hertz(pitch) if pitch else 0) for pitch, seconds in parts]
+    f0 = [np.full(round(seconds / HOP), signals.hertz(pitch) if pitch else 0) for pitch, seconds in parts]
     return PitchTrack(np.concatenate(f0).astype(np.float32))
 
 

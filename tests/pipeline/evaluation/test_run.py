@@ -7,7 +7,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from tests.pipeline.evaluation.songs import RATE, song, stem, write
+from tests.support.stem_songs import RATE, song, stem, write
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.evaluation.dataset import Dataset, find_songs
 from understudy.pipeline.evaluation.run import JOURNAL, Candidate, Journal, Outcome, Row, evaluate

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.pipeline.evaluation.songs import RATE, Floats, song, stem, write
+from tests.support.stem_songs import RATE, Floats, song, stem, write
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context

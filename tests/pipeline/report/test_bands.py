@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.material import song
+from tests.support.signals import song
 from understudy.audio import loudness
 from understudy.audio.samples import Audio
 from understudy.context import Context

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.material import singing, song
-from tests.pipeline.report.covers import unassessed
+from tests.support.covers import unassessed
+from tests.support.signals import singing, song
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Audio
 from understudy.context import Context

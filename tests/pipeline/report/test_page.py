@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.material import song
-from tests.pipeline.report.covers import good_cover
+from tests.support.covers import good_cover
+from tests.support.signals import song
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.pipeline.report import ReportInputs, listen, make, make_report

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.pipeline.report.covers import good_cover, unassessed
+from tests.support.covers import good_cover, unassessed
 from understudy.context import Context
 from understudy.pipeline.cover import cover_graph
 from understudy.pipeline.report import Assessment, assess, make_report
@@ -30,7 +30,7 @@ from pathlib import Path
 from understudy.context import Context
 import understudy.pipeline.cover
 from understudy.pipeline.report import make_report
-from tests.pipeline.report.covers import good_cover
+from tests.support.covers import good_cover
 folder = Path(sys.argv[1])
 inputs = good_cover(folder)
 make_report(Context(folder), inputs)

@@ -12,8 +12,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.material import PHRASE, singing
-from tests.pipeline.report.covers import RATE, good_cover, original, sung_by_another
+from tests.support.covers import RATE, good_cover, original, sung_by_another
+from tests.support.signals import PHRASE, singing
 from understudy.audio.pitch import PitchTrack
 from understudy.context import Context
 from understudy.pipeline.report import ReportInputs

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from tests import material
+from tests.support import signals
 from understudy.audio.samples import Audio, Samples
 from understudy.context import Context
 from understudy.pipeline.separation.chain import STEPS, sings, taken_off, untouched, used
@@ -20,10 +20,10 @@ GRID = Grid.of(RATE, 0.093, RATE / 2)
 
 def sung(shift: float = 0.0, seed: int = 0) -> Samples:
     notes = [
-        material.Note(None if note.pitch is None else note.pitch + shift, note.seconds, note.vowel, note.onset)
-        for note in material.PHRASE
+        signals.Note(None if note.pitch is None else note.pitch + shift, note.seconds, note.vowel, note.onset)
+        for note in signals.PHRASE
     ]
-    sound, _ = material.singing(notes, RATE, seed=seed)
+    sound, _ = signals.singing(notes, RATE, seed=seed)
     return np.concatenate([sound.samples, sound.samples]).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.separation import small_models as small
+from tests.support import small_models as small
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue, seen
 from understudy.models.warm import forget

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import istft, stft
 
-from tests.material import Song, song
+from tests.support.signals import Song, song
 from understudy.audio.samples import Audio, Samples
 from understudy.context import Context
 from understudy.errors import Cancelled

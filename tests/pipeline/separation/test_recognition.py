@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.pipeline.separation import small_models as small
+from tests.support import small_models as small
 from understudy.errors import UnderstudyError
 from understudy.pipeline.separation.recognition import family_at_a_glance, looked_at, recognised
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from starlette.testclient import TestClient
 
-from tests import material
+from tests.support import signals
 from understudy.services.api.app import make_app
 from understudy.services.queue import owners
 from understudy.services.queue.settings import ServerSettings
@@ -36,11 +36,11 @@ class Sounds:
 @pytest.fixture(scope="session")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Sounds:
     folder = tmp_path_factory.mktemp("sounds")
-    song = material.song(2.0)
+    song = signals.song(2.0)
     for name, sound in (("song", song.mix), ("vocals", song.vocals), ("instrumental", song.instrumental)):
         soundfile.write(folder / f"{name}.wav", sound.samples.T, sound.rate, subtype="PCM_16")
     steps = zip((0, 2, 4, 5, 7, 5, 4, 2), "aeioaeiu", strict=True)
-    sung, _ = material.singing([material.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps], formants=0.9)
+    sung, _ = signals.singing([signals.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps], formants=0.9)
     soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate, subtype="PCM_16")
     return Sounds(folder)
 

@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.services.api.conftest import Sounds, Working
-from tests.services.queue import postgres, s3
+from tests.support import postgres, s3
 from understudy.services.api.app import make_app
 from understudy.services.queue import housekeeping
 from understudy.services.queue.settings import ServerSettings

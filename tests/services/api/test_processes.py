@@ -17,7 +17,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.services.api.conftest import Sounds, Start, Working
-from tests.services.queue import postgres
+from tests.support import postgres
 from understudy.services.api.app import make_app
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.worker import Worker

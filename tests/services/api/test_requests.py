@@ -310,7 +310,7 @@ def test_what_nothing_knows_of_is_swept_away(service: Service, sounds: Sounds):
 
 
 def test_a_trained_model_becomes_a_voice(working: Working, tmp_path):
-    from tests.voices.rvc import material
+    from tests.support import rvc_files as material
 
     model = material.write_random_pth(tmp_path / "kim.pth", material.real())
     index = material.write_random_index(tmp_path / "kim.index")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.networks import tiny_roformer
+from tests.support.separators import tiny_roformer
 from understudy.errors import UnderstudyError
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import load_settings

@@ -12,14 +12,14 @@ import httpx
 import pytest
 import soundfile
 
-from tests import material
 from tests.services.conftest import House
-from tests.services.serving import serve
+from tests.support import signals
+from tests.support.server import serve
 
 
 def _songs(house: House, count: int) -> None:
     for number in range(1, count + 1):
-        sound = material.song(2.0 + number).mix
+        sound = signals.song(2.0 + number).mix
         soundfile.write(house.folder / f"hit {number}.wav", sound.samples.T, sound.rate)
 
 

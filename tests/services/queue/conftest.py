@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.services.queue import postgres
+from tests.support import postgres
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.services.queue import s3
+from tests.support import s3
 from understudy.errors import UnderstudyError
 from understudy.services.queue.storage import Storage
 

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests import material
-from tests.services.serving import serve
+from tests.support import signals
+from tests.support.server import serve
 from understudy.services.web.page import STATIC
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -37,10 +37,10 @@ class Served:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("page")
-    song = material.song(4.0).mix
+    song = signals.song(4.0).mix
     soundfile.write(folder / "My song.wav", song.samples.T, song.rate)
     steps = zip((0, 2, 4, 5, 7, 5, 4, 2) * 2, "aeioaeiu" * 2, strict=True)
-    sung, _ = material.singing([material.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps], formants=0.9)
+    sung, _ = signals.singing([signals.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps], formants=0.9)
     soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
     (folder / "letter.mp3").write_text("Dear all, this is not a song.\n" * 50)
     running = serve(folder)

@@ -11,8 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.services.serving import serve
 from tests.services.web.conftest import Served
+from tests.support.server import serve
 from understudy.services.web.page import STATIC
 
 pytestmark = pytest.mark.slow

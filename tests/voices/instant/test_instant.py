@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.material import PHRASE, Note, singing
+from tests.support.signals import PHRASE, Note, singing
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Audio
 from understudy.context import Context

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.material import Note, singing
+from tests.support.signals import Note, singing
 from understudy.audio.pitch.track import HOP
 from understudy.voices.instant import spectrum
 

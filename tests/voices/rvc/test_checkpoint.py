@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.voices.rvc.material import REAL, document, random_weights, real, small, write_random_pth
+from tests.support.rvc_files import REAL, document, random_weights, real, small, write_random_pth
 from understudy.errors import UnderstudyError
 from understudy.voices.rvc.checkpoint import Checkpoint, config_list, read_checkpoint, write_pth, write_safetensors
 from understudy.voices.rvc.shapes import tensor_shapes

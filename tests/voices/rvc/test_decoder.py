@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.voices.rvc.material import random_weights, real, small
-from tests.voices.rvc.nearness import snr
+from tests.support.rvc_files import random_weights, real, small
+from tests.support.snr import snr
 from understudy.voices.rvc import fast_decoder
 from understudy.voices.rvc.architecture import Architecture
 from understudy.voices.rvc.decoder import Decoder

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.material import PHRASE, Note, singing
-from tests.voices.rvc.hubert.material import SMALL, write_random_contentvec
-from tests.voices.rvc.material import random_weights, small
-from tests.voices.rvc.voices import random_voice, sine_weights, voice_with
+from tests.support.contentvec_files import SMALL, write_random_contentvec
+from tests.support.rvc_files import random_weights, small
+from tests.support.rvc_voices import random_voice, sine_weights, voice_with
+from tests.support.signals import PHRASE, Note, singing
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Audio, Samples
 from understudy.context import Context

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.voices.rvc.nearness import snr
+from tests.support.snr import snr
 from understudy.voices.rvc.fast_convolution import REALS, Layer, direct, fastest, minimal
 from understudy.voices.rvc.residual import SLOPE, same_conv
 

@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 import pytest
 
-from tests.voices.rvc.material import write_random_index
+from tests.support.rvc_files import write_random_index
 from understudy.errors import UnderstudyError
 from understudy.voices.rvc.index import IndexFile, check_index, open_index
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.voices.recording_takes import take, write
-from tests.voices.rvc.material import document, small, write_random_index, write_random_pth
+from tests.support.recording_takes import take, write
+from tests.support.rvc_files import document, small, write_random_index, write_random_pth
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import archive, library

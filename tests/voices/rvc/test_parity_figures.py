@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.voices.rvc.formula import EVERY, FIGURES, KINDS, formula_weights, inputs
+from tests.support.rvc_formula import EVERY, FIGURES, KINDS, formula_weights, inputs
 from understudy.voices.rvc.architecture import Architecture
 from understudy.voices.rvc.source import harmonic_source
 from understudy.voices.rvc.synthesizer import Synthesizer, assemble

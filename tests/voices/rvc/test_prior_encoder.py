@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tests.voices.rvc.material import small
+from tests.support.rvc_files import small
 from understudy.voices.rvc import attention
 from understudy.voices.rvc.attention import WINDOW, RelativeAttention
 from understudy.voices.rvc.prior_encoder import PriorEncoder

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.voices.rvc.material import write_random_index
+from tests.support.rvc_files import write_random_index
 from understudy.errors import UnderstudyError
 from understudy.voices.rvc.retrieval import Retrieval, open_retrieval, pulled
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.voices.rvc.material import document, small, write_random_index, write_random_pth
+from tests.support.rvc_files import document, small, write_random_index, write_random_pth
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import library

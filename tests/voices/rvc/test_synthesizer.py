@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.voices.rvc.formula import KINDS
-from tests.voices.rvc.material import random_weights, small, write_random_pth
+from tests.support.rvc_files import random_weights, small, write_random_pth
+from tests.support.rvc_formula import KINDS
 from understudy.voices.rvc import load_checkpoint, synthesizer
 from understudy.voices.rvc.architecture import Architecture
 from understudy.voices.rvc.source import harmonic_source

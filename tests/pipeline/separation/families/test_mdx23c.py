@@ -10,7 +10,7 @@ import pytest
 import torch
 from ml_collections import ConfigDict
 
-from tests.pipeline.separation.families.checkpoints import shaken, snr, write
+from tests.support.checkpoints import shaken, snr, write
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import UnderstudyError

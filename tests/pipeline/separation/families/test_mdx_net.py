@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.onnx_files import MDXNet, model, node, part, tensor, whole
+from tests.support.onnx_files import MDXNet, model, node, part, tensor, whole
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError

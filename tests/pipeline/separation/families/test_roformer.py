@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from tests.pipeline.separation.families.checkpoints import shaken, snr, write
+from tests.support.checkpoints import shaken, snr, write
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import UnderstudyError

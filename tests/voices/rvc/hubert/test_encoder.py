@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.voices.rvc.hubert.material import SMALL, TINY, parametrized, random_weights, write_random_contentvec
+from tests.support.contentvec_files import SMALL, TINY, parametrized, random_weights, write_random_contentvec
 from understudy.errors import UnderstudyError
 from understudy.voices.rvc.hubert import load_content_encoder
 from understudy.voices.rvc.hubert.network import BLOCK, Network, frame_count

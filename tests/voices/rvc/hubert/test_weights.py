@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import torch
 
-from tests.voices.rvc.hubert.material import (
+from tests.support.contentvec_files import (
     SMALL,
     Format,
     fairseq_name,

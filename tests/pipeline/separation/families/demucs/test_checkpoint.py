@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from tests.pipeline.separation.families.demucs.small import SOURCES, network, write, write_safetensors
+from tests.support.small_demucs import SOURCES, network, write, write_safetensors
 from understudy.errors import UnderstudyError
 from understudy.pipeline.separation.families.demucs.arguments import checked
 from understudy.pipeline.separation.families.demucs.checkpoint import read_checkpoint

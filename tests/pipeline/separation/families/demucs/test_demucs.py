@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.pipeline.separation.families.demucs.small import (
+from tests.support.small_demucs import (
     RATE,
     SOURCES,
     music,

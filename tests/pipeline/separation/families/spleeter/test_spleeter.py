@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from tests.onnx_files import model, node
+from tests.support.onnx_files import model, node
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import UnderstudyError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.material import PHRASE, Note, Song, singing, song
+from tests.support.signals import PHRASE, Note, Song, singing, song
 from understudy.audio.loudness import measure
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks

@@ -1,6 +1,6 @@
 """HuBERT files of random weights, in every format that is in use: real sizes, or small ones for tests.
 
-    python -m tests.voices.rvc.hubert.material FORMAT PATH
+    python -m tests.support.contentvec_files FORMAT PATH
 
 writes one of real size (94.6 million values, float16).
 """

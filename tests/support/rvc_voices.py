@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.voices.rvc.material import Version, random_weights, small, write_random_index
+from tests.support.rvc_files import Version, random_weights, small, write_random_index
 from understudy.voices.rvc.architecture import Architecture
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
 from understudy.voices.rvc.index import check_index

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tests.onnx_files import model, node
+from tests.support.onnx_files import model, node
 
 BS = """audio: {chunk_size: 16384, sample_rate: 44100}
 model:

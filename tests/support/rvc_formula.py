@@ -1,6 +1,6 @@
 """Weights and inputs made by a formula, so that they are the same everywhere and need no file.
 
-`python -m tests.voices.rvc.formula DIR` runs the public reference (a checkout of RVC-Project's
+`python -m tests.support.rvc_formula DIR` runs the public reference (a checkout of RVC-Project's
 Retrieval-based-Voice-Conversion-WebUI at DIR) on them and writes the figures that `test_parity_figures` holds ours
 against.
 """

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from tests.material import PHRASE, Note, band, singing
+from tests.support.signals import PHRASE, Note, band, singing
 from understudy.audio.samples import Audio
 
 
