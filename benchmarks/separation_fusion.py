@@ -25,14 +25,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from understudy.audio.files import decode, probe
+from understudy.audio.resample import resample
 from understudy.audio.samples import Samples
 from understudy.context import Context
+from understudy.pipeline.evaluation.dataset import BAND, Part, find_songs
 from understudy.pipeline.separation.embedded.fusion import FIRST, KNOTS, SECOND, Fusion, bias_at, fuse, heard_before
-from understudy.pipeline.separation.embedded.network import CENTRES, CUES, LEVEL_EXPONENT, LEVELS, WIDTHS
-from understudy.pipeline.separation.spectrogram import Map
-from understudy.pipeline.separation.training.examples import GRID, example_of
-from understudy.pipeline.separation.training.songs import RATE, songs_in
+from understudy.pipeline.separation.embedded.separate import HIGHEST, cues_of
+from understudy.pipeline.separation.spectrogram import Grid, Map, analyse
 
+RATE = 44100
+GRID = Grid.of(RATE, 0.093, HIGHEST)
+_LOWER_EDGES = np.concatenate((np.arange(264), 264 + 2 * np.arange(254), 772 + 3 * np.arange(154))) - 0.5
+WIDTHS = np.append(np.diff(_LOWER_EDGES), 3).astype(np.float32)
+"""The fit looks at 672 bands of 1, 2 and 3 bins of `GRID` instead of its bins: the width of each, in bins."""
+CENTRES = ((_LOWER_EDGES + WIDTHS / 2) * RATE / GRID.size).astype(np.float32)
+"""The middle of each band in Hz."""
 GAINS = (-8.0, -4.0, 0.0, 4.0, 8.0)
 EVERY = 12  # frames: neighbours say the same
 SECONDS, CROSSED = 30.0, 12.0
@@ -46,8 +54,12 @@ UNSUNG = 5.0
 
 @dataclass(frozen=True)
 class Mix:
-    """`cues` by name, ``[frames, bands]``; `power` of the mix and the voice's `share` of it, ``[2, frames, bands]``;
-    error that no share avoids and power of the voice, ``[frames]``. `song` has the voice, `band` the rest."""
+    """Within a band of one frame, the error of a mask `m` on the mix `x` against the voice `v` is, summed over the bins,
+    ``P (m - a)^2 + r`` with ``P = |x|^2`` and ``a = Re<v, x> / P``: two maps hold all that the fit needs.
+
+    `cues` by name, ``[frames, bands]``; `power` (P) of the mix and the voice's `share` (a) of it, ``[2, frames, bands]``;
+    the error that no mask avoids (r) and the power of the voice, ``[frames]``, all relative to the mean power of the
+    mix's bands. `song` has the voice, `band` the rest."""
 
     song: str
     band: str
@@ -60,7 +72,7 @@ class Mix:
 
 
 class Bands:
-    """The axes of maps over the network's bands."""
+    """The axes of maps over the bands."""
 
     frequencies = CENTRES
 
@@ -99,12 +111,16 @@ def mixes_of(folder: Path) -> list[Mix]:
     once; and voices with the bands of others."""
     stems = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for song in songs_in(folder):
-            seconds = min(SECONDS, song.seconds)
-            parts = song.read(Context(Path(scratch)), (song.seconds - seconds) / 2, seconds)
-            stems[song.name] = parts.pop("vocals"), np.sum(list(parts.values()), axis=0, dtype=np.float32)
+        for song in find_songs(folder).songs:
+            names = ("instrumental",) if "instrumental" in song.truth else tuple(n for n in BAND if n in song.truth)
+            if "vocals" not in song.truth or not names or song.subset == "test":
+                continue
+            length = probe(song.mixture.path).duration or 0.0
+            start, seconds = max(0.0, length - SECONDS) / 2, min(SECONDS, length)
+            voice, *others = (_read(song.truth[n], start, seconds, Path(scratch)) for n in ("vocals", *names))
+            stems[song.name] = voice, np.sum(others, axis=0, dtype=np.float32)
     sung = [name for name, (voice, _) in stems.items() if np.square(voice).mean() > 1e-8]
-    mixes = [_mix(name, name, gain, *stems[name]) for name in stems for gain in (GAINS if name in sung else (0.0,))]
+    mixes = [mix_of(name, name, gain, *stems[name]) for name in stems for gain in (GAINS if name in sung else (0.0,))]
     pairs = [(i, j) for i in range(len(sung)) for j in range(len(stems)) if sung[i] != list(stems)[j]]
     for i, j in pairs[::2]:
         voice, band = stems[sung[i]][0], list(stems.values())[j][1]
@@ -112,19 +128,47 @@ def mixes_of(folder: Path) -> list[Mix]:
         voice, band = voice[:, :length], band[:, :length]
         level = LEVELS_CROSSED[(3 * i + j) % len(LEVELS_CROSSED)]
         gain = level + 20 * float(np.log10((band.std() + 1e-9) / (voice.std() + 1e-9)))
-        mixes.append(_mix(sung[i], list(stems)[j], gain, voice, band))
+        mixes.append(mix_of(sung[i], list(stems)[j], gain, voice, band))
     return mixes
 
 
-def _mix(song: str, other: str, gain: float, voice: Samples, band: Samples) -> Mix:
+def _read(part: Part, start: float, seconds: float, scratch: Path) -> Samples:
+    """`part` from second `start` on as stereo at `RATE`, ``[2, frames]``, silence where it has ended."""
+    path = scratch / "part.npy"
+    sound = resample(
+        decode(Context(scratch), part.path, path, start=start, duration=seconds, track=part.track).read(), RATE
+    )
+    frames = round(seconds * RATE)
+    samples = np.repeat(sound.samples, 2, axis=0) if sound.channels == 1 else sound.samples
+    return np.asarray(np.pad(samples, ((0, 0), (0, max(0, frames - samples.shape[1]))))[:, :frames], np.float32)
+
+
+def mix_of(song: str, other: str, gain: float, voice: Samples, band: Samples) -> Mix:
     voice = voice * np.float32(10 ** (gain / 20))
     peak = np.abs(voice + band).max() + np.float32(1e-9)
-    example = example_of(voice / peak, band / peak)
-    maps = np.asarray(example.maps, np.float32)
-    power = maps[:2] ** (2 / LEVEL_EXPONENT) * WIDTHS
-    cues = dict(zip(CUES, maps[len(LEVELS) : len(LEVELS) + len(CUES)], strict=True))
-    rest = example.rest.astype(np.float64)
-    return Mix(song, other, gain, cues, power, maps[-2:], rest[0], rest[1])
+    voice, whole = voice / peak, (voice + band) / peak
+    spectrum, sung = analyse(whole, GRID), analyse(voice, GRID)
+    cues = {
+        name: cue if cue.shape[1] == 1 else _banded(cue) / WIDTHS
+        for name, cue in cues_of(whole, spectrum, GRID).items()
+    }
+    # [2, frames, bands], summed over each band's bins
+    power = _banded(spectrum.real**2 + spectrum.imag**2)
+    common = _banded(spectrum.real * sung.real + spectrum.imag * sung.imag)
+    voiced = _banded(sung.real**2 + sung.imag**2)
+    share = np.clip(common / (power + 1e-12), -1, 2)
+    remaining = voiced - 2 * share * common + share**2 * power
+    level = float(np.mean(power / WIDTHS)) + 1e-12
+    rest, sums = (part.sum(axis=(0, 2), dtype=np.float64) / level for part in (remaining, voiced))
+    return Mix(song, other, gain, cues, power / np.float32(level), share, rest, sums)
+
+
+def _banded(values: Map) -> Map:
+    """`values` ``[..., frames, bins]`` summed over the bins of each band: ``[..., frames, bands]``."""
+    starts = np.round(_LOWER_EDGES + 0.5).astype(int)
+    inside = int((starts < GRID.bins).sum())
+    summed = np.add.reduceat(values, starts[:inside], axis=-1)
+    return np.pad(summed, [(0, 0)] * (values.ndim - 1) + [(0, len(starts) - inside)])
 
 
 def fitted(mixes: Sequence[Mix]) -> tuple[Fusion, Fusion]:

@@ -15,7 +15,7 @@ from understudy.pipeline.separation.configuration import EXTENSIONS as YAML
 from understudy.pipeline.separation.configuration import read_configuration
 from understudy.pipeline.separation.parameters import beside_it
 
-FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter", "cue_net")
+FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter")
 CHECKPOINTS = (".ckpt", ".pth", ".pt", ".th", ".bin", ".safetensors", ".chpt")
 EXTENSIONS = (*CHECKPOINTS, ".onnx")
 _TARGETS = {
@@ -30,7 +30,6 @@ _TENSORS = (  # family, names that all are among its tensors'
     ("vr", ("stg1_low_band_net.enc1.conv1.conv.0.weight",)),
     ("vr", ("stg1_low_band_net.0.enc1.conv.0.weight",)),
     ("open_unmix", ("input_mean", "output_scale", "fc1.weight", "lstm.weight_ih_l0")),
-    ("cue_net", ("enter.weight", "gather.weight", "memory.weight_ih_l0", "linear.weight")),
     ("spleeter", ("conv2d/kernel", "batch_normalization/gamma")),
     ("spleeter", ("conv.weight", "bn.weight", "up1.weight", "up7.weight")),
 )

@@ -17,7 +17,6 @@ from understudy.services.cli.keys import keys_app
 from understudy.services.cli.models import models_app
 from understudy.services.cli.separate import separate
 from understudy.services.cli.serve import serve, worker
-from understudy.services.cli.train_separator import train_separator
 from understudy.services.cli.voices import voices_app
 
 app = typer.Typer(
@@ -34,7 +33,6 @@ app.command()(convert)
 app.add_typer(voices_app, name="voices")
 app.add_typer(models_app, name="models")
 app.command()(batch)
-app.command()(train_separator)
 app.command()(graph)
 app.command()(evaluate)
 app.command()(presets)

@@ -1,1 +1,0 @@
-"""Training the embedded separator's network on songs with known stems."""
