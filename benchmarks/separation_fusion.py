@@ -54,12 +54,12 @@ UNSUNG = 5.0
 
 @dataclass(frozen=True)
 class Mix:
-    """Within a band of one frame, the error of a mask `m` on the mix `x` against the voice `v` is, summed over the bins,
+    """In a band of one frame, the error of a mask `m` on the mix `x` against the voice `v`, summed over its bins, is
     ``P (m - a)^2 + r`` with ``P = |x|^2`` and ``a = Re<v, x> / P``: two maps hold all that the fit needs.
 
-    `cues` by name, ``[frames, bands]``; `power` (P) of the mix and the voice's `share` (a) of it, ``[2, frames, bands]``;
-    the error that no mask avoids (r) and the power of the voice, ``[frames]``, all relative to the mean power of the
-    mix's bands. `song` has the voice, `band` the rest."""
+    `cues` by name, ``[frames, bands]``; `power` (P) of the mix and the voice's `share` (a) of it, clipped to -1..2,
+    ``[2, frames, bands]``; `remaining` (r), the error that no mask avoids, and the power of the `voice`, ``[frames]``;
+    powers are relative to the mix's mean. `song` is where the voice is from, `band` where the rest is."""
 
     song: str
     band: str
