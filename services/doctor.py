@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from understudy import environment
+from understudy.environment import choose_device
 from understudy.errors import UnderstudyError
 from understudy.models import Model, catalogue, installed
 from understudy.models.installed import size_text
-from understudy.services import folders
-from understudy.services.device import choose_device
 from understudy.voices.library import list_voices
 
 LIBRARIES = {  # distribution: what it does here, and what its lack costs (None: nothing works without it)
@@ -77,9 +77,10 @@ def _model(model: Model) -> Check:
 
 def _disk(cache: Path) -> Check:
     place = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    free = shutil.disk_usage(place).free / folders.GIB
+    free = shutil.disk_usage(place).free / environment.GIB
     writable = os.access(place, os.W_OK)
     if not writable:
         return Check("disk", "problem", f"{cache} can't be written: name another folder with UNDERSTUDY_CACHE")
-    detail = f"{free:.0f} GB free for the cache in {cache}, which may hold {folders.cache_limit() / folders.GIB:.0f} GB"
+    limit = environment.cache_limit() / environment.GIB
+    detail = f"{free:.0f} GB free for the cache in {cache}, which may hold {limit:.0f} GB"
     return Check("disk", "ok" if free > 5 else "lack", detail + ("" if free > 5 else ": a long song needs about 3 GB"))

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from threading import Event
 from typing import Any
 
+from understudy.jobs import CoverJob, Runner, make_cover
 from understudy.pipeline.cast import Cast
 from understudy.pipeline.executor import Executor, StageEvent
 from understudy.services.batch.plan import Item, Singer
 from understudy.services.batch.run import Maker
-from understudy.services.jobs import CoverJob, Runner, make_cover
 
 Casting = Callable[[str], Cast]
 

@@ -1,2 +1,2 @@
-"""The command line: one module per command, each a thin reader of options over `understudy.services.jobs` and
+"""The command line: one module per command, each a thin reader of options over `understudy.jobs` and
 `voices`."""

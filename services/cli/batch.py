@@ -70,8 +70,8 @@ def batch(
     Everything is checked before the first cover is made. A song is separated once for all its voices. What fails is
     told and the rest goes on; a batch that was stopped goes on where it was when the same command is run again.
     """
+    from understudy import environment
     from understudy.pipeline.separating import separating
-    from understudy.services import folders
     from understudy.services.batch.chart import read_chart
     from understudy.services.batch.here import finder, maker
     from understudy.services.batch.journal import Journal
@@ -120,7 +120,7 @@ def batch(
 
         def tidy() -> None:
             write_table(folder, items, outcomes)
-            executor.store.prune(folders.cache_limit(), spare=3600)  # a long chart would fill the disk
+            executor.store.prune(environment.cache_limit(), spare=3600)  # a long chart would fill the disk
 
         run_batch(left, outcomes, make, journal, listener, cancelled, at_once, tidy)
     _answer(folder, items, outcomes, write_table(folder, items, outcomes))

@@ -89,7 +89,7 @@ def cover(
     Writes covers/SONG (VOICE).flac and its report. What was made once is kept: changing a gain or the format
     afterwards takes seconds.
     """
-    from understudy.services.jobs import CoverJob, cover_until, make_cover
+    from understudy.jobs import CoverJob, cover_until, make_cover
 
     settings = o.settings_from(
         preset,
@@ -148,7 +148,7 @@ def convert(
     debug: o.DEBUG = False,
 ) -> None:
     """Sing a vocal with the voice: an a cappella, nothing mixed."""
-    from understudy.services.jobs import convert_vocals
+    from understudy.jobs import convert_vocals
 
     named = {
         "song.start": start,
@@ -196,12 +196,12 @@ def graph(
     debug: o.DEBUG = False,
 ) -> None:
     """Draw the stages that a command goes through, and which of them are kept from before."""
+    from understudy.environment import cache_folder
     from understudy.errors import UnderstudyError
     from understudy.pipeline.cover import conversion_graph, cover_graph
     from understudy.pipeline.drawing import DRAWINGS, describe
     from understudy.pipeline.separation_graph import separation_graph
     from understudy.pipeline.store import Store
-    from understudy.services.folders import cache_folder
 
     named = {
         "song.start": start,

@@ -58,11 +58,11 @@ def evaluate(
     An evaluation that was stopped goes on where it was when the same command is run again, and one more --model costs
     that model only.
     """
+    from understudy import environment
     from understudy.pipeline.evaluation.dataset import find_songs
     from understudy.pipeline.evaluation.run import evaluate as run
     from understudy.pipeline.evaluation.table import as_data, text_table, write_tables
     from understudy.pipeline.publish import check_writable
-    from understudy.services import folders
 
     dataset = find_songs(folder)
     dataset = replace(dataset, songs=dataset.songs[:limit])
@@ -74,7 +74,7 @@ def evaluate(
     executor = o.local_executor(cache, device)
 
     def tidy() -> None:
-        executor.store.prune(folders.cache_limit(), spare=3600)
+        executor.store.prune(environment.cache_limit(), spare=3600)
 
     heading = folder.resolve().name
     with cancellable() as cancelled, _lines(len(dataset.songs) * len(candidates)) as listener:

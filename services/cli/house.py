@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from rich.markup import escape
 
-from understudy.services import folders
+from understudy import environment
 from understudy.services.cli import options as o
 from understudy.services.cli.console import answer
 
@@ -26,7 +26,7 @@ def doctor(
     """Show device, libraries, models and disk, and what each lack costs. Exits 1 when something needed is missing."""
     from understudy.services.doctor import examine
 
-    checks = examine(o.voices_root(voices), cache or folders.cache_folder())
+    checks = examine(o.voices_root(voices), cache or environment.cache_folder())
     marks = {"ok": "[green]✓[/]", "lack": "[yellow]![/]", "problem": "[red]✗[/]"}
     data = {"checks": [asdict(check) for check in checks]}
     answer(data, lambda: "\n".join(f"{marks[c.state]} [bold]{c.name}[/]: {escape(c.detail)}" for c in checks))
@@ -60,10 +60,10 @@ def show_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = Fal
     """Where the cache is and how much it holds."""
     from understudy.pipeline.store import Store
 
-    store = Store(cache or folders.cache_folder())
-    size, limit = store.size(), folders.cache_limit()
+    store = Store(cache or environment.cache_folder())
+    size, limit = store.size(), environment.cache_limit()
     data = {"folder": str(store.root), "bytes": size, "limit": limit}
-    text = f"{escape(str(store.root))}: {size / folders.GIB:.2f} of {limit / folders.GIB:.0f} GB"
+    text = f"{escape(str(store.root))}: {size / environment.GIB:.2f} of {limit / environment.GIB:.0f} GB"
     answer(data, lambda: text)
 
 
@@ -72,6 +72,6 @@ def clear_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = Fa
     """Delete all artifacts; covers and voices stay."""
     from understudy.pipeline.store import Store
 
-    store = Store(cache or folders.cache_folder())
+    store = Store(cache or environment.cache_folder())
     removed = store.prune(0)
-    answer({"removed": removed}, lambda: f"{removed / folders.GIB:.2f} GB freed.")
+    answer({"removed": removed}, lambda: f"{removed / environment.GIB:.2f} GB freed.")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from understudy import environment
 from understudy.errors import UnderstudyError
 from understudy.pipeline.settings import CoverSettings, load_settings, parse_value
-from understudy.services import folders
 from understudy.services.cli.console import cancellable, speech, stage_lines
 
 if TYPE_CHECKING:
+    from understudy.jobs import Runner
     from understudy.pipeline.cast import Cast
     from understudy.pipeline.executor import LocalExecutor
-    from understudy.services.jobs import Runner
 
 
 def _set_json(value: bool) -> bool:
@@ -143,23 +143,23 @@ def singing(voices: list[str], folder: Path | None, transpose: str | None = None
 
 
 def voices_root(folder: Path | None) -> Path:
-    return folder or folders.voices_folder()
+    return folder or environment.voices_folder()
 
 
 @contextmanager
 def runner(cache: Path | None, device: str | None) -> Iterator[Runner]:
     """What a job runs with; afterwards the cache is brought back under its limit."""
-    from understudy.services.jobs import Runner
+    from understudy.jobs import Runner
 
     executor = local_executor(cache, device)
     with cancellable() as cancelled, stage_lines() as listener:
         yield Runner(executor, listener, cancelled)
-    executor.store.prune(folders.cache_limit(), spare=6 * 3600)
+    executor.store.prune(environment.cache_limit(), spare=6 * 3600)
 
 
 def local_executor(cache: Path | None, device: str | None) -> LocalExecutor:
+    from understudy.environment import choose_device
     from understudy.pipeline.executor import LocalExecutor
     from understudy.pipeline.store import Store
-    from understudy.services.device import choose_device
 
-    return LocalExecutor(Store(cache or folders.cache_folder()), choose_device(device))
+    return LocalExecutor(Store(cache or environment.cache_folder()), choose_device(device))

@@ -80,8 +80,8 @@ def separate(
     Writes stems/SONG/vocals.flac and so on. Without --stems, the vocals and the instrumental, unless a mix, a karaoke
     version or notes are all that is asked for.
     """
+    from understudy.jobs import SeparationJob, separate_song
     from understudy.pipeline.wanted import container_named
-    from understudy.services.jobs import SeparationJob, separate_song
 
     container = container_named(format) if format else None
     named = {

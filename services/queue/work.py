@@ -1,4 +1,4 @@
-"""What the kinds of jobs do: fetch their inputs, run `understudy.services.jobs`, store what was made."""
+"""What the kinds of jobs do: fetch their inputs, run `understudy.jobs`, store what was made."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Place:
 @dataclass(frozen=True)
 class Made:
     """What a job gave: `result` for its owner (``files`` by name: path in the storage, bytes, type, file name), the
-    bytes that it takes, its stages as `understudy.services.jobs` lists them."""
+    bytes that it takes, its stages as `understudy.jobs` lists them."""
 
     result: dict[str, Any]
     size: int
@@ -75,7 +75,7 @@ def do(job: Claimed, place: Place) -> Made:
 
 
 def _cover(job: Claimed, place: Place) -> Made:
-    from understudy.services.jobs import CoverJob, Runner, make_cover
+    from understudy.jobs import CoverJob, Runner, make_cover
 
     settings = CoverSettings.model_validate(job.request["settings"])
     inputs = {name: _song(place, job, id, name) for name, id in job.request["inputs"].items()}
@@ -109,7 +109,7 @@ def _cover(job: Claimed, place: Place) -> Made:
 
 
 def _separation(job: Claimed, place: Place) -> Made:
-    from understudy.services.jobs import Runner, SeparationJob, separate_song
+    from understudy.jobs import Runner, SeparationJob, separate_song
 
     settings = CoverSettings.model_validate(job.request["settings"])
     song = _song(place, job, job.request["inputs"]["song"], "song")

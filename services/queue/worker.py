@@ -22,8 +22,8 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from understudy.disk import explained, is_full
+from understudy.environment import choose_device
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.services.device import choose_device
 from understudy.services.queue import bounded, housekeeping, ids, jobs, logs, work
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import Claimed
@@ -54,7 +54,7 @@ class Worker:
         self._storage = Storage(settings.storage, settings.storage_options, settings.data)
         self._scratch = settings.data / "scratch" / self.name
         self._scratch.mkdir(parents=True)
-        importlib.import_module("understudy.services.jobs")  # before the first job waits for it
+        importlib.import_module("understudy.jobs")  # before the first job waits for it
         self._lock = FileLock(settings.data / "scratch" / f"{self.name}.lock")
         self._lock.acquire()
         _remove_leftovers(settings)
