@@ -37,14 +37,14 @@ def test_the_curl_lines_do_what_they_say(tmp_path: Path):
     command = [
         sys.executable,
         "-m",
-        "understudy.services.cli.main",
+        "understudy",
         "serve",
         "--port",
         str(port),
         "--data",
         str(tmp_path / "data"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):
