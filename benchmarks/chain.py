@@ -60,7 +60,7 @@ def _material(voice: Samples) -> Iterator[tuple[str, Step, Samples]]:
     for seconds in (0.5, 2.0):
         for level in LEVELS["reverb"]:
             yield f"reverb {seconds} s, {level} dB", STEPS["dereverb"], _at(_reverb(voice, seconds), voice, level)
-    noise = np.random.default_rng(0).standard_normal(voice.shape)
+    noise = np.random.default_rng(0).standard_normal(voice.shape).astype(np.float32)
     for level in LEVELS["noise"]:
         yield f"noise, {level} dB", STEPS["denoise"], _at(noise, voice, level)
 

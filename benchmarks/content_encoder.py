@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 SIDES = ("transformers", "float32", "bfloat16")
 RATE = 16000
@@ -103,12 +103,13 @@ def measure(side: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if side == "transformers":
         from transformers import HubertModel  # noqa: F401
     else:
+        from understudy.models.precision import Precision
         from understudy.voices.rvc.hubert import load_content_encoder
     imported = time.perf_counter()
     if side == "transformers":
         encode = transformers_encoder(arguments.model)
     else:
-        encoder = load_content_encoder(arguments.model, precision=side)
+        encoder = load_content_encoder(arguments.model, precision=cast(Precision, side))
 
         def encode(window: Any) -> Any:
             return encoder.encode(window, "v2")

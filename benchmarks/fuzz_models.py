@@ -155,8 +155,8 @@ def _pickled(data: bytes, fuzz: random.Random) -> bytes:
 
 def _header(data: bytes, fuzz: random.Random, marker: Path) -> bytes:
     """A whole new model file whose values are wrong in one or two places."""
-    anything = [None, -1, 0, 1 << 70, 10**300, 1e308, float("nan"), "", "x" * 5000, b"x", [], [[]], {}, True, (1,) * 99,
-                torch.zeros(0), torch.zeros(()).expand(1 << 20, 1 << 20), torch.zeros(3, dtype=torch.int8),
+    anything: list[Any] = [None, -1, 0, 1 << 70, 10**300, 1e308, float("nan"), "", "x" * 5000, b"x", [], [[]], {}, True,
+                (1,) * 99, torch.zeros(0), torch.zeros(()).expand(1 << 20, 1 << 20), torch.zeros(3, dtype=torch.int8),
                 _Touch(marker), "v2", "48k", [3] * 18]  # fmt: skip
     made = document(small(fuzz.choice(["v1", "v2"]), fuzz.random() < 0.5), fuzz.randrange(99))
     for _ in range(fuzz.randint(1, 2)):

@@ -125,6 +125,8 @@ def voice_remover(name: str, folder: Path) -> tuple[Callable[[Any], Network], Ca
         network = nets.determine_model_capacity(2 * bins, kind)
     for layer in network.modules():
         if isinstance(layer, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             layer.running_mean.normal_(0, 0.1)
             layer.running_var.uniform_(0.5, 1.5)
     path = folder / "net.pth"
@@ -147,7 +149,7 @@ def voice_remover(name: str, folder: Path) -> tuple[Callable[[Any], Network], Ca
         return np.asarray(resample(y, orig_sr=orig_sr, target_sr=target_sr, res_type="soxr_vhq"), np.float32)
 
     best.original = resample  # type: ignore[attr-defined]
-    librosa.resample = best
+    librosa.resample = best  # type: ignore[assignment]
     spec_utils.write_array_to_mem = lambda *_, **__: None
 
     def theirs(song: Sound) -> Sound:

@@ -21,9 +21,8 @@ import numpy as np
 
 from demo import band
 from demo.score import BEAT, CHORDS, LINES, PROGRESSION
-from tests.audio.transcription.test_sung import melody, score
-from tests.support.note_scores import note_f1
-from tests.support.signals import _pluck, singing
+from tests.support.note_scores import melody, note_f1, score
+from tests.support.signals import pluck, singing
 from understudy.audio.files import decode
 from understudy.audio.midi import Note
 from understudy.audio.pitch import PitchSettings, track
@@ -47,7 +46,7 @@ def sung(context: Context, source: AudioSource, settings: PitchSettings) -> list
 def bass_score() -> Score:
     """As `demo.band.bass` plays it."""
     found: Score = []
-    for bar, (name, section) in enumerate(zip(PROGRESSION, band._sections(), strict=True)):
+    for bar, (name, section) in enumerate(zip(PROGRESSION, band.sections(), strict=True)):
         root = CHORDS[name][0] - 12 * (CHORDS[name][0] > 43)
         beats = {"verse": (0, 1.5, 2.5, 3.5), "chorus": tuple(n / 2 for n in range(8))}.get(section, (0,))
         fifth = len(beats) - 2 if section == "verse" else -1
@@ -61,9 +60,9 @@ def plucked(seed: int, seconds: int = 30) -> tuple[Audio, Score]:
     sound, found, at = np.zeros((seconds + 2) * RATE), list[tuple[float, float]](), 0.5
     while at < seconds - 2:
         for pitch in random.choice(np.arange(40, 76), 3, replace=False).tolist():
-            pluck = _pluck(pitch, RATE, 1.0, random)
+            tone = pluck(pitch, RATE, 1.0, random)
             begin = round(at * RATE)
-            sound[begin : begin + len(pluck)] += 0.2 * pluck
+            sound[begin : begin + len(tone)] += 0.2 * tone
             found.append((at, pitch))
         at += float(random.choice([0.4, 0.6, 0.9]))
     return Audio.of(sound[: seconds * RATE], RATE), found

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -170,7 +171,7 @@ def speed(path: Path, theirs: Any, seconds: float, rounds: int, precisions: list
     sound, _ = singing(seconds, 7)
     works: dict[str, Callable[[], Any]] = {"reference": lambda: theirs.infer_from_audio(sound)}
     for name in precisions:
-        works[name] = lambda name=name: track_own(path, sound, name)
+        works[name] = partial(track_own, path, sound, name)
         works[name]()  # load it
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for _ in range(rounds):

@@ -109,7 +109,7 @@ def main() -> None:
 def mixes_of(folder: Path) -> list[Mix]:
     """The songs in `folder`, up to `SECONDS` from the middle of each, at every one of `GAINS`, a song without a voice
     once; and voices with the bands of others."""
-    stems = {}
+    stems: dict[str, tuple[Samples, Samples]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for song in find_songs(folder).songs:
             names = ("instrumental",) if "instrumental" in song.truth else tuple(n for n in BAND if n in song.truth)
@@ -201,7 +201,7 @@ def _fitted(mixes: Sequence[Mix], start: Fusion, first: Fusion | None, held: flo
             )
         )
     counted = sum(one[-1] for one in data)
-    hats = torch.from_numpy(np.stack([bias_at(CENTRES, unit) for unit in np.eye(len(KNOTS))]))
+    hats = torch.from_numpy(np.stack([bias_at(CENTRES, unit.tolist()) for unit in np.eye(len(KNOTS))]))
     begin = torch.tensor([*start.bias, *start.weights.values()], dtype=torch.float32)
     found = begin.clone().requires_grad_()
     optimiser = torch.optim.LBFGS([found], max_iter=40, history_size=20, line_search_fn="strong_wolfe")

@@ -356,18 +356,17 @@ def streams(arguments: argparse.Namespace) -> dict[str, Any]:
             numbers = [int(line.partition(":")[2]) for line in text.split("\r\n") if line.startswith("id:")]
             return len(numbers), numbers == sorted(set(numbers)), '"state":"done"' in text
 
-        async def everybody() -> list[tuple[int, bool, bool]]:
+        async def everybody() -> tuple[list[tuple[int, bool, bool]], float]:
+            """What each listener got, and the mean milliseconds of a request beside them."""
             listening = asyncio.gather(*(listen(places[n % len(places)]) for n in range(arguments.streams)))
             await asyncio.sleep(1.0)
             begun, client = time.perf_counter(), httpx.AsyncClient(base_url=server.url)
             answers = [(await client.get("/v1/covers?limit=5")).status_code for _ in range(20)]
             assert set(answers) == {200}
-            nonlocal beside
             beside = 1000 * (time.perf_counter() - begun) / 20
-            return await listening
+            return await listening, beside
 
-        beside = 0.0
-        found = asyncio.run(everybody())
+        found, beside = asyncio.run(everybody())
         figures = {
             "streams": len(found),
             "events": sum(count for count, _, _ in found),
@@ -479,7 +478,7 @@ def hostile(arguments: argparse.Namespace) -> dict[str, Any]:
             statuses[answer.status_code] += 1
             if answer.status_code >= 400:
                 codes[answer.json()["code"]] += 1
-        ends = Counter()
+        ends: Counter[str] = Counter()
         for place in jobs:
             found = server.until(place, 600)
             ends[found["state"] + (f" {found['error']['code']}" if found["error"] else "")] += 1

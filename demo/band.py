@@ -76,7 +76,7 @@ def drums(random: np.random.Generator) -> Floats:
 
 def bass() -> Floats:
     desk = Desk()
-    for bar, (name, section) in enumerate(zip(PROGRESSION, _sections(), strict=True)):
+    for bar, (name, section) in enumerate(zip(PROGRESSION, sections(), strict=True)):
         root, at = CHORDS[name][0] - 12 * (CHORDS[name][0] > 43), 4.0 * bar
         if section in ("intro", "break"):
             desk.play(_bass(root, 3.8), at, 0.4)
@@ -96,7 +96,7 @@ def bass() -> Floats:
 
 def pad(random: np.random.Generator) -> Floats:
     desk = Desk()
-    for bar, (name, section) in enumerate(zip(PROGRESSION, _sections(), strict=True)):
+    for bar, (name, section) in enumerate(zip(PROGRESSION, sections(), strict=True)):
         gain = {"intro": 0.06, "verse": 0.035, "chorus": 0.055, "break": 0.06, "end": 0.05}[section]
         for pitch in CHORDS[name][1]:
             desk.play(_pad(pitch, BAR * (1.0 if section != "end" else 1.4), random), 4.0 * bar, gain)
@@ -107,7 +107,7 @@ def guitar(random: np.random.Generator) -> Floats:
     desk = Desk()
     strings = {pitch: _string(pitch, 2.2, random) for _, chord in CHORDS.values() for pitch in chord}
     picking = (0, 2, 1, 3, 2, 1, 3, 2)
-    for bar, (name, section) in enumerate(zip(PROGRESSION, _sections(), strict=True)):
+    for bar, (name, section) in enumerate(zip(PROGRESSION, sections(), strict=True)):
         chord, at = CHORDS[name][1], 4.0 * bar
         if section in ("intro", "verse", "break"):
             for eighth, string in enumerate(picking):
@@ -127,7 +127,7 @@ def guitar(random: np.random.Generator) -> Floats:
 
 def keys() -> Floats:
     desk = Desk()
-    for bar, (name, section) in enumerate(zip(PROGRESSION, _sections(), strict=True)):
+    for bar, (name, section) in enumerate(zip(PROGRESSION, sections(), strict=True)):
         chord, at = CHORDS[name][1], 4.0 * bar
         beats = {"verse": (0.0, 2.5), "chorus": (0.0, 1.5, 3.0), "end": (0.0,)}.get(section, ())
         for beat in beats:
@@ -140,7 +140,7 @@ def keys() -> Floats:
     return desk.sound
 
 
-def _sections() -> list[str]:
+def sections() -> list[str]:
     return [next(name for name, first, last in SECTIONS if first <= bar < last) for bar in range(BARS)]
 
 

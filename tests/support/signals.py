@@ -141,8 +141,8 @@ def band(
             mix[:, start : start + len(sound)] += gain * np.outer((np.cos(angle), np.sin(angle)), sound)
 
     chords = ((45, (57, 60, 64)), (41, (57, 60, 65)), (48, (55, 60, 64)), (43, (55, 59, 62)))
-    plucks = {pitch: _pluck(pitch, rate, 1.2, random) for pitch in {p for _, chord in chords for p in chord}}
-    basses = {root: _pluck(root - 12, rate, 0.5, random, brightness=0.45) for root, _ in chords}
+    plucks = {pitch: pluck(pitch, rate, 1.2, random) for pitch in {p for _, chord in chords for p in chord}}
+    basses = {root: pluck(root - 12, rate, 0.5, random, brightness=0.45) for root, _ in chords}
     for step in range(int(seconds / beat * 2) + 1):  # eighth notes
         at, bar = step * beat / 2, step // 8
         root, chord = chords[bar % len(chords)]
@@ -254,7 +254,7 @@ def _burst_tone(rate: int, seconds: float, frequency: float) -> Floats:
     return np.asarray(np.sin(2 * np.pi * frequency * time) * np.exp(-time / 0.04))
 
 
-def _pluck(pitch: float, rate: int, seconds: float, random: np.random.Generator, brightness: float = 0.7) -> Floats:
+def pluck(pitch: float, rate: int, seconds: float, random: np.random.Generator, brightness: float = 0.7) -> Floats:
     """A decaying string: harmonics of which the higher ones die sooner."""
     time = np.arange(round(seconds * rate)) / rate
     f0 = hertz(pitch)

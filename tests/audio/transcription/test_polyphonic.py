@@ -32,7 +32,7 @@ def chords(rate: int, seconds: float = 9.0, first: float = 0.3) -> tuple[Audio, 
     at = first
     while at < seconds - 1.2:
         for pitch in random.choice(np.array([45, 50, 52, 57, 59, 61, 64, 66, 69]), 3, replace=False):
-            pluck = signals._pluck(int(pitch), rate, 1.0, random)
+            pluck = signals.pluck(int(pitch), rate, 1.0, random)
             begin = round(at * rate)
             sound[begin : begin + len(pluck)] += 0.2 * pluck
             score.append((at, float(pitch)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support import signals
-from tests.support.note_scores import note_f1
+from tests.support.note_scores import melody, note_f1, score
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Audio
 from understudy.audio.transcription.sung import levels, sung_notes
@@ -21,30 +21,6 @@ HOP = 0.005
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     return Context(tmp_path)
-
-
-def melody(count: int, seed: int, shortest: float = 0.2) -> list[signals.Note]:
-    """A random walk with rests; a note of the same pitch as the one before begins with a consonant."""
-    random = np.random.default_rng(seed)
-    notes: list[signals.Note] = []
-    pitch = 57
-    while len([note for note in notes if note.pitch is not None]) < count:
-        if random.random() < 0.15:
-            notes.append(signals.Note(None, float(random.uniform(0.15, 0.5))))
-        step = int(random.choice([-4, -2, -1, 0, 1, 2, 3]))
-        pitch = int(np.clip(pitch + step, 48, 70))
-        onset = "s" if step == 0 or random.random() < 0.3 else ""
-        notes.append(signals.Note(pitch, float(random.uniform(shortest, 0.8)), "aeiou"[random.integers(5)], onset))
-    return notes
-
-
-def score(notes: list[signals.Note]) -> list[tuple[float, float]]:
-    found, now = [], 0.0
-    for note in notes:
-        if note.pitch is not None:
-            found.append((now + (0.12 if note.onset == "s" else 0.0), note.pitch))
-        now += note.seconds
-    return found
 
 
 @pytest.mark.parametrize("vibrato", [0.0, 30.0, 80.0])
