@@ -71,7 +71,7 @@ class Server:
         raise SystemExit(f"the server doesn't come up: see {self.log.name}")
 
     def workers(self) -> list[int]:
-        return _children(self.process.pid, "understudy.services.cli.main worker")
+        return _children(self.process.pid, "understudy worker")
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -432,7 +432,7 @@ def spoiled(good: list[bytes], chance: random.Random) -> bytes:
 
 def memory(root: int) -> int:
     """MB of the server process with all below it but workers."""
-    workers, total, todo = set(_children(root, "understudy.services.cli.main worker")), 0.0, [root]
+    workers, total, todo = set(_children(root, "understudy worker")), 0.0, [root]
     while todo:
         process = todo.pop()
         todo += [child for child in _children(process, "") if child not in workers]

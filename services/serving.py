@@ -17,9 +17,10 @@ import uvicorn
 
 from understudy.errors import UnderstudyError
 from understudy.services.api.app import make_app
-from understudy.services.queue import ids, jobs
+from understudy.services.queue import jobs
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import PREFIX, ServerSettings
+from understudy.services.queue.tables import new_id
 
 log = logging.getLogger("understudy.server")
 
@@ -29,7 +30,7 @@ GRACE = 15  # seconds that requests and workers have to end
 def serve(settings: ServerSettings) -> None:
     """Until a signal comes: then no new requests, workers put their jobs back, and all end."""
     app = make_app(settings)
-    crew = Crew(settings)
+    pool = WorkerPool(settings)
     config = uvicorn.Config(
         app,
         settings.host,
@@ -52,13 +53,13 @@ def serve(settings: ServerSettings) -> None:
         ) from None
     host, port = socket.getsockname()[:2]
     log.info("serving", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
-    crew.start()
+    pool.start()
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them once more when it is done, to end the process
         signal.signal(number, lambda number, frame: None)
     try:
         uvicorn.Server(config).run(sockets=[socket])
     finally:
-        crew.stop()
+        pool.stop()
 
 
 def work(settings: ServerSettings, name: str | None, parent: int | None) -> None:
@@ -77,13 +78,13 @@ def work(settings: ServerSettings, name: str | None, parent: int | None) -> None
     worker.run()
 
 
-class Crew:
+class WorkerPool:
     """The workers of this server: started, started again when one dies, stopped at the end."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._stopping = Event()
-        self._thread = Thread(target=self._watch, name="crew", daemon=True)
+        self._thread = Thread(target=self._watch, name="pool", daemon=True)
         self._members: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
 
@@ -119,7 +120,7 @@ class Crew:
                     if time.monotonic() - self._started[name] < 5:  # it may not be able to run here at all
                         pause = min(10.0, pause * 2)
             while len(self._members) < self._settings.workers and not self._stopping.is_set():
-                name = ids.new("worker", 8)
+                name = new_id("worker", 8)
                 self._members[name] = self._start(name)
                 self._started[name] = time.monotonic()
             if self._stopping.wait(pause):

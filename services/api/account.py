@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from understudy.audio.encode import FORMATS
 from understudy.pipeline.settings import CoverSettings, load_settings, presets
-from understudy.services.api.house import COOKIE, Deleter, Reader, TheHouse, identify
+from understudy.services.api.auth import COOKIE, Deleter, Reader, identify
 from understudy.services.api.problems import documented
+from understudy.services.api.state import App
 from understudy.services.queue import housekeeping
 from understudy.services.queue.owners import LIMITS, usage
 from understudy.services.queue.tables import owners
@@ -51,36 +52,34 @@ class Choices(BaseModel):
 
 
 @router.get("/account", responses=documented())
-def account(house: TheHouse, owner: Reader) -> Account:
+def account(app: App, owner: Reader) -> Account:
     """Who you are here, your limits and what you have used of them."""
-    with house.database.read() as connection:
-        used = usage(connection, owner.id, house.database.now(connection))
+    with app.database.read() as connection:
+        used = usage(connection, owner.id, app.database.now(connection))
         secret = connection.scalar(select(owners.c.webhook_secret).where(owners.c.id == owner.id))
-    limits = {name: float(owner.limit(name, house.settings)) for name in LIMITS}
+    limits = {name: float(owner.limit(name, app.settings)) for name in LIMITS}
     shown = secret if "make" in owner.scopes else None
     scopes = sorted(owner.scopes)
-    return Account(
-        owner=owner.name, open=not house.keys, scopes=scopes, limits=limits, usage=used, webhook_secret=shown
-    )
+    return Account(owner=owner.name, open=not app.keys, scopes=scopes, limits=limits, usage=used, webhook_secret=shown)
 
 
 @router.delete("/account/everything", status_code=204, responses=documented())
-def delete_everything(house: TheHouse, owner: Deleter) -> None:
+def delete_everything(app: App, owner: Deleter) -> None:
     """Delete all that is yours: songs, voices, covers, separations, what waits and what runs. Keys stay."""
-    housekeeping.delete_everything(house.database, house.storage, owner.id)
+    housekeeping.delete_everything(app.database, app.storage, owner.id)
 
 
 @router.get("/choices", responses=documented())
-def choices(house: TheHouse, owner: Reader) -> Choices:
+def choices(app: App, owner: Reader) -> Choices:
     """Presets, formats and the schema of the settings."""
     found = [Preset(name=name, settings=load_settings(name, None, {})) for name in presets()]
     return Choices(presets=found, formats=list(FORMATS), settings=CoverSettings.model_json_schema())
 
 
 @router.post("/session", status_code=204, responses=documented(422))
-def log_in(login: Login, request: Request, house: TheHouse, response: Response) -> None:
+def log_in(login: Login, request: Request, app: App, response: Response) -> None:
     """Keep a key in a cookie that scripts can't read: for the web page, whose players can send no headers."""
-    identify(house, request, HTTPAuthorizationCredentials(scheme="Bearer", credentials=login.key))
+    identify(app, request, HTTPAuthorizationCredentials(scheme="Bearer", credentials=login.key))
     secure = request.url.scheme == "https"
     response.set_cookie(COOKIE, login.key, max_age=30 * 86400, httponly=True, samesite="strict", secure=secure)
 

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy import Row
 
 from understudy.pipeline.settings import CoverSettings
-from understudy.services.cli.console import title
+from understudy.services.stage_titles import stage_title
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
 PRIORITY = {0: "interactive", 1: "batch"}
@@ -193,7 +193,7 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
         expires=when(row.expires) if row.expires else None,
         attempts=row.attempts,
         ahead=ahead,
-        progress=Progress(fraction=row.fraction, stage=row.stage, title=title(row.stage) if row.stage else None),
+        progress=Progress(fraction=row.fraction, stage=row.stage, title=stage_title(row.stage) if row.stage else None),
         error=Fault(**row.error) if row.error else None,
         warnings=(row.result or {}).get("warnings", []),
         result={name: value for name, value in row.result.items() if name not in hidden} if row.result else None,

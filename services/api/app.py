@@ -21,9 +21,10 @@ from filelock import FileLock, Timeout
 
 from understudy.errors import UnderstudyError
 from understudy.services.api import account, covers, health, problems, songs, voices
+from understudy.services.api.auth import is_loopback
 from understudy.services.api.events import Hub
-from understudy.services.api.house import House, is_loopback
 from understudy.services.api.problems import ApiError
+from understudy.services.api.state import AppState
 from understudy.services.queue import bounded, housekeeping, owners, webhooks
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database
@@ -57,9 +58,9 @@ def make_app(settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with _incoming(settings.data / "incoming") as folder:
+        with _upload_folder(settings.data / "incoming") as folder:
             readers = Readers(READERS, READER_MEMORY)
-            app.state.house = House(settings, database, storage, readers, folder, asks_for_keys)
+            app.state.services = AppState(settings, database, storage, readers, folder, asks_for_keys)
             app.state.hub = Hub(database)
             stopping = Event()
             threads = [
@@ -71,13 +72,13 @@ def make_app(settings: ServerSettings) -> FastAPI:
             ]
             for thread in threads:
                 thread.start()
-            looking = asyncio.create_task(app.state.hub.run())
+            event_task = asyncio.create_task(app.state.hub.run())
             try:
                 yield
             finally:
-                app.state.house.stopping = True
+                app.state.services.stopping = True
                 stopping.set()
-                looking.cancel()
+                event_task.cancel()
                 app.state.hub.close()
                 readers.close()
                 database.close()
@@ -90,18 +91,18 @@ def make_app(settings: ServerSettings) -> FastAPI:
         separate_input_output_schemas=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.meters = health.Meters(database)
+    app.state.metrics = health.Metrics(database)
     problems.install(app)
     for router in (songs.router, voices.router, covers.covers, covers.separations, account.router, health.router):
         app.include_router(router)
     add_page(app)
-    app.add_middleware(_Guard, settings=settings, keys=asks_for_keys)
-    app.add_middleware(_Metered, meters=app.state.meters)
+    app.add_middleware(HostGuard, settings=settings, keys=asks_for_keys)
+    app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
 
-class _Guard:
+class HostGuard:
     """Keeps web pages of strangers from using an open server through their visitors' browsers: the Host must be one
     of ours (or else its name was bound to this address by its owner), and so must the Origin of a request."""
 
@@ -140,11 +141,11 @@ def _hostname(url: str) -> str:
         return ""
 
 
-class _Metered:
+class RequestMetrics:
     """Counts requests and the time until their answer began."""
 
-    def __init__(self, app: Any, meters: health.Meters) -> None:
-        self._app, self._meters = app, meters
+    def __init__(self, app: Any, metrics: health.Metrics) -> None:
+        self._app, self._meters = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -163,7 +164,7 @@ class _Metered:
         await self._app(scope, receive, counted)
 
 
-class _incoming:
+class _upload_folder:
     """A folder of this process for uploads that are under way; removes those of processes that were killed."""
 
     def __init__(self, root: Path) -> None:

@@ -16,15 +16,16 @@ from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import parse_voices
 from understudy.pipeline.settings import CoverSettings, load_settings, presets
 from understudy.services.api import answers
+from understudy.services.api.auth import Deleter, Maker, Reader
 from understudy.services.api.events import STREAM, LastEventId, stream
 from understudy.services.api.files import FILE, Range, send
-from understudy.services.api.house import Deleter, House, Maker, Reader, TheHouse
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.limits import check_job, check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.separators import check_separation
 from understudy.services.api.songs import BINARY, examined, find_song, keep, refuse_fields, store
+from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Form, received
 from understudy.services.api.voices import find_voice
 from understudy.services.queue import jobs as queue
@@ -104,10 +105,10 @@ def _resource(kind: Literal["cover", "separation"], model: type[_Request], files
         name=f"make_{kind}",
         summary=f"Make a {kind}",
     )
-    async def make_job(request: Request, house: TheHouse, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
+    async def make_job(request: Request, app: App, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
         """Answers at once with the job; follow it by its events, or ask for it again."""
-        limit = owner.limit("song_bytes", house.settings)
-        async with received(request, house.incoming, files, limit, len(files), JSON_FIELDS, ("voice",)) as form:
+        limit = owner.limit("song_bytes", app.settings)
+        async with received(request, app.incoming, files, limit, len(files), JSON_FIELDS, ("voice",)) as form:
             refuse_fields(form.fields, tuple(model.model_fields))
             _refuse_twice(form)
             wanted = model.model_validate(
@@ -115,31 +116,31 @@ def _resource(kind: Literal["cover", "separation"], model: type[_Request], files
             )
             settings = await run_in_threadpool(_settings, wanted)
             if wanted.webhook:
-                await run_in_threadpool(webhooks.check, wanted.webhook, house.settings)
-            found = await examined(house, owner, form.files)
+                await run_in_threadpool(webhooks.check, wanted.webhook, app.settings)
+            found = await examined(app, owner, form.files)
 
             def make(connection: Connection, now: float) -> answers.Job:
-                return _submit(house, connection, owner, now, kind, wanted, settings, form, found)
+                return _submit(app, connection, owner, now, kind, wanted, settings, form, found)
 
-            answer, _ = await run_in_threadpool(accept, house.database, owner.id, key, form.fingerprint, 202, make)
+            answer, _ = await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
         return answer
 
     @router.get("", responses=documented(400, 422), name=f"list_{kind}s", summary=f"List your {kind}s")
     def list_jobs(
-        house: TheHouse, owner: Reader, state: State | None = None, cursor: Cursor = None, size: Size = 20
+        app: App, owner: Reader, state: State | None = None, cursor: Cursor = None, size: Size = 20
     ) -> Page[answers.Job]:
         """Newest first; `state` picks those in that state."""
         query = select(jobs).where(jobs.c.owner == owner.id, jobs.c.kind == kind)
         if state:
             query = query.where(jobs.c.state == state)
-        with house.database.read() as connection:
+        with app.database.read() as connection:
             rows, following = page(connection, query, jobs, cursor, size)
         return Page(items=[answers.job(row) for row in rows], next=following)
 
     @router.get("/{id}", responses=documented(404), name=f"show_{kind}", summary=f"One {kind}")
-    def show_job(id: str, house: TheHouse, owner: Reader) -> answers.Job:
+    def show_job(id: str, app: App, owner: Reader) -> answers.Job:
         """Its state, progress and result."""
-        with house.database.read() as connection:
+        with app.database.read() as connection:
             row = _find(connection, owner, kind, id)
             return answers.job(row, _ahead(connection, row))
 
@@ -153,16 +154,16 @@ def _resource(kind: Literal["cover", "separation"], model: type[_Request], files
         name=f"delete_{kind}",
         summary=f"Cancel or remove a {kind}",
     )
-    def delete_job(id: str, house: TheHouse, owner: Deleter) -> Response:
+    def delete_job(id: str, app: App, owner: Deleter) -> Response:
         """One that waits or runs is cancelled (202, the job stays); one that has ended is removed (204)."""
-        with house.database.write() as connection:
+        with app.database.write() as connection:
             row = _find(connection, owner, kind, id)
             if row.state in queue.ACTIVE:
-                queue.cancel(connection, house.database.now(connection), row, house.settings)
+                queue.cancel(connection, app.database.now(connection), row, app.settings)
                 answer = answers.job(_find(connection, owner, kind, id))
                 return JSONResponse(answer.model_dump(mode="json"), 202)
             connection.execute(jobs.delete().where(jobs.c.id == id))
-        house.storage.remove(f"{owner.id}/jobs/{id}")
+        app.storage.remove(f"{owner.id}/jobs/{id}")
         return Response(status_code=204)
 
     @router.get(
@@ -172,24 +173,22 @@ def _resource(kind: Literal["cover", "separation"], model: type[_Request], files
         name=f"{kind}_events",
         summary=f"Progress of a {kind}",
     )
-    async def job_events(
-        request: Request, id: str, house: TheHouse, owner: Reader, last: LastEventId = None
-    ) -> Response:
+    async def job_events(request: Request, id: str, app: App, owner: Reader, last: LastEventId = None) -> Response:
         """Server-sent events: `state`, `stage` and `progress`; with Last-Event-ID from there on."""
 
         def known() -> str:
-            with house.database.read() as connection:
+            with app.database.read() as connection:
                 return str(_find(connection, owner, kind, id).id)
 
-        return await stream(request, house, owner, await run_in_threadpool(known), last)
+        return await stream(request, app, owner, await run_in_threadpool(known), last)
 
     results = {
         **documented(404, 409, 410, 416),
         **FILE,
     }
 
-    def result(house: House, owner: Owner, id: str, name: str, range: str | None) -> Response:
-        with house.database.read() as connection:
+    def result(app: AppState, owner: Owner, id: str, name: str, range: str | None) -> Response:
+        with app.database.read() as connection:
             row = _find(connection, owner, kind, id)
         if row.state == "expired":
             raise ApiError("result-expired", "This result has expired and was removed.", "Make it again.")
@@ -201,35 +200,35 @@ def _resource(kind: Literal["cover", "separation"], model: type[_Request], files
             there = ", ".join(row.result["files"])
             hint = f"There are: {there}. Stems of a cover are kept with settings.output.keep_stems."
             raise ApiError("stem-unknown", f"This {kind} has no {name!r}.", hint)
-        return send(house.storage, file["path"], file["name"], file["type"], range, id.rpartition("_")[2] + name)
+        return send(app.storage, file["path"], file["name"], file["type"], range, id.rpartition("_")[2] + name)
 
     if kind == "cover":
 
         @router.get("/{id}/audio", responses=results, response_class=Response, name="cover_audio")
-        def audio(id: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+        def audio(id: str, app: App, owner: Reader, range: Range = None) -> Response:
             """The cover itself."""
-            return result(house, owner, id, "audio", range)
+            return result(app, owner, id, "audio", range)
 
         @router.get("/{id}/report", responses=results, response_class=Response, name="cover_report")
-        def report(id: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+        def report(id: str, app: App, owner: Reader, range: Range = None) -> Response:
             """The report as a page."""
-            return result(house, owner, id, "report", range)
+            return result(app, owner, id, "report", range)
 
         @router.get("/{id}/figures", responses=results, response_class=Response, name="cover_figures")
-        def figures(id: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+        def figures(id: str, app: App, owner: Reader, range: Range = None) -> Response:
             """The report as JSON."""
-            return result(house, owner, id, "figures", range)
+            return result(app, owner, id, "figures", range)
 
     @router.get("/{id}/stems/{stem}", responses=results, response_class=Response, name=f"{kind}_stem")
-    def stem(id: str, stem: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+    def stem(id: str, stem: str, app: App, owner: Reader, range: Range = None) -> Response:
         """One stem: vocals, instrumental and, where they were made, others."""
-        return result(house, owner, id, f"stems/{stem}", range)
+        return result(app, owner, id, f"stems/{stem}", range)
 
     return router
 
 
 def _submit(
-    house: House,
+    app: AppState,
     connection: Connection,
     owner: Owner,
     now: float,
@@ -250,14 +249,14 @@ def _submit(
         raise UnderstudyError("song-missing", text, "Send a song, or both vocals and instrumental.")
     kept: dict[str, str] = {}
     if form.files:
-        check_storage(house, connection, owner, now, sum(upload.bytes for upload in form.files))
+        check_storage(connection, app.settings, owner, now, sum(upload.bytes for upload in form.files))
         kept = keep(connection, owner, now, form.files, found)
         inputs |= kept
     rows = {role: find_song(connection, owner, id) for role, id in inputs.items()}
     named = rows.get("song") or rows["vocals"]
     seconds = settings.song.duration or max(0.0, (named.duration or 240.0) - settings.song.start)
     minutes = min(seconds, named.duration or seconds) / 60
-    check_job(house, connection, owner, now, minutes)
+    check_job(connection, app.settings, owner, now, minutes)
     id = queue.submit(
         connection,
         now,
@@ -272,7 +271,7 @@ def _submit(
         webhook=wanted.webhook,
     )
     answer = answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
-    store(house, connection, form.files, kept)
+    store(app, connection, form.files, kept)
     return answer
 
 

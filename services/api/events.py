@@ -16,8 +16,8 @@ from sqlalchemy import and_, or_, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from understudy.errors import UnderstudyError
-from understudy.services.api.house import House
 from understudy.services.api.problems import ApiError
+from understudy.services.api.state import AppState
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.owners import Owner
@@ -106,18 +106,18 @@ class Hub:
         return news, {id for id in after if id not in states or states[id].state not in ACTIVE}, revoked
 
 
-async def stream(request: Request, house: House, owner: Owner, job: str, last: str | None) -> Response:
+async def stream(request: Request, app: AppState, owner: Owner, job: str, last: str | None) -> Response:
     """The events of `job` after the one numbered `last`, until it has ended."""
     after = int(last) if last and last.isascii() and last.isdigit() else 0
-    most = owner.limit("streams", house.settings)
-    if house.streams[owner.id] >= most:
+    most = owner.limit("streams", app.settings)
+    if app.streams[owner.id] >= most:
         text = f"You have {most} event streams open."
         raise ApiError("too-many-streams", text, "Close some of them.", {"Retry-After": "10"})
     hub: Hub = request.app.state.hub
     if after:
 
         def ended() -> bool:
-            with house.database.read() as connection:
+            with app.database.read() as connection:
                 row = connection.execute(select(jobs.c.state, jobs.c.events).where(jobs.c.id == job)).first()
             return row is None or (row.state not in ACTIVE and row.events <= after)
 
@@ -125,7 +125,7 @@ async def stream(request: Request, house: House, owner: Owner, job: str, last: s
             return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
 
     async def told() -> AsyncIterator[ServerSentEvent]:
-        house.streams[owner.id] += 1
+        app.streams[owner.id] += 1
         listener = hub.join(job, after, owner.key)
         try:
             yield ServerSentEvent(comment="understudy", retry=2000)
@@ -134,9 +134,9 @@ async def stream(request: Request, house: House, owner: Owner, job: str, last: s
                 yield ServerSentEvent(json.dumps(data, separators=(",", ":")), id=str(number), event=type)
         finally:
             hub.leave(listener)
-            house.streams[owner.id] -= 1
-            if not house.streams[owner.id]:
+            app.streams[owner.id] -= 1
+            if not app.streams[owner.id]:
                 with suppress(KeyError):
-                    del house.streams[owner.id]
+                    del app.streams[owner.id]
 
     return EventSourceResponse(told(), ping=15)

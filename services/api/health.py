@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy import Row, func, select
 
 from understudy.errors import UnderstudyError
-from understudy.services.api.house import TheHouse
+from understudy.services.api.state import App
 from understudy.services.queue.database import Database
 from understudy.services.queue.tables import deliveries, jobs, tallies
 
@@ -32,14 +32,14 @@ def healthz() -> Health:
 
 
 @router.get("/readyz", response_model=Health, responses={503: {"model": Health, "description": "Not now"}})
-def readyz(house: TheHouse) -> JSONResponse:
+def readyz(app: App) -> JSONResponse:
     """It can take requests: the database answers, and it isn't about to stop."""
     try:
-        with house.database.read() as connection:
+        with app.database.read() as connection:
             connection.execute(select(1))
     except UnderstudyError as error:
         return JSONResponse({"status": error.code}, 503)
-    if house.stopping:
+    if app.stopping:
         return JSONResponse({"status": "stopping"}, 503)
     return JSONResponse({"status": "ok"})
 
@@ -47,10 +47,10 @@ def readyz(house: TheHouse) -> JSONResponse:
 @router.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request) -> Response:
     """Figures for Prometheus; those of the jobs are the same on every server of a database."""
-    return Response(generate_latest(request.app.state.meters.registry), media_type="text/plain; version=0.0.4")
+    return Response(generate_latest(request.app.state.metrics.registry), media_type="text/plain; version=0.0.4")
 
 
-class Meters:
+class Metrics:
     """What this process counts, and the database's tallies."""
 
     def __init__(self, database: Database) -> None:
@@ -61,10 +61,10 @@ class Meters:
         self.seconds = Histogram(
             "understudy_request_seconds", "Until the answer began.", ("route",), buckets=buckets, registry=self.registry
         )
-        self.registry.register(_Tallies(database))
+        self.registry.register(DatabaseMetrics(database))
 
 
-class _Tallies(Collector):
+class DatabaseMetrics(Collector):
     def __init__(self, database: Database) -> None:
         self._database = database
 

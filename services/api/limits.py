@@ -1,19 +1,52 @@
-"""The owners' limits, checked in the transaction that uses them up."""
+"""Limits: requests per minute, and what an owner may store and submit."""
 
 from __future__ import annotations
 
+import time
+from threading import Lock
+
 from sqlalchemy import Connection, select
 
-from understudy.services.api.house import House
 from understudy.services.api.problems import ApiError
 from understudy.services.queue.owners import Owner, usage
+from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import owners
 
 
-def check_storage(house: House, connection: Connection, owner: Owner, now: float, more: int) -> None:
-    """Raise ``storage-used-up`` if `more` bytes are too many. Holds the owner's row until the transaction's end."""
-    connection.execute(select(owners.c.id).where(owners.c.id == owner.id).with_for_update())
-    used, limit = usage(connection, owner.id, now)["storage_bytes"], owner.limit("storage_bytes", house.settings)
+class RateLimits:
+    """Token buckets by name. A bucket refills evenly over a minute and holds one minute's tokens at most. Each server
+    process counts for itself."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, tuple[float, float]] = {}  # name: (tokens, at which time)
+        self._lock = Lock()
+
+    def take(self, name: str, per_minute: float) -> float:
+        """Take one token of the bucket `name`. Returns 0, or the seconds until there is a token again."""
+        now = time.monotonic()
+        with self._lock:
+            tokens, at = self._buckets.get(name, (per_minute, now))
+            tokens = min(per_minute, tokens + (now - at) * per_minute / 60)
+            wait = 0.0 if tokens >= 1 else (1 - tokens) * 60 / per_minute
+            self._buckets[name] = (tokens if wait else tokens - 1, now)
+            if len(self._buckets) > 10_000:  # buckets that were idle for a minute are full
+                self._buckets = {key: value for key, value in self._buckets.items() if now - value[1] < 60}
+        return wait
+
+    def check(self, name: str, per_minute: float) -> None:
+        """Take one token; raise ``rate-limited`` if there is none."""
+        if wait := self.take(name, per_minute):
+            retry = {"Retry-After": str(max(1, round(wait + 0.5)))}
+            raise ApiError("rate-limited", "Too many requests.", f"Wait {wait:.1f} seconds.", retry)
+
+
+def check_storage(connection: Connection, settings: ServerSettings, owner: Owner, now: float, more: int) -> None:
+    """Raise ``storage-used-up`` if the owner can't store `more` bytes.
+
+    Locks the owner's row until the end of the transaction, so that two requests can't both take the last of it.
+    """
+    _lock_owner(connection, owner)
+    used, limit = usage(connection, owner.id, now)["storage_bytes"], owner.limit("storage_bytes", settings)
     if used + more > limit:
         raise ApiError(
             "storage-used-up",
@@ -22,15 +55,20 @@ def check_storage(house: House, connection: Connection, owner: Owner, now: float
         )
 
 
-def check_job(house: House, connection: Connection, owner: Owner, now: float, minutes: float) -> None:
-    """Raise ``too-many-jobs`` or ``minutes-used-up`` if a job over `minutes` of song is too much."""
-    connection.execute(select(owners.c.id).where(owners.c.id == owner.id).with_for_update())
+def check_job(connection: Connection, settings: ServerSettings, owner: Owner, now: float, minutes: float) -> None:
+    """Raise ``too-many-jobs`` or ``minutes-used-up`` if the owner can't submit a job over `minutes` of song. Locks the
+    owner's row as `check_storage` does."""
+    _lock_owner(connection, owner)
     used = usage(connection, owner.id, now)
-    most = owner.limit("jobs_queued", house.settings)
-    if used["jobs_queued"] >= most:
-        text = f"You have {used['jobs_queued']:.0f} jobs waiting or running, and {most} are allowed."
+    limit = owner.limit("jobs_queued", settings)
+    if used["jobs_queued"] >= limit:
+        text = f"You have {used['jobs_queued']:.0f} jobs waiting or running, and {limit} are allowed."
         raise ApiError("too-many-jobs", text, "Wait until one has ended.", {"Retry-After": "30"})
-    most = owner.limit("minutes_a_day", house.settings)
-    if used["minutes_a_day"] + minutes > most:
-        text = f"You sent {used['minutes_a_day']:.0f} minutes of song within a day, and {most:.0f} are allowed."
+    limit = owner.limit("minutes_a_day", settings)
+    if used["minutes_a_day"] + minutes > limit:
+        text = f"You sent {used['minutes_a_day']:.0f} minutes of song within a day, and {limit:.0f} are allowed."
         raise ApiError("minutes-used-up", text, "Try again tomorrow.", {"Retry-After": "3600"})
+
+
+def _lock_owner(connection: Connection, owner: Owner) -> None:
+    connection.execute(select(owners.c.id).where(owners.c.id == owner.id).with_for_update())

@@ -12,17 +12,18 @@ from starlette.concurrency import run_in_threadpool
 
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
+from understudy.services.api.auth import Deleter, Maker, Reader
 from understudy.services.api.files import FILE, Range, send
-from understudy.services.api.house import Deleter, House, Maker, Reader, TheHouse
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.limits import check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
+from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Upload, received
-from understudy.services.queue import ids, reading
+from understudy.services.queue import reading
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.owners import Owner
-from understudy.services.queue.tables import jobs, songs
+from understudy.services.queue.tables import jobs, new_id, songs
 
 router = APIRouter(prefix="/v1/songs", tags=["songs"])
 PROBE_SECONDS = 20.0
@@ -44,38 +45,38 @@ BINARY = {"type": "string", "format": "binary"}
     responses=documented(408, 413, 415, 422, 507),
     openapi_extra=form_schema({"file": BINARY}, ["file"]),
 )
-async def upload_song(request: Request, house: TheHouse, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
+async def upload_song(request: Request, app: App, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
     """Send a song, to make covers of it later. Its content decides what it is, not its name."""
-    limit = owner.limit("song_bytes", house.settings)
-    async with received(request, house.incoming, ("file",), limit, 1) as form:
+    limit = owner.limit("song_bytes", app.settings)
+    async with received(request, app.incoming, ("file",), limit, 1) as form:
         refuse_fields(form.fields, ())
         if not form.files:
             raise ApiError("request-invalid", "There is no file in the field 'file'.", "Send one.")
-        found = await examined(house, owner, form.files)
+        found = await examined(app, owner, form.files)
 
         def make(connection: Connection, now: float) -> answers.Song:
-            check_storage(house, connection, owner, now, sum(upload.bytes for upload in form.files))
+            check_storage(connection, app.settings, owner, now, sum(upload.bytes for upload in form.files))
             rows = keep(connection, owner, now, form.files, found)
             song = connection.execute(select(songs).where(songs.c.id == rows["file"])).one()
-            store(house, connection, form.files, rows)
+            store(app, connection, form.files, rows)
             return answers.song(song)
 
-        answer, _ = await run_in_threadpool(accept, house.database, owner.id, key, form.fingerprint, 201, make)
+        answer, _ = await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 201, make)
     return answer
 
 
 @router.get("", responses=documented(422))
-def list_songs(house: TheHouse, owner: Reader, cursor: Cursor = None, size: Size = 20) -> Page[answers.Song]:
+def list_songs(app: App, owner: Reader, cursor: Cursor = None, size: Size = 20) -> Page[answers.Song]:
     """Your songs, newest first."""
-    with house.database.read() as connection:
+    with app.database.read() as connection:
         rows, following = page(connection, select(songs).where(songs.c.owner == owner.id), songs, cursor, size)
     return Page(items=[answers.song(row) for row in rows], next=following)
 
 
 @router.get("/{id}", responses=documented(404))
-def show_song(id: str, house: TheHouse, owner: Reader) -> answers.Song:
+def show_song(id: str, app: App, owner: Reader) -> answers.Song:
     """One song."""
-    with house.database.read() as connection:
+    with app.database.read() as connection:
         return answers.song(find_song(connection, owner, id))
 
 
@@ -87,24 +88,24 @@ def show_song(id: str, house: TheHouse, owner: Reader) -> answers.Song:
     },
     response_class=Response,
 )
-def song_audio(id: str, house: TheHouse, owner: Reader, range: Range = None) -> Response:
+def song_audio(id: str, app: App, owner: Reader, range: Range = None) -> Response:
     """The file as it was sent; a part of it with a Range header."""
-    with house.database.read() as connection:
+    with app.database.read() as connection:
         song = find_song(connection, owner, id)
-    return send(house.storage, song.path, song.name, media_type(song.container), range, song.sha256)
+    return send(app.storage, song.path, song.name, media_type(song.container), range, song.sha256)
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
-def delete_song(id: str, house: TheHouse, owner: Deleter) -> None:
+def delete_song(id: str, app: App, owner: Deleter) -> None:
     """Remove a song. Covers that were made of it stay."""
-    with house.database.write() as connection:
+    with app.database.write() as connection:
         song = find_song(connection, owner, id)
         using = and_(jobs.c.owner == owner.id, jobs.c.state.in_(ACTIVE), uses(id))
         if connection.scalar(select(func.count()).where(using)):
             text = "A job that is waiting or running needs this song."
             raise ApiError("song-in-use", text, "Cancel the job or wait for its end.")
         connection.execute(songs.delete().where(songs.c.id == id))
-    house.storage.remove(song.path)
+    app.storage.remove(song.path)
 
 
 def uses(song: str) -> Any:
@@ -122,14 +123,14 @@ def find_song(connection: Connection, owner: Owner, id: str) -> Any:
     return row
 
 
-async def examined(house: House, owner: Owner, uploads: Iterable[Upload]) -> dict[str, dict[str, Any]]:
+async def examined(app: AppState, owner: Owner, uploads: Iterable[Upload]) -> dict[str, dict[str, Any]]:
     """What the files are, by field; raises `UnderstudyError` if one is no sound that can be read."""
-    longest = owner.limit("song_seconds", house.settings)
+    longest = owner.limit("song_seconds", app.settings)
     found = {}
     for upload in uploads:
         arguments = (reading.examine, upload.path, upload.name, longest)
-        async with house.probing:
-            found[upload.field] = await run_in_threadpool(house.readers.call, *arguments, seconds=PROBE_SECONDS)
+        async with app.probing:
+            found[upload.field] = await run_in_threadpool(app.readers.call, *arguments, seconds=PROBE_SECONDS)
     return found
 
 
@@ -143,7 +144,7 @@ def keep(
     """List uploads that were examined among the owner's songs; returns the ids by field. `store` is to follow."""
     kept = {}
     for upload in uploads:
-        id = ids.new("song")
+        id = new_id("song")
         path = f"{owner.id}/songs/{id}"
         about = {"name": upload.name, "bytes": upload.bytes, "sha256": upload.sha256, **found[upload.field]}
         connection.execute(songs.insert().values(id=id, owner=owner.id, path=path, created=now, used=now, **about))
@@ -151,12 +152,12 @@ def keep(
     return kept
 
 
-def store(house: House, connection: Connection, uploads: Iterable[Upload], kept: Mapping[str, str]) -> None:
+def store(app: AppState, connection: Connection, uploads: Iterable[Upload], kept: Mapping[str, str]) -> None:
     """Move the files of songs that `keep` listed into the storage: the last step before the transaction's end, so
     that what is refused leaves nothing there."""
     for upload in uploads:
         path = connection.scalar(select(songs.c.path).where(songs.c.id == kept[upload.field]))
-        house.storage.put(upload.path, str(path), move=True)
+        app.storage.put(upload.path, str(path), move=True)
 
 
 def refuse_fields(fields: dict[str, Any], known: Iterable[str]) -> None:

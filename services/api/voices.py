@@ -12,18 +12,18 @@ from starlette.concurrency import run_in_threadpool
 
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
+from understudy.services.api.auth import Deleter, Reader, VoiceMaker
 from understudy.services.api.events import STREAM, LastEventId, stream
-from understudy.services.api.house import Deleter, House, Reader, TheHouse, VoiceMaker
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.limits import check_job, check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, examined, form_schema, refuse_fields
+from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Form, received
-from understudy.services.queue import ids
 from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
-from understudy.services.queue.tables import jobs, voices
+from understudy.services.queue.tables import jobs, new_id, voices
 from understudy.voices.names import valid_name
 
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
@@ -59,10 +59,10 @@ class Renaming(BaseModel):
         ["name", "consent"],
     ),
 )
-async def make_voice(request: Request, house: TheHouse, owner: VoiceMaker, key: IdempotencyKey = None) -> JSONResponse:
+async def make_voice(request: Request, app: App, owner: VoiceMaker, key: IdempotencyKey = None) -> JSONResponse:
     """Make a voice from recordings, or bring a trained one; it is ready some seconds later."""
-    limit, most = owner.limit("song_bytes", house.settings), owner.limit("recordings", house.settings)
-    async with received(request, house.incoming, FILES, limit, most) as form:
+    limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
+    async with received(request, app.incoming, FILES, limit, most) as form:
         refuse_fields(form.fields, FIELDS)
         name, consent = _named(form), _consent(form)
         speaker = _speaker(form)
@@ -74,17 +74,17 @@ async def make_voice(request: Request, house: TheHouse, owner: VoiceMaker, key: 
         form.files.sort(key=lambda upload: upload.field != "model")
         if from_recordings:
             for upload in form.files:
-                await examined(house, owner, [upload])
+                await examined(app, owner, [upload])
 
         def make(connection: Connection, now: float) -> answers.Voice:
-            return _make(house, connection, owner, now, name, consent, speaker, form)
+            return _make(app, connection, owner, now, name, consent, speaker, form)
 
-        answer, _ = await run_in_threadpool(accept, house.database, owner.id, key, form.fingerprint, 202, make)
+        answer, _ = await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
     return answer
 
 
 def _make(
-    house: House,
+    app: AppState,
     connection: Connection,
     owner: Owner,
     now: float,
@@ -94,10 +94,10 @@ def _make(
     form: Form,
 ) -> answers.Voice:
     total = sum(upload.bytes for upload in form.files)
-    check_job(house, connection, owner, now, 0.0)
-    check_storage(house, connection, owner, now, total)
+    check_job(connection, app.settings, owner, now, 0.0)
+    check_storage(connection, app.settings, owner, now, total)
     _refuse_taken(connection, owner, name)
-    id = ids.new("voice")
+    id = new_id("voice")
     path = f"{owner.id}/voices/{id}"
     sent = [
         {"name": upload.name, "path": f"{path}-sent/{number}", "field": upload.field}
@@ -117,32 +117,32 @@ def _make(
     row |= {"consent": consent, "path": path, "bytes": total, "findings": [], "job": job, "created": now}
     connection.execute(voices.insert().values(row))
     for upload, file in zip(form.files, sent, strict=True):
-        house.storage.put(upload.path, file["path"], move=True)
+        app.storage.put(upload.path, file["path"], move=True)
     return answers.voice(connection.execute(select(voices).where(voices.c.id == id)).one())
 
 
 @router.get("", responses=documented(422))
-def list_voices(house: TheHouse, owner: Reader, cursor: Cursor = None, size: Size = 20) -> Page[answers.Voice]:
+def list_voices(app: App, owner: Reader, cursor: Cursor = None, size: Size = 20) -> Page[answers.Voice]:
     """Your voices, newest first."""
     query = select(voices, jobs.c.error).outerjoin(jobs, jobs.c.id == voices.c.job).where(voices.c.owner == owner.id)
-    with house.database.read() as connection:
+    with app.database.read() as connection:
         rows, following = page(connection, query, voices, cursor, size)
     return Page(items=[answers.voice(row, row.error) for row in rows], next=following)
 
 
 @router.get("/{id}", responses=documented(404))
-def show_voice(id: str, house: TheHouse, owner: Reader) -> answers.Voice:
+def show_voice(id: str, app: App, owner: Reader) -> answers.Voice:
     """One voice, by its id or its name."""
-    with house.database.read() as connection:
+    with app.database.read() as connection:
         row = find_voice(connection, owner, id)
         return answers.voice(row, connection.scalar(select(jobs.c.error).where(jobs.c.id == row.job)))
 
 
 @router.patch("/{id}", responses=documented(404, 409, 422))
-def rename_voice(id: str, renaming: Renaming, house: TheHouse, owner: VoiceMaker) -> answers.Voice:
+def rename_voice(id: str, renaming: Renaming, app: App, owner: VoiceMaker) -> answers.Voice:
     """Give it another name; what was made with it stays."""
     name = valid_name(renaming.name)
-    with house.database.write() as connection:
+    with app.database.write() as connection:
         row = find_voice(connection, owner, id)
         _refuse_taken(connection, owner, name, row.id)
         values = {"name": name, "folded": name.casefold()}
@@ -151,9 +151,9 @@ def rename_voice(id: str, renaming: Renaming, house: TheHouse, owner: VoiceMaker
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
-def delete_voice(id: str, house: TheHouse, owner: Deleter) -> None:
+def delete_voice(id: str, app: App, owner: Deleter) -> None:
     """Remove a voice and its recordings. Covers that it sang stay."""
-    with house.database.write() as connection:
+    with app.database.write() as connection:
         row = find_voice(connection, owner, id)
         active = and_(jobs.c.owner == owner.id, jobs.c.kind == "cover", jobs.c.state.in_(queue.ACTIVE))
         requests = connection.scalars(select(jobs.c.request).where(active))
@@ -162,21 +162,21 @@ def delete_voice(id: str, house: TheHouse, owner: Deleter) -> None:
             raise ApiError("voice-in-use", text, "Cancel the cover or wait for its end.")
         making = connection.execute(select(jobs).where(jobs.c.id == row.job)).first()
         if making is not None:
-            queue.cancel(connection, house.database.now(connection), making, house.settings)
+            queue.cancel(connection, app.database.now(connection), making, app.settings)
         connection.execute(voices.delete().where(voices.c.id == row.id))
-    house.storage.remove(row.path)
-    house.storage.remove(f"{row.path}-sent")
+    app.storage.remove(row.path)
+    app.storage.remove(f"{row.path}-sent")
 
 
 @router.get("/{id}/events", responses=documented(404) | STREAM, response_class=Response)
-async def voice_events(request: Request, id: str, house: TheHouse, owner: Reader, last: LastEventId = None) -> Response:
+async def voice_events(request: Request, id: str, app: App, owner: Reader, last: LastEventId = None) -> Response:
     """Progress of its making."""
 
     def job() -> str:
-        with house.database.read() as connection:
+        with app.database.read() as connection:
             return str(find_voice(connection, owner, id).job)
 
-    return await stream(request, house, owner, await run_in_threadpool(job), last)
+    return await stream(request, app, owner, await run_in_threadpool(job), last)
 
 
 def find_voice(connection: Connection, owner: Owner, id: str) -> Any:

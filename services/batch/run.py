@@ -56,12 +56,12 @@ def run_batch(
     lock = Lock()
 
     def end(item: Item) -> Outcome:
-        def hear(event: StageEvent) -> None:
+        def notify(event: StageEvent) -> None:
             if cancelled.is_set():
                 stop.set()
             listener(item, event)
 
-        outcome = _make(item, make, hear, stop)
+        outcome = _make(item, make, notify, stop)
         with lock:
             journal.add(outcome)
         return outcome
@@ -88,12 +88,12 @@ def run_batch(
             between()
 
 
-def _make(item: Item, make: Maker, hear: Callable[[StageEvent], None], stop: Event) -> Outcome:
+def _make(item: Item, make: Maker, notify: Callable[[StageEvent], None], stop: Event) -> Outcome:
     """Make one cover; a failure is an outcome, too, unless it would be everybody's."""
     begun = time.monotonic()
     outcome = Outcome(item.identity, "failed", item.song.name, item.singer, duration=item.duration)
     try:
-        made = make(item, hear, stop)
+        made = make(item, notify, stop)
     except Cancelled:
         raise
     except UnderstudyError as error:

@@ -16,7 +16,8 @@ from rich.progress import TaskID
 from understudy.audio.files import clock
 from understudy.pipeline.executor import StageEvent
 from understudy.services.cli import options as o
-from understudy.services.cli.console import answer, cancellable, progress_lines, say, title
+from understudy.services.cli.console import cancellable, print_note, print_result, progress_bars
+from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
     from understudy.pipeline.cast import Cast
@@ -73,12 +74,12 @@ def batch(
     from understudy import environment
     from understudy.pipeline.separating import separating
     from understudy.services.batch.chart import read_chart
-    from understudy.services.batch.here import finder, maker
     from understudy.services.batch.journal import Journal
+    from understudy.services.batch.local import finder, maker
     from understudy.services.batch.plan import estimate, plan
+    from understudy.services.batch.remote import Server
     from understudy.services.batch.run import remaining, run_batch
     from understudy.services.batch.table import write_table
-    from understudy.services.batch.there import Server
 
     rows = read_chart(sources, voice or [])
     named = {
@@ -100,7 +101,7 @@ def batch(
     journal = Journal(folder)
     left, outcomes = remaining(items, journal.read(), only_failed)
     seconds = estimate(left)
-    say(
+    print_note(
         f"{len(items)} covers, {len(outcomes)} of them made before. To make: {len(left)}, from "
         f"{len({item.song for item in left})} songs. With the embedded separator that takes about {clock(seconds)}."
     )
@@ -109,7 +110,7 @@ def batch(
             {"song": str(item.song), "voice": item.singer, "cover": str(item.output), "make": item in left}
             for item in items
         ]
-        answer(
+        print_result(
             {"covers": described, "to_make": len(left), "estimated_seconds": seconds},
             lambda: "\n".join(f"{'make' if one['make'] else 'kept'}  {escape(str(one['cover']))}" for one in described),
         )
@@ -136,7 +137,7 @@ def _folder(sources: list[str]) -> Path:
 @contextmanager
 def _lines(count: int) -> Iterator[Listener]:
     """A progress line for the whole batch, and one for each cover that is being made."""
-    with progress_lines() as progress:
+    with progress_bars() as progress:
         total = progress.add_task("The batch".ljust(36), total=count, note="")
         tasks: dict[str, TaskID] = {}
 
@@ -145,12 +146,12 @@ def _lines(count: int) -> Iterator[Listener]:
             if task is None:
                 task = tasks[item.identity] = progress.add_task(item.title[:36].ljust(36), total=1.0, note="")
             if isinstance(event, StageEvent):
-                progress.update(task, completed=event.fraction, note=title(event.node))
+                progress.update(task, completed=event.fraction, note=stage_title(event.node))
                 return
             progress.remove_task(task)
             progress.advance(total)
             if event.state == "failed":
-                say(f"[red]Failed:[/] {escape(item.title)}: {escape(event.reason)}")
+                print_note(f"[red]Failed:[/] {escape(item.title)}: {escape(event.reason)}")
 
         yield listen
 
@@ -171,6 +172,6 @@ def _answer(folder: Path, items: list[Item], outcomes: dict[str, Outcome], files
     place, table = escape(str(folder)), escape(str(files["html"]))
     lines = [f"{made} of {len(items)} covers are in [bold]{place}[/]; the table is {table}"]
     lines += [f"[red]failed[/] {escape(one.song)} ({escape(one.voice)}): {escape(one.reason)}" for one in failed]
-    answer(data, lambda: "\n".join(lines))
+    print_result(data, lambda: "\n".join(lines))
     if failed:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""What the command line says: progress and sentences on stderr, the answer on stdout, errors in two lines."""
+"""What the command line says: progress and sentences on stderr, the print_result on stdout, errors in two lines."""
 
 from __future__ import annotations
 
@@ -20,45 +20,11 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.executor import Listener, StageEvent
-
-TITLES = {
-    "decode": "Reading the song",
-    "separate": "Separating vocals and instrumental",
-    "lead": "Telling lead and backing vocals apart",
-    "dereverb": "Taking the reverb off the lead",
-    "denoise": "Taking the noise off the lead",
-    "band": "Taking the band apart",
-    "chain": "Listing what came off the lead",
-    "pitch": "Tracking the pitch",
-    "prepare": "Getting to know the voice",
-    "transpose": "Choosing the octave",
-    "cut": "Finding the turns",
-    "convert": "Singing with the voice",
-    "roll": "Listing who sings",
-    "keep": "Keeping the original singer",
-    "backdrop": "Gathering all but the lead",
-    "finish": "Placing the vocal",
-    "shift": "Shifting the key",
-    "weigh": "Weighing the parts",
-    "remix": "Remixing",
-    "stems": "Cutting the stems",
-    "sum": "Adding stems together",
-    "mix": "Setting the levels",
-    "karaoke": "Softening the lead",
-    "notes": "Writing down the notes",
-    "quality": "Judging the separation",
-    "headroom": "Checking for clipping",
-    "encode": "Writing the file",
-    "assess": "Listening to the new vocal",
-    "report": "Checking the result",
-    "fetch": "Downloading",
-    "add": "Taking in the model",
-    "verify": "Verifying",
-}
+from understudy.services.stage_titles import stage_title
 
 
 @dataclass
-class Speech:
+class OutputMode:
     """How much is said: set once from the options of the command."""
 
     as_json: bool = False
@@ -66,23 +32,23 @@ class Speech:
     debug: bool = False
 
 
-speech = Speech()
+mode = OutputMode()
 _stderr = Console(stderr=True, highlight=False)
 _stdout = Console(highlight=False, soft_wrap=True)
 
 
-def answer(data: Any, text: Callable[[], str]) -> None:
+def print_result(data: Any, text: Callable[[], str]) -> None:
     """The command's result: `data` as one JSON object with --json, else `text()` for people."""
-    if speech.as_json:
+    if mode.as_json:
         sys.stdout.write(json.dumps(data, indent=2, default=str, allow_nan=False) + "\n")
         sys.stdout.flush()
     else:
         _stdout.print(text(), markup=True)
 
 
-def say(sentence: str) -> None:
+def print_note(sentence: str) -> None:
     """A sentence beside the result; silent with --json and --quiet."""
-    if not (speech.as_json or speech.quiet):
+    if not (mode.as_json or mode.quiet):
         _stderr.print(sentence, soft_wrap=True)
 
 
@@ -95,7 +61,7 @@ def cancellable() -> Iterator[Event]:
         if cancelled.is_set():
             os._exit(128 + number)
         cancelled.set()
-        say("Stopping; press Ctrl-C again to stop at once.")
+        print_note("Stopping; press Ctrl-C again to stop at once.")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -105,7 +71,7 @@ def cancellable() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
-def progress_lines() -> Progress:
+def progress_bars() -> Progress:
     """Progress bars on stderr with the time left; every task has a field `note`. Silent with --json and --quiet."""
     return Progress(
         TextColumn("{task.description}"),
@@ -114,38 +80,32 @@ def progress_lines() -> Progress:
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[note]}"),
         console=_stderr,
-        disable=speech.as_json or speech.quiet,
+        disable=mode.as_json or mode.quiet,
     )
 
 
 @contextmanager
-def stage_lines() -> Iterator[Listener]:
+def stage_progress() -> Iterator[Listener]:
     """One progress line per stage with the time left, on stderr."""
-    with progress_lines() as progress:
+    with progress_bars() as progress:
         tasks: dict[str, TaskID] = {}
 
         def listen(event: StageEvent) -> None:
             if event.node not in tasks:
-                tasks[event.node] = progress.add_task(title(event.node).ljust(36), total=1.0, note="")
+                tasks[event.node] = progress.add_task(stage_title(event.node).ljust(36), total=1.0, note="")
             note = "kept from before" if event.state == "cached" else "" if event.device == "cpu" else event.device
             progress.update(tasks[event.node], completed=event.fraction, note=note)
 
         yield listen
 
 
-def title(node: str) -> str:
-    """What a node does, in words for people."""
-    first, _, rest = node.partition(" ")
-    return TITLES.get(first, node) + (f" ({rest})" if rest else "")
-
-
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def readable_errors() -> Iterator[None]:
     """Errors in two lines (what, what to do) or as JSON, exit codes 1, 2 or 130; a traceback only with --debug."""
     try:
         yield
     except Exception as error:
-        if speech.debug:
+        if mode.debug:
             traceback.print_exc()
         if not isinstance(error, UnderstudyError):
             error = UnderstudyError(
@@ -153,13 +113,13 @@ def plain_errors() -> Iterator[None]:
                 f"Something unexpected went wrong: {type(error).__name__}: {error}".replace("\n", " "),
                 "This is a fault in Understudy: run the command again with --debug and report what it prints.",
             )
-        show(error)
+        print_error(error)
         raise SystemExit(130 if isinstance(error, Cancelled) else 1) from None
 
 
-def show(error: UnderstudyError) -> None:
+def print_error(error: UnderstudyError) -> None:
     """The error's two lines; with --json one object on stdout."""
-    if speech.as_json:
+    if mode.as_json:
         fields: Mapping[str, str] = {"code": error.code, "message": error.message, "hint": error.hint}
         sys.stdout.write(json.dumps({"error": fields}, indent=2) + "\n")
         sys.stdout.flush()

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from understudy.services.cli import options as o
-from understudy.services.cli.console import answer, say
+from understudy.services.cli.console import print_note, print_result
 
 SONG = Annotated[Path | None, typer.Argument(help="The song: any common audio or video file.", show_default=False)]
 OWN_VOCALS = Annotated[
@@ -120,7 +120,7 @@ def cover(
     with o.runner(cache, device) as runner:
         made = cover_until(job, until, runner) if until else make_cover(job, runner)
     warnings(made)
-    answer(made, lambda: _until_text(made) if until else _cover_text(made))
+    print_result(made, lambda: _until_text(made) if until else _cover_text(made))
 
 
 def convert(
@@ -166,7 +166,7 @@ def convert(
     with o.runner(cache, device) as runner:
         made = convert_vocals(vocals, cast, settings, output, overwrite, runner)
     warnings(made)
-    answer(made, lambda: f"[bold]{escape(made['output'])}[/]\n{escape(made['transpose_reason'])}")
+    print_result(made, lambda: f"[bold]{escape(made['output'])}[/]\n{escape(made['transpose_reason'])}")
 
 
 def graph(
@@ -225,12 +225,12 @@ def graph(
         else:
             drawn = cover_graph(song, singer, settings, vocals, instrumental, backing_vocals)
     cached = Store(cache or cache_folder()).has
-    answer({"nodes": describe(drawn, cached)}, lambda: escape(DRAWINGS[draw](drawn, cached)))
+    print_result({"nodes": describe(drawn, cached)}, lambda: escape(DRAWINGS[draw](drawn, cached)))
 
 
 def warnings(made: dict[str, Any]) -> None:
     for warning in made["warnings"]:
-        say(f"[yellow]Note ({warning['stage']}):[/] {escape(warning['warning'])}")
+        print_note(f"[yellow]Note ({warning['stage']}):[/] {escape(warning['warning'])}")
 
 
 def _until_text(made: dict[str, Any]) -> str:

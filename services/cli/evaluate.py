@@ -15,7 +15,8 @@ from rich.progress import TaskID
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageEvent
 from understudy.services.cli import options as o
-from understudy.services.cli.console import answer, cancellable, progress_lines, say, title
+from understudy.services.cli.console import cancellable, print_note, print_result, progress_bars
+from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
     from understudy.pipeline.evaluation.dataset import Song
@@ -70,7 +71,7 @@ def evaluate(
     target = out or Path("evaluations") / folder.resolve().name
     check_writable(target)
     for sentence in dataset.passed_over:
-        say(f"[yellow]Note:[/] {escape(sentence)}")
+        print_note(f"[yellow]Note:[/] {escape(sentence)}")
     executor = o.local_executor(cache, device)
 
     def tidy() -> None:
@@ -92,7 +93,7 @@ def evaluate(
         raise UnderstudyError(
             "nothing-evaluated", f"No song could be evaluated. {failed[0].song}: {reason}", f"See {files['html']}."
         )
-    answer(
+    print_result(
         data,
         lambda: f"{escape(text_table(rows))}\n{_told(failed)}Tables and plots: [bold]{escape(str(files['html']))}[/]",
     )
@@ -125,7 +126,7 @@ def _lines(count: int) -> Iterator[Listener]:
     """A progress line for all songs, and one for each that is being worked on."""
     from understudy.pipeline.evaluation.run import Row
 
-    with progress_lines() as progress:
+    with progress_bars() as progress:
         total = progress.add_task("All songs".ljust(36), total=count, note="")
         tasks: dict[tuple[str, str], TaskID] = {}
 
@@ -136,10 +137,10 @@ def _lines(count: int) -> Iterator[Listener]:
                     progress.remove_task(tasks.pop((name, song.name)))
                 progress.advance(total)
                 if event.state == "failed":
-                    say(f"[red]Failed:[/] {escape(label)}: {escape(event.reason)}")
+                    print_note(f"[red]Failed:[/] {escape(label)}: {escape(event.reason)}")
                 return
             if (name, song.name) not in tasks:
                 tasks[name, song.name] = progress.add_task(label[:36].ljust(36), total=1.0, note="")
-            progress.update(tasks[name, song.name], completed=event.fraction, note=title(event.node))
+            progress.update(tasks[name, song.name], completed=event.fraction, note=stage_title(event.node))
 
         yield listen

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from understudy.errors import UnderstudyError
 from understudy.services.cli import options as o
-from understudy.services.cli.console import answer
+from understudy.services.cli.console import print_result
 from understudy.services.cli.serve import CONFIG, DATA, DATABASE
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def create(
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     key, secret = owners.create_key(_database(config, data, database), owner, name, wanted, _limits(limit or []))
     shown = {"key": key, "owner": owner, "scopes": wanted, "webhook_secret": secret}
-    answer(shown, lambda: f"[bold]{key}[/]\nWebhooks of {escape(owner)} are signed with {secret}")
+    print_result(shown, lambda: f"[bold]{key}[/]\nWebhooks of {escape(owner)} are signed with {secret}")
 
 
 @keys_app.command("list")
@@ -69,7 +69,9 @@ def list_(
         + ("  [red]revoked[/]" if key["revoked"] else "")
         for key in found
     ]
-    answer({"keys": found}, lambda: "\n".join(lines) or "No keys yet. Make one: understudy keys create --owner NAME")
+    print_result(
+        {"keys": found}, lambda: "\n".join(lines) or "No keys yet. Make one: understudy keys create --owner NAME"
+    )
 
 
 @keys_app.command()
@@ -86,7 +88,7 @@ def revoke(
     from understudy.services.queue import owners
 
     owners.revoke_key(_database(config, data, database), id.removeprefix("us_").partition("_")[0])
-    answer({"revoked": id}, lambda: f"Revoked {escape(id)}.")
+    print_result({"revoked": id}, lambda: f"Revoked {escape(id)}.")
 
 
 def _database(config: Path | None, data: Path | None, database: str | None) -> Database:

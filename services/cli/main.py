@@ -9,14 +9,14 @@ import typer
 
 from understudy.errors import UnderstudyError
 from understudy.services.cli.batch import batch
-from understudy.services.cli.console import plain_errors, show, speech
+from understudy.services.cli.console import mode, print_error, readable_errors
 from understudy.services.cli.cover import convert, cover, graph
 from understudy.services.cli.evaluate import evaluate
-from understudy.services.cli.house import cache_app, doctor, presets
 from understudy.services.cli.keys import keys_app
 from understudy.services.cli.models import models_app
 from understudy.services.cli.separate import separate
 from understudy.services.cli.serve import serve, worker
+from understudy.services.cli.system import cache_app, doctor, presets
 from understudy.services.cli.voices import voices_app
 
 app = typer.Typer(
@@ -45,8 +45,8 @@ app.add_typer(keys_app, name="keys")
 
 def main() -> None:
     """Run the command; every error ends in two lines and a non-zero exit."""
-    speech.as_json = "--json" in sys.argv  # so that errors in the options themselves come as JSON, too
-    with plain_errors():
+    mode.as_json = "--json" in sys.argv  # so that errors in the options themselves come as JSON, too
+    with readable_errors():
         try:
             code = app(standalone_mode=False)
         except typer.Abort:
@@ -54,7 +54,7 @@ def main() -> None:
         except Exception as error:
             if not hasattr(error, "format_message"):
                 raise
-            show(_usage_error(error))
+            print_error(_usage_error(error))
             raise SystemExit(2) from None
     raise SystemExit(code or 0)
 

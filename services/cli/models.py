@@ -14,7 +14,7 @@ from rich.markup import escape
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.services.cli import options as o
-from understudy.services.cli.console import answer, cancellable, say, stage_lines
+from understudy.services.cli.console import cancellable, print_note, print_result, stage_progress
 
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
     from understudy.models.catalogue import Model, Variant
@@ -69,7 +69,7 @@ def list_(
     if installed:
         nothing = "No models are installed. RVC voices need one: understudy models fetch contentvec"
     data = {"folder": str(models_folder()), "models": found, "yours": yours}
-    answer(data, lambda: listing(found, yours) or nothing)
+    print_result(data, lambda: listing(found, yours) or nothing)
 
 
 @models_app.command()
@@ -88,10 +88,10 @@ def show(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBU
         text = (
             f"{escape(model.name)}  {model.family}; stems: {', '.join(model.stems)}\n    SHA-256 {model.weights.sha256}"
         )
-        answer(told, lambda: "\n".join([text, *(f"    {escape(path)}" for path in paths)]))
+        print_result(told, lambda: "\n".join([text, *(f"    {escape(path)}" for path in paths)]))
         return
     found = _described(find_model(name))
-    answer(found, lambda: details(found))
+    print_result(found, lambda: details(found))
 
 
 @models_app.command()
@@ -116,7 +116,7 @@ def fetch(
             raise UnderstudyError(
                 "model-unknown", "No model was named.", "'understudy models list' shows them; or name a --preset."
             )
-        answer({"models": []}, lambda: f"The preset {escape(preset)} separates with what is inside the program.")
+        print_result({"models": []}, lambda: f"The preset {escape(preset)} separates with what is inside the program.")
         return
     plans = {}
     unverifiable = []
@@ -132,10 +132,10 @@ def fetch(
     made = []
     for name, variant in plans.items():
         if variant is not None:
-            say(_announcement(find_model(name), variant, models_folder()))
+            print_note(_announcement(find_model(name), variant, models_folder()))
         with _work(f"fetch {name}") as context:
             made.append(fetch(name, context, trust))
-    answer({"models": [_record(record) for record in made]}, lambda: "\n".join(map(_made, made)))
+    print_result({"models": [_record(record) for record in made]}, lambda: "\n".join(map(_made, made)))
 
 
 @models_app.command()
@@ -163,9 +163,11 @@ def add(
         with _work("add") as context:  # a separation model needs no entry in the catalogue
             model = adopt(path, context)
         told = {"model": model.name, "family": model.family, "stems": model.stems}
-        answer(told, lambda: f"[green]✓[/] [bold]{escape(model.name)}[/]  {model.family}: {', '.join(model.stems)}")
+        print_result(
+            told, lambda: f"[green]✓[/] [bold]{escape(model.name)}[/]  {model.family}: {', '.join(model.stems)}"
+        )
         return
-    answer(_record(record), lambda: _made(record))
+    print_result(_record(record), lambda: _made(record))
 
 
 @models_app.command()
@@ -190,14 +192,14 @@ def verify(
             except UnderstudyError as error:
                 if names or error.code not in ("model-untrusted", "model-record", "model-companion"):
                     raise
-                say(f"[red]✗[/] {escape(error.message)} {escape(error.hint)}")
+                print_note(f"[red]✗[/] {escape(error.message)} {escape(error.hint)}")
     if not names:
         found = [model for model in found if model.state != "absent"]
         for path in own_files():
             with _work(f"verify {path.name}") as context:
                 found.append(check(path, context))
     data = {"models": [_verified(model) for model in found]}
-    answer(data, lambda: "\n".join(map(_verdict, found)) or "No models are installed.")
+    print_result(data, lambda: "\n".join(map(_verdict, found)) or "No models are installed.")
     if any(model.state != "ok" for model in found):
         raise typer.Exit(1)
 
@@ -210,7 +212,7 @@ def remove(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DE
 
     own = _own(name)
     removed = [str(path) for path in (seen.remove(own) if own else remove(name))]
-    answer({"removed": removed}, lambda: "\n".join(f"Removed {escape(path)}" for path in removed))
+    print_result({"removed": removed}, lambda: "\n".join(f"Removed {escape(path)}" for path in removed))
 
 
 @contextmanager
@@ -221,7 +223,7 @@ def _work(title: str) -> Iterator[Context]:
     with (
         tempfile.TemporaryDirectory(prefix="understudy-") as folder,
         cancellable() as cancelled,
-        stage_lines() as listen,
+        stage_progress() as listen,
     ):
 
         def progress(fraction: float) -> None:

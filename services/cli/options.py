@@ -13,7 +13,7 @@ import typer
 from understudy import environment
 from understudy.errors import UnderstudyError
 from understudy.pipeline.settings import CoverSettings, load_settings, parse_value
-from understudy.services.cli.console import cancellable, speech, stage_lines
+from understudy.services.cli.console import cancellable, mode, stage_progress
 
 if TYPE_CHECKING:
     from understudy.jobs import Runner
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 def _set_json(value: bool) -> bool:
-    speech.as_json = value
+    mode.as_json = value
     return value
 
 
 def _set_quiet(value: bool) -> bool:
-    speech.quiet = value
+    mode.quiet = value
     return value
 
 
 def _set_debug(value: bool) -> bool:
-    speech.debug = value
+    mode.debug = value
     return value
 
 
@@ -152,7 +152,7 @@ def runner(cache: Path | None, device: str | None) -> Iterator[Runner]:
     from understudy.jobs import Runner
 
     executor = local_executor(cache, device)
-    with cancellable() as cancelled, stage_lines() as listener:
+    with cancellable() as cancelled, stage_progress() as listener:
         yield Runner(executor, listener, cancelled)
     executor.store.prune(environment.cache_limit(), spare=6 * 3600)
 

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from understudy.services.cli import options as o
-from understudy.services.cli.console import answer
+from understudy.services.cli.console import print_result
 from understudy.services.cli.cover import warnings
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def separate(
     with o.runner(cache, device) as runner:
         made = separate_song(job, runner)
     warnings(made)
-    answer(made, lambda: _text(made))
+    print_result(made, lambda: _text(made))
 
 
 def _wanted(

@@ -15,7 +15,7 @@ from rich.markup import escape
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.services.cli import options as o
-from understudy.services.cli.console import answer, cancellable
+from understudy.services.cli.console import cancellable, print_result
 
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
     from understudy.voices.library import BrokenVoice
@@ -67,7 +67,7 @@ def list_(voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False,
     found = library.list_voices(root)
     data = {"folder": str(root), "voices": [_described(voice) for voice in found]}
     nothing = "No voices yet. Make one: understudy voices add NAME recording.wav --consent self"
-    answer(data, lambda: "\n".join(map(_line, found)) or nothing)
+    print_result(data, lambda: "\n".join(map(_line, found)) or nothing)
 
 
 @voices_app.command()
@@ -78,7 +78,7 @@ def show(
     from understudy.voices import library
 
     voice = library.load(o.voices_root(voices), name)
-    answer(_described(voice), lambda: _details(voice))
+    print_result(_described(voice), lambda: _details(voice))
 
 
 @voices_app.command()
@@ -115,7 +115,7 @@ def check(
         ],
         "findings": [asdict(finding) for finding in together],
     }
-    answer(data, lambda: _check_text(reports, together))
+    print_result(data, lambda: _check_text(reports, together))
 
 
 @voices_app.command()
@@ -131,7 +131,7 @@ def rename(
     from understudy.voices import library
 
     voice = library.rename(o.voices_root(voices), name, new)
-    answer(_described(voice), lambda: _line(voice))
+    print_result(_described(voice), lambda: _line(voice))
 
 
 @voices_app.command()
@@ -142,7 +142,7 @@ def remove(
     from understudy.voices import library
 
     library.remove(o.voices_root(voices), name)
-    answer({"removed": name}, lambda: f"Removed {escape(name)}.")
+    print_result({"removed": name}, lambda: f"Removed {escape(name)}.")
 
 
 @voices_app.command()
@@ -181,7 +181,7 @@ def export(
             path = output or Path(f"{voice.name}.zip")
             written = [archive.export(voice, path, context, replace=overwrite)]
     data = {"output": str(written[0]), "files": [str(path) for path in written]}
-    answer(data, lambda: "\n".join(f"[bold]{escape(str(path))}[/]" for path in written))
+    print_result(data, lambda: "\n".join(f"[bold]{escape(str(path))}[/]" for path in written))
 
 
 @voices_app.command("import")
@@ -240,7 +240,7 @@ def _context() -> Iterator[Context]:
 
 def _answer_made(voice: Voice, findings: Sequence[Finding]) -> None:
     data = {**_described(voice), "findings": [asdict(finding) for finding in findings]}
-    answer(data, lambda: "\n".join([_line(voice), *map(_finding_line, findings), _try_it(voice)]))
+    print_result(data, lambda: "\n".join([_line(voice), *map(_finding_line, findings), _try_it(voice)]))
 
 
 def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from understudy.errors import UnderstudyError
-from understudy.services.queue import ids
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import deliveries, events, jobs, owners, spent, tallies, voices
+from understudy.services.queue.tables import deliveries, events, jobs, new_id, owners, spent, tallies, voices
 
 Kind = Literal["cover", "separation", "voice"]
 KINDS: tuple[Kind, ...] = ("cover", "separation", "voice")
@@ -41,7 +40,7 @@ class Claimed:
     voice: str | None
     token: str
     attempts: int
-    strikes: int
+    failures: int  # starts since a stage was last finished, this one included
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Note:
 def submit(connection: Connection, now: float, owner: str, kind: Kind, minutes: float = 0.0, **values: Any) -> str:
     """Put a job over `minutes` of song into the queue; returns its id. Belongs into the transaction that checked the
     owner's limits."""
-    id = ids.new(kind)
+    id = new_id(kind)
     row = {"id": id, "owner": owner, "kind": kind, "state": "queued", "created": now, "not_before": now, **values}
     connection.execute(jobs.insert().values(row))
     if minutes:
@@ -101,7 +100,7 @@ def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed 
                 error = None if row.cancel else _poisoned(row.strikes)
                 _end(connection, now, row, same, "cancelled" if row.cancel else "failed", settings, error=error)
                 continue
-            token = ids.new("t")
+            token = new_id("t")
             taken = {
                 "state": "running",
                 "worker": worker,
@@ -139,7 +138,7 @@ def renew(database: Database, job: Claimed, settings: ServerSettings) -> Literal
     return "lost" if row is None else "cancelled" if row.cancel else "held"
 
 
-def tell(database: Database, job: Claimed, notes: Sequence[Note], stage: str | None, fraction: float) -> None:
+def record(database: Database, job: Claimed, notes: Sequence[Note], stage: str | None, fraction: float) -> None:
     """Write down what happened, and how far the job is (0..1). A finished stage clears the job of suspicion."""
     got_on = any(note.type == "stage" and note.data["state"] == "finished" for note in notes)
     with database.write() as connection:
@@ -177,7 +176,7 @@ def fail(
     problem = {"code": error.code, "message": error.message, "hint": error.hint}
     with database.write() as connection:
         now = database.now(connection)
-        if again and job.strikes < settings.tries:
+        if again and job.failures < settings.tries:
             back = {"state": "queued", "not_before": now + again, "worker": None, "token": None, "lease": None}
             if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
                 data = {"state": "queued", "again_in": again, "because": problem}
@@ -187,7 +186,7 @@ def fail(
         return "over" if _end(connection, now, job, _held(job), "failed", settings, error=problem) else "lost"
 
 
-def give_up(database: Database, job: Claimed, settings: ServerSettings) -> bool:
+def confirm_cancelled(database: Database, job: Claimed, settings: ServerSettings) -> bool:
     """End a job that was to be cancelled."""
     with database.write() as connection:
         return _end(connection, database.now(connection), job, _held(job), "cancelled", settings)
@@ -196,7 +195,7 @@ def give_up(database: Database, job: Claimed, settings: ServerSettings) -> bool:
 def release(database: Database, job: Claimed) -> None:
     """Put the job back into the queue as if it had not been started: its worker is told to stop."""
     with database.write() as connection:
-        back = {"state": "queued", "worker": None, "token": None, "lease": None, "strikes": max(0, job.strikes - 1)}
+        back = {"state": "queued", "worker": None, "token": None, "lease": None, "strikes": max(0, job.failures - 1)}
         if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
             _append(connection, job.id, database.now(connection), [Note("state", {"state": "queued"})])
 
@@ -245,7 +244,7 @@ def _end(
             {"type": f"{row.kind}.{state}", "id": row.id, "state": state, "error": row.error, "finished": now},
             separators=(",", ":"),
         )
-        about = {"id": ids.new("delivery"), "owner": row.owner, "job": row.id, "url": row.webhook, "body": body}
+        about = {"id": new_id("delivery"), "owner": row.owner, "job": row.id, "url": row.webhook, "body": body}
         connection.execute(deliveries.insert().values(state="waiting", tries=0, due=now, **about))
     return True
 

@@ -17,10 +17,9 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError
 
 from understudy.errors import UnderstudyError
-from understudy.services.queue import ids
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import jobs, keys, owners, songs, spent, voices
+from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, voices
 
 SCOPES = ("read", "make", "voices", "delete")
 LOCAL = "local"  # who owns everything on a server without keys
@@ -55,7 +54,7 @@ def ensure_owner(database: Database, name: str, id: str | None = None) -> str:
     with database.write() as connection:
         found = connection.scalar(select(owners.c.id).where(owners.c.name == name))
         if found is None:
-            found = id or ids.new("own", 12)
+            found = id or new_id("own", 12)
             values = {"name": name, "created": time.time(), "webhook_secret": f"whsec_{secrets.token_hex(24)}"}
             try:
                 with connection.begin_nested():
@@ -87,7 +86,7 @@ def create_key(
     if not owner.strip() or len(owner) > 100 or len(name) > 100:
         raise UnderstudyError("owner-name-invalid", "A name has 1 to 100 characters.", "Use for example --owner shop.")
     id = ensure_owner(database, owner)
-    key_id, secret = ids.new("k", 10)[2:], secrets.token_hex(25)
+    key_id, secret = new_id("k", 10)[2:], secrets.token_hex(25)
     with database.write() as connection:
         if limits:
             before = connection.scalar(select(owners.c.limits).where(owners.c.id == id)) or {}

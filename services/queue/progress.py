@@ -55,7 +55,7 @@ class Progress:
         self._stage: str | None = None
         self._lock = Lock()
 
-    def hear(self, event: StageEvent) -> None:
+    def update(self, event: StageEvent) -> None:
         with self._lock:
             self._done[event.node] = max(self._done.get(event.node, 0.0), event.fraction)
             total = sum(self._weights.values())

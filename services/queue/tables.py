@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -20,7 +22,14 @@ from sqlalchemy import (
 
 VERSION = 1
 
+_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # without letters that look like another one
+
 metadata = MetaData()
+
+
+def new_id(prefix: str, length: int = 20) -> str:
+    """A random id such as ``cover_k3v9...``. The prefix names the kind of thing; 20 letters hold 99 random bits."""
+    return f"{prefix}_" + "".join(secrets.choice(_LETTERS) for _ in range(length))
 
 
 def _owner() -> Column[str]:

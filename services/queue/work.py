@@ -25,7 +25,7 @@ from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import songs, voices
 from understudy.voices.voice import MANIFEST, Manifest, Voice
 
-Tell = Callable[[StageEvent], None]
+Notify = Callable[[StageEvent], None]
 TYPES = {
     ".flac": "audio/flac",
     ".wav": "audio/wav",
@@ -38,7 +38,7 @@ TYPES = {
 
 
 @dataclass(frozen=True)
-class Place:
+class JobContext:
     """Where a job is done. `scratch`: an empty folder of its own."""
 
     database: Database
@@ -47,7 +47,7 @@ class Place:
     device: str
     scratch: Path
     cancelled: Event
-    tell: Tell
+    notify: Notify
 
     def cache(self, job: Claimed) -> Path:
         """The owner's artifacts: owners share none, or they could find out what others have."""
@@ -55,7 +55,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Made:
+class JobResult:
     """What a job gave: `result` for its owner (``files`` by name: path in the storage, bytes, type, file name), the
     bytes that it takes, its stages as `understudy.jobs` lists them."""
 
@@ -64,26 +64,26 @@ class Made:
     stages: list[dict[str, Any]]
 
 
-def do(job: Claimed, place: Place) -> Made:
+def do(job: Claimed, context: JobContext) -> JobResult:
     match job.kind:
         case "cover":
-            return _cover(job, place)
+            return _cover(job, context)
         case "separation":
-            return _separation(job, place)
+            return _separation(job, context)
         case "voice":
-            return _voice(job, place)
+            return _voice(job, context)
 
 
-def _cover(job: Claimed, place: Place) -> Made:
+def _cover(job: Claimed, context: JobContext) -> JobResult:
     from understudy.jobs import CoverJob, Runner, make_cover
 
     settings = CoverSettings.model_validate(job.request["settings"])
-    inputs = {name: _song(place, job, id, name) for name, id in job.request["inputs"].items()}
-    cast = _cast(place, job)
-    _decode(place, job, list(inputs.values()), settings)
-    out = place.scratch / "out"
+    inputs = {name: _song(context, job, id, name) for name, id in job.request["inputs"].items()}
+    cast = _cast(context, job)
+    _decode(context, job, list(inputs.values()), settings)
+    out = context.scratch / "out"
     cover = out / f"cover{settings.output.encoding.extension}"
-    runner = Runner(LocalExecutor(Store(place.cache(job)), place.device), place.tell, place.cancelled)
+    runner = Runner(LocalExecutor(Store(context.cache(job)), context.device), context.notify, context.cancelled)
     made = make_cover(
         CoverJob(
             inputs.get("song"),
@@ -105,21 +105,21 @@ def _cover(job: Claimed, place: Place) -> Made:
     for stem, path in made["stems"].items():
         files[f"stems/{stem}"] = (Path(path), f"{title} {stem}{Path(path).suffix}")
     kept = ("duration", "sample_rate", "transpose", "transpose_reason", "key", "loudness", "verdict", "warnings")
-    return _stored(place, job, files, {name: made[name] for name in kept} | _chain(made), made["stages"])
+    return _stored(context, job, files, {name: made[name] for name in kept} | _chain(made), made["stages"])
 
 
-def _separation(job: Claimed, place: Place) -> Made:
+def _separation(job: Claimed, context: JobContext) -> JobResult:
     from understudy.jobs import Runner, SeparationJob, separate_song
 
     settings = CoverSettings.model_validate(job.request["settings"])
-    song = _song(place, job, job.request["inputs"]["song"], "song")
-    _decode(place, job, [song], settings)
-    runner = Runner(LocalExecutor(Store(place.cache(job)), place.device), place.tell, place.cancelled)
-    made = separate_song(SeparationJob(song, settings, folder=place.scratch / "out"), runner)
+    song = _song(context, job, job.request["inputs"]["song"], "song")
+    _decode(context, job, [song], settings)
+    runner = Runner(LocalExecutor(Store(context.cache(job)), context.device), context.notify, context.cancelled)
+    made = separate_song(SeparationJob(song, settings, folder=context.scratch / "out"), runner)
     files = {
         f"stems/{stem}": (Path(path), f"{job.name} {stem}{Path(path).suffix}") for stem, path in made["stems"].items()
     }
-    return _stored(place, job, files, {"warnings": made["warnings"]} | _chain(made), made["stages"])
+    return _stored(context, job, files, {"warnings": made["warnings"]} | _chain(made), made["stages"])
 
 
 def _chain(made: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,91 +127,93 @@ def _chain(made: Mapping[str, Any]) -> dict[str, Any]:
     return {"chain": made["chain"]} if "chain" in made else {}
 
 
-def _voice(job: Claimed, place: Place) -> Made:
+def _voice(job: Claimed, context: JobContext) -> JobResult:
     """Make a voice from recordings; its folder goes into the storage file by file, the manifest last."""
     sent = job.request["sent"]
     files = [
-        _copied(place.storage.fetch(file["path"]), place.scratch / "in" / f"{file['field']}-{number}" / file["name"])
+        _copied(
+            context.storage.fetch(file["path"]), context.scratch / "in" / f"{file['field']}-{number}" / file["name"]
+        )
         for number, file in enumerate(sent)
     ]
-    root = place.scratch / "library"
+    root = context.scratch / "library"
 
     def progress(fraction: float) -> None:
-        place.tell(StageEvent("voice", "progress", fraction, 0.0, "cpu"))
+        context.notify(StageEvent("voice", "progress", fraction, 0.0, "cpu"))
 
-    place.tell(StageEvent("voice", "started", 0.0, 0.0, "cpu"))
+    context.notify(StageEvent("voice", "started", 0.0, 0.0, "cpu"))
     manifest, findings = bounded.call(
         reading.make_voice if sent[0]["field"] == "recordings" else reading.bring_voice,
-        place.scratch,
+        context.scratch,
         root,
         files,
         job.request["consent"],
         job.request["speaker"],
-        seconds=place.settings.decode_seconds,
-        memory=place.settings.decode_memory,
+        seconds=context.settings.decode_seconds,
+        memory=context.settings.decode_memory,
         progress=progress,
-        cancelled=place.cancelled,
+        cancelled=context.cancelled,
     )
-    place.tell(StageEvent("voice", "finished", 1.0, 0.0, "cpu"))
+    context.notify(StageEvent("voice", "finished", 1.0, 0.0, "cpu"))
     built, size = root / "voice", 0
     paths = sorted((path for path in built.rglob("*") if path.is_file()), key=lambda path: path.name == MANIFEST)
     for path in paths:
-        size += place.storage.put(path, f"{job.request['path']}/{path.relative_to(built).as_posix()}")
+        size += context.storage.put(path, f"{job.request['path']}/{path.relative_to(built).as_posix()}")
     values = {"state": "ready", "manifest": manifest, "findings": findings, "bytes": size}
-    with place.database.write() as connection:
+    with context.database.write() as connection:
         kept = connection.execute(voices.update().where(voices.c.id == job.voice).values(**values)).rowcount
     if not kept:  # its owner deleted it meanwhile
-        place.storage.remove(job.request["path"])
+        context.storage.remove(job.request["path"])
     for file in sent:
-        place.storage.remove(file["path"])
-    return Made({"findings": findings}, 0, [])
+        context.storage.remove(file["path"])
+    return JobResult({"findings": findings}, 0, [])
 
 
-def _decode(place: Place, job: Claimed, files: list[Path], settings: CoverSettings) -> None:
+def _decode(context: JobContext, job: Claimed, files: list[Path], settings: CoverSettings) -> None:
     """Read the songs in bounds: the stage ``decode`` of the run that follows then finds its artifacts."""
-    cache, part = Store(place.cache(job)), settings.song
+    cache, part = Store(context.cache(job)), settings.song
     graph = reading.decoding(files, part.start, part.duration)
     if not graph.pending([node.name for node in graph.nodes], cache.has):
         return
-    place.tell(StageEvent("decode", "started", 0.0, 0.0, "cpu"))
+    context.notify(StageEvent("decode", "started", 0.0, 0.0, "cpu"))
     bounded.call(
         reading.decode_into,
         cache.root,
         files,
         part.start,
         part.duration,
-        seconds=place.settings.decode_seconds,
-        memory=place.settings.decode_memory,
-        progress=lambda fraction: place.tell(StageEvent("decode", "progress", fraction, 0.0, "cpu")),
-        cancelled=place.cancelled,
+        seconds=context.settings.decode_seconds,
+        memory=context.settings.decode_memory,
+        progress=lambda fraction: context.notify(StageEvent("decode", "progress", fraction, 0.0, "cpu")),
+        cancelled=context.cancelled,
     )
 
 
-def _song(place: Place, job: Claimed, id: str, role: str) -> Path:
+def _song(context: JobContext, job: Claimed, id: str, role: str) -> Path:
     """The owner's song as a file under the name that its owner gave it."""
-    with place.database.write() as connection:
-        now = place.database.now(connection)
+    with context.database.write() as connection:
+        now = context.database.now(connection)
         mine = (songs.c.id == id, songs.c.owner == job.owner)
         connection.execute(songs.update().where(*mine).values(used=now))
         song = connection.execute(select(songs).where(*mine)).first()
     if song is None:
         raise UnderstudyError("song-unknown", f"The song {id} is gone.", "Upload it again.")
-    target = place.scratch / "in" / role / str(song.name)
+    target = context.scratch / "in" / role / str(song.name)
     target.parent.mkdir(parents=True)
-    target.symlink_to(place.storage.fetch(str(song.path)))
+    target.symlink_to(context.storage.fetch(str(song.path)))
     return target
 
 
-def _cast(place: Place, job: Claimed) -> Cast:
+def _cast(context: JobContext, job: Claimed) -> Cast:
     """Who sings, on this machine."""
     asked = job.request
 
     def load(id: str) -> Voice:
-        with place.database.read() as connection:
+        with context.database.read() as connection:
             row = connection.execute(select(voices).where(voices.c.id == id, voices.c.owner == job.owner)).first()
         if row is None or row.state != "ready":
             raise UnderstudyError("voice-unknown", "A voice of this cover is gone.", "Choose another voice.")
-        return fetch_voice(place.storage, row.path, row.manifest, row.name)
+        return fetch_voice(context.storage, row.path, row.manifest, row.name)
 
     found = {id: load(id) for id in asked["singers"].values()}
     transposes = {found[id].name: value for id, value in asked["transposes"].items()}
@@ -232,19 +234,19 @@ def fetch_voice(storage: Storage, path: str, document: Mapping[str, Any], name: 
 
 
 def _stored(
-    place: Place,
+    context: JobContext,
     job: Claimed,
     files: Mapping[str, tuple[Path, str]],
     result: dict[str, Any],
     stages: list[dict[str, Any]],
-) -> Made:
+) -> JobResult:
     listed, total = {}, 0
     for name, (path, shown) in files.items():
         target = f"{job.owner}/jobs/{job.id}/{name}{path.suffix}"
-        size = place.storage.put(path, target)
+        size = context.storage.put(path, target)
         total += size
         listed[name] = {"path": target, "bytes": size, "type": TYPES[path.suffix], "name": shown}
-    return Made({**result, "files": listed, "stages": stages}, total, stages)
+    return JobResult({**result, "files": listed, "stages": stages}, total, stages)
 
 
 def _copied(source: Path, target: Path) -> Path:

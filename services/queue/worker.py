@@ -1,7 +1,7 @@
 """A worker: one process that claims one job after the other and does them.
 
-Beside the job runs a pulse: it renews the lease, writes down progress and hears of cancellation. A worker that is asked
-to stop puts its job back; one that is killed leaves it to whoever finds the lease run out.
+Beside the job runs a heartbeat: it renews the lease, stores progress and learns of cancellation. A worker that is asked
+to stop puts its job back; the job of a killed worker goes to the next one when its lease has expired.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from filelock import FileLock, Timeout
 from understudy.disk import explained, is_full
 from understudy.environment import choose_device
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.services.queue import bounded, housekeeping, ids, jobs, logs, work
+from understudy.services.queue import bounded, housekeeping, jobs, logs, work
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import Claimed
 from understudy.services.queue.progress import Progress, models_run
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
+from understudy.services.queue.tables import new_id
 
 Answer = TypeVar("Answer")
 log = logging.getLogger("understudy.worker")
 
 IDLE = 0.3  # seconds between looks into an empty queue
-PULSE = 0.4
+HEARTBEAT = 0.4
 SWEEP = 300.0
 PASSING = ("disk-full", "out-of-memory", "database-unavailable", "storage-unavailable", "internal-error")
 """What may be better soon: such jobs are tried again."""
@@ -45,7 +46,7 @@ class Worker:
     def __init__(self, settings: ServerSettings, name: str | None = None, parent: int | None = None) -> None:
         """`parent`: the process that this one ends with."""
         bounded.prepare()
-        self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{ids.new('w', 6)[2:]}"
+        self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{new_id('w', 6)[2:]}"
         self.settings = settings
         self.stopping = Event()
         self._parent = parent
@@ -93,30 +94,36 @@ class Worker:
         begun = time.monotonic()
         log.info("started", extra={"kind": job.kind, "attempt": job.attempts, "owner": job.owner})
         progress = Progress(job.kind, models_run(job.request))
-        pulse = _Pulse(self, job, progress, self._database)
+        heartbeat = _Heartbeat(self, job, progress, self._database)
         try:
             with work.scratch(self._scratch / "job") as folder:
-                place = work.Place(
-                    self._database, self._storage, self.settings, self._device, folder, pulse.cancelled, progress.hear
+                context = work.JobContext(
+                    self._database,
+                    self._storage,
+                    self.settings,
+                    self._device,
+                    folder,
+                    heartbeat.cancelled,
+                    progress.update,
                 )
-                made = work.do(job, place)
-            pulse.stop()
+                made = work.do(job, context)
+            heartbeat.stop()
             end = partial(jobs.finish, self._database, job, self.settings, made.result, made.size, made.stages)
             if self._insist(end) is False:
                 kind, id = ("voices", str(job.voice)) if job.kind == "voice" else ("jobs", job.id)
                 self._insist(lambda: housekeeping.remove_if_gone(self._database, self._storage, job.owner, kind, id))
             log.info("done", extra={"seconds": round(time.monotonic() - begun, 2)})
         except Cancelled:
-            pulse.stop()
-            if pulse.verdict == "cancelled":
-                self._insist(lambda: jobs.give_up(self._database, job, self.settings))
-            elif pulse.verdict == "stopping":
+            heartbeat.stop()
+            if heartbeat.verdict == "cancelled":
+                self._insist(lambda: jobs.confirm_cancelled(self._database, job, self.settings))
+            elif heartbeat.verdict == "stopping":
                 self._insist(lambda: jobs.release(self._database, job))
-            log.info("given up", extra={"because": pulse.verdict})
+            log.info("given up", extra={"because": heartbeat.verdict})
         except Exception as error:
-            pulse.stop()
+            heartbeat.stop()
             problem = self._explained(error)
-            again = min(300.0, 5.0 * 2**job.strikes) if problem.code in PASSING else 0.0
+            again = min(300.0, 5.0 * 2**job.failures) if problem.code in PASSING else 0.0
             over = self._insist(lambda: jobs.fail(self._database, job, self.settings, problem, again))
             if over == "over" and job.kind == "voice":
                 self._insist(lambda: self._storage.remove(f"{job.request['path']}-sent"))
@@ -130,7 +137,7 @@ class Worker:
             return UnderstudyError(
                 "internal-error",
                 "Something unexpected went wrong in the server.",
-                "It was tried several times; tell who runs the server, with the id of this job.",
+                "It was tried several times. Tell the server's operator, with the id of this job.",
             )
         texts = []
         for text in (error.message, error.hint):
@@ -152,7 +159,7 @@ class Worker:
                 pause = min(10.0, pause * 2)
 
 
-class _Pulse:
+class _Heartbeat:
     """The thread beside a job. `cancelled` is what the job's stages look at; `verdict` says why it was set."""
 
     def __init__(self, worker: Worker, job: Claimed, progress: Progress, database: Database) -> None:
@@ -160,7 +167,7 @@ class _Pulse:
         self.verdict = "held"
         self._worker, self._job, self._progress, self._database = worker, job, progress, database
         self._over = Event()
-        self._thread = Thread(target=self._beat, name="pulse", daemon=True)
+        self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -170,7 +177,7 @@ class _Pulse:
 
     def _beat(self) -> None:
         renewed, every = time.monotonic(), min(2.0, self._worker.settings.lease / 4)
-        while not self._over.wait(PULSE):
+        while not self._over.wait(HEARTBEAT):
             if self._worker._is_over() and self.verdict == "held":
                 self.verdict = "stopping"
                 self.cancelled.set()
@@ -188,7 +195,7 @@ class _Pulse:
     def _tell(self) -> None:
         notes, stage, fraction = self._progress.take()
         if notes:
-            jobs.tell(self._database, self._job, notes, stage, fraction)
+            jobs.record(self._database, self._job, notes, stage, fraction)
 
 
 def _remove_leftovers(settings: ServerSettings) -> None:

@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "understudy"]
 
 
 @dataclass(frozen=True)
-class House:
+class Workspace:
     """A user's folder with a song, its true stems and recordings of a voice; library and cache lie in it, too."""
 
     folder: Path
@@ -61,7 +61,7 @@ class House:
         return answer
 
 
-def _furnish(folder: Path) -> House:
+def _filled(folder: Path) -> Workspace:
     song = signals.song(6.0)
     for name, sound in (("song", song.mix), ("vocals", song.vocals), ("instrumental", song.mix)):
         samples = sound.samples - song.vocals.samples if name == "instrumental" else sound.samples
@@ -71,9 +71,9 @@ def _furnish(folder: Path) -> House:
     sung, _ = signals.singing(low, formants=0.9, seed=1)
     soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate, subtype="PCM_16")
     _spoil(folder)
-    house = House(folder)
-    house.json("voices", "add", "nova", "recording.wav", "--consent", "self")
-    return house
+    workspace = Workspace(folder)
+    workspace.json("voices", "add", "nova", "recording.wav", "--consent", "self")
+    return workspace
 
 
 def _spoil(folder: Path) -> None:
@@ -90,15 +90,15 @@ def _spoil(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def furnished(tmp_path_factory: pytest.TempPathFactory) -> House:
-    """One house for all tests of a process that leave it as it was, apart from cache and new files."""
-    return _furnish(tmp_path_factory.mktemp("house"))
+def shared_workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """One workspace for all tests of a process that leave it as it was, apart from cache and new files."""
+    return _filled(tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture
-def house(furnished: House, tmp_path: Path) -> House:
-    """A house of its own: the furnished one's songs (good and bad) and voices, an empty cache."""
-    for entry in furnished.folder.iterdir():
+def workspace(shared_workspace: Workspace, tmp_path: Path) -> Workspace:
+    """A workspace of its own: the shared_workspace one's songs (good and bad) and voices, an empty cache."""
+    for entry in shared_workspace.folder.iterdir():
         if entry.suffix in (".wav", ".mp3") or entry.name == "voices":
             os.symlink(entry, tmp_path / entry.name)
-    return House(tmp_path)
+    return Workspace(tmp_path)

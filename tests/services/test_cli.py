@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import soxr
 
-from tests.services.conftest import House
+from tests.services.conftest import Workspace
 from understudy.audio.tags import made_by_understudy
 
 
@@ -32,12 +32,12 @@ def true_peak(samples: np.ndarray, rate: int) -> float:
     return float(20 * np.log10(np.abs(soxr.resample(samples, rate, 8 * rate, quality="VHQ")).max()))
 
 
-def test_a_cover_and_its_promises(furnished: House):
-    made = furnished.json("cover", "song.wav", "--voice", "nova", "--keep-stems")
-    cover = furnished.folder / made["cover"]
+def test_a_cover_and_its_promises(shared_workspace: Workspace):
+    made = shared_workspace.json("cover", "song.wav", "--voice", "nova", "--keep-stems")
+    cover = shared_workspace.folder / made["cover"]
     assert made["cover"] == str(Path("covers") / "song (nova).flac")
     samples, rate = read(cover)
-    song, song_rate = read(furnished.folder / "song.wav")
+    song, song_rate = read(shared_workspace.folder / "song.wav")
     assert (samples.shape, rate) == (song.shape, song_rate)
     assert made["duration"] == pytest.approx(len(song) / rate)
     assert made["sample_rate"] == rate
@@ -45,126 +45,130 @@ def test_a_cover_and_its_promises(furnished: House):
     assert meter.integrated_loudness(samples) == pytest.approx(meter.integrated_loudness(song), abs=0.3)
     assert made["loudness"]["cover"] == pytest.approx(meter.integrated_loudness(samples), abs=0.1)
     assert true_peak(samples, rate) <= -1.0
-    stems = [read(furnished.folder / path)[0] for path in made["stems"].values()]
+    stems = [read(shared_workspace.folder / path)[0] for path in made["stems"].values()]
     assert set(made["stems"]) == {"vocals", "instrumental"}
     assert np.abs(sum(stems) - samples).max() < 1e-5
     assert {stage["name"] for stage in made["stages"]} >= {"decode", "separate", "pitch", "convert", "remix", "report"}
     assert isinstance(made["transpose"], float | int)
     assert made["key"] == 0
     assert made_by_understudy(cover)
-    report = furnished.folder / made["report"]
+    report = shared_workspace.folder / made["report"]
     assert report.suffix == ".html"
     assert json.loads(report.with_suffix(".json").read_text())
 
 
-def test_what_was_made_once_is_not_made_again(house: House):
-    first = house.json("cover", "song.wav", "--voice", "nova")
-    again = house.json("cover", "song.wav", "--voice", "nova")
+def test_what_was_made_once_is_not_made_again(workspace: Workspace):
+    first = workspace.json("cover", "song.wav", "--voice", "nova")
+    again = workspace.json("cover", "song.wav", "--voice", "nova")
     assert again["cover"] == first["cover"]
     assert all(stage["cached"] for stage in again["stages"])
-    louder = house.json("cover", "song.wav", "--voice", "nova", "--vocal-gain", "3")
+    louder = workspace.json("cover", "song.wav", "--voice", "nova", "--vocal-gain", "3")
     assert {stage["name"] for stage in louder["stages"] if not stage["cached"]} == {"remix", "encode", "report"}
     assert louder["cover"].endswith("song (nova) 2.flac"), "the first cover is not overwritten"
-    other = house.json("cover", "song.wav", "--voice", "nova", "--format", "mp3")
+    other = workspace.json("cover", "song.wav", "--voice", "nova", "--format", "mp3")
     assert {stage["name"] for stage in other["stages"] if not stage["cached"]} == {"encode"}
 
 
-def test_a_replaced_voice_is_another_voice(house: House):
-    os.unlink(house.folder / "voices")
-    house.json("voices", "add", "nova", "recording.wav", "--consent", "self")
-    house.json("cover", "song.wav", "--voice", "nova", "--duration", "3")
-    samples, rate = read(house.folder / "recording.wav")
-    soundfile.write(house.folder / "lower.wav", samples, round(rate * 0.8), subtype="PCM_16")
-    house.json("voices", "add", "nova", "lower.wav", "--consent", "self", "--replace")
-    again = house.json("cover", "song.wav", "--voice", "nova", "--duration", "3")
+def test_a_replaced_voice_is_another_voice(workspace: Workspace):
+    os.unlink(workspace.folder / "voices")
+    workspace.json("voices", "add", "nova", "recording.wav", "--consent", "self")
+    workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "3")
+    samples, rate = read(workspace.folder / "recording.wav")
+    soundfile.write(workspace.folder / "lower.wav", samples, round(rate * 0.8), subtype="PCM_16")
+    workspace.json("voices", "add", "nova", "lower.wav", "--consent", "self", "--replace")
+    again = workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "3")
     cached = {stage["name"]: stage["cached"] for stage in again["stages"]}
     assert cached["separate"]
     assert not cached["convert"]
 
 
-def test_own_stems_skip_the_separation(house: House):
-    both = house.json("cover", "--vocals", "vocals.wav", "--instrumental", "instrumental.wav", "--voice", "nova")
+def test_own_stems_skip_the_separation(workspace: Workspace):
+    both = workspace.json("cover", "--vocals", "vocals.wav", "--instrumental", "instrumental.wav", "--voice", "nova")
     assert not any(stage["name"] == "separate" and stage["seconds"] > 5 for stage in both["stages"])
-    cover, rate = read(house.folder / both["cover"])
-    song, _ = read(house.folder / "song.wav")
+    cover, rate = read(workspace.folder / both["cover"])
+    song, _ = read(workspace.folder / "song.wav")
     assert cover.shape == song.shape
     # before the vocal begins the cover is the user's own instrumental
-    instrumental, _ = read(house.folder / "instrumental.wav")
+    instrumental, _ = read(workspace.folder / "instrumental.wav")
     quiet = slice(0, int(0.8 * rate))
     gain = np.vdot(cover[quiet], instrumental[quiet]) / np.vdot(instrumental[quiet], instrumental[quiet])
     residual = cover[quiet] - gain * instrumental[quiet]
     assert 10 * np.log10(np.mean(residual**2) / np.mean(instrumental[quiet] ** 2)) < -60
-    one = house.json("cover", "song.wav", "--vocals", "vocals.wav", "--voice", "nova")
-    assert read(house.folder / one["cover"])[0].shape == song.shape
+    one = workspace.json("cover", "song.wav", "--vocals", "vocals.wav", "--voice", "nova")
+    assert read(workspace.folder / one["cover"])[0].shape == song.shape
 
 
-def test_a_preview_is_as_long_as_asked(house: House):
-    made = house.json("cover", "song.wav", "--voice", "nova", "--start", "1.5", "--duration", "2.5", "-o", "short.wav")
-    samples, rate = read(house.folder / "short.wav")
+def test_a_preview_is_as_long_as_asked(workspace: Workspace):
+    made = workspace.json(
+        "cover", "song.wav", "--voice", "nova", "--start", "1.5", "--duration", "2.5", "-o", "short.wav"
+    )
+    samples, rate = read(workspace.folder / "short.wav")
     assert len(samples) == round(2.5 * rate)
     assert made["cover"] == "short.wav"
 
 
-def test_a_run_can_end_at_any_stage(house: House):
-    made = house.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "separate")["made"]
-    stems = [read(house.folder / made[name])[0] for name in ("vocals", "instrumental")]
-    song = read(house.folder / "song.wav")[0][: len(stems[0])]
+def test_a_run_can_end_at_any_stage(workspace: Workspace):
+    made = workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "separate")["made"]
+    stems = [read(workspace.folder / made[name])[0] for name in ("vocals", "instrumental")]
+    song = read(workspace.folder / "song.wav")[0][: len(stems[0])]
     assert np.abs(sum(stems) - song).max() < 1e-5
-    pitch = house.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "pitch")["made"]["pitch"]
-    assert (house.folder / pitch).read_text().startswith("seconds,hertz\n0.000,")
-    chosen = house.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "transpose")["made"]
+    pitch = workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "pitch")["made"][
+        "pitch"
+    ]
+    assert (workspace.folder / pitch).read_text().startswith("seconds,hertz\n0.000,")
+    chosen = workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "transpose")["made"]
     assert chosen["transpose"]["semitones"] % 12 == 0
 
 
-def test_key_moves_the_whole_song(house: House):
-    made = house.json("cover", "song.wav", "--voice", "nova", "--key", "2", "--duration", "3")
+def test_key_moves_the_whole_song(workspace: Workspace):
+    made = workspace.json("cover", "song.wav", "--voice", "nova", "--key", "2", "--duration", "3")
     assert made["key"] == 2
     assert made["transpose"] % 12 == 2
     assert "shift" in {stage["name"] for stage in made["stages"]}
 
 
-def test_separate_gives_stems_that_sum_to_the_song(house: House):
-    made = house.json("separate", "song.wav", "--format", "wav32f")
-    stems = [read(house.folder / path)[0] for path in made["stems"].values()]
-    song, _ = read(house.folder / "song.wav")
+def test_separate_gives_stems_that_sum_to_the_song(workspace: Workspace):
+    made = workspace.json("separate", "song.wav", "--format", "wav32f")
+    stems = [read(workspace.folder / path)[0] for path in made["stems"].values()]
+    song, _ = read(workspace.folder / "song.wav")
     residual = sum(stems) - song
     assert 10 * np.log10(np.mean(residual**2) / np.mean(song**2)) < -60
 
 
-def test_convert_gives_a_vocal_alone(house: House):
-    made = house.json("convert", "vocals.wav", "--voice", "nova")
-    samples, _ = read(house.folder / made["output"])
-    assert len(samples) == len(read(house.folder / "vocals.wav")[0])
+def test_convert_gives_a_vocal_alone(workspace: Workspace):
+    made = workspace.json("convert", "vocals.wav", "--voice", "nova")
+    samples, _ = read(workspace.folder / made["output"])
+    assert len(samples) == len(read(workspace.folder / "vocals.wav")[0])
     assert {"output", "transpose"} <= made.keys()
 
 
-def test_graph_knows_what_is_cached(house: House):
+def test_graph_knows_what_is_cached(workspace: Workspace):
     def cached() -> set[str]:
-        nodes = house.json("graph", "song.wav", "--voice", "nova")["nodes"]
+        nodes = workspace.json("graph", "song.wav", "--voice", "nova")["nodes"]
         return {node["name"] for node in nodes if node["cached"]}
 
     assert cached() == set()
-    house.json("separate", "song.wav")
+    workspace.json("separate", "song.wav")
     assert cached() == {"decode", "separate", "quality"}
     for drawing, mark in (("text", "● separate"), ("mermaid", "flowchart"), ("svg", "<svg")):
-        assert mark in house.run("graph", "song.wav", "--voice", "nova", "--as", drawing).stdout
+        assert mark in workspace.run("graph", "song.wav", "--voice", "nova", "--as", drawing).stdout
 
 
 @pytest.mark.parametrize(
     "arguments", [["voices", "list"], ["voices", "show", "nova"], ["doctor"], ["presets"], ["cache", "show"]]
 )
-def test_every_command_speaks_json_and_words(house: House, arguments: list[str]):
-    assert house.json(*arguments)
-    plain = house.run(*arguments)
+def test_every_command_speaks_json_and_words(workspace: Workspace, arguments: list[str]):
+    assert workspace.json(*arguments)
+    plain = workspace.run(*arguments)
     assert plain.returncode == 0
     assert plain.stdout.strip()
 
 
-def test_progress_is_on_stderr_and_quiet_is_quiet(house: House):
-    loud = house.run("cover", "song.wav", "--voice", "nova", "--duration", "2")
+def test_progress_is_on_stderr_and_quiet_is_quiet(workspace: Workspace):
+    loud = workspace.run("cover", "song.wav", "--voice", "nova", "--duration", "2")
     assert "Separating" in loud.stderr
     assert "covers" in loud.stdout
-    assert house.run("cover", "song.wav", "--voice", "nova", "--duration", "2", "--quiet").stderr == ""
+    assert workspace.run("cover", "song.wav", "--voice", "nova", "--duration", "2", "--quiet").stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -204,78 +208,78 @@ def test_progress_is_on_stderr_and_quiet_is_quiet(house: House):
         (["cover", "song.wav", "--voice", "nova", "--nonsense"], "usage", "--nonsense"),
     ],
 )
-def test_bad_input_gets_two_lines_and_leaves_nothing(house: House, arguments: list[str], code: str, named: str):
-    before = visible(house.folder)
-    done = house.run(*arguments, "--json")
+def test_bad_input_gets_two_lines_and_leaves_nothing(workspace: Workspace, arguments: list[str], code: str, named: str):
+    before = visible(workspace.folder)
+    done = workspace.run(*arguments, "--json")
     lines = [line for line in done.stderr.splitlines() if line.startswith(("Error:", "Do:"))]
     assert [line.split(":")[0] for line in lines] == ["Error", "Do"], done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert done.returncode in (1, 2)
     assert named in " ".join(lines)
-    assert visible(house.folder) == before
+    assert visible(workspace.folder) == before
     answer = json.loads(done.stdout)["error"]
     assert answer["code"].startswith(code)
     assert answer["message"]
     assert answer["hint"]
 
 
-def test_what_stands_beside_a_cover_is_not_overwritten_either(house: House):
-    mine = house.folder / "own.report.html"
+def test_what_stands_beside_a_cover_is_not_overwritten_either(workspace: Workspace):
+    mine = workspace.folder / "own.report.html"
     mine.write_text("my own notes")
-    refused = house.run("cover", "song.wav", "--voice", "nova", "--duration", "2", "-o", "own.flac", "--json")
+    refused = workspace.run("cover", "song.wav", "--voice", "nova", "--duration", "2", "-o", "own.flac", "--json")
     assert json.loads(refused.stdout)["error"]["code"] == "output-exists"
-    assert not (house.folder / "own.flac").exists()
-    (house.folder / "covers").mkdir()
-    (house.folder / "covers" / "song (nova).report.json").write_text("{}")
+    assert not (workspace.folder / "own.flac").exists()
+    (workspace.folder / "covers").mkdir()
+    (workspace.folder / "covers" / "song (nova).report.json").write_text("{}")
     for _ in range(2):
-        made = house.json("cover", "song.wav", "--voice", "nova", "--duration", "2")
+        made = workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "2")
         assert made["cover"].endswith("song (nova) 2.flac")
-    assert (house.folder / "covers" / "song (nova).report.json").read_text() == "{}"
+    assert (workspace.folder / "covers" / "song (nova).report.json").read_text() == "{}"
     assert mine.read_text() == "my own notes"
 
 
-def test_ctrl_c_stops_at_once_and_leaves_nothing(house: House):
-    before = visible(house.folder)
-    process = house.start("cover", "song.wav", "--voice", "nova")
-    while not any((house.folder / "cache").glob("artifacts/*/*")) and process.poll() is None:
+def test_ctrl_c_stops_at_once_and_leaves_nothing(workspace: Workspace):
+    before = visible(workspace.folder)
+    process = workspace.start("cover", "song.wav", "--voice", "nova")
+    while not any((workspace.folder / "cache").glob("artifacts/*/*")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "cancelled" in err
-    assert visible(house.folder) == before
-    assert list((house.folder / "cache" / "making").iterdir()) == []
+    assert visible(workspace.folder) == before
+    assert list((workspace.folder / "cache" / "making").iterdir()) == []
 
 
-def test_a_full_disk_leaves_nothing_half_written(house: House):
+def test_a_full_disk_leaves_nothing_half_written(workspace: Workspace):
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
-    before = visible(house.folder)
-    done = house.run("cover", "song.wav", "--voice", "nova", "--json", preexec_fn=small_files)
+    before = visible(workspace.folder)
+    done = workspace.run("cover", "song.wav", "--voice", "nova", "--json", preexec_fn=small_files)
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["code"] == "disk-full"
-    assert visible(house.folder) == before
+    assert visible(workspace.folder) == before
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_the_cover_comes_out_the_same(house: House, tmp_path: Path):
+def test_killed_at_any_moment_the_cover_comes_out_the_same(workspace: Workspace, tmp_path: Path):
     def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    calm = house.json("cover", "song.wav", "--voice", "nova", "--cache", str(tmp_path / "calm"), "-o", "calm.flac")
+    calm = workspace.json("cover", "song.wav", "--voice", "nova", "--cache", str(tmp_path / "calm"), "-o", "calm.flac")
     finished: set[str] = set()
     for attempt in range(60):
-        process = house.start("cover", "song.wav", "--voice", "nova", "-o", "killed.flac", "--json")
+        process = workspace.start("cover", "song.wav", "--voice", "nova", "-o", "killed.flac", "--json")
         time.sleep(0.5 + 0.31 * attempt)
         if process.poll() is not None:
             break
         process.kill()
         process.wait()
-        there = {path.name for path in (house.folder / "cache").glob("artifacts/*/*")}
+        there = {path.name for path in (workspace.folder / "cache").glob("artifacts/*/*")}
         assert finished <= there
         finished = there
-        cover = house.folder / "killed.flac"
-        assert not cover.exists() or digest(cover) == digest(house.folder / calm["cover"])
+        cover = workspace.folder / "killed.flac"
+        assert not cover.exists() or digest(cover) == digest(workspace.folder / calm["cover"])
     assert process.returncode == 0
-    assert digest(house.folder / "killed.flac") == digest(house.folder / "calm.flac")
+    assert digest(workspace.folder / "killed.flac") == digest(workspace.folder / "calm.flac")

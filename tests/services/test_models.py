@@ -11,25 +11,25 @@ from typing import Any
 
 import pytest
 
-from tests.services.conftest import COMMAND, House
+from tests.services.conftest import COMMAND, Workspace
 from tests.support import small_models as small
 from tests.support.model_source import CONTENT, SHA256, Source, catalogue_file, served
 
 
 @dataclass(frozen=True)
 class Shelf:
-    house: House
+    workspace: Workspace
     source: Source
     catalogue: Path
 
     @property
     def folder(self) -> Path:
-        return self.house.folder / "models"
+        return self.workspace.folder / "models"
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**self.house.environment, "UNDERSTUDY_CATALOGUE": str(self.catalogue)}
+        environment = {**self.workspace.environment, "UNDERSTUDY_CATALOGUE": str(self.catalogue)}
         command = [*COMMAND, "models", *arguments]
-        return subprocess.run(command, cwd=self.house.folder, env=environment, capture_output=True, text=True)
+        return subprocess.run(command, cwd=self.workspace.folder, env=environment, capture_output=True, text=True)
 
     def json(self, *arguments: str) -> dict[str, Any]:
         done = self.run(*arguments, "--json")
@@ -42,7 +42,7 @@ class Shelf:
 @pytest.fixture
 def shelf(tmp_path: Path) -> Iterator[Shelf]:
     with served(Source()) as source:
-        yield Shelf(House(tmp_path), source, catalogue_file(tmp_path, source.url))
+        yield Shelf(Workspace(tmp_path), source, catalogue_file(tmp_path, source.url))
 
 
 def test_the_way_of_a_model(shelf: Shelf):
@@ -78,7 +78,7 @@ def test_verify_fails_on_a_changed_file(shelf: Shelf):
 
 
 def test_add_takes_a_file_from_elsewhere(shelf: Shelf):
-    (shelf.house.folder / "somewhere.pth").write_bytes(CONTENT)
+    (shelf.workspace.folder / "somewhere.pth").write_bytes(CONTENT)
     added = shelf.json("add", "somewhere.pth")
     assert (added["model"], added["path"]) == ("thing", str(shelf.folder / "thing.pt"))
     assert shelf.source.requests == []
@@ -155,7 +155,7 @@ def test_the_users_own_files_are_listed_verified_and_removed(shelf: Shelf):
 
 
 def test_all_that_a_preset_separates_with_is_fetched_at_once(shelf: Shelf):
-    preset = shelf.house.folder / "mine.yaml"
+    preset = shelf.workspace.folder / "mine.yaml"
     preset.write_text("separation: {model: embedded+thing}\n")
     assert [record["model"] for record in shelf.json("fetch", "--preset", str(preset))["models"]] == ["thing"]
     preset.write_text("separation: {model: embedded}\n")
@@ -168,7 +168,7 @@ def test_all_that_a_preset_separates_with_is_fetched_at_once(shelf: Shelf):
 
 
 def test_a_separation_model_needs_no_entry_in_the_catalogue(shelf: Shelf):
-    trained = shelf.house.folder / "trained"
+    trained = shelf.workspace.folder / "trained"
     small.roformer(trained / "mine.ckpt")
     assert "mine.yaml" in shelf.run("add", "trained/mine.ckpt").stderr
     (trained / "config_best.yaml").write_text(small.MEL)

@@ -12,28 +12,28 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.services.conftest import House
+from tests.services.conftest import Workspace
 from tests.services.test_cli import read, visible
 from tests.support import signals
 from tests.support.midi_files import read as read_midi
 
 
-def test_vocals_and_instrumental_unless_something_else_is_asked_for(house: House):
-    made = house.json("separate", "song.wav", "--format", "wav32f")
+def test_vocals_and_instrumental_unless_something_else_is_asked_for(workspace: Workspace):
+    made = workspace.json("separate", "song.wav", "--format", "wav32f")
     assert made["stems"] == {name: f"stems/song/{name}.wav" for name in ("vocals", "instrumental")}
     assert made["sum_to_song"]
-    sounds = [read(house.folder / path)[0] for path in made["stems"].values()]
-    song, rate = read(house.folder / "song.wav")
+    sounds = [read(workspace.folder / path)[0] for path in made["stems"].values()]
+    song, rate = read(workspace.folder / "song.wav")
     assert np.abs(sum(sounds) - song).max() < 1e-5
-    again = house.json("separate", "song.wav", "--stems", "2", "--format", "flac")
+    again = workspace.json("separate", "song.wav", "--stems", "2", "--format", "flac")
     assert {stage["name"] for stage in again["stages"] if not stage["cached"]} == {
         "headroom", "encode vocals", "encode instrumental",
     }  # fmt: skip
-    assert rate == soundfile.info(house.folder / again["stems"]["vocals"]).samplerate
+    assert rate == soundfile.info(workspace.folder / again["stems"]["vocals"]).samplerate
 
 
-def test_mix_and_karaoke_and_notes_beside_each_other(house: House):
-    made = house.json(
+def test_mix_and_karaoke_and_notes_beside_each_other(workspace: Workspace):
+    made = workspace.json(
         "separate", "song.wav", "--mix", "vocals=-6", "--karaoke", "--midi", "vocals", "--format", "wav32f", "-o", "out"
     )
     assert made["stems"] == {}
@@ -41,34 +41,34 @@ def test_mix_and_karaoke_and_notes_beside_each_other(house: House):
     assert (made["mix"], made["karaoke"], made["midi"]) == (
         "out/mix.wav", "out/karaoke.wav", {"vocals": "out/vocals.mid"},
     )  # fmt: skip
-    stems = house.json("separate", "song.wav", "--format", "wav32f")["stems"]
-    vocals, instrumental = (read(house.folder / stems[name])[0] for name in ("vocals", "instrumental"))
-    mix, karaoke = (read(house.folder / made[name])[0] for name in ("mix", "karaoke"))
+    stems = workspace.json("separate", "song.wav", "--format", "wav32f")["stems"]
+    vocals, instrumental = (read(workspace.folder / stems[name])[0] for name in ("vocals", "instrumental"))
+    mix, karaoke = (read(workspace.folder / made[name])[0] for name in ("mix", "karaoke"))
     assert np.abs(mix - instrumental - 10 ** (-6 / 20) * vocals).max() < 1e-5
     assert np.abs(karaoke - instrumental - 10 ** (-12 / 20) * vocals).max() < 1e-5
     assert made["loudness"]["mix"]["mix"]["integrated"] < made["loudness"]["mix"]["song"]["integrated"]
-    sung = read_midi(house.folder / made["midi"]["vocals"])
+    sung = read_midi(workspace.folder / made["midi"]["vocals"])
     pitches = {pitch for _, _, pitch, _ in sung.notes}
     assert {note.pitch for note in signals.PHRASE if note.pitch is not None} <= pitches
-    other = house.json("separate", "song.wav", "--guide", "off", "-o", "other", "--format", "wav32f")
-    assert np.abs(read(house.folder / other["karaoke"])[0] - instrumental).max() < 1e-5
+    other = workspace.json("separate", "song.wav", "--guide", "off", "-o", "other", "--format", "wav32f")
+    assert np.abs(read(workspace.folder / other["karaoke"])[0] - instrumental).max() < 1e-5
     # another level is another mix, and nothing before it
     assert {stage["name"] for stage in other["stages"] if not stage["cached"]} == {"karaoke", "encode karaoke"}
 
 
-def test_one_file_for_dj_software(house: House):
-    made = house.json("separate", "song.wav", "--format", "stem.mp4")
+def test_one_file_for_dj_software(workspace: Workspace):
+    made = workspace.json("separate", "song.wav", "--format", "stem.mp4")
     assert made["stem_file"] == "stems/song/song.stem.mp4"
     assert made["stems"] == {}
     assert "silent" in made["warnings"][0]["warning"]
-    with av.open(str(house.folder / made["stem_file"])) as container:
+    with av.open(str(workspace.folder / made["stem_file"])) as container:
         assert len(container.streams.audio) == 5
-    again = house.json("separate", "song.wav", "--format", "stem.mp4")
+    again = workspace.json("separate", "song.wav", "--format", "stem.mp4")
     assert all(stage["cached"] for stage in again["stages"])
 
 
-def test_words_for_people(house: House):
-    done = house.run("separate", "song.wav", "--stems", "vocals", "--midi", "vocals", "--karaoke")
+def test_words_for_people(workspace: Workspace):
+    done = workspace.run("separate", "song.wav", "--stems", "vocals", "--midi", "vocals", "--karaoke")
     assert done.returncode == 0
     assert done.stdout.split("\n")[:3] == [
         "vocals: stems/song/vocals.flac", "karaoke: stems/song/karaoke.flac",
@@ -77,16 +77,16 @@ def test_words_for_people(house: House):
     assert "Softening the lead" in done.stderr
 
 
-def test_files_of_the_users_are_not_replaced_and_ours_are(house: House):
-    folder = house.folder / "stems" / "song"
+def test_files_of_the_users_are_not_replaced_and_ours_are(workspace: Workspace):
+    folder = workspace.folder / "stems" / "song"
     folder.mkdir(parents=True)
     (folder / "vocals.mid").write_bytes(b"MThd my own")
-    refused = house.run("separate", "song.wav", "--midi", "vocals", "--json")
+    refused = workspace.run("separate", "song.wav", "--midi", "vocals", "--json")
     assert json.loads(refused.stdout)["error"]["code"] == "output-exists"
     assert (folder / "vocals.mid").read_bytes() == b"MThd my own"
     for _ in range(2):
-        house.json("separate", "song.wav", "--midi", "vocals", "--overwrite")
-    house.json("separate", "song.wav", "--midi", "vocals")
+        workspace.json("separate", "song.wav", "--midi", "vocals", "--overwrite")
+    workspace.json("separate", "song.wav", "--midi", "vocals")
     assert read_midi(folder / "vocals.mid").notes
 
 
@@ -105,25 +105,25 @@ def test_files_of_the_users_are_not_replaced_and_ours_are(house: House):
         (["--model", "tape"], "separator-unknown", "tape"),
     ],
 )
-def test_what_cannot_be_made_is_not_begun(house: House, arguments: list[str], code: str, named: str):
-    before = visible(house.folder)
-    done = house.run("separate", "song.wav", *arguments, "--json")
+def test_what_cannot_be_made_is_not_begun(workspace: Workspace, arguments: list[str], code: str, named: str):
+    before = visible(workspace.folder)
+    done = workspace.run("separate", "song.wav", *arguments, "--json")
     assert done.returncode == 1
     error = json.loads(done.stdout)["error"]
     assert error["code"] == code
     assert named in error["message"] + error["hint"]
-    assert visible(house.folder) == before
-    assert not list((house.folder / "cache").glob("artifacts/*/*"))
-    assert not (house.folder / "stems").exists()
+    assert visible(workspace.folder) == before
+    assert not list((workspace.folder / "cache").glob("artifacts/*/*"))
+    assert not (workspace.folder / "stems").exists()
 
 
-def test_ctrl_c_leaves_nothing(house: House):
-    before = visible(house.folder)
-    process = house.start("separate", "song.wav", "--mix", "vocals=-3", "--format", "stem.m4a")
-    while not any((house.folder / "cache").glob("artifacts/*/*")) and process.poll() is None:
+def test_ctrl_c_leaves_nothing(workspace: Workspace):
+    before = visible(workspace.folder)
+    process = workspace.start("separate", "song.wav", "--mix", "vocals=-3", "--format", "stem.m4a")
+    while not any((workspace.folder / "cache").glob("artifacts/*/*")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert visible(house.folder) == before
-    assert not list(Path(house.folder / "cache" / "making").iterdir())
+    assert visible(workspace.folder) == before
+    assert not list(Path(workspace.folder / "cache" / "making").iterdir())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.services.conftest import House
+from tests.services.conftest import Workspace
 from tests.support import signals
 from understudy.audio.tags import read_tags
 
@@ -21,17 +21,17 @@ STEMS = ("full.wav", "--vocals", "vocals.wav", "--backing-vocals", "backing.wav"
 
 
 @pytest.fixture(scope="module")
-def duo(furnished: House, tmp_path_factory: pytest.TempPathFactory) -> House:
-    """A house of its own with a second voice, and a backing vocal to the song."""
+def duo(shared_workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace of its own with a second voice, and a backing vocal to the song."""
     folder = tmp_path_factory.mktemp("duo")
     for name in ("song.wav", "vocals.wav"):
-        os.symlink(furnished.folder / name, folder / name)
-    shutil.copytree(furnished.folder / "voices", folder / "voices")
+        os.symlink(shared_workspace.folder / name, folder / name)
+    shutil.copytree(shared_workspace.folder / "voices", folder / "voices")
     steps = zip((0, 2, 4, 5, 7, 5, 4, 2) * 2, "aeioaeiu" * 2, strict=True)
     sung, _ = signals.singing([signals.Note(62 + step, 0.8, vowel, "s") for step, vowel in steps], formants=1.2, seed=5)
     soundfile.write(folder / "high.wav", sung.samples.T, sung.rate, subtype="PCM_16")
-    house = House(folder)
-    house.json("voices", "add", "ada", "high.wav", "--consent", "self")
+    workspace = Workspace(folder)
+    workspace.json("voices", "add", "ada", "high.wav", "--consent", "self")
     vocals, rate = soundfile.read(folder / "vocals.wav", dtype="float32", always_2d=True)
     steps = zip((4, 4, 7, 7, 9, 9, 7), "ooouuua", strict=True)
     behind, _ = signals.singing(
@@ -43,7 +43,7 @@ def duo(furnished: House, tmp_path_factory: pytest.TempPathFactory) -> House:
     song, _ = soundfile.read(folder / "song.wav", dtype="float32", always_2d=True)
     soundfile.write(folder / "backing.wav", backing, rate, subtype="FLOAT")
     soundfile.write(folder / "full.wav", song + backing, rate, subtype="FLOAT")
-    return house
+    return workspace
 
 
 def read(path: Path) -> np.ndarray:
@@ -55,7 +55,7 @@ def ran(made: dict[str, Any]) -> set[str]:
     return {stage["name"] for stage in made["stages"] if not stage["cached"]}
 
 
-def test_a_duet_and_its_promises(duo: House):
+def test_a_duet_and_its_promises(duo: Workspace):
     made = duo.json("cover", "song.wav", "--vocals", "vocals.wav", "--voice", DUET, "--keep-stems")
     assert made["cover"] == "covers/song (nova+ada).flac"
     assert [(one["voice"], one["part"]) for one in made["voices"]] == [("nova", "lead"), ("ada", "lead")]
@@ -77,7 +77,7 @@ def test_a_duet_and_its_promises(duo: House):
     assert all(one["likeness"] for one in report["voices"])
 
 
-def test_another_second_voice_leaves_the_first_as_it_is(duo: House):
+def test_another_second_voice_leaves_the_first_as_it_is(duo: Workspace):
     until = ("cover", "song.wav", "--vocals", "vocals.wav", "--until", "roll", "--voice")
     duo.json(*until, DUET)
     again = duo.json(*until[:-1], "--voice", DUET, "--transpose", "ada=-12")
@@ -91,13 +91,13 @@ def test_another_second_voice_leaves_the_first_as_it_is(duo: House):
     assert not {"convert nova", "prepare ada", "prepare nova"} & set(changed)
 
 
-def test_one_voice_may_have_several_turns(duo: House):
+def test_one_voice_may_have_several_turns(duo: Workspace):
     texts = ("cover", "song.wav", "--vocals", "vocals.wav", "--until", "roll", "--voice", "0:00-0:02=nova,0:04-=nova")
     (singer,) = duo.json(*texts)["made"]["singers"]
     assert [len(turn) for turn in singer["turns"]] == [2, 2]
 
 
-def test_where_nobody_has_a_turn_the_original_sings(duo: House):
+def test_where_nobody_has_a_turn_the_original_sings(duo: Workspace):
     made = duo.json("cover", "song.wav", "--vocals", "vocals.wav", "--voice", "0:02.0-0:04.0=nova", "--until", "keep")
     kept, original = read(duo.folder / made["made"]["keep"]), read(duo.folder / "vocals.wav")
     for first, last in ((0.0, 1.9), (4.1, 6.0)):
@@ -107,7 +107,7 @@ def test_where_nobody_has_a_turn_the_original_sings(duo: House):
     assert np.abs(kept[:, inside] - original[:, inside]).max() > 0.01
 
 
-def test_the_backing_vocals_have_a_voice_of_their_own(duo: House):
+def test_the_backing_vocals_have_a_voice_of_their_own(duo: Workspace):
     made = duo.json("cover", *STEMS, "--voice", "lead=nova", "--voice", "backing=ada", "--keep-stems")
     assert made["cover"] == "covers/full (nova+ada).flac"
     assert [(one["voice"], one["part"]) for one in made["voices"]] == [("nova", "lead"), ("ada", "backing")]
@@ -120,7 +120,7 @@ def test_the_backing_vocals_have_a_voice_of_their_own(duo: House):
     assert float(np.mean(parts["backing"][1] ** 2)) > 2 * float(np.mean(parts["backing"][0] ** 2))  # to the right
 
 
-def test_the_backing_vocals_can_stay_or_go(duo: House):
+def test_the_backing_vocals_can_stay_or_go(duo: Workspace):
     stems = (*STEMS, "--voice", "nova", "--keep-stems")
     stay = duo.json("cover", *stems, "-o", "stay.flac")
     assert "voices" not in stay
@@ -136,19 +136,19 @@ def test_the_backing_vocals_can_stay_or_go(duo: House):
     assert [(one["voice"], one["part"]) for one in both["voices"]] == [("nova", "lead"), ("nova", "backing")]
 
 
-def test_a_duet_of_an_a_cappella(duo: House):
+def test_a_duet_of_an_a_cappella(duo: Workspace):
     made = duo.json("convert", "vocals.wav", "--voice", DUET)
     assert made["output"] == "covers/vocals (nova+ada).flac"
     assert len(made["voices"]) == 2
     assert read(duo.folder / made["output"]).shape == read(duo.folder / "vocals.wav").shape
 
 
-def test_an_excerpt_keeps_the_songs_own_times(duo: House):
+def test_an_excerpt_keeps_the_songs_own_times(duo: Workspace):
     made = duo.json("cover", "song.wav", "--voice", DUET, "--start", "3.5", "--duration", "2", "-o", "later.flac")
     assert [one["voice"] for one in made["voices"]] == ["ada"]
 
 
-def test_the_graph_shows_every_voice(duo: House):
+def test_the_graph_shows_every_voice(duo: Workspace):
     drawn = duo.json("graph", "song.wav", "--voice", "0:01-0:03=nova,0:03-0:05=ada", "--key", "2")
     names = {node["name"] for node in drawn["nodes"]}
     assert {"cut nova", "cut ada", "convert nova", "convert ada", "keep", "shift vocals", "roll"} <= names
@@ -178,7 +178,7 @@ def test_the_graph_shows_every_voice(duo: House):
         ),
     ],
 )
-def test_what_cannot_be_sung_is_said(duo: House, arguments: list[str], code: str):
+def test_what_cannot_be_sung_is_said(duo: Workspace, arguments: list[str], code: str):
     done = duo.run("cover", *arguments, "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["code"] == code

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.services.conftest import House
+from tests.services.conftest import Workspace
 from tests.support.separators import tiny_roformer
 from understudy.pipeline.separating import models_of
 from understudy.pipeline.settings import load_settings
@@ -24,7 +24,7 @@ STEMS = {
 
 
 @dataclass(frozen=True)
-class Studio(House):
+class Studio(Workspace):
     """With a catalogue in which the models of the presets are small."""
 
     @property
@@ -33,22 +33,24 @@ class Studio(House):
 
 
 @pytest.fixture
-def studio(house: House) -> Studio:
-    (house.folder / "models").mkdir()
+def studio(workspace: Workspace) -> Studio:
+    (workspace.folder / "models").mkdir()
     settings = load_settings("studio", environment={}).separation
     purposes = {getattr(settings, step): stems for step, stems in STEMS.items()}
     entries = {}
     for seed, name in enumerate(models_of(settings)):
         stems = purposes.get(name, ("vocals", "other"))
         step = next((step for step in STEMS if getattr(settings, step) == name), None)
-        tiny_roformer(house.folder / "models" / f"{name}.ckpt", stems, seed, "bs" if name.startswith("bs") else "mel")
+        tiny_roformer(
+            workspace.folder / "models" / f"{name}.ckpt", stems, seed, "bs" if name.startswith("bs") else "mel"
+        )
         entries[name] = {
             "purpose": "small", "architecture": "roformer", "licence": "none", "page": "https://localhost/",
             "group": {"lead": "karaoke"}.get(step, step) if step else "vocals", "stems": ["vocals", "instrumental"],
             "variants": [{"file": f"{name}.ckpt", "format": "roformer", "companions": [{"file": f"{name}.yaml"}]}],
         }  # fmt: skip
-    (house.folder / "small.yaml").write_text(json.dumps(entries))
-    return Studio(house.folder)
+    (workspace.folder / "small.yaml").write_text(json.dumps(entries))
+    return Studio(workspace.folder)
 
 
 def sounds(studio: Studio, stems: dict[str, str]) -> dict[str, np.ndarray]:
@@ -113,8 +115,8 @@ def test_a_separation_says_what_its_steps_did(studio: Studio):
     assert made["chain"][0]["told"] in studio.run("separate", "song.wav", *wanted).stdout
 
 
-def test_all_that_is_missing_is_said_in_one_error(house: House):
-    done = house.run("cover", "song.wav", "--voice", "nova", "--preset", "studio", "--json")
+def test_all_that_is_missing_is_said_in_one_error(workspace: Workspace):
+    done = workspace.run("cover", "song.wav", "--voice", "nova", "--preset", "studio", "--json")
     assert done.returncode != 0
     error = json.loads(done.stdout)["error"]
     assert error["code"] == "models-missing"
@@ -122,30 +124,30 @@ def test_all_that_is_missing_is_said_in_one_error(house: House):
     assert len(names) == 5
     assert all(name in error["message"] for name in names)
     assert "understudy models fetch --preset studio" in error["hint"]
-    assert not (house.folder / "cache" / "artifacts").exists() or not list(
-        (house.folder / "cache").glob("artifacts/*/*")
+    assert not (workspace.folder / "cache" / "artifacts").exists() or not list(
+        (workspace.folder / "cache").glob("artifacts/*/*")
     )
 
 
-def test_own_stems_need_no_models(house: House):
+def test_own_stems_need_no_models(workspace: Workspace):
     both = ("--vocals", "vocals.wav", "--instrumental", "instrumental.wav")
-    made = house.json("cover", *both, "--voice", "nova", "--preset", "studio", "--duration", "2")
+    made = workspace.json("cover", *both, "--voice", "nova", "--preset", "studio", "--duration", "2")
     assert "chain" not in made
     assert set(made["stems"]) == {"vocals", "instrumental"}
 
 
-def test_what_nothing_takes_off_cannot_be_put_back(house: House):
-    done = house.run("cover", "song.wav", "--voice", "nova", "--set", "remix.reverb_gain=0", "--json")
+def test_what_nothing_takes_off_cannot_be_put_back(workspace: Workspace):
+    done = workspace.run("cover", "song.wav", "--voice", "nova", "--set", "remix.reverb_gain=0", "--json")
     error = json.loads(done.stdout)["error"]
     assert error["code"] == "stem-missing"
     assert "separation.dereverb" in error["hint"]
 
 
-def test_a_path_is_a_model_on_the_command_line(house: House):
-    path = Path(house.folder / "elsewhere")
+def test_a_path_is_a_model_on_the_command_line(workspace: Workspace):
+    path = Path(workspace.folder / "elsewhere")
     path.mkdir()
     tiny_roformer(path / "my.net.ckpt", ("vocals", "other"), 1)
-    made = house.json("separate", "song.wav", "--model", "elsewhere/my.net.ckpt", "--format", "wav32f")
-    stems = [soundfile.read(house.folder / place)[0] for place in made["stems"].values()]
-    song = soundfile.read(house.folder / "song.wav")[0]
+    made = workspace.json("separate", "song.wav", "--model", "elsewhere/my.net.ckpt", "--format", "wav32f")
+    stems = [soundfile.read(workspace.folder / place)[0] for place in made["stems"].values()]
+    song = soundfile.read(workspace.folder / "song.wav")[0]
     assert 10 * np.log10(np.mean((sum(stems) - song) ** 2) / np.mean(song**2)) < -60

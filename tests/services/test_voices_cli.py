@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.conftest import House
+from tests.services.conftest import Workspace
 from tests.support.rvc_files import small, write_random_index, write_random_pth
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> House:
-    return House(tmp_path)
+def empty(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 @pytest.mark.slow
-def test_there_and_back(empty: House) -> None:
+def test_there_and_back(empty: Workspace) -> None:
     write_random_pth(empty.folder / "Nova Star [250 Epochs].pth", small())
     write_random_index(empty.folder / "added_1.index", vectors=60)
     with zipfile.ZipFile(empty.folder / "nova.zip", "w") as packed:
@@ -42,7 +42,7 @@ def test_there_and_back(empty: House) -> None:
 
 
 @pytest.mark.slow
-def test_refusals_are_two_lines(empty: House) -> None:
+def test_refusals_are_two_lines(empty: Workspace) -> None:
     write_random_pth(empty.folder / "a.pth", small())
     (empty.folder / "b.pth").write_bytes(b"cos\nsystem\n(S'touch marker'\ntR.")
     for arguments, told in (

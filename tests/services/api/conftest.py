@@ -58,7 +58,7 @@ class Service:
 
     def key(self, owner: str, scopes: tuple[str, ...] = KEYS, **limits: float) -> dict[str, str]:
         """Headers with a new key."""
-        made, _ = owners.create_key(self.app.state.house.database, owner, "test", scopes, limits)
+        made, _ = owners.create_key(self.app.state.services.database, owner, "test", scopes, limits)
         return {"Authorization": f"Bearer {made}"}
 
     def leftovers(self) -> list[Path]:

@@ -52,9 +52,9 @@ def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
             assert len(cover.content) == done["audio"]["bytes"]
             part = client.get(done["audio"]["href"], headers={"Range": "bytes=1000-1999"})
             assert (part.status_code, part.content) == (206, cover.content[1000:2000])
-            storage = client.app.state.house.storage
+            storage = client.app.state.services.storage
             assert len(list(storage.listed())) > 4
-            assert housekeeping.sweep_orphans(client.app.state.house.database, storage, -60) == 0
+            assert housekeeping.sweep_orphans(client.app.state.services.database, storage, -60) == 0
             assert client.delete("/v1/account/everything").status_code == 204
             assert list(storage.listed()) == []
             worker.stopping.set()

@@ -41,7 +41,7 @@ def test_without_a_key_nothing_opens(guarded: Service):
 def test_a_revoked_key_opens_nothing_any_more(guarded: Service):
     headers = guarded.key("ada")
     assert guarded.client.get("/v1/covers", headers=headers).status_code == 200
-    owners.revoke_key(guarded.app.state.house.database, headers["Authorization"].split("_")[1])
+    owners.revoke_key(guarded.app.state.services.database, headers["Authorization"].split("_")[1])
     answer = guarded.client.get("/v1/covers", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "key-invalid")
 
@@ -176,7 +176,7 @@ def test_an_open_server_serves_no_foreign_pages(service: Service):
 def test_streams_end_when_their_key_is_revoked(guarded: Service, sounds: Sounds):
     headers = guarded.key("ada")
     place = send(guarded, sounds, headers).headers["location"]  # nobody works here: the stream would not end
-    database = guarded.app.state.house.database
+    database = guarded.app.state.services.database
     Timer(1.0, owners.revoke_key, (database, headers["Authorization"].split("_")[1])).start()
     text = guarded.client.get(f"{place}/events", headers=headers).text
     assert "queued" in text
@@ -186,6 +186,6 @@ def test_streams_end_when_their_key_is_revoked(guarded: Service, sounds: Sounds)
 def test_few_streams_at_a_time(guarded: Service, sounds: Sounds):
     headers = guarded.key("ada", streams=1)
     place = send(guarded, sounds, headers).headers["location"]
-    guarded.app.state.house.streams[owners.ensure_owner(guarded.app.state.house.database, "ada")] = 1
+    guarded.app.state.services.streams[owners.ensure_owner(guarded.app.state.services.database, "ada")] = 1
     answer = guarded.client.get(f"{place}/events", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (429, "too-many-streams")

@@ -199,10 +199,10 @@ def test_songs_in_use_stay(service: Service, sounds: Sounds):
 def test_results_expire(working: Working, sounds: Sounds):
     made = working.client.post("/v1/separations", files=song(sounds))
     done = working.wait(made.headers["location"])
-    house = working.app.state.house
-    with house.database.write() as connection:
+    workspace = working.app.state.services
+    with workspace.database.write() as connection:
         connection.execute(jobs.update().where(jobs.c.id == done["id"]).values(expires=1.0))
-    assert housekeeping.sweep(house.database, house.storage, working.settings) >= 1
+    assert housekeeping.sweep(workspace.database, workspace.storage, working.settings) >= 1
     refused(working.client.get(done["stems"]["vocals"]["href"]), 410, "result-expired")
     assert working.client.get(made.headers["location"]).json()["state"] == "expired"
     assert not any(done["id"] in name for name in working.stored())
@@ -298,14 +298,14 @@ def test_a_database_that_is_away(start: Start, monkeypatch):
 
 
 def test_what_nothing_knows_of_is_swept_away(service: Service, sounds: Sounds):
-    house = service.app.state.house
+    workspace = service.app.state.services
     kept = service.client.post("/v1/separations", files=song(sounds)).json()["inputs"]["song"]
     path = sounds.folder / "song.wav"
-    house.storage.put(path, "local/songs/song_lost")
-    house.storage.put(path, "local/jobs/cover_lost/stems/vocals.wav")
-    house.storage.put(path, "local/voices/voice_lost-sent/0")
-    assert housekeeping.sweep_orphans(house.database, house.storage, 3600) == 0, "it may be under way"
-    assert housekeeping.sweep_orphans(house.database, house.storage, -60) == 3
+    workspace.storage.put(path, "local/songs/song_lost")
+    workspace.storage.put(path, "local/jobs/cover_lost/stems/vocals.wav")
+    workspace.storage.put(path, "local/voices/voice_lost-sent/0")
+    assert housekeeping.sweep_orphans(workspace.database, workspace.storage, 3600) == 0, "it may be under way"
+    assert housekeeping.sweep_orphans(workspace.database, workspace.storage, -60) == 3
     assert service.stored() == [f"local/songs/{kept}"]
 
 

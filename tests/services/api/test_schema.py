@@ -74,5 +74,5 @@ def test_the_document_is_complete(client: TestClient):
 
 
 def test_incoming_files_are_gone_afterwards(client: TestClient):
-    folder: Path = client.app.state.house.incoming
+    folder: Path = client.app.state.services.incoming
     assert list(folder.iterdir()) == []

@@ -12,15 +12,15 @@ import httpx
 import pytest
 import soundfile
 
-from tests.services.conftest import House
+from tests.services.conftest import Workspace
 from tests.support import signals
 from tests.support.server import serve
 
 
-def _songs(house: House, count: int) -> None:
+def _songs(workspace: Workspace, count: int) -> None:
     for number in range(1, count + 1):
         sound = signals.song(2.0 + number).mix
-        soundfile.write(house.folder / f"hit {number}.wav", sound.samples.T, sound.rate)
+        soundfile.write(workspace.folder / f"hit {number}.wav", sound.samples.T, sound.rate)
 
 
 def _table(folder: Path) -> list[dict[str, str]]:
@@ -28,16 +28,16 @@ def _table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_chart_is_made_and_kept(house: House) -> None:
-    _songs(house, 2)
+def test_a_chart_is_made_and_kept(workspace: Workspace) -> None:
+    _songs(workspace, 2)
     rows = ("song,voice,vocal_gain", "hit 1.wav,nova,", "hit 1.wav,nova,3", "hit 2.wav,nova,")
-    (house.folder / "chart.csv").write_text("\n".join(rows))
-    planned = house.json("batch", "chart.csv", "--dry-run")
+    (workspace.folder / "chart.csv").write_text("\n".join(rows))
+    planned = workspace.json("batch", "chart.csv", "--dry-run")
     assert planned["to_make"] == 3
-    assert not list((house.folder / "covers" / "chart").iterdir())
-    made = house.json("batch", "chart.csv")
+    assert not list((workspace.folder / "covers" / "chart").iterdir())
+    made = workspace.json("batch", "chart.csv")
     assert made["made"] == 3
-    folder = house.folder / "covers" / "chart"
+    folder = workspace.folder / "covers" / "chart"
     assert {path.name for path in folder.glob("*.flac")} == {
         "hit 1 (nova).flac",
         "hit 1 (nova) 2.flac",
@@ -49,21 +49,23 @@ def test_a_chart_is_made_and_kept(house: House) -> None:
     page = (folder / "batch.html").read_text()
     assert 'src="hit%201%20%28nova%29.flac"' in page
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.flac")}
-    assert house.json("batch", "chart.csv")["made"] == 3
+    assert workspace.json("batch", "chart.csv")["made"] == 3
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.flac")} == before
 
 
-def test_one_failure_costs_only_itself(house: House) -> None:
-    _songs(house, 1)
-    done = house.run("batch", "hit 1.wav", "cut.wav", "--voice", "nova", "--set", "song.start=1.5")
-    folder = house.folder / "covers"
+def test_one_failure_costs_only_itself(workspace: Workspace) -> None:
+    _songs(workspace, 1)
+    done = workspace.run("batch", "hit 1.wav", "cut.wav", "--voice", "nova", "--set", "song.start=1.5")
+    folder = workspace.folder / "covers"
     states = {row["song"]: row for row in _table(folder)}
     assert done.returncode == 1
     assert states["hit 1.wav"]["state"] == "done"
     assert states["cut.wav"]["state"] == "failed"
     assert states["cut.wav"]["code"]
     assert "Failed: " in (folder / "batch.html").read_text()
-    again = house.run("batch", "hit 1.wav", "cut.wav", "--voice", "nova", "--set", "song.start=1.5", "--only-failed")
+    again = workspace.run(
+        "batch", "hit 1.wav", "cut.wav", "--voice", "nova", "--set", "song.start=1.5", "--only-failed"
+    )
     assert "To make: 1," in again.stderr
 
 
@@ -78,50 +80,50 @@ def test_one_failure_costs_only_itself(house: House) -> None:
     ],
 )
 def test_what_can_t_be_made_is_said_before_anything_is_made(
-    furnished: House, arguments: tuple[str, ...], words: str
+    shared_workspace: Workspace, arguments: tuple[str, ...], words: str
 ) -> None:
-    done = furnished.run("batch", *arguments, "--output", "nothing")
+    done = shared_workspace.run("batch", *arguments, "--output", "nothing")
     assert done.returncode == 1
     assert words in done.stderr
-    assert not list((furnished.folder / "nothing").glob("*.flac"))
+    assert not list((shared_workspace.folder / "nothing").glob("*.flac"))
 
 
 @pytest.mark.slow
-def test_models_that_are_missing_are_said_before_anything_is_made(house: House) -> None:
-    done = house.run("batch", "song.wav", "--voice", "nova", "--preset", "studio", "--output", "nothing")
+def test_models_that_are_missing_are_said_before_anything_is_made(workspace: Workspace) -> None:
+    done = workspace.run("batch", "song.wav", "--voice", "nova", "--preset", "studio", "--output", "nothing")
     assert done.returncode != 0
     assert "understudy models fetch --preset studio" in done.stderr
-    assert not list((house.folder / "cache").glob("artifacts/*/*"))
+    assert not list((workspace.folder / "cache").glob("artifacts/*/*"))
 
 
-def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(house: House) -> None:
-    _songs(house, 3)
+def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(workspace: Workspace) -> None:
+    _songs(workspace, 3)
     arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out")
-    process = house.start(*arguments)
-    journal = house.folder / "out" / "batch.jsonl"
+    process = workspace.start(*arguments)
+    journal = workspace.folder / "out" / "batch.jsonl"
     deadline = time.monotonic() + 120
     while not (journal.is_file() and journal.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    kept = {path.name: path.stat().st_mtime_ns for path in (house.folder / "out").glob("*.flac")}
+    kept = {path.name: path.stat().st_mtime_ns for path in (workspace.folder / "out").glob("*.flac")}
     assert kept
-    assert house.json(*arguments)["made"] == 3
-    files = sorted((house.folder / "out").glob("*.flac"))
+    assert workspace.json(*arguments)["made"] == 3
+    files = sorted((workspace.folder / "out").glob("*.flac"))
     assert all(path.stat().st_mtime_ns == kept.get(path.name, path.stat().st_mtime_ns) for path in files)
-    undisturbed = house.json(*arguments[:-1], "calm", "--cache", "another cache")
+    undisturbed = workspace.json(*arguments[:-1], "calm", "--cache", "another cache")
     assert undisturbed["made"] == 3
     for path in files:
-        calm = house.folder / "calm" / path.name
+        calm = workspace.folder / "calm" / path.name
         assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(calm.read_bytes()).digest()
 
 
 @pytest.mark.slow
-def test_the_same_batch_is_made_by_a_server(house: House) -> None:
-    _songs(house, 2)
-    running = serve(house.folder)
+def test_the_same_batch_is_made_by_a_server(workspace: Workspace) -> None:
+    _songs(workspace, 2)
+    running = serve(workspace.folder)
     try:
-        with (house.folder / "recording.wav").open("rb") as recording:
+        with (workspace.folder / "recording.wav").open("rb") as recording:
             form = {"name": "nova", "consent": "self"}
             made = httpx.post(f"{running.address}/v1/voices", data=form, files={"recordings": recording}).json()
         deadline = time.monotonic() + 120
@@ -129,14 +131,14 @@ def test_the_same_batch_is_made_by_a_server(house: House) -> None:
             time.sleep(0.2)
             made = httpx.get(f"{running.address}/v1/voices/{made['id']}").json()
         arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out", "--server", running.address)
-        assert house.json(*arguments)["made"] == 2
-        for row in _table(house.folder / "out"):
-            assert (house.folder / row["cover"]).read_bytes()[:4] == b"fLaC"
+        assert workspace.json(*arguments)["made"] == 2
+        for row in _table(workspace.folder / "out"):
+            assert (workspace.folder / row["cover"]).read_bytes()[:4] == b"fLaC"
             assert abs(float(row["loudness"]) - float(row["song_loudness"])) < 0.5
-        unknown = house.run("batch", "hit *.wav", "--voice", "ada", "--output", "out", "--server", running.address)
+        unknown = workspace.run("batch", "hit *.wav", "--voice", "ada", "--output", "out", "--server", running.address)
         assert "You have no voice 'ada'" in unknown.stderr
     finally:
         running.stop()
-    gone = house.run("batch", "hit *.wav", "--voice", "nova", "--output", "new", "--server", running.address)
+    gone = workspace.run("batch", "hit *.wav", "--voice", "nova", "--output", "new", "--server", running.address)
     assert gone.returncode == 1
     assert "doesn't answer" in gone.stderr

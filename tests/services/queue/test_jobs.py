@@ -48,10 +48,10 @@ def let_lease_end(settings: ServerSettings) -> None:
 def test_a_job_from_its_submission_to_its_end(database, settings):
     id = submit(database)
     job = claim(database, settings)
-    assert (job.id, job.attempts, job.strikes) == (id, 1, 1)
+    assert (job.id, job.attempts, job.failures) == (id, 1, 1)
     assert jobs.claim(database, "w2", settings) is None
     assert jobs.renew(database, job, settings) == "held"
-    jobs.tell(database, job, [Note("stage", {"state": "finished", "stage": "decode"})], "separate", 0.3)
+    jobs.record(database, job, [Note("stage", {"state": "finished", "stage": "decode"})], "separate", 0.3)
     assert (row(database, id).fraction, row(database, id).strikes) == (0.3, 0)
     assert jobs.finish(
         database, job, settings, {"files": {}}, 10, [{"name": "encode x", "cached": False, "seconds": 2}]
@@ -72,7 +72,7 @@ def test_a_lost_lease_ends_nothing(database, settings):
     assert (second.id, second.attempts) == (id, 2)
     assert jobs.renew(database, first, settings) == "lost"
     assert not jobs.finish(database, first, settings, {}, 0, [])
-    assert not jobs.give_up(database, first, settings)
+    assert not jobs.confirm_cancelled(database, first, settings)
     assert jobs.fail(database, first, settings, UnderstudyError("x", "y", "z"), 0) == "lost"
     jobs.release(database, first)
     assert row(database, id).state == "running"
@@ -103,7 +103,7 @@ def test_a_job_that_gets_on_is_never_poisoned(database, settings):
     submit(database)
     for _ in range(settings.tries * 3):
         job = claim(database, settings)
-        jobs.tell(database, job, [Note("stage", {"state": "finished", "stage": "decode"})], None, 0.1)
+        jobs.record(database, job, [Note("stage", {"state": "finished", "stage": "decode"})], None, 0.1)
         jobs.abandon(database, "w1")
     assert claim(database, settings).attempts == settings.tries * 3 + 1
 
@@ -138,7 +138,7 @@ def test_cancelling(database, settings):
     assert row(database, waiting).state == "cancelled"
     assert row(database, running).state == "running"
     assert jobs.renew(database, job, settings) == "cancelled"
-    assert jobs.give_up(database, job, settings)
+    assert jobs.confirm_cancelled(database, job, settings)
     assert row(database, running).state == "cancelled"
 
 

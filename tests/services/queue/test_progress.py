@@ -6,9 +6,9 @@ from understudy.pipeline.executor import StageEvent
 from understudy.services.queue.progress import Progress, models_run
 
 
-def hear(progress: Progress, *finished: str) -> float:
+def notify(progress: Progress, *finished: str) -> float:
     for node in finished:
-        progress.hear(StageEvent(node, "finished", 1.0, 1.0, "cpu"))
+        progress.update(StageEvent(node, "finished", 1.0, 1.0, "cpu"))
     return progress.take()[2]
 
 
@@ -24,11 +24,11 @@ def test_models_of_a_request():
 def test_each_model_counts():
     progress = Progress("cover", {"separate": 2, "lead": 1})
     seen = [
-        hear(progress, *nodes)
+        notify(progress, *nodes)
         for nodes in (["decode"], ["separate a"], ["separate b", "separate"], ["lead c"], ["lead", "convert", "report"])
     ]
     assert seen == sorted(seen)
     assert seen[1] - seen[0] == pytest.approx(seen[2] - seen[1], abs=0.01)
     assert seen[2] - seen[1] == pytest.approx(seen[3] - seen[2], abs=0.01)
     assert seen[3] > 0.6
-    assert hear(Progress("cover"), "separate") == pytest.approx(30 / 105, abs=0.01)
+    assert notify(Progress("cover"), "separate") == pytest.approx(30 / 105, abs=0.01)

@@ -96,7 +96,7 @@ class Server:
                 self._songs[item.content] = answer.json()["id"]
             return self._songs[item.content]
 
-    def make(self, item: Item, hear: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
+    def make(self, item: Item, notify: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
         """Submit the cover, follow it, and fetch cover, report and figures. A batch that is started again finds the job
         that it had submitted, by its idempotency key."""
         body = {
@@ -109,7 +109,7 @@ class Server:
         path = f"/v1/covers/{job.json()['id']}"
         while (told := self.ask("GET", path, stop).json())["state"] in ("queued", "running"):
             stage = told["progress"]["stage"] or "decode"
-            hear(StageEvent(stage, "progress", told["progress"]["fraction"], 0.0, "server"))
+            notify(StageEvent(stage, "progress", told["progress"]["fraction"], 0.0, "server"))
             if stop.wait(_LOOK):
                 self.ask("DELETE", path)
                 raise Cancelled

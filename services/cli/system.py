@@ -1,4 +1,4 @@
-"""``understudy doctor``, ``presets`` and ``cache``: the house itself."""
+"""``understudy doctor``, ``presets`` and ``cache``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from understudy import environment
 from understudy.services.cli import options as o
-from understudy.services.cli.console import answer
+from understudy.services.cli.console import print_result
 
 cache_app = typer.Typer(help="The artifacts that are kept so that nothing is computed twice.", no_args_is_help=True)
 
@@ -29,7 +29,7 @@ def doctor(
     checks = examine(o.voices_root(voices), cache or environment.cache_folder())
     marks = {"ok": "[green]✓[/]", "lack": "[yellow]![/]", "problem": "[red]✗[/]"}
     data = {"checks": [asdict(check) for check in checks]}
-    answer(data, lambda: "\n".join(f"{marks[c.state]} [bold]{c.name}[/]: {escape(c.detail)}" for c in checks))
+    print_result(data, lambda: "\n".join(f"{marks[c.state]} [bold]{c.name}[/]: {escape(c.detail)}" for c in checks))
     if any(check.state == "problem" for check in checks):
         raise typer.Exit(1)
 
@@ -43,7 +43,7 @@ def presets(json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
     lines = [f"[bold]{name}[/]\n{escape(text.rstrip())}" for name, text in texts.items()]
     lines += ["[bold]defaults[/] (change any with --set, in a preset, or as UNDERSTUDY_GROUP__FIELD)"]
     lines += _settings(defaults)
-    answer({"presets": texts, "defaults": defaults}, lambda: "\n".join(lines))
+    print_result({"presets": texts, "defaults": defaults}, lambda: "\n".join(lines))
 
 
 def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -64,7 +64,7 @@ def show_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = Fal
     size, limit = store.size(), environment.cache_limit()
     data = {"folder": str(store.root), "bytes": size, "limit": limit}
     text = f"{escape(str(store.root))}: {size / environment.GIB:.2f} of {limit / environment.GIB:.0f} GB"
-    answer(data, lambda: text)
+    print_result(data, lambda: text)
 
 
 @cache_app.command("clear")
@@ -74,4 +74,4 @@ def clear_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = Fa
 
     store = Store(cache or environment.cache_folder())
     removed = store.prune(0)
-    answer({"removed": removed}, lambda: f"{removed / environment.GIB:.2f} GB freed.")
+    print_result({"removed": removed}, lambda: f"{removed / environment.GIB:.2f} GB freed.")

@@ -28,8 +28,8 @@ def finder(casting: Casting) -> Callable[[str], Singer]:
 def maker(executor: Executor, casting: Casting, overwrite: bool) -> Maker:
     """Covers share the lanes of `executor`."""
 
-    def make(item: Item, hear: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
+    def make(item: Item, notify: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
         job = CoverJob(item.song, casting(item.who), item.settings, output=item.output, overwrite=overwrite)
-        return make_cover(job, Runner(executor, hear, stop))
+        return make_cover(job, Runner(executor, notify, stop))
 
     return make

@@ -1,0 +1,69 @@
+"""Who sends a request: API keys, their scopes, and the rate limit of their owner."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from understudy.services.api.problems import ApiError
+from understudy.services.api.state import App, AppState
+from understudy.services.queue.owners import Owner, find_owner
+
+COOKIE = "understudy_key"
+_bearer = HTTPBearer(auto_error=False, description="An API key, made with 'understudy keys create'.")
+
+
+def require(scope: str) -> Callable[..., Owner]:
+    """A dependency that gives the owner of the request's key. The key must have `scope`, and the owner must be within
+    its rate limit."""
+
+    def owner_of_request(
+        request: Request, app: App, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> Owner:
+        owner = identify(app, request, credentials)
+        if scope not in owner.scopes:
+            raise ApiError(
+                "scope-missing", f"This key may not do that: it lacks the scope {scope!r}.", "Ask for another key."
+            )
+        app.rates.check(f"owner {owner.id}", owner.limit("requests_a_minute", app.settings))
+        return owner
+
+    return owner_of_request
+
+
+Reader = Annotated[Owner, Depends(require("read"))]
+Maker = Annotated[Owner, Depends(require("make"))]
+VoiceMaker = Annotated[Owner, Depends(require("voices"))]
+Deleter = Annotated[Owner, Depends(require("delete"))]
+
+
+def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCredentials | None) -> Owner:
+    """The owner of the key in the header or the cookie; the local owner on a server without keys.
+
+    Raises ``key-missing``, ``key-invalid``, or ``rate-limited`` for an address that sends many wrong keys.
+    """
+    if (owner := app.open_owner) is not None:
+        return owner
+    key = credentials.credentials if credentials else request.cookies.get(COOKIE)
+    if not key:
+        raise ApiError("key-missing", "An API key is needed.", "Send it as 'Authorization: Bearer us_...'.")
+    with app.database.read() as connection:
+        owner = find_owner(connection, key)
+    if owner is None:
+        app.rates.check(f"guess {request.client.host if request.client else '?'}", 30)
+        raise ApiError("key-invalid", "This API key is wrong or was revoked.", "Ask for another key.")
+    app.note_use(str(owner.key))
+    return owner
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
