@@ -1,6 +1,9 @@
 # make demo   sets up and makes a cover of the demo song with the demo voice
-# make test   sets up and passes the tests
-# make check  what CI runs: tests, linter, type checker
+# make test        sets up and passes the tests; fails below the coverage that pyproject.toml names
+# make test-quick  the tests that take moments, for everyday work
+# make lint        linter, format, types
+# make docs        builds the documentation site into site/
+# make check       what CI runs: tests, linter, types, documentation
 # make page   builds the web page of 'understudy serve' (needs Node; without it the API works all the same)
 # make wheel  builds the package, the page in it
 PYTHON ?= python3
@@ -9,21 +12,27 @@ BIN := .venv/bin
 NPM := $(shell command -v npm)
 PAGE := services/web/static/index.html
 
-.PHONY: demo test check lint bench page wheel clean
+.PHONY: demo test test-quick check lint docs bench page wheel clean
 
 demo: .venv/installed
 	$(BIN)/understudy voices add demo demo/voice/*.flac --consent granted --voices covers/demo/voices --replace --quiet
 	$(BIN)/understudy cover demo/song.mp3 --voice demo --voices covers/demo/voices --output "covers/demo/demo song (demo).flac" --keep-stems
 
 test: .venv/installed-dev $(if $(NPM),$(PAGE))
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
+
+test-quick: .venv/installed-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test
+docs: .venv/installed-docs
+	$(BIN)/mkdocs build --strict --quiet
+
+check: lint docs test
 
 page: $(PAGE)
 
@@ -52,5 +61,9 @@ BARE := resemblyzer audio-separator demucs basic-pitch
 	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv covers/demo build dist *.egg-info services/web/static services/web/source/node_modules
+	rm -rf .venv covers/demo site build dist *.egg-info services/web/static services/web/source/node_modules
