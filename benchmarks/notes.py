@@ -14,7 +14,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from understudy.audio.samples import Audio, AudioSource
 from understudy.audio.transcription.polyphonic import polyphonic_notes
 from understudy.audio.transcription.sung import levels, sung_notes
 from understudy.context import Context
+from understudy.models import usable
 from understudy.pipeline.separation.embedded.separate import separate_embedded
 from understudy.pipeline.stages.transcribe import BASS
 
@@ -81,7 +81,7 @@ def rows(context: Context) -> Iterator[tuple[str, Score, list[Note], float]]:
         *((f"singer {n}", singers[n], score(melodies[n]), PitchSettings()) for n in range(4)),
         ("demo song, bass", Audio.of(band.bass(), RATE), bass_score(), BASS),
     ]
-    if find_spec("basic_pitch"):
+    if usable("basic-pitch"):
         cases.append(("demo song, bass (basic-pitch)", Audio.of(band.bass(), RATE), bass_score(), None))
         cases += [(f"plucked chords {seed} (basic-pitch)", *plucked(seed), None) for seed in (3, 4)]
     for name, sound, true, settings in cases:

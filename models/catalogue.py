@@ -17,9 +17,11 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from understudy.errors import UnderstudyError
-from understudy.models.separators import separators
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SDR_FROM = (
+    "medians over the ten songs of MUSDB18's training part that all models in audio-separator's list were scored on"
+)
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 # one plain name: no folders, no leading dot, nothing that a shell or Windows would trip over
@@ -84,9 +86,11 @@ class File(_Entry):
 
 class Variant(File):
     """One form in which a model is published; any one of them is the model. `companions`: small files without which
-    it can't be used, e.g. the configuration of a checkpoint."""
+    it can't be used, e.g. the configuration of a checkpoint. `packaged`: where a Python package has the file
+    (``package/folder/file``), for models that some package carries."""
 
     format: str
+    packaged: str | None = None
     companions: tuple[File, ...] = ()
 
     @property
@@ -155,8 +159,10 @@ def read_catalogue(text: str) -> dict[str, Model]:
     """The models by name that YAML `text` describes. Raises ``catalogue-invalid`` naming what is wrong with it."""
     try:
         entries = _read(text) or {}
+        if {"groups", "sources"} <= entries.keys():
+            entries = _separators(entries)
         named = {name: {"name": name, **entry} for name, entry in entries.items()}
-    except (yaml.YAMLError, AttributeError, TypeError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise _invalid("it is no YAML with an entry per model") from error
     return _validated(named)
 
@@ -175,8 +181,10 @@ def catalogue() -> Mapping[str, Model]:
 @cache
 def _catalogue(more: str | None) -> Mapping[str, Model]:
     shipped = files("understudy.configs")
-    models: dict[str, Any] = dict(read_catalogue((shipped / "models.yaml").read_text("utf-8")))
-    models = _validated({**models, **separators(_read((shipped / "separators.yaml").read_text("utf-8")))})
+    models: dict[str, Model] = {}
+    for name in ("models.yaml", "separators.yaml"):
+        models |= read_catalogue((shipped / name).read_text("utf-8"))
+    models = _validated(models)
     if more is not None:
         try:
             text = Path(more).read_text("utf-8")
@@ -200,6 +208,54 @@ def _invalid(reason: str) -> UnderstudyError:
         f"The catalogue of models can't be used: {reason}.".replace("\n", " "),
         "Correct the file that UNDERSTUDY_CATALOGUE names; docs/models.md shows its form.",
     )
+
+
+def _separators(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Entries for `Model` by name from `configs/separators.yaml`, where many entries share their sources and purposes.
+    Raises `KeyError` or `TypeError` where it isn't of that form."""
+    groups, sources = given["groups"], given["sources"]
+    return {
+        name: _entry(name, entry, group, groups[group], sources)
+        for group, entries in given.items()
+        if group not in ("groups", "sources")
+        for name, entry in (entries or {}).items()
+    }
+
+
+def _entry(
+    name: str, entry: Mapping[str, Any], group: str, common: Mapping[str, Any], sources: Mapping[str, Any]
+) -> dict[str, Any]:
+    source = sources[entry["from"]]
+    beside = entry.get("with", ())
+    companions = [{"file": beside}] if isinstance(beside, str) else list(beside)
+    companion_source = sources[entry.get("with_from", entry["from"])]
+    variant = {
+        **_file(entry, source),
+        "format": entry["family"],
+        "companions": [_file(companion, companion_source) for companion in companions],
+    }
+    found = {
+        "name": name,
+        "group": group,
+        "purpose": common["purpose"],
+        "architecture": entry["family"],
+        "licence": entry.get("licence", source["licence"]),
+        "page": source["page"],
+        "stems": entry.get("stems", common["stems"]),
+        "variants": [variant],
+        **{key: entry[key] for key in ("by", "note", "aliases", "sdr", "sdr_from") if key in entry},
+    }
+    if found.get("sdr"):
+        found.setdefault("sdr_from", SDR_FROM)
+    return found
+
+
+def _file(given: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("file", "known_as", "size", "sha256", "sha256_starts", "sha256_from")
+    return {
+        **{key: given[key] for key in keys if key in given},
+        "url": source["files"] + (given.get("known_as") or given["file"]),
+    }
 
 
 def find_model(name: str) -> Model:

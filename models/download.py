@@ -30,7 +30,7 @@ from understudy.context import Context
 from understudy.disk import explained
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.models.catalogue import LOOPBACK, File, check_url
-from understudy.models.installed import file_hash
+from understudy.models.hashes import file_hash
 
 LARGEST = 20 << 30  # bytes of any model
 RESERVE = 256 << 20  # bytes that stay free on the disk

@@ -11,17 +11,8 @@ from understudy.disk import explained
 from understudy.errors import UnderstudyError
 from understudy.models.catalogue import Model, Variant, find_model
 from understudy.models.download import download
-from understudy.models.installed import (
-    Record,
-    by_hand,
-    file_hash,
-    installed,
-    models_folder,
-    read_record,
-    records,
-    stored,
-    write_record,
-)
+from understudy.models.hashes import file_hash, models_folder, stored
+from understudy.models.installed import Record, by_hand, find_record, records, usable, write_record
 
 
 def what_to_fetch(name: str, trust: bool = False) -> Variant | None:
@@ -31,7 +22,7 @@ def what_to_fetch(name: str, trust: bool = False) -> Variant | None:
     user trusts the source.
     """
     model = find_model(name)
-    if _there(model):
+    if usable(model.name) is not None:
         return None
     variant = next((variant for variant in model.variants if variant.url), model.preferred)
     if variant.unverifiable and not trust:
@@ -88,16 +79,7 @@ def _fetch(model: Model, variant: Variant, folder: Path, context: Context) -> Re
     return record
 
 
-def _there(model: Model) -> bool:
-    try:
-        return installed(model.name) is not None
-    except UnderstudyError as error:
-        if error.code in ("model-changed", "model-untrusted", "model-record", "model-companion"):
-            return False  # what is there is not the model
-        raise
-
-
 def _present(model: Model) -> Record:
-    record = read_record(model)
-    assert record is not None  # `installed` has just seen or written it
+    record = find_record(model)
+    assert record is not None  # `installed` has just found it
     return record

@@ -13,18 +13,16 @@ import os
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
-from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from understudy.context import Context
 from understudy.disk import explained, writing
 from understudy.errors import UnderstudyError
-from understudy.models.catalogue import File, Model, Sha256, Variant, catalogue, find_model
-
-BLOCK = 1 << 20  # bytes
+from understudy.models.catalogue import File, Model, Variant, catalogue, find_model
+from understudy.models.hashes import Stored, Verified, file_hash, models_folder, remembered_hash, stored
 
 
 @dataclass(frozen=True)
@@ -43,20 +41,6 @@ class Weights:
         return hashlib.sha256("".join([self.sha256, *(c.sha256 for c in self.companions)]).encode()).hexdigest()
 
 
-class Stored(BaseModel):
-    """What is known of a stored file. `path`: its name in the models folder, or an absolute path where it was linked.
-    `changed`: its time of change in nanoseconds. `source`: where it came from. `trusted`: the user vouched for it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    sha256: Sha256
-    size: int
-    changed: int
-    source: str
-    trusted: bool = False
-
-
 class Record(BaseModel):
     """``NAME.json``: the files of an installed model. `format` is the catalogue's, None where it isn't known."""
 
@@ -72,21 +56,17 @@ class Record(BaseModel):
         return (self.weights, *self.companions)
 
 
-def models_folder() -> Path:
-    """``UNDERSTUDY_MODELS``, or the platform's data folder."""
-    return Path(os.environ.get("UNDERSTUDY_MODELS") or user_data_path("understudy") / "models")
-
-
 def installed(name: str) -> Weights | None:
     """The model `name` as it lies on this machine, None if it doesn't.
 
     A file that was put into the models folder by hand, under its name in the catalogue, counts if its hash is the
-    known one, or if nobody knows it: then whoever put it there vouches for it, as for any configuration. Raises
-    `UnderstudyError`: ``model-unknown``; ``model-changed`` when a file isn't the one that came; ``model-untrusted``
-    when a file put there by hand isn't the known one; ``model-companion`` when a file that belongs to it isn't there.
+    known one, or if nobody knows it: then whoever put it there vouches for it, as for any configuration. So does the
+    known file inside an installed Python package that carries it. Raises `UnderstudyError`: ``model-unknown``;
+    ``model-changed`` when a file isn't the one that came; ``model-untrusted`` when a file put there by hand isn't the
+    known one; ``model-companion`` when a file that belongs to it isn't there.
     """
     model = find_model(name)
-    record = read_record(model) or _found(model)
+    record = find_record(model)
     if record is None:
         return None
     current = record.model_copy(
@@ -101,6 +81,16 @@ def installed(name: str) -> Weights | None:
     return Weights(weights.path, weights.sha256, tuple(companions))
 
 
+def usable(name: str) -> Weights | None:
+    """The model `name`, or None where it isn't there or what is there isn't it: for work that goes on without it."""
+    try:
+        return installed(name)
+    except UnderstudyError as error:
+        if error.code in ("model-changed", "model-untrusted", "model-record", "model-companion"):
+            return None
+        raise
+
+
 def require(name: str) -> Weights:
     """The model `name`. Raises `UnderstudyError` ``model-missing`` saying what it is for, how big, under which licence,
     from where, and where to put it; and what `installed` raises."""
@@ -110,10 +100,10 @@ def require(name: str) -> Weights:
     return weights
 
 
-def missing(model: Model) -> UnderstudyError:
+def missing(model: Model, code: str = "model-missing") -> UnderstudyError:
     """The error for a model that isn't there."""
     return UnderstudyError(
-        "model-missing",
+        code,
         f"The model {model.name!r} is not on this machine ({model.purpose}; {size_text(model.preferred)}, licence: "
         f"{model.licence}).",
         f"Get it with 'understudy models fetch {model.name}{trusting(model)}'. Without a network: "
@@ -141,39 +131,6 @@ def size_text(file: File) -> str:
     return "size unknown" if size is None else f"{size / 1e6:.0f} MB" if size >= 5e5 else f"{size} bytes"
 
 
-def file_hash(path: Path, context: Context | None = None) -> str:
-    """SHA-256 in hex of the file's bytes. Raises ``model-unreadable``."""
-    digest = hashlib.sha256()
-    try:
-        size = max(1, path.stat().st_size)
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-                if context is not None:
-                    context.progress(file.tell() / size)
-    except OSError as error:
-        raise UnderstudyError(
-            "model-unreadable",
-            f"The model file {path} can't be read ({error.strerror or error}).",
-            "Check that it is there and that you may read it.",
-        ) from error
-    return digest.hexdigest()
-
-
-def stored(path: Path, sha256: str, source: str, trusted: bool = False) -> Stored:
-    """What there is to know of the file at `path`, whose hash was computed just now."""
-    state = path.stat()
-    inside = path.parent == models_folder()
-    return Stored(
-        path=path.name if inside else str(path.absolute()),
-        sha256=sha256,
-        size=state.st_size,
-        changed=state.st_mtime_ns,
-        source=source,
-        trusted=trusted,
-    )
-
-
 def record_path(model: Model) -> Path:
     return models_folder() / f"{model.name}.json"
 
@@ -190,6 +147,13 @@ def read_record(model: Model) -> Record | None:
     if record.model != model.name or any(not _plain(file.path) for file in record.files):
         raise _broken(path)
     return record
+
+
+def find_record(model: Model) -> Record | None:
+    """The record of a model, or one made of files that are there without one: put into the models folder by hand, or
+    inside a Python package. None if there are none. Raises ``model-record``, ``model-untrusted``,
+    ``model-companion``."""
+    return read_record(model) or _found(model)
 
 
 def records() -> list[Record]:
@@ -219,22 +183,10 @@ def write_record(record: Record) -> None:
         os.replace(name, path)
 
 
-@dataclass(frozen=True)
-class Verified:
-    """What `verify` found: ``ok``, ``changed``, ``missing``, or ``absent`` for a model that was never there.
-    `file`: the offending file, or the model's."""
-
-    name: str
-    state: Literal["ok", "changed", "missing", "absent"]
-    file: str
-    sha256: str | None
-    trusted: bool
-
-
 def verify(name: str, context: Context) -> Verified:
     """Compute the hashes of an installed model's files again and compare them with its record."""
     model = find_model(name)
-    record = read_record(model) or _found(model)
+    record = find_record(model)
     if record is None:
         return Verified(name, "absent", model.preferred.file, None, False)
     count = len(record.files)
@@ -308,7 +260,23 @@ def _found(model: Model) -> Record | None:
         return record
     if incomplete is not None:
         raise incomplete
+    for variant in model.variants:
+        packaged = _in_package(variant)
+        if packaged is not None and remembered_hash(packaged) == variant.sha256:
+            known = [stored(packaged, variant.sha256, f"the Python package {packaged.parent.name}")]
+            return Record(model=model.name, format=variant.format, weights=known[0])
     return None
+
+
+def _in_package(variant: Variant) -> Path | None:
+    """The variant's file inside an installed Python package. The package is looked for and not imported."""
+    package, _, inside = (variant.packaged or "").partition("/")
+    try:
+        found = find_spec(package) if inside else None
+    except (ImportError, ValueError):
+        return None
+    folders = found.submodule_search_locations if found else None
+    return next((Path(folder, inside) for folder in folders or () if Path(folder, inside).is_file()), None)
 
 
 def beside(weights: Path, companion: File) -> Path | None:

@@ -38,8 +38,8 @@ SHIFT = Stage("shift", 1, shift)
 WEIGH = Stage("weigh", 1, weigh)
 REMIX = Stage("remix", 2, remix)
 STEMS_OF_COVER = Stage("stems", 1, cover_stems)
-ASSESS = Stage("assess", 2, assess, packages=("resemblyzer",))
-ASSESS_CAST = Stage("assess cast", 2, assess_cast, packages=("resemblyzer",))
+ASSESS = Stage("assess", 2, assess, models=("speaker-encoder",))
+ASSESS_CAST = Stage("assess cast", 2, assess_cast, models=("speaker-encoder",))
 REPORT = Stage("report", 4, report)
 
 

@@ -15,13 +15,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from understudy.models import usable
+
 
 @dataclass(frozen=True)
 class Stage:
     """`run(context, **arguments) -> value`. Raise `version` whenever the same arguments give another answer.
 
-    `packages`: distributions that carry models which the stage uses. Their versions stand for the models' contents in
-    the key; one that isn't installed counts, too, so that installing it makes the stage run again. `big`: it holds so
+    `models`: models of the catalogue that the stage uses where they are installed; their hashes are part of the key, so
+    that installing one makes the stage run again. `packages`: distributions whose versions are part of the key, because
+    they compute or carry something that the stage uses. `big`: it holds so
     much memory that no other such stage runs beside it.
     """
 
@@ -29,6 +32,7 @@ class Stage:
     version: int
     run: Callable[..., Any]
     uses_gpu: bool = False
+    models: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     big: bool = False
 
@@ -113,6 +117,7 @@ class Graph:
                     for name, source in node.inputs.items()
                 },
                 "externals": {name: external.content_hash for name, external in node.externals.items()},
+                "models": {name: _model_hash(name) for name in node.stage.models},
                 "packages": {name: _version(name) for name in node.stage.packages},
                 "hears": [keys[name] for name in node.hears],
             }
@@ -132,6 +137,11 @@ class Graph:
                 pending.append(node)
                 wanted |= node.needs
         return pending[::-1]
+
+
+def _model_hash(name: str) -> str | None:
+    weights = usable(name)
+    return weights.content_hash if weights else None
 
 
 def _version(package: str) -> str | None:

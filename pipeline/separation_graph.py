@@ -8,7 +8,7 @@ from pathlib import Path
 
 from understudy.audio.encode import OutputFormat
 from understudy.audio.ni_stems import COUNT
-from understudy.audio.transcription.polyphonic import PACKAGE, network
+from understudy.audio.transcription.polyphonic import MODEL, network
 from understudy.errors import UnderstudyError
 from understudy.pipeline.graph import External, Graph, Node, Stage
 from understudy.pipeline.nodes import HEADROOM, QUALITY, STEMS, decode, encode, encode_stems, file_external, pitch
@@ -25,7 +25,7 @@ from understudy.pipeline.wanted import SETS, Container, Wanted, invalid_mix
 SUM = Stage("sum", 1, summed)
 REBALANCE = Stage("rebalance", 1, rebalance)
 MELODY = Stage("melody", 1, melody)
-HARMONY = Stage("harmony", 1, harmony, packages=(PACKAGE,))
+HARMONY = Stage("harmony", 1, harmony, models=(MODEL,))
 STEM_FILE = Stage("encode stem file", 1, encode_stem_file)
 
 _BAND = ("drums", "bass", "guitar", "piano", "other")

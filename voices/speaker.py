@@ -1,16 +1,13 @@
 """Who is heard: speaker embeddings, to measure how alike two voices are.
 
 The network is the GE2E speaker encoder (Wan et al., "Generalized end-to-end loss for speaker verification", 2018):
-three LSTM layers over 40 mel bands, of 1.6 s at a time. Its weights come with the optional package `resemblyzer`; only
-its weight file is used, because importing the package needs a compiler for its voice activity detector. The mel
-front end and the network here answer as that package's do.
+three LSTM layers over 40 mel bands, of 1.6 s at a time. Its weights are the model ``speaker-encoder`` of the catalogue,
+the file that the package resemblyzer carries. The mel front end and the network here answer as that package's do.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +16,9 @@ from numpy.typing import NDArray
 
 from understudy.audio.samples import AudioSource
 from understudy.errors import UnderstudyError
+from understudy.models import Weights, torch_file, usable
+from understudy.models.catalogue import find_model
+from understudy.models.installed import missing
 from understudy.voices.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Embedding = NDArray[np.float32]
 
+MODEL = "speaker-encoder"
 RATE = 16000  # Hz
 _HOP, _WINDOW, _BANDS = 160, 400, 40  # 10 ms, 25 ms
 _PARTIAL = 160  # mel frames that the network hears at a time
@@ -36,7 +37,7 @@ _QUIETEST = 10 ** (-30 / 20)  # RMS that softer sound is raised to
 
 def available() -> bool:
     """Whether the weights of the speaker encoder are installed."""
-    return _weights() is not None
+    return usable(MODEL) is not None
 
 
 def embed(source: AudioSource) -> Embedding:
@@ -157,30 +158,20 @@ def _mel_bands() -> NDArray[np.float64]:
     return np.asarray(np.maximum(0, np.minimum(rise, fall)) * (2 / (high - low)), np.float64)
 
 
-@lru_cache(maxsize=1)
-def _weights() -> Path | None:
-    found = importlib.util.find_spec("resemblyzer")  # finds the package without running it
-    for folder in (found.submodule_search_locations or []) if found else []:
-        path = Path(folder) / "pretrained.pt"
-        if path.is_file():
-            return path
-    return None
-
-
-@lru_cache(maxsize=1)
 def _network() -> torch.nn.ModuleDict:
+    weights = usable(MODEL)
+    if weights is None:
+        raise missing(find_model(MODEL), "speaker-encoder-missing")
+    return _loaded(weights)
+
+
+@lru_cache(maxsize=1)
+def _loaded(weights: Weights) -> torch.nn.ModuleDict:
     import torch
 
-    path = _weights()
-    if path is None:
-        raise UnderstudyError(
-            "speaker-encoder-missing",
-            "Voice similarity cannot be measured: the speaker encoder isn't installed.",
-            "Install its weights with `pip install --no-deps resemblyzer`; everything else works without.",
-        )
     network = torch.nn.ModuleDict(
         {"lstm": torch.nn.LSTM(_BANDS, 256, num_layers=3, batch_first=True), "linear": torch.nn.Linear(256, 256)}
     )
-    state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+    state = torch_file.load(weights.path)["model_state"]
     network.load_state_dict({key: value for key, value in state.items() if key.startswith(("lstm.", "linear."))})
     return network.eval()

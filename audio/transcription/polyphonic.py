@@ -1,16 +1,14 @@
 """Notes of instruments that play several at once, heard by Basic Pitch's network (Bittner et al. 2022, "A Lightweight
 Instrument-Agnostic Model for Polyphonic Note Transcription and Multipitch Estimation").
 
-Only the network's ONNX file is used, which the package ``basic-pitch`` carries; nothing of the package is run, so that
-none of what it depends on is needed. For each key of a piano and 86 times a second the network says how sure it is that
-a note sounds and that one begins. A note begins at each peak of the latter and lasts as long as the former holds.
+The network is the model ``basic-pitch`` of the catalogue, the ONNX file that the package of that name carries. 86 times
+a second it says for each key of a piano how sure it is that a note sounds and that one begins. A note begins at each
+peak of the latter and lasts as long as the former holds.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +20,12 @@ from understudy.audio.resample import resampled_frames
 from understudy.audio.samples import AudioSource
 from understudy.audio.windows import ordered_map
 from understudy.context import Context
-from understudy.errors import UnderstudyError
+from understudy.models import Weights, usable
+from understudy.models.catalogue import find_model
+from understudy.models.installed import missing
 
-PACKAGE = "basic-pitch"
+MODEL = "basic-pitch"
 
-_FILE = Path("saved_models", "icassp_2022", "nmp.onnx")
 _INPUT = "serving_default_input_2:0"
 _NOTE, _ONSET = "StatefulPartitionedCall:1", "StatefulPartitionedCall:2"
 _RATE = 22050
@@ -47,7 +46,7 @@ Matrix = NDArray[np.float32]
 def polyphonic_notes(context: Context, source: AudioSource) -> list[Note]:
     """The notes of `source`, by start and pitch. `context.workers` windows are heard at once.
 
-    Raises `UnderstudyError` ``transcriber-missing`` where the network isn't installed.
+    Raises `UnderstudyError` ``transcriber-missing`` where the model isn't installed.
     """
     sounding, beginning = activations(context, source)
     return _notes(sounding, beginning)
@@ -56,7 +55,7 @@ def polyphonic_notes(context: Context, source: AudioSource) -> list[Note]:
 def activations(context: Context, source: AudioSource) -> tuple[Matrix, Matrix]:
     """How sure the network is that a note sounds and that one begins, 0..1, each ``[frames, 88]``: frame k is centred
     at k * 256 / 22050 s."""
-    session = _session()
+    session = _session(network())
     frames = resampled_frames(source.frames, source.rate, _RATE) // _HOP + 1
 
     def hear(first: int) -> tuple[Matrix, Matrix]:
@@ -108,24 +107,19 @@ def _notes(sounding: Matrix, beginning: Matrix) -> list[Note]:
     return sorted(notes, key=lambda note: (note.start, note.pitch))
 
 
-def network() -> Path:
-    """Where the network lies; its package is not imported for it. Raises ``transcriber-missing``."""
-    found = find_spec(PACKAGE.replace("-", "_"))
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        if (Path(folder) / _FILE).is_file():
-            return Path(folder) / _FILE
-    raise UnderstudyError(
-        "transcriber-missing",
-        "Notes of instruments are heard by the network of the package basic-pitch, which isn't installed.",
-        "Install it with 'pip install --no-deps basic-pitch'; the notes of vocals and bass need nothing more.",
-    )
+def network() -> Weights:
+    """The model. Raises `UnderstudyError` ``transcriber-missing`` where it isn't installed."""
+    weights = usable(MODEL)
+    if weights is None:
+        raise missing(find_model(MODEL), "transcriber-missing")
+    return weights
 
 
 @lru_cache(maxsize=1)
-def _session() -> Any:
+def _session(weights: Weights) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # windows are heard side by side
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(network()), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(weights.path), options, providers=["CPUExecutionProvider"])

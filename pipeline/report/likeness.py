@@ -41,7 +41,8 @@ def compare_voices(
     from understudy.voices import speaker
 
     if not speaker.available():
-        return Likeness(None, None, None, "Voice likeness was not measured: install resemblyzer for it.")
+        note = "Voice likeness was not measured: 'understudy models fetch speaker-encoder' gets the model for it."
+        return Likeness(None, None, None, note)
     if not recordings:
         return Likeness(
             None, None, None, "Voice likeness was not measured: the voice has no recordings to compare with."

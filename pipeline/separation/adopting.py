@@ -8,8 +8,7 @@ from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.models import models_folder
 from understudy.models.add import keep
-from understudy.models.installed import file_hash
-from understudy.models.seen import seen
+from understudy.models.hashes import file_hash, remembered_hash
 from understudy.pipeline.separation.configuration import EXTENSIONS as YAML
 from understudy.pipeline.separation.models import SeparatorModel, find_separator
 from understudy.pipeline.separation.recognition import recognised
@@ -31,7 +30,7 @@ def adopt(path: Path, context: Context) -> SeparatorModel:
     hashes = {other: file_hash(other) for other in files}
     for other, name in files.items():
         there = models_folder() / name
-        if there.exists() and not there.samefile(other) and seen(there) != hashes[other]:
+        if there.exists() and not there.samefile(other) and remembered_hash(there) != hashes[other]:
             raise UnderstudyError(
                 "model-installed",
                 f"Another file is at {there} already.",

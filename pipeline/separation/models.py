@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 from understudy.errors import UnderstudyError
 from understudy.models import Model, Weights, catalogue, models_folder, require, warm
 from understudy.models.catalogue import published
+from understudy.models.hashes import remembered_hash
 from understudy.models.installed import beside
 from understudy.models.precision import Precision
-from understudy.models.seen import seen
 from understudy.pipeline.separation.recognition import EXTENSIONS, FAMILIES, is_bag, looked_at, recognised
 from understudy.pipeline.separation.stems import Purpose, canonical_stems, purpose_of
 
@@ -133,7 +133,9 @@ def _of_catalogue(model: Model) -> SeparatorModel:
 
 def _of_file(path: Path) -> SeparatorModel:
     family, companions, purpose = _published_file(path) or (*recognised(path), purpose_of(path.name))
-    weights = Weights(path, seen(path), tuple(Weights(other, seen(other)) for other in companions))
+    weights = Weights(
+        path, remembered_hash(path), tuple(Weights(other, remembered_hash(other)) for other in companions)
+    )
     inside = path.parent == models_folder()
     return _model(path.name if inside else str(path), family, weights, purpose)
 

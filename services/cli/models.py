@@ -18,7 +18,8 @@ from understudy.services.cli.console import cancellable, print_note, print_resul
 
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
     from understudy.models.catalogue import Model, Variant
-    from understudy.models.installed import Record, Verified
+    from understudy.models.hashes import Verified
+    from understudy.models.installed import Record
 
 models_app = typer.Typer(help="The models that neural voices, trackers and separators need.", no_args_is_help=True)
 
@@ -108,7 +109,7 @@ def fetch(
     """Download models; a download that broke off goes on where it was."""
     from understudy.models.catalogue import find_model
     from understudy.models.fetch import fetch, what_to_fetch
-    from understudy.models.installed import models_folder
+    from understudy.models.hashes import models_folder
 
     wanted = [find_model(name).name for name in [*(names or ()), *(_of_preset(preset) if preset else ())]]
     if not wanted:
@@ -179,8 +180,8 @@ def verify(
 ) -> None:
     """Compute the hashes of installed models again. Exits 1 when a file is missing or has changed."""
     from understudy.models import catalogue
+    from understudy.models.hashes import verify_file
     from understudy.models.installed import verify
-    from understudy.models.seen import check
     from understudy.pipeline.separation.models import own_files
 
     found = []
@@ -188,7 +189,7 @@ def verify(
         own = _own(name)
         with _work(f"verify {name}") as context:
             try:
-                found.append(check(own, context) if own else verify(name, context))
+                found.append(verify_file(own, context) if own else verify(name, context))
             except UnderstudyError as error:
                 if names or error.code not in ("model-untrusted", "model-record", "model-companion"):
                     raise
@@ -197,7 +198,7 @@ def verify(
         found = [model for model in found if model.state != "absent"]
         for path in own_files():
             with _work(f"verify {path.name}") as context:
-                found.append(check(path, context))
+                found.append(verify_file(path, context))
     data = {"models": [_verified(model) for model in found]}
     print_result(data, lambda: "\n".join(map(_verdict, found)) or "No models are installed.")
     if any(model.state != "ok" for model in found):
@@ -207,11 +208,11 @@ def verify(
 @models_app.command()
 def remove(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
     """Delete a model's files; a linked file stays where it is."""
-    from understudy.models import seen
+    from understudy.models.hashes import remove_file
     from understudy.models.installed import remove
 
     own = _own(name)
-    removed = [str(path) for path in (seen.remove(own) if own else remove(name))]
+    removed = [str(path) for path in (remove_file(own) if own else remove(name))]
     print_result({"removed": removed}, lambda: "\n".join(f"Removed {escape(path)}" for path in removed))
 
 
@@ -260,13 +261,13 @@ def _own(name: str) -> Path | None:
 
 
 def _yours() -> list[dict[str, Any]]:
-    from understudy.models.seen import noted
+    from understudy.models.hashes import remembered
     from understudy.pipeline.separation.models import own_files
     from understudy.pipeline.separation.recognition import family_at_a_glance
 
     found = []
     for path in own_files():
-        note = noted(path)
+        note = remembered(path)
         found.append(
             {
                 "file": path.name,
@@ -293,7 +294,7 @@ def _unverifiable(errors: list[tuple[str, UnderstudyError]]) -> UnderstudyError:
 
 
 def _described(model: Model) -> dict[str, Any]:
-    from understudy.models.installed import installed, read_record
+    from understudy.models.installed import find_record, installed
 
     found: dict[str, Any] = {
         "name": model.name,
@@ -318,12 +319,12 @@ def _described(model: Model) -> dict[str, Any]:
     except UnderstudyError as error:
         told = {"code": error.code, "message": error.message, "hint": error.hint}
         return {**found, "state": "unusable", "error": told}
-    record = read_record(model) if weights else None
+    record = find_record(model) if weights else None
     return {**found, "state": "installed", "installed": _record(record)} if record else found
 
 
 def _record(record: Record) -> dict[str, Any]:
-    from understudy.models.installed import models_folder
+    from understudy.models.hashes import models_folder
 
     described = record.model_dump(mode="json")
     return {**described, "path": str(models_folder() / record.weights.path)}
@@ -339,7 +340,7 @@ def _announcement(model: Model, variant: Variant, folder: Path) -> str:
 
 
 def _made(record: Record) -> str:
-    from understudy.models.installed import models_folder
+    from understudy.models.hashes import models_folder
 
     trusted = ", trusted by you" if any(file.trusted for file in record.files) else ", the known file"
     path = escape(str(models_folder() / record.weights.path))

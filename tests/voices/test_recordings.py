@@ -86,7 +86,7 @@ def test_narrow_band(context: Context, sung: Audio) -> None:
     assert "16000 Hz" in report.findings[0].sentence
 
 
-@pytest.mark.skipif(not speaker.available(), reason="resemblyzer's weights aren't installed")
+@pytest.mark.skipif(not speaker.available(), reason="the model speaker-encoder isn't installed")
 def test_two_people(context: Context, sung: Audio) -> None:
     other = take(10, formants=1.35, semitones=14, seed=3)
     both = Audio(np.concatenate([sung.samples, other.samples], axis=1), sung.rate)

@@ -10,7 +10,7 @@ from understudy.audio.samples import Audio
 from understudy.errors import UnderstudyError
 from understudy.voices import excerpts, speaker
 
-needs_weights = pytest.mark.skipif(not speaker.available(), reason="resemblyzer's weights aren't installed")
+needs_weights = pytest.mark.skipif(not speaker.available(), reason="the model speaker-encoder isn't installed")
 
 
 def test_a_tone_lands_in_the_mel_band_around_it() -> None:
@@ -57,13 +57,12 @@ def test_similarity_is_the_cosine() -> None:
 
 
 def test_without_the_weights_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    speaker._network.cache_clear()
-    monkeypatch.setattr(speaker, "_weights", lambda: None)
+    monkeypatch.setattr(speaker, "usable", lambda name: None)
     assert not speaker.available()
     with pytest.raises(UnderstudyError) as missing:
         speaker.embed(take(4, 16000))
     assert missing.value.code == "speaker-encoder-missing"
-    assert "resemblyzer" in missing.value.hint
+    assert "understudy models fetch speaker-encoder" in missing.value.hint
 
 
 @needs_weights

@@ -1,8 +1,7 @@
-"""Notes of instruments, heard by the network of the package basic-pitch, where it is installed."""
+"""Notes of instruments by Basic Pitch's network, where that model is installed."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ from understudy.audio.transcription import polyphonic
 from understudy.audio.transcription.polyphonic import activations, network, polyphonic_notes
 from understudy.context import Context
 from understudy.errors import UnderstudyError
+from understudy.models import usable
 
-installed = pytest.mark.skipif(find_spec("basic_pitch") is None, reason="basic-pitch isn't installed")
+installed = pytest.mark.skipif(usable(polyphonic.MODEL) is None, reason="the model basic-pitch isn't installed")
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def test_silence_has_no_notes_and_workers_change_nothing(context, tmp_path):
     assert polyphonic_notes(context, sound) == polyphonic_notes(Context(tmp_path, workers=3), sound)
 
 
-def test_where_the_package_is_missing_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(polyphonic, "find_spec", lambda name: None)
+def test_where_the_model_is_missing_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(polyphonic, "usable", lambda name: None)
     with pytest.raises(UnderstudyError) as failed:
         network()
     assert failed.value.code == "transcriber-missing"
-    assert "basic-pitch" in failed.value.hint
+    assert "understudy models fetch basic-pitch" in failed.value.hint
 
 
 def test_notes_from_what_a_network_is_sure_of():

@@ -220,12 +220,12 @@ def test_without_the_speaker_encoder_the_report_says_what_to_install(
     voice = next(one for one in verdict.measured if one.limit.name == "voice")
     assert voice.value is None
     assert voice.verdict == "unknown"
-    assert "install resemblyzer" in voice.note
+    assert "understudy models fetch speaker-encoder" in voice.note
     assert verdict.overall == "good"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not speaker.available(), reason="resemblyzer isn't installed")
+@pytest.mark.skipif(not speaker.available(), reason="the model speaker-encoder isn't installed")
 def test_a_cover_by_the_wrong_voice_is_the_engine_s_fault(tmp_path: Path) -> None:
     """The engine only moved the original singer's sound; the recordings are of somebody else."""
     theirs, ours = tmp_path / "other.flac", tmp_path / "own.flac"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import small_models as small
 from understudy.errors import UnderstudyError
-from understudy.models import catalogue, seen
+from understudy.models import catalogue, hashes
 from understudy.models.warm import forget
 from understudy.pipeline.separation.models import find_separator, load_network, names_in, own_files
 from understudy.pipeline.separation.recognition import FAMILIES
@@ -150,8 +150,8 @@ def test_the_hash_is_remembered_until_the_file_changes(folder: Path, monkeypatch
     first = find_separator("mine.onnx").weights
     assert first is not None
     counted: list[Path] = []
-    real = seen.file_hash
-    monkeypatch.setattr(seen, "file_hash", lambda path: counted.append(path) or real(path))
+    real = hashes.file_hash
+    monkeypatch.setattr(hashes, "file_hash", lambda path: counted.append(path) or real(path))
     assert find_separator("mine.onnx").weights == first
     assert counted == []
     os.utime(path)
