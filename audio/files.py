@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-_LOUDEST = 1000.0  # +60 dBFS: past any sane float recording
+LOUDEST = 1000.0  # +60 dBFS: past any sane float recording
 _LOUDEST_LOSSY = 16.0  # +24 dBFS: more comes out of no encoder, only out of damaged bits
 _BLOCK_SECONDS = 1.0
 _PATIENCE = 1000  # damaged packets before the first sound
@@ -280,7 +280,7 @@ def _check_layout(path: Path, rate: int, channels: int, limits: Limits) -> None:
 
 def _check_values(path: Path, block: Audio, position: int) -> None:
     peak = np.max(np.abs(block.samples), axis=0)
-    if peak.max() <= _LOUDEST:  # False for NaN as well
+    if peak.max() <= LOUDEST:  # False for NaN as well
         return
     broken = ~np.isfinite(peak)
     if broken.any():

@@ -37,11 +37,12 @@ class Separation:
     else was wanted: ``mix`` and ``encode mix``, ``karaoke`` and ``encode karaoke``, ``notes NAME``; and ``quality``, an
     estimate of how well vocals and instrumental were told apart.
 
-    `sums`: whether `stems` sum to the song. `notes`: what was decided on the way, sentences for the user.
+    `stems`: by name, where each comes from, ``"node.part"``. `sums`: whether they sum to the song. `notes`: what was
+    decided on the way, sentences for the user.
     """
 
     graph: Graph
-    stems: tuple[str, ...]
+    stems: Mapping[str, str]
     sums: bool
     notes: tuple[str, ...] = ()
 
@@ -87,7 +88,7 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
     judged = {"song": "decode", **{stem: separated.stems[stem] for stem in STEMS}}
     nodes.add(Node("quality", QUALITY, judged))
     graph = Graph((decode("decode", original, settings.song), *separated.nodes, *nodes.made))
-    return Separation(graph, tuple(stems), sum_to_song(stems.values()) and exact, tuple(notes))
+    return Separation(graph, made, sum_to_song(stems.values()) and exact, tuple(notes))
 
 
 def _stems(wanted: Wanted) -> tuple[str, ...]:

@@ -30,6 +30,6 @@ def maker(executor: Executor, casting: Casting, overwrite: bool) -> Maker:
 
     def make(item: Item, notify: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
         job = CoverJob(item.song, casting(item.who), item.settings, output=item.output, overwrite=overwrite)
-        return make_cover(job, Runner(executor, notify, stop))
+        return make_cover(job, Runner(executor, notify, stop)).to_dict()
 
     return make

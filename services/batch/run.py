@@ -21,7 +21,7 @@ Listener = Callable[[Item, StageEvent | Outcome], None]
 """Hears of every stage of every item, and of each item's end."""
 
 Maker = Callable[[Item, Callable[[StageEvent], None], Event], Mapping[str, Any]]
-"""(item, who hears of its stages, what stops it) -> what `understudy.jobs.make_cover` returns."""
+"""(item, who hears of its stages, what stops it) -> what ``understudy cover --json`` prints."""
 
 _FATAL = ("disk-full", "output-not-writable", "cache-not-writable")  # what every further cover would fail of, too
 

@@ -118,7 +118,7 @@ def cover(
     cast = o.singing(voice, voices, transpose)
     job = CoverJob(song, cast, settings, vocals, instrumental, output, overwrite, backing_vocals)
     with o.runner(cache, device) as runner:
-        made = cover_until(job, until, runner) if until else make_cover(job, runner)
+        made = (cover_until(job, until, runner) if until else make_cover(job, runner)).to_dict()
     warnings(made)
     print_result(made, lambda: _until_text(made) if until else _cover_text(made))
 
@@ -148,7 +148,7 @@ def convert(
     debug: o.DEBUG = False,
 ) -> None:
     """Sing a vocal with the voice: an a cappella, nothing mixed."""
-    from understudy.jobs import convert_vocals
+    from understudy.jobs import ConversionJob, convert_vocals
 
     named = {
         "song.start": start,
@@ -164,7 +164,7 @@ def convert(
     settings = o.settings_from(preset, set, named, output)
     cast = o.singing(voice, voices, transpose)
     with o.runner(cache, device) as runner:
-        made = convert_vocals(vocals, cast, settings, output, overwrite, runner)
+        made = convert_vocals(ConversionJob(vocals, cast, settings, output, overwrite), runner).to_dict()
     warnings(made)
     print_result(made, lambda: f"[bold]{escape(made['output'])}[/]\n{escape(made['transpose_reason'])}")
 

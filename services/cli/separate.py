@@ -93,7 +93,7 @@ def separate(
     settings = o.settings_from(preset, set, named)
     job = SeparationJob(song, settings, _wanted(stems, container, mix, karaoke, guide, midi), output, overwrite)
     with o.runner(cache, device) as runner:
-        made = separate_song(job, runner)
+        made = separate_song(job, runner).to_dict()
     warnings(made)
     print_result(made, lambda: _text(made))
 

@@ -57,7 +57,7 @@ class JobContext:
 @dataclass(frozen=True)
 class JobResult:
     """What a job gave: `result` for its owner (``files`` by name: path in the storage, bytes, type, file name), the
-    bytes that it takes, its stages as `understudy.jobs` lists them."""
+    bytes that it takes, its stages as a result's ``to_dict`` lists them."""
 
     result: dict[str, Any]
     size: int
@@ -95,7 +95,7 @@ def _cover(job: Claimed, context: JobContext) -> JobResult:
             backing_vocals=inputs.get("backing_vocals"),
         ),
         runner,
-    )
+    ).to_dict()
     title = f"{job.name} ({cast.name})"
     files = {
         "audio": (cover, f"{title}{cover.suffix}"),
@@ -115,7 +115,7 @@ def _separation(job: Claimed, context: JobContext) -> JobResult:
     song = _song(context, job, job.request["inputs"]["song"], "song")
     _decode(context, job, [song], settings)
     runner = Runner(LocalExecutor(Store(context.cache(job)), context.device), context.notify, context.cancelled)
-    made = separate_song(SeparationJob(song, settings, folder=context.scratch / "out"), runner)
+    made = separate_song(SeparationJob(song, settings, folder=context.scratch / "out"), runner).to_dict()
     files = {
         f"stems/{stem}": (Path(path), f"{job.name} {stem}{Path(path).suffix}") for stem, path in made["stems"].items()
     }

@@ -1,14 +1,14 @@
-"""The three jobs from the user's files to the user's files: cover, separation, conversion.
+"""The jobs: a cover, a conversion, a separation. Each checks what can be checked before the work starts, runs its
+graph and puts the files in place.
 
-Each checks what can be checked before the work starts, runs its graph, and puts the results in place. The command
-line and later services call these; what they return is what ``--json`` prints.
+The Python API (`understudy.session`), the command line, the batch and the workers of the queue all call these.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Event
@@ -30,12 +30,24 @@ from understudy.pipeline.separation.quality import Quality
 from understudy.pipeline.separation_graph import separation_graph
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.wanted import Wanted
+from understudy.results import (
+    ConversionResult,
+    CoverResult,
+    Loudness,
+    SeparationResult,
+    StageResult,
+    StageWarning,
+    Verdict,
+    VoicePart,
+    warnings_of,
+)
+from understudy.sounds import AudioRef
 from understudy.voices.voice import Voice
 
 
 @dataclass(frozen=True)
 class Runner:
-    """What a job runs with: an executor, who listens to its progress, and the switch that stops it."""
+    """What a job runs with: an executor, who listens to its progress, and the event that stops it."""
 
     executor: Executor
     listener: Listener
@@ -48,7 +60,8 @@ class Runner:
 @dataclass(frozen=True)
 class CoverJob:
     """`song` may be missing only when both own stems are given. `voice`: who sings, one voice or a cast of several.
-    `output`: a file, or None for ``covers/``. `backing_vocals`: an own stem; `vocals` is then the lead alone."""
+    `backing_vocals`: an own stem; `vocals` is then the lead alone. `output`: a file, or None for ``covers/``. `write`:
+    False leaves all files in the cache, and the result names those."""
 
     song: Path | None
     voice: Voice | Cast
@@ -58,6 +71,7 @@ class CoverJob:
     output: Path | None = None
     overwrite: bool = False
     backing_vocals: Path | None = None
+    write: bool = True
 
     @property
     def cast(self) -> Cast:
@@ -85,39 +99,52 @@ class CoverJob:
         return self.output or Path("covers") / f"{named.stem} ({self.cast.name}){_suffix(self.settings)}"
 
 
-def make_cover(job: CoverJob, runner: Runner) -> dict[str, Any]:
-    """Make the cover, its report, and its stems if kept; returns paths and figures."""
+def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
+    """Make the cover, its report, and its stems if they are to be kept.
+
+    Raises `UnderstudyError`: what the stages raise, ``output-exists`` for a file at `job.output` that Understudy did
+    not make, ``output-not-writable``, ``disk-full``; `Cancelled`.
+    """
     path = job.path
-    check_writable(path.parent)
-    if job.output:
+    if job.write:
+        check_writable(path.parent)
+    if job.write and job.output:
         for place in (path, *_beside(job, path)):
             check_replaceable(place, job.overwrite)
-    chosen = transposing(job.graph)
+    chosen = _transposing(job.graph)
     chain = _chain(job.graph)
-    targets = ["encode", "remix", chosen, "report", *chain, *(f"encode {stem}" for stem in job.stems)]
-    result = runner.run(job.graph, targets)
+    targets = ["encode", "remix", chosen, "report", "quality", *chain, *(f"encode {stem}" for stem in job.stems)]
+    result = runner.run(job.graph, [*targets, *(["stems"] if job.stems else [])])
     values = result.values
-    if not job.output:
-        path = free_name(path, values["encode"], partial(_beside, job))
-    report, figures, *stem_paths = _beside(job, path)
-    stems = {stem: publish(values[f"encode {stem}"], place) for stem, place in zip(job.stems, stem_paths, strict=True)}
-    publish(values["report"]["html"], report)
-    publish(values["report"]["json"], figures)
-    publish(values["encode"], path)  # last: where the cover is, everything is
+    made = {"report": values["report"]["html"], "figures": values["report"]["json"]}
+    made |= {stem: values[f"encode {stem}"] for stem in job.stems} | {"cover": values["encode"]}
+    if job.write:
+        if not job.output:
+            path = free_name(path, values["encode"], partial(_beside, job))
+        # the cover last: where it is, everything is
+        places = zip(made, (*_beside(job, path), path), strict=True)
+        made = {name: publish(made[name], place) for name, place in places}
     cover = values["remix"]["cover"]
-    return {
-        "cover": str(path),
-        "report": str(report),
-        "stems": {name: str(stem) for name, stem in stems.items()},
-        "duration": cover.duration,
-        "sample_rate": cover.rate,
-        **_transposed(values[chosen]),
-        "key": job.settings.key,
-        **({"chain": [dict(step) for step in values["chain"]]} if chain else {}),
-        "loudness": _loudness(values["remix"]["loudness"]),
-        "verdict": {name: values["report"][name] for name in ("verdict", "blame", "reason")},
-        **_stages(result),
-    }
+    semitones, reason, parts = _transposed(values[chosen])
+    report = values["report"]
+    return CoverResult(
+        path=made["cover"],
+        report_path=made["report"],
+        audio=AudioRef(made["cover"], cover),
+        stems={stem: AudioRef(made[stem], values["stems"][stem]) for stem in job.stems},
+        duration=cover.duration,
+        sample_rate=cover.rate,
+        transpose=semitones,
+        transpose_reason=reason,
+        voices=parts,
+        key=job.settings.key,
+        chain=tuple(values["chain"]) if chain else (),
+        loudness=_loudness(values["remix"]["loudness"]),
+        verdict=Verdict(report["verdict"], report["blame"], report["reason"]),
+        quality=Quality.of_value(values["quality"]),
+        stages=result.stages,
+        warnings=warnings_of(result.stages),
+    )
 
 
 def _beside(job: CoverJob, cover: Path) -> list[Path]:
@@ -129,9 +156,12 @@ def _beside(job: CoverJob, cover: Path) -> list[Path]:
     return paths
 
 
-def cover_until(job: CoverJob, node: str, runner: Runner) -> dict[str, Any]:
+def cover_until(job: CoverJob, node: str, runner: Runner) -> StageResult:
     """Go no further than the stage `node`, and write what it made: sounds as 32-bit float wav, a pitch as CSV (seconds,
-    Hz), into ``covers/SONG (VOICE) NODE/`` or the folder `job.output`; returns the paths by name and plain values."""
+    Hz), into ``covers/SONG (VOICE) NODE/`` or the folder `job.output`.
+
+    Raises `UnderstudyError` ``stage-unknown``, and what `make_cover` raises.
+    """
     graph = job.graph
     names = [made.name for made in graph.nodes]
     if node not in names:
@@ -144,7 +174,7 @@ def cover_until(job: CoverJob, node: str, runner: Runner) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="understudy-") as scratch:
         context = Context(Path(scratch), cancelled=runner.cancelled)
         written = {name: _written(context, part, name, folder, job.overwrite) for name, part in parts.items()}
-    return {"until": node, "made": written, **_stages(result)}
+    return StageResult(node, written, result.stages, warnings_of(result.stages))
 
 
 def _written(context: Context, part: Any, name: str, folder: Path, overwrite: bool) -> Any:
@@ -159,93 +189,125 @@ def _written(context: Context, part: Any, name: str, folder: Path, overwrite: bo
         case Path():
             file = part
         case _:
-            return asdict(part) if is_dataclass(part) and not isinstance(part, type) else part
+            return part
     path = folder / file.name
     check_replaceable(path, overwrite)
-    return str(publish(file, path))
+    return publish(file, path)
 
 
 @dataclass(frozen=True)
 class SeparationJob:
-    """`folder`: where to, or None for ``stems/SONG``."""
+    """`folder`: where to, or None for ``stems/SONG``. `write`: False leaves all files in the cache."""
 
     song: Path
     settings: CoverSettings
     wanted: Wanted = field(default_factory=Wanted)
     folder: Path | None = None
     overwrite: bool = False
+    write: bool = True
 
 
-def separate_song(job: SeparationJob, runner: Runner) -> dict[str, Any]:
-    """Write what is wanted of the song; returns the paths, and whether the stems sum to the song."""
+def separate_song(job: SeparationJob, runner: Runner) -> SeparationResult:
+    """Take the song apart into what is wanted.
+
+    Raises `UnderstudyError`: what `separation_graph` and the stages raise, ``output-exists`` for files that Understudy
+    did not make, ``output-not-writable``, ``disk-full``; `Cancelled`.
+    """
     target = job.folder or Path("stems") / job.song.stem
     separation = separation_graph(job.song, job.settings, job.wanted)
-    check_writable(target)
-    suffix, wanted = _suffix(job.settings), job.wanted
-    stems = {stem: target / f"{stem}{suffix}" for stem in separation.stems if not wanted.container}
-    nodes = {f"encode {stem}": path for stem, path in stems.items()}
-    single = {}
-    if wanted.container and separation.stems:
-        single["stem_file"] = nodes["encode stem file"] = target / f"{job.song.stem}{wanted.container.extension}"
-    if wanted.levels:
-        single["mix"] = nodes["encode mix"] = target / f"mix{suffix}"
-    if wanted.karaoke:
-        single["karaoke"] = nodes["encode karaoke"] = target / f"karaoke{suffix}"
-    notes = {stem: target / f"{stem}.mid" for stem in wanted.midi}
-    nodes |= {f"notes {stem}": path for stem, path in notes.items()}
-    for path in nodes.values():
-        check_replaceable(path, job.overwrite)
-    rebalanced = [name for name in ("mix", "karaoke") if name in single]
+    suffix, wanted, stems = _suffix(job.settings), job.wanted, separation.stems
+    packed = bool(wanted.container and stems)
+    single = [name for name, there in (("mix", wanted.levels), ("karaoke", wanted.karaoke)) if there]
+    files = {} if packed else {f"encode {stem}": f"{stem}{suffix}" for stem in stems}
+    if wanted.container and packed:
+        files["encode stem file"] = f"{job.song.stem}{wanted.container.extension}"
+    files |= {f"encode {name}": f"{name}{suffix}" for name in single}
+    files |= {f"notes {stem}": f"{stem}.mid" for stem in wanted.midi}
+    if job.write:
+        check_writable(target)
+        for name in files.values():
+            check_replaceable(target / name, job.overwrite)
     chain = _chain(separation.graph)
-    result = runner.run(separation.graph, [*nodes, *rebalanced, *chain, "quality"])
-    for node, path in nodes.items():
-        publish(result.values[node], path)
-    done = _stages(result)
-    said = [{"stage": "separate", "warning": note} for note in separation.notes]
-    return {
-        "stems": {name: str(path) for name, path in stems.items()},
-        **{name: str(path) for name, path in single.items()},
-        **({"midi": {name: str(path) for name, path in notes.items()}} if notes else {}),
-        **({"sum_to_song": separation.sums} if separation.stems else {}),
-        **({"loudness": {name: result.values[name]["loudness"] for name in rebalanced}} if rebalanced else {}),
-        **({"chain": [dict(step) for step in result.values["chain"]]} if chain else {}),
-        "quality": _quality(result.values["quality"], job.settings),
-        **done,
-        "warnings": [*said, *done["warnings"]],
-    }
+    sources = dict.fromkeys(source.partition(".")[0] for source in stems.values())
+    result = runner.run(separation.graph, list(dict.fromkeys([*files, *single, *sources, *chain, "quality"])))
+    values = result.values
+    made: dict[str, Path] = {node: values[node] for node in files}
+    if job.write:
+        made = {node: publish(made[node], target / name) for node, name in files.items()}
+    quality = Quality.of_value(values["quality"])
+    balanced = {name: AudioRef(made[f"encode {name}"], values[name]["sound"]) for name in single}
+    return SeparationResult(
+        stems={
+            stem: AudioRef(made["encode stem file" if packed else f"encode {stem}"], _part(values, source))
+            for stem, source in stems.items()
+        },
+        stem_file=made.get("encode stem file"),
+        mix=balanced.get("mix"),
+        karaoke=balanced.get("karaoke"),
+        midi={stem: made[f"notes {stem}"] for stem in wanted.midi},
+        sum_to_song=separation.sums if stems else None,
+        loudness={name: values[name]["loudness"] for name in single},
+        chain=tuple(values["chain"]) if chain else (),
+        quality=quality,
+        remarks=remarks(quality, job.settings.separation),
+        stages=result.stages,
+        warnings=(*(StageWarning("separate", note) for note in separation.notes), *warnings_of(result.stages)),
+    )
 
 
-def _quality(value: Mapping[str, Any], settings: CoverSettings) -> dict[str, Any]:
-    """The estimate of a separation's quality, with what is to be said of it: ``remarks``."""
-    said = remarks(Quality.of_value(value), settings.separation)
-    return {**value, "remarks": [asdict(remark) for remark in said]}
+@dataclass(frozen=True)
+class ConversionJob:
+    """`vocals`: a vocal without accompaniment. `voice`: who sings it, one voice or a cast in turns. `output`: a file,
+    or None for ``covers/``. `write`: False leaves the file in the cache."""
+
+    vocals: Path
+    voice: Voice | Cast
+    settings: CoverSettings
+    output: Path | None = None
+    overwrite: bool = False
+    write: bool = True
 
 
-def convert_vocals(
-    vocals: Path, voice: Voice | Cast, settings: CoverSettings, output: Path | None, overwrite: bool, runner: Runner
-) -> dict[str, Any]:
-    """Write the vocals sung by the voice, or by a cast in turns; returns the path and the transpose."""
-    cast = as_cast(voice)
+def convert_vocals(job: ConversionJob, runner: Runner) -> ConversionResult:
+    """Make the vocal sung by the voice, or by a cast in turns.
+
+    Raises `UnderstudyError`: what the stages raise, ``cast-invalid`` for a voice for backing vocals, ``output-exists``,
+    ``output-not-writable``, ``disk-full``; `Cancelled`.
+    """
+    cast = as_cast(job.voice)
     if cast.backing:
         raise UnderstudyError(
             "cast-invalid",
             "A single vocal has no backing vocals.",
             "Convert them by themselves, or make a cover with --vocals LEAD --backing-vocals BACKING.",
         )
-    path = output or Path("covers") / f"{vocals.stem} ({cast.name}){_suffix(settings)}"
-    check_writable(path.parent)
-    if output:
-        check_replaceable(path, overwrite)
-    graph = conversion_graph(vocals, cast, settings)
-    chosen = transposing(graph)
-    result = runner.run(graph, ["encode", chosen])
-    if not output:
-        path = free_name(path, result.values["encode"])
-    publish(result.values["encode"], path)
-    return {"output": str(path), **_transposed(result.values[chosen]), **_stages(result)}
+    path = job.output or Path("covers") / f"{job.vocals.stem} ({cast.name}){_suffix(job.settings)}"
+    if job.write:
+        check_writable(path.parent)
+    if job.write and job.output:
+        check_replaceable(path, job.overwrite)
+    graph = conversion_graph(job.vocals, cast, job.settings)
+    chosen = _transposing(graph)
+    result = runner.run(graph, ["encode", "remix", chosen])
+    made: Path = result.values["encode"]
+    if job.write:
+        made = publish(made, path if job.output else free_name(path, made))
+    vocal = result.values["remix"]["cover"]
+    semitones, reason, parts = _transposed(result.values[chosen])
+    return ConversionResult(
+        path=made,
+        audio=AudioRef(made, vocal),
+        duration=vocal.duration,
+        sample_rate=vocal.rate,
+        transpose=semitones,
+        transpose_reason=reason,
+        voices=parts,
+        stages=result.stages,
+        warnings=warnings_of(result.stages),
+    )
 
 
-def transposing(graph: Graph) -> str:
+def _transposing(graph: Graph) -> str:
     """The node that says how the pitch moves: of several voices, the one that lists them."""
     return "roll" if any(node.name == "roll" for node in graph.nodes) else "transpose"
 
@@ -255,24 +317,25 @@ def _chain(graph: Graph) -> list[str]:
     return [node.name for node in graph.nodes if node.name == "chain"]
 
 
-def _transposed(value: Any) -> dict[str, Any]:
-    """By how many semitones the vocal moves and why; where several voices sing, ``voices`` says it of each."""
-    if isinstance(value, Mapping):
-        return {**_transposed(value["transposition"]), "voices": [dict(one) for one in value["singers"]]}
-    return {"transpose": value.semitones, "transpose_reason": value.reason}
+def _part(values: Mapping[str, Any], source: str) -> Any:
+    node, _, part = source.partition(".")
+    return values[node][part] if part else values[node]
+
+
+def _transposed(value: Any) -> tuple[int, str, tuple[VoicePart, ...]]:
+    """By how many semitones the vocal moves and why; where several voices sing, what each does."""
+    if not isinstance(value, Mapping):
+        return value.semitones, value.reason, ()
+    parts = (
+        VoicePart(one["voice"], one["part"], one["transpose"], one["reason"], tuple(map(tuple, one.get("turns", ()))))
+        for one in value["singers"]
+    )
+    return value["transposition"].semitones, value["transposition"].reason, tuple(parts)
 
 
 def _suffix(settings: CoverSettings) -> str:
     return settings.output.encoding.extension
 
 
-def _loudness(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Integrated LUFS of song and cover and the cover's true peak in dBTP as plain numbers, the rest beneath."""
-    song, cover = measured["song"]["integrated"], measured["cover"]["integrated"]
-    return {"song": song, "cover": cover, "true_peak": measured["true_peak"], "details": measured}
-
-
-def _stages(result: Result) -> dict[str, Any]:
-    warnings = [{"stage": stage.name, "warning": text} for stage in result.stages for text in stage.warnings]
-    stages = [{name: value for name, value in asdict(stage).items() if name != "warnings"} for stage in result.stages]
-    return {"stages": stages, "warnings": warnings}
+def _loudness(measured: Mapping[str, Any]) -> Loudness:
+    return Loudness(measured["song"]["integrated"], measured["cover"]["integrated"], measured["true_peak"], measured)

@@ -1,0 +1,163 @@
+"""`VoiceLibrary`: the cloned voices in a folder, for Python programs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from understudy import environment
+from understudy.context import Context
+from understudy.sounds import Sound, as_files
+from understudy.voices import archive, library
+from understudy.voices.importing import import_voice
+from understudy.voices.library import BrokenVoice
+from understudy.voices.recordings import Finding
+from understudy.voices.voice import Consent, Voice
+
+Fraction = Callable[[float], None]
+"""Called with how much is done, 0..1."""
+
+
+@dataclass(frozen=True)
+class AddedVoice:
+    """A `voice` that was added to the library, and what was found in its recordings or model: `findings`."""
+
+    voice: Voice
+    findings: tuple[Finding, ...]
+
+
+class VoiceLibrary:
+    """A folder of cloned voices. Safe to use from several threads and processes at once.
+
+    `folder`: where the voices are; None: the one that the command line uses (``UNDERSTUDY_VOICES``, or the platform's
+    data folder). It need not exist yet.
+
+    >>> voices = us.VoiceLibrary()
+    >>> voices.add("nova", ["nova singing.wav"], consent="self")
+    >>> [voice.name for voice in voices.list()]
+    ['nova']
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self._folder = None if folder is None else Path(folder)
+
+    @property
+    def folder(self) -> Path:
+        return self._folder or environment.voices_folder()
+
+    def __repr__(self) -> str:
+        return f"VoiceLibrary({str(self.folder)!r})"
+
+    def add(
+        self,
+        name: str,
+        recordings: Sequence[Sound],
+        *,
+        consent: Consent,
+        replace: bool = False,
+        progress: Fraction | None = None,
+        cancel: Event | None = None,
+    ) -> AddedVoice:
+        """Make a voice from recordings of one person speaking or singing alone; 15 to 40 seconds together are enough.
+
+        `name`: up to 64 letters, digits and common signs. `recordings`: 1 to 999 files or arrays. `consent`:
+        ``"self"`` if it is your own voice, ``"granted"`` if its owner has agreed. `replace`: whether a voice of that
+        name is replaced. `progress` is called with 0..1; setting `cancel` stops the work.
+
+        Raises `UnderstudyError`: ``consent-missing``, ``voice-exists``, ``voice-name-invalid``, ``file-not-found``,
+        ``voice-not-usable`` when the recordings hold less than 5 seconds of voice together; `Cancelled`.
+        """
+        library.refuse_without_consent(consent)
+        with _context(progress, cancel) as context:
+            sounds = {f"recording {number}": sound for number, sound in enumerate(recordings, start=1)}
+            files = list(as_files(sounds, context.part(0, 0)).values())
+            voice, findings = library.add(self.folder, name, files, consent, context, replace=replace)
+        return AddedVoice(voice, tuple(findings))
+
+    def import_(
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        consent: Consent | None = None,
+        index: str | os.PathLike[str] | None = None,
+        model: str | None = None,
+        speaker: int | None = None,
+        replace: bool = False,
+        progress: Fraction | None = None,
+        cancel: Event | None = None,
+    ) -> AddedVoice:
+        """Add an RVC voice, or a voice that `export` wrote. Nothing in the file is run.
+
+        `path`: a ``.pth`` or ``.safetensors`` file, or a zip or folder that holds one. `name`: None: after the file.
+        `consent`: as in `add`; required, except for a voice that `export` wrote. `index`: the model's ``.index``, a
+        file or a name inside the zip or folder. `model`: which model, where there are several. `speaker`: which of the
+        model's speakers sings, from 0. `replace`, `progress`, `cancel`: as in `add`.
+
+        Raises `UnderstudyError`: ``consent-missing``, ``voice-exists``, and a code for each way in which a file can be
+        broken or unsafe; `Cancelled`.
+        """
+        with _context(progress, cancel) as context:
+            voice, findings = import_voice(
+                self.folder,
+                Path(path),
+                context,
+                name,
+                consent=consent,
+                index=None if index is None else Path(index),
+                model=model,
+                speaker=speaker,
+                replace=replace,
+            )
+        return AddedVoice(voice, tuple(findings))
+
+    def get(self, name: str) -> Voice:
+        """The voice of that name; its files are compared with their hashes.
+
+        Raises `UnderstudyError`: ``voice-unknown`` with the names that are similar, and codes for missing or changed
+        files.
+        """
+        return library.load(self.folder, name)
+
+    def list(self) -> list[Voice | BrokenVoice]:
+        """All voices by name. A folder that can't be read as a voice is listed as a `BrokenVoice` with its error."""
+        return library.list_voices(self.folder)
+
+    def rename(self, name: str, new: str) -> Voice:
+        """Give a voice another name; what was made with it stays in the cache.
+
+        Raises `UnderstudyError`: ``voice-unknown``, ``voice-exists``, ``voice-name-invalid``.
+        """
+        return library.rename(self.folder, name, new)
+
+    def remove(self, name: str) -> None:
+        """Delete a voice and its files. Raises `UnderstudyError` ``voice-unknown``."""
+        library.remove(self.folder, name)
+
+    def export(self, name: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write a voice into one zip, for another library. Raises `UnderstudyError`: ``voice-unknown``,
+        ``file-exists``, ``output-not-writable``, ``disk-full``."""
+        with _context(None, None) as context:
+            return archive.export(self.get(name), Path(path), context, replace=overwrite)
+
+    def check(self, name: str) -> tuple[Finding, ...]:
+        """What is wrong with a voice's recordings or model; nothing if it is good. Raises as `get` does."""
+        with _context(None, None) as context:
+            reports, together = library.check(self.folder, name, context)
+        return (*(finding for report in reports for finding in report.findings), *together)
+
+
+@contextmanager
+def _context(progress: Fraction | None, cancel: Event | None) -> Iterator[Context]:
+    """A context with a scratch folder."""
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        yield Context(
+            Path(folder),
+            on_progress=progress or (lambda fraction: None),
+            cancelled=cancel if cancel is not None else Event(),
+        )

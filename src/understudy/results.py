@@ -1,0 +1,224 @@
+"""What the jobs return: frozen dataclasses with paths, figures, and stems that are read when they are needed.
+
+Each result has a ``to_dict``: the JSON object that the command line prints with ``--json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from understudy.pipeline.executor import StageRun
+from understudy.pipeline.separation.advice import Remark
+from understudy.pipeline.separation.quality import Quality
+from understudy.sounds import AudioRef
+
+
+@dataclass(frozen=True)
+class StageWarning:
+    """A sentence for the user about what a stage met. `stage`: the stage's name."""
+
+    stage: str
+    warning: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a cover can be used as it is.
+
+    `overall`: ``good``, ``mind`` (usable, with something to listen for) or ``wrong``. `blame`: the stage to look at
+    first, empty when all is good. `reason`: one sentence.
+    """
+
+    overall: Literal["good", "mind", "wrong"]
+    blame: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """Integrated loudness of `song` and `cover` in LUFS (ITU-R BS.1770-4) and the cover's `true_peak` in
+    dBTP. `details`: all that the remix measured and did, as in the report."""
+
+    song: float
+    cover: float
+    true_peak: float
+    details: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class VoicePart:
+    """What one of several voices sings. `part`: ``lead`` or ``backing``. `transpose`: semitones against the original
+    singer, and the `reason`. `turns`: (from, to) in seconds of the song; empty where the voice has the part alone."""
+
+    voice: str
+    part: str
+    transpose: int
+    reason: str
+    turns: tuple[tuple[float, float], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        plain = {"voice": self.voice, "part": self.part, "transpose": self.transpose, "reason": self.reason}
+        return {**plain, "turns": [list(turn) for turn in self.turns]} if self.turns else plain
+
+
+@dataclass(frozen=True)
+class CoverResult:
+    """A finished cover.
+
+    `path`: the cover; `report_path`: its report, an HTML page, beside which lie the same figures as ``.json``.
+    Where nothing was to be written (arrays in, no output), both are files in the cache: copy what you keep.
+    `audio`: the cover's samples. `stems`: by name, the parts that sum to the cover, with ``output.keep_stems``; else
+    empty. `duration` in seconds, `sample_rate` in Hz.
+    `transpose`: semitones that the vocal moved against the original singer (of the first voice, if there are several),
+    `transpose_reason`: why. `voices`: what each voice sings; empty where one sings everything. `key`: semitones that
+    the entire song moved. `chain`: what the steps of the separation took off the lead, as in the report.
+    `verdict`, `loudness`, and `quality`, an estimate of how well vocals and instrumental were separated.
+    `stages`: how long each stage took and whether it came from the cache. `warnings`: in the order of the stages.
+    """
+
+    path: Path
+    report_path: Path
+    audio: AudioRef
+    stems: Mapping[str, AudioRef]
+    duration: float
+    sample_rate: int
+    transpose: int
+    transpose_reason: str
+    voices: tuple[VoicePart, ...]
+    key: int
+    chain: tuple[Mapping[str, Any], ...]
+    loudness: Loudness
+    verdict: Verdict
+    quality: Quality
+    stages: tuple[StageRun, ...] = field(repr=False)
+    warnings: tuple[StageWarning, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``understudy cover --json`` prints it."""
+        return {
+            "cover": str(self.path),
+            "report": str(self.report_path),
+            "stems": _paths(self.stems),
+            "duration": self.duration,
+            "sample_rate": self.sample_rate,
+            **_transposed(self),
+            "key": self.key,
+            **_chain(self.chain),
+            "loudness": {name: getattr(self.loudness, name) for name in ("song", "cover", "true_peak", "details")},
+            "verdict": {"verdict": self.verdict.overall, "blame": self.verdict.blame, "reason": self.verdict.reason},
+            **_stages(self.stages, self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class SeparationResult:
+    """A song taken apart.
+
+    `stems`: by name, each as long as the song and aligned with it. `stem_file`: the one file that holds all stems,
+    where a file for DJ software was requested. `mix`, `karaoke`: the song at other levels, where requested. `midi`:
+    files with the notes of stems, by stem. Where nothing was to be written (arrays in, no output), all paths are those
+    of files in the cache: copy what you keep.
+    `sum_to_song`: whether the stems sum to the song; None where there are none. `loudness`: by ``mix`` and ``karaoke``,
+    what was measured and done. `chain`: what the steps of the separation took off the lead. `quality`: an estimate of
+    how well vocals and instrumental were separated; `remarks`: the same in words, with advice.
+    `stages`: how long each stage took and whether it came from the cache. `warnings`: in the order of the stages.
+    """
+
+    stems: Mapping[str, AudioRef]
+    stem_file: Path | None
+    mix: AudioRef | None
+    karaoke: AudioRef | None
+    midi: Mapping[str, Path]
+    sum_to_song: bool | None
+    loudness: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    chain: tuple[Mapping[str, Any], ...]
+    quality: Quality
+    remarks: tuple[Remark, ...]
+    stages: tuple[StageRun, ...] = field(repr=False)
+    warnings: tuple[StageWarning, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``understudy separate --json`` prints it."""
+        single = {
+            "stem_file": self.stem_file,
+            "mix": self.mix and self.mix.path,
+            "karaoke": self.karaoke and self.karaoke.path,
+        }
+        return {
+            "stems": {} if self.stem_file else _paths(self.stems),
+            **{name: str(path) for name, path in single.items() if path is not None},
+            **({"midi": {name: str(path) for name, path in self.midi.items()}} if self.midi else {}),
+            **({} if self.sum_to_song is None else {"sum_to_song": self.sum_to_song}),
+            **({"loudness": dict(self.loudness)} if self.loudness else {}),
+            **_chain(self.chain),
+            "quality": {**asdict(self.quality), "remarks": [asdict(remark) for remark in self.remarks]},
+            **_stages(self.stages, self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """A vocal sung by another voice.
+
+    `path`: the new vocal; a file in the cache where nothing was to be written (arrays in, no output). `audio`: its
+    samples, as long as the original vocal and aligned with it. `duration` in seconds, `sample_rate` in Hz.
+    `transpose`, `transpose_reason`, `voices`, `stages` and `warnings`: as in `CoverResult`.
+    """
+
+    path: Path
+    audio: AudioRef
+    duration: float
+    sample_rate: int
+    transpose: int
+    transpose_reason: str
+    voices: tuple[VoicePart, ...]
+    stages: tuple[StageRun, ...] = field(repr=False)
+    warnings: tuple[StageWarning, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``understudy convert --json`` prints it."""
+        return {"output": str(self.path), **_transposed(self), **_stages(self.stages, self.warnings)}
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one `stage` of a cover made, by name: the path of a file, or a plain value."""
+
+    stage: str
+    made: Mapping[str, Any]
+    stages: tuple[StageRun, ...] = field(repr=False)
+    warnings: tuple[StageWarning, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``understudy cover --until STAGE --json`` prints it."""
+        made = {name: str(part) if isinstance(part, Path) else _plain(part) for name, part in self.made.items()}
+        return {"until": self.stage, "made": made, **_stages(self.stages, self.warnings)}
+
+
+def warnings_of(stages: tuple[StageRun, ...]) -> tuple[StageWarning, ...]:
+    return tuple(StageWarning(stage.name, text) for stage in stages for text in stage.warnings)
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _paths(sounds: Mapping[str, AudioRef]) -> dict[str, str]:
+    return {name: str(sound.path) for name, sound in sounds.items()}
+
+
+def _transposed(result: CoverResult | ConversionResult) -> dict[str, Any]:
+    moved = {"transpose": result.transpose, "transpose_reason": result.transpose_reason}
+    return {**moved, "voices": [voice.to_dict() for voice in result.voices]} if result.voices else moved
+
+
+def _chain(steps: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
+    return {"chain": [dict(step) for step in steps]} if steps else {}
+
+
+def _stages(stages: tuple[StageRun, ...], warnings: tuple[StageWarning, ...]) -> dict[str, Any]:
+    timed = [{name: value for name, value in asdict(stage).items() if name != "warnings"} for stage in stages]
+    return {"stages": timed, "warnings": [asdict(warning) for warning in warnings]}
