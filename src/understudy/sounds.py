@@ -76,12 +76,6 @@ class AudioRef:
                 f"Read {self.path}, or make the same call again.",
             ) from error
 
-    def to_audiosegment(self) -> Any:
-        """The sound as a ``pydub.AudioSegment``, for those who edit with pydub (``pip install pydub``)."""
-        from understudy.audio.audiosegment import to_audiosegment
-
-        return to_audiosegment(self.audio())
-
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError("the samples of an AudioRef are read from disk, which makes a copy")
