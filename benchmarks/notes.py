@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demo import band
+from demo import instruments
 from demo.score import BEAT, CHORDS, LINES, PROGRESSION
 from tests.support.note_scores import melody, note_f1, score
 from tests.support.signals import pluck, singing
@@ -44,9 +44,9 @@ def sung(context: Context, source: AudioSource, settings: PitchSettings) -> list
 
 
 def bass_score() -> Score:
-    """As `demo.band.bass` plays it."""
+    """As `demo.instruments.bass` plays it."""
     found: Score = []
-    for bar, (name, section) in enumerate(zip(PROGRESSION, band.sections(), strict=True)):
+    for bar, (name, section) in enumerate(zip(PROGRESSION, instruments.sections(), strict=True)):
         root = CHORDS[name][0] - 12 * (CHORDS[name][0] > 43)
         beats = {"verse": (0, 1.5, 2.5, 3.5), "chorus": tuple(n / 2 for n in range(8))}.get(section, (0,))
         fifth = len(beats) - 2 if section == "verse" else -1
@@ -79,10 +79,10 @@ def rows(context: Context) -> Iterator[tuple[str, Score, list[Note], float]]:
         ("demo song, true vocals", vocals, lead, PitchSettings()),
         ("demo song, separated by 'embedded'", separated, lead, PitchSettings()),
         *((f"singer {n}", singers[n], score(melodies[n]), PitchSettings()) for n in range(4)),
-        ("demo song, bass", Audio.of(band.bass(), RATE), bass_score(), BASS),
+        ("demo song, bass", Audio.of(instruments.bass(), RATE), bass_score(), BASS),
     ]
     if usable("basic-pitch"):
-        cases.append(("demo song, bass (basic-pitch)", Audio.of(band.bass(), RATE), bass_score(), None))
+        cases.append(("demo song, bass (basic-pitch)", Audio.of(instruments.bass(), RATE), bass_score(), None))
         cases += [(f"plucked chords {seed} (basic-pitch)", *plucked(seed), None) for seed in (3, 4)]
     for name, sound, true, settings in cases:
         begun = time.perf_counter()

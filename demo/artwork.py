@@ -1,4 +1,4 @@
-"""The picture on the demo song: a lit spot on a dark stage, drawn from formulas and packed as PNG by hand."""
+"""The artwork of the demo song: a spotlight on a dark stage, computed from formulas and written as PNG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The made sound as files, by the program's own encoder."""
+"""Writes the generated sound to files, with the program's own encoder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(path: Path, sound: Floats, form: OutputFormat, tags: Tags) -> None:
 
 
 def write_song(folder: Path, vocals: Floats, instrumental: Floats, f0: Floats, artwork: bytes) -> None:
-    """The song as a fan has it, the two stems that it is the sum of, and what the lead sings."""
+    """The song, its two stems, the f0 of the lead, and the artwork."""
     comment = "Words, music, voice and sounds made by a script; MIT licence"
     tags = Tags(TITLE, ARTIST, ALBUM, date="2026", comment=comment, artwork=artwork, artwork_mime="image/png")
     write(folder / "song.mp3", vocals + instrumental, OutputFormat(name="mp3", kilobits=160), tags)

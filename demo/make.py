@@ -1,8 +1,8 @@
-"""Makes the demo material anew: ``python -m demo.make`` (needs espeak-ng; the made files are in the repository).
+"""Generates the demo files again: ``python -m demo.make`` (needs espeak-ng; the files are in the repository).
 
-Writes next to itself: ``song.mp3`` (the song as a fan would have it), ``stems/vocals.m4a`` and
-``stems/instrumental.m4a`` (the true stems), ``stems/melody.txt`` (the lead's f0 in Hz every 5 ms), ``artwork.png``, and
-``voice/*.flac``, recordings of another voice to clone.
+Writes next to itself: ``song.mp3``, ``stems/vocals.m4a`` and ``stems/instrumental.m4a`` (the true stems),
+``stems/melody.txt`` (f0 of the lead in Hz every 5 ms), ``artwork.png``, and ``voice/*.flac``, recordings of another
+voice to clone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pyloudnorm
 from numpy.typing import NDArray
 
-from demo import band, files, voice
+from demo import files, instruments, voice
 from demo.artwork import cover_picture
 from demo.mixing import panned, reverberated, room
 from demo.score import BEAT, DURATION, LINES
@@ -26,12 +26,13 @@ from understudy.audio.samples import Audio
 Floats = NDArray[np.floating]
 
 LOUDNESS = -15.0  # LUFS of the song
-CEILING = -1.3  # dBTP of the song before coding, so that the coded one stays under -1
+CEILING = -1.3  # dBTP of the song before encoding; after it the true peak is below -1
 VOCAL = -5.0  # dB, RMS of the vocals against the song's, both where there is singing
 
 
 def vocals(espeak: Espeak, seed: int) -> tuple[Floats, Floats]:
-    """The lead in the middle with breaths, doubles and a second part at the sides, and a reverb; and the lead's f0."""
+    """The vocals: lead in the middle with breaths, doubles and second part at the sides, reverb; and the f0 of the
+    lead."""
     random = np.random.default_rng(seed)
     lead, low = np.zeros(round(DURATION * RATE)), np.zeros((2, round(DURATION * RATE)))
     f0 = np.zeros(round(DURATION / HOP) + 1)
@@ -56,23 +57,24 @@ def instrumental(seed: int) -> Floats:
     random = np.random.default_rng(seed)
     hall = room(random, 1.2)
     parts = (
-        reverberated(band.drums(random), hall, -22.0),
-        band.bass(),
-        reverberated(band.pad(random), hall, -12.0),
-        reverberated(band.guitar(random), hall, -15.0),
-        reverberated(band.keys(), hall, -12.0),
+        reverberated(instruments.drums(random), hall, -22.0),
+        instruments.bass(),
+        reverberated(instruments.pad(random), hall, -12.0),
+        reverberated(instruments.guitar(random), hall, -15.0),
+        reverberated(instruments.keys(), hall, -12.0),
     )
     return np.asarray(sum(parts))
 
 
 def mixed(sung: Floats, played: Floats, where: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Both stems at their levels in the finished song, which is their sum. `where` ``[frames]``: there is singing."""
+    """Both stems at their levels in the finished song, which is their sum. `where` ``[frames]``: True where there is
+    singing."""
     power = [float(np.mean(stem[:, where] ** 2)) for stem in (sung, played)]
     share = 10 ** (VOCAL / 10)  # of the song's power
     sung = sung * np.sqrt(share / (1 - share) * power[1] / power[0])
     meter = pyloudnorm.Meter(RATE)
     gain: Floats = np.ones(sung.shape[1])
-    for _ in range(4):  # limiting costs loudness: find the level before it
+    for _ in range(4):  # limiting reduces the loudness: iterate until the limited song has the target loudness
         level = meter.integrated_loudness(((sung + played) * gain).T)
         lift = 10 ** ((LOUDNESS - level) / 20)
         sung, played = sung * lift, played * lift

@@ -1,4 +1,4 @@
-"""Places and echoes: what makes dry parts sound as if they stood in one room."""
+"""Panning and reverb."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ Floats = NDArray[np.floating]
 
 
 def room(random: np.random.Generator, seconds: float, predelay: float = 0.018) -> Floats:
-    """A reverb's impulse response ``[2, frames]``: noise dying by 60 dB in `seconds`, treble sooner; unit energy."""
+    """Impulse response of a reverb, ``[2, frames]``: noise that falls by 60 dB in `seconds`, sooner at high
+    frequencies; unit energy."""
     time = np.arange(round(seconds * 1.1 * RATE)) / RATE
     noise = random.standard_normal((2, len(time)))
     low = sosfilt(butter(1, [180, 2500], "bandpass", fs=RATE, output="sos"), noise) * np.exp(-6.91 * time / seconds)
@@ -25,7 +26,7 @@ def room(random: np.random.Generator, seconds: float, predelay: float = 0.018) -
 
 
 def reverberated(dry: Floats, response: Floats, wet: float) -> Floats:
-    """`dry` (``[2, frames]``) with the echo of its middle, `wet` dB against it, on both sides."""
+    """`dry` (``[2, frames]``) plus the reverb of its mono sum at `wet` dB, on both sides."""
     middle = dry.mean(axis=0)
     echo = np.array([oaconvolve(middle, side)[: dry.shape[1]] for side in response])
     return dry + 10 ** (wet / 20) * echo

@@ -1,4 +1,4 @@
-"""The demo song as written down: words, melody, chords and form. All of it was made up for this project.
+"""The score of the demo song: lyrics, melody, chords and form. All of it was written for this project.
 
 "Understudy", A major, 96 beats per minute, 4/4. Form in bars: intro 2, verse 4, chorus 4, break 2, chorus 4, end 1.
 """
@@ -11,7 +11,7 @@ TITLE, ARTIST, ALBUM = "Understudy", "The Prompt Corner", "Made by a script"
 TEMPO = 96.0
 BEAT = 60.0 / TEMPO
 BAR = 4 * BEAT
-TAIL = 1.9  # seconds for the last sounds to die away
+TAIL = 1.9  # seconds of decay after the last bar
 SECTIONS = (("intro", 0, 2), ("verse", 2, 6), ("chorus", 6, 10), ("break", 10, 12), ("chorus", 12, 16), ("end", 16, 17))
 BARS = 17
 DURATION = BARS * BAR + TAIL
@@ -29,8 +29,8 @@ PROGRESSION = ("F#m", "D", *VERSE, *CHORUS, "F#m", "D", *CHORUS, "A")
 
 @dataclass(frozen=True)
 class Sung:
-    """One syllable's note: `pitch` as a MIDI number, where it starts and how long it lasts in beats, and `harmony`,
-    the second part's pitch where there is one."""
+    """The note of one syllable: `pitch` as a MIDI number, `start` and length in beats, and `harmony`, the pitch of the
+    second part, if any."""
 
     pitch: int
     start: float
@@ -40,7 +40,7 @@ class Sung:
 
 @dataclass(frozen=True)
 class Line:
-    """Words sung in one breath. One note for each vowel of `text`, in order. `loud`: dynamics in dB."""
+    """A phrase. One note for each vowel of `text`, in order. `loud`: dynamics in dB."""
 
     text: str
     notes: tuple[Sung, ...]
@@ -94,7 +94,7 @@ SENTENCES = (
     "Every theatre keeps somebody who knows the whole play by heart, and hopes to be needed one evening.",
     "The lamps go down, the curtain moves, and a quiet figure joins the choir in the blue light.",
 )
-# what the voice to clone sings: a scale up and down, then a phrase, an octave below the song's singer
+# the voice to clone sings a scale up and down, then a phrase, an octave below the lead of the song
 SCALE_LINES = (
     _line(
         "now we all go on up and may be low",

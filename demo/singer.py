@@ -1,10 +1,10 @@
-"""A sung voice out of spoken words.
+"""Synthesises singing from spoken words.
 
-espeak-ng speaks each line on one tone; WORLD (M. Morise et al., IEICE Trans. E99-D, 2016) takes the speech apart into
-spectral envelope and aperiodicity per 5 ms. The time axis is then bent so that each vowel begins on its note and lasts
-as long: consonants keep their pace and stand before the beat, vowels are held in their steady middle, diphthongs
-glide at their end. The f0 is written from the score (portamento, a scoop into the phrase, vibrato that grows on
-long notes, slow drift, quick jitter), and WORLD puts it all together again.
+espeak-ng speaks each line on one pitch. WORLD (M. Morise et al., IEICE Trans. E99-D, 2016) analyses the speech into
+spectral envelope and aperiodicity every 5 ms. The time axis is then warped so that each vowel begins on its note and
+lasts as long: consonants keep their speed and stand before the beat, vowels are extended in their steady middle,
+diphthongs glide at their end. The f0 is computed from the score (portamento, a scoop into the phrase, vibrato that
+grows on long notes, slow drift, fast jitter), and WORLD synthesises the result.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ EDGE = 0.12  # seconds of silence before and after the frames of a phrase
 
 @dataclass(frozen=True)
 class Timbre:
-    """Who sings. `voice`: espeak-ng's. `formants` stretches the spectral envelope along frequency. `tilt`: dB per
-    octave above 1 kHz. `air` scales the breath noise inside the tone. `pitch`: espeak-ng's, 0..99. `ring`: dB
-    of a wide peak at 3 kHz (the singer's formant). `vibrato`: rate in Hz and depth in cents."""
+    """The timbre of a singer. `voice`: name of the espeak-ng voice. `formants` stretches the spectral envelope along
+    frequency. `tilt`: dB per octave above 1 kHz. `air` scales the breath noise in voiced sounds. `pitch`: espeak-ng's,
+    0..99. `ring`: dB of a wide peak at 3 kHz (the singer's formant). `vibrato`: rate in Hz and depth in cents."""
 
     voice: str
     formants: float
@@ -54,8 +54,8 @@ TARGET = Timbre("en-us+m7", 0.95, 0.5, 0.6, 45, 2.0, (5.0, 22.0))
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """Speech taken apart, one row per `HOP`: log power envelope and aperiodicity ``[frames, FFT // 2 + 1]``,
-    whether it is voiced ``[frames]``, and f0 in Hz ``[frames]`` (0 where not)."""
+    """WORLD's analysis of speech, one row per `HOP`: log power envelope and aperiodicity ``[frames, FFT // 2 + 1]``,
+    voicing ``[frames]``, and f0 in Hz ``[frames]`` (0 where unvoiced)."""
 
     envelope: Floats
     aperiodicity: Floats
@@ -65,14 +65,15 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """What was sung: `samples` at `RATE` and the intended f0 in Hz per `HOP`, 0 where unvoiced, both from second 0."""
+    """A sung line: `samples` at `RATE` and the intended f0 in Hz per `HOP` (0 where unvoiced), both from second 0."""
 
     samples: Floats
     f0: Floats
 
 
-def take_apart(speech: Speech, timbre: Timbre) -> Frames:
-    """WORLD analysis at `RATE`, voicing by what the phones are, timbre applied and the band above 10 kHz made up."""
+def analyse(speech: Speech, timbre: Timbre) -> Frames:
+    """WORLD analysis at `RATE`, with voicing taken from the phones, `timbre` applied and the spectrum above 10 kHz
+    added."""
     sound = soxr.resample(speech.samples, speech.rate, RATE, "VHQ")
     f0, times = pyworld.harvest(sound, RATE, f0_floor=60, f0_ceil=500, frame_period=HOP * 1000)
     middle = float(np.median(f0[f0 > 0]))
@@ -105,8 +106,8 @@ def take_apart(speech: Speech, timbre: Timbre) -> Frames:
 def sing(
     espeak: Espeak, line: Line, timbre: Timbre, duration: float, seed: int, *, transpose: int = 0, harmony: bool = False
 ) -> Take:
-    """One line of the song as `timbre` sings it, on a time line of `duration` seconds. `harmony` sings the second part;
-    `seed` makes another take: other drift, other small lateness."""
+    """One line of the song sung with `timbre`, placed on a time line of `duration` seconds. `harmony` selects the
+    second part. Another `seed` gives another take, with other drift and timing."""
     random = np.random.default_rng(seed)
     speech, frames = _spoken(espeak, line.text, timbre)
     notes = [
@@ -122,7 +123,7 @@ def sing(
     first = int(np.floor((target[0] - EDGE) / HOP))
     grid = np.arange(first, int(np.ceil((target[-1] + EDGE) / HOP))) * HOP
     position = np.interp(grid, target, source) / HOP
-    # a held vowel is never quite still
+    # the formants of a held vowel vary slightly
     wander = unsteady(grid, 6.0, random)
     lower = np.clip(np.floor(position).astype(int), 0, len(frames.envelope) - 2)
     part = np.clip(position - lower, 0, 1)[:, None]
@@ -136,7 +137,7 @@ def sing(
     envelope = _warp(envelope, 1 + 0.006 * wander)
     gain, effort = _levels(grid, envelope, f0, voiced, notes, vowels, line.loud, random)
     gain += 0.7 * swing
-    # a louder voice is a brighter one
+    # the louder the voice, the brighter its spectrum
     octaves = np.clip(np.log2(np.maximum(BINS, 50.0) / 700), 0, 3)
     envelope = envelope + (gain[:, None] + 0.3 * np.outer(np.clip(effort, -6, 6), octaves)) * np.log(10) / 10
     fade = np.interp(grid, [target[0] - 0.01, target[0] + 0.004, target[-1] - 0.03, target[-1] + 0.012], [0, 1, 1, 0])
@@ -159,11 +160,12 @@ def sing(
 @cache
 def _spoken(espeak: Espeak, text: str, timbre: Timbre) -> tuple[Speech, Frames]:
     speech = espeak.say(text, timbre.voice, speed=105, pitch=timbre.pitch)
-    return speech, take_apart(speech, timbre)
+    return speech, analyse(speech, timbre)
 
 
 def breath(duration: float, stop: float, timbre: Timbre, random: np.random.Generator, seconds: float = 0.32) -> Floats:
-    """Drawn in before a phrase and over at `stop`: noise shaped by an open throat, swelling and cut short."""
+    """A breath before a phrase that ends at `stop`: noise filtered by the formants of an open throat, rising and cut
+    off."""
     time = np.arange(round(seconds * RATE)) / RATE / seconds
     noise = random.standard_normal(len(time))
     shaped = np.zeros(len(time))
@@ -177,7 +179,7 @@ def breath(duration: float, stop: float, timbre: Timbre, random: np.random.Gener
 
 
 def place(into: Floats, sound: Floats, start: int) -> None:
-    """Add `sound` to `into` at `start`, leaving out what lies outside."""
+    """Add `sound` to `into` at `start`; samples outside of `into` are dropped."""
     first, last = max(0, start), min(len(into), start + len(sound))
     if last > first:
         into[first:last] += sound[first - start : last - start]
@@ -259,9 +261,9 @@ def _melody(
     # a second-order system follows the steps: glides of some 80 ms with a little overshoot
     natural, damping, value, speed = 2 * np.pi * 7.5, 0.78, pitch[0], 0.0
     glided = np.empty(len(grid))
-    for index, wanted in enumerate(pitch):
+    for index, goal in enumerate(pitch):
         for _ in range(5):
-            speed += (natural**2 * (wanted - value) - 2 * damping * natural * speed) * HOP / 5
+            speed += (natural**2 * (goal - value) - 2 * damping * natural * speed) * HOP / 5
             value += speed * HOP / 5
         glided[index] = value
     swing, cents = np.zeros(len(grid)), np.zeros(len(grid))
@@ -290,28 +292,30 @@ def _levels(
     loud: float,
     random: np.random.Generator,
 ) -> tuple[Floats, Floats]:
-    """Two curves in dB per frame: the gain that gives every vowel its place in the phrase, whatever espeak-ng stressed
-    and however its formants meet the harmonics, and the dynamics that this realises, 0 being the middle."""
+    """Two curves in dB per frame: the gain that brings every vowel to its intended level, independent of espeak-ng's
+    stress and of how formants and harmonics coincide; and the intended dynamics, where 0 is the middle."""
     bins = np.clip(np.round(np.outer(f0, np.arange(1, 25)) * FFT / RATE).astype(int), 0, FFT // 2)
-    heard = np.mean(np.exp(np.take_along_axis(envelope, bins, axis=1)), axis=1) + 1e-12
+    power = np.mean(np.exp(np.take_along_axis(envelope, bins, axis=1)), axis=1) + 1e-12
     centres, gains, efforts = [], [], []
     for number, (note, (begin, end)) in enumerate(zip(notes, vowels, strict=True)):
         inside = (grid >= begin) & (grid < end) & voiced
         along = number / max(1, len(notes) - 1)
-        wanted = loud + 1.2 * np.sin(np.pi * along) + 0.12 * (note.pitch - 64) + (0.8 if note.start % 1 == 0 else -0.8)
-        level = float(10 * np.log10(np.mean(heard[inside]))) if inside.any() else 0.0
+        intended = (
+            loud + 1.2 * np.sin(np.pi * along) + 0.12 * (note.pitch - 64) + (0.8 if note.start % 1 == 0 else -0.8)
+        )
+        level = float(10 * np.log10(np.mean(power[inside]))) if inside.any() else 0.0
         centres += [begin, end]
-        gains += [0.85 * (wanted - level)] * 2
-        efforts += [wanted] * 2
+        gains += [0.85 * (intended - level)] * 2
+        efforts += [intended] * 2
     gain = np.interp(grid, centres, gains)
-    # a vowel's correction is not its consonants': hiss keeps most of the level that it was spoken with
+    # the gain is computed for vowels: consonants keep most of the level that espeak-ng gave them
     hiss = float(np.mean(gains)) - 2.0
     gain = gaussian_filter1d(gain, 6)
     share = gaussian_filter1d(np.where(voiced, 1.0, 0.35), 1.5)
     gain = share * gain + (1 - share) * hiss
     effort = gaussian_filter1d(np.interp(grid, centres, efforts), 6)
     for begin, end in vowels:
-        if end - begin > 0.5:  # long notes swell and ebb
+        if end - begin > 0.5:  # crescendo and decrescendo on long notes
             along = np.clip((grid - begin) / (end - begin), 0, 1)
             swell = np.where((grid >= begin) & (grid < end), 1.6 * np.sin(np.pi * along) ** 1.5, 0)
             gain, effort = gain + swell, effort + swell
@@ -319,8 +323,9 @@ def _levels(
 
 
 def _extend(envelope: Floats, voiced: NDArray[np.bool_], hissing: NDArray[np.bool_]) -> Floats:
-    """espeak-ng's sound ends at 11 kHz, and its vowels have nothing but two narrow bands above 5 kHz: from there on
-    (hiss from 9 kHz on) the envelope goes down by a smooth slope, with the soft bumps of the higher formants."""
+    """Adds high frequencies. espeak-ng's sound ends at 11 kHz, and its vowels have only two narrow bands above 5 kHz.
+    From there (fricatives: from 9 kHz) the envelope falls with a smooth slope, with weak peaks for the higher
+    formants."""
     result = envelope.copy()
     decibels = float(np.log(10) / 10)
     for rows, low, high, slope in (

@@ -1,7 +1,7 @@
-"""Speech from espeak-ng with the time of every phone: the raw clay of both voices of the demo.
+"""Speech from espeak-ng with the time of every phone: the source of both voices of the demo.
 
-espeak-ng is a formant synthesiser: no human being's recordings are in its voices, so the demo clones nobody. Only
-whoever makes the demo material anew needs it (``apt-get install espeak-ng`` or its like); users get the files.
+espeak-ng is a formant synthesiser. Its voices contain no recordings of people, so the demo clones nobody. It is needed
+only to generate the demo files again (``apt-get install espeak-ng``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EVENT_WORD, _EVENT_PHONEME = 1, 7
 
 @dataclass(frozen=True)
 class Phone:
-    """`name` in IPA; `start` and `stop` in seconds; `word`: the number of the word that it belongs to."""
+    """`name` in IPA; `start` and `stop` in seconds; `word`: index of its word."""
 
     name: str
     start: float
@@ -42,7 +42,7 @@ class Phone:
 
 @dataclass(frozen=True, eq=False)
 class Speech:
-    """`samples`: float64 ``[frames]`` within ±1 at `rate` Hz, with the phones spoken in order, pauses left out."""
+    """`samples`: float64 ``[frames]`` within ±1 at `rate` Hz; `phones` in order, without pauses."""
 
     samples: NDArray[np.float64]
     rate: int
@@ -120,7 +120,7 @@ class Espeak:
 
 
 def _phones(marks: list[tuple[int, str]], end: int, rate: int) -> tuple[Phone, ...]:
-    """Phones between the marks. espeak marks stress, length and pauses too: those are dropped."""
+    """The phones between the marks. Marks of stress, length and pauses are dropped."""
     word, found = -1, []
     for index, (sample, raw) in enumerate(marks):
         if not raw:
@@ -135,7 +135,8 @@ def _phones(marks: list[tuple[int, str]], end: int, rate: int) -> tuple[Phone, .
 
 
 def _closed(samples: NDArray[np.float64], rate: int, phones: tuple[Phone, ...]) -> tuple[Phone, ...]:
-    """espeak-ng counts the silence before a stop's burst to the vowel: cut it off as a phone of its own, ``ʔ``."""
+    """espeak-ng includes the silence before the burst of a stop in the preceding vowel: split it off as a phone
+    ``ʔ``."""
     hop = rate // 200
     power = np.convolve(samples**2, np.ones(2 * hop) / (2 * hop), mode="same")[::hop]
     found = []

@@ -1,4 +1,4 @@
-"""Recordings of the voice to clone: a man speaking three sentences of ours, and singing a scale and a phrase."""
+"""Recordings of the voice to clone: a male voice that speaks two sentences and sings a scale and a phrase."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from demo import files
 from demo.score import BEAT, SCALE_LINES, SENTENCES
-from demo.singer import HOP, RATE, TARGET, sing, take_apart, unsteady
+from demo.singer import HOP, RATE, TARGET, analyse, sing, unsteady
 from demo.speech import Espeak
 from understudy.audio.encode import OutputFormat
 from understudy.audio.tags import Tags
@@ -20,17 +20,18 @@ Floats = NDArray[np.floating]
 
 
 def spoken(espeak: Espeak, sentence: str, random: np.random.Generator, middle: float = 142.0) -> Floats:
-    """A sentence with espeak-ng's own intonation, its pitch moved to around `middle` Hz, with natural unsteadiness."""
+    """A sentence with espeak-ng's own intonation, its pitch moved to around `middle` Hz, with slight random
+    variation."""
     speech = espeak.say(sentence, TARGET.voice, speed=150, pitch=TARGET.pitch, intonation=65)
-    frames = take_apart(speech, TARGET)
+    frames = analyse(speech, TARGET)
     grid = np.arange(len(frames.f0)) * HOP
-    heard = np.where(frames.f0 > 0, frames.f0, 1.0)
-    centre = np.exp(np.median(np.log(heard[frames.f0 > 0])))
+    original = np.where(frames.f0 > 0, frames.f0, 1.0)
+    centre = np.exp(np.median(np.log(original[frames.f0 > 0])))
     falling = np.interp(grid, [0, grid[-1]], [1.5, -2.0]) / 12  # declination over the sentence, octaves
     wander = (12 * unsteady(grid, 3, random) + 6 * unsteady(grid, 40, random)) / 1200
-    f0 = np.where(frames.voiced, np.maximum(88.0, middle * (heard / centre) ** 1.1 * 2 ** (falling + wander)), 0.0)
+    f0 = np.where(frames.voiced, np.maximum(88.0, middle * (original / centre) ** 1.1 * 2 ** (falling + wander)), 0.0)
     envelope = frames.envelope + 0.1 * unsteady(grid, 8, random)[:, None]
-    end = np.flatnonzero(frames.voiced)[-1] * HOP  # breath runs out: no lone pulse after the last word
+    end = np.flatnonzero(frames.voiced)[-1] * HOP  # fade out, so that no single pulse is left after the last word
     envelope = envelope - np.clip((grid - end + 0.07) / 0.07, 0, 1)[:, None] * 9.0
     sound = pyworld.synthesize(
         np.ascontiguousarray(f0), np.exp(envelope), np.ascontiguousarray(frames.aperiodicity), RATE, HOP * 1000
@@ -39,7 +40,8 @@ def spoken(espeak: Espeak, sentence: str, random: np.random.Generator, middle: f
 
 
 def recordings(espeak: Espeak, seed: int) -> dict[str, Floats]:
-    """Sound by file name, mono ``[frames]``, peaks at -3 dBFS, a faint floor of noise as any microphone has."""
+    """Sound by file name, mono ``[frames]``, peaks at -3 dBFS, with a noise floor of -72 dBFS like that of a
+    microphone."""
     random = np.random.default_rng(seed)
     made: dict[str, Floats] = {}
     talk: list[Floats] = [np.zeros(RATE // 4)]

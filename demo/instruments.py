@@ -1,7 +1,7 @@
-"""The instrumental: drums, bass, pad, guitar and keys, each drawn from sines, noise and strings of our own.
+"""The instrumental: drums, bass, pad, guitar and keys, synthesised from sines, noise and plucked strings.
 
-Everything is stereo ``[2, frames]`` at `RATE`. Kick, snare and bass stand in the middle, where a lead vocal stands too;
-guitar left, keys right, hats a little right, shaker a little left, the pad wide.
+All tracks are stereo, ``[2, frames]`` at `RATE`. Kick, snare and bass are in the middle, like the lead vocal; guitar
+left, keys right, hi-hat slightly right, shaker slightly left, the pad wide.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from demo.singer import RATE
 Floats = NDArray[np.floating]
 FRAMES = round(DURATION * RATE)
 
-# melody of the glockenspiel-like hook: (bar, beat, pitch); our own, like the rest
+# melody of the bell in intro and break: (beat, MIDI pitch)
 HOOK = ((0.0, 73), (0.75, 76), (1.5, 78), (2.5, 76), (3.25, 73), (4.0, 74), (4.75, 73), (5.5, 69), (6.5, 71))
 
 
@@ -24,13 +24,14 @@ def hertz(pitch: float) -> float:
     return float(440.0 * 2 ** ((pitch - 69) / 12))
 
 
-class Desk:
-    """A stereo track to which sounds are added at a time in beats, with a gain and a place from -1 left to 1 right."""
+class StereoTrack:
+    """A stereo track to which sounds are added at a time in beats, with a gain and a pan from -1 (left) to 1
+    (right)."""
 
     def __init__(self) -> None:
         self.track = np.zeros((2, FRAMES + 8 * RATE))
 
-    def play(self, sound: Floats, beat: float, gain: float, pan: float = 0.0) -> None:
+    def add(self, sound: Floats, beat: float, gain: float, pan: float = 0.0) -> None:
         start = max(0, round(beat * BEAT * RATE))
         if sound.ndim == 1:
             angle = (pan + 1) * np.pi / 4
@@ -43,45 +44,45 @@ class Desk:
 
 
 def drums(random: np.random.Generator) -> Floats:
-    desk = Desk()
+    track = StereoTrack()
     kick, crash = _kick(), _cymbal(random, 2.6, 0.7)
     for name, first, last in SECTIONS:
         if name == "chorus":
-            desk.play(crash, 4 * first, 0.22, 0.25)
+            track.add(crash, 4 * first, 0.22, 0.25)
         for bar in range(first, last):
             at = 4.0 * bar
             if name in ("verse", "chorus") or (name == "intro" and bar == 1):
                 for beat, gain in ((0, 1.0), (2, 0.9), (2.5, 0.55), *(((3.5, 0.5),) if name == "chorus" else ())):
-                    desk.play(kick, at + beat, 0.85 * gain)
+                    track.add(kick, at + beat, 0.85 * gain)
                 for beat in (1, 3):
-                    desk.play(_snare(random), at + beat + random.normal(0, 0.004), 0.5 if name == "chorus" else 0.36)
+                    track.add(_snare(random), at + beat + random.normal(0, 0.004), 0.5 if name == "chorus" else 0.36)
                 for eighth in range(8):
                     gain = (0.16, 0.1)[eighth % 2] * random.uniform(0.8, 1.1)
-                    desk.play(_hat(random, 0.045), at + eighth / 2 + random.normal(0, 0.004), gain, 0.3)
+                    track.add(_hat(random, 0.045), at + eighth / 2 + random.normal(0, 0.004), gain, 0.3)
             if name == "chorus":
                 for sixteenth in range(16):
                     gain = (0.05, 0.025, 0.09, 0.03)[sixteenth % 4]
-                    desk.play(_hat(random, 0.03, 4000.0), at + sixteenth / 4 + random.normal(0, 0.006), gain, -0.4)
+                    track.add(_hat(random, 0.03, 4000.0), at + sixteenth / 4 + random.normal(0, 0.006), gain, -0.4)
             if name == "break":
-                desk.play(kick, at, 0.6)
+                track.add(kick, at, 0.6)
                 for eighth in range(1, 8, 2):
-                    desk.play(_hat(random, 0.05), at + eighth / 2, 0.1, 0.3)
+                    track.add(_hat(random, 0.05), at + eighth / 2, 0.1, 0.3)
             if bar + 1 == last and name in ("verse", "break"):  # a fill into the chorus
                 for step, gain in enumerate((0.2, 0.28, 0.38, 0.48)):
-                    desk.play(_snare(random), at + 3 + step / 4, gain)
-    desk.play(kick, 4 * (BARS - 1), 0.9)
-    desk.play(crash, 4 * (BARS - 1), 0.25, 0.25)
-    return desk.sound
+                    track.add(_snare(random), at + 3 + step / 4, gain)
+    track.add(kick, 4 * (BARS - 1), 0.9)
+    track.add(crash, 4 * (BARS - 1), 0.25, 0.25)
+    return track.sound
 
 
 def bass() -> Floats:
-    desk = Desk()
+    track = StereoTrack()
     for bar, (name, section) in enumerate(zip(PROGRESSION, sections(), strict=True)):
         root, at = CHORDS[name][0] - 12 * (CHORDS[name][0] > 43), 4.0 * bar
         if section in ("intro", "break"):
-            desk.play(_bass(root, 3.8), at, 0.4)
+            track.add(_bass(root, 3.8), at, 0.4)
         elif section == "end":
-            desk.play(_bass(root, 4.0), at, 0.44)
+            track.add(_bass(root, 4.0), at, 0.44)
         else:
             steps = (
                 ((0, 1.4), (1.5, 0.9), (2.5, 0.7), (3.5, 0.4))
@@ -90,21 +91,21 @@ def bass() -> Floats:
             )
             for index, (beat, beats) in enumerate(steps):
                 pitch = root + (7 if index == len(steps) - 2 and section == "verse" else 0)
-                desk.play(_bass(pitch, beats), at + beat, 0.44 if section == "verse" else 0.4)
-    return desk.sound
+                track.add(_bass(pitch, beats), at + beat, 0.44 if section == "verse" else 0.4)
+    return track.sound
 
 
 def pad(random: np.random.Generator) -> Floats:
-    desk = Desk()
+    track = StereoTrack()
     for bar, (name, section) in enumerate(zip(PROGRESSION, sections(), strict=True)):
         gain = {"intro": 0.06, "verse": 0.035, "chorus": 0.055, "break": 0.06, "end": 0.05}[section]
         for pitch in CHORDS[name][1]:
-            desk.play(_pad(pitch, BAR * (1.0 if section != "end" else 1.4), random), 4.0 * bar, gain)
-    return desk.sound
+            track.add(_pad(pitch, BAR * (1.0 if section != "end" else 1.4), random), 4.0 * bar, gain)
+    return track.sound
 
 
 def guitar(random: np.random.Generator) -> Floats:
-    desk = Desk()
+    track = StereoTrack()
     strings = {pitch: _string(pitch, 2.2, random) for _, chord in CHORDS.values() for pitch in chord}
     picking = (0, 2, 1, 3, 2, 1, 3, 2)
     for bar, (name, section) in enumerate(zip(PROGRESSION, sections(), strict=True)):
@@ -112,7 +113,7 @@ def guitar(random: np.random.Generator) -> Floats:
         if section in ("intro", "verse", "break"):
             for eighth, string in enumerate(picking):
                 gain = 0.3 if eighth % 4 == 0 else 0.22
-                desk.play(strings[chord[string]], at + eighth / 2 + random.normal(0, 0.005), gain, -0.55)
+                track.add(strings[chord[string]], at + eighth / 2 + random.normal(0, 0.005), gain, -0.55)
         else:
             strokes = (
                 ((0, 1.0), (1, 0.7), (1.5, 0.8), (2.5, 0.9), (3, 0.7), (3.5, 0.6))
@@ -121,23 +122,23 @@ def guitar(random: np.random.Generator) -> Floats:
             )
             for beat, gain in strokes:
                 for order, pitch in enumerate(chord):
-                    desk.play(strings[pitch], at + beat + 0.02 * order, 0.2 * gain, -0.55)
-    return desk.sound
+                    track.add(strings[pitch], at + beat + 0.02 * order, 0.2 * gain, -0.55)
+    return track.sound
 
 
 def keys() -> Floats:
-    desk = Desk()
+    track = StereoTrack()
     for bar, (name, section) in enumerate(zip(PROGRESSION, sections(), strict=True)):
         chord, at = CHORDS[name][1], 4.0 * bar
         beats = {"verse": (0.0, 2.5), "chorus": (0.0, 1.5, 3.0), "end": (0.0,)}.get(section, ())
         for beat in beats:
             for pitch in chord[1:]:
-                desk.play(_keys(pitch + 12, 1.6), at + beat, 0.075, 0.55)
+                track.add(_keys(pitch + 12, 1.6), at + beat, 0.075, 0.55)
     for name, first, _ in SECTIONS:
         if name in ("intro", "break"):
             for beat, pitch in HOOK:
-                desk.play(_bell(pitch), 4.0 * first + beat, 0.13, 0.35)
-    return desk.sound
+                track.add(_bell(pitch), 4.0 * first + beat, 0.13, 0.35)
+    return track.sound
 
 
 def sections() -> list[str]:
@@ -228,7 +229,7 @@ def _string(pitch: float, seconds: float, random: np.random.Generator) -> Floats
 
 
 def _keys(pitch: float, seconds: float) -> Floats:
-    """Something like an electric piano: a sine whose phase is moved by another, the brightness dying first."""
+    """An electric piano by frequency modulation: a sine whose phase is modulated by a sine that decays faster."""
     time = _time(seconds)
     frequency = hertz(pitch)
     bend = 1.1 * np.exp(-time / 0.35) * np.sin(2 * np.pi * frequency * time)
