@@ -1,10 +1,10 @@
-"""Songs times voices as one batch, against the same covers made one by one without a cache.
+"""A batch of songs times voices, compared with the same covers made one by one without a cache.
 
     python benchmarks/batch.py                                # 10 synthesised songs of 30 s, 3 voices
     python benchmarks/batch.py --songs 4 --seconds 120
 
-Every run is a process of its own. The single covers are made between the halves of the batch's two runs (before and
-after), so that what else the machine does meets both sides.
+Every run is a separate process. The batch runs twice, before and after the single covers, so that other load on the
+machine affects both sides.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def understudy(folder: Path, cache: Path, *arguments: str) -> float:
     """Wall seconds of one command."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(ROOT / "src"),
         "UNDERSTUDY_VOICES": str(folder / "voices"),
         "UNDERSTUDY_CACHE": str(cache),
     }
@@ -64,17 +64,17 @@ def main() -> None:
             soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
             voices.append(f"voice {number}")
             understudy(folder, folder / "cache", "voices", "add", voices[-1], "recording.wav", "--consent", "self")
-        singers = [part for voice in voices for part in ("--voice", voice)]
-        together = [understudy(folder, folder / "cache a", "batch", *songs, *singers, "--output", "a")]
+        voice_options = [part for voice in voices for part in ("--voice", voice)]
+        combined = [understudy(folder, folder / "cache a", "batch", *songs, *voice_options, "--output", "a")]
         single = 0.0
         for position, (song, voice) in enumerate((song, voice) for song in songs for voice in voices):
             cache = folder / f"cache of {position}"
             single += understudy(folder, cache, "cover", song, "--voice", voice, "--output", f"single {position}.flac")
-        together.append(understudy(folder, folder / "cache b", "batch", *songs, *singers, "--output", "b"))
-    mean = sum(together) / len(together)
+        combined.append(understudy(folder, folder / "cache b", "batch", *songs, *voice_options, "--output", "b"))
+    mean = sum(combined) / len(combined)
     count = chosen.songs * chosen.voices
     print(f"{count} covers of {chosen.seconds:.0f} s one by one: {single:.1f} s")
-    print(f"as one batch: {together[0]:.1f} s before, {together[1]:.1f} s after; {mean / single:.0%} of the time")
+    print(f"as one batch: {combined[0]:.1f} s before, {combined[1]:.1f} s after; {mean / single:.0%} of the time")
 
 
 if __name__ == "__main__":

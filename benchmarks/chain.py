@@ -1,11 +1,11 @@
-"""What the steps of the separation's chain measure, on sung material whose truth is known: where the thresholds of
-`pipeline/separation/chain.py` come from.
+"""Measures what the steps of the separation chain report on singing whose parts are known. The thresholds in
+`pipeline/separation/chain.py` are based on this table.
 
     python benchmarks/chain.py
 
-A synthetic voice with harmonies, a second voice in unison, reverb or noise at several levels is taken apart by imitated
-models: by the truth itself, and by Wiener masks whose logits are disturbed and that take a share of the voice, too. The
-last column says what the step would do.
+A synthetic voice with harmonies, a second voice in unison, reverb or noise at several levels is separated by simulated
+models: the true parts, and Wiener masks with noise on their logits that also remove a share of the voice. The last
+column says whether and why the step would be skipped.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ LEVELS = {
 
 
 def main() -> None:
-    print(f"{'material':32} {'model':18} {'taken':>7} {'own':>7} {'voice':>7} {'left':>7}  dB; the step is left out if")
+    print(f"{'material':32} {'model':18} {'taken':>7} {'own':>7} {'voice':>7} {'left':>7}  dB; skipped because")
     voice = sung()
     with TemporaryDirectory() as folder:
         for name, step, taken in _material(voice):
             for model, kept in _models(voice, taken, step):
-                told = taken_off(Context(Path(folder)), step, Audio(voice + taken, RATE), Audio(kept, RATE))["step"]
-                figures = " ".join(f"{told[figure]:7.1f}" for figure in ("taken", "own", "voice", "left"))
-                print(f"{name:32} {model:18} {figures}  {told['skipped'] or ''}", flush=True)
+                measured = taken_off(Context(Path(folder)), step, Audio(voice + taken, RATE), Audio(kept, RATE))["step"]
+                figures = " ".join(f"{measured[figure]:7.1f}" for figure in ("taken", "own", "voice", "left"))
+                print(f"{name:32} {model:18} {figures}  {measured['skipped'] or ''}", flush=True)
 
 
 def _material(voice: Samples) -> Iterator[tuple[str, Step, Samples]]:
-    """Name, step, and what is to be taken off."""
+    """Name, step, and the sound that the step should remove."""
     for step in STEPS.values():
         yield f"dry, {step.name}", step, np.zeros_like(voice)
     for name, sound in (("a third above", sung(4, 5)), ("a fourth below", sung(-5, 6))):
@@ -66,10 +66,10 @@ def _material(voice: Samples) -> Iterator[tuple[str, Step, Samples]]:
 
 
 def _models(voice: Samples, taken: Samples, step: Step) -> Iterator[tuple[str, Samples]]:
-    yield "the truth", voice
+    yield "true parts", voice
     share = 0.001 if step.name == "denoise" else 0.01
     for floor, error in ((share, 1.0), (0.03, 1.0), (0.03, 2.0), (0.1, 2.0)):
-        yield f"{100 * floor:g} %, error {error:g}", imitated(voice, taken, floor, error)
+        yield f"{100 * floor:g} %, error {error:g}", simulated(voice, taken, floor, error)
 
 
 def sung(shift: float = 0.0, seed: int = 0) -> Samples:
@@ -81,9 +81,9 @@ def sung(shift: float = 0.0, seed: int = 0) -> Samples:
     return np.repeat(sound.samples, 2, axis=0).astype(np.float32)
 
 
-def imitated(voice: Samples, taken: Samples, floor: float, error: float) -> Samples:
-    """What a model keeps that knows the truth, takes the share `floor` of the voice and errs by `error` in its logits,
-    alike in neighbouring bins."""
+def simulated(voice: Samples, taken: Samples, floor: float, error: float) -> Samples:
+    """What a simulated model keeps: a Wiener mask from the true parts that removes the share `floor` of the voice, with
+    noise of standard deviation `error` on its logits, correlated between neighbouring bins."""
     powers = [np.sum(np.abs(analyse(sound, GRID)) ** 2, axis=0) for sound in (voice, taken)]
     tiny = 1e-9 * powers[0].max()
     logits = np.log(powers[0] + tiny) - np.log(powers[1] + floor * powers[0] + tiny)
@@ -93,7 +93,7 @@ def imitated(voice: Samples, taken: Samples, floor: float, error: float) -> Samp
 
 
 def _reverb(voice: Samples, seconds: float) -> Samples:
-    """Only the reverb, which takes so long to fall by 60 dB."""
+    """The reverb alone, with a decay time (60 dB) of `seconds`."""
     count = round(1.2 * seconds * RATE)
     tail = np.random.default_rng(1).standard_normal((2, count)) * 10 ** (-3 * np.arange(count) / (seconds * RATE))
     tail[:, : round(0.02 * RATE)] = 0

@@ -1,17 +1,17 @@
-"""The content encoder against transformers' `HubertModel`, and against what the machine can do.
+"""The content encoder against transformers' `HubertModel`, and against the machine's matrix rate.
 
     python benchmarks/content_encoder.py [--model PATH] [--seconds 60] [--window 35] [--threads 2]
 
-Encodes a synthetic voice of `--seconds` in windows, each side in a process of its own. Without `--model`, one of random
-weights and real size is written to a temporary folder. Columns:
+Encodes a synthetic voice of `--seconds` in windows, each side in a separate process. Without `--model`, a model of real
+size with random weights is written to a temporary folder. Columns:
 
-  import, load   seconds until the code is there, until the model is (file in the page cache)
+  import, load   seconds to import the code and to load the model (file in the page cache)
   wall, CPU      seconds for the sound, the fastest of `--runs`
-  floor          seconds that the operations take at the rate of the machine's matrix products, same precision
+  floor          seconds that the operations would take at the rate of the machine's matrix products, same precision
   peak           MB of memory, after import and load, and in all
-  SNR            dB against transformers; `change` counts only what changes over time
+  SNR            dB against transformers; `change`: without the mean over time
 
-Then how far features depend on the window that they are seen in, and on the distance from its edge.
+Then how much the features depend on the length of the window and on the distance from its edge.
 """
 
 from __future__ import annotations
@@ -63,15 +63,15 @@ def matrix_rate(dtype: Any) -> float:
 
 
 def fastest(work: Callable[[], Any], runs: int) -> tuple[float, float]:
-    """Least wall seconds and least processor seconds of `runs`, after one that doesn't count."""
+    """Least wall seconds and CPU seconds of `runs`, after one warm-up run."""
     work()
-    walls, processors = [], []
+    walls, cpus = [], []
     for _ in range(runs):
-        wall, processor = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), time.process_time()
         work()
         walls.append(time.perf_counter() - wall)
-        processors.append(time.process_time() - processor)
-    return min(walls), min(processors)
+        cpus.append(time.process_time() - cpu)
+    return min(walls), min(cpus)
 
 
 def memory() -> float:
@@ -122,14 +122,14 @@ def measure(side: str, arguments: argparse.Namespace) -> dict[str, Any]:
         return [encode(window) for window in windows]
 
     with torch.inference_mode():
-        wall, processor = fastest(whole, arguments.runs)
+        wall, cpu = fastest(whole, arguments.runs)
         torch.save(torch.cat(whole(), 1), arguments.folder / side)
         rate = matrix_rate(torch.bfloat16 if side == "bfloat16" else torch.float32)
     return {
         "import": imported - start,
         "load": loaded - imported,
         "wall": wall,
-        "CPU": processor,
+        "CPU": cpu,
         "floor": operations(arguments.seconds, arguments.window) / rate,
         "rate": rate / 1e9,
         "standing": standing - began,
@@ -156,19 +156,19 @@ def contexts(arguments: argparse.Namespace) -> None:
     x = sound(widest)
 
     def middle(seconds: int) -> Any:
-        """Features of the second in the middle of `x`, seen within a window of `seconds`."""
+        """Features of the second in the middle of `x`, computed in a window of `seconds`."""
         first = (widest - seconds) * RATE // 2 // 320 * 320
         features = encoder.encode(x[:, first : first + seconds * RATE], "v2")
         start = (widest // 2 * RATE - first) // 320
         return features[:, start - 25 : start + 25]
 
     right = middle(widest)
-    print(f"\nFeatures of one second, seen in a window around it, against a window of {widest} s:")
+    print(f"\nFeatures of one second, computed in a window around it, against a window of {widest} s:")
     for seconds in (2, 4, 8, 16, 24):
         print(f"  {seconds:3d} s  {snr(right, middle(seconds), change=True):5.1f} dB")
     whole = encoder.encode(x, "v2")
     late = encoder.encode(x[:, 8 * RATE :], "v2")
-    print("The same sound in windows of 32 s and 24 s, by distance from the edge that only the second one has:")
+    print("The same sound in windows of 32 s and 24 s, by distance from the edge of the second:")
     for frame in (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512):
         piece = slice(400 + frame, 400 + frame + max(1, frame // 4))
         ours = slice(frame, frame + max(1, frame // 4))

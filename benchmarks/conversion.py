@@ -1,21 +1,21 @@
-"""How well an engine sings: a table of similarity, words, naturalness, pitch and speed.
+"""Quality of a conversion engine: similarity, intelligibility, naturalness, pitch and speed.
 
     python benchmarks/conversion.py --sources DIR --voices DIR
 
 `--sources`: sung recordings, one file each. `--voices`: one recording or one folder of recordings per voice; of each,
-the first two thirds make the voice and the last third is held out and only compared with. Without arguments the
-bundled demo material is used.
+the first two thirds make the voice and the last third is held out for the comparison. Without arguments the bundled
+demo files are used.
 
-Columns, each a mean over all pairs of a source and a voice:
+Columns, each the mean over all pairs of a source and a voice:
   target, source  speaker similarity (cosine) to the held-out recordings and to the original singer
   t>s             share of pairs that are nearer to the target
-  ESTOI           words (Jensen and Taal, 2016) against the source with only its pitch moved, by WORLD
-  words           the same, but against the source itself where the pitch doesn't move
-  OVRL, P808      naturalness (DNSMOS), and OVRL's difference to pitch-shift-only
+  ESTOI           intelligibility (Jensen and Taal, 2016) against the source with only its pitch moved, by WORLD
+  words           the same, but against the source itself if the pitch doesn't move
+  OVRL, P808      naturalness (DNSMOS); dOVRL: difference to pitch-shift-only
   RPA             share of voiced frames within 50 cents of the transposed source (Praat's tracker on both), octave
                   errors among frames voiced in both, VUV: frames whose voicing changed; of frames
                   within 35 dB of the source's loud ones
-  RTF, CPU        wall and processor seconds per second of sound, `convert` alone
+  RTF, CPU        wall and CPU seconds per second of sound, `convert` alone
 Columns whose package is missing (resemblyzer, pystoi, speechmos) read nan.
 """
 
@@ -80,7 +80,7 @@ def praat(audio: Audio) -> NDArray[np.float64]:
 
 
 def pitch_only(source: Source, semitones: float) -> Audio:
-    """The source made anew by WORLD with nothing but its pitch moved."""
+    """The source resynthesised by WORLD, with only its pitch moved."""
     import pyworld
 
     rate = source.vocals.rate
@@ -126,7 +126,7 @@ def alike(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> float
 
 
 def sounding(audio: Audio) -> NDArray[np.bool_]:
-    """Frames of 10 ms within 35 dB of the loud ones: in a separated stem, what is softer is not the singer."""
+    """Frames of 10 ms within 35 dB of the loud ones. Softer frames of a separated stem are mostly not the singer."""
     samples = audio.mono().samples[0]
     edges = np.round(np.arange(int(audio.duration / 0.01) + 1) * 0.01 * audio.rate).astype(int)
     power = np.diff(np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])[edges])
@@ -134,23 +134,23 @@ def sounding(audio: Audio) -> NDArray[np.bool_]:
 
 
 def pitch_errors(
-    wanted: NDArray[np.float64], heard: NDArray[np.float64], counted: NDArray[np.bool_]
+    expected: NDArray[np.float64], found: NDArray[np.float64], counted: NDArray[np.bool_]
 ) -> tuple[float, float, float]:
-    """Raw pitch accuracy over voiced frames of `heard`, octave errors, voicing errors; of `counted` frames."""
-    length = min(len(wanted), len(heard), len(counted))
-    wanted, heard = wanted[:length][counted[:length]], heard[:length][counted[:length]]
-    both = (wanted > 0) & (heard > 0)
-    cents = np.abs(1200 * np.log2(heard[both] / wanted[both]))
-    voiced = max(1, int((heard > 0).sum()))
+    """Raw pitch accuracy over the voiced frames of `found`, octave errors and voicing errors, over `counted` frames."""
+    length = min(len(expected), len(found), len(counted))
+    expected, found = expected[:length][counted[:length]], found[:length][counted[:length]]
+    both = (expected > 0) & (found > 0)
+    cents = np.abs(1200 * np.log2(found[both] / expected[both]))
+    voiced = max(1, int((found > 0).sum()))
     return (
         float((cents < 50).sum() / voiced),
         float((cents > 600).mean()) if len(cents) else 0.0,
-        float(((wanted > 0) != (heard > 0)).mean()),
+        float(((expected > 0) != (found > 0)).mean()),
     )
 
 
 def listed(path: Path) -> list[Path]:
-    """A file itself; of a folder, the sounds and folders in it."""
+    """The file itself, or the sounds and folders in a folder."""
     if path.is_file():
         return [path]
     return sorted(each for each in path.iterdir() if each.is_dir() or each.suffix.lower() in SOUNDS)
@@ -173,7 +173,7 @@ def source_from(path: Path, folder: Path) -> Source:
 
 
 def target_from(path: Path, folder: Path, name: str) -> Target:
-    """The voice of the first two thirds of what is at `path`; the last third stays unseen."""
+    """A voice from the first two thirds of the recordings at `path`; the last third is held out."""
     parts = [read(file).mono() for file in (sounds(path) if path.is_dir() else [path])]
     if len(parts) >= 3:
         count = round(len(parts) * 2 / 3)
@@ -187,22 +187,22 @@ def target_from(path: Path, folder: Path, name: str) -> Target:
     for number, part in enumerate(build):
         file = folder / "recordings" / f"{number:03}-part.flac"
         soundfile.write(file, part.samples[0], part.rate)
-        heard = praat(part)
-        f0.append(heard[heard > 0])
+        track_of_part = praat(part)
+        f0.append(track_of_part[track_of_part > 0])
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         recordings.append(Recording(file=file.name, source=path.name, duration=part.duration, sha256=digest))
     low, median, high = np.percentile(np.concatenate(f0), [5, 50, 95])
-    heard_range = PitchRange(low=low, median=median, high=high)
+    pitch_range = PitchRange(low=low, median=median, high=high)
     rate = build[0].rate
     manifest = Manifest(
         name=path.stem,
         engine=name,
         sample_rate=rate,
-        pitch_range=heard_range,
+        pitch_range=pitch_range,
         recordings=tuple(recordings),
         consent="granted",
         created=datetime(2000, 1, 1, tzinfo=UTC),
-        content_hash=content_hash(name, rate, heard_range, tuple(recordings)),
+        content_hash=content_hash(name, rate, pitch_range, tuple(recordings)),
     )
     voice = Voice(folder, manifest)
     prepared = engine(name).prepare(Context(folder), voice)
@@ -283,7 +283,7 @@ def table(rows: Sequence[dict[str, object]], by: str = "method") -> str:
 
 def main() -> None:
     demo = Path(__file__).resolve().parent.parent / "demo"
-    parser = argparse.ArgumentParser(description="How well an engine sings: a table.")
+    parser = argparse.ArgumentParser(description="Quality of a conversion engine.")
     parser.add_argument("--sources", type=Path, default=demo / "stems" / "vocals.m4a", help="a file or a folder")
     parser.add_argument("--voices", type=Path, help="a folder with a file or folder per voice")
     parser.add_argument("--engine", default="instant")

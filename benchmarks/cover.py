@@ -1,12 +1,12 @@
-"""Cover a full-length song as a user would and print a table: every stage's real-time factor, and peak memory.
+"""Time and memory of a cover of a full-length song: real-time factor of every stage, and peak memory.
 
     python benchmarks/cover.py                        # the demo song, repeated to 4 minutes, with the demo voice
-    python benchmarks/cover.py --minutes 60           # how memory grows
+    python benchmarks/cover.py --minutes 60           # memory of a long song
     python benchmarks/cover.py --song my.flac --recordings mine1.wav mine2.wav
 
-The command runs as a process of its own with an empty cache; its memory is what the operating system counted
-(maximum resident set). Then it runs again with another gain and again with another format: what that costs is given
-as a share of the first run. Real-time factor: seconds of work per second of song.
+The command runs as a separate process with an empty cache. Its memory is the maximum resident set size. Then it runs
+again with another gain and with another format; their time is printed as a share of the first run. Real-time factor:
+seconds of work per second of song.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run(arguments: list[str], folder: Path) -> Run:
     """One ``understudy`` process; only on systems that have wait4."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(ROOT / "src"),
         "UNDERSTUDY_VOICES": str(folder / "voices"),
         "UNDERSTUDY_CACHE": str(folder / "cache"),
         "UNDERSTUDY_CACHE_GB": "200",
@@ -59,14 +59,14 @@ def run(arguments: list[str], folder: Path) -> Run:
 
 
 def repeat(song: Path, minutes: float, target: Path) -> Path:
-    """The song over and over until `minutes`, each time a little louder or softer, so that no two minutes are equal."""
+    """The song repeated up to `minutes`. Each repetition has another gain, so that no two are equal."""
     samples, rate = soundfile.read(song, always_2d=True, dtype="float32")
-    left, time_around = round(minutes * 60 * rate), 0
+    left, repetition = round(minutes * 60 * rate), 0
     with soundfile.SoundFile(target, "w", rate, samples.shape[1], "PCM_24") as file:
         while left > 0:
-            file.write(samples[:left] * np.float32(1 - 0.03 * (time_around % 5)))
+            file.write(samples[:left] * np.float32(1 - 0.03 * (repetition % 5)))
             left -= len(samples)
-            time_around += 1
+            repetition += 1
     return target
 
 

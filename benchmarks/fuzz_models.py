@@ -1,11 +1,11 @@
-"""Mutated model files, indexes and archives: each is taken in or refused with a clear error.
+"""Imports mutated model files, indexes and archives: each must be imported or refused with a clear error.
 
     python -m benchmarks.fuzz_models --runs 2000 --seed 0
 
-Every file goes through what ``understudy voices import`` does, in one process, with a marker file that the planted
-attacks would touch. Counted as failures: an exception that is no `UnderstudyError`, a refusal without advice or with
-more than one line, a crash (the process would end), a run of more than 20 seconds, a file left behind, a marker, a
-voice in the library that can't be loaded, memory that grows by more than 1 GB over the start.
+Every file goes through the code of ``understudy voices import``, in one process. Some contain code that would create a
+marker file. Failures are: an exception other than `UnderstudyError`, an error without a hint or with more than one
+line, a crash (the process would end), more than 20 seconds for a file, files left behind, a marker file, a voice in the
+library that can't be loaded, and memory growth of more than 1 GB.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Touch:
 
 
 def _seeds(folder: Path) -> dict[str, bytes]:
-    """Good files of every form, small ones and two of real size."""
+    """Valid files of every format, small ones and two of real size."""
     context = Context(folder)
     made: dict[str, bytes] = {}
     for version in ("v1", "v2"):
@@ -78,7 +78,7 @@ def _seeds(folder: Path) -> dict[str, bytes]:
 
 
 def _flip(data: bytes, fuzz: random.Random) -> bytes:
-    """A few bits, mostly where the structure is: at both ends."""
+    """Flips a few bits, mostly at both ends, where the structure is stored."""
     changed = bytearray(data)
     for _ in range(fuzz.randint(1, 6)):
         reach = fuzz.choice([64, 1000, 20_000, len(data)])
@@ -154,7 +154,7 @@ def _pickled(data: bytes, fuzz: random.Random) -> bytes:
 
 
 def _header(data: bytes, fuzz: random.Random, marker: Path) -> bytes:
-    """A whole new model file whose values are wrong in one or two places."""
+    """A new model file with wrong values in one or two places."""
     anything: list[Any] = [None, -1, 0, 1 << 70, 10**300, 1e308, float("nan"), "", "x" * 5000, b"x", [], [[]], {}, True,
                 (1,) * 99, torch.zeros(0), torch.zeros(()).expand(1 << 20, 1 << 20), torch.zeros(3, dtype=torch.int8),
                 _Touch(marker), "v2", "48k", [3] * 18]  # fmt: skip
@@ -223,13 +223,13 @@ def _run(folder: Path, runs: int, seed: int) -> int:
             else:
                 index = good_index if fuzz.random() < 0.2 and seed_name != "ours.zip" else None
                 import_voice(root, path, context, "nova", consent="self", index=index, replace=True)
-            counts["taken in"] += 1
+            counts["imported"] += 1
             library.load(root, "nova")
         except UnderstudyError as error:
             counts["refused"] += 1
             codes[error.code] += 1
             if not error.hint or not error.message.isprintable() or len(error.message) > 1500:
-                failures.append(f"{what}: a refusal that no one can read: {error.message[:300]!r}")
+                failures.append(f"{what}: an unreadable error message: {error.message[:300]!r}")
         except Exception:
             failures.append(f"{what}: {traceback.format_exc()}")
             (folder / f"failure-{run}").write_bytes(data)

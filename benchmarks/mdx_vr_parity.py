@@ -1,12 +1,12 @@
-"""MDX-Net and VR networks beside the loops of the program that they come from, with the same random weights.
+"""MDX-Net and VR networks compared with audio-separator, with the same random weights.
 
     python -m benchmarks.mdx_vr_parity [--seconds 30] [--networks mdx-small mdx-full vr-31191 vr-123821 vr-5.1 ...]
 
-Needs audio-separator and librosa. Its own resampler for VR's bands is replaced by soxr's best, so that what differs is
-the rest. Prints for each network and number format the processor seconds of both, the signal-to-noise ratio between
-them, and the same without a window at the song's beginning and two at its end, where ours differs by design: the last
-windows are weighed as all others are, the last hundredth of a second isn't lost, and before the first spectrum lies
-silence of the song, not of its spectra.
+Needs audio-separator and librosa. audio-separator's resampler for VR's bands is replaced by soxr's best, so that only
+the rest is compared. Prints for each network and dtype the CPU seconds of both, the signal-to-noise ratio between them,
+and the same without one window at the beginning of the song and two at its end. There ours differs by design: the last
+windows are weighted like all others, the last hundredth of a second isn't lost, and the song is padded with silence
+before its first spectrum, not the spectrogram.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ def main() -> None:
                 found, seconds = timed(lambda network=network: ours(network, song))  # type: ignore[misc]
                 edge = min(network.window, song.shape[1] // 5)
                 print(
-                    f"{name:14} {precision:9} theirs {their_seconds:6.2f} s, ours {seconds:6.2f} s of the processor; "
+                    f"{name:14} {precision:9} theirs {their_seconds:6.2f} s, ours {seconds:6.2f} CPU s; "
                     f"{decibels(expected, found):6.1f} dB, within {decibels(expected, found, edge):6.1f} dB",
                     flush=True,
                 )
 
 
 def made_up(seconds: float) -> Sound:
-    """Noise that falls with frequency and swells, a bit different on both sides."""
+    """Noise with a falling spectrum and a changing level, slightly different on both sides."""
     random = np.random.default_rng(0)
     spectrum = np.fft.rfft(random.standard_normal((2, round(44100 * seconds))))
     noise = np.fft.irfft(spectrum / (1 + np.arange(spectrum.shape[1]) / 2000 / seconds), round(44100 * seconds))

@@ -1,12 +1,12 @@
-"""How well the notes of a stem are written down, where the score is known.
+"""Accuracy of the transcription of stems whose score is known.
 
     python benchmarks/notes.py
 
-The demo song's vocals (lead with doubles, second part, reverb and consonants), true and as the embedded separator takes
-them out of the song; random melodies of a synthesised singer; the demo song's bass; and, where basic-pitch is there,
-random chords of plucked strings. F1 of notes (Bay, Ehmann, Downie 2009): a note is right if it begins within 50 ms and
-is the semitone of the score; its end doesn't count. Every draw is seeded: the same machine prints the same table, but
-for the seconds.
+The demo song's vocals (lead with doubles, second part, reverb and consonants), true and as separated by the embedded
+separator; random melodies of a synthesised singer; the demo song's bass; and, if basic-pitch is installed, random
+chords of plucked strings. F1 of notes (Bay, Ehmann, Downie 2009): a note is correct if it begins within 50 ms and has
+the semitone of the score; its end is ignored. All random numbers are seeded: the same machine prints the same table,
+except for the seconds.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def sung(context: Context, source: AudioSource, settings: PitchSettings) -> list
 
 
 def bass_score() -> Score:
-    """As `demo.instruments.bass` plays it."""
+    """The notes of `demo.instruments.bass`."""
     found: Score = []
     for bar, (name, section) in enumerate(zip(PROGRESSION, instruments.sections(), strict=True)):
         root = CHORDS[name][0] - 12 * (CHORDS[name][0] > 43)
@@ -55,7 +55,7 @@ def bass_score() -> Score:
 
 
 def plucked(seed: int, seconds: int = 30) -> tuple[Audio, Score]:
-    """Three strings at once, whichever: clusters that no guitarist would play among them."""
+    """Three random strings at a time, which includes clusters that no guitarist would play."""
     random = np.random.default_rng(seed)
     sound, found, at = np.zeros((seconds + 2) * RATE), list[tuple[float, float]](), 0.5
     while at < seconds - 2:
@@ -91,7 +91,7 @@ def rows(context: Context) -> Iterator[tuple[str, Score, list[Note], float]]:
 
 
 def main() -> None:
-    print(f"{'':40}{'notes':>7}{'heard':>7}{'F1':>8}{'100 ms':>8}{'s per s':>9}")
+    print(f"{'':40}{'notes':>7}{'found':>7}{'F1':>8}{'100 ms':>8}{'s per s':>9}")
     with tempfile.TemporaryDirectory() as folder:
         for name, true, notes, seconds in rows(Context(Path(folder), workers=2)):
             f1, wide = note_f1(true, notes), note_f1(true, notes, 0.1)

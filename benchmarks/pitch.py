@@ -1,15 +1,15 @@
-"""How well the pitch trackers follow singing whose pitch is known.
+"""Accuracy of the pitch trackers on singing whose pitch is known.
 
     python benchmarks/pitch.py [--trackers swift-f0 praat ...] [--rmvpe rmvpe.pt]
 
 Four synthesised singers, from a bass at 65 Hz to a soprano at 1400 Hz, sing a random melody of vowels, consonants and
-breaths with glides, vibrato and jitter: clean, in a hall, in noise, and over an accompaniment at three levels.
-Every draw is seeded: the same machine prints the same table, but for the seconds.
+breaths with glides, vibrato and jitter: clean, with reverb, in noise, and over instruments at three levels. All random
+numbers are seeded: the same machine prints the same table, except for the seconds.
 
-Columns, over all four singers: RPA, the share of voiced frames heard within 50 cents (a frame heard as unvoiced is a
-miss); octave, the share of frames voiced on both sides that are off by one or more octaves, to within a semitone;
-recall, the share of voiced frames heard as voiced; false, the share of unvoiced frames heard as voiced; and CPU
-seconds per 30 s of sound.
+Columns, over all four singers: RPA, the share of voiced frames within 50 cents (a frame tracked as unvoiced is a miss);
+octave, among frames voiced on both sides, the share that is off by one or more octaves, to within a semitone; recall,
+the share of voiced frames tracked as voiced; false, the share of unvoiced frames tracked as voiced; and CPU seconds per
+30 s of sound.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def sing(low: float, high: float, seconds: float, seed: int) -> tuple[Wave, Wave
     return sound, np.where(level > 0.03, f0, 0)
 
 
-def band(seconds: float, seed: int) -> Wave:
-    """An accompaniment: a saw-tooth bass, chords of three decaying notes, a hi-hat and a drum."""
+def instruments(seconds: float, seed: int) -> Wave:
+    """Instruments: a saw-tooth bass, chords of three decaying notes, a hi-hat and a drum."""
     rng = np.random.default_rng(seed)
     length, beat = int(seconds * RATE), int(0.25 * RATE)
     sound = np.zeros(length + 8 * beat)
@@ -128,7 +128,7 @@ def band(seconds: float, seed: int) -> Wave:
 
 
 def hall(sound: Wave, seed: int) -> Wave:
-    """The sound with a hall of 1.2 s around it, 8 dB below."""
+    """The sound with the reverb of a hall (1.2 s) at -8 dB."""
     rng = np.random.default_rng(seed)
     t = np.arange(int(1.5 * RATE)) / RATE
     response = rng.standard_normal(len(t)) * 10 ** (-3 * t / 1.2) * (t > 0.02)
@@ -148,50 +148,50 @@ def at_level(sound: Wave, against: Wave, decibels: float) -> Wave:
 
 CONDITIONS: dict[str, Callable[[Wave], Wave]] = {
     "clean": lambda voice: voice,
-    "hall, 8 dB below": lambda voice: hall(voice, 2),
-    "noise, 10 dB below": lambda voice: voice + at_level(pink(len(voice), 3), voice, -10),
-    "band, 20 dB below": lambda voice: voice + at_level(band(len(voice) / RATE, 4), voice, -20),
-    "band, 10 dB below": lambda voice: voice + at_level(band(len(voice) / RATE, 4), voice, -10),
-    "band, 4 dB below": lambda voice: voice + at_level(band(len(voice) / RATE, 4), voice, -4),
+    "reverb, -8 dB": lambda voice: hall(voice, 2),
+    "noise, -10 dB": lambda voice: voice + at_level(pink(len(voice), 3), voice, -10),
+    "instruments, -20 dB": lambda voice: voice + at_level(instruments(len(voice) / RATE, 4), voice, -20),
+    "instruments, -10 dB": lambda voice: voice + at_level(instruments(len(voice) / RATE, 4), voice, -10),
+    "instruments, -4 dB": lambda voice: voice + at_level(instruments(len(voice) / RATE, 4), voice, -4),
 }
 
 
-def score(heard: PitchTrack, truth: NDArray[np.float64]) -> tuple[int, int, int, int, int, int]:
+def score(found: PitchTrack, truth: NDArray[np.float64]) -> tuple[int, int, int, int, int, int]:
     """Frame counts: within 50 cents, octave errors, voiced on both sides, truly voiced, falsely voiced, truly
     unvoiced."""
-    voiced, both = truth > 0, (truth > 0) & heard.voiced
-    cents = 1200 * np.log2(heard.f0[both] / truth[both])
+    voiced, both = truth > 0, (truth > 0) & found.voiced
+    cents = 1200 * np.log2(found.f0[both] / truth[both])
     octaves = np.round(cents / 1200)
     wrong = (octaves != 0) & (np.abs(cents - 1200 * octaves) < 100)
-    false = int((heard.voiced & ~voiced).sum())
+    false = int((found.voiced & ~voiced).sum())
     return int((np.abs(cents) < 50).sum()), int(wrong.sum()), len(cents), int(voiced.sum()), false, int((~voiced).sum())
 
 
 def main() -> None:
     names = (*get_args(SingleTracker), "median")
-    parser = argparse.ArgumentParser(description="How well the pitch trackers follow singing whose pitch is known.")
+    parser = argparse.ArgumentParser(description="Accuracy of the pitch trackers on singing whose pitch is known.")
     parser.add_argument("--trackers", nargs="+", choices=names, default=names)
     parser.add_argument("--confidence", type=float, default=0.5)
-    parser.add_argument("--rmvpe", type=Path, help="rmvpe.pt, without which that tracker is left out")
-    asked = parser.parse_args()
+    parser.add_argument("--rmvpe", type=Path, help="rmvpe.pt; without it that tracker is skipped")
+    arguments = parser.parse_args()
     context = Context(Path("."))
     singers = [sing(low, high, SECONDS, seed) for seed, (low, high) in enumerate(RANGES.values())]
-    # one frame more than fit inside: the last is centred where the sound ends
+    # frames are centred: one more frame than hops fit, the last one at the end of the sound
     truths = [np.append(f0, 0)[np.arange(len(f0) * 200 // RATE + 1) * RATE // 200] for _, f0 in singers]
     print(f"{'condition':20}{'tracker':10}{'RPA':>7}{'octave':>8}{'recall':>8}{'false':>7}{'CPU s':>7}")
     for condition, change in CONDITIONS.items():
         sounds = [Audio.of(change(sound) * 0.3, RATE) for sound, _ in singers]
-        for name in asked.trackers:
-            settings = PitchSettings(tracker=name, confidence=asked.confidence)
+        for name in arguments.trackers:
+            settings = PitchSettings(tracker=name, confidence=arguments.confidence)
             try:
-                track(context, Audio.silence(1, RATE, RATE), settings, asked.rmvpe)  # load it
+                track(context, Audio.silence(1, RATE, RATE), settings, arguments.rmvpe)  # load it
             except UnderstudyError as missing:
                 print(f"{condition:20}{name:10}{missing.message}")
                 continue
             began = time.process_time()
             counts = np.sum(
                 [
-                    score(track(context, sound, settings, asked.rmvpe), truth)
+                    score(track(context, sound, settings, arguments.rmvpe), truth)
                     for sound, truth in zip(sounds, truths, strict=True)
                 ],
                 axis=0,

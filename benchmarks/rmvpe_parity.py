@@ -3,9 +3,9 @@
     python -m benchmarks.rmvpe_parity --reference DIR [--seconds 60] [--song 180] [--precision float32 bfloat16]
 
 DIR is a checkout of RVC's WebUI (it holds infer/rmvpe.py, which needs librosa). The weights are random but for the last
-layer, which is fitted to singing of known pitch, so that pitches are really heard and the threshold of voicing matters.
-Printed: the signal-to-noise ratio of the salience, f0 on frames voiced on both sides in cents, frames that differ in
-voicing; the same for a song tracked in windows against the whole at once; and seconds.
+layer, which is fitted to singing of known pitch, so that the network finds pitches and the voicing threshold matters.
+Prints the signal-to-noise ratio of the salience, the difference of f0 in cents on frames voiced on both sides, and the
+frames that differ in voicing; the same for a song tracked in windows against the whole song at once; and seconds.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ F0 = NDArray[np.floating]
 
 
 def singing(seconds: float, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """A song of all voices in turn at 16 kHz, and its f0 every 10 ms."""
+    """A song of all four singers in turn at 16 kHz, and its f0 every 10 ms."""
     sounds, truths = [], []
     for number in range(int(np.ceil(seconds / 10))):
         low, high = list(RANGES.values())[number % 4]
@@ -55,17 +55,17 @@ def singing(seconds: float, seed: int) -> tuple[NDArray[np.float32], NDArray[np.
 
 
 def fitted(weights: Weights, seed: int) -> Weights:
-    """The weights with a last layer that hears the pitch of singing as well as a linear layer can."""
+    """`weights` with a last layer fitted to the pitch of singing (ridge regression)."""
     sound, truth = singing(40, seed)
     network = build(weights)
     with torch.inference_mode():
         features = network._features(log_mel(torch.from_numpy(sound)))
-        heard = network.recurrent(features[None])[0][0][: len(truth)].double()
+        hidden = network.recurrent(features[None])[0][0][: len(truth)].double()
     cents = 1997.3794084376191 + 20 * np.arange(360)
-    wanted = 1200 * np.log2(np.maximum(truth, 1e-3) / 10)[:, None]
-    target = torch.from_numpy(-7 + 10 * np.exp(-0.5 * ((cents - wanted) / 60) ** 2) * (truth > 0)[:, None])
-    middle = heard.mean(0)
-    centred = heard - middle
+    true_cents = 1200 * np.log2(np.maximum(truth, 1e-3) / 10)[:, None]
+    target = torch.from_numpy(-7 + 10 * np.exp(-0.5 * ((cents - true_cents) / 60) ** 2) * (truth > 0)[:, None])
+    middle = hidden.mean(0)
+    centred = hidden - middle
     solution = torch.linalg.solve(
         centred.T @ centred + 1e-3 * len(truth) * centred.var() * torch.eye(512, dtype=torch.float64),
         centred.T @ (target - target.mean(0)),
@@ -114,17 +114,17 @@ def main() -> None:
     parser.add_argument("--song", type=float, default=180, help="seconds of the song for the windows, 0 for none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_grad_enabled(False)
     with tempfile.TemporaryDirectory() as folder:
         path = write_pt(Path(folder) / "rmvpe.pt", fitted(random_weights(0), 100))
-        theirs = reference_module(asked.reference).RMVPE(str(path), is_half=False, device="cpu")
+        theirs = reference_module(arguments.reference).RMVPE(str(path), is_half=False, device="cpu")
         weights = read_weights(path)
-        ours = {name: build(weights, "cpu", getattr(torch, name)) for name in asked.precision}
-        accuracy(ours, theirs, asked.seconds)
-        if asked.song:
-            windows(path, theirs, asked.song, asked.precision)
-        speed(path, theirs, asked.seconds, asked.rounds, asked.precision)
+        ours = {name: build(weights, "cpu", getattr(torch, name)) for name in arguments.precision}
+        accuracy(ours, theirs, arguments.seconds)
+        if arguments.song:
+            windows(path, theirs, arguments.song, arguments.precision)
+        speed(path, theirs, arguments.seconds, arguments.rounds, arguments.precision)
 
 
 def accuracy(networks: dict[str, Network], theirs: Any, seconds: float) -> None:
@@ -136,12 +136,12 @@ def accuracy(networks: dict[str, Network], theirs: Any, seconds: float) -> None:
     f0 = theirs.infer_from_audio(sound)
     voiced = f0 > 0
     right = np.abs(1200 * np.log2(np.maximum(f0, 1) / np.maximum(truth, 1)))[(truth > 0) & voiced] < 50
-    print(f"reference: {voiced.mean():.1%} voiced, {right.mean():.1%} of them within 50 cents of what was sung")
+    print(f"reference: {voiced.mean():.1%} voiced, {right.mean():.1%} of them within 50 cents of the true pitch")
     for name, network in networks.items():
         own = network(own_mel).numpy()
-        heard, certainty = decode(own)
+        tracked, certainty = decode(own)
         print(
-            f"{name}: salience {decibels(own, salience):.1f} dB; {compared(np.where(certainty > 0.03, heard, 0), f0)}"
+            f"{name}: salience {decibels(own, salience):.1f} dB; {compared(np.where(certainty > 0.03, tracked, 0), f0)}"
         )
 
 

@@ -1,29 +1,29 @@
-"""How fast and how near to the public reference a whole RVC conversion is.
+"""Speed of a whole RVC conversion, and its difference to the public reference.
 
     python benchmarks/rvc.py --reference DIR [--kinds v2-48k v2-40k] [--seconds 60.02] [--rounds 2] [--vocal FILE]
 
 DIR is a checkout of RVC-Project/Retrieval-based-Voice-Conversion-WebUI; its own pipeline runs as it is. Needs
-transformers and librosa beside our own dependencies. Every run is a process of its own, on the same files: a mono vocal
+transformers and librosa beside our own dependencies. Every run is a separate process with the same files: a mono vocal
 at 16 kHz (a synthetic singer, or FILE), a voice of random weights (as in rvc_parity.py), a HuBERT of random weights, an
-index of 5,000 vectors that lie among the features of the vocal. Index rate 0.75, RMS mix 0.25, protect 0.33, every
-random draw zero. Sides take turns; of each side the fastest of `--rounds` counts.
+index of 5,000 vectors near the features of the vocal. Index rate 0.75, RMS mix 0.25, protect 0.33, all random numbers
+zero. The sides alternate; the fastest of `--rounds` counts for each.
 
 Both sides get one f0 (Praat's, 0 where unvoiced, as models were trained with), so that trackers don't differ;
-`--tracker rmvpe` lets both sides track with a random RMVPE for the time it takes, and throws its answer away.
+`--tracker rmvpe` runs a random RMVPE on both sides for its time and discards the result.
 
-The reference loses the last 20 ms of most clips. At 60.02 s what is left has as many half seconds as the vocal, so that
-its RMS mix, which stretches its curve over what there is, nearly agrees with one over the entire vocal; `--rms-mix 1`
-leaves it out on both sides and shows the networks alone.
+The reference loses the last 20 ms of most clips. With 60.02 s the rest has as many half seconds as the vocal, so that
+its RMS mix, which stretches its curve over the shorter output, nearly agrees with one over the entire vocal. `--rms-mix
+1` turns it off on both sides and compares the networks alone.
 
-Sides: `reference`; `reference, kept memory` is the same with glibc told to keep what is freed; `float32` and `default`
-are ours at these precisions. Pieces are as long as the reference's, and everything is sung: no
-rest is skipped or made silent.
+Sides: `reference`; `reference, kept memory` is the same with glibc set to keep freed memory; `float32` and `default`
+are ours at these precisions. Pieces are as long as the reference's, and all of the vocal is converted: no rest is
+skipped or silenced.
 
-Columns: seconds of wall time and of processor time for the conversion without loading; seconds in pitch, content
+Columns: wall seconds and CPU seconds for the conversion without loading; seconds in pitch, content
 encoder, retrieval, prior with flow, decoder, and all else; times faster than `reference`; SNR in dB against
-`reference`, over the entire sound and over its first piece, which no cut touches; peak memory (RSS) of the process in
-MB with everything that it loaded, and what it was before the conversion began. Below them, the floor: all operations
-at the rate that this machine's matrix products reach.
+`reference`, over the entire sound and over its first piece, which ends before the first cut; peak memory (RSS) of the
+process in MB, and before the conversion began. Below them the floor: the time of all operations at the rate of this
+machine's matrix products.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ STAGES = ("pitch", "content", "retrieval", "prior", "decoder")
 
 
 class Clock:
-    """Adds up the seconds that named functions take."""
+    """Sums the seconds spent in wrapped functions, by name."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(STAGES, 0.0)
@@ -94,7 +94,7 @@ def zero_draws() -> Iterator[None]:
 
 
 def memory() -> float:
-    """The most that this process has held so far, in MB."""
+    """Peak memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -200,8 +200,8 @@ def run_ours(folder: Path, out: Path, precision: str, mix: float, rmvpe: bool) -
 
     def convert() -> np.ndarray:
         if rmvpe:
-            listening = PitchSettings(tracker="rmvpe")
-            clock.wrapped("pitch", track)(context, vocals, listening, folder / "rmvpe.pt")
+            rmvpe_settings = PitchSettings(tracker="rmvpe")
+            clock.wrapped("pitch", track)(context, vocals, rmvpe_settings, folder / "rmvpe.pt")
         sung = rvc.perform(context, Performance(vocals, pitch, 0), lambda: singer, settings, Noise(None), rests=False)
         assert sung is not None
         return np.asarray(sung.read().samples[0])
@@ -218,7 +218,7 @@ def run_ours(folder: Path, out: Path, precision: str, mix: float, rmvpe: bool) -
 
 def run_floor(folder: Path, out: Path) -> None:
     """Operations of a second of the vocal (a multiplication and an addition are two), and how many a second this
-    machine's matrix products reach; what both together allow is the floor that no arrangement of them beats."""
+    machine's matrix products reach. Both together give the floor, which no implementation of these operations beats."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -275,7 +275,7 @@ def cut_places(folder: Path) -> list[int]:
 
 
 def make_material(folder: Path, reference: Path, kind: str, seconds: float, vocal: Path | None, rmvpe: bool) -> None:
-    """Everything that both sides read, into `folder`."""
+    """Writes all files that both sides read into `folder`."""
     sys.path.append(str(reference))
     import faiss
     import rvc_parity
@@ -321,15 +321,15 @@ def make_material(folder: Path, reference: Path, kind: str, seconds: float, voca
         rmvpe_material.write_pt(folder / "rmvpe.pt", rmvpe_material.random_weights(0))
 
 
-def snr(wanted: np.ndarray, got: np.ndarray) -> float:
-    """In dB, over what both have."""
-    frames = min(len(wanted), len(got))
-    wanted, got = wanted[:frames].astype(np.float64), got[:frames].astype(np.float64)
-    return float(10 * np.log10(np.square(wanted).sum() / np.square(wanted - got).sum()))
+def snr(expected: np.ndarray, found: np.ndarray) -> float:
+    """In dB, over the length of the shorter one."""
+    frames = min(len(expected), len(found))
+    expected, found = expected[:frames].astype(np.float64), found[:frames].astype(np.float64)
+    return float(10 * np.log10(np.square(expected).sum() / np.square(expected - found).sum()))
 
 
 def work(folder: Path, arguments: argparse.Namespace, side: str, out: Path) -> None:
-    """Run one side in a process of its own."""
+    """Run one side in a separate process."""
     out.mkdir()
     command = [sys.executable, __file__, "--reference", str(arguments.reference), "--worker", side]
     command += [

@@ -1,21 +1,20 @@
-"""Where the time of an RVC voice's decoder goes, and how far it is from what the machine could do.
+"""Time of an RVC voice's decoder by stage, and its share of the machine's matrix rate.
 
     python benchmarks/rvc_decoder.py [--kinds v2-48k v1-48k ...] [--seconds 10] [--rounds 3] [--threads N]
 
 First the matrix rate of a core, float32 and bfloat16: the product of two 1024 x 1024 matrices, the fastest of many.
-Then per kind of model and stage the operations of the convolutions as they are written (one for each multiplication
-and each addition), and the floor: the core seconds that they would take at that rate for one second of sound. Then,
-per second of sound, the decoder's forms in turns, of each the fastest of `--rounds`:
+Then, per kind of model and stage, the operations of the direct convolutions (multiplications and additions), and the
+floor: the core seconds that they would take at that rate for one second of sound. Then, per second of sound, the
+variants of the decoder, the fastest of `--rounds` each:
 
-- `plain`: `Decoder`, over everything at once, as the reference does it;
+- `plain`: `Decoder`, over everything at once, like the reference;
 - `plain, pieces`: the same on windows of 100 frames with 24 frames of context on both sides;
 - `direct float32`, `direct bfloat16`: `FastDecoder` without minimal filtering;
 - `float32`, `bfloat16`: `FastDecoder` as it is used.
 
-Columns: wall and processor seconds, system seconds and thousands of page faults among them, the processor seconds of
-each stage where there is one thread, the share of the matrix rate that was reached, SNR in dB against `plain`. Weights
-and latents are random, of a size that lets sound through. Minimal filtering needs fewer operations than are counted
-here: its share can be above 100 %.
+Columns: wall and CPU seconds, of these the system seconds, thousands of page faults, CPU seconds of each stage (with
+one thread), the share of the matrix rate, SNR in dB against `plain`. Weights and latents are random and scaled so that
+the output is not silent. Minimal filtering needs fewer operations than are counted here: its share can exceed 100 %.
 """
 
 from __future__ import annotations
@@ -125,7 +124,7 @@ def measured(
     system = after.ru_stime - before.ru_stime
     return {
         "wall": wall,
-        "processor": after.ru_utime - before.ru_utime + system,
+        "CPU": after.ru_utime - before.ru_utime + system,
         "system": system,
         "faults": (after.ru_minflt - before.ru_minflt) / 1000,
         **spent,
@@ -177,18 +176,18 @@ def main() -> None:
         noise = torch.randn(1, frames * architecture.hop, generator=random)
         inputs = (z, harmonic_source(f0, architecture.hop, architecture.sample_rate, noise), g)
         best: dict[str, dict[str, float]] = {}
-        nearness: dict[str, float] = {}
+        ratios: dict[str, float] = {}
         expected = None
         for _ in range(arguments.rounds):
             for name, (form, _precision) in forms.items():
                 found, sound = measured(form, inputs, form.stages if isinstance(form, FastDecoder) else [])
                 expected = sound if expected is None else expected
-                nearness[name] = snr(expected, sound)
-                if name not in best or found["processor"] < best[name]["processor"]:
+                ratios[name] = snr(expected, sound)
+                if name not in best or found["CPU"] < best[name]["CPU"]:
                     best[name] = found
         for name, found in best.items():
-            share = sum(work) * arguments.seconds / rates[forms[name][1]] / found["processor"]
-            near = "" if name == "plain" else f"; {nearness[name]:.1f} dB"
+            share = sum(work) * arguments.seconds / rates[forms[name][1]] / found["CPU"]
+            near = "" if name == "plain" else f"; {ratios[name]:.1f} dB"
             parts = ", ".join(f"{part} {value / arguments.seconds:.3f}" for part, value in found.items())
             print(f"  {name:16} {parts}; {100 * share:.0f} % of the matrix rate{near}", flush=True)
 

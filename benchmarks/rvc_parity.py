@@ -1,14 +1,14 @@
-"""How near our synthesizer of RVC voices is to the public reference implementation.
+"""Our synthesizer of RVC voices against the public reference implementation.
 
     python benchmarks/rvc_parity.py --reference DIR [--kinds v2-48k v1-32k-nof0 ...] [--frames 50 200 1000]
         [--precision bfloat16] [--zero-only]
 
-DIR is a checkout of RVC-Project/Retrieval-based-Voice-Conversion-WebUI; its own classes are imported and run. Every
-kind of model gets weights from the reference's own initialisation, perturbed so that no part stays at nought (gains,
-biases, tables of relative positions, the flow's shifts), scaled so that the sound has an RMS of about 0.1, and rounded
-to float16. They go through a `.pth` file into `load_checkpoint`.
+DIR is a checkout of RVC-Project/Retrieval-based-Voice-Conversion-WebUI; its classes are imported and run. Every kind of
+model gets the reference's own random initialisation, perturbed so that no part stays zero (gains, biases, tables of
+relative positions, the flow's shifts), scaled so that the sound has an RMS of about 0.1, and rounded to float16. The
+weights are written to a `.pth` file and read by `load_checkpoint`.
 
-Columns: SNR in dB of our sound against the reference's with every random draw zero; RMS and peak of the reference's
+Columns: SNR in dB of our sound against the reference's with all random numbers zero; RMS and peak of the reference's
 sound; the SNR with the same seed; and that of the latent frames z that the decoder gets.
 """
 
@@ -68,7 +68,7 @@ def reference(architecture: Architecture, models: Any) -> torch.nn.Module:
                 parameter.add_(0.05 * torch.randn_like(parameter))
             elif name == "dec.m_source.l_linear.weight":
                 parameter.fill_(3.0)
-        network.dec.conv_post.weight.mul_(0.001)  # so small that the last tanh bends nothing
+        network.dec.conv_post.weight.mul_(0.001)  # so small that the last tanh is linear
         sound = latent_and_sound(network, architecture, *material(architecture, 50))[1]
         network.dec.conv_post.weight.mul_(RMS / sound.std())
         for parameter in network.parameters():
@@ -110,10 +110,10 @@ def zero_draws() -> Iterator[None]:
         yield
 
 
-def snr(wanted: Tensor, got: Tensor) -> float:
-    """In dB; a constant offset of the wanted sound counts for nothing."""
-    got, wanted = got.double() - wanted.double().mean(), wanted.double() - wanted.double().mean()
-    return float(10 * torch.log10(wanted.square().sum() / (wanted - got).square().sum()))
+def snr(expected: Tensor, found: Tensor) -> float:
+    """In dB, without the constant offset of the expected sound."""
+    found, expected = found.double() - expected.double().mean(), expected.double() - expected.double().mean()
+    return float(10 * torch.log10(expected.square().sum() / (expected - found).square().sum()))
 
 
 def main() -> None:
@@ -158,7 +158,7 @@ def main() -> None:
                 worst = min(worst, seeded)
                 figures += f" {seeded:7.1f} {latent:7.1f}"
             print(f"{kind:12} {frames:6} {figures}", flush=True)
-    print(f"least of all: {worst:.1f} dB")
+    print(f"lowest: {worst:.1f} dB")
 
 
 if __name__ == "__main__":

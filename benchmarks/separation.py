@@ -1,8 +1,8 @@
-"""How well a separator separates three songs that are made up here: a voice in front, one in the background, none.
+"""Quality of a separator on three synthetic songs: loud vocals, soft vocals, no vocals.
 
     python benchmarks/separation.py [--separator NAME ...] [--json]
 
-For real songs with known stems there is `understudy evaluate`, which this runs on the made-up ones.
+Runs `understudy evaluate` on them. For real songs with known stems use that command.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
         executor = LocalExecutor(Store(place / "cache"), workers=options.workers)
         rows = evaluate(dataset, candidates, 2, place, executor, lambda *_: None, Event()).rows
     if options.json:
-        print(json.dumps(as_data("made up", rows, ())))
+        print(json.dumps(as_data("synthetic", rows, ())))
         return
     print(text_table(rows))
     for row in rows:
@@ -50,7 +50,7 @@ def main() -> None:
 
 def make_songs(folder: Path, rate: int = 44100, seconds: float = 30.0) -> None:
     """Three songs of a synthetic voice with vibrato over chords, bass and drums, a folder each."""
-    for name, gain in (("voice in front", 1.0), ("voice in the background", 0.4), ("no voice", 0.0)):
+    for name, gain in (("loud vocals", 1.0), ("soft vocals", 0.4), ("no vocals", 0.0)):
         vocals = np.repeat(gain * sung(rate, seconds)[None], 2, axis=0).astype(np.float32)
         instrumental = accompaniment(rate, seconds)
         place = folder / name
@@ -79,7 +79,7 @@ def sung(rate: int, seconds: float) -> NDArray[np.float64]:
 
 
 def accompaniment(rate: int, seconds: float) -> Samples:
-    """Four chords of 2 s to either side, a bass in the middle, and a drum pattern; all of it repeats every 8 s."""
+    """Four chords of 2 s at the sides, a bass in the middle, and a drum pattern, repeated every 8 s."""
     random = np.random.default_rng(2)
     time_ = np.arange(round(seconds * rate)) / rate
     bar = (time_ / 2).astype(int) % 4

@@ -3,13 +3,13 @@
     python benchmarks/separation_fusion.py DIR [--leave-one-out]
 
 DIR holds songs with known stems, as `understudy evaluate` reads them. Each is mixed at five levels of its voice, 4 dB
-apart, and every second pair of a voice and another song's band is mixed, too. With --leave-one-out both fusions are
-fitted anew for each song, from a start that knows no song, to all mixes without its voice and its band, and scored on
-it: SDR in dB of vocals and instrumental, of the true stems' sum.
+apart, and every second pair of one song's vocals and another song's instrumental is mixed, too. With --leave-one-out
+both fusions are fitted again for each song, from `START`, to all mixes without its vocals and its instrumental, and
+evaluated on it: SDR in dB of vocals and instrumental, for the sum of the true stems.
 
-The optimum is flat where songs without a voice are traded against the others. The weights that are shipped come from an
-earlier form of this fit, with other pairs of voices and bands; this one ends at weights that leave 6 dB less in a song
-without a voice and lose 0.2 to 1 dB on the others, for much the same mean.
+The optimum is flat in the trade-off between songs without vocals and the others. The weights in use come from an
+earlier version of this fit, with other pairs of vocals and instrumentals. The weights of this version leave 6 dB less
+in a song without vocals and lose 0.2 to 1 dB on the others, with nearly the same mean.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ WIDTHS = np.append(np.diff(_LOWER_EDGES), 3).astype(np.float32)
 CENTRES = ((_LOWER_EDGES + WIDTHS / 2) * RATE / GRID.size).astype(np.float32)
 """The middle of each band in Hz."""
 GAINS = (-8.0, -4.0, 0.0, 4.0, 8.0)
-EVERY = 12  # frames: neighbours say the same
+EVERY = 12  # frames: neighbouring frames are nearly equal
 SECONDS, CROSSED = 30.0, 12.0
-LEVELS_CROSSED = (-9, -5, -1, -7, -3, 1, -11)  # dB of a voice against another song's band
+LEVELS_CROSSED = (-9, -5, -1, -7, -3, 1, -11)  # dB of vocals against another song's instrumental
 START = Fusion((-0.5,) * len(KNOTS), {name: -0.3 if name == "imbalance" else 0.3 for name in FIRST.weights})
 HELD = (1e-3, 1e-3)
-"""How strongly the two fusions are held to where they start: the first at `START`, the second at the first."""
+"""Strength of the regularisation towards the start: `START` for the first fusion, the first fusion for the second."""
 UNSUNG = 5.0
-"""How often a song without a voice counts: there are few of them, and vocals heard in them are pure harm."""
+"""Weight of a song without vocals: there are few of them, and any vocals found in them are an error."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Mix:
 
     `cues` by name, ``[frames, bands]``; `power` (P) of the mix and the voice's `share` (a) of it, clipped to -1..2,
     ``[2, frames, bands]``; `remaining` (r), the error that no mask avoids, and the power of the `voice`, ``[frames]``;
-    powers are relative to the mix's mean. `song` is where the voice is from, `band` where the rest is."""
+    powers are relative to the mix's mean. `song` is the source of the vocals, `other` that of the instrumental."""
 
     song: str
-    band: str
+    other: str
     gain: float
     cues: dict[str, Map]
     power: Map
@@ -94,8 +94,8 @@ def main() -> None:
     if options.leave_one_out:
         table = []
         for name in dict.fromkeys(mix.song for mix in mixes):
-            first, second = fitted([mix for mix in mixes if name not in (mix.song, mix.band)])
-            own = next(mix for mix in mixes if mix.song == mix.band == name and mix.gain == 0)
+            first, second = fitted([mix for mix in mixes if name not in (mix.song, mix.other)])
+            own = next(mix for mix in mixes if mix.song == mix.other == name and mix.gain == 0)
             table.append((*quality(own, first, None), *quality(own, first, second)))
             print(
                 f"{name[:32]:32} first {table[-1][0]:6.2f} {table[-1][1]:6.2f}  "

@@ -1,23 +1,22 @@
-"""How fast separation networks run here, beside the program that they come from: same random weights of published size,
-same song, one process.
+"""Speed of separation networks compared with audio-separator: same random weights of published size, same song, one
+process.
 
     python benchmarks/separation_speed.py [--family mel bs mdx23c htdemucs] [--song FILE] [--seconds 8] [--rounds 2]
 
-For every family it prints wall and processor seconds of audio-separator's own loop (its `MDXCSeparator.demix`, its
-loader, float32) and of Understudy's in every number format asked for; how many times faster that is; how far the stems
-are from those of the other program's float32 (SNR in dB, the worst stem); and how much memory each took above what was
-taken before it ran. The two sides take turns, and the fastest of the rounds counts. Windows, steps and fades are those
-of the other program.
+For every family it prints wall and CPU seconds of audio-separator's loop (its `MDXCSeparator.demix`, its loader,
+float32) and of Understudy's in every requested dtype; how many times faster ours is; the SNR of the stems against
+audio-separator's in float32 (dB, the worst stem); and the memory that each used above the level before it ran. The two
+sides alternate, and the fastest round counts. Windows, steps and fades are audio-separator's.
 
 No released weights are needed: the networks have the published sizes (Mel-Band RoFormer: 384 wide, 6 layers, 60 bands;
 BS-Roformer: 512 wide, 12 layers, 62 bands; MDX23C: 128 channels and 128 more per scale, 5 scales; HTDemucs: 48
-channels, 4 stems) and random weights that make no part idle: attention whose scores deviate by two, masks around a
-half, branches that don't drown their shortcuts (`lively`). How much such a network itself makes of a small disturbance
-is measured too ("input at -60 dB"): what comes out of a network that makes more of it says more about the network than
-about its number format.
+channels, 4 stems) and random weights with which every part matters: attention scores with a standard deviation of two,
+masks around a half, branches that don't dominate their shortcuts (`lively`). "input at -60 dB" measures how much the
+network itself amplifies a small change of its input: if it amplifies it strongly, the SNR says more about the network
+than about the dtype.
 
-audio-separator must be there: pip install --no-deps audio-separator einops 'rotary-embedding-torch<0.7' 'beartype<0.19'
-ml_collections librosa (the rest of what it asks for isn't needed).
+Needs audio-separator: pip install --no-deps audio-separator einops 'rotary-embedding-torch<0.7' 'beartype<0.19'
+ml_collections librosa (its other requirements aren't needed).
 """
 
 from __future__ import annotations
@@ -70,8 +69,8 @@ ROFORMER = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One family. `theirs`: ``[2, frames]`` -> stems, by the other program. `load`: our network in a number format,
-    with the other program's windows. `stems`: our names of theirs."""
+    """One family. `theirs`: ``[2, frames]`` -> stems, by audio-separator. `load`: our network in a dtype, with
+    audio-separator's windows. `stems`: our stem names -> theirs."""
 
     theirs: Callable[[Samples], Mapping[str, Samples]]
     load: Callable[[Precision], Network]
@@ -86,30 +85,32 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of the song, from --start on")
     parser.add_argument("--start", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--overlap", type=int, default=1, help="windows in which every frame lies")
+    parser.add_argument("--overlap", type=int, default=1, help="windows that cover each frame")
     parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16"), default=None)
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--disturbed", action="store_true", help="also with the input disturbed at -60 dB")
-    told = parser.parse_args(arguments)
+    parser.add_argument("--disturbed", action="store_true", help="also with noise at -60 dB on the input")
+    options = parser.parse_args(arguments)
     try:
         import audio_separator  # noqa: F401
     except ModuleNotFoundError:
         sys.exit("audio-separator isn't installed; how to: python benchmarks/separation_speed.py --help")
     warnings.filterwarnings("ignore")
-    if told.threads:
-        torch.set_num_threads(told.threads)
-    precisions: list[Precision] = told.precision or sorted({default_precision("cpu"), "float32"})
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    precisions: list[Precision] = options.precision or sorted({default_precision("cpu"), "float32"})
     with tempfile.TemporaryDirectory() as folder:
-        song = excerpt(told.song, told.start, told.seconds, Path(folder))
+        song = excerpt(options.song, options.start, options.seconds, Path(folder))
         rates = ", ".join(f"{precision} {matrix_rate(precision):.0f}" for precision in precisions)
         print(
-            f"{told.song.name}, {song.duration:.1f} s; {torch.get_num_threads()} threads; GFLOP/s of products: {rates}"
+            f"{options.song.name}, {song.duration:.1f} s; {torch.get_num_threads()} threads; "
+            f"GFLOP/s of products: {rates}"
         )
         print(f"{'':22}{'wall s':>8}{'CPU s':>8}{'x faster':>10}{'x CPU':>7}{'SNR dB':>8}{'MB':>7}")
-        for family in told.family:
+        for family in options.family:
             place = Path(folder) / family
             place.mkdir()
-            compare(family, FAMILIES[family](place, told.overlap), song, precisions, told.rounds, told.disturbed, place)
+            sides = FAMILIES[family](place, options.overlap)
+            compare(family, sides, song, precisions, options.rounds, options.disturbed, place)
 
 
 def compare(
@@ -162,7 +163,7 @@ def measured(run: Callable[[], Mapping[str, Samples]]) -> Run:
 
 
 class Peak:
-    """The most memory that the process held meanwhile, looked at a hundred times a second."""
+    """Peak memory of the process within the block, sampled a hundred times a second."""
 
     def __enter__(self) -> Peak:
         self.bytes, self._done = resident(), threading.Event()
@@ -180,7 +181,7 @@ class Peak:
 
 
 def give_back() -> None:
-    """Memory that was freed goes back to the system, where the C library can do that."""
+    """Return freed memory to the system, if the C library can do that."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -189,7 +190,7 @@ def resident() -> int:
     """Bytes of the process in memory."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:  # not Linux: the most that it ever was
+    except OSError:  # not Linux: the peak since the start
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -198,11 +199,11 @@ def ours(network: Network, song: Audio, settings: InferenceSettings, folder: Pat
     return {name: file.read().samples for name, file in stems.items()}
 
 
-def worst(found: Mapping[str, Samples], wanted: Mapping[str, Samples], names: Mapping[str, str]) -> float:
-    """The smallest ratio of a stem to what another is off, in dB."""
+def worst(found: Mapping[str, Samples], expected: Mapping[str, Samples], names: Mapping[str, str]) -> float:
+    """The lowest SNR of the stems in dB."""
     ratios = []
     for ours, theirs in names.items():
-        reference = wanted[theirs].astype(np.float64)
+        reference = expected[theirs].astype(np.float64)
         ratios.append(10 * np.log10((reference**2).sum() / ((found[ours] - reference) ** 2).sum()))
     return float(min(ratios))
 
@@ -215,7 +216,7 @@ def excerpt(path: Path, start: float, seconds: float, folder: Path) -> Audio:
 
 
 def matrix_rate(precision: Precision, size: int = 1536) -> float:
-    """Billions of operations a second that large products reach: what no network can be faster than."""
+    """GFLOP/s of large matrix products: an upper bound for every network."""
     factors = torch.randn(2, size, size).to(getattr(torch, precision))
     taken = []
     for _ in range(5):
@@ -315,7 +316,7 @@ def mdx(folder: Path, overlap: int) -> Comparison:
 def demucs(folder: Path, overlap: int) -> Comparison:
     """HTDemucs as published: windows of 7.8 s, a quarter of which overlaps. Its residual branches are as loud as those
     of a trained network; fresh ones begin at a thousandth."""
-    sys.modules.setdefault("diffq", MagicMock())  # it reads quantised files, and isn't for everybody's use
+    sys.modules.setdefault("diffq", MagicMock())  # needed only for quantised files; non-commercial licence
     from audio_separator.separator.architectures.demucs_separator import DemucsSeparator
     from audio_separator.separator.uvr_lib_v5.demucs.htdemucs import HTDemucs as Theirs
     from demucs.htdemucs import HTDemucs
@@ -331,16 +332,16 @@ def demucs(folder: Path, overlap: int) -> Comparison:
         for name, tensor in network.named_parameters():
             if name.endswith(".scale"):
                 tensor.fill_(0.3)
-    kept = {"klass": HTDemucs, "args": (), "kwargs": arguments, "state": network.state_dict()}
-    torch.save(kept, folder / "955717e8.th")
+    package = {"klass": HTDemucs, "args": (), "kwargs": arguments, "state": network.state_dict()}
+    torch.save(package, folder / "955717e8.th")
     theirs = Theirs(**arguments).eval()
     theirs.load_state_dict(network.state_dict())
     separator = DemucsSeparator.__new__(DemucsSeparator)
-    told = {
+    attributes = {
         "logger": logging.getLogger("audio-separator"), "torch_device": torch.device("cpu"), "shifts": 0,
         "overlap": 0.25, "segments_enabled": True, "demucs_model_instance": theirs,
     }  # fmt: skip
-    for name, value in told.items():
+    for name, value in attributes.items():
         setattr(separator, name, value)
 
     def separate(samples: Samples) -> Mapping[str, Samples]:
@@ -357,12 +358,12 @@ def demucs(folder: Path, overlap: int) -> Comparison:
 
 
 def their_separator(network: torch.nn.Module, configuration: dict[str, Any], overlap: int, roformer: bool) -> Any:
-    """An `MDXCSeparator` with the network and nothing of what it needs for files."""
+    """An `MDXCSeparator` with the network, without its file handling."""
     from audio_separator.separator.architectures.mdxc_separator import MDXCSeparator
     from ml_collections import ConfigDict
 
     separator = MDXCSeparator.__new__(MDXCSeparator)
-    told = {
+    attributes = {
         "logger": logging.getLogger("audio-separator"), "model_run": network, "is_roformer": roformer,
         "model_data_cfgdict": ConfigDict(configuration), "overlap": overlap, "batch_size": 1, "pitch_shift": 0,
         "segment_size": 256, "override_model_segment_size": False, "torch_device": torch.device("cpu"),
@@ -370,7 +371,7 @@ def their_separator(network: torch.nn.Module, configuration: dict[str, Any], ove
         "secondary_stem_name": "other", "sample_rate": 44_100,
         "is_primary_stem_main_target": bool(configuration["training"]["target_instrument"]),
     }  # fmt: skip
-    for name, value in told.items():
+    for name, value in attributes.items():
         setattr(separator, name, value)
     return separator
 

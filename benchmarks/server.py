@@ -1,12 +1,12 @@
-"""The server under load, under kills and under attack, over real processes and sockets.
+"""The server under load, with killed processes and with hostile uploads, over real processes and sockets.
 
     python benchmarks/server.py kills      100 kill -9 over a queue of 50 short jobs
     python benchmarks/server.py latency    POST /v1/covers of 10 MB by 50 clients while covers are made
     python benchmarks/server.py streams    200 event streams at once
     python benchmarks/server.py hostile    1,000 hostile uploads
 
-Each prints one JSON object and exits 1 when a promise is broken. `--database` names a PostgreSQL database instead of
-SQLite (it must be empty), `--storage` an S3 store.
+Each prints one JSON object and exits 1 when a requirement is not met. `--database` names a PostgreSQL database instead
+of SQLite (it must be empty), `--storage` an S3 store.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tests.support import signals  # noqa: E402
 
 
 class Server:
-    """An ``understudy serve`` of its own, with its folder, that may be killed and started again."""
+    """An ``understudy serve`` process with its own data folder, which can be killed and started again."""
 
     def __init__(self, data: Path, **settings: Any) -> None:
         self.data, self.settings = data, settings
@@ -54,7 +54,7 @@ class Server:
         self.log = (data / "log.jsonl").open("ab")
 
     def start(self) -> None:
-        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT / "src")}
         for name, value in {"data": self.data, "port": self.port, "device": "cpu", **self.settings}.items():
             environment[f"UNDERSTUDY_SERVER_{name.upper()}"] = str(value)
         command = [sys.executable, "-m", "understudy", "serve"]
@@ -79,7 +79,7 @@ class Server:
             self.process.wait(40)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise SystemExit("the server didn't stop in order") from None
+            raise SystemExit("the server didn't stop cleanly") from None
         self.log.close()
 
     def until(self, href: str, seconds: float = 300) -> dict[str, Any]:
@@ -187,14 +187,14 @@ def results(server: Server, places: list[str]) -> list[dict[str, str]]:
 
 def kills(arguments: argparse.Namespace) -> dict[str, Any]:
     chance = random.Random(arguments.seed)
-    count, wanted = arguments.jobs, arguments.kills
+    count, goal = arguments.jobs, arguments.kills
     with serving(arguments, workers=2, lease=4, tries=8) as server:
         begun = time.monotonic()
         places = submit_short_jobs(server, count, arguments.seed)
         for place in places:
             server.until(place)
         undisturbed, quiet_seconds = results(server, places), time.monotonic() - begun
-        server.client.delete("/v1/account/everything").raise_for_status()  # the next one may use the same database
+        server.client.delete("/v1/account/everything").raise_for_status()  # the next run may use the same database
     killed: Counter[str] = Counter()
     with serving(arguments, workers=2, lease=4, tries=8) as server:
         begun = time.monotonic()
@@ -211,12 +211,12 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
                 pass
             if left == 0 or time.monotonic() - begun > arguments.seconds:
                 break
-            if sum(killed.values()) >= wanted:
+            if sum(killed.values()) >= goal:
                 continue
             if chance.random() < 0.8:
                 workers = server.workers()
                 if not workers:
-                    continue  # they are being started: there is nobody to kill
+                    continue  # they are being started
                 os.kill(chance.choice(workers), signal.SIGKILL)
                 killed["worker"] += 1
             else:
@@ -243,7 +243,7 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "seconds undisturbed": round(quiet_seconds, 1),
     }
-    good = states == Counter(done=count) and same and all(end == 1 for end in ends) and sum(killed.values()) >= wanted
+    good = states == Counter(done=count) and same and all(end == 1 for end in ends) and sum(killed.values()) >= goal
     return figures | {"ok": good}
 
 
@@ -251,7 +251,7 @@ def kills(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 async def post(port: int, path: str, kind: str, body: bytes, key: str = "") -> tuple[float, int]:
-    """(seconds from the first byte sent to the answer's status line, the status), over a socket of its own."""
+    """(seconds from the first byte sent to the answer's status line, the status), over a new connection."""
     begun = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
@@ -291,7 +291,7 @@ def latency(arguments: argparse.Namespace) -> dict[str, Any]:
         voice = server.voice(recording())
         big = song(60.0)[:10_000_000]
         busy = server.client.post("/v1/songs", files={"file": ("busy.wav", song(60.0))}).json()["id"]
-        for seed in range(20):  # covers to be made all the while, before those that are measured
+        for seed in range(20):  # covers that are made during the measurement, queued before the measured ones
             request = {"song": busy, "voice": voice, "settings": {"conversion": {"seed": seed}}}
             server.client.post("/v1/covers", json=request).raise_for_status()
         time.sleep(3)
@@ -347,8 +347,8 @@ def streams(arguments: argparse.Namespace) -> dict[str, Any]:
             request = {"song": sent, "voice": voice, "settings": {"conversion": {"seed": seed}}}
             places.append(server.client.post("/v1/covers", json=request).headers["location"])
 
-        async def listen(place: str) -> tuple[int, bool, bool]:
-            """(events, whether they came in order, whether the last one was the end)."""
+        async def follow(place: str) -> tuple[int, bool, bool]:
+            """(number of events, whether they were in order, whether the job's end was among them)."""
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(f"GET {place}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
             text = (await asyncio.wait_for(reader.read(), 300)).decode()
@@ -358,20 +358,20 @@ def streams(arguments: argparse.Namespace) -> dict[str, Any]:
 
         async def everybody() -> tuple[list[tuple[int, bool, bool]], float]:
             """What each listener got, and the mean milliseconds of a request beside them."""
-            listening = asyncio.gather(*(listen(places[n % len(places)]) for n in range(arguments.streams)))
+            followers = asyncio.gather(*(follow(places[n % len(places)]) for n in range(arguments.streams)))
             await asyncio.sleep(1.0)
             begun, client = time.perf_counter(), httpx.AsyncClient(base_url=server.url)
             answers = [(await client.get("/v1/covers?limit=5")).status_code for _ in range(20)]
             assert set(answers) == {200}
             beside = 1000 * (time.perf_counter() - begun) / 20
-            return await listening, beside
+            return await followers, beside
 
         found, beside = asyncio.run(everybody())
         figures = {
             "streams": len(found),
             "events": sum(count for count, _, _ in found),
             "in order": sum(ordered for _, ordered, _ in found),
-            "heard the end": sum(ended for _, _, ended in found),
+            "complete": sum(ended for _, _, ended in found),
             "GET beside them, mean ms": round(beside, 1),
         }
     return figures | {"ok": all(ordered and ended for _, ordered, ended in found)}
@@ -381,7 +381,7 @@ def streams(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def seeds() -> list[bytes]:
-    """Good files of many kinds, to be spoiled."""
+    """Valid files of many formats, to be corrupted."""
     from understudy.audio.encode import encode, parse_format
     from understudy.audio.samples import Audio
     from understudy.audio.tags import Tags
@@ -397,24 +397,24 @@ def seeds() -> list[bytes]:
     return found
 
 
-def spoiled(good: list[bytes], chance: random.Random) -> bytes:
+def corrupted(good: list[bytes], chance: random.Random) -> bytes:
     data = bytearray(chance.choice(good))
     match chance.randrange(7):
         case 0:  # cut off
             return bytes(data[: chance.randrange(len(data))])
-        case 1:  # bits turned in the headers
+        case 1:  # bits flipped in the header
             for _ in range(chance.randint(1, 40)):
                 data[chance.randrange(min(400, len(data)))] = chance.randrange(256)
-        case 2:  # bits turned anywhere
+        case 2:  # bits flipped anywhere
             for _ in range(chance.randint(1, 500)):
                 data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-        case 3:  # numbers that claim too much
+        case 3:  # excessive numbers
             at = chance.randrange(min(200, len(data) - 4))
             data[at : at + 4] = chance.choice((b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0", b"\0\0\0\x80"))
         case 4:  # parts of two files
             other = chance.choice(good)
             return bytes(data[: chance.randrange(len(data))] + other[chance.randrange(len(other)) :])
-        case 5:  # the same header again and again
+        case 5:  # the header repeated
             return bytes(data[: chance.randint(8, 200)] * chance.randint(2, 2000))
         case _:
             return chance.choice(
@@ -431,7 +431,7 @@ def spoiled(good: list[bytes], chance: random.Random) -> bytes:
 
 
 def memory(root: int) -> int:
-    """MB of the server process with all below it but workers."""
+    """MB of the server process and its children, without the workers."""
     workers, total, todo = set(_children(root, "understudy worker")), 0.0, [root]
     while todo:
         process = todo.pop()
@@ -450,14 +450,14 @@ def hostile(arguments: argparse.Namespace) -> dict[str, Any]:
     codes: Counter[str] = Counter()
     limits = {"jobs_queued": 5000, "minutes_a_day": 1e6, "requests_a_minute": 100000}
     with serving(arguments, workers=1, decode_seconds=20, **limits) as server:
-        used, slowest, jobs, broken_off = [], 0.0, [], 0
+        used, slowest, jobs, disconnected = [], 0.0, [], 0
         for number in range(arguments.uploads):
             if number % 50 == 0:
                 used.append(memory(server.process.pid))
-            data, name = spoiled(good, chance), chance.choice(("a.wav", "../../a", "x" * 300, "\u202e.mp3", "a\0b"))
+            data, name = corrupted(good, chance), chance.choice(("a.wav", "../../a", "x" * 300, "\u202e.mp3", "a\0b"))
             begun = time.monotonic()
-            if chance.random() < 0.1:  # the sender goes away half way
-                broken_off += 1
+            if chance.random() < 0.1:  # the client disconnects half way
+                disconnected += 1
                 with socket.create_connection(("127.0.0.1", server.port)) as line:
                     kind, body = form({}, data + bytes(100_000))
                     head = f"POST /v1/separations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n"
@@ -490,9 +490,9 @@ def hostile(arguments: argparse.Namespace) -> dict[str, Any]:
     figures = {
         "uploads": arguments.uploads,
         "statuses": dict(statuses),
-        "broken off": broken_off,
+        "disconnected": disconnected,
         "codes": dict(codes.most_common()),
-        "jobs that were let in": dict(ends),
+        "accepted jobs": dict(ends),
         "slowest s": round(slowest, 2),
         "server memory MB": used,
         "files left over": len(incoming) + len(scratch) + len(stored),
