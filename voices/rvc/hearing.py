@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.audio.mono import fold
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, write_blocks
@@ -53,7 +54,7 @@ class Heard:
 
 def listen(context: Context, vocals: AudioSource) -> Heard:
     """Hear `vocals` (any channels and rate); writes ``heard.npy`` into `context.folder`."""
-    mono = _Mono(vocals, _direction(context.part(0, 0.2), vocals))
+    mono = fold(context.part(0, 0.2), vocals)
     path = context.folder / "resampled.npy"
     peak = 0.0
 
@@ -81,56 +82,6 @@ def listen(context: Context, vocals: AudioSource) -> Heard:
     sound = write_blocks(context.folder / "heard.npy", RATE, 1, cleaned())
     path.unlink()
     return Heard(sound, np.concatenate(energies) if energies else np.zeros(0))
-
-
-@dataclass(frozen=True, eq=False)
-class _Mono:
-    """One channel made of several: each times its weight in `direction`, added."""
-
-    source: AudioSource
-    direction: NDArray[np.float32]
-
-    @property
-    def rate(self) -> int:
-        return self.source.rate
-
-    @property
-    def channels(self) -> int:
-        return 1
-
-    @property
-    def frames(self) -> int:
-        return self.source.frames
-
-    def read(self, start: int = 0, stop: int | None = None) -> Audio:
-        return Audio(self.direction[None] @ _finite(self.source.read(start, stop).samples), self.rate)
-
-
-def _finite(samples: Samples) -> Samples:
-    return np.nan_to_num(samples, posinf=0.0, neginf=0.0)
-
-
-def _direction(context: Context, source: AudioSource) -> NDArray[np.float32]:
-    """By which weights the channels become one: the first principal component of the entire sound, so that a voice
-    survives wherever it stands and in whatever polarity, and no weight changes on the way. A voice in the middle gives
-    the mean, a voice on one side that side. Where no direction stands out the loudest channel is taken alone."""
-    if source.channels == 1:
-        return np.ones(1, np.float32)
-    covariance = np.zeros((source.channels, source.channels))
-    block = 20 * source.rate
-    for start in range(0, source.frames, block):
-        samples = _finite(source.read(start, min(start + block, source.frames)).samples).astype(np.float64)
-        covariance += samples @ samples.T
-        context.progress(start / source.frames)
-    if not covariance.any():
-        return np.full(source.channels, 1 / source.channels, np.float32)
-    energies, directions = np.linalg.eigh(covariance)
-    chosen = directions[:, -1]
-    if energies[-1] < 0.65 * energies.sum():
-        chosen = np.eye(source.channels)[int(np.argmax(np.diag(covariance)))]
-    if chosen[int(np.argmax(np.abs(chosen)))] < 0:
-        chosen = -chosen
-    return np.asarray(chosen / np.abs(chosen).sum(), np.float32)
 
 
 def _high_passed(window: Audio, begin: int, end: int) -> Audio:
