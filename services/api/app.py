@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 from threading import Event, Thread
@@ -19,6 +18,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from filelock import FileLock, Timeout
 
+from understudy.environment import version
 from understudy.errors import UnderstudyError
 from understudy.services.api import account, covers, health, problems, songs, voices
 from understudy.services.api.auth import is_loopback
@@ -85,7 +85,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
 
     app = FastAPI(
         title="Understudy",
-        version=_version(),
+        version=version(),
         summary="Covers of finished songs, sung by a cloned voice.",
         lifespan=lifespan,
         separate_input_output_schemas=False,
@@ -197,13 +197,6 @@ def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopp
                 housekeeping.sweep_orphans(database, storage, 3600)
         if stopping.wait(SWEEP):
             return
-
-
-def _version() -> str:
-    try:
-        return version("understudy-covers")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -13,19 +13,33 @@ import typer
 from rich.markup import escape
 from rich.progress import TaskID
 
-from understudy.audio.files import clock
-from understudy.pipeline.executor import StageEvent
-from understudy.services.cli import options as o
+from understudy.errors import UnderstudyError
 from understudy.services.cli.console import cancellable, print_note, print_result, progress_bars
+from understudy.services.cli.options import OUTPUT, Options, with_options
 from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
     from understudy.pipeline.cast import Cast
+    from understudy.pipeline.executor import StageEvent
     from understudy.services.batch.journal import Outcome
     from understudy.services.batch.plan import Item
     from understudy.services.batch.run import Listener
 
 
+@with_options(
+    "format",
+    "start",
+    "duration",
+    "overwrite",
+    "transpose",
+    "key",
+    "preset",
+    "set",
+    "voices",
+    "cache",
+    "device",
+    *OUTPUT,
+)
 def batch(
     sources: Annotated[
         list[str],
@@ -43,14 +57,6 @@ def batch(
     at_once: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Covers made at once.")] = 2,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be made, stop.")] = False,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Only what failed the last time.")] = False,
-    format: o.FORMAT = None,
-    transpose: o.TRANSPOSE = None,
-    key: o.KEY = None,
-    start: o.START = None,
-    duration: o.DURATION = None,
-    preset: o.PRESET = None,
-    set: o.SET = None,
-    overwrite: o.OVERWRITE = False,
     server: Annotated[
         str | None,
         typer.Option("--server", help="Have them made by this server: http://host:8000.", show_default=False),
@@ -59,12 +65,8 @@ def batch(
         str | None,
         typer.Option("--server-key", help="Its API key; or UNDERSTUDY_SERVER_KEY.", show_default=False),
     ] = None,
-    voices: o.VOICES = None,
-    cache: o.CACHE = None,
-    device: o.DEVICE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    *,
+    options: Options,
 ) -> None:
     """Make many covers: every row of a chart, or every song with every voice.
 
@@ -72,6 +74,7 @@ def batch(
     told and the rest goes on; a batch that was stopped goes on where it was when the same command is run again.
     """
     from understudy import environment
+    from understudy.audio.files import clock
     from understudy.pipeline.separating import separating
     from understudy.services.batch.chart import read_chart
     from understudy.services.batch.journal import Journal
@@ -81,23 +84,19 @@ def batch(
     from understudy.services.batch.run import remaining, run_batch
     from understudy.services.batch.table import write_table
 
+    if "=" in (options.values["transpose"] or ""):
+        hint = "Give one number or auto, or a column 'transpose' in the chart."
+        raise UnderstudyError("option-invalid", "A batch can't transpose single voices with --transpose.", hint)
     rows = read_chart(sources, voice or [])
-    named = {
-        "song.start": start,
-        "song.duration": duration,
-        "transpose": transpose,
-        "key": key,
-        "output.format": format,
-    }
     folder = output or _folder(sources)
     remote = Server(server, key_for_server or os.environ.get("UNDERSTUDY_SERVER_KEY")) if server else None
 
-    def casting(who: str) -> Cast:
-        return o.singing([who], voices)
+    def cast(name: str) -> Cast:
+        return options.cast([name])
 
-    find = remote.find if remote else finder(casting)
+    find = remote.find if remote else finder(cast)
     separate = None if remote else partial(separating, "decode")
-    items = plan(rows, folder, preset, o.assigned(set, named), overwrite, find, separate)
+    items = plan(rows, folder, options.preset, options.assignments(), options.overwrite, find, separate)
     journal = Journal(folder)
     left, outcomes = remaining(items, journal.read(), only_failed)
     seconds = estimate(left)
@@ -115,8 +114,8 @@ def batch(
             lambda: "\n".join(f"{'make' if one['make'] else 'kept'}  {escape(str(one['cover']))}" for one in described),
         )
         return
-    executor = o.local_executor(cache, device)
-    make = remote.make if remote else maker(executor, casting, overwrite)
+    executor = options.executor()
+    make = remote.make if remote else maker(executor, cast, options.overwrite)
     with cancellable() as cancelled, _lines(len(left)) as listener:
 
         def tidy() -> None:
@@ -137,6 +136,8 @@ def _folder(sources: list[str]) -> Path:
 @contextmanager
 def _lines(count: int) -> Iterator[Listener]:
     """A progress line for the whole batch, and one for each cover that is being made."""
+    from understudy.pipeline.executor import StageEvent
+
     with progress_bars() as progress:
         total = progress.add_task("The batch".ljust(36), total=count, note="")
         tasks: dict[str, TaskID] = {}

@@ -1,4 +1,4 @@
-"""What the command line says: progress and sentences on stderr, the print_result on stdout, errors in two lines."""
+"""Output of the command line: the result on stdout, progress and notes on stderr, errors in two lines."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.pipeline.executor import Listener, StageEvent
 from understudy.services.stage_titles import stage_title
+
+if TYPE_CHECKING:
+    from understudy.pipeline.executor import Listener, StageEvent
 
 
 @dataclass
 class OutputMode:
-    """How much is said: set once from the options of the command."""
+    """What is printed and how. The options --json, --quiet and --debug of the command set it."""
 
     as_json: bool = False
     quiet: bool = False

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
-from understudy.services.cli import options as o
 from understudy.services.cli.console import print_note, print_result
+from understudy.services.cli.options import OUTPUT, VOICE, Options, with_options
+
+if TYPE_CHECKING:
+    from understudy.results import CoverResult, StageResult, StageWarning
 
 SONG = Annotated[Path | None, typer.Argument(help="The song: any common audio or video file.", show_default=False)]
 OWN_VOCALS = Annotated[
@@ -24,230 +28,148 @@ OWN_BACKING = Annotated[
         "--backing-vocals", help="Your own backing stem; --vocals is then the lead alone.", show_default=False
     ),
 ]
-BACKING = Annotated[
-    Literal["original", "convert", "mute"] | None,
-    typer.Option("--backing", help="What becomes of the backing vocals, where a stem holds them.", show_default=False),
-]
-OUTPUT = Annotated[
+DESTINATION = Annotated[
     Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.", show_default=False)
-]
-VOCAL_GAIN = Annotated[float | None, typer.Option("--vocal-gain", help="dB.", show_default=False)]
-BACKING_GAIN = Annotated[
-    float | None, typer.Option("--backing-gain", help="dB, where there is a backing stem.", show_default=False)
-]
-INSTRUMENTAL_GAIN = Annotated[float | None, typer.Option("--instrumental-gain", help="dB.", show_default=False)]
-TARGET_LUFS = Annotated[
-    float | None, typer.Option("--target-lufs", help="Loudness of the cover; default: the song's.", show_default=False)
 ]
 UNTIL = Annotated[
     str | None,
     typer.Option("--until", help="Go no further than this stage and write what it made.", show_default=False),
 ]
-KEEP_STEMS = Annotated[
-    bool | None, typer.Option("--keep-stems", help="Write the cover's stems, too.", show_default=False)
-]
+CONVERSION = ("transpose", "index_rate", "protect", "formant_shift", "tracker", "seed")
+PLACES = ("preset", "set", "voices", "cache", "device")
 
 
+@with_options(
+    "format",
+    "keep_stems",
+    "start",
+    "duration",
+    "model",
+    "overwrite",
+    "key",
+    *CONVERSION,
+    "backing",
+    "vocal_gain",
+    "backing_gain",
+    "instrumental_gain",
+    "target_lufs",
+    *PLACES,
+    *OUTPUT,
+)
 def cover(
     song: SONG = None,
     *,
-    voice: o.VOICE,
+    voice: VOICE,
     vocals: OWN_VOCALS = None,
     instrumental: OWN_INSTRUMENTAL = None,
     backing_vocals: OWN_BACKING = None,
-    backing: BACKING = None,
-    output: OUTPUT = None,
-    format: o.FORMAT = None,
-    transpose: o.TRANSPOSE = None,
-    key: o.KEY = None,
-    index_rate: o.INDEX_RATE = None,
-    protect: o.PROTECT = None,
-    formant_shift: o.FORMANT_SHIFT = None,
-    vocal_gain: VOCAL_GAIN = None,
-    backing_gain: BACKING_GAIN = None,
-    instrumental_gain: INSTRUMENTAL_GAIN = None,
-    target_lufs: TARGET_LUFS = None,
-    keep_stems: KEEP_STEMS = None,
-    start: o.START = None,
-    duration: o.DURATION = None,
+    output: DESTINATION = None,
     until: UNTIL = None,
-    model: o.MODEL = None,
-    tracker: o.TRACKER = None,
-    seed: o.SEED = None,
-    preset: o.PRESET = None,
-    set: o.SET = None,
-    overwrite: o.OVERWRITE = False,
-    voices: o.VOICES = None,
-    cache: o.CACHE = None,
-    device: o.DEVICE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    options: Options,
 ) -> None:
     """Make a cover: the song, sung by the voice.
 
-    Writes covers/SONG (VOICE).flac and its report. What was made once is kept: changing a gain or the format
+    Writes covers/SONG (VOICE).flac and its report. Results of all stages are cached: changing a gain or the format
     afterwards takes seconds.
     """
     from understudy.jobs import CoverJob, cover_until, make_cover
 
-    settings = o.settings_from(
-        preset,
-        set,
-        {
-            "song.start": start,
-            "song.duration": duration,
-            "separation.model": model,
-            "pitch.tracker": tracker,
-            "transpose": transpose,
-            "key": key,
-            "backing": backing,
-            "conversion.index_rate": index_rate,
-            "conversion.protect": protect,
-            "conversion.formant_shift": formant_shift,
-            "conversion.seed": seed,
-            "remix.vocal_gain": vocal_gain,
-            "remix.backing_gain": backing_gain,
-            "remix.instrumental_gain": instrumental_gain,
-            "remix.target_lufs": target_lufs,
-            "output.format": format,
-            "output.keep_stems": keep_stems,
-        },
-        None if until else output,
-    )
-    cast = o.singing(voice, voices, transpose)
-    job = CoverJob(song, cast, settings, vocals, instrumental, output, overwrite, backing_vocals)
-    with o.runner(cache, device) as runner:
-        made = (cover_until(job, until, runner) if until else make_cover(job, runner)).to_dict()
-    warnings(made)
-    print_result(made, lambda: _until_text(made) if until else _cover_text(made))
+    settings = options.settings(None if until else output)
+    cast = options.cast(voice)
+    job = CoverJob(song, cast, settings, vocals, instrumental, output, options.overwrite, backing_vocals)
+    with options.runner() as runner:
+        result = cover_until(job, until, runner) if until else make_cover(job, runner)
+    print_warnings(result.warnings)
+    print_result(result.to_dict(), lambda: _text(result))
 
 
+@with_options("format", "start", "duration", "overwrite", *CONVERSION, *PLACES, *OUTPUT)
 def convert(
     vocals: Annotated[Path, typer.Argument(help="A vocal without accompaniment.")],
     *,
-    voice: o.VOICE,
-    output: OUTPUT = None,
-    format: o.FORMAT = None,
-    transpose: o.TRANSPOSE = None,
-    index_rate: o.INDEX_RATE = None,
-    protect: o.PROTECT = None,
-    formant_shift: o.FORMANT_SHIFT = None,
-    start: o.START = None,
-    duration: o.DURATION = None,
-    tracker: o.TRACKER = None,
-    seed: o.SEED = None,
-    preset: o.PRESET = None,
-    set: o.SET = None,
-    overwrite: o.OVERWRITE = False,
-    voices: o.VOICES = None,
-    cache: o.CACHE = None,
-    device: o.DEVICE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    voice: VOICE,
+    output: DESTINATION = None,
+    options: Options,
 ) -> None:
     """Sing a vocal with the voice: an a cappella, nothing mixed."""
     from understudy.jobs import ConversionJob, convert_vocals
 
-    named = {
-        "song.start": start,
-        "song.duration": duration,
-        "pitch.tracker": tracker,
-        "transpose": transpose,
-        "conversion.index_rate": index_rate,
-        "conversion.protect": protect,
-        "conversion.formant_shift": formant_shift,
-        "conversion.seed": seed,
-        "output.format": format,
-    }
-    settings = o.settings_from(preset, set, named, output)
-    cast = o.singing(voice, voices, transpose)
-    with o.runner(cache, device) as runner:
-        made = convert_vocals(ConversionJob(vocals, cast, settings, output, overwrite), runner).to_dict()
-    warnings(made)
-    print_result(made, lambda: f"[bold]{escape(made['output'])}[/]\n{escape(made['transpose_reason'])}")
+    job = ConversionJob(vocals, options.cast(voice), options.settings(output), output, options.overwrite)
+    with options.runner() as runner:
+        result = convert_vocals(job, runner)
+    print_warnings(result.warnings)
+    print_result(result.to_dict(), lambda: f"[bold]{escape(str(result.path))}[/]\n{escape(result.transpose_reason)}")
 
 
+@with_options(
+    "format",
+    "keep_stems",
+    "start",
+    "duration",
+    "model",
+    "transpose",
+    "key",
+    "backing",
+    "preset",
+    "set",
+    "voices",
+    "cache",
+    *OUTPUT,
+)
 def graph(
     song: Annotated[Path, typer.Argument(help="The song, or the vocal of 'convert'.")],
     job: Annotated[
-        Literal["cover", "separate", "convert"], typer.Option("--job", help="Whose stages to draw.")
+        Literal["cover", "separate", "convert"], typer.Option("--job", help="The command whose stages to draw.")
     ] = "cover",
     voice: Annotated[list[str] | None, typer.Option("--voice", help="Who sings a cover or conversion.")] = None,
     vocals: OWN_VOCALS = None,
     instrumental: OWN_INSTRUMENTAL = None,
     backing_vocals: OWN_BACKING = None,
-    backing: BACKING = None,
-    transpose: o.TRANSPOSE = None,
-    key: o.KEY = None,
-    format: o.FORMAT = None,
-    keep_stems: KEEP_STEMS = None,
     draw: Annotated[Literal["text", "mermaid", "svg"], typer.Option("--as", help="How to draw them.")] = "text",
-    start: o.START = None,
-    duration: o.DURATION = None,
-    model: o.MODEL = None,
-    preset: o.PRESET = None,
-    set: o.SET = None,
-    voices: o.VOICES = None,
-    cache: o.CACHE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    *,
+    options: Options,
 ) -> None:
-    """Draw the stages that a command goes through, and which of them are kept from before."""
-    from understudy.environment import cache_folder
+    """Draw the stages that a command runs, and which of them are cached."""
     from understudy.errors import UnderstudyError
     from understudy.pipeline.cover import conversion_graph, cover_graph
     from understudy.pipeline.drawing import DRAWINGS, describe
     from understudy.pipeline.separation_graph import separation_graph
     from understudy.pipeline.store import Store
 
-    named = {
-        "song.start": start,
-        "song.duration": duration,
-        "separation.model": model,
-        "transpose": transpose,
-        "key": key,
-        "backing": backing,
-        "output.format": format,
-        "output.keep_stems": keep_stems,
-    }
-    settings = o.settings_from(preset, set, named)
+    settings = options.settings()
     if job == "separate":
         drawn = separation_graph(song, settings).graph
     else:
         if not voice:
             raise UnderstudyError("voice-missing", f"A {job} needs a voice.", "Name it with --voice.")
-        singer = o.singing(voice, voices, transpose)
+        cast = options.cast(voice)
         if job == "convert":
-            drawn = conversion_graph(song, singer, settings)
+            drawn = conversion_graph(song, cast, settings)
         else:
-            drawn = cover_graph(song, singer, settings, vocals, instrumental, backing_vocals)
-    cached = Store(cache or cache_folder()).has
+            drawn = cover_graph(song, cast, settings, vocals, instrumental, backing_vocals)
+    cached = Store(options.cache).has
     print_result({"nodes": describe(drawn, cached)}, lambda: escape(DRAWINGS[draw](drawn, cached)))
 
 
-def warnings(made: dict[str, Any]) -> None:
-    for warning in made["warnings"]:
-        print_note(f"[yellow]Note ({warning['stage']}):[/] {escape(warning['warning'])}")
+def print_warnings(warnings: Iterable[StageWarning]) -> None:
+    for warning in warnings:
+        print_note(f"[yellow]Note ({warning.stage}):[/] {escape(warning.warning)}")
 
 
-def _until_text(made: dict[str, Any]) -> str:
-    return "\n".join(f"{name}: [bold]{escape(str(value))}[/]" for name, value in made["made"].items())
+def _text(result: CoverResult | StageResult) -> str:
+    from understudy.results import StageResult
 
-
-def _cover_text(made: dict[str, Any]) -> str:
-    loudness = made["loudness"]
-    verdict = made["verdict"]
+    if isinstance(result, StageResult):
+        made = result.to_dict()["made"]
+        return "\n".join(f"{name}: [bold]{escape(str(value))}[/]" for name, value in made.items())
+    loudness = result.loudness
     lines = [
-        f"Cover:  [bold]{escape(made['cover'])}[/]",
-        f"Report: [bold]{escape(made['report'])}[/]",
-        *(f"{stem}: {escape(path)}" for stem, path in made["stems"].items()),
-        *(escape(step["told"]) for step in made.get("chain", ())),
-        escape(made["transpose_reason"]),
-        f"Loudness {loudness['cover']:.1f} LUFS (song {loudness['song']:.1f}), "
-        f"true peak {loudness['true_peak']:.1f} dBTP.",
-        f"Verdict: {escape(verdict['reason'])}",
+        f"Cover:  [bold]{escape(str(result.path))}[/]",
+        f"Report: [bold]{escape(str(result.report_path))}[/]",
+        *(f"{stem}: {escape(str(sound.path))}" for stem, sound in result.stems.items()),
+        *(escape(step["told"]) for step in result.chain),
+        escape(result.transpose_reason),
+        f"Loudness {loudness.cover:.1f} LUFS (song {loudness.song:.1f}), true peak {loudness.true_peak:.1f} dBTP.",
+        f"Verdict: {escape(result.verdict.reason)}",
     ]
     return "\n".join(lines)

@@ -13,16 +13,17 @@ from rich.markup import escape
 from rich.progress import TaskID
 
 from understudy.errors import UnderstudyError
-from understudy.pipeline.executor import StageEvent
-from understudy.services.cli import options as o
 from understudy.services.cli.console import cancellable, print_note, print_result, progress_bars
+from understudy.services.cli.options import OUTPUT, Options, with_options
 from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
     from understudy.pipeline.evaluation.dataset import Song
     from understudy.pipeline.evaluation.run import Candidate, Listener, Row
+    from understudy.pipeline.executor import StageEvent
 
 
+@with_options("set", "cache", "device", *OUTPUT)
 def evaluate(
     folder: Annotated[
         Path,
@@ -47,12 +48,8 @@ def evaluate(
     ] = None,
     at_once: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Songs at once.")] = 1,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many songs.")] = None,
-    set: o.SET = None,
-    cache: o.CACHE = None,
-    device: o.DEVICE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    *,
+    options: Options,
 ) -> None:
     """Say how well separators separate: SDR, SI-SDR, BSSEval v4, speed and memory, with tables and plots.
 
@@ -67,12 +64,12 @@ def evaluate(
 
     dataset = find_songs(folder)
     dataset = replace(dataset, songs=dataset.songs[:limit])
-    candidates = _candidates(model or [], preset or [], set)
+    candidates = _candidates(model or [], preset or [], options)
     target = out or Path("evaluations") / folder.resolve().name
     check_writable(target)
     for sentence in dataset.passed_over:
         print_note(f"[yellow]Note:[/] {escape(sentence)}")
-    executor = o.local_executor(cache, device)
+    executor = options.executor()
 
     def tidy() -> None:
         executor.store.prune(environment.cache_limit(), spare=3600)
@@ -107,14 +104,15 @@ def _told(failed: list[Row]) -> str:
     )
 
 
-def _candidates(models: list[str], presets: list[str], assignments: list[str] | None) -> list[Candidate]:
+def _candidates(models: list[str], presets: list[str], options: Options) -> list[Candidate]:
     """Every model with every preset; a preset's own model where none is named."""
     from understudy.pipeline.evaluation.run import Candidate
+    from understudy.pipeline.settings import load_settings
 
     found: dict[str, Candidate] = {}
     for preset in (*presets,) or (None,):
         for model in (*models,) or (None,):
-            settings = o.settings_from(preset, assignments, {"separation.model": model}).separation
+            settings = load_settings(preset, options.assignments({"separation.model": model})).separation
             parts = [model or (settings.model if preset is None else None), preset]
             name = " of ".join(part for part in parts if part)
             found[name] = Candidate(name, settings)

@@ -9,19 +9,17 @@ import typer
 from rich.markup import escape
 
 from understudy.errors import UnderstudyError
-from understudy.services.cli import options as o
 from understudy.services.cli.console import print_result
-from understudy.services.cli.serve import CONFIG, DATA, DATABASE
+from understudy.services.cli.options import OUTPUT, Options, with_options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from understudy.services.queue.database import Database
 
 keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
 
 
 @keys_app.command()
+@with_options("config", "data", "database", *OUTPUT)
 def create(
     owner: Annotated[str, typer.Option("--owner", help="Whose key; all keys of an owner see the same things.")],
     name: Annotated[str, typer.Option("--name", help="What the key is for.")] = "",
@@ -32,36 +30,26 @@ def create(
         list[str] | None,
         typer.Option("--limit", metavar="NAME=NUMBER", help="A limit of this owner's own: jobs_queued=10."),
     ] = None,
-    config: CONFIG = None,
-    data: DATA = None,
-    database: DATABASE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    *,
+    options: Options,
 ) -> None:
     """Make a key. It is shown once: only a hash of it is stored."""
     from understudy.services.queue import owners
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    key, secret = owners.create_key(_database(config, data, database), owner, name, wanted, _limits(limit or []))
+    key, secret = owners.create_key(_database(options), owner, name, wanted, _limits(limit or []))
     shown = {"key": key, "owner": owner, "scopes": wanted, "webhook_secret": secret}
     print_result(shown, lambda: f"[bold]{key}[/]\nWebhooks of {escape(owner)} are signed with {secret}")
 
 
 @keys_app.command("list")
-def list_(
-    config: CONFIG = None,
-    data: DATA = None,
-    database: DATABASE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
-) -> None:
+@with_options("config", "data", "database", *OUTPUT)
+def list_(options: Options) -> None:
     """The keys there are, without their secrets."""
     from understudy.services.queue import owners
 
     found: list[dict[str, Any]] = []
-    for row in owners.list_keys(_database(config, data, database)):
+    for row in owners.list_keys(_database(options)):
         times = {name: _time(getattr(row, name)) for name in ("created", "used", "revoked")}
         found.append({"id": row.id, "owner": row.owner, "name": row.name, "scopes": row.scopes.split(), **times})
     lines = [
@@ -75,27 +63,21 @@ def list_(
 
 
 @keys_app.command()
+@with_options("config", "data", "database", *OUTPUT)
 def revoke(
-    id: Annotated[str, typer.Argument(help="The key's id, as 'keys list' shows it.")],
-    config: CONFIG = None,
-    data: DATA = None,
-    database: DATABASE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    id: Annotated[str, typer.Argument(help="The key's id, as 'keys list' shows it.")], *, options: Options
 ) -> None:
     """From now on the key opens nothing. Jobs that it sent go on; they are their owner's."""
     from understudy.services.queue import owners
 
-    owners.revoke_key(_database(config, data, database), id.removeprefix("us_").partition("_")[0])
+    owners.revoke_key(_database(options), id.removeprefix("us_").partition("_")[0])
     print_result({"revoked": id}, lambda: f"Revoked {escape(id)}.")
 
 
-def _database(config: Path | None, data: Path | None, database: str | None) -> Database:
-    from understudy.services.queue import settings
+def _database(options: Options) -> Database:
     from understudy.services.queue.database import Database
 
-    return Database(settings.load(config, {"data": data, "database": database}).database_url)
+    return Database(options.server().database_url)
 
 
 def _limits(texts: list[str]) -> dict[str, float]:

@@ -1,12 +1,13 @@
-"""``understudy``: the command line's front door."""
+"""``understudy``: the command line, with all its commands."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from understudy.environment import version
 from understudy.errors import UnderstudyError
 from understudy.services.cli.batch import batch
 from understudy.services.cli.console import mode, print_error, readable_errors
@@ -21,12 +22,29 @@ from understudy.services.cli.voices import voices_app
 
 app = typer.Typer(
     name="understudy",
-    help="Covers of finished songs, sung by a cloned voice.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"understudy {version()}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def understudy(
+    context: typer.Context,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Covers of finished songs, sung by a cloned voice."""
+    if context.invoked_subcommand is None:
+        context.get_help()  # typer prints it
+
+
 app.command()(cover)
 app.command()(separate)
 app.command()(convert)
@@ -48,10 +66,12 @@ def main() -> None:
     mode.as_json = "--json" in sys.argv  # so that errors in the options themselves come as JSON, too
     with readable_errors():
         try:
-            code = app(standalone_mode=False)
+            code = app(standalone_mode=False, prog_name="understudy")  # also for python -m understudy
         except typer.Abort:
             raise SystemExit(130) from None
         except Exception as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # `understudy voices`: its help has been printed
+                raise SystemExit(0) from None
             if not hasattr(error, "format_message"):
                 raise
             print_error(_usage_error(error))

@@ -13,8 +13,8 @@ from rich.markup import escape
 
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.services.cli import options as o
 from understudy.services.cli.console import cancellable, print_note, print_result, stage_progress
+from understudy.services.cli.options import OUTPUT, with_options
 
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
     from understudy.models.catalogue import Model, Variant
@@ -28,6 +28,7 @@ TRUST = Annotated[bool, typer.Option("--trust", help="Take a file whose hash isn
 
 
 @models_app.command("list")
+@with_options(*OUTPUT)
 def list_(
     words: Annotated[
         list[str] | None, typer.Argument(help="Only those in whose names or descriptions these words are.")
@@ -39,9 +40,6 @@ def list_(
         str | None, typer.Option("--family", help="roformer, mdx_net, vr, demucs, ...", show_default=False)
     ] = None,
     installed: Annotated[bool, typer.Option("--installed", help="Only those that are on this machine.")] = False,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
 ) -> None:
     """The models there are: what for, how big, how good, and whether they are here."""
     from understudy.models import catalogue, models_folder
@@ -74,7 +72,10 @@ def list_(
 
 
 @models_app.command()
-def show(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+@with_options(*OUTPUT)
+def show(
+    name: NAME,
+) -> None:
     """All that is known of a model, its files and their hashes."""
     from understudy.models.catalogue import find_model
     from understudy.pipeline.separation.models import find_separator
@@ -96,15 +97,13 @@ def show(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBU
 
 
 @models_app.command()
+@with_options(*OUTPUT)
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Models; 'understudy models list' shows them.")] = None,
     preset: Annotated[
         str | None, typer.Option("--preset", help="All models that this preset separates with.", show_default=False)
     ] = None,
     trust: TRUST = False,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
 ) -> None:
     """Download models; a download that broke off goes on where it was."""
     from understudy.models.catalogue import find_model
@@ -140,6 +139,7 @@ def fetch(
 
 
 @models_app.command()
+@with_options(*OUTPUT)
 def add(
     path: Annotated[Path, typer.Argument(help="A model's file, or the folder of a transformers model.")],
     name: Annotated[
@@ -147,9 +147,6 @@ def add(
     ] = None,
     trust: TRUST = False,
     link: Annotated[bool, typer.Option("--link", help="Use it where it is instead of copying it.")] = False,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
 ) -> None:
     """Take in a model that is on this machine already, e.g. from another program."""
     from understudy.models.add import add
@@ -172,11 +169,9 @@ def add(
 
 
 @models_app.command()
+@with_options(*OUTPUT)
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Models; all that are installed if none is named.")] = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
 ) -> None:
     """Compute the hashes of installed models again. Exits 1 when a file is missing or has changed."""
     from understudy.models import catalogue
@@ -206,7 +201,10 @@ def verify(
 
 
 @models_app.command()
-def remove(name: NAME, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+@with_options(*OUTPUT)
+def remove(
+    name: NAME,
+) -> None:
     """Delete a model's files; a linked file stays where it is."""
     from understudy.models.hashes import remove_file
     from understudy.models.installed import remove

@@ -1,127 +1,237 @@
-"""The options that commands share, and how they become settings and a runner."""
+"""The options that several commands share: one table, from which the commands and the settings get them.
+
+``@with_options("preset", "key", ...)`` gives a command the named options of the table; it receives their values as one
+`Options` object in its parameter `options`, if it has one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from understudy import environment
 from understudy.errors import UnderstudyError
-from understudy.pipeline.settings import CoverSettings, load_settings, parse_value
 from understudy.services.cli.console import cancellable, mode, stage_progress
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported where they are used, so that ``understudy --help`` answers at once
     from understudy.jobs import Runner
     from understudy.pipeline.cast import Cast
     from understudy.pipeline.executor import LocalExecutor
+    from understudy.pipeline.settings import CoverSettings
+    from understudy.services.queue.settings import ServerSettings
+
+SINGING, MIX, SETTINGS, SERVER = "How it is sung", "Mix", "Settings, folders and device", "Server"
 
 
-def _set_json(value: bool) -> bool:
-    mode.as_json = value
-    return value
+@dataclass(frozen=True)
+class Option:
+    """One option of the command line, ``--name``.
+
+    `type`: of its value; bool without a setting makes a plain switch. `setting`: the dotted name of the setting of a
+    cover that it sets. `default`: what the help shows as default. `panel`: its heading in the help.
+    """
+
+    name: str
+    type: Any
+    help: str
+    setting: str = ""
+    panel: str | None = None
+    default: str | None = None
+    short: str | None = None
+    metavar: str | None = None
+    hidden: bool = False
+    callback: Callable[[bool], bool] | None = None
+
+    def parameter(self) -> inspect.Parameter:
+        """The option as a parameter of a typer command."""
+        switch = self.type is bool and not self.setting and self.panel != SERVER
+        info = typer.Option(
+            *filter(None, ("--" + self.name.replace("_", "-"), self.short)),
+            help=self.help,
+            show_default=self.default or False,
+            rich_help_panel=self.panel,
+            metavar=self.metavar,
+            hidden=self.hidden,
+            callback=self.callback,
+        )
+        annotation = Annotated[self.type if switch else self.type | None, info]  # type: ignore[valid-type]
+        default = False if switch else None
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _set_quiet(value: bool) -> bool:
-    mode.quiet = value
-    return value
+def _set_mode(name: str) -> Callable[[bool], bool]:
+    def set_mode(value: bool) -> bool:
+        setattr(mode, name, value)
+        return value
+
+    return set_mode
 
 
-def _set_debug(value: bool) -> bool:
-    mode.debug = value
-    return value
-
-
-JSON = Annotated[bool, typer.Option("--json", callback=_set_json, help="Print one JSON object and nothing else.")]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", callback=_set_quiet, help="No progress, only the result.")]
-DEBUG = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show tracebacks.")]
-
-VOICES = Annotated[Path | None, typer.Option("--voices", help="Folder of the voice library.", show_default=False)]
-CACHE = Annotated[Path | None, typer.Option("--cache", help="Folder of the artifacts.", show_default=False)]
-DEVICE = Annotated[str | None, typer.Option("--device", help="cpu, cuda:0 ... or auto.", show_default=False)]
-
-PRESET = Annotated[
-    str | None, typer.Option("--preset", help="A preset's name or the path of a YAML file.", show_default=False)
-]
-SET = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="GROUP.FIELD=VALUE", help="Any setting by its full name.", show_default=False),
-]
-START = Annotated[float | None, typer.Option("--start", help="Begin at this second.", show_default=False)]
-DURATION = Annotated[float | None, typer.Option("--duration", help="Only so many seconds.", show_default=False)]
-FORMAT = Annotated[
-    str | None, typer.Option("--format", help="wav16, wav24, wav32f, flac, mp3, m4a, opus.", show_default=False)
-]
-OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace files that Understudy did not make.")]
-VOICE = Annotated[
-    list[str],
-    typer.Option(
-        "--voice",
-        help="Who sings; 'understudy voices list' shows them. Several: lead=A and backing=B, or by time "
-        "'0:00-1:12=A,1:12-=B'.",
+_TABLE = (
+    Option("start", float, "Begin at this second.", "song.start"),
+    Option("duration", float, "Only so many seconds.", "song.duration"),
+    Option("format", str, "wav16, wav24, wav32f, flac, mp3, m4a, opus.", "output.format"),
+    Option("keep_stems", bool, "Write the cover's stems, too.", "output.keep_stems"),
+    Option("model", str, "Separator; A+B: several as one; 'embedded' needs no weights.", "separation.model"),
+    Option(
+        "transpose",
+        str,
+        "Semitones, or auto: whole octaves that fit; by voice: A=-12,B=auto.",
+        "transpose",
+        panel=SINGING,
     ),
-]
-
-MODEL = Annotated[
-    str | None,
-    typer.Option("--model", help="Separator; A+B: several as one; 'embedded' needs no weights.", show_default=False),
-]
-TRACKER = Annotated[
-    str | None, typer.Option("--tracker", help="swift-f0, fcpe, praat, harvest or median.", show_default=False)
-]
-TRANSPOSE = Annotated[
-    str | None,
-    typer.Option(
-        "--transpose",
-        help="Semitones, or auto: whole octaves that fit; by voice: A=-12,B=auto.",
-        show_default=False,
+    Option("key", int, "Move the entire song by so many semitones.", "key", panel=SINGING),
+    Option("index_rate", float, "0..1, pull towards the recordings.", "conversion.index_rate", panel=SINGING),
+    Option("protect", float, "0..0.5, shield of consonants; 0.5 = off.", "conversion.protect", panel=SINGING),
+    Option("formant_shift", float, "Semitones that the formants move.", "conversion.formant_shift", panel=SINGING),
+    Option("tracker", str, "swift-f0, fcpe, praat, harvest or median.", "pitch.tracker", panel=SINGING),
+    Option("seed", int, "Same seed, same bytes.", "conversion.seed", panel=SINGING),
+    Option(
+        "backing",
+        Literal["original", "convert", "mute"],
+        "What becomes of the backing vocals, where a stem holds them.",
+        "backing",
+        panel=MIX,
     ),
-]
-KEY = Annotated[
-    int | None, typer.Option("--key", help="Move the entire song by so many semitones.", show_default=False)
-]
-INDEX_RATE = Annotated[
-    float | None, typer.Option("--index-rate", help="0..1, pull towards the recordings.", show_default=False)
-]
-PROTECT = Annotated[
-    float | None, typer.Option("--protect", help="0..0.5, shield of consonants; 0.5 = off.", show_default=False)
-]
-FORMANT_SHIFT = Annotated[
-    float | None, typer.Option("--formant-shift", help="Semitones that the formants move.", show_default=False)
-]
-SEED = Annotated[int | None, typer.Option("--seed", help="Same seed, same bytes.", show_default=False)]
+    Option("vocal_gain", float, "dB.", "remix.vocal_gain", panel=MIX),
+    Option("backing_gain", float, "dB, where there is a backing stem.", "remix.backing_gain", panel=MIX),
+    Option("instrumental_gain", float, "dB.", "remix.instrumental_gain", panel=MIX),
+    Option("target_lufs", float, "Loudness of the cover; default: the song's.", "remix.target_lufs", panel=MIX),
+    Option("preset", str, "A preset's name or the path of a YAML file.", panel=SETTINGS),
+    Option("set", list[str], "Any setting by its full name.", metavar="GROUP.FIELD=VALUE", panel=SETTINGS),
+    Option("voices", Path, "Folder of the voice library.", panel=SETTINGS),
+    Option("cache", Path, "Folder of the artifacts.", panel=SETTINGS),
+    Option("device", str, "cpu, cuda:0 ... or auto.", panel=SETTINGS),
+    Option("overwrite", bool, "Replace files that Understudy did not make."),
+    Option("host", str, "Address to bind.", default="127.0.0.1", panel=SERVER),
+    Option("port", int, "0: any free one.", default="8000", panel=SERVER),
+    Option("workers", int, "Worker processes.", default="1", panel=SERVER),
+    Option("keys", bool, "Ask for API keys on loopback, too.", panel=SERVER),
+    Option("config", Path, "A YAML file of server settings.", panel=SERVER),
+    Option("data", Path, "Folder of everything it keeps.", panel=SERVER),
+    Option("database", str, "PostgreSQL by URL; default: SQLite.", panel=SERVER),
+    Option("storage", str, "s3://bucket/path; default: a local folder.", panel=SERVER),
+    Option("json", bool, "Print one JSON object and nothing else.", callback=_set_mode("as_json")),
+    Option("quiet", bool, "No progress, only the result.", short="-q", callback=_set_mode("quiet")),
+    Option("debug", bool, "Show tracebacks.", callback=_set_mode("debug")),
+)
+OPTIONS = {option.name: option for option in _TABLE}
+OUTPUT = ("json", "quiet", "debug")
+"""The options of every command that prints a result. They act by themselves: no command looks at their values."""
 
 
-def settings_from(
-    preset: str | None, assignments: list[str] | None, named: Mapping[str, Any], output: Path | None = None
-) -> CoverSettings:
-    """Settings from the command's options; an output file's extension names the format unless one was given."""
-    options = assigned(assignments, named)
-    if output is not None and options.get("output.format") is None:
-        options["output.format"] = _format_of(output)
-    return load_settings(preset, options)
+@dataclass(frozen=True)
+class Options:
+    """The values of a command's shared options, by name, and what they mean."""
+
+    values: Mapping[str, Any]
+
+    @property
+    def voices(self) -> Path:
+        return self.values.get("voices") or environment.voices_folder()
+
+    @property
+    def cache(self) -> Path:
+        return self.values.get("cache") or environment.cache_folder()
+
+    @property
+    def overwrite(self) -> bool:
+        return bool(self.values.get("overwrite"))
+
+    def assignments(self, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The settings that were given, by dotted name: those with an option of their own, `more`, then each
+        ``--set``."""
+        from understudy.pipeline.settings import parse_value
+
+        named = {option.setting: self.values.get(name) for name, option in OPTIONS.items() if option.setting}
+        found = {name: value for name, value in {**named, **(more or {})}.items() if value is not None}
+        transpose = found.get("transpose")
+        if isinstance(transpose, str) and "=" in transpose:
+            del found["transpose"]  # it names voices: `cast` reads it
+        elif isinstance(transpose, str) and transpose != "auto":
+            found["transpose"] = parse_value("transpose", transpose)
+        for assignment in self.values.get("set") or []:
+            name, equals, text = assignment.partition("=")
+            if not equals:
+                raise UnderstudyError(
+                    "option-invalid", f"--set {assignment!r} has no '='.", "Write it as --set remix.vocal_gain=2."
+                )
+            found[name.strip()] = parse_value(name.strip(), text)
+        return found
+
+    @property
+    def preset(self) -> str | None:
+        return self.values.get("preset")
+
+    def settings(self, output: Path | None = None, more: Mapping[str, Any] | None = None) -> CoverSettings:
+        """The settings of the preset and `assignments`. The extension of the file `output` names the format unless one
+        was given."""
+        from understudy.pipeline.settings import load_settings
+
+        found = self.assignments(more)
+        if output is not None and "output.format" not in found:
+            found["output.format"] = _format_of(output)
+        return load_settings(self.preset, found)
+
+    def cast(self, voices: list[str]) -> Cast:
+        """Who sings, from the values of ``--voice`` and a ``--transpose`` that names voices."""
+        from understudy.pipeline.cast import parse_transposes, parse_voices
+        from understudy.voices.library import load
+
+        transpose = self.values.get("transpose") or ""
+        by_voice = parse_transposes(transpose) if "=" in transpose else {}
+        return parse_voices(voices).cast(partial(load, self.voices), by_voice)
+
+    def executor(self) -> LocalExecutor:
+        from understudy.pipeline.executor import LocalExecutor
+        from understudy.pipeline.store import Store
+
+        return LocalExecutor(Store(self.cache), environment.choose_device(self.values.get("device")))
+
+    @contextmanager
+    def runner(self) -> Iterator[Runner]:
+        """What a job runs with. Afterwards the cache is brought back under its limit."""
+        from understudy.jobs import Runner
+
+        executor = self.executor()
+        with cancellable() as cancelled, stage_progress() as listener:
+            yield Runner(executor, listener, cancelled)
+        executor.store.prune(environment.cache_limit(), spare=6 * 3600)
+
+    def server(self) -> ServerSettings:
+        """The settings of a server: those of the file ``--config``, the environment, and the options."""
+        from understudy.services.queue import settings
+
+        names = [name for name in self.values if name in settings.ServerSettings.model_fields]
+        return settings.load(self.values.get("config"), {name: self.values[name] for name in names})
 
 
-def assigned(assignments: list[str] | None, named: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the command's options name, by dotted name: its own options, then each ``--set``."""
-    options = dict(named)
-    transpose = options.get("transpose")
-    if isinstance(transpose, str) and "=" in transpose:
-        del options["transpose"]  # said of voices: `singing` takes it
-    elif isinstance(transpose, str) and transpose != "auto":
-        options["transpose"] = parse_value("transpose", transpose)
-    for assignment in assignments or []:
-        name, equals, text = assignment.partition("=")
-        if not equals:
-            raise UnderstudyError(
-                "option-invalid", f"--set {assignment!r} has no '='.", "Write it as --set remix.vocal_gain=2."
-            )
-        options[name.strip()] = parse_value(name.strip(), text)
-    return options
+def with_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a typer command: add the options `names` of the table to its parameters."""
+    added = [OPTIONS[name].parameter() for name in names]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
+
+        @wraps(command)
+        def call(**values: Any) -> None:
+            shared = {name: values.pop(name) for name in names}
+            if "options" in signature.parameters:
+                values["options"] = Options(shared)
+            command(**values)
+
+        call.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        return call
+
+    return decorate
 
 
 def _format_of(output: Path) -> str:
@@ -133,33 +243,11 @@ def _format_of(output: Path) -> str:
     return extension
 
 
-def singing(voices: list[str], folder: Path | None, transpose: str | None = None) -> Cast:
-    """Who sings, from the values of ``--voice`` and a ``--transpose`` that names voices."""
-    from understudy.pipeline.cast import parse_transposes, parse_voices
-    from understudy.voices.library import load
-
-    asked = parse_transposes(transpose) if transpose and "=" in transpose else {}
-    return parse_voices(voices).cast(partial(load, voices_root(folder)), asked)
-
-
-def voices_root(folder: Path | None) -> Path:
-    return folder or environment.voices_folder()
-
-
-@contextmanager
-def runner(cache: Path | None, device: str | None) -> Iterator[Runner]:
-    """What a job runs with; afterwards the cache is brought back under its limit."""
-    from understudy.jobs import Runner
-
-    executor = local_executor(cache, device)
-    with cancellable() as cancelled, stage_progress() as listener:
-        yield Runner(executor, listener, cancelled)
-    executor.store.prune(environment.cache_limit(), spare=6 * 3600)
-
-
-def local_executor(cache: Path | None, device: str | None) -> LocalExecutor:
-    from understudy.environment import choose_device
-    from understudy.pipeline.executor import LocalExecutor
-    from understudy.pipeline.store import Store
-
-    return LocalExecutor(Store(cache or environment.cache_folder()), choose_device(device))
+VOICE = Annotated[
+    list[str],
+    typer.Option(
+        "--voice",
+        help="Who sings; 'understudy voices list' shows them. Several: lead=A and backing=B, or by time "
+        "'0:00-1:12=A,1:12-=B'.",
+    ),
+]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from understudy.services.cli import options as o
 from understudy.services.cli.console import print_result
-from understudy.services.cli.cover import warnings
+from understudy.services.cli.cover import print_warnings
+from understudy.services.cli.options import OUTPUT, Options, with_options
 
 if TYPE_CHECKING:
     from understudy.pipeline.wanted import Container, Wanted
+    from understudy.results import SeparationResult
 
 STEMS = Annotated[
     str | None,
@@ -52,28 +53,20 @@ FORMAT = Annotated[
 ]
 
 
+@with_options("start", "duration", "model", "overwrite", "preset", "set", "cache", "device", *OUTPUT)
 def separate(
     song: Annotated[Path, typer.Argument(help="The song: any common audio or video file.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; default stems/SONG.", show_default=False)
     ] = None,
+    *,
     stems: STEMS = None,
     mix: MIX = None,
     karaoke: KARAOKE = False,
     guide: GUIDE = None,
     midi: MIDI = None,
     format: FORMAT = None,
-    start: o.START = None,
-    duration: o.DURATION = None,
-    model: o.MODEL = None,
-    preset: o.PRESET = None,
-    set: o.SET = None,
-    overwrite: o.OVERWRITE = False,
-    cache: o.CACHE = None,
-    device: o.DEVICE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    options: Options,
 ) -> None:
     """Take a song apart: its stems, a mix with other levels, a karaoke version, notes.
 
@@ -84,18 +77,12 @@ def separate(
     from understudy.pipeline.wanted import container_named
 
     container = container_named(format) if format else None
-    named = {
-        "song.start": start,
-        "song.duration": duration,
-        "separation.model": model,
-        "output.format": None if container else format,
-    }
-    settings = o.settings_from(preset, set, named)
-    job = SeparationJob(song, settings, _wanted(stems, container, mix, karaoke, guide, midi), output, overwrite)
-    with o.runner(cache, device) as runner:
-        made = separate_song(job, runner).to_dict()
-    warnings(made)
-    print_result(made, lambda: _text(made))
+    settings = options.settings(more={"output.format": None if container else format})
+    request = _wanted(stems, container, mix, karaoke, guide, midi)
+    with options.runner() as runner:
+        result = separate_song(SeparationJob(song, settings, request, output, options.overwrite), runner)
+    print_warnings(result.warnings)
+    print_result(result.to_dict(), lambda: _text(result))
 
 
 def _wanted(
@@ -118,15 +105,15 @@ def _wanted(
     )
 
 
-def _text(made: dict[str, Any]) -> str:
+def _text(result: SeparationResult) -> str:
+    single = {"stem file": result.stem_file, "mix": result.mix, "karaoke": result.karaoke}
     files = {
-        **made["stems"],
-        **{name.replace("_", " "): made[name] for name in ("stem_file", "mix", "karaoke") if name in made},
-        **{f"notes of {name}": path for name, path in made.get("midi", {}).items()},
+        **({} if result.stem_file else result.stems),
+        **{name: file for name, file in single.items() if file is not None},
+        **{f"notes of {name}": path for name, path in result.midi.items()},
     }
-    lines = [f"{name}: [bold]{escape(path)}[/]" for name, path in files.items()]
-    lines += [escape(step["told"]) for step in made.get("chain", ())]
-    remarks = made["quality"]["remarks"]
-    lines += [escape(one["sentence"]) for one in remarks]
-    lines += [escape(advice) for advice in dict.fromkeys(one["advice"] for one in remarks) if advice]
+    lines = [f"{name}: [bold]{escape(str(getattr(file, 'path', file)))}[/]" for name, file in files.items()]
+    lines += [escape(step["told"]) for step in result.chain]
+    lines += [escape(remark.sentence) for remark in result.remarks]
+    lines += [escape(advice) for advice in dict.fromkeys(remark.advice for remark in result.remarks) if advice]
     return "\n".join(lines)

@@ -10,23 +10,18 @@ import typer
 from rich.markup import escape
 
 from understudy import environment
-from understudy.services.cli import options as o
 from understudy.services.cli.console import print_result
+from understudy.services.cli.options import OUTPUT, Options, with_options
 
 cache_app = typer.Typer(help="The artifacts that are kept so that nothing is computed twice.", no_args_is_help=True)
 
 
-def doctor(
-    voices: o.VOICES = None,
-    cache: o.CACHE = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
-) -> None:
+@with_options("voices", "cache", *OUTPUT)
+def doctor(options: Options) -> None:
     """Show device, libraries, models and disk, and what each lack costs. Exits 1 when something needed is missing."""
     from understudy.services.doctor import examine
 
-    checks = examine(o.voices_root(voices), cache or environment.cache_folder())
+    checks = examine(options.voices, options.cache)
     marks = {"ok": "[green]✓[/]", "lack": "[yellow]![/]", "problem": "[red]✗[/]"}
     data = {"checks": [asdict(check) for check in checks]}
     print_result(data, lambda: "\n".join(f"{marks[c.state]} [bold]{c.name}[/]: {escape(c.detail)}" for c in checks))
@@ -34,7 +29,8 @@ def doctor(
         raise typer.Exit(1)
 
 
-def presets(json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+@with_options(*OUTPUT)
+def presets() -> None:
     """Show the presets, and every setting with its default."""
     from understudy.pipeline.settings import CoverSettings, presets
 
@@ -56,11 +52,12 @@ def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 @cache_app.command("show")
-def show_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+@with_options("cache", *OUTPUT)
+def show_cache(options: Options) -> None:
     """Where the cache is and how much it holds."""
     from understudy.pipeline.store import Store
 
-    store = Store(cache or environment.cache_folder())
+    store = Store(options.cache)
     size, limit = store.size(), environment.cache_limit()
     data = {"folder": str(store.root), "bytes": size, "limit": limit}
     text = f"{escape(str(store.root))}: {size / environment.GIB:.2f} of {limit / environment.GIB:.0f} GB"
@@ -68,10 +65,11 @@ def show_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = Fal
 
 
 @cache_app.command("clear")
-def clear_cache(cache: o.CACHE = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+@with_options("cache", *OUTPUT)
+def clear_cache(options: Options) -> None:
     """Delete all artifacts; covers and voices stay."""
     from understudy.pipeline.store import Store
 
-    store = Store(cache or environment.cache_folder())
+    store = Store(options.cache)
     removed = store.prune(0)
     print_result({"removed": removed}, lambda: f"{removed / environment.GIB:.2f} GB freed.")

@@ -14,8 +14,8 @@ from rich.markup import escape
 
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.services.cli import options as o
 from understudy.services.cli.console import cancellable, print_result
+from understudy.services.cli.options import OUTPUT, Options, with_options
 
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
     from understudy.voices.library import BrokenVoice
@@ -38,15 +38,14 @@ REPLACE = Annotated[bool, typer.Option("--replace", help="Replace a voice of tha
 
 
 @voices_app.command()
+@with_options("voices", *OUTPUT)
 def add(
     name: NAME,
     recordings: Annotated[list[Path], typer.Argument(help="Recordings of the voice alone; 15 s or more together.")],
     consent: CONSENT = None,
     replace: REPLACE = False,
-    voices: o.VOICES = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    *,
+    options: Options,
 ) -> None:
     """Make a voice from recordings, at once; says what is wrong with them in plain words."""
     from understudy.voices import library
@@ -54,16 +53,17 @@ def add(
     library.refuse_without_consent(consent)
     assert consent is not None
     with _context() as context:
-        voice, findings = library.add(o.voices_root(voices), name, recordings, consent, context, replace=replace)
+        voice, findings = library.add(options.voices, name, recordings, consent, context, replace=replace)
     _answer_made(voice, findings)
 
 
 @voices_app.command("list")
-def list_(voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False) -> None:
+@with_options("voices", *OUTPUT)
+def list_(options: Options) -> None:
     """The voices there are."""
     from understudy.voices import library
 
-    root = o.voices_root(voices)
+    root = options.voices
     found = library.list_voices(root)
     data = {"folder": str(root), "voices": [_described(voice) for voice in found]}
     nothing = "No voices yet. Make one: understudy voices add NAME recording.wav --consent self"
@@ -71,23 +71,21 @@ def list_(voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False,
 
 
 @voices_app.command()
-def show(
-    name: NAME, voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
-) -> None:
+@with_options("voices", *OUTPUT)
+def show(name: NAME, *, options: Options) -> None:
     """All that is known of a voice."""
     from understudy.voices import library
 
-    voice = library.load(o.voices_root(voices), name)
+    voice = library.load(options.voices, name)
     print_result(_described(voice), lambda: _details(voice))
 
 
 @voices_app.command()
+@with_options("voices", *OUTPUT)
 def check(
     names: Annotated[list[str], typer.Argument(help="A voice's name, or recordings not yet added.")],
-    voices: o.VOICES = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    *,
+    options: Options,
 ) -> None:
     """Say what is wrong with a voice's recordings or model, or with files before they are added."""
     from understudy.voices import library
@@ -97,7 +95,7 @@ def check(
         if all(Path(name).is_file() for name in names):
             reports, together = check_files(context, [Path(name) for name in names])
         elif len(names) == 1:
-            reports, together = library.check(o.voices_root(voices), names[0], context)
+            reports, together = library.check(options.voices, names[0], context)
         else:
             missing = next(name for name in names if not Path(name).is_file())
             raise UnderstudyError(
@@ -119,33 +117,27 @@ def check(
 
 
 @voices_app.command()
-def rename(
-    name: NAME,
-    new: Annotated[str, typer.Argument(help="Its new name.")],
-    voices: o.VOICES = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
-) -> None:
+@with_options("voices", *OUTPUT)
+def rename(name: NAME, new: Annotated[str, typer.Argument(help="Its new name.")], *, options: Options) -> None:
     """Give a voice another name; what was made with it stays valid."""
     from understudy.voices import library
 
-    voice = library.rename(o.voices_root(voices), name, new)
+    voice = library.rename(options.voices, name, new)
     print_result(_described(voice), lambda: _line(voice))
 
 
 @voices_app.command()
-def remove(
-    name: NAME, voices: o.VOICES = None, json: o.JSON = False, quiet: o.QUIET = False, debug: o.DEBUG = False
-) -> None:
+@with_options("voices", *OUTPUT)
+def remove(name: NAME, *, options: Options) -> None:
     """Delete a voice and its stored recordings or model."""
     from understudy.voices import library
 
-    library.remove(o.voices_root(voices), name)
+    library.remove(options.voices, name)
     print_result({"removed": name}, lambda: f"Removed {escape(name)}.")
 
 
 @voices_app.command()
+@with_options("overwrite", "voices", *OUTPUT)
 def export(
     name: NAME,
     output: Annotated[
@@ -160,31 +152,29 @@ def export(
             show_default=False,
         ),
     ] = None,
-    overwrite: o.OVERWRITE = False,
-    voices: o.VOICES = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    *,
+    options: Options,
 ) -> None:
     """Write a voice into one file, to keep or to take to another machine; or as RVC's own files for other tools."""
     from understudy.voices import archive, library
 
-    voice = library.load(o.voices_root(voices), name)
+    voice = library.load(options.voices, name)
     if form is None:
         form = "rvc" if output is not None and output.suffix.lower() == ".pth" else "archive"
     with _context() as context:
         if form == "rvc":
             from understudy.voices.rvc.export import export_rvc
 
-            written = export_rvc(voice, output or Path(f"{voice.name}.pth"), context, replace=overwrite)
+            written = export_rvc(voice, output or Path(f"{voice.name}.pth"), context, replace=options.overwrite)
         else:
             path = output or Path(f"{voice.name}.zip")
-            written = [archive.export(voice, path, context, replace=overwrite)]
+            written = [archive.export(voice, path, context, replace=options.overwrite)]
     data = {"output": str(written[0]), "files": [str(path) for path in written]}
     print_result(data, lambda: "\n".join(f"[bold]{escape(str(path))}[/]" for path in written))
 
 
 @voices_app.command("import")
+@with_options("voices", *OUTPUT)
 def import_(
     file: Annotated[
         Path,
@@ -209,17 +199,15 @@ def import_(
         int | None, typer.Option("--speaker", help="Which of the model's speakers sings.", show_default="0")
     ] = None,
     replace: REPLACE = False,
-    voices: o.VOICES = None,
-    json: o.JSON = False,
-    quiet: o.QUIET = False,
-    debug: o.DEBUG = False,
+    *,
+    options: Options,
 ) -> None:
     """Take in an RVC voice, or a voice that was exported; nothing in the file is run."""
     from understudy.voices.importing import import_voice
 
     with _context() as context:
         voice, findings = import_voice(
-            o.voices_root(voices),
+            options.voices,
             file,
             context,
             name,

@@ -5,6 +5,7 @@ The secret has 200 random bits, so that a plain SHA-256 is as good as a slow pas
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -55,7 +56,8 @@ def ensure_owner(database: Database, name: str, id: str | None = None) -> str:
         found = connection.scalar(select(owners.c.id).where(owners.c.name == name))
         if found is None:
             found = id or new_id("own", 12)
-            values = {"name": name, "created": time.time(), "webhook_secret": f"whsec_{secrets.token_hex(24)}"}
+            key = base64.b64encode(secrets.token_bytes(24)).decode()
+            values = {"name": name, "created": time.time(), "webhook_secret": f"whsec_{key}"}
             try:
                 with connection.begin_nested():
                     connection.execute(owners.insert().values(id=found, limits={}, **values))

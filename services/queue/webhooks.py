@@ -1,13 +1,17 @@
-"""Webhooks: the end of a job is told to an address of its owner's, signed, again and again until it is taken.
+"""Webhooks: when a job has ended, a message goes to an address of its owner's, and again until that answers 2xx.
 
-``Understudy-Signature: t=<seconds>,v1=<hex>``, where the hex is HMAC-SHA256 of ``<seconds>.<body>`` with the owner's
-webhook secret. Private and loopback addresses are never called unless the configuration names their network: the name
-is resolved once, the address is checked, and the connection goes to that very address.
+Messages are signed as Standard Webhooks says (standardwebhooks.com): ``webhook-id``, ``webhook-timestamp`` (Unix
+seconds) and ``webhook-signature`` (``v1,`` and the base64 of HMAC-SHA256 over ``id.timestamp.body``), with the owner's
+secret. The older headers ``Understudy-Delivery`` and ``Understudy-Signature`` are sent for one more release.
+
+The address comes from a user, so it must not reach into the server's own network: private and loopback addresses are
+refused unless the configuration names their network. The name is resolved once, that address is checked, and the
+connection goes to the same address: a name that is bound to another address in between gains nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import hmac
 import http.client
 import ipaddress
@@ -36,13 +40,23 @@ def check(url: str, settings: ServerSettings) -> None:
     _target(url, settings)
 
 
-def sign(secret: str, body: str, at: int) -> str:
-    digest = hmac.new(secret.encode(), f"{at}.{body}".encode(), hashlib.sha256).hexdigest()
-    return f"t={at},v1={digest}"
+def sign(secret: str, id: str, at: int, body: str) -> dict[str, str]:
+    """The headers of a message: its id, the Unix time `at`, and the signature made with `secret` (``whsec_`` and the
+    key in base64)."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signature = base64.b64encode(hmac.digest(key, f"{id}.{at}.{body}".encode(), "sha256")).decode()
+    old = hmac.digest(secret.encode(), f"{at}.{body}".encode(), "sha256").hex()
+    return {
+        "webhook-id": id,
+        "webhook-timestamp": str(at),
+        "webhook-signature": f"v1,{signature}",
+        "Understudy-Delivery": id,
+        "Understudy-Signature": f"t={at},v1={old}",
+    }
 
 
 def deliver_due(database: Database, settings: ServerSettings) -> int:
-    """Send what is due; returns how many were tried. Several processes may do so: each delivery is one's at a time."""
+    """Send the messages that are due; returns how many were tried. Safe in several processes and threads at once."""
     tried = 0
     while True:
         with database.write() as connection:
@@ -53,7 +67,9 @@ def deliver_due(database: Database, settings: ServerSettings) -> int:
             if row is None:
                 return tried
             last = row.tries + 1 >= settings.webhook_tries
-            # taken before it is sent: who dies while sending leaves it to be tried again
+            # Claim the message before it is sent: its next try is put behind the longest time that this one can take.
+            # So nobody else sends it meanwhile, no transaction stays open during the call, and if this process dies
+            # the message is simply due again.
             later = now + settings.webhook_seconds + _FIRST_PAUSE * 2**row.tries
             values = {"tries": row.tries + 1, "due": later}
             connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
@@ -77,18 +93,14 @@ def run(database: Database, settings: ServerSettings, stopping: Event) -> None:
 
 
 def _send(url: str, body: str, id: str, secret: str, settings: ServerSettings) -> str | None:
-    """Post `body`; None if it was taken (2xx), else why not. Redirects aren't followed."""
+    """Post `body`; returns None if the answer was 2xx, else the error. Redirects aren't followed."""
     try:
         parts, address = _target(url, settings)
         connection = _Connection(parts.hostname or "", address, parts.port, parts.scheme, settings.webhook_seconds)
-        at = int(time.time())
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "Understudy",
-            "Understudy-Delivery": id,
-            "Understudy-Signature": sign(secret, body, at),
-        }
-        deadline = Timer(settings.webhook_seconds, connection.hang_up)  # an answer that only drips has an end, too
+        signed = sign(secret, id, int(time.time()), body)
+        headers = {"Content-Type": "application/json", "User-Agent": "Understudy", **signed}
+        # the socket's timeout bounds each read; this bounds the whole call, also when an answer comes byte by byte
+        deadline = Timer(settings.webhook_seconds, connection.hang_up)
         deadline.start()
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -135,11 +147,11 @@ def _target(url: str, settings: ServerSettings) -> tuple[SplitResult, str]:
     except ValueError as error:
         raise refused(str(error)) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise refused("it is no http or https address")
+        raise refused("it is not an http or https address")
     if parts.username or parts.password:
-        raise refused("it holds a user name")
+        raise refused("it contains a user name")
     if any(not "!" <= letter <= "~" for letter in url):
-        raise refused("it holds letters that no address has")
+        raise refused("it contains characters that a URL can't have")
     try:
         found = socket.getaddrinfo(parts.hostname, port or 80, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -154,7 +166,7 @@ def _target(url: str, settings: ServerSettings) -> tuple[SplitResult, str]:
 def _allowed(address: str, networks: Sequence[str]) -> bool:
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
-        # addresses that carry an IPv4 address within reach what that reaches
+        # an IPv6 address may embed an IPv4 address and reach the same host: judge the inner one
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)

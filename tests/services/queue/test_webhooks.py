@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import select
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
 
 from understudy.errors import UnderstudyError
 from understudy.services.queue import jobs, owners, webhooks
@@ -86,11 +93,34 @@ def test_it_is_delivered_once_and_signed(database: Database, allowed: ServerSett
     headers, body = receiver.got.pop()
     assert json.loads(body)["id"] == id
     assert json.loads(body)["type"] == "cover.done"
-    at, signature = (part.partition("=")[2] for part in headers["Understudy-Signature"].split(","))
     with database.read() as connection:
-        secret = connection.scalar(select(table.c.webhook_secret))
+        secret = str(connection.scalar(select(table.c.webhook_secret)))
+    assert Webhook(secret).verify(body, headers) == json.loads(body)
+    assert documented_check()(secret, {name.lower(): text for name, text in headers.items()}, body.encode())
+    at, signature = (part.partition("=")[2] for part in headers["Understudy-Signature"].split(","))
     assert signature == hmac.new(secret.encode(), f"{at}.{body}".encode(), hashlib.sha256).hexdigest()
     assert state(database).state == "delivered"
+
+
+def documented_check() -> Callable[[str, Mapping[str, str], bytes], bool]:
+    """The function with which docs/api.md verifies a message."""
+    text = (Path(__file__).parents[3] / "docs" / "api.md").read_text("utf-8")
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def is_genuine" in block)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return names["is_genuine"]
+
+
+@pytest.mark.parametrize("secret", ["whsec_" + "0123456789abcdef" * 3, "whsec_" + base64.b64encode(bytes(32)).decode()])
+def test_secrets_of_this_and_of_older_releases_sign(secret: str):
+    at = int(time.time())
+    headers = webhooks.sign(secret, "delivery_1", at, "{}")
+    assert Webhook(secret).verify("{}", headers) == {}
+    assert documented_check()(secret, headers, b"{}")
+    assert not documented_check()(secret, headers, b"{ }")
+    assert not documented_check()(secret, webhooks.sign(secret, "delivery_1", at - 600, "{}"), b"{}")
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secret).verify("{ }", headers)
 
 
 def test_it_is_tried_again_with_longer_pauses_and_then_given_up(database, allowed, receiver: Receiver):
