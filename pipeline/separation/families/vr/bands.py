@@ -1,24 +1,24 @@
 """The bands in which VR networks see a song: each at its own rate and resolution, their bins stacked into one spectrum.
 
-The numbers are those of the published networks, as the package audio-separator ships them, and so are the rules
-(Ultimate Vocal Remover's), among them what differs between its versions 4 and 5.1 (`newer`).
+The numbers are in ``configs/vr_bands.yaml``; the rules are Ultimate Vocal Remover's, among them what differs between
+its versions 4 and 5.1 (`newer`).
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 Curve = NDArray[np.float32]
 Matrix = tuple[tuple[float, float], tuple[float, float]]
 
-_PLACE = Path("separator", "uvr_lib_v5", "vr_network", "modelparams")
 _SIDES: dict[str, Matrix] = {  # what the network's two channels are of left and right
     "mid_side": ((0.5, 0.5), (1.0, -1.0)),
     "mid_side_b2": ((0.5, 1.0), (1.0, -0.5)),
@@ -30,9 +30,9 @@ _PLAIN: Matrix = ((1.0, 0.0), (0.0, 1.0))
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """`rate` Hz; spectra of `n_fft` frames every `hop`, of whose bins those from `low` up to `high` are heard.
-    `sides`: what the network's two channels are of left and right. `back`: ``[n_fft // 2 + 1]``, how much each bin
-    counts when the bands are put together again."""
+    """`rate` Hz; spectra of `n_fft` frames every `hop`, of whose bins those from `low` up to `high` are used.
+    `sides`: what the network's two channels are of left and right. `back`: ``[n_fft // 2 + 1]``, the weight of each bin
+    when the bands are put together again."""
 
     rate: int
     hop: int
@@ -46,8 +46,8 @@ class Band:
 @dataclass(frozen=True, eq=False)
 class Bands:
     """`bands` from the lowest to the highest, whose `rate` is the network's. `bins`: of the stacked spectrum, one
-    less than it has. `tilt`: ``[bins + 1]``, how much each counts. `reverse`: the network hears the song backwards.
-    """
+    less than it has. `tilt`: ``[bins + 1]``, gain of each bin on the way in. `reverse`: the network takes the song
+    backwards."""
 
     bands: tuple[Band, ...]
     bins: int
@@ -66,40 +66,40 @@ class Bands:
 
 def band_names() -> tuple[str, ...]:
     """The names of all sets of bands."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.json")))
+    return tuple(sorted(_published()))
 
 
 def read_bands(name: str, newer: bool) -> Bands:
     """The set of bands `name`, one of `band_names`, as networks before 5.1 or of 5.1 and later (`newer`) see them."""
-    told = json.loads((_folder() / f"{name}.json").read_text("utf-8"))
-    bins = int(told.get("n_bins") or told["bins"])
-    numbers = sorted(told["band"], key=int)
-    bands = tuple(_band(told, told["band"][number], place, len(numbers), newer) for place, number in enumerate(numbers))
-    tilt = _tilt(bins, len(bands), int(told["pre_filter_start"]), int(told["pre_filter_stop"]), newer)
-    return Bands(bands, bins, tilt, bool(told.get("reverse")) and not newer)
+    facts = _published()[name]
+    bins, reverse = int(facts["bins"]), bool(facts.get("reverse")) and not newer
+    count = len(facts["bands"])
+    bands = tuple(
+        _band(band, None if reverse else band.get("channels") if newer else facts.get("sides"), newer)
+        for band in facts["bands"]
+    )
+    start, stop = facts["pre_filter"]
+    return Bands(bands, bins, _tilt(bins, count, start, stop, newer), reverse)
 
 
-def _folder() -> Path:
-    package = importlib.util.find_spec("audio_separator")
-    if package is None or not package.submodule_search_locations:
-        raise ModuleNotFoundError("the package audio-separator is not installed", name="audio_separator")
-    return Path(package.submodule_search_locations[0]) / _PLACE
+@cache
+def _published() -> Mapping[str, Mapping[str, Any]]:
+    text = (files("understudy.configs") / "vr_bands.yaml").read_text("utf-8")
+    found: Mapping[str, Mapping[str, Any]] = yaml.safe_load(text)
+    return found
 
 
-def _band(told: dict[str, Any], band: dict[str, Any], place: int, count: int, newer: bool) -> Band:
-    size = band["n_fft"] // 2 + 1
+def _band(facts: Mapping[str, Any], sides: str | None, newer: bool) -> Band:
+    size = facts["n_fft"] // 2 + 1
     back = np.ones(size, np.float32)
-    if place < count - 1:
-        back *= falling(size, band["lpf_start"], band["lpf_stop"], newer)
-    if band.get("hpf_start", -1) > 0 and place > 0:
-        back *= rising(size, band["hpf_start"], band["hpf_stop"] - 1, newer)
-    if newer:
-        sides = _SIDES.get(band.get("convert_channels", ""), _PLAIN)
-    else:
-        sides = next((_SIDES[kind] for kind in ("mid_side", "mid_side_b2") if told.get(kind)), _PLAIN)
-    if told.get("reverse") and not newer:
-        sides = _PLAIN
-    return Band(band["sr"], band["hl"], band["n_fft"], band["crop_start"], band["crop_stop"], sides, back)
+    if "low_pass" in facts:
+        start, stop = facts["low_pass"]
+        back *= falling(size, start, stop, newer)
+    if "high_pass" in facts:
+        start, stop = facts["high_pass"]
+        back *= rising(size, start, stop - 1, newer)
+    low, high = facts["crop"]
+    return Band(facts["rate"], facts["hop"], facts["n_fft"], low, high, _SIDES.get(sides or "", _PLAIN), back)
 
 
 def falling(size: int, start: int, stop: int, newer: bool) -> Curve:
@@ -126,7 +126,7 @@ def rising(size: int, start: int, stop: int, newer: bool) -> Curve:
 
 
 def _tilt(bins: int, bands: int, start: int, stop: int, newer: bool) -> Curve:
-    """What is taken off the highest bins before the network hears them."""
+    """The gain of each bin on the way in: the highest ones fade out."""
     if start <= 0:
         return np.ones(bins + 1, np.float32)
     if newer or bands == 1:

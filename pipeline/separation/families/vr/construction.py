@@ -1,6 +1,5 @@
-"""The network of a VR checkpoint: which one it is, its tensors' shapes tell. The networks are audio-separator's; here
-their batch normalisations are folded into the convolutions before them, and arrays lie channels last, which processors
-and GPUs are faster at."""
+"""The network of a VR checkpoint: its tensors' names and shapes say which one it is. For speed, batch normalisations
+are folded into the convolutions before them, and arrays lie channels last, which CPUs and GPUs compute faster."""
 
 from __future__ import annotations
 
@@ -14,20 +13,16 @@ from understudy.pipeline.separation.families.tensors import invalid, read_tensor
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_UNREAD = (".num_batches_tracked",)
-_OLDER = {  # width and depth of the first stage, convolutions of its widest view -> the package's number for it
-    (16, 4, 5): 31191,
-    (16, 4, 7): 33966,
-    (16, 5, 6): 129605,
-    (32, 4, 5): 123821,
-    (64, 4, 7): 537238,
-}
+    from understudy.pipeline.separation.families.vr.network import Cascade, OldCascade
+
+_UNREAD = (".num_batches_tracked", "aux_out.weight", "aux1_out.weight", "aux2_out.weight")  # for training alone
 
 
 @dataclass(frozen=True, eq=False)
 class VrNetwork:
-    """`module`: float32 ``[batch, 2, bins + 1, spectra]``, channels last -> a mask 0..1 of that shape. `edge`: of the
-    spectra at either end that it hears worse. `width`: channels of its last, widest layer. `size`: bytes."""
+    """`module`: float32 ``[batch, 2, bins + 1, spectra]``, channels last -> a mask 0..1 of that shape. `edge`: how many
+    spectra at either end have less context than it was trained with. `width`: channels of its last, widest layer.
+    `size`: bytes."""
 
     module: nn.Module
     edge: int
@@ -36,7 +31,7 @@ class VrNetwork:
 
 
 def is_newer(path: Path) -> bool:
-    """Whether the checkpoint at `path` is of version 5.1 or later, with a memory (LSTM)."""
+    """Whether the checkpoint at `path` is of version 5.1 or later, with a recurrent layer."""
     return any("lstm" in name for name in stored_tensors(path))
 
 
@@ -48,38 +43,35 @@ def construct(path: Path, bins: int, device: str) -> VrNetwork:
     import torch
 
     found = stored_tensors(path)
-    network = (_newer if is_newer(path) else _older)(path, found, bins)
+    with torch.device("meta"):
+        network = (_newer if is_newer(path) else _older)(path, found, bins)
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items() if not name.endswith(_UNREAD)}
     tensors = read_tensors(path, expected, _UNREAD)
-    network.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
+    network.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False, assign=True)
     _fold(network.eval())
-    last, edge = network.out, network.offset
-    if not isinstance(last, torch.nn.Conv2d) or not isinstance(edge, int):
-        raise TypeError("the package's networks have changed")
-    network.out = _exact(last)
+    width, edge = network.out.in_channels, network.edge
     size = sum(weight.numel() * weight.element_size() for weight in network.parameters())
-    module = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return VrNetwork(module, edge, last.in_channels, size)
+    network.requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return VrNetwork(network, edge, width, size)
 
 
-def _older(path: Path, found: Mapping[str, Tensor], bins: int) -> nn.Module:
-    from audio_separator.separator.uvr_lib_v5.vr_network import nets
+def _older(path: Path, found: Mapping[str, Tensor], bins: int) -> OldCascade:
+    from understudy.pipeline.separation.families.vr.network import OldCascade
 
     stage = "stg1_low_band_net"
     first = found.get(f"{stage}.enc1.conv1.conv.0.weight")
     if first is None or first.ndim != 4:
         raise invalid(path, "its tensors are not those of a VR network")
+    width = int(first.shape[0])
+    if not (4 <= width <= 256 and width % 2 == 0):
+        raise invalid(path, f"there is no VR network {width} wide")
     depth = 5 if f"{stage}.enc5.conv1.conv.0.weight" in found else 4
     views = 5 + sum(f"{stage}.aspp.conv{number}.conv.0.weight" in found for number in (6, 7))
-    kind = _OLDER.get((first.shape[0], depth, views))
-    if kind is None:
-        raise invalid(path, f"there is no VR network {first.shape[0]} wide and {depth} deep with {views} views")
-    network: nn.Module = nets.determine_model_capacity(2 * bins, kind)
-    return network
+    return OldCascade(width, depth, views)
 
 
-def _newer(path: Path, found: Mapping[str, Tensor], bins: int) -> nn.Module:
-    from audio_separator.separator.uvr_lib_v5.vr_network import nets_new
+def _newer(path: Path, found: Mapping[str, Tensor], bins: int) -> Cascade:
+    from understudy.pipeline.separation.families.vr.network import Cascade
 
     last = "stg3_full_band_net"
     first, memory = (found.get(f"{last}.{name}") for name in ("enc1.conv.0.weight", "lstm_dec2.lstm.weight_ih_l0"))
@@ -89,12 +81,12 @@ def _newer(path: Path, found: Mapping[str, Tensor], bins: int) -> nn.Module:
     if not (4 <= width <= 256 and width % 4 == 0 and 4 <= states <= 2048):
         raise invalid(path, f"there is no VR network {width} wide with {states} states")
     if memory.shape[1] != bins // 2:
-        raise invalid(path, f"it hears {2 * memory.shape[1]} bins, and its bands have {bins}: they are not its own")
-    network: nn.Module = nets_new.CascadedNet(2 * bins, nout=width, nout_lstm=states)
-    return network
+        raise invalid(path, f"it takes {2 * memory.shape[1]} bins, and its bands have {bins}: they are not its own")
+    return Cascade(bins, width, states)
 
 
 def _fold(network: nn.Module) -> None:
+    """Put each batch normalisation that follows a convolution into that convolution's weights."""
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -105,21 +97,3 @@ def _fold(network: nn.Module) -> None:
                 if isinstance(before, torch.nn.Conv2d) and isinstance(layer, torch.nn.BatchNorm2d):
                     group[place - 1] = fuse_conv_bn_eval(before, layer)
                     group[place] = torch.nn.Identity()
-
-
-def _exact(last: nn.Conv2d) -> nn.Module:
-    """The last layer in float32 whatever the others compute in: near one, a mask in 16 bits has steps of -48 dB, which
-    would be heard in what it leaves."""
-    import torch
-
-    class Exact(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = last
-
-        def forward(self, values: Tensor) -> Tensor:
-            with torch.autocast(values.device.type, enabled=False):
-                found: Tensor = self.layer(values.float())
-                return found
-
-    return Exact()

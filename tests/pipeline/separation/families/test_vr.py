@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from threading import Event
 
@@ -15,6 +16,8 @@ from understudy.errors import Cancelled, UnderstudyError
 from understudy.models.installed import Weights
 from understudy.pipeline.separation.families import vr
 from understudy.pipeline.separation.families.vr.bands import band_names, falling, read_bands, rising
+from understudy.pipeline.separation.families.vr.construction import construct, is_newer
+from understudy.pipeline.separation.families.vr.network import Cascade
 from understudy.pipeline.separation.families.vr.transform import MARGIN, Transform
 from understudy.pipeline.separation.inference import infer
 from understudy.pipeline.separation.settings import InferenceSettings
@@ -26,10 +29,8 @@ NARROW = "1band_sr44100_hl256"
 def checkpoint(folder: Path, bands: str = NARROW, bins: int = 256, halves: bool = False, primary: str = "Vocals",
                more: str = "", name: str = "net") -> Weights:  # fmt: skip
     """A network of version 5.1 that is only 4 channels wide. `halves`: its mask is one half everywhere."""
-    from audio_separator.separator.uvr_lib_v5.vr_network.nets_new import CascadedNet
-
     torch.manual_seed(0)
-    network = CascadedNet(2 * bins, nout=4, nout_lstm=4)
+    network = Cascade(bins, width=4, states=4)
     network.out.weight.data.mul_(0 if halves else 8)
     path = folder / f"{name}.pth"
     torch.save(network.state_dict(), path)
@@ -161,7 +162,7 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
     assert refused(weights).code == "model-invalid"
     beside.write_text("bands: 4band_v3\nprimary_stem: Vocals\n")
     assert refused(weights).code == "model-invalid"
-    assert "256 bins" in refused(weights).message
+    assert "takes 256 bins" in refused(weights).message
     beside.write_text("primary_stem: Vocals\n")
     assert refused(weights).code == "model-companion"
     beside.unlink()
@@ -183,32 +184,36 @@ def test_checkpoints_of_other_networks_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [31191, 129605, 123821])
-def test_networks_before_5_1_are_told_by_their_shapes(kind: int, tmp_path: Path) -> None:
-    from audio_separator.separator.uvr_lib_v5.vr_network.nets import determine_model_capacity
-
-    from understudy.pipeline.separation.families.vr.construction import construct, is_newer
-
+@pytest.mark.parametrize("kind", [31191, 33966, 129605, 123821, (4, 4), (16, 32)])
+def test_networks_are_recognised_by_their_shapes_and_compute_what_the_package_does(
+    kind: int | tuple[int, int], tmp_path: Path
+) -> None:
+    package = pytest.importorskip("audio_separator.separator.uvr_lib_v5.vr_network")
+    nets, newer = (import_module(f"{package.__name__}.{name}") for name in ("nets", "nets_new"))
     torch.manual_seed(0)
-    network = determine_model_capacity(2 * 256, kind).eval()
+    if isinstance(kind, int):
+        network = nets.determine_model_capacity(2 * 256, kind).eval()
+    else:
+        network = newer.CascadedNet(2 * 256, nout=kind[0], nout_lstm=kind[1]).eval()
     for layer in network.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
+        if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             layer.running_mean.normal_(0, 0.1)
             layer.running_var.uniform_(0.5, 1.5)
     path = tmp_path / "net.pth"
     torch.save(network.state_dict(), path)
     spectra = torch.rand(1, 2, 257, 288)
     found = construct(path, 256, "cpu")
-    assert not is_newer(path)
-    assert found.edge == 128
+    assert is_newer(path) == isinstance(kind, tuple)
+    assert found.edge == network.offset
     with torch.inference_mode():
-        assert (found.module(spectra) - network(spectra)).abs().max() < 1e-5
+        assert (found.module(spectra) - network(spectra)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(("size", "low", "high"), [(321, 25, 53), (257, 139, 210), (385, 37, 73)])
 def test_the_bands_slopes_are_those_of_the_package(size: int, low: int, high: int) -> None:
-    from audio_separator.separator.uvr_lib_v5 import spec_utils
-
+    spec_utils = pytest.importorskip("audio_separator.separator.uvr_lib_v5.spec_utils")
     ones = np.ones((2, size, 1))
     assert np.allclose(falling(size, low, high, True), spec_utils.get_lp_filter_mask(size, low, high)[:, 0])
     assert np.allclose(rising(size, high, low, True), spec_utils.get_hp_filter_mask(size, high, low)[:, 0])
