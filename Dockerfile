@@ -16,6 +16,8 @@ FROM python:3.12-slim AS build
 ARG TORCH_INDEX=""
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY src src
+COPY models models
 COPY audio audio
 COPY voices voices
 COPY pipeline pipeline
@@ -24,8 +26,7 @@ COPY configs configs
 COPY --from=page /src/services/web/static services/web/static
 RUN python -m venv /opt/understudy \
     && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[postgresql,s3,separators]" \
-    && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt --no-deps resemblyzer audio-separator demucs basic-pitch
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[postgresql,s3]"
 
 FROM python:3.12-slim
 ARG DEVICE=cpu
@@ -36,10 +37,13 @@ RUN useradd --create-home singer \
 ENV PATH=/opt/understudy/bin:$PATH \
     UNDERSTUDY_VOICES=/home/singer/data/voices \
     UNDERSTUDY_CACHE=/home/singer/data/cache \
+    UNDERSTUDY_MODELS=/home/singer/data/models \
     UNDERSTUDY_DEVICE=${DEVICE} \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER singer
+# 17 MB: how alike two voices are, the notes of instruments. A new volume begins with them.
+RUN understudy models fetch speaker-encoder basic-pitch
 WORKDIR /songs
 EXPOSE 8000
 HEALTHCHECK --interval=5m --timeout=60s CMD ["understudy", "doctor", "--json"]

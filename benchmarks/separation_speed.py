@@ -15,8 +15,7 @@ masks around a half, branches that don't dominate their shortcuts (`lively`). "i
 network itself amplifies a small change of its input: if it amplifies it strongly, the SNR says more about the network
 than about the dtype.
 
-Needs audio-separator: pip install --no-deps audio-separator einops 'rotary-embedding-torch<0.7' 'beartype<0.19'
-ml_collections librosa (its other requirements aren't needed).
+Needs audio-separator: pip install 'understudy-covers[audio-separator]'.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What this machine has and what each lack costs."""
+"""What this machine has: device, packages, models, voices and disk, and what can't be done without what is missing."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from understudy.environment import choose_device
 from understudy.errors import UnderstudyError
 from understudy.models import Model, catalogue, installed
 from understudy.models.installed import size_text
+from understudy.packages import OPTIONAL
 from understudy.voices.library import list_voices
 
-LIBRARIES = {  # distribution: what it does here, and what its lack costs (None: nothing works without it)
-    "torch": ("networks", None),
-    "av": ("reading and writing songs", None),
-    "onnxruntime": ("the swift-f0 pitch tracker", None),
-    "pyworld-prebuilt": ("the instant engine", None),
-    "faiss-cpu": ("retrieval from the recordings", None),
-    "pocketsphinx": ("the phones of the instant engine", None),
-    "praat-parselmouth": ("checks of recordings and covers", None),
-    "python-stretch": ("--key", None),
-    "resemblyzer": ("voice similarity", "similarity isn't measured and two speakers in a recording go unnoticed"),
-    "torchfcpe": (
-        "the fcpe pitch tracker",
-        "--tracker fcpe isn't there; swift-f0 is the default and more robust anyway",
-    ),
+REQUIRED = {
+    "torch": "networks",
+    "av": "reading and writing songs",
+    "onnxruntime": "the pitch tracker swift-f0, MDX-Net and Spleeter",
+    "demucs": "Demucs separation models",
+    "librosa": "tempo and key of the song",
+    "pyworld-prebuilt": "the instant engine",
+    "faiss-cpu": "retrieval from the recordings",
+    "pocketsphinx": "the phones of the instant engine",
+    "praat-parselmouth": "checks of recordings and covers",
+    "python-stretch": "--key",
 }
+"""By distribution: what each is for. Other requirements are small or show at once when they are missing."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,13 @@ def examine(voices: Path, cache: Path) -> list[Check]:
     device = choose_device()
     slow = "no GPU: everything works, neural models will be slow"
     checks.append(Check("device", "ok" if device != "cpu" else "lack", device if device != "cpu" else slow))
-    for name, (purpose, cost) in LIBRARIES.items():
-        try:
-            checks.append(Check(name, "ok", f"{version(name)}: {purpose}"))
-        except PackageNotFoundError:
-            needed = f"needed for {purpose}: install Understudy again"
-            checks.append(Check(name, "lack" if cost else "problem", cost or needed))
+    for name, purpose in REQUIRED.items():
+        lack = Check(name, "problem", f"needed for {purpose}: install Understudy again")
+        checks.append(_package(name, purpose, lack))
+    for package in OPTIONAL.values():
+        get = f"pip install 'understudy-covers[{package.extra}]'"
+        lack = Check(package.distribution, "lack", f"not installed: {package.without}. {get}")
+        checks.append(_package(package.distribution, package.purpose, lack))
     checks.append(Check("models", "ok", "embedded separator and swift-f0, both inside; nothing is downloaded"))
     checks += [_model(model) for model in catalogue().values() if model.without]
     count = len(list_voices(voices))
@@ -61,6 +61,13 @@ def examine(voices: Path, cache: Path) -> list[Check]:
     checks.append(Check("voices", "ok" if count else "lack", f"{count} in {voices}" if count else none))
     checks.append(_disk(cache))
     return checks
+
+
+def _package(distribution: str, purpose: str, lack: Check) -> Check:
+    try:
+        return Check(distribution, "ok", f"{version(distribution)}: {purpose}")
+    except PackageNotFoundError:
+        return lack
 
 
 def _model(model: Model) -> Check:

@@ -19,13 +19,15 @@ from understudy.audio.pitch.settings import PitchSettings
 from understudy.audio.pitch.trackers import F0
 from understudy.audio.samples import Samples
 from understudy.errors import UnderstudyError
+from understudy.packages import require_package
 
 _SURE = 0.1  # of the network's likelihood, times the asked confidence: noise gives 0.01, a voice 0.7 and more
 _loading = Lock()
 
 
 def track_fcpe(sound: Samples, settings: PitchSettings, device: str) -> F0:
-    """Raises `UnderstudyError` ``pitch-tracker-missing`` where torchfcpe isn't installed or can't load."""
+    """Raises `UnderstudyError`: ``package-missing`` where torchfcpe isn't installed, ``pitch-tracker-missing`` where
+    it doesn't load."""
     frames = len(sound) // 80 + 1
     if len(sound) < 1024:
         return np.zeros(frames, np.float32)
@@ -52,14 +54,12 @@ def track_fcpe(sound: Samples, settings: PitchSettings, device: str) -> F0:
 def _model(device: str) -> Any:
     try:
         with redirect_stdout(StringIO()), _stand_in_for_torchaudio():
-            from torchfcpe import spawn_bundled_infer_model
-
-            return spawn_bundled_infer_model(device=device)
-    except (ImportError, OSError) as error:
+            return require_package("torchfcpe").spawn_bundled_infer_model(device=device)
+    except OSError as error:
         raise UnderstudyError(
             "pitch-tracker-missing",
-            f"The pitch tracker 'fcpe' needs the package torchfcpe, which doesn't load here ({error}).",
-            "Install it with 'pip install torchfcpe', or choose the tracker 'swift-f0', which is always there.",
+            f"The pitch tracker 'fcpe' doesn't load here ({error}).",
+            "Choose the tracker 'swift-f0', which is always there.",
         ) from error
 
 

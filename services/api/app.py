@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from filelock import FileLock, Timeout
 
-from understudy.environment import version
+from understudy import __version__
 from understudy.errors import UnderstudyError
 from understudy.services.api import account, covers, health, problems, songs, voices
 from understudy.services.api.auth import is_loopback
@@ -85,7 +85,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
 
     app = FastAPI(
         title="Understudy",
-        version=version(),
+        version=__version__,
         summary="Covers of finished songs, sung by a cloned voice.",
         lifespan=lifespan,
         separate_input_output_schemas=False,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from understudy.environment import version
+from understudy import __version__
 from understudy.errors import UnderstudyError
 from understudy.services.cli.batch import batch
 from understudy.services.cli.console import mode, print_error, readable_errors
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"understudy {version()}")
+        typer.echo(f"understudy {__version__}")
         raise typer.Exit
 
 

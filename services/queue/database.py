@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, Timeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from understudy.errors import UnderstudyError
+from understudy.packages import package_missing
 from understudy.services.queue import tables
 
 _PATIENCE = 20.0  # seconds that a writer waits for another
@@ -46,6 +47,8 @@ class Database:
                     connect_args={"connect_timeout": 5},
                 )
         except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
+            if isinstance(error, ImportError) and error.name == "psycopg":
+                raise package_missing("psycopg") from error
             raise UnderstudyError(
                 "database-url-invalid",
                 f"The database {_shown(url)} can't be used: {str(error).splitlines()[0]}.",

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from understudy.disk import explained
 from understudy.errors import UnderstudyError
+from understudy.packages import package_missing
 
 _BLOCK = 1 << 20
 
@@ -37,10 +38,13 @@ class Storage:
 
             self._files, root = fsspec.core.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
+            scheme = url.partition("://")[0]
+            if scheme in ("s3", "s3a") and isinstance(error, ImportError):
+                raise package_missing("s3fs") from error
             raise UnderstudyError(
                 "storage-unknown",
-                f"The storage {url.partition('://')[0]}:// can't be used: {error}.",
-                "For S3 install 'understudy[s3]', or leave the storage empty for a local folder.",
+                f"The storage {scheme}:// can't be used: {error}.",
+                "Give an s3:// URL, or leave the storage empty for a local folder.",
             ) from error
         self._root = str(root).rstrip("/")
         with _remote():

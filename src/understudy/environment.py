@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from importlib import metadata
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path
@@ -12,14 +11,6 @@ from platformdirs import user_cache_path, user_data_path
 from understudy.errors import UnderstudyError
 
 GIB = 1 << 30
-
-
-def version() -> str:
-    """The version of the installed distribution; ``0`` where the sources run without being installed."""
-    try:
-        return metadata.version("understudy-covers")
-    except metadata.PackageNotFoundError:
-        return "0"
 
 
 def voices_folder() -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.fft import dct
 from scipy.ndimage import gaussian_filter1d
 
-from understudy.errors import UnderstudyError
+from understudy.packages import package_missing
 from understudy.voices.instant import spectrum
 from understudy.voices.instant.spectrum import Array
 
@@ -42,11 +42,7 @@ class _Model:
 def _model() -> _Model:
     found = importlib.util.find_spec("pocketsphinx")
     if found is None or not found.submodule_search_locations:
-        raise UnderstudyError(
-            "package-missing",
-            "The package pocketsphinx, whose acoustic model the instant engine uses, is not installed.",
-            "Install it with: pip install pocketsphinx",
-        )
+        raise package_missing("pocketsphinx")
     folder = Path(found.submodule_search_locations[0]) / "model" / "en-us" / "en-us"
     mean, variance = _table(folder / "means"), np.maximum(_table(folder / "variances"), 1e-4)
     constant = -0.5 * (np.log(2 * np.pi * variance).sum(axis=2) + (mean**2 / variance).sum(axis=2))

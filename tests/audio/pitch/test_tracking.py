@@ -50,8 +50,8 @@ def test_missing_fcpe_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     fcpe._model.cache_clear()
     with pytest.raises(UnderstudyError) as caught:
         track(CONTEXT, sung(vibrato(200, 1, 16000), 16000), PitchSettings(tracker="fcpe"))
-    assert caught.value.code == "pitch-tracker-missing"
-    assert "pip install torchfcpe" in caught.value.hint
+    assert caught.value.code == "package-missing"
+    assert "understudy-covers[fcpe]" in caught.value.hint
 
 
 def test_loading_fcpe_leaves_no_stand_in_behind() -> None:
