@@ -160,9 +160,8 @@ def _hears(
         big=model.weights is not None,
     )
     if model.weights is None:
-        return Node(name, stage, {"sound": sound}, {}, {"model": External(model, model.name)}, optional=optional)
-    identity = f"{model.weights.content_hash} {' '.join(model.stems)}"
-    externals = {"model": External(model, identity)}
+        return Node(name, stage, {"sound": sound}, {}, {"model": External(model, model.identity)}, optional=optional)
+    externals = {"model": External(model, model.identity)}
     return Node(name, stage, {"sound": sound}, {"settings": settings.inference}, externals, optional=optional)
 
 

@@ -9,7 +9,7 @@ the YAML that lists them, and the companions are its checkpoints in the list's o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -26,21 +26,52 @@ from understudy.pipeline.separation.recognition import EXTENSIONS, FAMILIES, is_
 from understudy.pipeline.separation.stems import Purpose, canonical_stems, purpose_of
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from understudy.audio.samples import Samples
     from understudy.pipeline.separation.network import Network
 
 EMBEDDED = "embedded"
 _PURPOSES: Mapping[str, Purpose] = {"karaoke": "karaoke", "dereverb": "dereverb", "denoise": "denoise"}
 
 
+SeparatorFunction = Callable[["Samples", int], Mapping[str, "ArrayLike"]]
+"""(samples, rate) -> stems by name. `samples`: the song, float32 ``[channels, frames]`` with 1 or 2 channels, full
+scale ±1; `rate` in Hz. Each stem has the shape of `samples` and is aligned with it."""
+
+
+@dataclass(frozen=True)
+class CustomSeparator:
+    """A function of the user's own. `name`: what settings call it. `version`: stands for it in cache keys. `stems`:
+    what it gives."""
+
+    name: str
+    version: str
+    stems: tuple[str, ...]
+    function: SeparatorFunction
+
+
+registered: dict[str, CustomSeparator] = {}
+"""By name; see `understudy.pipeline.separation.custom.register_separator`."""
+
+
 @dataclass(frozen=True)
 class SeparatorModel:
     """`family`: the module that reads it. `stems`: what it gives, in order. `weights`: its files; None for the embedded
-    separator, which is its own family."""
+    separator, which is its own family, and for a `custom` one, which is a function."""
 
     name: str
     family: str
     stems: tuple[str, ...]
     weights: Weights | None
+    custom: CustomSeparator | None = None
+
+    @property
+    def identity(self) -> str:
+        """Stands for it in cache keys."""
+        if self.custom is not None:
+            return f"custom {self.name} {self.custom.version} {' '.join(self.stems)}"
+        return f"{self.weights.content_hash} {' '.join(self.stems)}" if self.weights else self.name
 
 
 class Family(Protocol):
@@ -65,8 +96,8 @@ def names_in(setting: str) -> tuple[str, ...]:
 
 
 def find_separator(name: str) -> SeparatorModel:
-    """The model that `name` stands for: ``embedded``, a name in the catalogue, the name of a published file, a file in
-    the models folder (its extension may be left out), or a path.
+    """The model that `name` stands for: ``embedded``, a name given to `register_separator`, a name in the catalogue,
+    the name of a published file, a file in the models folder (its extension may be left out), or a path.
 
     A file that isn't in the catalogue is taken as it is: who names it has put it there. Its family is told by its
     configuration or by its tensors; nothing of it is run.
@@ -77,6 +108,8 @@ def find_separator(name: str) -> SeparatorModel:
     """
     if name == EMBEDDED:
         return SeparatorModel(EMBEDDED, EMBEDDED, ("vocals", "instrumental"), None)
+    if custom := registered.get(name):
+        return SeparatorModel(name, "custom", custom.stems, None, custom)
     known = Path(name).name if _in_models_folder(name) else name
     model = catalogue().get(known) or published(known)
     path = _file(name)
@@ -89,6 +122,11 @@ def find_separator(name: str) -> SeparatorModel:
     if path is None:
         raise _unknown(name)
     return _of_file(path)
+
+
+def is_taken(name: str) -> bool:
+    """Whether `name` stands for a separator of this program, or for a file."""
+    return name == EMBEDDED or name in catalogue() or published(name) is not None or _file(name) is not None
 
 
 def load_network(model: SeparatorModel, device: str, precision: Precision) -> Network:

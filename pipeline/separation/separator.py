@@ -11,6 +11,7 @@ from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.models.precision import default_precision
 from understudy.models.warm import release
+from understudy.pipeline.separation.custom import run_custom
 from understudy.pipeline.separation.settings import InferenceSettings
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def separate_with(
     Raises `UnderstudyError` for weights that can't be used, and ``separator-failed`` naming the model where its network
     does not work on them.
     """
+    if model.custom is not None:
+        return run_custom(context, song, model.custom)
     if model.weights is None:
         from understudy.pipeline.separation.embedded.separate import separate_embedded
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,14 +11,13 @@ import typer
 from rich.markup import escape
 from rich.progress import TaskID
 
-from understudy.errors import UnderstudyError
 from understudy.services.cli.console import cancellable, print_note, print_result, progress_bars
 from understudy.services.cli.options import OUTPUT, Options, with_options
 from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
     from understudy.pipeline.evaluation.dataset import Song
-    from understudy.pipeline.evaluation.run import Candidate, Listener, Row
+    from understudy.pipeline.evaluation.run import Listener, Row
     from understudy.pipeline.executor import StageEvent
 
 
@@ -57,66 +55,27 @@ def evaluate(
     that model only.
     """
     from understudy import environment
-    from understudy.pipeline.evaluation.dataset import find_songs
-    from understudy.pipeline.evaluation.run import evaluate as run
-    from understudy.pipeline.evaluation.table import as_data, text_table, write_tables
-    from understudy.pipeline.publish import check_writable
+    from understudy.evaluations import EvaluationJob, candidates, evaluate_separators
+    from understudy.pipeline.evaluation.table import text_table
 
-    dataset = find_songs(folder)
-    dataset = replace(dataset, songs=dataset.songs[:limit])
-    candidates = _candidates(model or [], preset or [], options)
-    target = out or Path("evaluations") / folder.resolve().name
-    check_writable(target)
-    for sentence in dataset.passed_over:
+    compared = candidates(model or [], preset or [], options.assignments({}))
+    job = EvaluationJob(folder, compared, int(stems), out, limit, at_once)
+    for sentence in job.dataset.passed_over:
         print_note(f"[yellow]Note:[/] {escape(sentence)}")
     executor = options.executor()
 
     def tidy() -> None:
         executor.store.prune(environment.cache_limit(), spare=3600)
 
-    heading = folder.resolve().name
-    with cancellable() as cancelled, _lines(len(dataset.songs) * len(candidates)) as listener:
-        outcome = run(dataset, candidates, int(stems), target, executor, listener, cancelled, at_once, tidy)
-    rows = [*outcome.rows, *outcome.others]
-    files = write_tables(target, heading, rows, dataset.passed_over)
-    failed = [row for row in outcome.rows if row.state == "failed"]
-    data = {
-        **as_data(heading, rows, dataset.passed_over),
-        "kept": outcome.kept,
-        "files": {kind: str(path) for kind, path in files.items()},
-    }
-    if len(failed) == len(outcome.rows):
-        reason = failed[0].reason
-        raise UnderstudyError(
-            "nothing-evaluated", f"No song could be evaluated. {failed[0].song}: {reason}", f"See {files['html']}."
-        )
-    print_result(
-        data,
-        lambda: f"{escape(text_table(rows))}\n{_told(failed)}Tables and plots: [bold]{escape(str(files['html']))}[/]",
+    with cancellable() as cancelled, _lines(len(job.dataset.songs) * len(compared)) as listener:
+        result = evaluate_separators(job, executor, listener, cancelled, tidy)
+    table, page = escape(text_table([*result.rows, *result.others])), escape(str(result.files["html"]))
+    failed = "".join(
+        f"[red]failed[/] {escape(row.song)} ({escape(row.candidate)}): {escape(row.reason)}\n" for row in result.failed
     )
-    if failed:
+    print_result(result.to_dict(), lambda: f"{table}\n{failed}Tables and plots: [bold]{page}[/]")
+    if result.failed:
         raise typer.Exit(1)
-
-
-def _told(failed: list[Row]) -> str:
-    return "".join(
-        f"[red]failed[/] {escape(row.song)} ({escape(row.candidate)}): {escape(row.reason)}\n" for row in failed
-    )
-
-
-def _candidates(models: list[str], presets: list[str], options: Options) -> list[Candidate]:
-    """Every model with every preset; a preset's own model where none is named."""
-    from understudy.pipeline.evaluation.run import Candidate
-    from understudy.pipeline.settings import load_settings
-
-    found: dict[str, Candidate] = {}
-    for preset in (*presets,) or (None,):
-        for model in (*models,) or (None,):
-            settings = load_settings(preset, options.assignments({"separation.model": model})).separation
-            parts = [model or (settings.model if preset is None else None), preset]
-            name = " of ".join(part for part in parts if part)
-            found[name] = Candidate(name, settings)
-    return list(found.values())
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from understudy.pipeline.evaluation.run import Row
 from understudy.pipeline.executor import StageRun
 from understudy.pipeline.separation.advice import Remark
 from understudy.pipeline.separation.quality import Quality
@@ -196,6 +197,37 @@ class StageResult:
         """As ``understudy cover --until STAGE --json`` prints it."""
         made = {name: str(part) if isinstance(part, Path) else _plain(part) for name, part in self.made.items()}
         return {"until": self.stage, "made": made, **_stages(self.stages, self.warnings)}
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Separators measured on songs whose stems are known.
+
+    `rows`: one for each song and separator of this call; `others`: of the same songs, by separators that were evaluated
+    into this folder before. `passed_over`: a sentence for each place in the folder that looks like a song but is none.
+    `kept`: how many of `rows` were measured before. `files`: the tables, by ``csv``, ``json`` and ``html``.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    others: tuple[Row, ...] = field(repr=False)
+    passed_over: tuple[str, ...]
+    kept: int
+    files: Mapping[str, Path]
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.state == "failed")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``understudy evaluate --json`` prints it."""
+        from understudy.pipeline.evaluation.table import as_data
+
+        return {
+            **as_data(self.title, [*self.rows, *self.others], self.passed_over),
+            "kept": self.kept,
+            "files": {kind: str(path) for kind, path in self.files.items()},
+        }
 
 
 def warnings_of(stages: tuple[StageRun, ...]) -> tuple[StageWarning, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from understudy.audio.audiosegment import to_audiosegment
 from understudy.audio.encode import encode, parse_format
 from understudy.audio.files import LIMITS, LOUDEST, clock
 from understudy.audio.samples import Audio, Samples
@@ -20,6 +21,7 @@ from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from pydub import AudioSegment
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,14 @@ class AudioRef:
                 f"The samples of {self.path.name} are no longer in the cache.",
                 f"Read {self.path}, or make the same call again.",
             ) from error
+
+    def to_audiosegment(self) -> AudioSegment:
+        """The sound as a pydub ``AudioSegment`` of 24 bits. Raises `UnderstudyError` as
+        `understudy.audio.audiosegment.to_audiosegment` does."""
+        return to_audiosegment(self.audio())
+
+    def __repr__(self) -> str:
+        return f"AudioRef({str(self.path)!r}, {self.channels} x {self.frames} frames at {self.rate} Hz)"
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:

@@ -1,0 +1,407 @@
+"""`Session`: covers, separations, conversions and evaluations from Python, with models that stay loaded between calls.
+
+The functions `cover`, `convert`, `separate` and `evaluate` of `understudy` are the methods of one session with the
+command line's folders and device.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event, Lock
+from typing import Literal
+
+from understudy import environment
+from understudy.audio.encode import parse_format
+from understudy.context import Context
+from understudy.errors import Cancelled
+from understudy.evaluations import EvaluationJob, candidates, evaluate_separators
+from understudy.jobs import (
+    ConversionJob,
+    CoverJob,
+    Runner,
+    SeparationJob,
+    convert_vocals,
+    make_cover,
+    separate_song,
+)
+from understudy.library import VoiceLibrary
+from understudy.pipeline.cast import Cast, as_cast, parse_voices
+from understudy.pipeline.evaluation.dataset import Song
+from understudy.pipeline.evaluation.run import Row
+from understudy.pipeline.executor import LocalExecutor, Result, StageEvent
+from understudy.pipeline.graph import Graph
+from understudy.pipeline.settings import CoverSettings, load_settings
+from understudy.pipeline.store import Store
+from understudy.pipeline.wanted import GUIDE, Wanted, container_named, parse_stems
+from understudy.results import ConversionResult, CoverResult, EvaluationResult, SeparationResult
+from understudy.sounds import Sound, as_files, is_file
+from understudy.voices.voice import Voice
+
+SettingsLike = CoverSettings | str | Mapping[str, object] | None
+"""Settings as `load_settings` gives them; the name of a preset, or the path of one (YAML); a mapping of dotted names to
+values, ``{"remix.vocal_gain": 2}``, over the default preset; None: the default preset."""
+
+VoiceLike = str | Voice | Cast | Sequence[str]
+"""Who sings: the name of a voice in the library, or a `Voice`; several as the command line takes them,
+``["lead=nova", "backing=ada"]`` or ``"0:00-1:12=nova,1:12-=ada"`` (times in the song)."""
+
+_SPARED = 6 * 3600.0  # seconds for which artifacts stay in the cache although it is over its limit
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """How far a call is.
+
+    `stage`: the stage that has something to say. `state`: ``cached`` (it was made before), ``started``, ``progress``
+    or ``finished``. `fraction`: 0..1 of the stage. `total`: 0..1 of the entire call; it never falls. `seconds`: wall
+    time of the stage so far. `device`: ``cpu`` or ``cuda:0``. `item`: in an evaluation, the song and the separator.
+    """
+
+    stage: str
+    state: Literal["cached", "started", "progress", "finished"]
+    fraction: float
+    total: float
+    seconds: float
+    device: str
+    item: str = ""
+
+
+Progress = Callable[[ProgressEvent], None]
+"""Called from the threads that work, one call at a time. Return soon: the work waits for it. An exception ends the
+call, which raises it."""
+
+
+class Session:
+    """Everything that the calls of one program share: the voice library, the cache, the device, and loaded models.
+
+    `voices`, `cache`: folders; None: those of the command line (``UNDERSTUDY_VOICES``, ``UNDERSTUDY_CACHE``, or the
+    platform's). `device`: ``cpu``, ``cuda:0`` or ``auto``; None: ``UNDERSTUDY_DEVICE``, else a GPU if there is one.
+    `workers`: threads that one stage may use; None: one for each CPU core.
+
+    A session is cheap: models and folders are opened by its first call. It may be used from several threads at once;
+    their stages share the device, one at a time on a GPU and two on the CPU.
+    """
+
+    def __init__(
+        self,
+        *,
+        voices: str | os.PathLike[str] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self.voices = VoiceLibrary(voices)
+        self._cache = None if cache is None else Path(cache)
+        self._device = device
+        self._workers = workers
+
+    def cover(
+        self,
+        song: Sound | None = None,
+        *,
+        voice: VoiceLike,
+        settings: SettingsLike = None,
+        transposes: Mapping[str, int | Literal["auto"]] | None = None,
+        vocals: Sound | None = None,
+        instrumental: Sound | None = None,
+        backing_vocals: Sound | None = None,
+        output: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        cancel: Event | None = None,
+    ) -> CoverResult:
+        """Make a cover: the song, sung by the voice.
+
+        >>> us.cover("song.mp3", voice="nova").path
+        PosixPath('covers/song (nova).flac')
+
+        `song`: a file, ``(samples, rate)`` or `Audio`; 0.4 seconds to 2 hours. `voice`: see `VoiceLike`. `settings`:
+        see `SettingsLike`. `transposes`: semitones by the name of a voice, where several sing.
+
+        `vocals`, `instrumental`, `backing_vocals`: stems of your own, used in place of separated ones. With `vocals`
+        and `instrumental` there need be no song; with `backing_vocals`, `vocals` is the lead alone.
+
+        `output`: the file to write; its extension names the format unless the settings name one with that extension.
+        None: ``covers/SONG (VOICE).flac`` when all inputs are files; when one is an array, nothing is written outside
+        of the cache. A file that Understudy did not make is only replaced with `overwrite`.
+
+        `progress`: called with a `ProgressEvent`. `cancel`: setting this event stops the work.
+
+        Raises `UnderstudyError`: among others ``voice-unknown``, ``file-not-found``, ``not-audio``, ``song-silent``,
+        ``array-invalid``, ``setting-unknown``, ``setting-invalid``, ``model-missing``, ``output-exists``,
+        ``disk-full``; `Cancelled`.
+        """
+        given = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing vocals": backing_vocals}
+        chosen, path = _settings(settings, output)
+        cast = self._cast(voice, transposes)
+        with self._running(progress, cancel) as (runner, context):
+            files = as_files(given, context)
+            job = CoverJob(
+                files.get("song"),
+                cast,
+                chosen,
+                files.get("vocals"),
+                files.get("instrumental"),
+                path,
+                overwrite,
+                files.get("backing vocals"),
+                _writes(output, *given.values()),
+            )
+            return make_cover(job, runner)
+
+    def convert(
+        self,
+        vocals: Sound,
+        *,
+        voice: VoiceLike,
+        settings: SettingsLike = None,
+        transposes: Mapping[str, int | Literal["auto"]] | None = None,
+        output: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        cancel: Event | None = None,
+    ) -> ConversionResult:
+        """Sing a vocal without accompaniment with the voice; nothing is separated or mixed.
+
+        `vocals`: a file, ``(samples, rate)`` or `Audio`. All else as in `cover`.
+        """
+        chosen, path = _settings(settings, output)
+        cast = self._cast(voice, transposes)
+        with self._running(progress, cancel) as (runner, context):
+            file = as_files({"vocals": vocals}, context)["vocals"]
+            job = ConversionJob(file, cast, chosen, path, overwrite, _writes(output, vocals))
+            return convert_vocals(job, runner)
+
+    def separate(
+        self,
+        song: Sound,
+        *,
+        stems: int | str | Sequence[str] | None = None,
+        mix: Mapping[str, float | None] | None = None,
+        karaoke: bool = False,
+        guide: float | None = GUIDE,
+        midi: Sequence[str] = (),
+        stem_file: str | None = None,
+        settings: SettingsLike = None,
+        output: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        cancel: Event | None = None,
+    ) -> SeparationResult:
+        """Take a song apart: its stems, a mix with other levels, a karaoke version, notes.
+
+        >>> us.separate("song.mp3").stems["vocals"].read()  # float32 [channels, frames]
+
+        `song`: a file, ``(samples, rate)`` or `Audio`. `stems`: 2 (vocals, instrumental), 4 (vocals, drums, bass,
+        other), 6 (guitar and piano, too), or names; None: 2, or none beside a mix, karaoke or notes. `mix`: gain in dB
+        by stem, None for silence, of a mix to make; -60 to +24. `karaoke`: whether to make a karaoke version, with the
+        lead at `guide` dB (None: silent). `midi`: stems whose notes to write down. `stem_file`: put all stems into one
+        file for DJ software, ``stem.m4a`` or ``stem.m4a:alac``.
+
+        `output`: the folder to write to. None: ``stems/SONG`` when the song is a file; when it is an array, nothing is
+        written outside of the cache. `settings`, `overwrite`, `progress`, `cancel`: as in `cover`.
+
+        Raises `UnderstudyError`: among others ``stems-invalid``, ``stem-unavailable`` for a stem that no model of these
+        settings gives, ``mix-invalid``, ``model-missing``, and those of `cover` that concern the song; `Cancelled`.
+        """
+        chosen, _ = _settings(settings, None)
+        wanted = Wanted(
+            None if stems is None else _stems(stems),
+            None if stem_file is None else container_named(stem_file),
+            {} if mix is None else dict(mix),
+            karaoke,
+            guide,
+            _stems(midi) if midi else (),
+        )
+        with self._running(progress, cancel) as (runner, context):
+            file = as_files({"song": song}, context)["song"]
+            folder = None if output is None else Path(output)
+            return separate_song(SeparationJob(file, chosen, wanted, folder, overwrite, _writes(output, song)), runner)
+
+    def evaluate(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        models: Sequence[str] = (),
+        presets: Sequence[str] = (),
+        settings: Mapping[str, object] | None = None,
+        stems: Literal[2, 4] = 2,
+        limit: int | None = None,
+        at_once: int = 1,
+        output: str | os.PathLike[str] | None = None,
+        progress: Progress | None = None,
+        cancel: Event | None = None,
+    ) -> EvaluationResult:
+        """Measure how well separators separate songs whose stems are known: SDR, SI-SDR, BSSEval v4, speed, memory.
+
+        `folder`: songs as in MUSDB18-HQ (``SONG/mixture.wav``, ``vocals.wav``, ...) or ``.stem.mp4`` files. `models`:
+        separators, or ensembles ``A+B``. `presets`: whose separations to measure; each with each of the models, with
+        its own where there are none. `settings`: dotted names to values that hold for all. `stems`: 2 or 4. `limit`:
+        only the first so many songs. `at_once`: songs at a time. `output`: folder of the tables; None:
+        ``evaluations/FOLDER``. What was measured before is not measured again.
+
+        Raises `UnderstudyError`: ``folder-not-found``, ``dataset-empty``, ``nothing-evaluated`` when every song failed,
+        ``separator-unknown``, ``model-missing``; `Cancelled`.
+        """
+        chosen = candidates(models, presets, settings)
+        target = None if output is None else Path(output)
+        job = EvaluationJob(Path(folder), chosen, stems, target, limit, at_once)
+        executor, cancelled = self._executor(), cancel if cancel is not None else Event()
+        notify = _Notifier(progress)
+        with environment.one_blas_thread(), notify.raising():
+            listener = notify.of_songs(len(job.dataset.songs) * len(chosen))
+            return evaluate_separators(job, executor, listener, cancelled, _pruning(executor))
+
+    def _cast(self, voice: VoiceLike, transposes: Mapping[str, int | Literal["auto"]] | None) -> Cast:
+        if isinstance(voice, Voice | Cast):
+            cast = as_cast(voice)
+            return replace(cast, transposes=dict(transposes)) if transposes else cast
+        return parse_voices([voice] if isinstance(voice, str) else voice).cast(self.voices.get, transposes)
+
+    @contextmanager
+    def _running(self, progress: Progress | None, cancel: Event | None) -> Iterator[tuple[Runner, Context]]:
+        """What a job runs with, and a context for its inputs; afterwards the cache is brought under its limit."""
+        executor, cancelled = self._executor(), cancel if cancel is not None else Event()
+        notify = _Notifier(progress)
+        with (
+            tempfile.TemporaryDirectory(prefix="understudy-") as scratch,
+            environment.one_blas_thread(),
+            notify.raising(),
+        ):
+            yield _Runner(executor, notify, cancelled), Context(Path(scratch), cancelled=cancelled)
+        _pruning(executor)()
+
+    def _executor(self) -> LocalExecutor:
+        """The one executor of this process for these folders and devices."""
+        cache, device = self._cache or environment.cache_folder(), environment.choose_device(self._device)
+        key = (
+            os.getpid(),
+            cache.absolute(),
+            device,
+            self._workers,
+        )  # a forked process has none of its parent's threads
+        with _guard:
+            if key not in _executors:
+                _executors[key] = LocalExecutor(Store(cache), device, self._workers)
+            return _executors[key]
+
+
+_executors: dict[tuple[int, Path, str, int | None], LocalExecutor] = {}
+_guard = Lock()
+
+
+class _Runner(Runner):
+    """Tells the notifier which stages there are, for the fraction of the whole."""
+
+    def run(self, graph: Graph, targets: Sequence[str]) -> Result:
+        if isinstance(self.listener, _Notifier):
+            self.listener.expect(graph.upstream(targets))
+        return super().run(graph, targets)
+
+
+class _Notifier:
+    """Passes what an executor reports on to the user's callback. An exception of that stops the run: whichever stage
+    reports next gets `Cancelled`, and `raising` puts the user's own exception in its place."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._lock = Lock()
+        self._failure: BaseException | None = None
+        self._weights: dict[str, float] = {}
+        self._done: dict[str, float] = {}
+        self._total = 0.0
+
+    def expect(self, graph: Graph) -> None:
+        # networks take most of the time; how much longer than other stages is a guess that only progress depends on
+        self._weights = {node.name: 10.0 if node.stage.uses_gpu else 1.0 for node in graph.nodes}
+
+    def __call__(self, event: StageEvent) -> None:
+        with self._lock:
+            self._done[event.node] = max(self._done.get(event.node, 0.0), event.fraction)
+            done = sum(weight * self._done.get(name, 0.0) for name, weight in self._weights.items())
+            self._report(event, done / max(1.0, sum(self._weights.values())))
+
+    def of_songs(self, count: int) -> Callable[[str, Song, StageEvent | Row], None]:
+        """What hears of an evaluation of `count` songs and separators."""
+        done = 0
+
+        def listen(name: str, song: Song, event: StageEvent | Row) -> None:
+            nonlocal done
+            item = f"{song.name} ({name})"
+            with self._lock:
+                if isinstance(event, StageEvent):
+                    self._report(event, done / count, item)
+                else:
+                    done += 1
+                    self._report(StageEvent("score", "finished", 1.0, 0.0, event.device), done / count, item)
+
+        return listen
+
+    def _report(self, event: StageEvent, total: float, item: str = "") -> None:
+        if self._progress is None:
+            return
+        if self._failure is not None:
+            raise Cancelled
+        self._total = max(self._total, min(1.0, total))
+        try:
+            self._progress(
+                ProgressEvent(event.node, event.state, event.fraction, self._total, event.seconds, event.device, item)
+            )
+        except BaseException as error:
+            self._failure = error
+            raise Cancelled from error
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        try:
+            yield
+        except Cancelled:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+
+
+def _settings(settings: SettingsLike, output: str | os.PathLike[str] | None) -> tuple[CoverSettings, Path | None]:
+    """The settings, with the format that the extension of `output` names, and `output` as a path."""
+    if isinstance(settings, CoverSettings):
+        chosen = settings
+    elif isinstance(settings, str):
+        chosen = load_settings(settings)
+    else:
+        chosen = load_settings(None, settings)
+    if output is None:
+        return chosen, None
+    path = Path(output)
+    if path.suffix.lower() != chosen.output.encoding.extension:
+        parse_format(path.suffix)
+        output_settings = chosen.output.model_copy(update={"format": path.suffix.lower().removeprefix(".")})
+        chosen = chosen.model_copy(update={"output": output_settings})
+    return chosen, path
+
+
+def _writes(output: str | os.PathLike[str] | None, *sounds: Sound | None) -> bool:
+    """Whether files are put into place: to an output that is named, or beside where files came from."""
+    return output is not None or all(sound is None or is_file(sound) for sound in sounds)
+
+
+def _stems(names: int | str | Sequence[str]) -> tuple[str, ...]:
+    return parse_stems(str(names) if isinstance(names, int | str) else ",".join(names))
+
+
+def _pruning(executor: LocalExecutor) -> Callable[[], None]:
+    def prune() -> None:
+        executor.store.prune(environment.cache_limit(), spare=_SPARED)
+
+    return prune
+
+
+_default = Session()
+cover = _default.cover
+convert = _default.convert
+separate = _default.separate
+evaluate = _default.evaluate
