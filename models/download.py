@@ -1,6 +1,6 @@
-"""One file from the network to the disk: resumed where it broke off, checked before it gets its name.
+"""Downloads one file: resumed where it broke off, checked before it gets its name.
 
-HTTP as in RFC 9110: ``Range`` with ``If-Range`` (section 13.1.5, 14) goes on with what an earlier attempt left in
+HTTP as in RFC 9110: ``Range`` with ``If-Range`` (sections 13.1.5 and 14) goes on with what an earlier attempt left in
 ``FILE.part``, as long as the server vouches with the same strong validator or the whole is checked against a hash.
 """
 
@@ -9,22 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import time
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-)
+from urllib.parse import urljoin, urlsplit
+
+import httpx
 
 from understudy.context import Context
 from understudy.disk import explained
@@ -36,7 +28,7 @@ LARGEST = 20 << 30  # bytes of any model
 RESERVE = 256 << 20  # bytes that stay free on the disk
 TIMEOUT = 20.0  # seconds without a byte after which a connection counts as cut
 PAUSES = (1.0, 2.0, 4.0)  # seconds before another attempt, as long as none brings anything new
-BLOCK = 1 << 16  # bytes at most between two looks at progress and cancellation
+REDIRECTIONS = 6
 
 
 class _Cut(Exception):
@@ -118,76 +110,103 @@ def _attempt(file: File, url: str, part: Path, context: Context, by_hand: str) -
             return
         _discard(part)
         have = 0
-    request = Request(check_url(url), headers={"User-Agent": "understudy", "Accept-Encoding": "identity"})
+    headers = {"User-Agent": "understudy", "Accept-Encoding": "identity"}
     if have:
-        request.add_header("Range", f"bytes={have}-")
+        headers["Range"] = f"bytes={have}-"
         if validator:
-            request.add_header("If-Range", validator)
+            headers["If-Range"] = validator
     try:
-        response = _opener(url).open(request, timeout=TIMEOUT)
-    except HTTPError as error:
-        if error.code == 416 and have:
-            _discard(part)
-            raise _Cut("the server had no such part") from error
-        if error.code in (408, 429) or error.code >= 500:
-            raise _Cut(f"the server answered {error.code}") from error
-        raise _wrong_source(url, f"the server answered {error.code} {error.reason}", by_hand) from error
-    except (URLError, OSError, HTTPException) as error:
-        if isinstance(error, URLError):
-            raise _Unreachable(getattr(error.reason, "strerror", None) or error.reason) from error
+        with _response(url, headers, by_hand) as response:
+            if response.status_code == 416 and have:
+                _discard(part)
+                raise _Cut("the server had no such part")
+            start, expected = _extent(file, response, url, have, by_hand)
+            _check_room(part, expected - start)
+            _keep_validator(part, response)
+            _write(response, part, start, expected, context)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        raise _Unreachable(str(error)) from error
+    except httpx.TransportError as error:
         raise _Cut(str(error) or type(error).__name__) from error
-    with response:
-        start, total = _extent(response, have)
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise _wrong_source(url, "the server sent it packed", by_hand)
-        if file.sha256 is None and response.headers.get_content_type() == "text/html":
-            raise _wrong_source(url, "the server sent a web page", by_hand)
-        expected = file.size if total is None else total
-        if expected is None:
-            raise _wrong_source(url, "the server doesn't say how long it is", by_hand)
-        if expected != (file.size or expected) or expected > LARGEST:
-            known = f"{file.size:,}" if file.size else f"at most {LARGEST:,}"
-            raise _wrong_source(url, f"it holds {expected:,} bytes there instead of {known}", by_hand)
-        if start not in (0, have):
-            raise _wrong_source(url, "the server sent another part than was asked for", by_hand)
-        _check_room(part, expected - start)
-        _keep_validator(part, response)
-        _write(response, part, start, expected, context)
+    except httpx.InvalidURL as error:
+        raise _wrong_source(url, f"it is no valid address ({error})", by_hand) from error
 
 
-def _write(response: HTTPResponse, part: Path, start: int, expected: int, context: Context) -> None:
-    """Append what comes to the part, from byte `start` on, until there are `expected`."""
-    try:
-        out = part.open("r+b" if start else "wb")
-    except OSError as error:
-        raise explained(part, error) from error
-    with out:
-        out.seek(start)
-        while (done := out.tell()) < expected:
-            context.progress(done / expected)
-            try:
-                block = response.read1(min(BLOCK, expected - done))
-            except (OSError, HTTPException) as error:
-                raise _Cut(str(error) or type(error).__name__) from error
-            if not block:
-                raise _Cut("the connection was closed")
-            try:
-                out.write(block)
-            except OSError as error:
-                raise explained(part, error) from error
+@contextmanager
+def _response(url: str, headers: dict[str, str], by_hand: str) -> Iterator[httpx.Response]:
+    """The answer to a GET, after redirections: none leaves https or leads back onto this machine. The user's proxy is
+    used except for addresses on this machine. Raises `_Cut` for a server that may answer later."""
+    address = check_url(url)
+    for _ in range(REDIRECTIONS):
+        with (
+            httpx.Client(
+                timeout=TIMEOUT, trust_env=not _loopback(address), verify=ssl.create_default_context()
+            ) as client,
+            client.stream("GET", address, headers=headers) as response,
+        ):
+            status = response.status_code
+            if not response.has_redirect_location:
+                if status in (408, 429) or status >= 500:
+                    raise _Cut(f"the server answered {status}")
+                if status not in (200, 206, 416):
+                    raise _wrong_source(url, f"the server answered {status} {response.reason_phrase}", by_hand)
+                yield response
+                return
+            target = check_url(urljoin(address, response.headers["Location"]))
+        if _loopback(target) and not _loopback(address):
+            raise UnderstudyError(
+                "model-address",
+                f"{address} leads back to this very machine ({target}).",
+                "Download the file by other means and give it to 'understudy models add PATH'.",
+            )
+        address = target
+    raise _wrong_source(url, "it leads from one address to another without end", by_hand)
 
 
-def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
-    """Where the response's bytes begin in the file, and the file's whole length if it is said."""
-    if response.status == 206:
-        unit, _, extent = response.headers.get("Content-Range", "").partition(" ")
+def _extent(file: File, response: httpx.Response, url: str, have: int, by_hand: str) -> tuple[int, int]:
+    """Where the response's bytes begin in the file, and the file's whole length. Raises ``model-source`` where the
+    response can't be the file or the part of it that was requested."""
+    headers = response.headers
+    start, total = 0, headers.get("Content-Length", "")
+    if response.status_code == 206:
+        unit, _, extent = headers.get("Content-Range", "").partition(" ")
         reach, _, total = extent.partition("/")
         first = reach.partition("-")[0]
-        if unit == "bytes" and first.isdigit():
-            return int(first), int(total) if total.isdigit() else None
-        return -1, None
-    length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdigit() else None
+        start = int(first) if unit == "bytes" and first.isdigit() else -1
+    expected = int(total) if total.isdigit() else file.size
+    reason = None
+    if response.status_code == 416:
+        reason = "the server answered 416"
+    elif headers.get("Content-Encoding", "identity") != "identity":
+        reason = "the server sent it packed"
+    elif file.sha256 is None and headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html":
+        reason = "the server sent a web page"
+    elif expected is None:
+        reason = "the server doesn't say how long it is"
+    elif expected != (file.size or expected) or expected > LARGEST:
+        known = f"{file.size:,}" if file.size else f"at most {LARGEST:,}"
+        reason = f"it holds {expected:,} bytes there instead of {known}"
+    elif start not in (0, have):
+        reason = "the server sent another part than was requested"
+    if reason is not None or expected is None:
+        raise _wrong_source(url, reason or "", by_hand)
+    return start, expected
+
+
+def _write(response: httpx.Response, part: Path, start: int, expected: int, context: Context) -> None:
+    """Append what comes to the part, from byte `start` on, until there are `expected`."""
+    blocks = response.iter_raw()
+    try:
+        with part.open("r+b" if start else "wb") as out:
+            out.seek(start)
+            while (done := out.tell()) < expected:
+                context.progress(done / expected)
+                block = next(blocks, b"")
+                if not block:
+                    raise _Cut("the connection was closed")
+                out.write(block[: expected - done])
+    except OSError as error:
+        raise explained(part, error) from error
 
 
 def _check_room(part: Path, needed: int) -> None:
@@ -198,35 +217,6 @@ def _check_room(part: Path, needed: int) -> None:
             f"The disk has {free / 1e9:.1f} GB free in {part.parent}; {(needed + RESERVE) / 1e9:.1f} GB are needed.",
             "Free some space, or name another folder with UNDERSTUDY_MODELS.",
         )
-
-
-class _Redirects(HTTPRedirectHandler):
-    """Follows a few redirections, and none that leaves https (or leads back onto this machine)."""
-
-    max_redirections = 6
-    max_repeats = 2
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> Request | None:
-        check_url(newurl)
-        if _loopback(newurl) and not _loopback(req.full_url):
-            raise UnderstudyError(
-                "model-address",
-                f"{req.full_url} leads back to this very machine ({newurl}).",
-                "Download the file by other means and give it to 'understudy models add PATH'.",
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener(url: str) -> OpenerDirector:
-    """What opens `url`: http and https and nothing else, through the user's proxy except on this machine."""
-    opener = OpenerDirector()
-    proxies = ProxyHandler({}) if _loopback(url) else ProxyHandler()
-    handlers = (proxies, HTTPHandler(), HTTPSHandler(), _Redirects(), HTTPDefaultErrorHandler(), HTTPErrorProcessor())
-    for handler in handlers:
-        opener.add_handler(handler)
-    return opener
 
 
 def _loopback(url: str) -> bool:
@@ -259,7 +249,7 @@ def _validator(part: Path) -> str | None:
     return validator if isinstance(validator, str) else None
 
 
-def _keep_validator(part: Path, response: HTTPResponse) -> None:
+def _keep_validator(part: Path, response: httpx.Response) -> None:
     etag = response.headers.get("ETag", "")
     place = _beside(part, ".json")
     try:
