@@ -50,7 +50,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=60)
+        self.client = httpx.Client(base_url=self.url, timeout=600)
         self.log = (data / "log.jsonl").open("ab")
 
     def start(self) -> None:
@@ -61,7 +61,7 @@ class Server:
         self.process = subprocess.Popen(command, env=environment, stderr=self.log, cwd=self.data)
 
     def wait(self) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 600
         while time.monotonic() < end:
             try:
                 if self.client.get("/readyz").status_code == 200:
@@ -76,13 +76,13 @@ class Server:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(40)
+            self.process.wait(300)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise SystemExit("the server didn't stop cleanly") from None
         self.log.close()
 
-    def until(self, href: str, seconds: float = 300) -> dict[str, Any]:
+    def until(self, href: str, seconds: float = 1800) -> dict[str, Any]:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found: dict[str, Any] = self.client.get(href).json()

@@ -18,6 +18,7 @@ from understudy.pipeline.publish import publish
 from understudy.services.batch.plan import Item, Singer
 
 _LOOK = 1.0  # seconds between looks at a job
+_ANSWER = 600.0  # seconds without a byte; a busy server may take minutes to check a song
 _PATIENCE = 300.0  # seconds for which a server may be away
 
 
@@ -27,7 +28,7 @@ class Server:
     def __init__(self, address: str, key: str | None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
-            self._client = httpx.Client(base_url=address, headers=headers, timeout=httpx.Timeout(60.0, connect=10.0))
+            self._client = httpx.Client(base_url=address, headers=headers, timeout=httpx.Timeout(_ANSWER, connect=60.0))
         except (httpx.InvalidURL, UnicodeError) as error:
             raise UnderstudyError(
                 "server-invalid", f"{address!r} is no server's address.", "Write it as http://host:8000."

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import HANGS
 from understudy.models import warm
 from understudy.models.memory import _group, _machine, available_memory
 from understudy.models.warm import KEEP_FREE, forget, release
@@ -44,14 +45,14 @@ def test_many_threads_load_once_and_different_keys_do_not_wait():
     def slow() -> Thing:
         loads.append("a")
         begun.set()
-        assert go.wait(10)
+        assert go.wait(HANGS)
         return Thing()
 
     got: list[Thing] = []
     threads = [threading.Thread(target=lambda: got.append(warm("a", slow))) for _ in range(8)]
     for thread in threads:
         thread.start()
-    assert begun.wait(10)
+    assert begun.wait(HANGS)
     warm("b", Thing)  # while a is still loading
     go.set()
     for thread in threads:

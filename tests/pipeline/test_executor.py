@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import HANGS, without_settings
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.executor import LocalExecutor, StageEvent
@@ -130,7 +130,7 @@ def test_out_of_gpu_memory_goes_on_on_the_cpu_and_says_so(tmp_path: Path):
 def test_runs_share_the_lanes(tmp_path: Path):
     """Two songs at once: while the first is in one lane the second is in the other."""
     executor = LocalExecutor(Store(tmp_path), cpu_lanes=2)
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=HANGS)
 
     def meet(context: Context, song: int) -> int:
         meeting.wait()
@@ -149,9 +149,10 @@ def test_runs_share_the_lanes(tmp_path: Path):
     assert sorted(results) == [1, 2]
 
 
+TICKS = 6 * 20
 STEPS = textwrap.dedent(
     """
-    import sys, threading, time
+    import sys, threading
     from pathlib import Path
     from understudy.pipeline.executor import LocalExecutor
     from understudy.pipeline.graph import Graph, Node, Stage
@@ -161,7 +162,8 @@ STEPS = textwrap.dedent(
         out = context.folder / "text"
         with out.open("w") as file:
             for _ in range(20):
-                time.sleep(0.005)
+                print("tick", flush=True)
+                sys.stdin.readline()  # the test says how far it may go
                 context.progress(0.5)
                 file.write(f"{number},")
                 file.flush()
@@ -172,7 +174,6 @@ STEPS = textwrap.dedent(
     nodes = [Node("n0", Stage("step", 1, step), {}, {"number": 0})]
     for number in range(1, 6):
         nodes.append(Node(f"n{number}", Stage("step", 1, step), {"before": f"n{number-1}"}, {"number": number}))
-    print("ready", flush=True)
     result = LocalExecutor(Store(Path(sys.argv[1]))).run(Graph(tuple(nodes)), ["n5"], lambda e: None, threading.Event())
     print(result.values["n5"])
     """
@@ -182,29 +183,29 @@ STEPS = textwrap.dedent(
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_killed_at_any_moment_it_resumes_and_repeats_nothing(tmp_path: Path):
-    def start(cache: Path, log: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", STEPS, str(cache), str(log)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], env=ENV)
+    def start(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", STEPS, str(tmp_path / name), str(tmp_path / f"{name}.log")]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=without_settings())
 
-    ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    undisturbed = start(tmp_path / "calm", tmp_path / "calm.log").communicate()[0].split("\n", 1)[1]
-    for attempt in range(40):
-        process = start(tmp_path / "cache", tmp_path / "log")
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            process.wait(timeout=0.02 + 0.037 * attempt)
-            break
-        except subprocess.TimeoutExpired:
+    undisturbed = start("calm").communicate("\n" * TICKS)[0].split()[-1]
+    # within a step, as it ends and is stored, and a few times in the same step; each run goes on where the last ended
+    for ticks in (1, 20, 7, 19, 21, 39, 3, 20, 30):
+        with start("killed") as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("\n" * ticks)
+            process.stdin.flush()
+            for _ in range(ticks):
+                assert process.stdout.readline() == "tick\n"
             process.kill()
-            process.wait()
-    else:
-        pytest.fail("it never got through")
-    assert process.stdout.read() == undisturbed
+    ended, _ = start("killed").communicate("\n" * TICKS)
+    assert ended.count("tick") < TICKS, "it began at the beginning again"
+    assert ended.split()[-1] == undisturbed
     # a kill between the log's line and the rename may make a step twice, never after its artifact was there
-    lines = (tmp_path / "log").read_text().split()
+    lines = (tmp_path / "killed.log").read_text().split()
     assert lines == sorted(lines)
-    assert list((tmp_path / "cache" / "making").iterdir()) == []
+    assert list((tmp_path / "killed" / "making").iterdir()) == []
 
 
 def summed(context: Context, left_out: str = "", **parts: int) -> tuple[int, str]:

@@ -1,64 +1,16 @@
-"""A song, a voice and a way to run the command as a user does: as a process of its own."""
+"""A user's folder with a song, its true stems and recordings of a voice."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from tests.support import signals
-
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "understudy"]
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """A user's folder with a song, its true stems and recordings of a voice; library and cache lie in it, too."""
-
-    folder: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            **{name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")},
-            "PYTHONPATH": str(ROOT),
-            "UNDERSTUDY_VOICES": str(self.folder / "voices"),
-            "UNDERSTUDY_CACHE": str(self.folder / "cache"),
-            "UNDERSTUDY_MODELS": str(self.folder / "models"),
-        }
-
-    def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **more,
-        )
-
-    def run(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, **more)
-        out, err = process.communicate(timeout=300)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    def json(self, *arguments: str) -> dict[str, Any]:
-        """What a command that must succeed prints with --json: one object and nothing else."""
-        done = self.run(*arguments, "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stderr == ""
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+from tests.support.command import Workspace
 
 
 def _filled(folder: Path) -> Workspace:

@@ -5,8 +5,9 @@ import json
 import os
 import resource
 import signal
-import time
+from functools import partial
 from pathlib import Path
+from subprocess import Popen
 
 import numpy as np
 import pyloudnorm
@@ -14,7 +15,7 @@ import pytest
 import soundfile
 import soxr
 
-from tests.services.conftest import Workspace
+from tests.support.command import HANGS, Workspace, until
 from understudy.audio.tags import made_by_understudy
 
 
@@ -240,11 +241,10 @@ def test_what_stands_beside_a_cover_is_not_overwritten_either(workspace: Workspa
 
 def test_ctrl_c_stops_at_once_and_leaves_nothing(workspace: Workspace):
     before = visible(workspace.folder)
-    process = workspace.start("cover", "song.wav", "--voice", "nova")
-    while not any((workspace.folder / "cache").glob("artifacts/*/*")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with workspace.process("cover", "song.wav", "--voice", "nova") as process:
+        until(lambda: workspace.artifacts() or process.poll() is not None)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=HANGS)
     assert process.returncode == 130
     assert "cancelled" in err
     assert visible(workspace.folder) == before
@@ -256,10 +256,18 @@ def test_a_full_disk_leaves_nothing_half_written(workspace: Workspace):
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
     before = visible(workspace.folder)
-    done = workspace.run("cover", "song.wav", "--voice", "nova", "--json", preexec_fn=small_files)
+    done = workspace.run_process("cover", "song.wav", "--voice", "nova", "--json", preexec_fn=small_files)
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["code"] == "disk-full"
     assert visible(workspace.folder) == before
+
+
+def ended_or_made(workspace: Workspace, process: Popen[str], before: set[str], count: int) -> bool:
+    """Whether `count` more artifacts are stored, or the process is at its end."""
+    return process.poll() is not None or len(workspace.artifacts() - before) >= count
+
+
+SHORT = ("song.wav", "--voice", "nova", "--duration", "2.5")
 
 
 @pytest.mark.slow
@@ -267,19 +275,22 @@ def test_killed_at_any_moment_the_cover_comes_out_the_same(workspace: Workspace,
     def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    calm = workspace.json("cover", "song.wav", "--voice", "nova", "--cache", str(tmp_path / "calm"), "-o", "calm.flac")
+    calm = workspace.json("cover", *SHORT, "--cache", str(tmp_path / "calm"), "-o", "calm.flac")
     finished: set[str] = set()
-    for attempt in range(60):
-        process = workspace.start("cover", "song.wav", "--voice", "nova", "-o", "killed.flac", "--json")
-        time.sleep(0.5 + 0.31 * attempt)
-        if process.poll() is not None:
-            break
-        process.kill()
-        process.wait()
-        there = {path.name for path in (workspace.folder / "cache").glob("artifacts/*/*")}
-        assert finished <= there
-        finished = there
+    kills = 0
+    while True:
+        with workspace.process("cover", *SHORT, "-o", "killed.flac", "--json") as process:
+            # killed as soon as it has come further by some artifacts, so it ends whatever the machine is doing
+            until(partial(ended_or_made, workspace, process, finished, 1 + kills % 3))
+            if process.poll() is not None:
+                break
+            process.kill()
+            process.wait()
+        kills += 1
+        assert finished <= workspace.artifacts()
+        finished = workspace.artifacts()
         cover = workspace.folder / "killed.flac"
         assert not cover.exists() or digest(cover) == digest(workspace.folder / calm["cover"])
     assert process.returncode == 0
+    assert kills >= 3
     assert digest(workspace.folder / "killed.flac") == digest(workspace.folder / "calm.flac")

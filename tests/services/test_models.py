@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.services.conftest import COMMAND, Workspace
 from tests.support import small_models as small
+from tests.support.command import Workspace, run_here
 from tests.support.model_source import CONTENT, SHA256, Source, catalogue_file, served
 
 
@@ -28,8 +28,7 @@ class Shelf:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**self.workspace.environment, "UNDERSTUDY_CATALOGUE": str(self.catalogue)}
-        command = [*COMMAND, "models", *arguments]
-        return subprocess.run(command, cwd=self.workspace.folder, env=environment, capture_output=True, text=True)
+        return run_here(self.workspace.folder, environment, "models", *arguments)
 
     def json(self, *arguments: str) -> dict[str, Any]:
         done = self.run(*arguments, "--json")

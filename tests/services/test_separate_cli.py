@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from pathlib import Path
 
 import av
@@ -12,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.services.conftest import Workspace
 from tests.services.test_cli import read, visible
 from tests.support import signals
+from tests.support.command import HANGS, Workspace, until
 from tests.support.midi_files import read as read_midi
 
 
@@ -119,11 +118,10 @@ def test_what_cannot_be_made_is_not_begun(workspace: Workspace, arguments: list[
 
 def test_ctrl_c_leaves_nothing(workspace: Workspace):
     before = visible(workspace.folder)
-    process = workspace.start("separate", "song.wav", "--mix", "vocals=-3", "--format", "stem.m4a")
-    while not any((workspace.folder / "cache").glob("artifacts/*/*")) and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    with workspace.process("separate", "song.wav", "--mix", "vocals=-3", "--format", "stem.m4a") as process:
+        until(lambda: workspace.artifacts() or process.poll() is not None)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=HANGS)
     assert process.returncode == 130
     assert visible(workspace.folder) == before
     assert not list(Path(workspace.folder / "cache" / "making").iterdir())

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.services.conftest import Workspace
 from tests.support import signals
+from tests.support.command import Workspace
 from understudy.audio.tags import read_tags
 
 DUET = "0:00-0:03=nova,0:03-=ada"

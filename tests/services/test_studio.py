@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.services.conftest import Workspace
+from tests.support.command import Workspace
 from tests.support.separators import tiny_roformer
 from understudy.pipeline.separating import models_of
 from understudy.pipeline.settings import load_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.conftest import Workspace
+from tests.support.command import Workspace
 from tests.support.rvc_files import small, write_random_index, write_random_pth
 
 

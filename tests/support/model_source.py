@@ -109,7 +109,7 @@ def _answer(request: BaseHTTPRequestHandler, source: Source, manner: str, more: 
         request.wfile.write(body[: int(more)])
         request.wfile.flush()
         if manner == "stall":
-            source.done.wait(20)
+            source.done.wait()
         request.close_connection = True
         return
     step = 20_000 if manner == "slow" else len(body)

@@ -48,7 +48,7 @@ def _run(root: str, program: str, *arguments: str) -> None:
     folder = programs()
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     command = [*as_user, f"{folder}/{program}", *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=root, timeout=120)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=root)
 
 
 def url(socket: str, database: str = "postgres") -> str:

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from urllib.request import urlopen
 
-ROOT = Path(__file__).parents[2]
+from tests.support.command import COMMAND, HANGS, until, without_settings
 
 
 @dataclass
 class Serving:
+    """A running server; leaving its ``with`` stops it."""
+
     address: str
     process: subprocess.Popen[bytes]
+    log: Path
 
-    def stop(self) -> None:
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Its exit status, once it has ended in order."""
         self.process.terminate()
-        self.process.wait(30)
+        return self.process.wait(HANGS)
+
+    def answers(self) -> bool:
+        """Whether it is ready. Raises what it wrote if it has ended."""
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            with urlopen(f"{self.address}/readyz", timeout=HANGS):
+                return True
+        except OSError:
+            return False
 
 
 def serve(folder: Path, *options: str) -> Serving:
@@ -29,19 +46,14 @@ def serve(folder: Path, *options: str) -> Serving:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "understudy", "serve", "--port", str(port), "--data", str(folder / "data")]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, *options], cwd=folder, env={**environment, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
-        )
-    address = f"http://127.0.0.1:{port}"
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            with urlopen(f"{address}/healthz", timeout=5):
-                return Serving(address, process)
-        except OSError:
-            time.sleep(0.2)
-    process.kill()
-    raise AssertionError((folder / "server.log").read_text())
+    command = [*COMMAND, "serve", "--port", str(port), "--data", str(folder / "data"), *options]
+    path = folder / "server.log"
+    with path.open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=without_settings(), stdout=log, stderr=log)
+    started = Serving(f"http://127.0.0.1:{port}", process, path)
+    try:
+        until(started.answers)
+    except AssertionError:
+        process.kill()
+        raise
+    return started

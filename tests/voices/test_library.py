@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.command import HANGS
 from tests.support.recording_takes import take, write
 from understudy.audio.samples import Audio
 from understudy.context import Context
@@ -326,7 +327,7 @@ def test_processes_that_replace_at_once_always_leave_one_whole_voice(root: Path)
     for worker in workers:
         worker.start()
     for _ in range(50):
-        assert outcomes.get(timeout=60) == "settled"
+        assert outcomes.get(timeout=HANGS) == "settled"
         library.load(root, "nova")  # whole at any moment
     for worker in workers:
         worker.join()
@@ -343,7 +344,7 @@ def test_a_killed_process_never_leaves_a_broken_voice(root: Path) -> None:
         worker = spawn.Process(target=_settle_again_and_again, args=(root, turn, 10_000, outcomes))
         worker.start()
         for _ in range(20 + turn):
-            outcomes.get(timeout=60)
+            outcomes.get(timeout=HANGS)
         worker.kill()
         worker.join()
         library.load(root, "nova")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import soundfile
 from starlette.testclient import TestClient
 
 from tests.support import signals
+from tests.support.command import HANGS, until
 from understudy.services.api.app import make_app
 from understudy.services.queue import owners
 from understudy.services.queue.settings import ServerSettings
@@ -109,13 +109,14 @@ class Working(Service):
 
     def wait(self, href: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
         """What is at `href` as soon as it waits and runs no more."""
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            found: dict[str, Any] = self.client.get(href, headers=headers).json()
-            if found["state"] not in ("queued", "running", "making"):
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"{href} takes too long")
+        found: dict[str, Any] = {}
+
+        def ended() -> bool:
+            found.update(self.client.get(href, headers=headers).json())
+            return found["state"] not in ("queued", "running", "making")
+
+        until(ended, lambda: f"{href} takes too long")
+        return found
 
     def cover(self, *, files: dict[str, Path], **fields: str) -> httpx.Response:
         opened = {name: (path.name, path.read_bytes()) for name, path in files.items()}
@@ -137,4 +138,4 @@ def working(tmp_path_factory: pytest.TempPathFactory, sounds: Sounds) -> Iterato
         assert service.wait(f"/v1/voices/{made.json()['id']}")["state"] == "ready"
         yield service
         worker.stopping.set()
-        thread.join(30)
+        thread.join(HANGS)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.support.server import serve
 from understudy.services.queue.settings import ServerSettings
 
 ROOT = Path(__file__).parents[3]
@@ -30,33 +25,10 @@ def test_every_setting_is_named():
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
 def test_the_curl_lines_do_what_they_say(tmp_path: Path):
     (block,) = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     (tmp_path / "demo").symlink_to(ROOT / "demo")
-    command = [
-        sys.executable,
-        "-m",
-        "understudy",
-        "serve",
-        "--port",
-        str(port),
-        "--data",
-        str(tmp_path / "data"),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        script = block.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=500
-        )
+    with serve(tmp_path) as server:
+        script = block.replace("http://127.0.0.1:8000", server.address).replace("127.0.0.1:8000", server.address[7:])
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         lines = done.stdout.splitlines()
         assert '  "state": "ready",' in lines
@@ -64,6 +36,4 @@ def test_the_curl_lines_do_what_they_say(tmp_path: Path):
         assert "done" in lines
         assert (tmp_path / "cover.mp3").stat().st_size > 50_000
         assert (tmp_path / "vocals.flac").read_bytes()[:4] == b"fLaC"
-    finally:
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(40) == 0
+        assert server.stop() == 0

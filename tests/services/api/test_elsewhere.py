@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from tests.services.api.conftest import Sounds, Working
 from tests.support import postgres, s3
+from tests.support.command import HANGS
 from understudy.services.api.app import make_app
 from understudy.services.queue import housekeeping
 from understudy.services.queue.settings import ServerSettings
@@ -58,14 +59,14 @@ def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
             assert client.delete("/v1/account/everything").status_code == 204
             assert list(storage.listed()) == []
             worker.stopping.set()
-            thread.join(30)
+            thread.join(HANGS)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
 def test_kills_lose_nothing_and_do_nothing_twice():
     command = [sys.executable, "benchmarks/server.py", "kills", "--kills", "4", "--jobs", "4", "--pause", "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     figures = json.loads(done.stdout)
     assert figures["ok"], done.stdout + done.stderr
     assert figures["jobs"] == {"done": 4}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -18,27 +16,27 @@ from starlette.testclient import TestClient
 
 from tests.services.api.conftest import Sounds, Start, Working
 from tests.support import postgres
+from tests.support.command import COMMAND, HANGS, run_here, without_settings
 from understudy.services.api.app import make_app
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.worker import Worker
 
-ROOT = Path(__file__).parents[3]
-
 
 def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")}
-    environment |= {"PYTHONPATH": str(ROOT), "UNDERSTUDY_SERVER_DATA": str(folder / "data")}
-    line = [sys.executable, "-m", "understudy", *arguments]
+    environment = without_settings(UNDERSTUDY_SERVER_DATA=str(folder / "data"))
     return subprocess.Popen(
-        line, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *arguments], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_here(folder, without_settings(UNDERSTUDY_SERVER_DATA=str(folder / "data")), *arguments)
+
+
 def answer(folder: Path, *arguments: str) -> dict[str, Any]:
-    process = command(folder, *arguments, "--json")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, out + err
-    found: dict[str, Any] = json.loads(out)
+    done = run(folder, *arguments, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -55,16 +53,15 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path):
         ("create", "--owner", "x", "--scopes", "all"),
         ("create", "--owner", "x", "--limit", "a=b"),
     ):
-        process = command(tmp_path, "keys", *wrong)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 1
-        assert err.startswith("Error: ")
-        assert "Traceback" not in err
+        done = run(tmp_path, "keys", *wrong)
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: ")
+        assert "Traceback" not in done.stderr
 
 
 def test_serving_on_other_addresses_needs_keys(tmp_path: Path):
     process = command(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANGS)
     assert process.returncode == 1
     assert "There is no API key" in err
     assert "Traceback" not in err
@@ -83,11 +80,11 @@ def test_a_server_starts_with_its_worker_and_ends_in_order(tmp_path: Path):
             break
     assert json.load(urllib.request.urlopen(f"{url}/readyz")) == {"status": "ok"}
     taken = command(tmp_path, "serve", "--port", url.rpartition(":")[2])
-    _, err = taken.communicate(timeout=60)
+    _, err = taken.communicate(timeout=HANGS)
     assert taken.returncode == 1
     assert "can't be bound" in err
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANGS)
     assert process.returncode == 0
     assert "Traceback" not in err
     assert list((tmp_path / "data" / "scratch").iterdir()) == []
@@ -115,7 +112,7 @@ def test_a_database_that_goes_away_for_a_while_costs_nothing(tmp_path: Path, sou
             service = Working(settings, client)
             assert [service.wait(place)["state"] for place in places] == ["done"] * 3
             worker.stopping.set()
-            thread.join(30)
+            thread.join(HANGS)
 
 
 def test_everything_can_be_deleted_while_work_is_under_way(start: Start, sounds: Sounds):
@@ -132,7 +129,7 @@ def test_everything_can_be_deleted_while_work_is_under_way(start: Start, sounds:
     again = service.client.post("/v1/separations", files=files).headers["location"]
     assert Working(service.settings, service.client).wait(again)["state"] == "done"
     worker.stopping.set()
-    thread.join(30)
+    thread.join(HANGS)
     left = service.client.get("/v1/separations").json()["items"]
     assert [job["state"] for job in left] == ["done"]
     assert all("songs" in name or left[0]["id"] in name for name in service.stored())

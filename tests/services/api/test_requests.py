@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import soundfile
 
 from tests.services.api.conftest import Service, Sounds, Start, Working
+from tests.support.command import until
 from understudy.services.queue import housekeeping
 from understudy.services.queue.tables import jobs
 
@@ -322,10 +322,8 @@ def test_a_trained_model_becomes_a_voice(working: Working, tmp_path):
     assert ready["state"] == "ready", ready["error"]
     assert (ready["engine"], ready["model"]["speaker"], ready["model"]["vectors"]) == ("rvc", 3, 2000)
     assert ready["model"]["source"] == "kim.pth"
-    end = time.monotonic() + 30  # what was sent goes just after the voice is told to be ready
-    while any("-sent" in name for name in working.stored()):
-        assert time.monotonic() < end, working.stored()
-        time.sleep(0.1)
+    # what was sent goes just after the voice is told to be ready
+    until(lambda: not any("-sent" in name for name in working.stored()), working.stored)
     assert working.client.delete(made.headers["location"]).status_code == 204
 
 

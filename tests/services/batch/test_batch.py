@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import signal
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 import soundfile
 
-from tests.services.conftest import Workspace
 from tests.support import signals
+from tests.support.command import HANGS, Workspace, until
 from tests.support.server import serve
 
 
@@ -99,13 +97,10 @@ def test_models_that_are_missing_are_said_before_anything_is_made(workspace: Wor
 def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(workspace: Workspace) -> None:
     _songs(workspace, 3)
     arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out")
-    process = workspace.start(*arguments)
     journal = workspace.folder / "out" / "batch.jsonl"
-    deadline = time.monotonic() + 120
-    while not (journal.is_file() and journal.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with workspace.process(*arguments) as process:
+        until(lambda: journal.is_file() and journal.stat().st_size)
+        process.kill()
     kept = {path.name: path.stat().st_mtime_ns for path in (workspace.folder / "out").glob("*.flac")}
     assert kept
     assert workspace.json(*arguments)["made"] == 3
@@ -122,14 +117,11 @@ def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(workspace: Workspac
 def test_the_same_batch_is_made_by_a_server(workspace: Workspace) -> None:
     _songs(workspace, 2)
     running = serve(workspace.folder)
-    try:
+    with running, httpx.Client(base_url=running.address, timeout=HANGS) as client:
         with (workspace.folder / "recording.wav").open("rb") as recording:
             form = {"name": "nova", "consent": "self"}
-            made = httpx.post(f"{running.address}/v1/voices", data=form, files={"recordings": recording}).json()
-        deadline = time.monotonic() + 120
-        while made["state"] == "making" and time.monotonic() < deadline:
-            time.sleep(0.2)
-            made = httpx.get(f"{running.address}/v1/voices/{made['id']}").json()
+            made = client.post("/v1/voices", data=form, files={"recordings": recording}).json()
+        until(lambda: client.get(f"/v1/voices/{made['id']}").json()["state"] == "ready")
         arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out", "--server", running.address)
         assert workspace.json(*arguments)["made"] == 2
         for row in _table(workspace.folder / "out"):
@@ -137,8 +129,6 @@ def test_the_same_batch_is_made_by_a_server(workspace: Workspace) -> None:
             assert abs(float(row["loudness"]) - float(row["song_loudness"])) < 0.5
         unknown = workspace.run("batch", "hit *.wav", "--voice", "ada", "--output", "out", "--server", running.address)
         assert "You have no voice 'ada'" in unknown.stderr
-    finally:
-        running.stop()
     gone = workspace.run("batch", "hit *.wav", "--voice", "nova", "--output", "new", "--server", running.address)
     assert gone.returncode == 1
     assert "doesn't answer" in gone.stderr

@@ -34,7 +34,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> ServerSettings:
             connection.execute(text(f"CREATE DATABASE {name}"))
         engine.dispose()
         url = postgres.url(socket, name)
-    return ServerSettings(data=tmp_path / "data", database=url, lease=1.0, tries=3, workers=0)
+    return ServerSettings(data=tmp_path / "data", database=url, lease=3600, tries=3, workers=0)
 
 
 @pytest.fixture

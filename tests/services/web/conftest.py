@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support import signals
+from tests.support.command import HANGS
 from tests.support.server import serve
 from understudy.services.web.page import STATIC
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+expect.set_options(timeout=1000 * HANGS)
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-background-networking",
@@ -43,9 +45,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     sung, _ = signals.singing([signals.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps], formants=0.9)
     soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
     (folder / "letter.mp3").write_text("Dear all, this is not a song.\n" * 50)
-    running = serve(folder)
-    yield Served(running.address, folder)
-    running.stop()
+    with serve(folder) as running:
+        yield Served(running.address, folder)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +64,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(1000 * HANGS)
     yield context
     context.close()
 

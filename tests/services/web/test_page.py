@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.services.web.conftest import Served
+from tests.support.command import until
 from tests.support.server import serve
 from understudy.services.web.page import STATIC
 
@@ -26,11 +27,7 @@ def _accessible(page: Page) -> None:
 
 def _until(page: Page, expression: str) -> None:
     """Wait until `expression` holds; the page's own policy forbids the browser to do that by itself."""
-    for _ in range(300):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(expression)
+    until(lambda: page.evaluate(expression) or page.wait_for_timeout(50), lambda: expression)
 
 
 def _have_voice(page: Page, served: Served) -> None:
@@ -59,7 +56,7 @@ def _make_cover(page: Page, served: Served) -> None:
     _have_song(page, served)
     page.get_by_role("button", name="Make the cover").click()
     page.get_by_role("heading", name="My song").wait_for()
-    page.get_by_role("heading", name="How it came out").wait_for(timeout=180_000)
+    page.get_by_role("heading", name="How it came out").wait_for()
     expect(page.get_by_role("button", name="Play")).to_be_enabled()
 
 
@@ -179,8 +176,7 @@ def test_a_server_with_keys_asks_for_one(context: BrowserContext, tmp_path: Path
     database = Database(settings.database_url)
     key, _ = owners.create_key(database, "ann", "", ("read", "make", "voices", "delete"))
     database.close()
-    running = serve(tmp_path, "--keys", "--workers", "0")
-    try:
+    with serve(tmp_path, "--keys", "--workers", "0") as running:
         page = context.new_page()
         page.goto(running.address)
         page.get_by_label("Key").fill("us_wrong")
@@ -192,16 +188,13 @@ def test_a_server_with_keys_asks_for_one(context: BrowserContext, tmp_path: Path
         page.get_by_text("Yours will be listed here.").wait_for()
         page.get_by_role("button", name="Sign out").click()
         page.get_by_role("button", name="Sign in").wait_for()
-    finally:
-        running.stop()
 
 
 def test_a_server_that_is_gone_is_said_in_words(context: BrowserContext, tmp_path: Path) -> None:
-    running = serve(tmp_path, "--workers", "0")
-    page = context.new_page()
-    page.goto(running.address)
-    page.get_by_text("Yours will be listed here.").wait_for()
-    running.stop()
+    with serve(tmp_path, "--workers", "0") as running:
+        page = context.new_page()
+        page.goto(running.address)
+        page.get_by_text("Yours will be listed here.").wait_for()
     page.get_by_label("Drop a song here").set_input_files(
         {"name": "song.wav", "mimeType": "audio/wav", "buffer": b"RIFF" * 100}
     )

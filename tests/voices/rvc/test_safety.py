@@ -381,9 +381,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     paths = [str(tmp_path / f"{name}.pth") for name in (*asking, "storage")]
-    ran = subprocess.run(
-        [sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True, timeout=120
-    )
+    ran = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True)
     *codes, grown = ran.stdout.split()
     assert codes == ["model-unsafe", "model-unsafe", "model-damaged"]
     assert int(grown) < 100_000  # kB
