@@ -25,7 +25,11 @@ def read(path: Path) -> tuple[np.ndarray, int]:
 
 
 def visible(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and "cache" not in path.parts}
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and not {"cache", ".seen"} & {*path.parts}
+    }
 
 
 def true_peak(samples: np.ndarray, rate: int) -> float:
