@@ -23,6 +23,7 @@ from understudy.errors import UnderstudyError
 from understudy.services.api import account, covers, health, problems, songs, voices
 from understudy.services.api.auth import is_loopback
 from understudy.services.api.events import Hub
+from understudy.services.api.job_requests import CoverRequest, SeparationRequest
 from understudy.services.api.problems import ApiError
 from understudy.services.api.state import AppState
 from understudy.services.queue import bounded, housekeeping, owners, webhooks
@@ -206,7 +207,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
         )
         schemas = schema["components"]["schemas"]
-        for model in (problems.Problem, covers.CoverRequest, covers.SeparationRequest):
+        for model in (problems.Problem, CoverRequest, SeparationRequest):
             made = model.model_json_schema(ref_template="#/components/schemas/{model}")
             for name, inner in made.pop("$defs", {}).items():
                 schemas.setdefault(name, inner)

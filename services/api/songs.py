@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -23,6 +24,7 @@ from understudy.services.api.uploads import Upload, received
 from understudy.services.queue import reading
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.owners import Owner
+from understudy.services.queue.reading import SongInfo
 from understudy.services.queue.tables import jobs, new_id, songs
 
 router = APIRouter(prefix="/v1/songs", tags=["songs"])
@@ -56,9 +58,9 @@ async def upload_song(request: Request, app: App, owner: Maker, key: Idempotency
 
         def make(connection: Connection, now: float) -> answers.Song:
             check_storage(connection, app.settings, owner, now, sum(upload.bytes for upload in form.files))
-            rows = keep(connection, owner, now, form.files, found)
+            rows = list_uploads(connection, owner, now, form.files, found)
             song = connection.execute(select(songs).where(songs.c.id == rows["file"])).one()
-            store(app, connection, form.files, rows)
+            store_uploads(app, connection, form.files, rows)
             return answers.song(song)
 
         answer, _ = await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 201, make)
@@ -123,7 +125,7 @@ def find_song(connection: Connection, owner: Owner, id: str) -> Any:
     return row
 
 
-async def examined(app: AppState, owner: Owner, uploads: Iterable[Upload]) -> dict[str, dict[str, Any]]:
+async def examined(app: AppState, owner: Owner, uploads: Iterable[Upload]) -> dict[str, SongInfo]:
     """What the files are, by field; raises `UnderstudyError` if one is no sound that can be read."""
     longest = owner.limit("song_seconds", app.settings)
     found = {}
@@ -134,29 +136,35 @@ async def examined(app: AppState, owner: Owner, uploads: Iterable[Upload]) -> di
     return found
 
 
-def keep(
+def list_uploads(
     connection: Connection,
     owner: Owner,
     now: float,
     uploads: Iterable[Upload],
-    found: dict[str, dict[str, Any]],
+    found: Mapping[str, SongInfo],
 ) -> dict[str, str]:
-    """List uploads that were examined among the owner's songs; returns the ids by field. `store` is to follow."""
-    kept = {}
+    """List uploads that were examined among the owner's songs; returns the ids by field. `store_uploads` must
+    follow."""
+    listed = {}
     for upload in uploads:
         id = new_id("song")
         path = f"{owner.id}/songs/{id}"
-        about = {"name": upload.name, "bytes": upload.bytes, "sha256": upload.sha256, **found[upload.field]}
+        about = {
+            "name": upload.name,
+            "bytes": upload.bytes,
+            "sha256": upload.sha256,
+            **asdict(found[upload.field]),
+        }
         connection.execute(songs.insert().values(id=id, owner=owner.id, path=path, created=now, used=now, **about))
-        kept[upload.field] = id
-    return kept
+        listed[upload.field] = id
+    return listed
 
 
-def store(app: AppState, connection: Connection, uploads: Iterable[Upload], kept: Mapping[str, str]) -> None:
-    """Move the files of songs that `keep` listed into the storage: the last step before the transaction's end, so
-    that what is refused leaves nothing there."""
+def store_uploads(app: AppState, connection: Connection, uploads: Iterable[Upload], listed: Mapping[str, str]) -> None:
+    """Move the files of songs that `list_uploads` listed into the storage. This is the last step of the transaction:
+    a request that is refused leaves no file there."""
     for upload in uploads:
-        path = connection.scalar(select(songs.c.path).where(songs.c.id == kept[upload.field]))
+        path = connection.scalar(select(songs.c.path).where(songs.c.id == listed[upload.field]))
         app.storage.put(upload.path, str(path), move=True)
 
 

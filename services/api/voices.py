@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -76,49 +77,45 @@ async def make_voice(request: Request, app: App, owner: VoiceMaker, key: Idempot
             for upload in form.files:
                 await examined(app, owner, [upload])
 
+        new = NewVoice(name, consent, speaker, form)
+
         def make(connection: Connection, now: float) -> answers.Voice:
-            return _make(app, connection, owner, now, name, consent, speaker, form)
+            return new.submit(app, connection, owner, now)
 
         answer, _ = await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
     return answer
 
 
-def _make(
-    app: AppState,
-    connection: Connection,
-    owner: Owner,
-    now: float,
-    name: str,
-    consent: str,
-    speaker: int | None,
-    form: Form,
-) -> answers.Voice:
-    total = sum(upload.bytes for upload in form.files)
-    check_job(connection, app.settings, owner, now, 0.0)
-    check_storage(connection, app.settings, owner, now, total)
-    _refuse_taken(connection, owner, name)
-    id = new_id("voice")
-    path = f"{owner.id}/voices/{id}"
-    sent = [
-        {"name": upload.name, "path": f"{path}-sent/{number}", "field": upload.field}
-        for number, upload in enumerate(form.files)
-    ]
-    job = queue.submit(
-        connection,
-        now,
-        owner.id,
-        "voice",
-        priority=0,
-        name=name,
-        voice=id,
-        request={"sent": sent, "consent": consent, "path": path, "speaker": speaker},
-    )
-    row: dict[str, Any] = {"id": id, "owner": owner.id, "name": name, "folded": name.casefold(), "state": "making"}
-    row |= {"consent": consent, "path": path, "bytes": total, "findings": [], "job": job, "created": now}
-    connection.execute(voices.insert().values(row))
-    for upload, file in zip(form.files, sent, strict=True):
-        app.storage.put(upload.path, file["path"], move=True)
-    return answers.voice(connection.execute(select(voices).where(voices.c.id == id)).one())
+@dataclass(frozen=True)
+class NewVoice:
+    """A checked request to make a voice."""
+
+    name: str
+    consent: str
+    speaker: int | None
+    form: Form
+
+    def submit(self, app: AppState, connection: Connection, owner: Owner, now: float) -> answers.Voice:
+        """List the voice as being made, store the files that were sent, and submit the job that makes it."""
+        total = sum(upload.bytes for upload in self.form.files)
+        check_job(connection, app.settings, owner, now, 0.0)
+        check_storage(connection, app.settings, owner, now, total)
+        _refuse_taken(connection, owner, self.name)
+        id = new_id("voice")
+        path = f"{owner.id}/voices/{id}"
+        sent = [
+            {"name": upload.name, "path": f"{path}-sent/{number}", "field": upload.field}
+            for number, upload in enumerate(self.form.files)
+        ]
+        request = {"sent": sent, "consent": self.consent, "path": path, "speaker": self.speaker}
+        about: dict[str, Any] = {"priority": 0, "name": self.name, "voice": id, "request": request}
+        job = queue.submit(connection, now, owner.id, "voice", **about)
+        row: dict[str, Any] = {"id": id, "owner": owner.id, "name": self.name, "folded": self.name.casefold()}
+        row |= {"state": "making", "consent": self.consent, "path": path, "bytes": total, "findings": []}
+        connection.execute(voices.insert().values(job=job, created=now, **row))
+        for upload, file in zip(self.form.files, sent, strict=True):
+            app.storage.put(upload.path, file["path"], move=True)
+        return answers.voice(connection.execute(select(voices).where(voices.c.id == id)).one())
 
 
 @router.get("", responses=documented(422))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,25 @@ if TYPE_CHECKING:
     from understudy.voices.voice import Consent
 
 
-def examine(progress: Progress, path: Path, shown: str, longest: float) -> dict[str, Any]:
-    """What the sound file at `path` is, from its header; `shown` is the name under which its sender knows it."""
+@dataclass(frozen=True)
+class SongInfo:
+    """What a sound file is, as its header and tags say. `duration` in seconds, None where the file doesn't say;
+    `rate` in Hz. The fields are columns of the table ``songs``."""
+
+    duration: float | None
+    rate: int
+    channels: int
+    container: str
+    codec: str
+    title: str | None
+    artist: str | None
+
+
+def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongInfo:
+    """Read the header of the sound file at `path`; `shown` is the name under which its sender knows it.
+
+    Raises ``song-too-long`` for more than `longest` seconds, and what `probe` raises.
+    """
     from understudy.audio.files import probe
 
     try:
@@ -31,15 +48,8 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> dict[
             f"{shown} lasts {found.duration / 60:.0f} minutes; at most {longest / 60:.0f} are taken here.",
             "Cut out the part that you need.",
         )
-    return {
-        "duration": found.duration,
-        "rate": found.rate,
-        "channels": found.channels,
-        "container": found.container[:40],
-        "codec": found.codec[:40],
-        "title": (found.tags.title or "")[:400] or None,
-        "artist": (found.tags.artist or "")[:400] or None,
-    }
+    title, artist = ((text or "")[:400] or None for text in (found.tags.title, found.tags.artist))
+    return SongInfo(found.duration, found.rate, found.channels, found.container[:40], found.codec[:40], title, artist)
 
 
 def decode_into(progress: Progress, cache: Path, files: Sequence[Path], start: float, duration: float | None) -> None:

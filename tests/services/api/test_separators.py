@@ -10,7 +10,7 @@ from tests.support.separators import tiny_roformer
 from understudy.errors import UnderstudyError
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import load_settings
-from understudy.services.api.separators import check_separation
+from understudy.services.api.job_requests import check_separation
 
 
 @pytest.fixture
