@@ -22,6 +22,8 @@ from understudy.models.catalogue import published
 from understudy.models.hashes import remembered_hash
 from understudy.models.installed import beside
 from understudy.models.precision import Precision
+from understudy.packages import package_missing
+from understudy.pipeline.separation.companions import configuration_of
 from understudy.pipeline.separation.recognition import EXTENSIONS, FAMILIES, is_bag, looked_at, recognised
 from understudy.pipeline.separation.stems import Purpose, canonical_stems, purpose_of
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from understudy.pipeline.separation.network import Network
 
 EMBEDDED = "embedded"
+_FALLBACK = "audio_separator"
+"""The family that is tried on files of audio-separator's registry that no other family reads."""
 _PURPOSES: Mapping[str, Purpose] = {"karaoke": "karaoke", "dereverb": "dereverb", "denoise": "denoise"}
 
 
@@ -136,8 +140,35 @@ def load_network(model: SeparatorModel, device: str, precision: Precision) -> Ne
         raise ValueError("the embedded separator has no network")
     weights = model.weights
     key = ("separator", weights.content_hash, model.family, device, precision)
-    network = warm(key, partial(_family(model.family).load, weights, device, precision))
+    network = warm(key, partial(_load, model.family, weights, device, precision))
     return replace(network, stems=model.stems) if len(model.stems) == len(network.stems) else network
+
+
+def _load(family: str, weights: Weights, device: str, precision: Precision) -> Network:
+    """The network as its family reads it; as audio-separator does where the family refuses a file of its registry."""
+    try:
+        return _family(family).load(weights, device, precision)
+    except UnderstudyError as error:
+        if family == _FALLBACK or not _has_fallback(weights.path, error):
+            raise
+        try:
+            return _family(_FALLBACK).load(weights, device, precision)
+        except UnderstudyError as second:
+            raise (_uninstalled(error) if second.code == "package-missing" else error) from second
+
+
+def _has_fallback(path: Path, error: UnderstudyError) -> bool:
+    from understudy.pipeline.separation.families.audio_separator import in_registry
+
+    return error.code == "model-invalid" and in_registry(path.name)
+
+
+def _uninstalled(error: UnderstudyError) -> UnderstudyError:
+    """The error for a file that a family here refuses with `error`, and audio-separator might read."""
+    missing = package_missing(_FALLBACK)
+    return UnderstudyError(
+        missing.code, f"{error.message} The package audio-separator, which may read it, is not installed.", missing.hint
+    )
 
 
 def own_files() -> list[Path]:
@@ -170,12 +201,24 @@ def _of_catalogue(model: Model) -> SeparatorModel:
 
 
 def _of_file(path: Path) -> SeparatorModel:
-    family, companions, purpose = _published_file(path) or (*recognised(path), purpose_of(path.name))
+    family, companions, purpose = _published_file(path) or (*_recognised(path), purpose_of(path.name))
     weights = Weights(
         path, remembered_hash(path), tuple(Weights(other, remembered_hash(other)) for other in companions)
     )
     inside = path.parent == models_folder()
     return _model(path.name if inside else str(path), family, weights, purpose)
+
+
+def _recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """Family and companions of a file by what is in it; audio-separator's for one of its registry that isn't known."""
+    try:
+        return recognised(path)
+    except UnderstudyError as error:
+        looked_at(path)  # raises again for what is no model at all
+        configuration = configuration_of(path)
+        if configuration is None or not _has_fallback(path, error):
+            raise
+        return _FALLBACK, (configuration,)
 
 
 def _published_file(path: Path) -> tuple[str, tuple[Path, ...], Purpose | None] | None:
@@ -195,8 +238,13 @@ def _published_file(path: Path) -> tuple[str, tuple[Path, ...], Purpose | None] 
 
 
 def _model(name: str, family: str, weights: Weights, purpose: Purpose | None) -> SeparatorModel:
-    stems = canonical_stems(_family(family).stems(weights), purpose)
-    return SeparatorModel(name, family, stems, weights)
+    try:
+        stems = _family(family).stems(weights)
+    except UnderstudyError as error:
+        if family == _FALLBACK or not _has_fallback(weights.path, error):
+            raise
+        family, stems = _FALLBACK, _family(_FALLBACK).stems(weights)
+    return SeparatorModel(name, family, canonical_stems(stems, purpose), weights)
 
 
 def _family(name: str) -> Family:

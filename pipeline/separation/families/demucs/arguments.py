@@ -10,8 +10,9 @@ import inspect
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
+
+from understudy.packages import require_package
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,8 +38,8 @@ _LARGEST = 1e6  # of a number without bounds of its own: none of these decides a
 
 
 def network_class(kind: Kind) -> type[nn.Module]:
-    """The class of the package demucs."""
-    found: type[nn.Module] = getattr(import_module(_MODULES[kind]), kind)
+    """The class of the package demucs. Raises ``package-missing``."""
+    found: type[nn.Module] = getattr(require_package(_MODULES[kind]), kind)
     return found
 
 

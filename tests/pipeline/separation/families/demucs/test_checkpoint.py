@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import OrderedDict
 from contextlib import suppress
 from fractions import Fraction
@@ -141,3 +142,11 @@ def test_whatever_is_claimed_is_taken_or_refused(claimed: dict[str, Any]) -> Non
         taken = checked("HTDemucs", {"sources": list(SOURCES), **claimed})
         assert 1 <= taken["channels"] <= 1024
         assert 0.5 <= taken["segment"] <= 60
+
+
+def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "demucs.htdemucs", None)
+    with pytest.raises(UnderstudyError) as caught:
+        checked("HTDemucs", {"sources": ["vocals"]})
+    assert caught.value.code == "package-missing"
+    assert "demucs" in caught.value.hint
