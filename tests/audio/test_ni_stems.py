@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.services.conftest import ROOT
 from tests.support import signals
+from tests.support.command import ROOT
 from understudy.audio.files import decode
 from understudy.audio.ni_stems import NamedStem, write_ni_stems
 from understudy.audio.samples import Audio
