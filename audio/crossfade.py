@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.context import Context
@@ -76,9 +77,15 @@ def correlation(one: np.ndarray, two: np.ndarray) -> float:
     return float(np.sum(one * two)) / power if power > 1e-12 else 0.0
 
 
+def raised_cosine(frames: int) -> NDArray[np.float64]:
+    """The rising weights of a cross-fade, 0..1 ``[frames]``. With their reverse they sum to 1: a fade that keeps the
+    amplitude of sounds that are alike."""
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * (np.arange(frames) + 0.5) / max(1, frames)))
+
+
 def fade_gains(frames: int, correlation: float) -> tuple[Samples, Samples]:
     """Gains of what goes and of what comes, float32 ``[frames]``, for sounds that correlate so (see the top)."""
-    angle = 0.5 * np.pi * (0.5 - 0.5 * np.cos(np.pi * (np.arange(frames) + 0.5) / frames))
+    angle = 0.5 * np.pi * raised_cosine(frames)
     falling, rising = np.cos(angle), np.sin(angle)
     power = np.sqrt(1 + 2 * max(correlation, _LEAST) * falling * rising)
     return (falling / power).astype(np.float32), (rising / power).astype(np.float32)

@@ -1,13 +1,25 @@
-"""Surround sound to stereo with the coefficients of ITU-R BS.775-4, table 2: centre and surrounds at -3 dB, no LFE."""
+"""Fewer channels from many: surround to stereo, and folds to mono that cannot cancel.
+
+Surround: the coefficients of ITU-R BS.775-4, table 2: centre and surrounds at -3 dB, no LFE.
+Mono: the mean of the channels loses a voice in reversed polarity, and turns a delayed copy into a comb filter. The
+folds here take the first principal component of the channels, the direction in which they hold most energy: the mean
+for a sound in the middle, one side for a sound there, the difference for reversed polarity. Where no direction holds
+clearly more than the others (a delay, two different takes) the loudest channel is taken alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from understudy.audio.samples import Samples
+from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.context import Context
 
+PRINCIPAL_SHARE = 0.65  # of the energy that the principal component must hold to be used
+_BLOCK = 20  # seconds read at once
 _HALF_POWER = 0.5**0.5
 # left and right share of each channel, by FFmpeg's channel names
 _SHARES = {
@@ -40,3 +52,83 @@ def to_stereo(samples: Samples, names: Sequence[str]) -> Samples:
     known = names if len(names) == len(samples) and all(name in _SHARES for name in names) else _USUAL[len(samples)]
     shares = np.array([_SHARES[name] for name in known], np.float32)
     return np.ascontiguousarray(shares.T @ samples)
+
+
+def fold(context: Context, source: AudioSource) -> Mono:
+    """`source` with its channels folded to one, by weights that stay the same throughout."""
+    if source.channels == 1:
+        return Mono(source, np.ones(1, np.float32))
+    return Mono(source, fold_weights(channel_covariance(context, source)))
+
+
+def channel_covariance(context: Context, source: AudioSource) -> NDArray[np.float64]:
+    """Sums of the products of all pairs of channels over all frames, ``[channels, channels]``. NaN and infinite samples
+    count as 0."""
+    covariance = np.zeros((source.channels, source.channels))
+    block = _BLOCK * source.rate
+    for start in range(0, source.frames, block):
+        samples = finite(source.read(start, min(start + block, source.frames)).samples).astype(np.float64)
+        covariance += samples @ samples.T
+        context.progress(start / source.frames)
+    return covariance
+
+
+def fold_weights(covariance: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The weight of each channel in the fold, float32 ``[channels]``; their absolute values sum to 1, and the largest
+    is positive."""
+    channels = len(covariance)
+    if not covariance.any():
+        return np.full(channels, 1 / channels, np.float32)
+    energies, directions = np.linalg.eigh(covariance)
+    chosen = directions[:, -1]
+    if energies[-1] < PRINCIPAL_SHARE * energies.sum():
+        chosen = np.eye(channels)[int(np.argmax(np.diag(covariance)))]
+    if chosen[int(np.argmax(np.abs(chosen)))] < 0:
+        chosen = -chosen
+    return np.asarray(chosen / np.abs(chosen).sum(), np.float32)
+
+
+def finite(samples: Samples) -> Samples:
+    """`samples` with 0 in place of NaN and infinite values."""
+    return np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Mono:
+    """`source` folded to one channel as it is read: the sum of its channels times `weights` ``[channels]``."""
+
+    source: AudioSource
+    weights: NDArray[np.float32]
+
+    @property
+    def rate(self) -> int:
+        return self.source.rate
+
+    @property
+    def channels(self) -> int:
+        return 1
+
+    @property
+    def frames(self) -> int:
+        return self.source.frames
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        """``[1, stop - start]``; silence before the beginning and past the end."""
+        return Audio(self.weights[None] @ finite(self.source.read(start, stop).samples), self.rate)
+
+
+def strongest_mono(samples: Samples) -> Samples:
+    """One channel that holds the voice: the first principal component of the channels, ``[frames]``.
+
+    For a voice in the middle that is (L + R) / sqrt 2; for one channel in reversed polarity, where the mean would
+    cancel, the difference; for a panned voice, the side it sits on. Where the component holds little more than half
+    the energy, as with a delay or two takes left and right, every sum is a comb filter and the louder channel is
+    taken alone.
+    """
+    if samples.shape[0] == 1:
+        return np.asarray(samples[0])
+    covariance = samples.astype(np.float64) @ samples.T.astype(np.float64)
+    energies, directions = np.linalg.eigh(covariance)
+    if energies[-1] < PRINCIPAL_SHARE * energies.sum():
+        return np.asarray(samples[int(np.argmax(np.diag(covariance)))])
+    return (directions[:, -1].astype(np.float32) @ samples).astype(np.float32)

@@ -44,7 +44,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Spread:
+class MonoMix:
     """The mean of a source's channels, the same in each of `channels` channels."""
 
     source: AudioSource

@@ -17,11 +17,15 @@ from typing import TypeVar
 
 import numpy as np
 
+from understudy.audio.crossfade import raised_cosine
 from understudy.audio.samples import Audio, AudioSource
 from understudy.context import Context
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_LONGEST_EXCERPTS = 180.0  # seconds in all
+_EXCERPT = 20.0  # seconds each
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
@@ -87,7 +91,7 @@ def crossfade_windows(
     shared = min(round(overlap * source.rate), size // 2)
     step = size - shared
     starts = list(range(0, max(1, source.frames - shared), step))
-    fade_in = (0.5 - 0.5 * np.cos(np.pi * (np.arange(shared) + 0.5) / max(1, shared))).astype(np.float32)
+    fade_in = raised_cosine(shared).astype(np.float32)
 
     def window(start: int) -> Audio:
         stop = min(start + size, source.frames)
@@ -106,3 +110,12 @@ def crossfade_windows(
         tail = Audio(samples[:, keep:], result.rate)
         context.progress(done / len(starts))
         yield Audio(samples[:, :keep], result.rate)
+
+
+def excerpts(source: AudioSource) -> list[tuple[int, int]]:
+    """Frames (start, stop): the whole of `source` up to three minutes, else nine pieces of 20 s, evenly spaced."""
+    wanted, piece = round(_LONGEST_EXCERPTS * source.rate), round(_EXCERPT * source.rate)
+    if source.frames <= wanted:
+        return [(0, source.frames)] if source.frames else []
+    starts = np.linspace(0, source.frames - piece, wanted // piece).round().astype(int)
+    return [(int(start), int(start) + piece) for start in starts]

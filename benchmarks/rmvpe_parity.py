@@ -30,9 +30,9 @@ from benchmarks.pitch import RANGES, RATE, sing
 from tests.support.rmvpe_files import random_weights, write_pt
 from understudy.audio.pitch import PitchSettings, track
 from understudy.audio.pitch.rmvpe import tracker
-from understudy.audio.pitch.rmvpe.decode import decode
 from understudy.audio.pitch.rmvpe.mel import log_mel
 from understudy.audio.pitch.rmvpe.network import Network, build
+from understudy.audio.pitch.rmvpe.tracker import decode
 from understudy.audio.pitch.rmvpe.weights import Weights, read_weights
 from understudy.audio.samples import Audio
 from understudy.context import Context

@@ -17,8 +17,8 @@ from scipy.signal import butter, sosfilt
 from understudy.audio.pitch import PitchSettings, PitchTrack, track
 from understudy.audio.resample import resample
 from understudy.audio.samples import AudioSource, Samples
+from understudy.audio.windows import excerpts
 from understudy.context import Context
-from understudy.voices.excerpts import excerpts
 
 Floats = NDArray[np.float64]
 

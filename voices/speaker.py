@@ -15,11 +15,11 @@ import soxr
 from numpy.typing import NDArray
 
 from understudy.audio.samples import AudioSource
+from understudy.audio.windows import excerpts
 from understudy.errors import UnderstudyError
 from understudy.models import Weights, torch_file, usable
 from understudy.models.catalogue import find_model
 from understudy.models.installed import missing
-from understudy.voices.excerpts import excerpts
 
 if TYPE_CHECKING:
     import torch

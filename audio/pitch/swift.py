@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from understudy.audio.pitch.grid import regrid
 from understudy.audio.pitch.settings import PitchSettings
-from understudy.audio.pitch.trackers import F0, RATE
+from understudy.audio.pitch.track import regrid
+from understudy.audio.pitch.tracker import F0, RATE
 from understudy.audio.samples import Samples
 
 

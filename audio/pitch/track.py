@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.pitch.grid import regrid
+HOP = 0.005
+"""Seconds between the frames of every tracker here."""
 
-HOP = 0.005  # seconds between frames that every tracker of ours answers with
+_LEAP = 2.5 / 12  # octaves per frame; more than this is a new note and not a glide: nothing lies in between
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,3 +55,52 @@ class PitchTrack:
         if not self.voiced.any():
             return (0.0,) * len(percents)
         return tuple(float(hz) for hz in np.percentile(self.f0[self.voiced], percents))
+
+
+def stretches(frames: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """(start, stop) of every run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], frames, [False]])))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def regrid(
+    f0: NDArray[np.floating], certainty: NDArray[np.floating], begin: float, hold: float, step: float, frames: int
+) -> NDArray[np.float32]:
+    """f0 on a grid of `frames` frames that are `step` of the given frames apart; both begin at the same moment.
+
+    `f0`: Hz ``[n]``, meaningful where `certainty` (same shape) is at least `hold`. A stretch of such frames is voiced
+    if its certainty reaches `begin` somewhere: a note is surely heard in its middle and held to its soft ends, and
+    what is never sure is no note. The stretch ends where the certainty, drawn as straight lines, crosses `hold`, so
+    that its edges are finer than the given frames.
+    Between two voiced frames log f0 follows a cubic through four (Catmull-Rom), so that the turning points of a
+    vibrato keep their height; at the edges of a note, and across a leap, the nearest frame's f0 holds.
+    Answers float32 Hz ``[frames]``, 0 where unvoiced.
+    """
+    position = np.arange(frames) * step
+    sure = np.asarray(certainty >= hold)
+    result = np.zeros(frames, np.float32)
+    for start, stop in stretches(sure):
+        if certainty[start:stop].max() < begin:
+            sure[start:stop] = False
+    if not sure.any():
+        return result
+    known = np.arange(len(f0))
+    voiced = np.interp(position, known, np.where(sure, certainty, np.minimum(certainty, 0.999 * hold))) >= hold
+    # a pitch for every given frame: that of the nearest sure one
+    sure_at = np.flatnonzero(sure)
+    right = np.clip(np.searchsorted(sure_at, known), 0, len(sure_at) - 1)
+    left = np.maximum(right - 1, 0)
+    nearest = np.where(known - sure_at[left] <= sure_at[right] - known, sure_at[left], sure_at[right])
+    nearest[sure] = sure_at[np.searchsorted(sure_at, known[sure])]
+    pitch = np.log2(np.asarray(f0, np.float64)[nearest])
+
+    at = np.minimum(position.astype(np.int64), len(pitch) - 1)
+    last = len(pitch) - 1
+    t = np.minimum(position - at, 1.0)
+    p0, p1, p2, p3 = (pitch[np.clip(at + offset, 0, last)] for offset in (-1, 0, 1, 2))
+    p0 = np.where(np.abs(p1 - p0) > _LEAP, p1, p0)
+    p3 = np.where(np.abs(p3 - p2) > _LEAP, p2, p3)
+    cubic = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
+    value = np.where(np.abs(p2 - p1) > _LEAP, np.where(t < 0.5, p1, p2), cubic)
+    result[voiced] = 2 ** value[voiced]
+    return result

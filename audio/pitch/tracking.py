@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from understudy.audio.pitch.median import median
-from understudy.audio.pitch.repair import repair_octaves
+from understudy.audio.downmix import strongest_mono
+from understudy.audio.pitch.postprocess import median, repair_octaves
 from understudy.audio.pitch.settings import PitchSettings
 from understudy.audio.pitch.track import HOP, PitchTrack
-from understudy.audio.pitch.trackers import F0, PEAK, RATE, Tracker, tracker
+from understudy.audio.pitch.tracker import F0, PEAK, RATE, Tracker
 from understudy.audio.samples import AudioSource, Samples
 from understudy.audio.windows import ordered_map
 from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 
 def track(context: Context, source: AudioSource, settings: PitchSettings, weights: Path | None = None) -> PitchTrack:
@@ -33,6 +35,30 @@ def track(context: Context, source: AudioSource, settings: PitchSettings, weight
     ]
     pitch = PitchTrack(heard[0] if len(heard) == 1 else median(heard), HOP)
     return repair_octaves(pitch) if settings.repair else pitch
+
+
+def tracker(name: str, weights: Path | None = None) -> Tracker:
+    """The tracker of that name; raises `UnderstudyError` naming those that exist. `weights`: the file of the one that
+    doesn't bring its own."""
+    from understudy.audio.pitch.classical import track_harvest, track_praat
+    from understudy.audio.pitch.fcpe import track_fcpe
+    from understudy.audio.pitch.rmvpe.tracker import MARGIN, WINDOW, track_rmvpe
+    from understudy.audio.pitch.swift import track_swift
+
+    trackers = {
+        "swift-f0": Tracker(track_swift),
+        "fcpe": Tracker(track_fcpe),
+        "praat": Tracker(track_praat),
+        "harvest": Tracker(track_harvest),
+        "rmvpe": Tracker(partial(track_rmvpe, weights=weights), WINDOW, MARGIN, silence_around=False),
+    }
+    if name not in trackers:
+        raise UnderstudyError(
+            "pitch-tracker-unknown",
+            f"There is no pitch tracker named {name!r}.",
+            f"Choose one of: {', '.join(sorted((*trackers, 'median')))}.",
+        )
+    return trackers[name]
 
 
 def _listen(context: Context, source: AudioSource, gain: float, one: Tracker, settings: PitchSettings) -> F0:
@@ -66,23 +92,6 @@ def _sound(source: AudioSource, gain: float, start: int, stop: int, length: int)
     """`length` samples at `RATE` of the source's frames from `start` to `stop`, mono and times `gain`."""
     block = strongest_mono(source.read(start, stop).samples) * np.float32(gain)
     return _resampled(block, source.rate, length)
-
-
-def strongest_mono(samples: Samples) -> Samples:
-    """One channel that holds the voice: the first principal component of the channels, ``[frames]``.
-
-    For a voice in the middle that is (L + R) / sqrt 2; for one channel in reversed polarity, where the mean would
-    cancel, the difference; for a panned voice, the side it sits on. Where the component holds little more than half
-    the energy, as with a delay or two takes left and right, every sum is a comb filter and the louder channel is
-    taken alone.
-    """
-    if samples.shape[0] == 1:
-        return np.asarray(samples[0])
-    covariance = samples.astype(np.float64) @ samples.T.astype(np.float64)
-    energies, directions = np.linalg.eigh(covariance)
-    if energies[-1] < 0.65 * energies.sum():
-        return np.asarray(samples[int(np.argmax(np.diag(covariance)))])
-    return (directions[:, -1].astype(np.float32) @ samples).astype(np.float32)
 
 
 def _level_gain(context: Context, source: AudioSource) -> float:

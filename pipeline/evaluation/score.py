@@ -14,7 +14,7 @@ from understudy.audio.files import clock, decode
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import AudioSource
 from understudy.audio.stored import AudioFile, write_blocks
-from understudy.audio.views import Spread, Sum
+from understudy.audio.views import MonoMix, Sum
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.evaluation.bss_eval import bss_eval
@@ -142,7 +142,7 @@ class _Truth:
         if stem.channels != song.channels:
             words = {1: "mono", 2: "stereo"}
             context.warn(f"{part.name} is {words[stem.channels]}, the mixture {words[song.channels]}.")
-            return Spread(stem, song.channels)
+            return MonoMix(stem, song.channels)
         return stem
 
 

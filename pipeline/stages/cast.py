@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from understudy.audio.crossfade import FADE, Segment, spliced
+from understudy.audio.crossfade import FADE, Segment, raised_cosine, spliced
 from understudy.audio.loudness import measure
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Audio, AudioSource
 from understudy.audio.stored import AudioFile, write_blocks
-from understudy.audio.views import Spread
+from understudy.audio.views import MonoMix
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import SHORTEST, TimeRanges, clock
@@ -91,7 +91,7 @@ def join(context: Context, vocals: AudioFile, pitch: PitchTrack, key: int, **par
     cuts: list[Mapping[str, Any]] = [parts[f"cut{number}"] for number in numbers]
     sung: list[AudioFile] = [parts[f"converted{number}"] for number in numbers]
     moves: list[Transposition] = [parts[f"transposition{number}"] for number in numbers]
-    original = Spread(vocals)
+    original = MonoMix(vocals)
     turns = _order(
         [[tuple(turn) for turn in one["turns"]] for one in cuts], vocals.frames, round(SHORTEST * vocals.rate)
     )
@@ -279,7 +279,7 @@ def _pieces(turns: Sequence[tuple[int, int]], rate: int, length: int) -> list[tu
 
 def _cut_out(vocals: AudioFile, pieces: Sequence[tuple[int, int, int]], context: Context) -> Iterator[Audio]:
     edge = max(1, round(_EDGE * vocals.rate))
-    fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(edge) + 0.5) / edge)).astype(np.float32)
+    fade = raised_cosine(edge).astype(np.float32)
     size = round(20.0 * vocals.rate)
     total = sum(frames for _, frames, _ in pieces)
     done = 0

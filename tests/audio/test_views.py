@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.audio.samples import Audio
-from understudy.audio.views import Spread, Sum
+from understudy.audio.views import MonoMix, Sum
 
 RATE = 8000
 
@@ -39,6 +39,6 @@ def test_a_spread_sound_is_its_mean_in_every_channel() -> None:
     sound = noise(50, 0)
     mean = sound.samples.mean(axis=0)
     for channels in (1, 2):
-        spread = Spread(sound, channels)
+        spread = MonoMix(sound, channels)
         assert (spread.rate, spread.channels, spread.frames) == (RATE, channels, 50)
         np.testing.assert_allclose(spread.read(5, 20).samples, np.tile(mean[5:20], (channels, 1)), atol=1e-6)

@@ -9,10 +9,11 @@ import pytest
 
 from tests.support.recording_takes import by_telephone, clipped, in_a_room, over_music, take, with_noise, write
 from tests.support.signals import Note, singing
+from understudy.audio import windows
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.voices import excerpts, recordings, speaker
+from understudy.voices import recordings, speaker
 from understudy.voices.measures import measure
 from understudy.voices.recordings import RecordingReport
 
@@ -162,9 +163,9 @@ def test_pitch_range_is_that_of_all_recordings(context: Context) -> None:
 
 def test_a_long_recording_is_judged_by_excerpts(context: Context, sung: Audio, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = measure(context, sung)
-    monkeypatch.setattr(excerpts, "_MOST", 6.0)
-    monkeypatch.setattr(excerpts, "_PIECE", 2.0)
-    assert excerpts.excerpts(sung) == [(0, 48000), (96000, 144000), (192000, 240000)]
+    monkeypatch.setattr(windows, "_LONGEST_EXCERPTS", 6.0)
+    monkeypatch.setattr(windows, "_EXCERPT", 2.0)
+    assert windows.excerpts(sung) == [(0, 48000), (96000, 144000), (192000, 240000)]
     report = recordings.check(context, sung, "rec.wav")
     assert report.findings == ()
     assert report.voice == whole.voice

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.support.recording_takes import take
+from understudy.audio import windows
 from understudy.audio.samples import Audio
 from understudy.errors import UnderstudyError
-from understudy.voices import excerpts, speaker
+from understudy.voices import speaker
 
 needs_weights = pytest.mark.skipif(not speaker.available(), reason="the model speaker-encoder isn't installed")
 
@@ -94,7 +95,7 @@ def test_short_and_silent_sounds() -> None:
 def test_long_sounds_are_heard_in_excerpts(monkeypatch: pytest.MonkeyPatch) -> None:
     voice = take(12, 16000)
     whole = speaker.embed(voice)
-    monkeypatch.setattr(excerpts, "_MOST", 8.0)
-    monkeypatch.setattr(excerpts, "_PIECE", 4.0)
+    monkeypatch.setattr(windows, "_LONGEST_EXCERPTS", 8.0)
+    monkeypatch.setattr(windows, "_EXCERPT", 4.0)
     assert len(speaker.partials(voice)) <= 8 * 1.4
     assert speaker.similarity(whole, speaker.embed(voice)) > 0.95

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.audio.crossfade import raised_cosine
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.pitch.track import HOP
 from understudy.audio.samples import Audio, AudioSource
@@ -197,7 +198,7 @@ def _joined(
         beyond = _sample(window.last + FADE, rate) if done < len(windows) else end
         own = sound[begin - origin : end - origin].copy()
         if len(tail):
-            ramp = (0.5 - 0.5 * np.cos(np.pi * (np.arange(len(tail)) + 0.5) / len(tail))).astype(np.float32)
+            ramp = raised_cosine(len(tail)).astype(np.float32)
             own[: len(tail)] = own[: len(tail)] * ramp + tail * (1 - ramp)
         tail = sound[end - origin : beyond - origin]
         context.progress(done / len(windows))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from understudy.audio.crossfade import raised_cosine
 from understudy.audio.effects.control import Curve, per_frame
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource, Samples
@@ -213,7 +214,7 @@ def free_memory(device: str) -> None:
 def _joined(sung: Iterator[tuple[Piece, Samples]], hop: int, rate: int, frames: int) -> Iterator[Audio]:
     """The pieces' sounds in their places of a song of `frames` frames, cross-faded where one follows the other."""
     lap = 2 * FADE * hop
-    fade_in = (0.5 - 0.5 * np.cos(np.pi * (np.arange(lap) + 0.5) / lap)).astype(np.float32)
+    fade_in = raised_cosine(lap).astype(np.float32)
     written = 0  # samples
     end = 0  # of the last piece, in samples
     tail = np.zeros(0, np.float32)  # how it goes on behind what is written

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.mono import fold
+from understudy.audio.downmix import fold
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, write_blocks

@@ -9,12 +9,11 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.pitch.grid import regrid
-from understudy.audio.pitch.rmvpe.decode import decode
 from understudy.audio.pitch.rmvpe.mel import log_mel
 from understudy.audio.pitch.rmvpe.network import Network, build
 from understudy.audio.pitch.rmvpe.weights import read_weights
 from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.pitch.track import regrid
 from understudy.audio.samples import Samples
 from understudy.errors import UnderstudyError
 from understudy.models.warm import warm
@@ -23,6 +22,8 @@ WINDOW = 30.72  # seconds; a multiple of 0.32, so that all windows' frames fall 
 MARGIN = 2.56  # seconds; as much as the network heard at once in training (2.55), a multiple of 0.32 as well
 _SURE = 0.06  # of the salience, times the asked confidence: 0.03, its authors' threshold, at the default
 _PRECISION = "float32"  # bfloat16 is nearly twice as fast, but moved 1 % of the frames across the threshold of voicing
+_LOWEST = 1997.3794084376191  # cents above 10 Hz: 31.7 Hz, the lowest of the 360 pitches, which are 20 cents apart
+_REACH = 4  # pitches on both sides of the strongest one over which the mean is taken
 _running = Lock()
 
 
@@ -55,3 +56,16 @@ def _network(weights: Path | None, device: str) -> Network:
     except OSError:
         key = ("rmvpe", weights)  # not there: reading it says so
     return warm(key, lambda: build(read_weights(weights), device, getattr(torch, _PRECISION)))
+
+
+def decode(salience: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """f0 in Hz ``[frames]``, whether heard surely or not, and how salient it is (0..1), from ``[frames, 360]``.
+
+    The pitch is the mean of the most salient one and its four neighbours on both sides, in cents, weighted with their
+    salience: finer than their steps of 20 cents.
+    """
+    best = salience.argmax(axis=1)
+    around = best[:, None] + np.arange(-_REACH, _REACH + 1)
+    weights = np.take_along_axis(np.pad(salience, ((0, 0), (_REACH, _REACH))), around + _REACH, axis=1)
+    cents = _LOWEST + 20 * (weights.astype(np.float64) * around).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-30)
+    return 10 * 2 ** (cents / 1200), np.take_along_axis(salience, best[:, None], axis=1)[:, 0]

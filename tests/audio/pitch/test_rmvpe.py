@@ -14,9 +14,9 @@ from tests.support.rmvpe_files import random_weights, write_pt
 from tests.support.sung_notes import CONTEXT, sung, vibrato
 from understudy.audio.pitch import PitchSettings, track
 from understudy.audio.pitch.rmvpe import weights as weights_module
-from understudy.audio.pitch.rmvpe.decode import decode
 from understudy.audio.pitch.rmvpe.mel import log_mel
 from understudy.audio.pitch.rmvpe.network import build
+from understudy.audio.pitch.rmvpe.tracker import decode
 from understudy.audio.pitch.rmvpe.weights import expected, read_weights
 from understudy.audio.samples import Audio
 from understudy.errors import UnderstudyError

@@ -8,9 +8,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from understudy.audio.pitch import PitchTrack
-from understudy.audio.pitch.grid import regrid
-from understudy.audio.pitch.median import median
-from understudy.audio.pitch.repair import repair_octaves
+from understudy.audio.pitch.postprocess import median, repair_octaves
+from understudy.audio.pitch.track import regrid
 
 F0 = arrays(np.float32, st.integers(1, 60), elements=st.one_of(st.just(0.0), st.floats(60, 1200, width=32)))
 

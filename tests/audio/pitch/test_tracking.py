@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.support.sung_notes import CONTEXT, at_frames, cents_off, sung, vibrato
+from understudy.audio.downmix import strongest_mono
 from understudy.audio.pitch import PitchSettings, fcpe, track, tracking
-from understudy.audio.pitch.trackers import tracker
+from understudy.audio.pitch.tracking import tracker
 from understudy.audio.samples import Audio
 from understudy.errors import Cancelled, UnderstudyError
 
@@ -104,7 +105,7 @@ def test_any_stereo_place_gives_the_same_pitch(left: float, right: float) -> Non
 def test_two_takes_left_and_right_do_not_mix() -> None:
     rate = 16000
     takes = [sung(vibrato(250, 1.5, rate, speed=speed), rate).samples for speed in (5.0, 6.1)]
-    mono = tracking.strongest_mono(np.concatenate([takes[0], takes[1] * np.float32(0.9)]))
+    mono = strongest_mono(np.concatenate([takes[0], takes[1] * np.float32(0.9)]))
     np.testing.assert_array_equal(mono, takes[0][0])
 
 

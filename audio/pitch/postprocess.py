@@ -1,4 +1,4 @@
-"""Mending octave errors: short stretches that a tracker heard an octave too high or too low."""
+"""What is done to the trackers' answers: the median of several trackers, and the repair of octave errors."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audio.pitch.track import PitchTrack
+from understudy.audio.pitch.tracker import F0
 
 _LEAP = 0.3  # octaves from one frame to the next: no voice glides that fast, something else was heard
 _LONGEST = 0.13  # seconds: an octave that lasts longer is sung and stays
 _FORGOTTEN = 0.15  # seconds of rest after which a note says nothing about the octave of the next
+
+
+def median(tracks: list[F0]) -> F0:
+    """The middle of an odd number of f0 arrays, most trusted first. Where an even number of them is voiced there are
+    two middles; the one that comes from the more trusted tracker is taken, never a pitch that nobody heard."""
+    stacked = np.stack(tracks)
+    order = np.argsort(np.where(stacked > 0, stacked, np.inf), axis=0, kind="stable")
+    voiced = (stacked > 0).sum(axis=0)
+    column = np.arange(stacked.shape[1])
+    middle = np.minimum(order[np.maximum(voiced - 1, 0) // 2, column], order[voiced // 2 % len(tracks), column])
+    return np.where(voiced * 2 > len(tracks), stacked[middle, column], 0).astype(np.float32)
 
 
 def repair_octaves(track: PitchTrack) -> PitchTrack:
