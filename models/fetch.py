@@ -1,4 +1,4 @@
-"""Getting a model from where it is published, on the user's word and never otherwise."""
+"""Downloads models from where they are published, only when the user requests it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from understudy.models.installed import Record, by_hand, find_record, records, u
 
 
 def what_to_fetch(name: str, trust: bool = False) -> Variant | None:
-    """The files that `fetch` would get, None if the model is there already.
+    """The files that `fetch` would download, None if the model is installed already.
 
-    Raises `UnderstudyError` ``model-unknown``, or ``model-unverifiable`` for one whose hash nobody knows, unless the
+    Raises `UnderstudyError`: ``model-unknown``; ``model-unverifiable`` for a model without a known hash, unless the
     user trusts the source.
     """
     model = find_model(name)
@@ -28,16 +28,15 @@ def what_to_fetch(name: str, trust: bool = False) -> Variant | None:
     if variant.unverifiable and not trust:
         raise UnderstudyError(
             "model-unverifiable",
-            f"No hash of {' and '.join(variant.unverifiable)} is known for sure, so nobody could tell whether it is "
-            "the right file.",
-            f"If you trust {model.page}, run 'understudy models fetch {model.name} --trust'; the hash of what comes is "
-            "recorded, and any later change is noticed.",
+            f"No hash of {' and '.join(variant.unverifiable)} is known for sure, so the download can't be checked.",
+            f"If you trust {model.page}, run 'understudy models fetch {model.name} --trust'; the hash of the download "
+            "is recorded, and any later change is noticed.",
         )
     return variant
 
 
 def fetch(name: str, context: Context, trust: bool = False) -> Record:
-    """Get the model `name` into the models folder; nothing is done if it is there. Returns its record.
+    """Download the model `name` into the models folder unless it is installed, and return its record.
 
     A file of its name that isn't the model is replaced. Raises what `what_to_fetch` and `download` raise, and
     ``model-busy`` while another process fetches it.

@@ -28,7 +28,8 @@ BLOCK = 1 << 20  # bytes
 
 class Stored(BaseModel):
     """What is known of a stored file. `path`: its name in the models folder, or an absolute path where it was linked.
-    `changed`: its modification time in nanoseconds. `source`: where it is from. `trusted`: the user vouched for it."""
+    `changed`: its modification time in nanoseconds. `source`: where it is from. `trusted`: accepted on the user's
+    word."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,8 +1,8 @@
-"""Which models are on this machine: files in one folder, each with a record that says what it is.
+"""Which models are on this machine: files in one folder, each with a record.
 
-The record ``NAME.json`` beside the files holds the SHA-256 that was computed when the file came, with the size and the
-time of change that it had then. As long as these two are the same, the hash is believed; otherwise it is computed
-again, so that a file that was replaced never goes under the old hash.
+The record ``NAME.json`` beside the files holds the SHA-256 that was computed when the file was stored, with the size
+and modification time that it had then. As long as these two are the same, the hash is believed; otherwise it is
+computed again, so that a replaced file is never used under the old hash.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Record(BaseModel):
 
 
 def installed(name: str) -> Weights | None:
-    """The model `name` as it lies on this machine, None if it doesn't.
+    """The model `name` on this machine, None if it isn't installed.
 
-    A file that was put into the models folder by hand, under its name in the catalogue, counts if its hash is the
-    known one, or if nobody knows it: then whoever put it there vouches for it, as for any configuration. So does the
-    known file inside an installed Python package that carries it. Raises `UnderstudyError`: ``model-unknown``;
-    ``model-changed`` when a file isn't the one that came; ``model-untrusted`` when a file put there by hand isn't the
-    known one; ``model-companion`` when a file that belongs to it isn't there.
+    A file that was put into the models folder by hand, under its name in the catalogue, counts if its hash is the known
+    one, or if none is known: then the user is taken to trust it, as for any configuration. So does the known file
+    inside an installed Python package that carries it. Raises `UnderstudyError`: ``model-unknown``; ``model-changed``
+    when a file isn't the one that was stored; ``model-untrusted`` when a file put there by hand isn't the known one;
+    ``model-companion`` when a file that belongs to it is missing.
     """
     model = find_model(name)
     record = find_record(model)
@@ -82,7 +82,8 @@ def installed(name: str) -> Weights | None:
 
 
 def usable(name: str) -> Weights | None:
-    """The model `name`, or None where it isn't there or what is there isn't it: for work that goes on without it."""
+    """The model `name`, or None where it isn't installed or its files are not the known ones: for work that can go on
+    without it."""
     try:
         return installed(name)
     except UnderstudyError as error:
@@ -92,8 +93,8 @@ def usable(name: str) -> Weights | None:
 
 
 def require(name: str) -> Weights:
-    """The model `name`. Raises `UnderstudyError` ``model-missing`` saying what it is for, how big, under which licence,
-    from where, and where to put it; and what `installed` raises."""
+    """The model `name`. Raises `UnderstudyError` ``model-missing`` with its purpose, size, licence, source and place,
+    and what `installed` raises."""
     weights = installed(name)
     if weights is None:
         raise missing(find_model(name))
@@ -101,7 +102,7 @@ def require(name: str) -> Weights:
 
 
 def missing(model: Model, code: str = "model-missing") -> UnderstudyError:
-    """The error for a model that isn't there."""
+    """The error for a model that isn't installed."""
     return UnderstudyError(
         code,
         f"The model {model.name!r} is not on this machine ({model.purpose}; {size_text(model.preferred)}, licence: "
@@ -213,7 +214,7 @@ def remove(name: str) -> list[Path]:
     try:
         record = read_record(model)
     except UnderstudyError:
-        record = None  # unreadable: then the names in the catalogue tell
+        record = None  # unreadable: only the names in the catalogue count
     if record:
         own |= {file.path for file in record.files if not Path(file.path).is_absolute()}
     own -= {file.path for other in records() if other.model != model.name for file in other.files}
@@ -251,10 +252,10 @@ def _found(model: Model) -> Record | None:
         for file, there in zip((variant, *variant.companions), paths, strict=True):
             assert there is not None
             sha256 = file_hash(there)
-            vouched = file.fits(sha256) is not True
+            trusted = file.fits(sha256) is not True
             if file.fits(sha256) is False and not file.plain:
                 raise untrusted(model, file, there, sha256)
-            known.append(stored(there, sha256, "put there by hand", trusted=vouched))
+            known.append(stored(there, sha256, "put there by hand", trusted=trusted))
         record = Record(model=model.name, format=variant.format, weights=known[0], companions=tuple(known[1:]))
         _note(record)
         return record
@@ -280,8 +281,8 @@ def _in_package(variant: Variant) -> Path | None:
 
 
 def beside(weights: Path, companion: File) -> Path | None:
-    """Where a companion of a file put there by hand lies: under a name of its own, or a configuration under that of
-    the weights."""
+    """The path of a companion of a file put there by hand: its own name, or for a configuration also that of the
+    weights."""
     names = [companion.file, companion.known_as or companion.file]
     if companion.plain:
         names += [f"{weights.stem}.yaml", f"{weights.stem}.yml"]

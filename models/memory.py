@@ -1,4 +1,4 @@
-"""How much memory is left for us, so that what is merely kept warm can make room."""
+"""How much memory is available, so that models that are only kept loaded can be released in time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def available_memory() -> int | None:
-    """Bytes that this process could still take without anything being swapped out, None where nobody can tell.
+    """Bytes that this process could still allocate without swapping, None where that is unknown.
 
     On Linux the smaller of what the machine has (``MemAvailable``) and what the control group leaves (a container's
     limit, cgroup v2; its page cache counts as available because the kernel drops it first).

@@ -1,8 +1,9 @@
-"""ONNX files from strangers: read without running anything.
+"""Reads untrusted ONNX files without running anything and in bounded memory.
 
-The format is a protocol-buffers message; the few fields that networks use are decoded here, and what reaches beyond
-the file (weights in other files, operators of other makers, programs within the program) is refused. Sources:
-``onnx.proto`` of the ONNX specification (field numbers) and the protocol-buffers encoding guide.
+The format is a Protocol Buffers message. Only the few fields that networks use are decoded. Weights in other files,
+operators of other domains, functions, branches and loops are refused. Weights are memory-mapped. The package `onnx`
+isn't used, because it builds every part of a file before one can count them: 40 MB of empty nodes take it 3.3 GB.
+Sources: ``onnx.proto`` of the ONNX specification (field numbers) and the Protocol Buffers encoding guide.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from numpy.typing import NDArray
 from understudy.errors import UnderstudyError
 
 _MOST_NODES = 20_000
-_MOST_FIELDS = 500  # of one part; a network as a whole has as many as it has nodes, weights and described values
-_MOST_NUMBERS = 1 << 20  # in a list of whole numbers, each of which becomes an object
+_MOST_FIELDS = 500  # of one message; the graph has one per node, weight, input and output
+_MOST_NUMBERS = 1 << 20  # in a list of integers, each of which becomes a Python object
 _DTYPES = {1: "<f4", 2: "u1", 3: "i1", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
-_LISTS = {1: (4, "<f4"), 7: (7, "<i8"), 11: (10, "<f8")}  # data type -> field of its values when they aren't raw
+_LISTS = {1: (4, "<f4"), 7: (7, "<i8"), 11: (10, "<f8")}  # data type -> field of its values where they aren't raw
 _OWN_DOMAINS = ("", "ai.onnx")
 _ANOTHER = "Get the file again from where it was first published."
 
@@ -33,12 +34,12 @@ Weights = NDArray[Any]
 
 
 class _Damaged(Exception):
-    """The bytes are no network in this format, or one that reaches beyond its file."""
+    """The bytes are no ONNX network, or one that needs more than its file."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One step: `operator` makes `outputs` of `inputs` (names; empty for one left out)."""
+    """`operator` computes `outputs` from `inputs` (names; an empty one is left out)."""
 
     operator: str
     inputs: tuple[str, ...]
@@ -48,8 +49,8 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """A network: `nodes` in order; `weights` by name, read-only; the shapes of `inputs` and `outputs` by name, None
-    where a size is free or not told. `operators`: the version of ONNX's operators that it means."""
+    """A network: `nodes` in order; `weights` by name, read-only; the shapes of `inputs` and `outputs` by name, None for
+    a free or unknown size. `operators`: the version of ONNX's operator set."""
 
     nodes: tuple[Node, ...]
     weights: Mapping[str, Weights]
@@ -59,10 +60,10 @@ class Graph:
 
 
 def load(path: Path, largest: int = 1 << 30) -> Graph:
-    """The network in the file at `path`, its weights mapped from it.
+    """The network in the file at `path`.
 
     Raises `UnderstudyError`: ``file-not-found``, ``model-too-large`` (more than `largest` bytes), ``model-damaged``
-    for a file that is no such network or reaches beyond itself.
+    for a file that is no network or one that needs more than its file.
     """
     try:
         with path.open("rb") as file:
@@ -138,8 +139,8 @@ def _node(content: Bytes) -> Node:
         elif field == 4:
             operator = _text(value)
         elif field == 5:
-            name, told = _attribute(_bytes(value))
-            attributes[name] = told
+            name, attribute = _attribute(_bytes(value))
+            attributes[name] = attribute
         elif field == 7 and _text(value) not in _OWN_DOMAINS:
             raise _Damaged(f"it needs operators that are not ONNX's own ({_text(value)[:40]!r})")
     return Node(operator, tuple(inputs), tuple(outputs), attributes)
@@ -147,25 +148,25 @@ def _node(content: Bytes) -> Node:
 
 def _attribute(content: Bytes) -> tuple[str, Any]:
     name, floats, integers = "", list[float](), list[int]()
-    told: Any = None
+    single: Any = None
     for field, value in _fields(content):
         if field == 1:
             name = _text(value)
         elif field == 2:
-            told = _float(value)
+            single = _float(value)
         elif field == 3:
-            told = _number(value)
+            single = _number(value)
         elif field == 4:
-            told = bytes(_bytes(value)).decode()
+            single = bytes(_bytes(value)).decode()
         elif field == 5:
-            told = _tensor(_bytes(value))[1]
+            single = _tensor(_bytes(value))[1]
         elif field in (6, 11):
             raise _Damaged("it has branches or loops")
         elif field == 7:
             floats.extend(_many(value, "<f4") if isinstance(value, memoryview) else [_float(value)])
         elif field == 8:
             integers.extend(_varints(value) if isinstance(value, memoryview) else [_number(value)])
-    return name, tuple(floats or integers) if told is None else told
+    return name, tuple(floats or integers) if single is None else single
 
 
 def _tensor(content: Bytes) -> tuple[str, Weights]:
@@ -214,17 +215,22 @@ def _value(content: Bytes) -> tuple[str, tuple[int | None, ...]]:
             for tensor in _within(_bytes(value), 1):
                 for dimensions in _within(tensor, 2):
                     for dimension in _within(dimensions, 1):
-                        sizes = [_number(told) for number, told in _fields(dimension) if number == 1]
+                        sizes = [_number(size) for number, size in _fields(dimension) if number == 1]
                         shape.append(sizes[0] if sizes and sizes[0] > 0 else None)
     return name, tuple(shape)
 
 
-def _within(content: Bytes, wanted: int) -> Iterator[Bytes]:
-    return (_bytes(value) for field, value in _fields(content) if field == wanted)
+def _within(content: Bytes, number: int) -> Iterator[Bytes]:
+    """The messages in the fields of that number."""
+    return (_bytes(value) for field, value in _fields(content) if field == number)
 
 
 def _fields(content: Bytes, most: int = _MOST_FIELDS) -> Iterator[tuple[int, int | bytes | Bytes]]:
-    """Number and value of each field: an int for a varint, bytes for a fixed number, a view for all else."""
+    """Number and value of each field of a message, in order.
+
+    A field begins with a varint: its number, and in the lowest three bits its wire type. 0 is a varint (an int here), 1
+    and 5 are numbers of 8 and 4 bytes (bytes), 2 is a length and as many bytes: a string, a message, packed numbers (a
+    view). `most` bounds the fields before anything is made of them."""
     at = 0
     while at < len(content):
         most -= 1
@@ -250,6 +256,7 @@ def _fields(content: Bytes, most: int = _MOST_FIELDS) -> Iterator[tuple[int, int
 
 
 def _varint(content: Bytes, at: int) -> tuple[int, int]:
+    """The number at byte `at`, seven bits a byte, the lowest first, and the position behind it."""
     number = 0
     for shift in range(0, 70, 7):
         if at >= len(content):
@@ -273,6 +280,7 @@ def _varints(content: Bytes) -> list[int]:
 
 
 def _signed(number: int) -> int:
+    """Negative numbers are written in two's complement of 64 bits."""
     return number - (1 << 64) if number >= 1 << 63 else number
 
 

@@ -1,4 +1,4 @@
-"""The number format that networks compute in."""
+"""The dtype that networks compute in."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def default_precision(device: str) -> Precision:
-    """What matrix products on `device` (a torch device string) are fast at: float16 on a GPU, bfloat16 on a processor
-    that multiplies it in hardware (twice as fast there as float32), else float32."""
+    """The dtype in which matrix products on `device` (a torch device string) are fast: float16 on a GPU, bfloat16 on a
+    CPU that multiplies it in hardware (twice as fast there as float32), otherwise float32."""
     if not device.startswith("cpu"):
         return "float16"
     return "bfloat16" if _multiplies_bfloat16() else "float32"

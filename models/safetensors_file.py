@@ -1,4 +1,4 @@
-"""Safetensors files from strangers: the format holds only tensors and texts, and is held to a size here."""
+"""Reads untrusted safetensors files. The format holds only tensors and strings; here their size is bounded, too."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def is_safetensors(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             start = file.read(9)
-    except OSError:  # whoever reads it says so
+    except OSError:  # reading it gives the error
         return False
     return start[8:] == b"{" and not start.startswith(b"PK")
 
 
 def load(path: Path, largest: int = 4 << 30) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors in the file at `path`, on the CPU and mapped, and its metadata; who keeps a tensor beyond the file's
-    life copies it.
+    """The tensors in the file at `path`, on the CPU, and its metadata. Tensors are mapped from the file; copy one that
+    is to outlive it.
 
     Raises `UnderstudyError`: ``model-too-large`` (more than `largest` bytes), ``model-damaged``.
     """

@@ -1,10 +1,13 @@
-"""Files that `torch.save` wrote, from strangers: read without running anything, in bounded memory.
+"""Reads untrusted files that `torch.save` wrote, without running anything and in bounded memory.
 
-The pickle's operations are decoded by the standard library's `pickletools` and carried out on plain containers alone.
-What the file names, a class or a function, is never looked up or called: the calls that stand for a tensor or an
-ordered dictionary are recognised by their names. A tensor's bytes stay in the file and are mapped. `torch.load` isn't
-used: even with ``weights_only=True`` it gives a file any amount of memory that it asks for, and it can't read what has
-other objects beside its tensors. Sources: the documentation of `pickletools` and of `torch.save`.
+A pickle is a program for a small stack machine. Its operations are decoded by the standard library's `pickletools` and
+interpreted here on plain containers. A class or function that the file names is never imported or called: the few calls
+that stand for a tensor or an ordered dictionary are recognised by their names. The bytes of tensors stay in the file
+and are memory-mapped.
+
+`torch.load` isn't used: even with ``weights_only=True`` it allocates any amount of memory that a file requests, and it
+can't read files that hold other objects beside their tensors. Sources: the documentation of `pickletools` and of
+`torch.save`.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ Unknown = Literal["refuse", "ignore"]
 
 _MOST_ENTRIES = 20_000
 _LARGEST_PICKLE = 2 << 20  # a checkpoint of training with its optimiser has 0.3 MB
-_LARGEST_NUMBER = 1 << 40  # of values in a tensor, which may be fewer in the file, and of all that tells its shape
+_LARGEST_NUMBER = 1 << 40  # of values in a tensor (a stride of 0 repeats values), of its sizes, strides and offset
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {
     "Half": "float16", "BFloat16": "bfloat16", "Float": "float32", "Double": "float64", "Long": "int64",
@@ -44,7 +47,8 @@ _TENSORS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor")
 _PARAMETERS = ("torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state")
 _FRACTION = "fractions Fraction"
 _KNOWN = {_ORDERED, _FRACTION, *_TENSORS, *_PARAMETERS, *_STORAGES}
-# What no honest file names beside its tensors: modules that reach the machine or run text, and builtins that do.
+# Names that no honest file holds beside its tensors: modules that reach the machine or run code, and such builtins. A
+# file with one is refused even if unknown objects are to be ignored.
 _RUNNERS = re.compile(
     r"(asyncio|bdb|cProfile|code|codeop|commands|ctypes|_ctypes|distutils|doctest|ftplib|http|httplib|imp|importlib|"
     r"linecache|marshal|multiprocessing|nt|os|pdb|pickle|_pickle|pip|pkgutil|popen2|posix|posixpath|profile|pty|pydoc|"
@@ -57,30 +61,30 @@ _ANOTHER = "Ask for another copy of the file, or get it from where it was first 
 
 
 class _Unsafe(Exception):
-    """Somebody put something into the file that isn't weights."""
+    """The file holds something that isn't weights."""
 
 
 class _Damaged(Exception):
-    """The bytes are no file of `torch.save`."""
+    """The bytes are not a file of `torch.save`."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name that the pickle mentions, never looked up: module, space, name."""
+    """A class or function that the pickle names, as text: module, space, name. It is never imported."""
 
     text: str
 
 
-_MARK = object()  # the stack's height at which a group of values begins
-_IGNORED = object()  # stands for every object that is neither a tensor nor a plain container
+_MARK = object()  # on the stack: the place where a group of values begins
+_IGNORED = object()  # in place of every object that is neither a tensor nor a plain container
 
 
 def load(path: Path, largest: int = 4 << 30, unknown: Unknown = "refuse") -> Any:
-    """What `torch.save` wrote at `path`: dictionaries, lists, tuples, texts, numbers, and tensors on the CPU, whose
-    values are mapped from the file; who keeps one beyond the file's life copies it. A class or function that stands for
-    itself comes back as its `Name`, a fraction as one. Objects of other kinds make the file unsafe, or, if `unknown` is
-    to be ignored, something inert stands in their places; dictionaries then lose the entries whose keys are neither
-    texts nor numbers.
+    """What `torch.save` wrote at `path`: dictionaries, lists, tuples, strings, numbers, and tensors on the CPU.
+
+    Tensors are mapped from the file; copy one that is to outlive it. A class or function is returned as its `Name`, a
+    fraction as a `Fraction`. An object of another kind makes the file unsafe; with `unknown` ``ignore`` an inert
+    placeholder takes its place, and dictionary entries whose keys are neither strings nor numbers are dropped.
 
     Raises `UnderstudyError`: ``file-not-found``, ``model-too-large`` (more than `largest` bytes), ``model-unsafe`` for
     a pickle that would run something or make unknown objects, ``model-damaged``, ``archive-refused``.
@@ -98,7 +102,7 @@ def load(path: Path, largest: int = 4 << 30, unknown: Unknown = "refuse") -> Any
             "model-too-large", f"{path} is larger than {largest >> 20} MB, which no such model is.", _ANOTHER
         )
     try:
-        return _read_zip(path, largest, unknown) if zipped else _read_old_form(path, size, unknown)
+        return _read_zip(path, largest, unknown) if zipped else _read_old(path, size, unknown)
     except _Unsafe as error:
         raise UnderstudyError(
             "model-unsafe",
@@ -110,6 +114,8 @@ def load(path: Path, largest: int = 4 << 30, unknown: Unknown = "refuse") -> Any
 
 
 def _read_zip(path: Path, largest: int, unknown: Unknown) -> Any:
+    """The format since torch 1.6: an uncompressed zip with ``NAME/data.pkl`` and a file ``NAME/data/KEY`` per
+    storage."""
     with opened(path, Limits(largest, _MOST_ENTRIES, ratio=1, unpacked=False), _ANOTHER) as archive:
         if any("/code/" in name.lower() or name.lower().endswith("constants.pkl") for name in archive.entries):
             raise _Unsafe("it holds a program (TorchScript), not just weights")
@@ -126,15 +132,18 @@ def _read_zip(path: Path, largest: int, unknown: Unknown) -> Any:
         data = f"{folder}/data/"
         places = {name.removeprefix(data): archive.place(name) for name in archive.entries if name.startswith(data)}
     file = BytesIO(pickled)
-    tree = _carry_out(file, unknown, _mapped(path, places))
+    tree = _unpickle(file, unknown, _mapped(path, places))
     if file.tell() != len(pickled):
         raise _Damaged("something follows its pickle")
     return tree
 
 
-def _read_old_form(path: Path, size: int, unknown: Unknown) -> Any:
-    """Five pickles in a row (magic number, protocol, machine, the object, the keys of its storages), then every
-    storage: its count of values in 8 bytes, its values. Where they lie is known behind the object; it is read twice."""
+def _read_old(path: Path, size: int, unknown: Unknown) -> Any:
+    """The format before torch 1.6: five pickles in a row (magic number, protocol version, byte order, the object, the
+    keys of its storages), then for each storage its number of values as int64 and the values.
+
+    The positions of the storages are known only after the object's pickle. So it is interpreted twice: first with empty
+    tensors on the meta device, to learn the storages' sizes, then with the mapped bytes."""
     import torch
 
     sizes: dict[str, tuple[int, int]] = {}
@@ -147,15 +156,15 @@ def _read_old_form(path: Path, size: int, unknown: Unknown) -> Any:
 
     with path.open("rb") as whole:
         file = BytesIO(whole.read(_LARGEST_PICKLE))
-        if _carry_out(file, unknown, noted) != _OLD_MAGIC:
+        if _unpickle(file, unknown, noted) != _OLD_MAGIC:
             raise _Damaged("it isn't a file that torch wrote")
-        _carry_out(file, unknown, noted)
-        machine = _carry_out(file, unknown, noted)
+        _unpickle(file, unknown, noted)
+        machine = _unpickle(file, unknown, noted)
         if isinstance(machine, dict) and machine.get("little_endian") is False:
             raise _Damaged("it was written on a big-endian machine")
         start = file.tell()
-        _carry_out(file, unknown, noted)
-        keys = _carry_out(file, unknown, noted)
+        _unpickle(file, unknown, noted)
+        keys = _unpickle(file, unknown, noted)
         at, places = file.tell(), {}
         for key in keys if isinstance(keys, list) else ():
             if not isinstance(key, str) or key not in sizes:
@@ -169,11 +178,11 @@ def _read_old_form(path: Path, size: int, unknown: Unknown) -> Any:
         if at > size:
             raise _Damaged("it describes more bytes of tensors than it has")
     file.seek(start)
-    return _carry_out(file, unknown, _mapped(path, places))
+    return _unpickle(file, unknown, _mapped(path, places))
 
 
 def _mapped(path: Path, places: Mapping[str, tuple[int, int]]) -> _StorageReader:
-    """What gives the storages that lie at `places` (first byte, bytes), by their keys."""
+    """A function that returns the storage of a key, mapped from its place (first byte, number of bytes) in `places`."""
     import numpy as np
     import torch
 
@@ -182,26 +191,34 @@ def _mapped(path: Path, places: Mapping[str, tuple[int, int]]) -> _StorageReader
 
     def storage(key: str, dtype: torch.dtype, values: int) -> torch.Tensor:
         first, size = places.get(key, (0, 0))
-        wanted = values * dtype.itemsize
-        if wanted > size:
+        length = values * dtype.itemsize
+        if length > size:
             raise _Damaged("it describes more bytes of tensors than it has")
         if key not in found:
             data = torch.from_numpy(whole[first : first + size])
-            found[key] = data.clone() if first % 8 else data  # torch counts on aligned values
-        return found[key][:wanted].view(dtype)
+            found[key] = data.clone() if first % 8 else data  # torch expects aligned values
+        return found[key][:length].view(dtype)
 
     return storage
 
 
-def _carry_out(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
-    """What one pickle builds; `pickled` is left behind its end."""
+def _unpickle(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
+    """The object that one pickle builds; `pickled` is then positioned behind its end."""
     try:
-        return _built(pickled, unknown, storage)
+        return _interpret(pickled, unknown, storage)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, RuntimeError) as error:
         raise _Damaged("its pickle ends early or makes no sense") from error
 
 
-def _built(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
+def _interpret(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
+    """Interpret the operations of a pickle (the comments in `pickletools` define each).
+
+    Every operation pushes onto `stack` or takes from it; `memo` holds values that the pickle uses more than once. A
+    group of values (the items of a list, the arguments of a tuple) is what was pushed since the last `_MARK`. An object
+    is made in three steps: GLOBAL pushes the class's name, REDUCE or NEWOBJ takes name and arguments and pushes the
+    object, BUILD takes a state for it. Here the first gives a `Name`, the second a tensor, dictionary or placeholder by
+    that name (`_called`), and the third drops the state. The values of a tensor are a persistent object (BINPERSID)
+    whose identifier names a storage (`_storage`)."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     argument: Any
@@ -232,6 +249,7 @@ def _built(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
                 memo[len(memo)] = stack[-1]
             case "GET" | "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
+            # plain values and containers
             case "NONE":
                 stack.append(None)
             case "NEWTRUE" | "NEWFALSE":
@@ -262,6 +280,7 @@ def _built(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
             case "SETITEMS":
                 items = to_mark()
                 _set_items(stack[-1], items, unknown)
+            # classes and functions: only names, checked against the list of those known to be harmful
             case "GLOBAL":
                 stack.append(_named(argument, unknown))
             case "STACK_GLOBAL":
@@ -269,10 +288,11 @@ def _built(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
                 if not isinstance(module, str) or not isinstance(name, str):
                     raise TypeError
                 stack.append(_named(f"{module} {name}", unknown))
+            # objects: recognised by name or replaced by a placeholder, never made
             case "REDUCE" | "NEWOBJ":
                 arguments, function = stack.pop(), stack.pop()
                 stack.append(_called(function, arguments, unknown))
-            case "BUILD":  # attributes; of an ordered dictionary they are its metadata
+            case "BUILD":  # takes an object's state; that of an ordered dictionary (a state dict) is its metadata
                 stack.pop()
                 if not isinstance(stack[-1], dict):
                     _ignored("its pickle would change an object", unknown)
@@ -289,7 +309,7 @@ def _built(pickled: BytesIO, unknown: Unknown, storage: _StorageReader) -> Any:
                 stack.append(_ignored("its pickle would make an object", unknown))
             case "EMPTY_SET" | "EXT1" | "EXT2" | "EXT4" | "PERSID" | "NEXT_BUFFER" | "READONLY_BUFFER":
                 stack.append(_ignored(f"its pickle uses {operation.name}, which no model's weights need", unknown))
-            case _:  # a number, a text, bytes
+            case _:  # a number, a string, bytes
                 stack.append(argument)
     raise ValueError
 
@@ -308,7 +328,8 @@ def _extend(target: Any, items: list[Any]) -> None:
 
 
 def _set_items(target: Any, items: list[Any], unknown: Unknown) -> Any:
-    """Put keys and values, by turns, into a dictionary. Only plain keys: hashing a nest of tuples can take for ever."""
+    """Put alternating keys and values into a dictionary. Only plain keys: hashing nested tuples that share their parts
+    takes time exponential in their depth."""
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not (key is None or isinstance(key, str | float) or (isinstance(key, int) and abs(key) < 1 << 63)):
             _ignored("its pickle has a dictionary with other keys than texts and numbers", unknown)
@@ -320,14 +341,16 @@ def _set_items(target: Any, items: list[Any], unknown: Unknown) -> Any:
 
 
 def _named(text: str, unknown: Unknown) -> Name:
-    """A name in the file, never looked up."""
+    """The name of a class or function. Raises `_Unsafe` unless it is known, or unknown ones may be ignored and it is
+    not among those that reach the machine."""
     if text not in _KNOWN and (unknown == "refuse" or _RUNNERS.match(text.replace(" ", "."))):
         raise _Unsafe(f"opening it would run {_shorten(text.replace(' ', '.'))}")
     return Name(text)
 
 
 def _called(function: Any, arguments: Any, unknown: Unknown) -> Any:
-    """What a call stands for: a tensor, a parameter, a dictionary; else it is unknown."""
+    """The value that a call in the pickle stands for: a tensor, a parameter (its tensor), a dictionary, a fraction;
+    otherwise a placeholder."""
     import torch
 
     if isinstance(function, Name) and isinstance(arguments, tuple):
@@ -344,7 +367,8 @@ def _called(function: Any, arguments: Any, unknown: Unknown) -> Any:
 
 
 def _fraction(arguments: tuple[Any, ...]) -> Fraction | None:
-    """Of two numbers, or of a text such as 39/5 (Python before 3.11); None where it is none of moderate size."""
+    """A fraction from two integers or from a string such as ``39/5`` (Python before 3.11 pickles it so); None for other
+    arguments and for numbers beyond 62 bits."""
     match arguments:
         case (str(text),) if match := re.fullmatch(r"(-?\d{1,18})(?:/(\d{1,18}))?", text, re.ASCII):
             numbers = int(match[1]), int(match[2] or 1)
@@ -357,35 +381,36 @@ def _fraction(arguments: tuple[Any, ...]) -> Fraction | None:
     return Fraction(*numbers)
 
 
-def _storage(told: Any, storage: _StorageReader) -> torch.Tensor:
-    """`told`: ("storage", its type, key, device, count of values)."""
+def _storage(identifier: Any, storage: _StorageReader) -> torch.Tensor:
+    """The values ``[count]`` of a storage. `identifier`: ("storage", its type, key, device, count of values)."""
     import torch
 
     if (
-        isinstance(told, tuple)
-        and len(told) in (5, 6)
-        and told[0] == "storage"
-        and isinstance(told[1], Name)
-        and told[1].text in _STORAGES
-        and isinstance(told[2], str)
-        and type(told[4]) is int
-        and told[4] >= 0
-        and told[5:] in ((), (None,))
+        isinstance(identifier, tuple)
+        and len(identifier) in (5, 6)
+        and identifier[0] == "storage"
+        and isinstance(identifier[1], Name)
+        and identifier[1].text in _STORAGES
+        and isinstance(identifier[2], str)
+        and type(identifier[4]) is int
+        and identifier[4] >= 0
+        and identifier[5:] in ((), (None,))
     ):
-        return storage(told[2], getattr(torch, _STORAGES[told[1].text]), told[4])
+        return storage(identifier[2], getattr(torch, _STORAGES[identifier[1].text]), identifier[4])
     raise _Unsafe("its pickle asks for something that isn't a tensor")
 
 
 def _tensor(values: torch.Tensor, offset: Any, shape: Any, strides: Any) -> torch.Tensor:
+    """A view of the storage `values`. All numbers are the file's: they are checked before torch sees them."""
     if not isinstance(shape, tuple) or not isinstance(strides, tuple) or not len(shape) == len(strides) <= 8:
         raise TypeError
     if any(type(number) is not int or not 0 <= number <= _LARGEST_NUMBER for number in (offset, *shape, *strides)):
         raise ValueError
-    wanted = math.prod(shape)
+    count = math.prod(shape)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    if wanted > _LARGEST_NUMBER or (wanted and last >= values.numel()):
+    if count > _LARGEST_NUMBER or (count and last >= values.numel()):
         raise _Damaged("a tensor in it reaches beyond its data")
-    return values.as_strided(shape, strides, offset) if wanted else values.new_empty(shape)
+    return values.as_strided(shape, strides, offset) if count else values.new_empty(shape)
 
 
 def _shorten(text: str) -> str:

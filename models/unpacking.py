@@ -1,7 +1,7 @@
-"""Zip archives from strangers: listed, sized and path-checked before a byte is unpacked.
+"""Reads untrusted zip archives: listed, sized and path-checked before a byte is unpacked.
 
-`zipfile` itself refuses none of this: entries that point outside, links, names that fall on one another, a few bytes
-that grow to terabytes, a directory of millions of entries that is read whole into memory.
+`zipfile` itself refuses none of these: entries that lead out of the folder, links, names that are the same file on some
+file systems, a few bytes that unpack to terabytes, a directory of millions of entries that is read into memory at once.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _LOCATOR64 = struct.Struct("<4sLQL")  # 4.3.15
 
 @dataclass(frozen=True)
 class Limits:
-    """`bytes`: of the archive, and again of all that is in it. `ratio`: unpacked to packed; 1 allows no packing.
-    `unpacked`: whether it is meant to be put on a disk, so that names, kinds and archives in it matter."""
+    """`bytes`: of the archive, and again of all entries unpacked. `ratio`: unpacked to packed bytes of an entry; 1
+    allows no compression. `unpacked`: whether entries will be written to disk, so that their names and kinds matter."""
 
     bytes: int
     entries: int
@@ -45,8 +45,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip that was found harmless. `entries`: its files by name, without its folders. `hint`: what to do about a bad
-    one."""
+    """A zip that passed all checks. `entries`: its files by name, without its folders. `hint`: for errors, what to do
+    about a bad archive."""
 
     path: Path
     hint: str
@@ -64,7 +64,7 @@ class Archive:
             return self.zip.read(name)
 
     def place(self, name: str) -> tuple[int, int]:
-        """First byte and length, in the archive's file, of an entry that isn't packed (`Limits.ratio` 1)."""
+        """First byte and length, in the archive's file, of an uncompressed entry (`Limits.ratio` 1)."""
         info = self.entries[name]
         with self.path.open("rb") as file, _reading(self.path, self.hint):
             file.seek(info.header_offset)
@@ -75,7 +75,8 @@ class Archive:
         return first, info.file_size
 
     def copy(self, name: str, target: Path, context: Context) -> str:
-        """Unpack the entry `name` to the new file `target`, never more bytes than were announced; its SHA-256 in hex.
+        """Unpack the entry `name` to the new file `target`, never more bytes than its announced size; its SHA-256 in
+        hex.
 
         Raises `UnderstudyError`: ``archive-refused`` for damage, ``cancelled``.
         """
@@ -116,7 +117,9 @@ def _checked(archive: zipfile.ZipFile, path: Path, limits: Limits, hint: str) ->
     infos = archive.infolist()
     if len(infos) > limits.entries:
         raise _refused(path, f"it has more than {limits.entries} entries", hint)
-    if infos and min(info.header_offset for info in infos) != 0:  # another archive, for who reads from the beginning
+    if (
+        infos and min(info.header_offset for info in infos) != 0
+    ):  # a reader that starts at the beginning would see another archive
         raise _refused(path, "something stands before its first entry", hint)
     entries: dict[str, zipfile.ZipInfo] = {}
     taken: set[str] = set()
@@ -168,9 +171,9 @@ def _fault(info: zipfile.ZipInfo, limits: Limits) -> str | None:
 
 
 def _check_directory(file: BinaryIO, path: Path, limits: Limits, hint: str) -> None:
-    """Hold the size of the archive's directory against the limits before `zipfile` reads all of it into memory.
+    """Check the size of the archive's directory before `zipfile` reads all of it into memory.
 
-    The end record must stand at the very end (no comment), so that there is one way to read the archive.
+    The end record must be the last bytes (no comment), so that there is only one way to read the archive.
     """
     size = file.seek(0, 2)
     if size > limits.bytes:
@@ -195,12 +198,12 @@ def _check_directory(file: BinaryIO, path: Path, limits: Limits, hint: str) -> N
 
 @contextlib.contextmanager
 def _reading(path: Path, hint: str) -> Iterator[None]:
-    """Around code that only reads the archive: whatever `zipfile` stumbles over is damage."""
+    """Around code that only reads the archive: every exception of `zipfile` there means damage."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, struct.error) as error:
-        told = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:100])
-        raise _refused(path, f"it is damaged ({told})", hint) from error
+        reason = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:100])
+        raise _refused(path, f"it is damaged ({reason})", hint) from error
     except OSError as error:
         if error.errno == errno.EINVAL:  # a position in the archive that no file has
             raise _refused(path, "it is damaged: it points outside itself", hint) from error

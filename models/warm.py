@@ -1,7 +1,7 @@
-"""Models that are kept loaded: the second cover in a process waits for nothing.
+"""Keeps models loaded between uses, so that the second cover in a process doesn't load them again.
 
-`warm` loads what isn't there yet, once, however many threads ask for it. What was used longest ago is let go when less
-than `KEEP_FREE` bytes of memory are left; who still works with it keeps it alive until he is done.
+`warm` loads a model once, however many threads need it. When less than `KEEP_FREE` bytes of memory are available, the
+least recently used models are released; a thread that still works with one keeps its reference until it is done.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from understudy.models.memory import available_memory
 T = TypeVar("T")
 
 KEEP_FREE = 3 << 29
-"""Bytes (1.5 GiB) that shall stay available on the machine or in the container."""
+"""Bytes (1.5 GiB) that are to stay available on the machine or in the container."""
 
 
 @dataclass
@@ -34,37 +34,36 @@ _guard = Lock()
 
 
 def warm(key: Hashable, load: Callable[[], T]) -> T:
-    """What `load` gave when it was first called for `key`. `key` must tell apart all that changes what is loaded: the
-    file's hash, the device, the precision. An exception of `load` reaches its caller, and the next call tries again.
-    """
+    """The model under `key`, made by `load` on first use. `key` must hold everything that changes the result of `load`:
+    the file's hash, the device, the dtype. An exception of `load` passes through, and the next call tries again."""
     with _guard:
         slot = _slots.pop(key, None) or _Slot()
-        _slots[key] = slot  # the most recently used stands last
+        _slots[key] = slot  # the most recently used is last
     with slot.lock:
         if not slot.loaded:
             _make_room(slot)
             slot.value = load()
             slot.loaded = True
             with _guard:
-                _slots[key] = slot  # may have been forgotten meanwhile
+                _slots[key] = slot  # may have been released meanwhile
         value: T = slot.value
     _make_room(slot)
     return value
 
 
 def release() -> bool:
-    """Let go of the model that was used longest ago; False if there was none. For a GPU that is full."""
+    """Release the least recently used model; False if there was none. For a GPU that is full."""
     return _release(None)
 
 
 def forget() -> None:
-    """Let go of everything."""
+    """Release all models."""
     while release():
         pass
 
 
 def _make_room(spared: _Slot) -> None:
-    """Let go of others than `spared` while memory is short."""
+    """Release models other than `spared` while memory is short."""
     while (left := available_memory()) is not None and left < KEEP_FREE and _release(spared):
         pass
 

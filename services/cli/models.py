@@ -284,9 +284,9 @@ def _unverifiable(errors: list[tuple[str, UnderstudyError]]) -> UnderstudyError:
     names = [name for name, _ in errors]
     return UnderstudyError(
         "model-unverifiable",
-        f"Of {len(names)} of these models ({', '.join(names)}) no hash is known for sure, so nobody could tell whether "
-        "what comes are the right files.",
-        "If you trust those who publish them ('understudy models show NAME'), add --trust; the hashes of what comes "
+        f"Of {len(names)} of these models ({', '.join(names)}) no hash is known for sure, so the downloads "
+        "can't be checked.",
+        "If you trust those who publish them ('understudy models show NAME'), add --trust; the hashes of the downloads "
         "are recorded, and any later change is noticed.",
     )
 

@@ -96,7 +96,7 @@ def test_a_line_that_brings_nothing_is_given_up(folder: Path, source: Source, pu
     source.manners = ["cut 400000", "cut 0"]
     error = refused(context)
     assert error.code == "model-interrupted"
-    assert "0.4 MB are kept" in error.hint
+    assert "0.4 MB are stored" in error.hint
     assert len(source.requests) == 2 + len(download.PAUSES)
     assert leftovers(folder) == {"thing.pt.part", "thing.pt.part.json"}
 
