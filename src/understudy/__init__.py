@@ -15,7 +15,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Stages run their windows in threads of their own, beside which BLAS's threads only spin: one of them is 15 % cheaper
 # (a minute of song: 24.3 instead of 28.3 CPU seconds). NumPy reads this when it is imported; where it was imported
