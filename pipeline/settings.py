@@ -53,6 +53,8 @@ class OutputSettings(_Settings):
 
 
 class CoverSettings(_Settings):
+    """All settings of a cover, a conversion or a separation. Frozen; a wrong name or value is an error."""
+
     song: SongSettings = SongSettings()
     separation: SeparationSettings = SeparationSettings()
     pitch: PitchSettings = PitchSettings()

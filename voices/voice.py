@@ -124,6 +124,8 @@ def content_hash(
 
 @dataclass(frozen=True)
 class Voice:
+    """A voice in a library: the `folder` of its files, and the `manifest` that describes them."""
+
     folder: Path
     manifest: Manifest
 

@@ -1,14 +1,10 @@
-"""What the environment decides: the folders of voices and artifacts, the size of the cache, device and threads."""
+"""What the environment decides: the folders of voices and artifacts, the size of the cache, the device."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 from platformdirs import user_cache_path, user_data_path
 
@@ -53,33 +49,3 @@ def choose_device(requested: str | None = None) -> str:
         f"There is no device {requested!r} on this machine.",
         "Use --device cpu or auto; 'understudy doctor' shows what there is.",
     )
-
-
-_guard = Lock()
-_inside = 0
-_limits: Any = None
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """One thread for BLAS in the block, as `understudy` asks for in ``OPENBLAS_NUM_THREADS`` when it is imported.
-
-    NumPy reads that variable when it is imported, so a program that imports NumPy first has more threads, and the last
-    bits of a matrix product depend on their number: the same song would give other bytes. Blocks of several threads may
-    overlap; the first sets the number, the last one sets it back. Does nothing when the user chose another number.
-    """
-    global _inside, _limits
-    from threadpoolctl import threadpool_limits
-
-    with _guard:
-        if _inside == 0 and os.environ.get("OPENBLAS_NUM_THREADS") == "1":
-            _limits = threadpool_limits(limits=1, user_api="blas")
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _guard:
-            _inside -= 1
-            if _inside == 0 and _limits is not None:
-                _limits.restore_original_limits()
-                _limits = None

@@ -155,7 +155,7 @@ class VoiceLibrary:
 @contextmanager
 def _context(progress: Fraction | None, cancel: Event | None) -> Iterator[Context]:
     """A context with a scratch folder."""
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder, environment.one_blas_thread():
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         yield Context(
             Path(folder),
             on_progress=progress or (lambda fraction: None),

@@ -253,7 +253,7 @@ class Session:
         job = EvaluationJob(Path(folder), chosen, stems, target, limit, at_once)
         executor, cancelled = self._executor(), cancel if cancel is not None else Event()
         notify = _Notifier(progress)
-        with environment.one_blas_thread(), notify.raising():
+        with notify.raising():
             listener = notify.of_songs(len(job.dataset.songs) * len(chosen))
             return evaluate_separators(job, executor, listener, cancelled, _pruning(executor))
 
@@ -268,11 +268,7 @@ class Session:
         """What a job runs with, and a context for its inputs; afterwards the cache is brought under its limit."""
         executor, cancelled = self._executor(), cancel if cancel is not None else Event()
         notify = _Notifier(progress)
-        with (
-            tempfile.TemporaryDirectory(prefix="understudy-") as scratch,
-            environment.one_blas_thread(),
-            notify.raising(),
-        ):
+        with tempfile.TemporaryDirectory(prefix="understudy-") as scratch, notify.raising():
             yield _Runner(executor, notify, cancelled), Context(Path(scratch), cancelled=cancelled)
         _pruning(executor)()
 

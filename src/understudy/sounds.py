@@ -155,6 +155,7 @@ def checked_audio(sound: Audio | tuple[ArrayLike, int], name: str = "sound") -> 
             f"The {name} is {clock(frames / rate)} long; at most {clock(LIMITS.seconds)} can be worked on.",
             "Pass a part of it.",
         )
+    samples = np.ascontiguousarray(samples)
     highest = float(np.max(np.abs(samples)))
     if not np.isfinite(highest):
         raise UnderstudyError(
@@ -172,7 +173,7 @@ def checked_audio(sound: Audio | tuple[ArrayLike, int], name: str = "sound") -> 
 
 
 def _array(sound: tuple[ArrayLike, int], name: str) -> tuple[Samples, int]:
-    """The samples as contiguous float32 ``[channels, frames]``, and the rate."""
+    """The samples as float32 ``[channels, frames]``, and the rate."""
     hint = "Pass (samples, rate): float samples [channels, frames] or [frames], full scale ±1, and the rate in Hz."
     try:
         given, rate = sound
@@ -193,5 +194,4 @@ def _array(sound: tuple[ArrayLike, int], name: str) -> tuple[Samples, int]:
             "array-invalid", f"The {name} is an array of {array.dtype} with shape {array.shape}.", hint
         )
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is reported
-        plain = np.atleast_2d(array).astype(np.float32, copy=False)
-    return np.ascontiguousarray(plain), rate
+        return np.atleast_2d(array).astype(np.float32, copy=False), rate
