@@ -9,6 +9,7 @@ import numpy as np
 
 from understudy.audio.samples import Audio
 from understudy.errors import UnderstudyError
+from understudy.packages import require_package
 
 if TYPE_CHECKING:
     from pydub import AudioSegment
@@ -54,14 +55,6 @@ def from_audiosegment(segment: AudioSegment) -> Audio:
 
 
 def _audiosegment() -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg, which is not needed here
-            from pydub import AudioSegment
-    except ImportError as error:
-        raise UnderstudyError(
-            "package-missing",
-            f"AudioSegments need the package pydub, which cannot be imported ({error}).",
-            "Install it with: pip install 'understudy-covers[pydub]'",
-        ) from error
-    return AudioSegment
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg, which is not needed here
+        return require_package("pydub").AudioSegment

@@ -31,7 +31,7 @@ _VERSIONS = {"embedded": 2}
 """Of what runs the models of a family, where they aren't 1: raise one when the family's stems change."""
 
 _PACKAGES = {
-    "vr": ("audio-separator",),
+    "audio_separator": ("audio-separator",),
     "demucs": ("demucs",),
     "mdx_net": ("onnxruntime",),
     "spleeter": ("onnxruntime",),
