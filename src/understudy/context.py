@@ -1,8 +1,4 @@
-"""`Context`: the one object through which long work talks to whoever started it.
-
-A stage gets it as its first argument and needs nothing else from its surroundings: it reports progress, is told
-of cancellation, says warnings, and learns where to put files and what it may use of the machine.
-"""
+"""`Context`: how long-running work reports progress and warnings, and learns that it was cancelled."""
 
 from __future__ import annotations
 
@@ -15,14 +11,18 @@ from understudy.errors import Cancelled
 
 
 def _ignore(fraction: float) -> None:
-    """Nobody is listening."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """`folder`: an existing folder for the files that the work makes; they become the artifact's.
+    """The first argument of every stage, and all that a stage knows of its surroundings.
+
+    `folder`: an existing folder for the files that the work makes; they become the artifact's.
     `device`: a torch device string, ``cpu`` or ``cuda:0``. `workers`: threads that the work may use.
-    `on_progress` is called with 0..1. `warnings` collects plain sentences for the user, in order."""
+    `on_progress` is called with 0..1. `cancelled`: the work stops when this event is set. `warnings` collects sentences
+    for the user, in order.
+    """
 
     folder: Path
     device: str = "cpu"
@@ -32,13 +32,13 @@ class Context:
     warnings: list[str] = field(default_factory=list)
 
     def progress(self, fraction: float) -> None:
-        """Say that `fraction` (0..1) is done. Raises `Cancelled` when the user wants to stop: call it often."""
+        """Report that `fraction` (0..1) is done. Raises `Cancelled` when the work is to stop: call it often."""
         if self.cancelled.is_set():
             raise Cancelled
         self.on_progress(min(1.0, max(0.0, fraction)))
 
     def warn(self, sentence: str) -> None:
-        """Tell the user something in plain words; kept with the artifact and shown in the report."""
+        """Add a sentence to the warnings, once. Warnings are stored with the artifact and shown in the report."""
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 

@@ -1,4 +1,4 @@
-"""Writing a file to the user's disk: what goes wrong, in plain words, and nothing left half written."""
+"""Writing files to the user's disk: clear errors, and no half-written files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from understudy.errors import UnderstudyError
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Around code that writes the file at `path`: whatever fails, a half-written file is removed again.
+    """A block that writes the file at `path`. When it fails, the half-written file is removed.
 
-    An `OSError` becomes ``disk-full`` or ``output-not-writable``; all other exceptions pass through.
+    An `OSError` becomes `UnderstudyError` ``disk-full`` or ``output-not-writable``; other exceptions pass through.
     """
     if path.is_dir():
         raise UnderstudyError("output-not-writable", f"{path} is a folder.", "Name a file to write, not a folder.")
     try:
         yield
     except BaseException as error:
-        if path.is_file() and not path.is_symlink():  # a device such as /dev/full is not ours to remove
+        if path.is_file() and not path.is_symlink():  # not a device such as /dev/full
             path.unlink(missing_ok=True)
         if isinstance(error, OSError) and not isinstance(error, UnderstudyError):
             raise explained(path, error) from error
@@ -29,12 +29,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether `error` says that there is no room left, or no more for this user or file."""
+    """Whether `error` says that the disk, the user's quota or the largest file size is reached."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def explained(path: Path, error: OSError) -> UnderstudyError:
-    """Why `path` can't be written: ``disk-full`` or ``output-not-writable``."""
+    """`error`, met while writing `path`, as ``disk-full`` or ``output-not-writable``."""
     if is_full(error):
         return UnderstudyError(
             "disk-full",

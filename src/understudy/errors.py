@@ -1,17 +1,16 @@
-"""The one base exception of the whole program.
+"""`UnderstudyError`: the base class of every error that a user can cause or correct.
 
-Every error that a user can cause or mend is an `UnderstudyError`: a stable machine-readable `code`,
-a message that says what is wrong and a hint that says what to do. The command line prints the two as
-two lines and exits non-zero; the HTTP API returns them as RFC 9457 problem details.
+The command line prints its message and hint as two lines and exits non-zero; the HTTP API returns them as problem
+details (RFC 9457); the Python API raises it.
 """
 
 from __future__ import annotations
 
 
 class UnderstudyError(Exception):
-    """Something is wrong that its reader can act on.
+    """An error with a `code` for programs, a `message` that says what is wrong, and a `hint` that says what to do.
 
-    `code` is lower-case words joined by hyphens, e.g. ``file-not-found``; it never changes once released.
+    `code`: lower-case words joined by hyphens, e.g. ``file-not-found``; it does not change once it is released.
     """
 
     def __init__(self, code: str, message: str, hint: str) -> None:
@@ -28,12 +27,12 @@ class UnderstudyError(Exception):
 
 
 class Cancelled(UnderstudyError):
-    """The user or the caller asked for the work to stop."""
+    """The work was stopped by its caller."""
 
     def __init__(
         self,
         code: str = "cancelled",
         message: str = "The work was cancelled.",
-        hint: str = "Run the same command again: finished stages are kept and not repeated.",
+        hint: str = "Run the same command again: finished stages are not repeated.",
     ) -> None:
         super().__init__(code, message, hint)
