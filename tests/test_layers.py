@@ -17,7 +17,7 @@ LAYERS = ("ground", "models", "audio", "voices", "pipeline", "api", "services")
 APART = (("understudy.voices.instant", "understudy.voices.rvc"),)  # engines don't know each other
 LEFT = (  # cycles that are still to be taken apart
     {f"understudy.audio.pitch.{name}" for name in ("trackers", "fcpe", "harvest", "praat", "swift")},
-    {"understudy.voices.library", "understudy.voices.rvc.intake"},
+    {"understudy.voices.library", "understudy.voices.rvc.importing"},
 )
 FAMILIES = "understudy.pipeline.separation.families"
 
