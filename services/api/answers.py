@@ -1,4 +1,4 @@
-"""What the API answers with: songs, voices and jobs as its users see them."""
+"""The models of the answers: songs, voices and jobs as the API shows them."""
 
 from __future__ import annotations
 
