@@ -151,7 +151,7 @@ class Server:
                 raise UnderstudyError(
                     "server-unreachable",
                     f"The server {self._address} broke off while it sent {target.name} ({type(error).__name__}).",
-                    "Run the same command again: what is made is kept there.",
+                    "Run the same command again: finished covers stay on the server.",
                 ) from error
             file.flush()
             publish(Path(file.name), target)

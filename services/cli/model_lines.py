@@ -94,7 +94,7 @@ def _row(found: Mapping[str, Any]) -> str:
 
 
 def _own_row(found: Mapping[str, Any]) -> str:
-    family = found["family"] or "its family is told when it is used"
+    family = found["family"] or "its family is recognised when it is used"
     return f"{MARKS['installed']} {escape(found['file']):<{_NAME}} {size(found['size']):>8}  {'':<19}  {family}"
 
 
