@@ -38,7 +38,7 @@ def test_what_pydub_can_hold_comes_back_exactly(values: np.ndarray, bits: int):
 
 
 def test_pydub_reads_the_samples():
-    ramp = Audio.of([[0.0, 0.5, -1.0], [1.0, -0.25, 2.0**-15]], 44100)
+    ramp = Audio.of(np.array([[0.0, 0.5, -1.0], [1.0, -0.25, 2.0**-15]]), 44100)
     segment = to_audiosegment(ramp, 16)
     assert segment.sample_width == 2
     assert list(segment.get_array_of_samples()) == [0, 32767, 16384, -8192, -32768, 1]

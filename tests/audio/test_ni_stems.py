@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -40,7 +41,9 @@ def parts(rate: int = 44100, seconds: float = 2.3) -> tuple[Audio, list[Audio]]:
     return Audio(np.sum([stem.samples for stem in stems], axis=0, dtype=np.float32), rate), stems
 
 
-def written(context: Context, codec: str, mix: Audio, stems: list[Audio], tags: Tags | None = None) -> Path:
+def written(
+    context: Context, codec: Literal["aac", "alac"], mix: Audio, stems: list[Audio], tags: Tags | None = None
+) -> Path:
     named = [NamedStem(name, stem) for name, stem in zip(NAMES, stems, strict=True)]
     return write_ni_stems(context, mix, named, context.folder / "song.stem.m4a", codec, tags or Tags())
 
@@ -49,7 +52,7 @@ def track(path: Path, number: int, frames: int) -> np.ndarray:
     """As a plain player decodes it, cut to `frames`."""
     with av.open(str(path)) as container:
         blocks = [frame.to_ndarray() for frame in container.decode(audio=number)]
-    samples = np.concatenate(blocks, axis=1)
+    samples: Any = np.concatenate(blocks, axis=1)
     assert samples.shape[1] >= frames
     return (samples / 2**31 if samples.dtype == np.int32 else samples)[:, :frames]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,10 +13,11 @@ from understudy.audio.samples import Audio, concatenate
 
 
 def ramp(frames: int = 10, channels: int = 2) -> Audio:
-    return Audio.of(np.arange(1, frames * channels + 1).reshape(channels, frames), 10)
+    return Audio.of(np.arange(1.0, frames * channels + 1).reshape(channels, frames), 10)
 
 
 def test_only_float32_channels_first():
+    wrong: Any
     for wrong in (
         np.zeros((2, 5)),
         np.zeros(5, np.float32),

@@ -99,10 +99,10 @@ def test_noise_has_neither(context: Context, rate: int):
 def test_speech_has_neither(context: Context):
     """Syllables as in speech: buzzes whose pitch glides, of irregular lengths, with rests between."""
     random = np.random.default_rng(5)
-    parts = []
+    parts: list[np.ndarray] = []
     while sum(map(len, parts)) < 30 * RATE:
         frames = round(random.uniform(0.08, 0.35) * RATE)
-        pitch = np.linspace(*random.uniform(85, 180, 2), frames)
+        pitch = np.linspace(random.uniform(85, 180), random.uniform(85, 180), frames)
         phase = 2 * np.pi * np.cumsum(pitch) / RATE
         buzz = sum(np.sin(k * phase) / k for k in range(1, 20))
         parts += [0.1 * np.hanning(frames) * buzz, np.zeros(round(random.exponential(0.08) * RATE))]

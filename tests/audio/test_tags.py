@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -33,7 +34,7 @@ SONG = Tags(
 def picture(kind: str) -> bytes:
     codec, colours = {"png": ("png", "rgb24"), "jpg": ("mjpeg", "yuvj420p")}[kind]
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    encoder = av.CodecContext.create(codec, "w")
+    encoder: Any = av.CodecContext.create(codec, "w")
     encoder.width, encoder.height, encoder.pix_fmt = 64, 48, colours
     encoder.time_base = Fraction(1)
     frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=colours)

@@ -59,7 +59,7 @@ def test_a_filter_in_windows_is_the_filter_over_all(tmp_path: Path):
 
 
 def test_windows_know_their_place(tmp_path: Path):
-    source = Audio.of(np.arange(2000), RATE)
+    source = Audio.of(np.arange(2000.0), RATE)
 
     def check(window: Audio, start: int) -> Audio:
         inside = window.samples[0][window.samples[0] > 0]

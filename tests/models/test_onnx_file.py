@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_weights_are_read_in_every_form(tmp_path: Path) -> None:
 
 def test_weights_listed_as_inputs_are_none(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
-    shapes = {"input": ["batch", 4], "weight": [3]}
+    shapes: dict[str, list[Any]] = {"input": ["batch", 4], "weight": [3]}
     path.write_bytes(model([STEP], {"weight": np.zeros(3, np.float32)}, shapes, {"output": ["batch", 4]}))
     assert set(load(path).inputs) == {"input"}
 

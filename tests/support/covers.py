@@ -26,8 +26,10 @@ LEVEL = np.float32(0.5)  # so that the mix stays below the ceiling
 @lru_cache
 def original() -> Song:
     whole = song(SECONDS, RATE)
-    parts = (Audio(LEVEL * part.samples, RATE) for part in (whole.mix, whole.vocals, whole.instrumental))
-    return Song(*parts, whole.pitch)
+    mix, vocals, instrumental = (
+        Audio(LEVEL * part.samples, RATE) for part in (whole.mix, whole.vocals, whole.instrumental)
+    )
+    return Song(mix, vocals, instrumental, whole.pitch)
 
 
 @lru_cache

@@ -51,7 +51,7 @@ def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], domain: s
     return content + part(7, domain)
 
 
-def value(name: str, shape: Sequence[int | str]) -> bytes:
+def value(name: str, shape: Sequence[Any]) -> bytes:
     sizes = b"".join(part(1, whole(1, size) if isinstance(size, int) else part(2, size)) for size in shape)
     return part(1, name) + part(2, part(1, whole(1, 1) + part(2, sizes)))
 
@@ -59,8 +59,8 @@ def value(name: str, shape: Sequence[int | str]) -> bytes:
 def model(
     nodes: Sequence[bytes],
     weights: Mapping[str, np.ndarray] | Sequence[bytes],
-    inputs: Mapping[str, Sequence[int | str]],
-    outputs: Mapping[str, Sequence[int | str]],
+    inputs: Mapping[str, Sequence[Any]],
+    outputs: Mapping[str, Sequence[Any]],
     extra: bytes = b"",
 ) -> bytes:
     tensors = [tensor(name, values) for name, values in weights.items()] if isinstance(weights, Mapping) else weights

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 Version = Literal["v1", "v2"]
 
 REAL: tuple[tuple[Version, int, bool], ...] = tuple(
-    (version, rate, f0)
-    for version in ("v1", "v2")
-    for rate in (32000, 40000, 48000)
-    for f0 in (True, False)  # type: ignore[misc]
+    (version, rate, f0) for version in ("v1", "v2") for rate in (32000, 40000, 48000) for f0 in (True, False)
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -113,7 +113,7 @@ def reference_figures(architecture: Architecture) -> tuple[Tensor, Tensor]:
 
 def main() -> None:
     sys.path.append(sys.argv[1])
-    figures = {}
+    figures: dict[str, Any] = {}
     for kind, architecture in KINDS.items():
         z, sound = reference_figures(architecture)
         figures[f"{kind} z"], figures[f"{kind} sound"] = z.numpy(), sound.numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -74,7 +75,7 @@ def demucs(path: Path) -> Path:
     return path
 
 
-def onnx(path: Path, shape: list[object]) -> Path:
+def onnx(path: Path, shape: list[Any]) -> Path:
     """A network that gives what it is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model([node("Identity", ["input"], ["output"])], {}, {"input": shape}, {"output": shape}))

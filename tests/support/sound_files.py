@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -72,7 +73,7 @@ def write_av(
 ) -> Path:
     layout = "mono" if len(samples) == 1 else "stereo"
     with av.open(str(path), "w", format=container, options=options or {}) as output:
-        stream = output.add_stream(codec, rate=rate, layout=layout, format=sample_format)
+        stream: Any = output.add_stream(codec, rate=rate, layout=layout, format=sample_format)
         if codec in ("libmp3lame", "aac", "libopus", "ac3"):
             stream.bit_rate = 192_000
         array = np.ascontiguousarray(samples, np.float32)

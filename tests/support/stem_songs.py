@@ -33,4 +33,4 @@ def write(folder: Path, rate: int = RATE, **sounds: Floats) -> Path:
 def song(folder: Path, seed: int = 0) -> Path:
     """A song in the layout of MUSDB18-HQ."""
     parts = {name: stem(10 * seed + number) for number, name in enumerate(("vocals", "drums", "bass", "other"))}
-    return write(folder, mixture=np.sum(list(parts.values()), axis=0), **parts)
+    return write(folder, RATE, mixture=np.sum(list(parts.values()), axis=0), **parts)

@@ -11,6 +11,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def exported(voice: Voice, context: Context) -> bytes:
 
 def rezip(
     data: bytes,
-    change: Callable[[str, bytes], list[tuple[str | zipfile.ZipInfo, bytes]]],
+    change: Callable[[str, bytes], list[tuple[Any, bytes]]],
     method: int = zipfile.ZIP_STORED,
 ) -> bytes:
     """The archive with each entry replaced by what `change` makes of it."""

@@ -26,7 +26,7 @@ DEFAULT = PitchSettings()
 @pytest.mark.parametrize(("hz", "rate"), [(66, 44100), (220, 48000), (1300, 22050)])
 def test_follows_a_vibrato_without_delay(name: str, hz: float, rate: int) -> None:
     f0 = vibrato(min(hz, 800) if name == "fcpe" else hz, 2.0, rate)  # FCPE hears little above 1000 Hz
-    heard = track(CONTEXT, sung(f0, rate), PitchSettings(tracker=name))  # type: ignore[arg-type]
+    heard = track(CONTEXT, sung(f0, rate), PitchSettings(tracker=name))
     truth = at_frames(f0, rate)
     assert heard.frames == 401
     assert heard.f0.dtype == np.float32
@@ -42,7 +42,7 @@ def test_follows_a_vibrato_without_delay(name: str, hz: float, rate: int) -> Non
 
 @pytest.mark.parametrize("name", HERE)
 def test_silence_is_unvoiced(name: str) -> None:
-    settings = PitchSettings(tracker=name)  # type: ignore[arg-type]
+    settings = PitchSettings(tracker=name)
     assert not track(CONTEXT, Audio.silence(2, 30000, 22050), settings).voiced.any()
 
 
@@ -64,7 +64,7 @@ def test_loading_fcpe_leaves_no_stand_in_behind() -> None:
 
 def test_unknown_trackers_are_refused() -> None:
     with pytest.raises(ValidationError):
-        PitchSettings(tracker="yin")  # type: ignore[arg-type]
+        PitchSettings(tracker="yin")
     with pytest.raises(UnderstudyError, match="yin"):
         tracker("yin")
 
@@ -72,7 +72,7 @@ def test_unknown_trackers_are_refused() -> None:
 @pytest.mark.parametrize("bad", [{"low": 400, "high": 500}, {"median_of": ("praat", "harvest")}, {"loudness": 1}])
 def test_settings_that_make_no_sense_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        PitchSettings(**bad)  # type: ignore[arg-type]
+        PitchSettings(**bad)
 
 
 @settings(deadline=None, max_examples=25)
@@ -115,7 +115,7 @@ def test_level_does_not_matter(gain: float) -> None:
     sound = sung(vibrato(250, 1.5, rate), rate)
     quiet = Audio(sound.samples * np.float32(gain), rate)
     for name in ("swift-f0", "praat"):
-        settings = PitchSettings(tracker=name)  # type: ignore[arg-type]
+        settings = PitchSettings(tracker=name)
         heard, expected = track(CONTEXT, quiet, settings), track(CONTEXT, sound, settings)
         np.testing.assert_array_equal(heard.voiced, expected.voiced)
         np.testing.assert_allclose(heard.f0, expected.f0, rtol=1e-3)
@@ -138,7 +138,7 @@ def test_windows_leave_no_seam(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     rate = 22050
     notes = np.repeat(np.random.default_rng(1).choice([0, 150, 200, 225, 300, 400], 46), rate // 2)
     sound = sung(notes * vibrato(1, 23, rate), rate)
-    settings = PitchSettings(tracker=name)  # type: ignore[arg-type]
+    settings = PitchSettings(tracker=name)
     in_windows(4, monkeypatch)
     cut = track(CONTEXT, sound, settings)
     in_windows(30, monkeypatch)

@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import httpx
 import pytest
 import soundfile
 from starlette.testclient import TestClient
@@ -118,7 +117,7 @@ class Working(Service):
         until(ended, lambda: f"{href} takes too long")
         return found
 
-    def cover(self, *, files: dict[str, Path], **fields: str) -> httpx.Response:
+    def cover(self, *, files: dict[str, Path], **fields: str) -> Any:
         opened = {name: (path.name, path.read_bytes()) for name, path in files.items()}
         return self.client.post("/v1/covers", data={"voice": "nova", **fields}, files=opened)
 

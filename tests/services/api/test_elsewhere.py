@@ -38,7 +38,8 @@ def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
             workers=0,
             device="cpu",
         )
-        with TestClient(make_app(settings), "http://127.0.0.1", raise_server_exceptions=False) as client:
+        app = make_app(settings)
+        with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
             # a machine of its own: it shares no folder with the server
             worker = Worker(settings.model_copy(update={"data": tmp_path / "elsewhere"}), "elsewhere")
             thread = Thread(target=worker.run, daemon=True)
@@ -53,9 +54,9 @@ def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
             assert len(cover.content) == done["audio"]["bytes"]
             part = client.get(done["audio"]["href"], headers={"Range": "bytes=1000-1999"})
             assert (part.status_code, part.content) == (206, cover.content[1000:2000])
-            storage = client.app.state.services.storage
+            storage = app.state.services.storage
             assert len(list(storage.listed())) > 4
-            assert housekeeping.sweep_orphans(client.app.state.services.database, storage, -60) == 0
+            assert housekeeping.sweep_orphans(app.state.services.database, storage, -60) == 0
             assert client.delete("/v1/account/everything").status_code == 204
             assert list(storage.listed()) == []
             worker.stopping.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -74,5 +75,6 @@ def test_the_document_is_complete(client: TestClient):
 
 
 def test_incoming_files_are_gone_afterwards(client: TestClient):
-    folder: Path = client.app.state.services.incoming
+    app: Any = client.app
+    folder: Path = app.state.services.incoming
     assert list(folder.iterdir()) == []

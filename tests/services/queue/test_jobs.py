@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from sqlalchemy import select
 
@@ -18,7 +19,7 @@ from understudy.services.queue.tables import jobs as table
 
 def submit(database: Database, owner: str = "ada", priority: int = 0, **more: object) -> str:
     id = owners.ensure_owner(database, owner)
-    values = {"name": "song", "request": {}, "minutes": 1.0, "priority": priority, **more}
+    values: dict[str, Any] = {"name": "song", "request": {}, "minutes": 1.0, "priority": priority, **more}
     with database.write() as connection:
         return jobs.submit(connection, database.now(connection), id, "cover", **values)
 

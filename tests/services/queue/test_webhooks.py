@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ def allowed(settings: ServerSettings) -> ServerSettings:
 def end_a_job(database: Database, settings: ServerSettings, url: str) -> str:
     owner = owners.ensure_owner(database, "ada")
     with database.write() as connection:
-        values = {"name": "song", "request": {}, "minutes": 1.0, "priority": 0, "webhook": url}
+        values: dict[str, Any] = {"name": "song", "request": {}, "minutes": 1.0, "priority": 0, "webhook": url}
         id = jobs.submit(connection, database.now(connection), owner, "cover", **values)
     job = jobs.claim(database, "w", settings)
     assert job is not None
@@ -154,12 +155,12 @@ def test_a_name_that_was_bound_to_a_private_address_meanwhile(database, settings
 def test_what_is_checked_is_what_is_called(database, allowed, receiver: Receiver, monkeypatch):
     """A name server that answers differently the second time changes nothing."""
     answers = iter(["127.0.0.1", "10.0.0.1"])
-    real = webhooks.socket.getaddrinfo
+    real = socket.getaddrinfo
 
     def resolve(host, port, *arguments, **more):
         return real(next(answers) if host == "tricky.example" else host, port, *arguments, **more)
 
-    monkeypatch.setattr(webhooks.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     end_a_job(database, allowed, receiver.url.replace("127.0.0.1", "tricky.example"))
     webhooks.deliver_due(database, allowed)
     assert state(database).state == "delivered"

@@ -27,7 +27,7 @@ def _accessible(page: Page) -> None:
 
 def _until(page: Page, expression: str) -> None:
     """Wait until `expression` holds; the page's own policy forbids the browser to do that by itself."""
-    until(lambda: page.evaluate(expression) or page.wait_for_timeout(50), lambda: expression)
+    until(lambda: page.evaluate(expression), lambda: expression)
 
 
 def _have_voice(page: Page, served: Served) -> None:

@@ -269,7 +269,7 @@ def test_claims_against_the_tensors_are_refused(tmp_path: Path) -> None:
         ({"embedder_model": "spin-v2"}, "spin-v2"),
     ],
 )
-def test_models_of_the_family_that_cannot_sing_here(beside: dict[str, str], told: str, tmp_path: Path) -> None:
+def test_models_of_the_family_that_cannot_sing_here(beside: dict[str, Any], told: str, tmp_path: Path) -> None:
     error = refusal(write_random_pth(tmp_path / "a.pth", small(), **beside))
     assert error.code == "model-unsupported"
     assert told in error.message

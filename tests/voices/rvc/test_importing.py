@@ -121,8 +121,8 @@ def test_every_form_gives_the_same_voice(
         (zipped(tmp_path / "c.zip", {"a.pth": pth, "b.pth": b"x", "1.index": index, "2.index": b"x"}),
          {"model": "a", "index": Path("1.index")}),
         (zipped(tmp_path / "d.zip", {"a.safetensors": plain}), {"index": index}),
-        (shutil.copy(pth, tmp_path / "renamed.zip"), {"index": index}),  # a .pth is a zip itself
-        (shutil.copy(pth, tmp_path / "renamed.bin"), {"index": index}),
+        (Path(shutil.copy(pth, tmp_path / "renamed.zip")), {"index": index}),  # a .pth is a zip itself
+        (Path(shutil.copy(pth, tmp_path / "renamed.bin")), {"index": index}),
     ]  # fmt: skip
     hashes = set()
     for path, options in forms:

@@ -6,6 +6,7 @@ import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -95,7 +96,7 @@ def test_features_of_another_width(tmp_path: Path) -> None:
 
 
 def test_a_map_of_vectors_is_not_needed(tmp_path: Path, good: bytes) -> None:
-    index = faiss.deserialize_index(np.frombuffer(good, np.uint8))
+    index: Any = faiss.deserialize_index(np.frombuffer(good, np.uint8))
     index.make_direct_map()
     faiss.write_index(index, str(tmp_path / "a.index"))
     assert refusal(tmp_path / "a.index").code == "index-unsupported"

@@ -88,9 +88,9 @@ def test_models_without_pitch_draw_once_and_take_none() -> None:
 def test_models_with_pitch_want_all_of_it() -> None:
     architecture = small()
     content, coarse, f0, speaker = sung(architecture, 20)
-    for pitch in ((None, f0), (coarse, None), (None, None)):
+    for coarse_pitch, pitch in ((None, f0), (coarse, None), (None, None)):
         with pytest.raises(ValueError, match="pitch"):
-            voice(architecture).infer(content, *pitch, speaker)
+            voice(architecture).infer(content, coarse_pitch, pitch, speaker)
 
 
 @pytest.mark.parametrize("f0", [True, False])

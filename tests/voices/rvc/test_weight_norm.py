@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,7 @@ LAYERS = [nn.Conv1d(6, 4, 5), nn.ConvTranspose1d(6, 4, 8, 4)]
 def test_the_folded_weight_is_what_torch_computes(layer: nn.Module) -> None:
     for wrap in (nn.utils.weight_norm, nn.utils.parametrizations.weight_norm):
         torch.manual_seed(0)
-        normed = wrap(type(layer)(6, 4, 5))
+        normed: Any = wrap(type(layer)(6, 4, 5))
         with torch.no_grad():
             for parameter in normed.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
