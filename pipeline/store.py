@@ -148,8 +148,8 @@ class Store:
 
 def _bytes(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):  # somebody else removes it meanwhile
+        for path in folder.rglob("*"):
             total += path.stat().st_size
     return total
 

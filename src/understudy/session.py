@@ -278,19 +278,16 @@ class Session:
         notify = _Notifier(progress)
         with tempfile.TemporaryDirectory(prefix="understudy-") as scratch, notify.raising():
             yield _Runner(executor, notify, cancelled), Context(Path(scratch), cancelled=cancelled)
-        _pruning(executor)()
+        if notify.computed:
+            _pruning(executor)()
 
     def _executor(self) -> LocalExecutor:
         """The one executor of this process for these folders and devices."""
         cache, device = self._cache or environment.cache_folder(), environment.choose_device(self._device)
-        key = (
-            os.getpid(),
-            cache.absolute(),
-            device,
-            self._workers,
-        )  # a forked process has none of its parent's threads
+        # by process: a forked one has none of its parent's threads
+        key = (os.getpid(), cache.absolute(), device, self._workers)
         with _guard:
-            if key not in _executors:
+            if key not in _executors or not _executors[key].store.root.is_dir():
                 _executors[key] = LocalExecutor(Store(cache), device, self._workers)
             return _executors[key]
 
@@ -316,6 +313,7 @@ class _Notifier:
         self._progress = progress
         self._lock = Lock()
         self._failure: BaseException | None = None
+        self.computed = False  # anything that wasn't in the cache
         self._weights: dict[str, float] = {}
         self._done: dict[str, float] = {}
         self._total = 0.0
@@ -326,6 +324,7 @@ class _Notifier:
 
     def __call__(self, event: StageEvent) -> None:
         with self._lock:
+            self.computed |= event.state == "finished"
             self._done[event.node] = max(self._done.get(event.node, 0.0), event.fraction)
             done = sum(weight * self._done.get(name, 0.0) for name, weight in self._weights.items())
             self._report(event, done / max(1.0, sum(self._weights.values())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -314,6 +315,13 @@ def test_an_emptied_cache_is_said(workspace: Workspace, tmp_path: Path):
     with pytest.raises(us.UnderstudyError) as caught:
         np.asarray(vocals)
     assert caught.value.code == "artifact-unreadable"
+
+
+def test_a_deleted_cache_is_made_anew(workspace: Workspace, tmp_path: Path):
+    session = workspace.session(tmp_path / "cache")
+    session.separate((workspace.mix.samples, RATE))
+    shutil.rmtree(tmp_path / "cache")
+    assert session.separate((workspace.mix.samples, RATE)).sum_to_song
 
 
 def test_pydub(workspace: Workspace):
