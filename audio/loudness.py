@@ -33,6 +33,15 @@ _BLOCK_SECONDS = 5.0
 _PRINTED = 0.0005  # half of the last decimal that FFmpeg prints of a linear peak
 
 
+@dataclass(frozen=True)
+class LoudnessSummary:
+    """`integrated` in LUFS, `range` in LU, `true_peak` in dBTP, each with two decimals."""
+
+    integrated: float
+    range: float
+    true_peak: float
+
+
 @dataclass(frozen=True, eq=False)
 class Loudness:
     """`integrated` in LUFS (`SILENT` where nothing passes the gate of -70 LUFS or the sound is shorter than 400 ms),
@@ -52,13 +61,9 @@ class Loudness:
         """Whether there was nothing to measure the loudness of."""
         return self.integrated <= SILENT
 
-    def summary(self) -> dict[str, float]:
-        """The three figures, rounded, for JSON."""
-        return {
-            "integrated": round(self.integrated, 2),
-            "range": round(self.range, 2),
-            "true_peak": round(self.true_peak, 2),
-        }
+    def summary(self) -> LoudnessSummary:
+        """The three figures, rounded."""
+        return LoudnessSummary(round(self.integrated, 2), round(self.range, 2), round(self.true_peak, 2))
 
 
 def measure(source: AudioSource, context: Context) -> Loudness:

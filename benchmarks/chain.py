@@ -43,9 +43,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for name, step, taken in _material(voice):
             for model, kept in _models(voice, taken, step):
-                measured = taken_off(Context(Path(folder)), step, Audio(voice + taken, RATE), Audio(kept, RATE))["step"]
-                figures = " ".join(f"{measured[figure]:7.1f}" for figure in ("taken", "own", "voice", "left"))
-                print(f"{name:32} {model:18} {figures}  {measured['skipped'] or ''}", flush=True)
+                measured = taken_off(Context(Path(folder)), step, Audio(voice + taken, RATE), Audio(kept, RATE)).step
+                figures = " ".join(f"{getattr(measured, figure):7.1f}" for figure in ("taken", "own", "voice", "left"))
+                print(f"{name:32} {model:18} {figures}  {measured.skipped or ''}", flush=True)
 
 
 def _material(voice: Samples) -> Iterator[tuple[str, Step, Samples]]:

@@ -1,29 +1,41 @@
-"""The graphs of a cover and of a conversion. This is where their stages are wired together; a separation's stand in
-`understudy.pipeline.separation_graph`, and what all three share in `understudy.pipeline.nodes`."""
+"""The graphs of a cover and of a conversion: this is where their stages are wired together. A separation's stand in
+`understudy.pipeline.separation_graph`, and what all three share in `understudy.pipeline.nodes`.
+
+    song ─► separate ─► lead ─► prepare, pitch, transpose, convert ─► finish ─► remix ─► encode
+                  └───► instrumental (─► shift) ────────────────────────────────┘   └──► report
+
+Functions here return handles: nodes, or parts of what nodes make. A graph is what its last nodes need.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from understudy.audio.stored import AudioFile
 from understudy.errors import UnderstudyError
 from understudy.models import require
 from understudy.pipeline.cast import Cast, TimeRanges, Transpose, as_cast
-from understudy.pipeline.graph import External, Graph, Node, Stage
+from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
 from understudy.pipeline.nodes import QUALITY, decode, encode, encode_stems, file_external, pitch
+from understudy.pipeline.report.assessment import Assessment
+from understudy.pipeline.report.make import ReportFiles
 from understudy.pipeline.separating import separating
-from understudy.pipeline.separation.chain import STEPS
-from understudy.pipeline.settings import CoverSettings, OutputSettings
+from understudy.pipeline.separation.chain import STEPS, StepReport
+from understudy.pipeline.separation.quality import Quality
+from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.stages.assess import assess, assess_cast
-from understudy.pipeline.stages.cast import cut, join, keep, roll
+from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cut, join, keep
 from understudy.pipeline.stages.decode import mixed, own_stems
 from understudy.pipeline.stages.finish import finish
-from understudy.pipeline.stages.remix import cover_stems, remix, weigh
+from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
 from understudy.pipeline.stages.report import report
 from understudy.pipeline.stages.shift import shift
 from understudy.pipeline.stages.sing import convert, prepare, transpose
 from understudy.voices.engines import engine
+from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 
 OWN_STEMS = Stage("own stems", 1, own_stems)
@@ -32,10 +44,10 @@ TRANSPOSE = Stage("transpose", 1, transpose)
 CUT = Stage("cut", 1, cut)
 JOIN = Stage("join", 1, join)
 KEEP = Stage("keep", 1, keep)
-ROLL = Stage("roll", 1, roll)
+CAST_LIST = Stage("cast list", 1, cast_list)
 FINISH = Stage("finish", 1, finish)
 SHIFT = Stage("shift", 1, shift)
-WEIGH = Stage("weigh", 1, weigh)
+MEASURE = Stage("measure", 1, measure_stems)
 REMIX = Stage("remix", 2, remix)
 STEMS_OF_COVER = Stage("stems", 1, cover_stems)
 ASSESS = Stage("assess", 2, assess, models=("speaker-encoder",))
@@ -43,20 +55,47 @@ ASSESS_CAST = Stage("assess cast", 2, assess_cast, models=("speaker-encoder",))
 REPORT = Stage("report", 4, report)
 
 
-def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings) -> Graph:
-    """Targets: ``encode``, and ``transpose`` (of a cast that shares the lead ``roll``) for what was chosen."""
+@dataclass(frozen=True)
+class CoverGraph:
+    """`cover`: the finished file. `sounds`: the cover's stems by name, where they are kept, and `stems`: the same as
+    files. `transposition`:
+    how the pitch moves, a `Transposition`; `cast`: who sings what, None where one voice sings alone. `chain`: what the
+    steps of the separation did, None where there are none."""
+
+    graph: Graph
+    cover: Node[Path]
+    mix: Node[CoverMix]
+    report: Node[ReportFiles]
+    sounds: Mapping[str, Handle]
+    stems: Mapping[str, Node[Path]]
+    transposition: Handle
+    cast: Node[CastList] | None
+    quality: Node[Quality]
+    chain: Node[tuple[StepReport, ...]] | None
+
+
+@dataclass(frozen=True)
+class ConversionGraph:
+    """`output`: the finished file, and `mix` its sound; `transposition` and `cast` as in `CoverGraph`."""
+
+    graph: Graph
+    output: Node[Path]
+    mix: Node[CoverMix]
+    transposition: Handle
+    cast: Node[CastList] | None
+
+
+def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings) -> ConversionGraph:
+    """How `vocals` become the same vocals sung by another voice, or by a cast in turns."""
     original = file_external(vocals)
     cast = as_cast(voice)
-    singing, sung = _lead("decode", "decode", cast, settings)
-    return Graph(
-        (
-            decode("decode", original, settings.song),
-            *singing,
-            *([] if cast.solo else [_roll(cast, settings, False)]),
-            *_mixing({"song": "decode", "vocals": sung}, settings),
-            encode("encode", {"sound": "remix.cover"}, settings.output.encoding, original, cast),
-        )
-    )
+    song = decode(original, settings.song)
+    lead = _lead(song, song, cast, settings)
+    transposition, members = _transposition(lead.singers)
+    mix = _mix(song, {"vocals": lead.sound}, settings)
+    output = encode(mix["cover"], settings.output.encoding, original, cast)
+    targets = [output, *([members] if members else lead.transpositions)]
+    return ConversionGraph(Graph.of(*targets), output, mix, transposition, members)
 
 
 def cover_graph(
@@ -66,130 +105,272 @@ def cover_graph(
     vocals: Path | None = None,
     instrumental: Path | None = None,
     backing_vocals: Path | None = None,
-) -> Graph:
-    """Targets: ``encode``, ``report``, ``remix``; ``transpose``, or ``roll`` where several voices sing; with
-    ``keep_stems`` also ``encode STEM`` for each part of the mix: ``vocals``, ``instrumental`` and, where they are,
-    ``backing``, ``reverb`` and ``noise``; where the separation is a chain, ``chain`` says what its steps did. Own stems
-    enter in place of separated ones, without a chain; with both of `vocals` and `instrumental` there may be no song.
-    Given `backing_vocals`, `vocals` is the lead alone.
+) -> CoverGraph:
+    """How `song` becomes a cover. Own stems take the place of separated ones, without a chain; with both of `vocals`
+    and `instrumental` there may be no song. Given `backing_vocals`, `vocals` is the lead alone.
 
-    Raises `UnderstudyError` ``backing-missing`` when something is asked of backing vocals that nothing tells apart from
-    the lead, ``stem-missing`` when reverb or noise is to be put back that nothing takes off, ``cast-invalid`` and
+    Raises `UnderstudyError` ``backing-missing`` when something is requested for backing vocals that nothing separates
+    from the lead, ``stem-missing`` when reverb or noise is to be put back that nothing takes off, ``cast-invalid`` and
     ``cast-silent`` for voices that can't sing so, and what `separating` raises.
     """
     cast = as_cast(voice)
-    nodes: list[Node] = []
-    given = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing": backing_vocals}
-    originals = {name: file_external(path) for name, path in given.items() if path is not None}
+    files = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing": backing_vocals}
+    originals = {name: file_external(path) for name, path in files.items() if path is not None}
     tagged = originals.get("song") or originals["vocals"]
-    nodes += [
-        decode("decode" if name == "song" else f"decode {name}", external, settings.song)
-        for name, external in originals.items()
-    ]
-    if originals.keys() - {"song"}:
-        inputs = {name: "decode" if name == "song" else f"decode {name}" for name in originals}
-        nodes.append(Node("separate", OWN_STEMS, inputs))
-        taken = {name: f"separate.{name}" for name in ("backing",) if backing_vocals is not None}
-        lead = placed = heard_vocals = "separate.lead" if taken else "separate.vocals"
-    else:
-        apart = separating("decode", settings.separation)
-        nodes += apart.nodes
-        taken = {step.taken: apart.stems[step.taken] for step in STEPS.values() if step.taken in apart.stems}
-        lead, placed, heard_vocals = apart.lead, apart.placed, apart.stems["vocals"]
-    band = "separate.instrumental"
-    backing_mode = _backing_mode(cast, settings, "backing" in taken)
-    if song is None:
-        nodes.append(Node("decode", MIX, {"vocals": lead, "instrumental": band, **taken}))
     own = bool(originals.keys() - {"song"})
-    whole = "decode"
-    if own and taken:  # of a lead alone
-        whole = "sum judged"
-        nodes.append(Node(whole, MIX, {"vocals": lead, "instrumental": band}))
-    judged = {"song": whole, "vocals": heard_vocals, "instrumental": band}
-    nodes.append(Node("quality", QUALITY, judged))
-    singing, sung = _lead(lead, placed, cast, settings)
-    nodes += singing
-    if settings.key:
-        nodes.append(Node("shift", SHIFT, {"instrumental": band}, {"semitones": settings.key}))
-        band = "shift"
-    parts = {"song": "decode", "vocals": sung, "instrumental": band}
-    if backing_mode == "convert":
-        nodes += _singing(
-            taken["backing"], taken["backing"], _backing_voice(cast), cast.transposes, settings, " backing"
-        )
-        parts["backing"] = "finish backing"
-    for name in _put_back(settings, taken, backing_mode):
-        parts[name] = taken[name]
-        if settings.key:
-            nodes.append(Node(f"shift {name}", SHIFT, {"instrumental": taken[name]}, {"semitones": settings.key}))
-            parts[name] = f"shift {name}"
-    several = not cast.solo or backing_mode == "convert"
-    if several:
-        nodes.append(_roll(cast, settings, backing_mode == "convert"))
-    nodes += _mixing(parts, settings)
-    nodes.append(encode("encode", {"sound": "remix.cover"}, settings.output.encoding, tagged, cast))
+    sources = _own(originals, settings) if own else _separated(originals["song"], settings)
+
+    backing = _backing_mode(cast, settings, "backing" in sources.taken)
+    lead = _lead(sources.lead, sources.placed, cast, settings)
+    singers = lead.singers
+    instruments = _in_key(sources.instrumental, settings)
+    parts: dict[str, Handle] = {"vocals": lead.sound, "instrumental": instruments}
+    if backing == "convert":
+        harmony = _backing_vocals(sources.taken["backing"], cast, settings)
+        parts["backing"] = harmony.sound
+        singers = (*singers, *harmony.singers)
+    for name in _put_back(settings, sources.taken, backing):
+        parts[name] = _in_key(sources.taken[name], settings, name)
+    transposition, members = _transposition(singers)
+
+    mix = _mix(sources.song, parts, settings)
+    cover = encode(mix["cover"], settings.output.encoding, tagged, cast)
+    sounds: dict[str, Handle] = {}
     if settings.output.keep_stems:
-        nodes.append(Node("stems", STEMS_OF_COVER, {**parts, "mixing": "remix.mixing"}))
-        made = {stem: f"stems.{stem}" for stem in parts if stem != "song"}
-        nodes += encode_stems(made, settings.output.lossless, tagged, cast)
-    transposition = "roll.transposition" if several else "transpose"
-    known = {"vocals": sung, "instrumental": band}
-    heard = {"song": "decode", "original_vocals": lead, "pitch": "pitch"}
-    # no gain comes in here, so that none makes it anew
-    if cast.solo:
-        sound = {"converted": "convert", "transposition": "transpose"}
-        nodes.append(Node("assess", ASSESS, {**known, **heard, **sound}, {}, {"voice": _singer(cast.solo)}))
-    else:
-        sound = {"converted": "convert.vocals", "wanted": "convert.pitch", "turns": "convert.turns"}
-        singers = External(cast.singers, cast.content_hash)
-        nodes.append(Node("assess", ASSESS_CAST, {**known, **heard, **sound}, {}, {"singers": singers}))
-    beside = {name: part for name, part in parts.items() if name not in ("song", "vocals", "instrumental")}
-    if beside:  # all that isn't the lead
-        nodes.append(Node("backdrop", MIX, {"instrumental": band, **beside}))
-        known["instrumental"] = "backdrop"
-    nodes.append(
-        Node(
-            "report",
-            REPORT,
-            {
-                **known,
-                "assessment": "assess",
-                "mix": "remix",
-                "transposition": transposition,
-                "quality": "quality",
-                **({"singers": "roll.singers"} if several else {}),
-                **({"chain": "chain"} if any(node.name == "chain" for node in nodes) else {}),
-            },
-            # the format changes nothing in it
-            {"settings": settings.model_copy(update={"output": OutputSettings()}), "own_stems": own},
-            {"voice": External(cast.solo or cast, cast.content_hash), "original": tagged},
-            hears=tuple(node.name for node in nodes if node.name.split()[0] not in ("encode", "headroom", "stems")),
-        )
+        limited = Node("stems", STEMS_OF_COVER, {"song": sources.song, "stems": parts, "mixing": mix["mixing"]})
+        sounds = {name: limited[name] for name in parts}
+    stems = encode_stems(sounds, settings.output.lossless, tagged, cast)
+    checked = _report(sources, lead, parts, mix, transposition, members, cast, settings, tagged, own)
+    return CoverGraph(
+        Graph.of(sources.quality, cover, *stems.values(), checked),
+        cover,
+        mix,
+        checked,
+        sounds,
+        stems,
+        transposition,
+        members,
+        sources.quality,
+        sources.chain,
     )
-    return Graph(tuple(nodes))
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """The song and its stems. `lead`: the vocal that another voice sings; `placed`: the same before reverb and noise
+    were taken off it, which says where the new vocal is placed. `taken`: what was taken off the lead, by name."""
+
+    song: Handle
+    lead: Handle
+    placed: Handle
+    instrumental: Handle
+    taken: Mapping[str, Handle]
+    quality: Node[Quality]
+    chain: Node[tuple[StepReport, ...]] | None = None
+
+
+def _separated(original: External, settings: CoverSettings) -> _Sources:
+    song = decode(original, settings.song)
+    separated = separating(song, settings.separation)
+    stems = separated.stems
+    taken = {step.taken: stems[step.taken] for step in STEPS.values() if step.taken in stems}
+    quality = _quality(song, stems["vocals"], stems["instrumental"])
+    return _Sources(song, separated.lead, separated.placed, stems["instrumental"], taken, quality, separated.chain)
+
+
+def _own(originals: Mapping[str, External], settings: CoverSettings) -> _Sources:
+    """The user's own stems, and the song that they sum to where none is given."""
+    files = {
+        name: decode(original, settings.song, "" if name == "song" else name) for name, original in originals.items()
+    }
+    stems = Node("separate", OWN_STEMS, files)
+    instrumental = stems["instrumental"]
+    taken: dict[str, Handle] = {"backing": stems["backing"]} if "backing" in files else {}
+    lead = stems["lead"] if taken else stems["vocals"]
+    song = files.get("song") or Node("decode", MIX, {"stems": (lead, instrumental, *taken.values())})
+    # the estimate is of two stems that sum to the song: with the backing vocals apart, of lead and instrumental alone
+    whole = Node("sum", MIX, {"stems": (lead, instrumental)}, subject="of lead and instrumental") if taken else song
+    return _Sources(song, lead, lead, instrumental, taken, _quality(whole, lead, instrumental))
+
+
+def _quality(song: Handle, vocals: Handle, instrumental: Handle) -> Node[Quality]:
+    return Node("quality", QUALITY, {"song": song, "vocals": vocals, "instrumental": instrumental})
+
+
+def _in_key(sound: Handle, settings: CoverSettings, subject: str = "") -> Handle:
+    """The sound in the key of the cover."""
+    if not settings.key:
+        return sound
+    return Node("shift", SHIFT, {"sound": sound}, {"semitones": settings.key}, subject=subject)
+
+
+# --- voices -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Singer:
+    """A voice, what it sings (``lead`` or ``backing``), how it is transposed, and when it sings, in the song's time
+    (None: all the time)."""
+
+    voice: Voice
+    part: Literal["lead", "backing"]
+    transposition: Node[Transposition]
+    turns: Handle | None = None
+
+
+@dataclass(frozen=True)
+class _Vocal:
+    """A vocal sung by other voices. `sound`: finished, as long as the original; `converted`: mono and dry, before that.
+    `pitch`: of the original. `joined`: where several voices sing in turns, what they sang together."""
+
+    sound: Handle
+    converted: Handle
+    pitch: Handle
+    singers: tuple[_Singer, ...]
+    joined: Node[JoinedVocal] | None = None
+
+    @property
+    def transpositions(self) -> list[Node[Transposition]]:
+        return [singer.transposition for singer in self.singers]
+
+
+def _lead(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) -> _Vocal:
+    """The lead sung by its voice or voices, in the place and room that the original has in `placed`."""
+    if cast.solo is None:
+        return _turns(vocals, placed, cast, settings)
+    track = pitch(vocals, settings.pitch)
+    converted, transposition = _converted(vocals, track, track, cast.solo, cast.transposes, settings)
+    singer = _Singer(cast.solo, "lead", transposition)
+    return _Vocal(_finished(converted, placed, settings), converted, track, (singer,))
+
+
+def _turns(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) -> _Vocal:
+    """The lead sung by several voices in turns; where none of them has a turn, the original singer is heard.
+
+    Each voice converts its own turns alone. Their conversions are joined to one dry vocal, which is then finished as a
+    whole, so that all voices stand in the same room.
+    """
+    present = cast.within(settings.song.start, settings.song.duration)
+    track = pitch(vocals, settings.pitch)
+    singers, cuts, converted = [], [], []
+    for voice in present.singers:
+        turns = TimeRanges(ranges=present.ranges_of(voice), offset=settings.song.start)
+        piece = Node("cut", CUT, {"vocals": vocals, "pitch": track}, {"turns": turns}, subject=voice.name)
+        sung, transposition = _converted(
+            piece["vocals"], piece["pitch"], piece["own"], voice, cast.transposes, settings, voice.name
+        )
+        singers.append(_Singer(voice, "lead", transposition, piece["seconds"]))
+        cuts.append(piece)
+        converted.append(sung)
+    gaps = present.leaves_gaps
+    original = _in_key(placed, settings, "vocals") if gaps else placed
+    inputs: dict[str, Source] = {
+        "vocals": original,
+        "pitch": track,
+        "cuts": tuple(cuts),
+        "converted": tuple(converted),
+        "transpositions": tuple(singer.transposition for singer in singers),
+    }
+    joined = Node("convert", JOIN, inputs, {"key": settings.key})
+    sound = _finished(joined["vocals"], placed, settings)
+    if gaps:
+        sound = Node("keep", KEEP, {"finished": sound, "original": original, "turns": joined["turns"]})
+    return _Vocal(sound, joined["vocals"], track, tuple(singers), joined)
+
+
+def _backing_vocals(vocals: Handle, cast: Cast, settings: CoverSettings) -> _Vocal:
+    """The backing vocals sung by the voice that is named for them, or by the lead's voice if there is only one."""
+    voice = cast.backing or (cast.singers[0] if len(cast.singers) == 1 else None)
+    if voice is None:
+        raise UnderstudyError(
+            "cast-invalid",
+            "The backing vocals are to be converted, and several voices share the lead.",
+            "Say who sings them: --voice backing=NAME.",
+        )
+    track = pitch(vocals, settings.pitch, "backing")
+    subject = f"backing={voice.name}"  # as users write it; the same voice may sing the lead, too
+    converted, transposition = _converted(vocals, track, track, voice, cast.transposes, settings, subject)
+    singer = _Singer(voice, "backing", transposition)
+    return _Vocal(_finished(converted, vocals, settings, "backing"), converted, track, (singer,))
+
+
+def _converted(
+    vocals: Handle,
+    track: Handle,
+    own: Handle,
+    voice: Voice,
+    transposes: Mapping[str, Transpose],
+    settings: CoverSettings,
+    subject: str = "",
+) -> tuple[Node[AudioFile], Node[Transposition]]:
+    """The vocals as `voice` sings them, mono and dry, and how they are transposed. `track`: the pitch of the vocals;
+    `own`: the same without what only surrounds the voice's turns, from which the octave is chosen."""
+    singer = {"voice": External(voice, voice.manifest.content_hash)}
+    name = voice.manifest.engine
+    version, packages = engine(name).version, engine(name).packages
+    preparing = Stage(f"prepare {name}", version, prepare, packages=packages)
+    converting = Stage(f"convert {name}", version, convert, uses_gpu=True, packages=packages)
+
+    prepared = Node("prepare", preparing, {}, {}, singer, subject)
+    requested = {"requested": transposes.get(voice.name, settings.transpose), "key": settings.key}
+    transposition = Node("transpose", TRANSPOSE, {"pitch": own}, requested, singer, subject)
+    inputs = {"vocals": vocals, "pitch": track, "prepared": prepared, "transposition": transposition}
+    models = {"models": _models(engine(name).models)}
+    conversion = {"settings": settings.conversion}
+    return Node("convert", converting, inputs, conversion, singer | models, subject), transposition
+
+
+def _models(names: tuple[str, ...]) -> External:
+    """The model files of those names in the catalogue; their contents stand for them in the key. Raises
+    `UnderstudyError` ``model-missing`` for one that isn't installed, before anything runs."""
+    found = {name: require(name) for name in names}
+    return External(found, " ".join(f"{name}:{weights.content_hash}" for name, weights in sorted(found.items())))
+
+
+def _finished(converted: Handle, placed: Handle, settings: CoverSettings, subject: str = "") -> Node[AudioFile]:
+    inputs = {"converted": converted, "vocals": placed}
+    return Node("finish", FINISH, inputs, {"settings": settings.finish}, subject=subject)
+
+
+def _transposition(singers: tuple[_Singer, ...]) -> tuple[Handle, Node[CastList] | None]:
+    """How the pitch moves, and where there is more than one voice to it, the list of who sings what."""
+    only, *others = singers
+    if not others and only.turns is None:
+        return only.transposition, None
+    inputs: dict[str, Source] = {
+        "transpositions": tuple(singer.transposition for singer in singers),
+        "turns": tuple(singer.turns for singer in singers if singer.turns is not None),
+    }
+    voices = tuple((singer.part, singer.voice.name) for singer in singers)
+    members = Node("cast list", CAST_LIST, inputs, {"voices": voices})
+    return members["transposition"], members
 
 
 def _backing_mode(cast: Cast, settings: CoverSettings, split: bool) -> Literal["original", "convert", "mute"] | None:
-    """What becomes of the backing vocals, None where they aren't told apart from the lead."""
+    """What becomes of the backing vocals, None where they aren't separated from the lead."""
     if not split:
         if cast.backing is None and settings.backing is None:
             return None
         raise UnderstudyError(
             "backing-missing",
-            "Nothing tells backing vocals from the lead here: both are one stem, sung by the lead's voice.",
+            "Nothing separates backing vocals from the lead here: both are one stem, sung by the lead's voice.",
             "Give them as files, --vocals LEAD --backing-vocals BACKING, or choose a separator that splits them.",
         )
     mode = settings.backing or ("convert" if cast.backing else "original")
     if cast.backing and mode != "convert":
+        becomes = {"original": "those of the original", "mute": "left out"}[mode]
         raise UnderstudyError(
             "cast-invalid",
-            f"{cast.backing.name!r} is to sing the backing vocals, which are to be {_BACKING_WORDS[mode]}.",
+            f"{cast.backing.name!r} is to sing the backing vocals, which are to be {becomes}.",
             "Leave out --backing, or the voice for them.",
         )
     return mode
 
 
-def _put_back(settings: CoverSettings, taken: Mapping[str, str], backing: str | None) -> list[str]:
+# --- mix and report ---------------------------------------------------------------------------------------------------
+
+
+def _put_back(settings: CoverSettings, taken: Mapping[str, Handle], backing: str | None) -> list[str]:
     """Which stems that were taken off the lead are a part of the cover as they are."""
     gains = {"reverb": settings.remix.reverb_gain, "noise": settings.remix.noise_gain}
     wanted = [name for name, gain in gains.items() if gain is not None]
@@ -203,141 +384,76 @@ def _put_back(settings: CoverSettings, taken: Mapping[str, str], backing: str | 
     return [*(["backing"] if backing == "original" else []), *wanted]
 
 
-_BACKING_WORDS = {"original": "those of the original", "mute": "left out"}
+def _mix(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings) -> Node[CoverMix]:
+    """From stems to the cover. What no gain changes is measured once, in a node of its own."""
+    inputs: dict[str, Source] = {"song": song, "stems": parts}
+    measured = Node("measure", MEASURE, inputs)
+    return Node("remix", REMIX, {**inputs, "measured": measured}, {"settings": settings.remix})
 
 
-def _backing_voice(cast: Cast) -> Voice:
-    """Who sings the backing vocals: whoever is named for them, or the lead's voice if there is only one."""
-    voice = cast.backing or (cast.singers[0] if len(cast.singers) == 1 else None)
-    if voice is None:
-        raise UnderstudyError(
-            "cast-invalid",
-            "The backing vocals are to be converted, and several voices share the lead.",
-            "Say who sings them: --voice backing=NAME.",
-        )
-    return voice
-
-
-def _mixing(parts: dict[str, str], settings: CoverSettings) -> list[Node]:
-    """From stems to the cover: the node ``remix``. What no gain changes is weighed once."""
-    return [
-        Node("weigh", WEIGH, parts),
-        Node("remix", REMIX, {**parts, "weights": "weigh"}, {"settings": settings.remix}),
-    ]
-
-
-def _singer(voice: Voice) -> External:
-    return External(voice, voice.manifest.content_hash)
-
-
-def _models(names: tuple[str, ...]) -> External:
-    """The model files of those names in the catalogue; their contents stand for them in the key. Raises
-    `UnderstudyError` ``model-missing`` for one that isn't installed, before anything runs."""
-    found = {name: require(name) for name in names}
-    return External(found, " ".join(f"{name}:{weights.content_hash}" for name, weights in sorted(found.items())))
-
-
-def _lead(vocals: str, placed: str, cast: Cast, settings: CoverSettings) -> tuple[list[Node], str]:
-    """From the lead vocal to the same vocal sung by its voice or voices, in the place and room that the original had in
-    `placed`: the nodes, and which of them is the sung vocal."""
-    if cast.solo:
-        return _singing(vocals, placed, cast.solo, cast.transposes, settings), "finish"
-    heard = cast.within(settings.song.start, settings.song.duration)
-    nodes = [pitch("pitch", vocals, settings)]
-    joined = {"pitch": "pitch"}
-    for number, voice in enumerate(heard.singers, start=1):
-        label = _label(voice)
-        turns = TimeRanges(ranges=heard.ranges_of(voice), offset=settings.song.start)
-        nodes.append(Node(f"cut {label}", CUT, {"vocals": vocals, "pitch": "pitch"}, {"turns": turns}))
-        own = {"vocals": f"cut {label}.vocals", "pitch": f"cut {label}.pitch", "own": f"cut {label}.own"}
-        nodes += _converting(own, voice, cast.transposes, settings, f" {label}")
-        joined |= {
-            f"cut{number}": f"cut {label}",
-            f"converted{number}": f"convert {label}",
-            f"transposition{number}": f"transpose {label}",
-        }
-    gaps = heard.leaves_gaps
-    original = placed
-    if gaps and settings.key:
-        nodes.append(Node("shift vocals", SHIFT, {"instrumental": placed}, {"semitones": settings.key}))
-        original = "shift vocals"
-    nodes.append(Node("convert", JOIN, {"vocals": original, **joined}, {"key": settings.key}))
-    finishing = {"converted": "convert.vocals", "vocals": placed}
-    nodes.append(Node("finish", FINISH, finishing, {"settings": settings.finish}))
-    if gaps:
-        nodes.append(Node("keep", KEEP, {"finished": "finish", "original": original, "turns": "convert.turns"}))
-    return nodes, "keep" if gaps else "finish"
-
-
-def _singing(
-    vocals: str,
-    placed: str,
-    voice: Voice,
-    transposes: Mapping[str, Transpose],
+def _report(
+    sources: _Sources,
+    lead: _Vocal,
+    parts: Mapping[str, Handle],
+    mix: Node[CoverMix],
+    transposition: Handle,
+    members: Node[CastList] | None,
+    cast: Cast,
     settings: CoverSettings,
-    suffix: str = "",
-) -> list[Node]:
-    """From a vocal to the same vocal sung by `voice`, in the place and room that the original had in `placed`: the node
-    ``finish``, its name with the suffix."""
-    own = {"vocals": vocals, "pitch": f"pitch{suffix}", "own": f"pitch{suffix}"}
-    named = (
-        f"{suffix}={_label(voice)}" if suffix else ""
-    )  # a voice may be called backing, and none has a '=' in its name
-    finishing = {"converted": f"convert{named}", "vocals": placed}
-    return [
-        pitch(f"pitch{suffix}", vocals, settings),
-        *_converting(own, voice, transposes, settings, named),
-        Node(f"finish{suffix}", FINISH, finishing, {"settings": settings.finish}),
-    ]
+    tagged: External,
+    own: bool,
+) -> Node[ReportFiles]:
+    """The report on the cover, with the warnings of everything that led to it."""
+    beside = [part for name, part in parts.items() if name not in ("vocals", "instrumental")]
+    instrumental = parts["instrumental"]
+    if beside:  # to the report, all that isn't the lead is instrumental
+        instrumental = Node("backdrop", MIX, {"stems": (instrumental, *beside)})
+    inputs: dict[str, Handle] = {
+        "quality": sources.quality,
+        "mix": mix,
+        "assessment": _assessed(sources, lead, parts, cast),
+        "vocals": lead.sound,
+        "instrumental": instrumental,
+        "transposition": transposition,
+    }
+    if members is not None:
+        inputs["singers"] = members["singers"]
+    if sources.chain is not None:
+        inputs["chain"] = sources.chain
+    before = Graph.of(*(handle.node for handle in inputs.values()))
+    plain: dict[str, Setting] = {
+        "key": settings.key,
+        "remix": settings.remix,
+        "separation": None if own else settings.separation,
+        "settings": _shown(settings),
+    }
+    externals = {"voice": External(cast.solo or cast, cast.content_hash), "original": tagged}
+    return Node("report", REPORT, inputs, plain, externals, warnings_from=before.nodes)
 
 
-def _converting(
-    own: Mapping[str, str],
-    voice: Voice,
-    transposes: Mapping[str, Transpose],
-    settings: CoverSettings,
-    suffix: str,
-) -> list[Node]:
-    """The nodes ``prepare``, ``transpose`` and ``convert`` of one voice, their names with the suffix. `own`: where
-    its ``vocals`` and ``pitch`` come from, and the pitch of what is its ``own``, which chooses the octave."""
-    singer = _singer(voice)
-    name = voice.manifest.engine
-    version, packages = engine(name).version, engine(name).packages
-    requested = {"requested": transposes.get(voice.name, settings.transpose), "key": settings.key}
-    made = {"transposition": f"transpose{suffix}", "prepared": f"prepare{suffix}"}
-    return [
-        Node(
-            f"prepare{suffix}", Stage(f"prepare {name}", version, prepare, packages=packages), {}, {}, {"voice": singer}
-        ),
-        Node(f"transpose{suffix}", TRANSPOSE, {"pitch": own["own"]}, requested, {"voice": singer}),
-        Node(
-            f"convert{suffix}",
-            Stage(f"convert {name}", version, convert, uses_gpu=True, packages=packages),
-            {"vocals": own["vocals"], "pitch": own["pitch"], **made},
-            {"settings": settings.conversion},
-            {"voice": singer, "models": _models(engine(name).models)},
-        ),
-    ]
+def _shown(settings: CoverSettings) -> dict[str, Any]:
+    """All settings by group, as plain data. Not the output's: the file's format changes nothing in the report."""
+    groups = settings.model_dump(mode="json", exclude={"output"})
+    loose = {name: groups.pop(name) for name in ("transpose", "key", "backing")}
+    if loose["backing"] is None:
+        del loose["backing"]
+    return {"transpose": loose, **groups}
 
 
-def _roll(cast: Cast, settings: CoverSettings, backing: bool) -> Node:
-    """Who sings what, and how many semitones higher."""
-    heard = cast if cast.solo else cast.within(settings.song.start, settings.song.duration)
-    rows = [("lead", voice, "transpose" if cast.solo else f"transpose {_label(voice)}") for voice in heard.singers]
-    if backing:
-        voice = _backing_voice(cast)
-        rows.append(("backing", voice, f"transpose backing={_label(voice)}"))
-    inputs = {f"transposition{number}": node for number, (_, _, node) in enumerate(rows, start=1)}
-    if not cast.solo:
-        inputs |= {f"turns{n}": f"cut {_label(voice)}.seconds" for n, voice in enumerate(heard.singers, start=1)}
-    return Node(
-        "roll",
-        ROLL,
-        inputs,
-        {"names": "\n".join(f"{part}:{voice.name}" for part, voice, _ in rows)},
-    )
-
-
-def _label(voice: Voice) -> str:
-    """The voice's name in the name of a node, where a dot stands before a part of its value."""
-    return voice.name.replace(".", "_")
+def _assessed(sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast: Cast) -> Node[Assessment]:
+    """What the report says and no gain changes: gains are no inputs here, so that another mix doesn't repeat it."""
+    inputs: dict[str, Source] = {
+        "song": sources.song,
+        "original_vocals": sources.lead,
+        "vocals": lead.sound,
+        "converted": lead.converted,
+        "instrumental": parts["instrumental"],
+        "pitch": lead.pitch,
+    }
+    if lead.joined is None:
+        (singer,) = lead.singers
+        inputs["transposition"] = singer.transposition
+        voice = External(singer.voice, singer.voice.manifest.content_hash)
+        return Node("assess", ASSESS, inputs, externals={"voice": voice})
+    inputs |= {"wanted": lead.joined["pitch"], "turns": lead.joined["turns"]}
+    return Node("assess", ASSESS_CAST, inputs, externals={"singers": External(cast.singers, cast.content_hash)})

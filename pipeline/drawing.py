@@ -12,18 +12,20 @@ Cached = Callable[[str], bool]
 
 
 def describe(graph: Graph, cached: Cached) -> list[dict[str, Any]]:
-    """Every node as plain data: name, stage, version, needs, those among them of which it only hears the warnings, key,
+    """Every node as plain data: name, stage, version, needs, those among them of which it only takes the warnings, key,
     cached."""
     keys = graph.keys()
     return [
         {
             "name": node.name,
+            "kind": node.kind,
+            "subject": node.subject,
             "stage": node.stage.name,
             "version": node.stage.version,
-            "needs": sorted(node.needs),
-            "hears": sorted(set(node.hears) - {source.partition(".")[0] for source in node.inputs.values()}),
-            "key": keys[node.name],
-            "cached": cached(keys[node.name]),
+            "needs": sorted(needed.name for needed in graph.needs(node)),
+            "hears": sorted(warning.name for warning in graph.needs(node) - graph.sources(node)),
+            "key": keys[node],
+            "cached": cached(keys[node]),
         }
         for node in graph.nodes
     ]
@@ -118,10 +120,8 @@ def as_svg(graph: Graph, cached: Cached) -> str:
 
 
 def _lines(row: Mapping[str, Any]) -> list[str]:
-    """A node's name in at most two lines: what it does, and with what."""
-    words = str(row["name"]).split(" ", 1)
-    words[0] += " ✓" if row["cached"] else ""
-    return words
+    """A node's name in at most two lines: what it does, and to what."""
+    return [row["kind"] + (" ✓" if row["cached"] else ""), *([row["subject"]] if row["subject"] else [])]
 
 
 DRAWINGS: dict[str, Callable[[Graph, Cached], str]] = {"text": as_text, "mermaid": as_mermaid, "svg": as_svg}

@@ -1,7 +1,7 @@
 """Executors run a graph. `LocalExecutor` does it in this process; a distributed one has the same single method.
 
 The local executor has a lane per kind of work: one stage at a time on the GPU, `cpu_lanes` at a time on the CPU, and
-beside these one whose stages need much memory.
+beside these one for stages that need much memory.
 `run` may be called from several threads at once: a batch's songs share the lanes, so that one song's separation
 overlaps with another's remix.
 """
@@ -10,28 +10,37 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 from understudy.context import Context
 from understudy.disk import explained, is_full
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.pipeline.graph import Graph, Node
+from understudy.pipeline.graph import Graph, Node, Output, label, resolve
 from understudy.pipeline.store import Artifact, Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class StageEvent:
-    """What a listener hears of a run. `fraction` is 0..1; `seconds` is the wall time so far (0 when cached)."""
+    """What a listener gets during a run: that a node of that `kind` and `subject` got so far. `fraction` is 0..1;
+    `seconds` is the wall time so far (0 when cached)."""
 
-    node: str
+    kind: str
     state: Literal["cached", "started", "progress", "finished"]
     fraction: float
     seconds: float
     device: str
+    subject: str = ""
+
+    @property
+    def node(self) -> str:
+        """The node's name."""
+        return label(self.kind, self.subject)
 
 
 Listener = Callable[[StageEvent], None]
@@ -39,9 +48,10 @@ Listener = Callable[[StageEvent], None]
 
 @dataclass(frozen=True)
 class StageRun:
-    """How one node came by its artifact in this run."""
+    """How one node came by its artifact in this run. `kind` is what its node has as `Node.kind`."""
 
     name: str
+    kind: str
     seconds: float
     cached: bool
     device: str
@@ -50,14 +60,26 @@ class StageRun:
 
 @dataclass(frozen=True)
 class Result:
-    """`values`: what the targets are. `stages`: every node of the targets' graph that was made or looked up."""
+    """What the targets are: ``result[node]``, ``result[node["field"]]``. `runs`: how every node of the targets' graph
+    that was made or looked up came about, in order of work."""
 
-    values: dict[str, Any]
-    stages: tuple[StageRun, ...]
+    values: Mapping[Node[Any], Any]
+    runs: Mapping[Node[Any], StageRun]
+
+    @overload
+    def __getitem__(self, wanted: Node[T]) -> T: ...
+    @overload
+    def __getitem__(self, wanted: Output) -> Any: ...
+    def __getitem__(self, wanted: Node[Any] | Output) -> Any:
+        return resolve(wanted, self.values.__getitem__)
+
+    @property
+    def stages(self) -> tuple[StageRun, ...]:
+        return tuple(self.runs.values())
 
 
 class Executor(Protocol):
-    def run(self, graph: Graph, targets: Sequence[str], listener: Listener, cancelled: Event) -> Result:
+    def run(self, graph: Graph, targets: Sequence[Node[Any]], listener: Listener, cancelled: Event) -> Result:
         """Make `targets` and what they need. Raises the first error of a stage, or `Cancelled`."""
         ...
 
@@ -71,120 +93,131 @@ class LocalExecutor:
         self._gpu = ThreadPoolExecutor(1, "gpu-lane")
         self._big = ThreadPoolExecutor(1, "big-lane")
 
-    def run(self, graph: Graph, targets: Sequence[str], listener: Listener, cancelled: Event) -> Result:
-        made: set[str] = set()
+    def run(self, graph: Graph, targets: Sequence[Node[Any]], listener: Listener, cancelled: Event) -> Result:
+        made: set[Node[Any]] = set()
         while True:
             try:
                 return self._run(graph, targets, listener, cancelled, made)
             except _OptionalFailed as failure:
+                # the rest is planned again: what needed the failed node gets another key, everything else is cached
                 rest = graph.without(failure.node, failure.error.message)
                 if rest is None:
                     raise failure.error from failure
                 graph = rest
 
     def _run(
-        self, graph: Graph, targets: Sequence[str], listener: Listener, cancelled: Event, made: set[str]
+        self,
+        graph: Graph,
+        targets: Sequence[Node[Any]],
+        listener: Listener,
+        cancelled: Event,
+        made: set[Node[Any]],
     ) -> Result:
-        """One attempt; the names of the nodes whose artifacts it made are added to `made`."""
+        """One attempt; the nodes whose artifacts it made are added to `made`."""
         graph = graph.upstream(targets)
         keys = graph.keys()
-        pending = graph.pending(targets, self.store.has)
-        waiting = {node.name: node for node in pending}
-        artifacts: dict[str, Artifact] = {}
+        waiting = dict.fromkeys(graph.pending(targets, self.store.has))
+        artifacts: dict[Node[Any], Artifact] = {}
         stop = _Either(cancelled)
-        running: dict[Future[tuple[Artifact, bool]], Node] = {}
+        running: dict[Future[tuple[Artifact, bool]], Node[Any]] = {}
 
-        def artifact(name: str) -> Artifact:
-            if name not in artifacts:
-                artifacts[name] = self.store.load(keys[name])
-            return artifacts[name]
+        def artifact(node: Node[Any]) -> Artifact:
+            if node not in artifacts:
+                artifacts[node] = self.store.load(keys[node])
+            return artifacts[node]
+
+        def value(node: Node[Any]) -> Any:
+            return artifact(node).value
+
+        def arguments(node: Node[Any]) -> dict[str, Any]:
+            given = {name: resolve(source, value) for name, source in graph.inputs(node).items()}
+            given |= graph.settings(node)
+            given |= {name: external.value for name, external in node.externals.items()}
+            if node.warnings_from:
+                sources = graph.warnings_from(node)
+                given["warnings"] = [(other.name, text) for other in sources for text in artifact(other).warnings]
+            return given
 
         for node in graph.nodes:
-            if node.name not in waiting and self.store.has(keys[node.name]):
-                listener(StageEvent(node.name, "cached", 1.0, 0.0, artifact(node.name).device))
+            if node not in waiting and self.store.has(keys[node]):
+                listener(StageEvent(node.kind, "cached", 1.0, 0.0, artifact(node).device, node.subject))
         try:
             while waiting or running:
-                for node in [node for node in waiting.values() if not node.needs & _unmade(waiting, running)]:
-                    del waiting[node.name]
+                unmade = {*waiting, *running.values()}
+                for node in [node for node in waiting if not graph.needs(node) & unmade]:
+                    del waiting[node]
                     lane = self._lane(node)
-                    arguments = {name: _part(artifact, source) for name, source in node.inputs.items()}
-                    if node.hears:
-                        arguments["warnings"] = [
-                            (name, sentence) for name in node.hears for sentence in artifact(name).warnings
-                        ]
-                    running[lane.submit(self._make, node, keys[node.name], arguments, listener, stop)] = node
+                    running[lane.submit(self._make, node, keys[node], arguments(node), listener, stop)] = node
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     node = running.pop(future)
                     try:
-                        artifacts[node.name], was_cached = future.result()
+                        artifacts[node], was_cached = future.result()
                     except UnderstudyError as error:
                         if node.optional and not isinstance(error, Cancelled):
-                            raise _OptionalFailed(node.name, error) from error
+                            raise _OptionalFailed(node, error) from error
                         raise
                     if not was_cached:
-                        made.add(node.name)
+                        made.add(node)
         finally:
+            # a failure stops the neighbours too; what they finish all the same counts as made in this run
             stop.set()
             wait(running)
-            finished = {node.name: future.result() for future, node in running.items() if not future.exception()}
-            made |= {name for name, (_, was_cached) in finished.items() if not was_cached}
-        stages = tuple(
-            StageRun(
+            finished = {node: future.result() for future, node in running.items() if not future.exception()}
+            made |= {node for node, (_, was_cached) in finished.items() if not was_cached}
+        runs = {
+            node: StageRun(
                 node.name,
-                artifacts[node.name].seconds if node.name in made else 0.0,
-                node.name not in made,
-                artifacts[node.name].device,
-                artifacts[node.name].warnings,
+                node.kind,
+                artifacts[node].seconds if node in made else 0.0,
+                node not in made,
+                artifacts[node].device,
+                artifacts[node].warnings,
             )
             for node in graph.nodes
-            if node.name in artifacts
-        )
-        return Result({name: artifact(name).value for name in targets}, stages)
+            if node in artifacts
+        }
+        return Result({node: value(node) for node in targets}, runs)
 
-    def _lane(self, node: Node) -> ThreadPoolExecutor:
+    def _lane(self, node: Node[Any]) -> ThreadPoolExecutor:
         if self._device(node) != "cpu":
             return self._gpu
         return self._big if node.stage.big else self._cpu
 
-    def _device(self, node: Node) -> str:
+    def _device(self, node: Node[Any]) -> str:
         return self.device if node.stage.uses_gpu else "cpu"
 
     def _make(
-        self, node: Node, key: str, arguments: dict[str, Any], listener: Listener, cancelled: Event
+        self, node: Node[Any], key: str, arguments: Mapping[str, Any], listener: Listener, cancelled: Event
     ) -> tuple[Artifact, bool]:
         """Run one node into the store; also says whether somebody else had made it meanwhile."""
         with self.store.making(key, cancelled) as folder:
             if self.store.has(key):
                 found = self.store.load(key)
-                listener(StageEvent(node.name, "cached", 1.0, 0.0, found.device))
+                listener(StageEvent(node.kind, "cached", 1.0, 0.0, found.device, node.subject))
                 return found, True
             device = self._device(node)
             begun = time.monotonic()
 
-            def say(state: Literal["started", "progress", "finished"], fraction: float) -> None:
-                listener(StageEvent(node.name, state, fraction, time.monotonic() - begun, device))
+            def report(state: Literal["started", "progress", "finished"], fraction: float) -> None:
+                seconds = time.monotonic() - begun
+                listener(StageEvent(node.kind, state, fraction, seconds, device, node.subject))
 
             def progress(fraction: float) -> None:
-                say("progress", fraction)
+                report("progress", fraction)
 
             context = Context(folder, device, self.workers, progress, cancelled)
-            say("started", 0.0)
+            report("started", 0.0)
             context.progress(0.0)
-            call = {
-                **arguments,
-                **node.settings,
-                **{name: external.value for name, external in node.externals.items()},
-            }
             try:
                 try:
-                    value = node.stage.run(context, **call)
+                    value = node.stage.run(context, **arguments)
                 except RuntimeError as error:
                     if device == "cpu" or type(error).__name__ != "OutOfMemoryError":
                         raise
                     device = "cpu"
                     context.warn(f"{node.name}: the GPU ran out of memory, so this stage ran on the CPU.")
-                    value = node.stage.run(Context(folder, device, *_rest(context)), **call)
+                    value = node.stage.run(Context(folder, device, *_rest(context)), **arguments)
                 seconds = time.monotonic() - begun
                 sealed = self.store.seal(
                     key, Artifact(node.stage.name, value, device, seconds, tuple(context.warnings))
@@ -199,15 +232,13 @@ class LocalExecutor:
                     f"The stage {node.name!r} ran out of memory.",
                     "Close other programs, or cover the song in parts with --start and --duration.",
                 ) from error
-            say("finished", 1.0)
+            report("finished", 1.0)
             return sealed, False
 
 
 class _OptionalFailed(Exception):
-    """The optional node of that name failed."""
-
-    def __init__(self, node: str, error: UnderstudyError) -> None:
-        super().__init__(node)
+    def __init__(self, node: Node[Any], error: UnderstudyError) -> None:
+        super().__init__(node.name)
         self.node, self.error = node, error
 
 
@@ -220,16 +251,6 @@ class _Either(Event):
 
     def is_set(self) -> bool:
         return super().is_set() or self._other.is_set()
-
-
-def _unmade(waiting: dict[str, Node], running: dict[Future[tuple[Artifact, bool]], Node]) -> set[str]:
-    return {*waiting, *(node.name for node in running.values())}
-
-
-def _part(artifact: Callable[[str], Artifact], source: str) -> Any:
-    name, _, part = source.partition(".")
-    value = artifact(name).value
-    return value[part] if part else value
 
 
 def _rest(context: Context) -> tuple[int, Callable[[float], None], Event, list[str]]:

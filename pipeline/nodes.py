@@ -9,19 +9,22 @@ from pathlib import Path
 from understudy.audio.encode import OutputFormat
 from understudy.audio.files import LIMITS
 from understudy.audio.libav import check_readable, unreadable
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.pitch.settings import PitchSettings
 from understudy.audio.pitch.tracking import track
+from understudy.audio.stored import AudioFile
 from understudy.models import require
 from understudy.pipeline.cast import Cast
-from understudy.pipeline.graph import External, Node, Stage
-from understudy.pipeline.settings import CoverSettings, SongSettings
+from understudy.pipeline.graph import External, Handle, Node, Stage
+from understudy.pipeline.separation.quality import assess_separation
+from understudy.pipeline.settings import SongSettings
 from understudy.pipeline.stages.decode import decode_song
 from understudy.pipeline.stages.encode import encode_output, headroom
-from understudy.pipeline.stages.quality import quality
 
 DECODE = Stage("decode", 1, decode_song)
 ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 2, headroom)
-QUALITY = Stage("quality", 1, quality)
+QUALITY = Stage("quality", 1, assess_separation)
 PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 
 STEMS = ("vocals", "instrumental")
@@ -41,38 +44,39 @@ def file_external(path: Path) -> External:
     return External(path, digest.hexdigest())
 
 
-def decode(name: str, file: External, part: SongSettings) -> Node:
-    """The node `name` that reads `file`, or the part of it that is asked for."""
-    return Node(name, DECODE, {}, {"start": part.start, "duration": part.duration}, {"path": file})
+def decode(file: External, part: SongSettings, subject: str = "") -> Node[AudioFile]:
+    """Reads `file`, or the requested part of it."""
+    settings = {"start": part.start, "duration": part.duration}
+    return Node("decode", DECODE, {}, settings, {"path": file}, subject)
 
 
 def encode(
-    name: str,
-    inputs: dict[str, str],
+    sound: Handle,
     format: OutputFormat,
     original: External,
     cast: Cast | None = None,
     stem: str | None = None,
-) -> Node:
-    """The node `name` that writes its inputs ``sound`` (and ``gain``) in `format`, tagged as `original` is."""
+    gain: Handle | None = None,
+    subject: str = "",
+) -> Node[Path]:
+    """Writes `sound` in `format`, tagged as `original` is. `stem`: which part of the song it is."""
+    inputs = {"sound": sound} if gain is None else {"sound": sound, "gain": gain}
     settings = {"format": format, "stem": stem, "voice": cast.name if cast else None}
-    return Node(name, ENCODE, inputs, settings, {"original": original})
+    return Node("encode", ENCODE, inputs, settings, {"original": original}, subject)
 
 
 def encode_stems(
-    stems: Mapping[str, str], format: OutputFormat, original: External, cast: Cast | None = None
-) -> list[Node]:
-    """The stems as files, at one gain: nodes ``encode NAME``. `stems`: where each comes from, by name."""
-    nodes = [Node("headroom", HEADROOM, dict(stems), {"format": format})]
-    for stem, source in stems.items():
-        nodes.append(encode(f"encode {stem}", {"sound": source, "gain": "headroom"}, format, original, cast, stem))
-    return nodes
+    stems: Mapping[str, Handle], format: OutputFormat, original: External, cast: Cast | None = None
+) -> dict[str, Node[Path]]:
+    """The stems as files, by name, at one gain, so that they sum to what they summed to before."""
+    gain = Node("headroom", HEADROOM, {"stems": tuple(stems.values())}, {"format": format})
+    return {name: encode(sound, format, original, cast, name, gain, name) for name, sound in stems.items()}
 
 
-def pitch(name: str, vocals: str, settings: CoverSettings) -> Node:
-    """The node `name` that tracks the pitch of `vocals`."""
+def pitch(vocals: Handle, settings: PitchSettings, subject: str = "") -> Node[PitchTrack]:
+    """Tracks the pitch of `vocals`."""
     externals = {}
-    if "rmvpe" in settings.pitch.listening:
+    if "rmvpe" in settings.listening:
         weights = require("rmvpe")
         externals["weights"] = External(weights.path, weights.content_hash)
-    return Node(name, PITCH, {"source": vocals}, {"settings": settings.pitch}, externals)
+    return Node("pitch", PITCH, {"source": vocals}, {"settings": settings}, externals, subject)

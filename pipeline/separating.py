@@ -1,30 +1,36 @@
-"""The nodes that take a song apart: one for each model that runs, so that each is kept alone, one for what the models
-of an ensemble make together, and one for each step of the chain."""
+"""The nodes that take a song apart: one for each model that runs, so that each model's stems are stored alone, one for
+what the models of an ensemble give together, and one for each step of the chain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pydantic import BaseModel
 
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue
 from understudy.models.installed import size_text, trusting
-from understudy.pipeline.graph import External, Node, Stage
-from understudy.pipeline.separation.chain import STEPS, used
+from understudy.pipeline.graph import External, Handle, Node, Setting, Stage
+from understudy.pipeline.separation.chain import STEPS, StepReport, used
 from understudy.pipeline.separation.models import EMBEDDED, SeparatorModel, find_separator, names_in
 from understudy.pipeline.separation.settings import EnsembleSettings, SeparationSettings
-from understudy.pipeline.stages.separate import BAND, MEMBER, band, chain, hear, separate, take_off
+from understudy.pipeline.stages.separate import (
+    INSTRUMENTS,
+    Stems,
+    chain,
+    instruments,
+    run_model,
+    separate,
+    take_off,
+)
 
 if TYPE_CHECKING:
     from understudy.models import Model
 
 SEPARATE = Stage("separate", 2, separate)
 TAKE_OFF = Stage("take off", 1, take_off)
-BAND_STEMS = Stage("band", 1, band)
+INSTRUMENT_STEMS = Stage("instruments", 1, instruments)
 CHAIN = Stage("chain", 1, chain)
 
 _VERSIONS = {"embedded": 2}
@@ -38,148 +44,148 @@ _PACKAGES = {
 }
 """What computes a family's networks, where that isn't ours: its version is a part of the keys."""
 
-_FIT = ("vocals", "lead", "instrumental")  # one of these a model must give to tell vocals and instrumental apart
-Plain = Mapping[str, BaseModel | str | int | float | bool | None]
+_FIT = ("vocals", "lead", "instrumental")  # a model must give one of these to separate vocals and instrumental
 
 
 @dataclass(frozen=True)
-class Separating:
-    """`nodes` take the song apart, the last one being ``chain`` where there are steps. `stems`: where each stem comes
-    from, ``"node.part"`` by name. `lead`: the vocal that is to be sung by another voice; `placed`: the same before
-    anything but other voices was taken off it."""
+class SeparatedSong:
+    """Where each stem of a song comes from, by name. `lead`: the vocal that is to be sung by another voice; `placed`:
+    the same before reverb and noise were taken off it. `chain`: what the steps did, None where there are none."""
 
-    nodes: tuple[Node, ...]
-    stems: Mapping[str, str]
-    lead: str
-    placed: str
+    stems: Mapping[str, Handle]
+    lead: Handle
+    placed: Handle
+    chain: Node[tuple[StepReport, ...]] | None
 
 
-def separating(song: str, settings: SeparationSettings) -> Separating:
-    """How the value of the node `song` is taken apart: stems ``vocals`` and ``instrumental`` by the node ``separate``,
-    those of the steps and of the band. ``vocals`` are ``lead`` and ``backing``; the lead (the vocals where they aren't
-    split) is ``dry``, ``reverb`` and ``noise``, of which those come off that have a step.
+def separating(song: Handle, settings: SeparationSettings) -> SeparatedSong:
+    """The nodes that take `song` apart: into ``vocals`` and ``instrumental``, the stems of the steps and those of the
+    instruments. ``vocals`` are ``lead`` and ``backing``; the lead (the vocals where they aren't split) is ``dry``,
+    ``reverb`` and ``noise``, of which those come off that have a step.
 
-    Raises `UnderstudyError`: ``models-missing`` naming all models that must be fetched first (``model-missing`` for a
-    single one), ``separator-unfit`` for one that can't do what it is named for, and what `find_separator` raises.
+    Raises what `check_models` raises.
     """
     models, left_out = _models(settings)
-    nodes, names = _separate(song, settings, models, left_out)
-    stems = {name: f"separate.{name}" for name in names}
+    stems = _separate(song, settings, models, left_out)
     lead = placed = stems["vocals"]
-    steps = {}
+    reports: list[Handle] = []
     for step in STEPS.values():
-        asked = getattr(settings, step.name)
-        if asked is None:
+        requested = getattr(settings, step.name)
+        if requested is None:
             continue
-        hearing = {
-            name: replace(
-                node,
-                inputs={**node.inputs, "song": song},
-                settings={**node.settings, "step": step.name},
-            )
-            for name, node in _hearing(step.name, lead, settings, _there(asked, models)).items()
-        }
-        plain: Plain = {"step": step.name, "ensemble": _ensemble(settings, hearing)}
-        nodes += [*hearing.values(), Node(step.name, TAKE_OFF, {"vocals": lead, **_inputs(hearing)}, plain)]
-        lead = f"{step.name}.{step.kept}"
-        stems[step.taken] = f"{step.name}.{step.taken}"
-        steps[step.name] = f"{step.name}.step"
-        stems[step.kept] = lead
+        members = _members(step.name, lead, settings, _there(requested, models), song)
+        plain: dict[str, Setting] = {"step": step.name, "ensemble": _ensemble(settings, members)}
+        off = Node(step.name, TAKE_OFF, {"vocals": lead, "members": members}, plain)
+        lead = off["kept"]
+        stems |= {step.kept: lead, step.taken: off["taken"]}
+        reports.append(off["step"])
         if step.name == "lead":
             placed = lead
-    if steps:
-        nodes.append(Node("chain", CHAIN, steps))
-    if settings.band is not None:
-        chosen = _there(settings.band, models)
-        hearing = _hearing("band", stems["instrumental"], settings, chosen)
-        plain = {"ensemble": _ensemble(settings, hearing), "consistency": settings.consistency}
-        inputs = {"instrumental": stems["instrumental"], **_inputs(hearing)}
-        nodes += [*hearing.values(), Node("band", BAND_STEMS, inputs, plain)]
+    if settings.instruments is not None:
+        chosen = _there(settings.instruments, models)
+        members = _members("instruments", stems["instrumental"], settings, chosen)
+        plain = {"ensemble": _ensemble(settings, members), "consistency": settings.consistency}
+        inputs = {"instrumental": stems["instrumental"], "members": members}
+        node = Node("instruments", INSTRUMENT_STEMS, inputs, plain)
         found = {stem for model in chosen.values() for stem in model.stems}
-        stems |= {stem: f"band.{stem}" for stem in BAND if stem in found or stem == "other"}
-    return Separating(tuple(nodes), stems, lead, placed)
+        stems |= {stem: node[stem] for stem in INSTRUMENTS if stem in found or stem == "other"}
+    return SeparatedSong(stems, lead, placed, Node("chain", CHAIN, {"steps": tuple(reports)}) if reports else None)
+
+
+def check_models(settings: SeparationSettings) -> None:
+    """Check that all models of those settings are there and fit.
+
+    Raises `UnderstudyError`: ``models-missing`` naming all models that must be fetched first (``model-missing`` for a
+    single one), ``separator-unfit`` for one that can't do what it is named for, ``ensemble-invalid`` for a weight of a
+    model that isn't among them, and what `find_separator` raises.
+    """
+    _models(settings)
 
 
 def models_of(settings: SeparationSettings) -> tuple[str, ...]:
     """The names of all models that those settings run, the embedded separator aside."""
-    asked = (settings.model, settings.lead, settings.dereverb, settings.denoise, settings.band)
-    names = [name for setting in asked if setting is not None for name in names_in(setting)]
+    requested = (settings.model, settings.lead, settings.dereverb, settings.denoise, settings.instruments)
+    names = [name for setting in requested if setting is not None for name in names_in(setting)]
     return tuple(name for name in dict.fromkeys(names) if name != EMBEDDED)
 
 
 def _separate(
-    song: str, settings: SeparationSettings, models: Mapping[str, SeparatorModel], left_out: str
-) -> tuple[list[Node], tuple[str, ...]]:
-    """The node ``separate`` with those before it, and the stems that it gives."""
+    song: Handle, settings: SeparationSettings, models: Mapping[str, SeparatorModel], left_out: tuple[str, ...]
+) -> dict[str, Handle]:
+    """The stems that the first models give together."""
     chosen = _there(settings.model, models)
     if settings.model == EMBEDDED:  # its stems are consistent as they are
-        return [_hears("separate", song, settings, chosen[EMBEDDED])], ("vocals", "instrumental")
-    hearing = _hearing("separate", song, settings, chosen)
-    plain: Plain = {"ensemble": _ensemble(settings, hearing), "consistency": settings.consistency}
+        only = _running("separate", "", song, settings, chosen[EMBEDDED])
+        return {"vocals": only["vocals"], "instrumental": only["instrumental"]}
+    members = _members("separate", song, settings, chosen)
+    plain: dict[str, Setting] = {"ensemble": _ensemble(settings, members), "consistency": settings.consistency}
     if left_out:
-        plain = {**plain, "left_out": left_out}
+        plain["left_out"] = left_out
+    node = Node("separate", SEPARATE, {"song": song, "members": members}, plain)
     found = {stem for model in chosen.values() for stem in model.stems}
-    parts = [stem for stem in BAND if stem in found]
-    stems = ("vocals", "instrumental", *parts, *(["other"] if parts and "other" not in parts else []))
-    return [*hearing.values(), Node("separate", SEPARATE, {"song": song, **_inputs(hearing)}, plain)], stems
+    parts = [stem for stem in INSTRUMENTS if stem in found]
+    names = ("vocals", "instrumental", *parts, *(["other"] if parts and "other" not in parts else []))
+    return {name: node[name] for name in names}
 
 
-def _hearing(
-    prefix: str,
-    sound: str,
+def _members(
+    kind: str,
+    sound: Handle,
     settings: SeparationSettings,
     models: Mapping[str, SeparatorModel],
-) -> dict[str, Node]:
-    """A node for each model that hears `sound`, by the name that the model was asked for."""
-    labels = [_label(model.name) for model in models.values()]
+    song: Handle | None = None,
+) -> dict[str, Node[Stems]]:
+    """A node for each model that separates `sound`, by the name that the model was asked for. Given the `song` whose
+    vocals `sound` is, they run as models of the chain's step `kind`."""
+    files = [Path(model.name).name for model in models.values()]
+    optional = len(models) > 1 and settings.ensemble.leave_out
     return {
-        name: _hears(
-            f"{prefix} {label}" if labels.count(label) == 1 else f"{prefix} {label} {number}",
+        name: _running(
+            kind,
+            file if files.count(file) == 1 else f"{file} {number}",
             sound,
             settings,
             model,
-            len(models) > 1 and settings.ensemble.leave_out,
+            optional,
+            song,
         )
-        for number, ((name, model), label) in enumerate(zip(models.items(), labels, strict=True), start=1)
+        for number, ((name, model), file) in enumerate(zip(models.items(), files, strict=True), start=1)
     }
 
 
-def _hears(
-    name: str,
-    sound: str,
+def _running(
+    kind: str,
+    subject: str,
+    sound: Handle,
     settings: SeparationSettings,
     model: SeparatorModel,
     optional: bool = False,
-) -> Node:
+    song: Handle | None = None,
+) -> Node[Stems]:
     stage = Stage(
         f"separate {model.family}",
         _VERSIONS.get(model.family, 1),
-        hear,
+        run_model,
         uses_gpu=True,
         packages=_PACKAGES.get(model.family, ()),
         big=model.weights is not None,
     )
-    if model.weights is None:
-        return Node(name, stage, {"sound": sound}, {}, {"model": External(model, model.identity)}, optional=optional)
-    externals = {"model": External(model, model.identity)}
-    return Node(name, stage, {"sound": sound}, {"settings": settings.inference}, externals, optional=optional)
+    inputs = {"sound": sound}
+    plain: dict[str, Setting] = {}
+    if model.weights is not None:
+        plain["settings"] = settings.inference
+    if song is not None:
+        inputs["song"] = song
+        plain["step"] = kind
+    return Node(kind, stage, inputs, plain, {"model": External(model, model.identity)}, subject, optional=optional)
 
 
-def _inputs(hearing: Mapping[str, Node]) -> dict[str, str]:
-    return {f"{MEMBER}{name}": node.name for name, node in hearing.items()}
-
-
-def _ensemble(settings: SeparationSettings, hearing: Mapping[str, Node]) -> EnsembleSettings:
+def _ensemble(settings: SeparationSettings, members: Mapping[str, Node[Stems]]) -> EnsembleSettings:
     """What decides how the models become one; nothing does where there is but one."""
-    if len(hearing) == 1:
+    if len(members) == 1:
         return EnsembleSettings()
-    weights = {name: weight for name, weight in settings.ensemble.weights.items() if name in hearing}
+    weights = {name: weight for name, weight in settings.ensemble.weights.items() if name in members}
     return settings.ensemble.model_copy(update={"weights": weights, "leave_out": False})
-
-
-def _label(name: str) -> str:
-    """A model's name in the name of a node, where a dot stands before a part of its value."""
-    return Path(name).name.replace(".", "_")
 
 
 def _there(setting: str, models: Mapping[str, SeparatorModel]) -> dict[str, SeparatorModel]:
@@ -187,14 +193,14 @@ def _there(setting: str, models: Mapping[str, SeparatorModel]) -> dict[str, Sepa
     return {name: models[name] for name in names_in(setting) if name in models}
 
 
-def _models(settings: SeparationSettings) -> tuple[dict[str, SeparatorModel], str]:
-    """All models by the name that they were asked for, and why some of an ensemble had to be left out."""
+def _models(settings: SeparationSettings) -> tuple[dict[str, SeparatorModel], tuple[str, ...]]:
+    """All models by the name that was given, and why some of an ensemble had to be left out."""
     models: dict[str, SeparatorModel] = {}
     missing: dict[str, UnderstudyError] = {}
     left_out = []
-    for field in ("model", *STEPS, "band"):
-        asked = getattr(settings, field)
-        names = names_in(asked) if asked is not None else ()
+    for field in ("model", *STEPS, "instruments"):
+        requested = getattr(settings, field)
+        names = names_in(requested) if requested is not None else ()
         broken = []
         for name in names:
             try:
@@ -216,15 +222,15 @@ def _models(settings: SeparationSettings) -> tuple[dict[str, SeparatorModel], st
             f"The ensemble has a weight for {min(unknown)!r}, which isn't one of its models.",
             f"Its models are: {', '.join(names_in(settings.model))}.",
         )
-    return models, "\n".join(left_out)
+    return models, tuple(left_out)
 
 
 def _fitting(field: str, model: SeparatorModel) -> SeparatorModel:
     """The model itself. Raises ``separator-unfit`` for one whose stems are of no use there."""
     if field == "model":
         fit, wanted = bool(set(_FIT) & set(model.stems)), "vocals or an instrumental"
-    elif field == "band":
-        fit, wanted = bool(set(BAND) & set(model.stems)), ", ".join(BAND)
+    elif field == "instruments":
+        fit, wanted = bool(set(INSTRUMENTS) & set(model.stems)), ", ".join(INSTRUMENTS)
     else:
         step = STEPS[field]
         fit, wanted = used(step, model.stems) is not None, f"{step.kept} or {step.taken}"
@@ -242,14 +248,14 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
     if len(missing) == 1:
         return next(iter(missing.values()))
     models = [next(model for model in catalogue().values() if name in names_of(model)) for name in missing]
-    told = ", ".join(f"{model.name} ({size_text(model.preferred)})" for model in models)
+    listed = ", ".join(f"{model.name} ({size_text(model.preferred)})" for model in models)
     sizes = [model.preferred.whole for model in models]
     whole = f", {sum(size or 0 for size in sizes) / 1e6:.0f} MB in all" if all(sizes) else ""
     preset = next((name for name in _presets() if models_of(_presets()[name]) == models_of(settings)), None)
     what = f"--preset {preset}" if preset else " ".join(model.name for model in models)
     return UnderstudyError(
         "models-missing",
-        f"{len(missing)} models are not on this machine: {told}{whole}.",
+        f"{len(missing)} models are not on this machine: {listed}{whole}.",
         f"Get them with 'understudy models fetch {what}{trusting(*models)}'. Without a network: 'understudy models "
         "show NAME' says where each is from, and 'understudy models add PATH' takes it in.",
     )

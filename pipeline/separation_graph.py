@@ -1,24 +1,30 @@
-"""The graph that takes a song apart, into what is wanted of it."""
+"""The graph that takes a song apart into the requested stems, mixes and notes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from understudy.audio.encode import OutputFormat
 from understudy.audio.ni_stems import COUNT
+from understudy.audio.stored import AudioFile
 from understudy.audio.transcription.polyphonic import MODEL, network
 from understudy.errors import UnderstudyError
-from understudy.pipeline.graph import External, Graph, Node, Stage
+from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
 from understudy.pipeline.nodes import HEADROOM, QUALITY, STEMS, decode, encode, encode_stems, file_external, pitch
-from understudy.pipeline.separating import Separating, separating
+from understudy.pipeline.separating import SeparatedSong, separating
+from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.models import EMBEDDED
+from understudy.pipeline.separation.quality import Quality
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import CoverSettings
-from understudy.pipeline.sources import INSTRUMENTAL, VOCALS, Source, overlapping, sources, sum_to_song
+from understudy.pipeline.sources import INSTRUMENTAL, VOCALS, StemSource, overlapping, sources, sum_to_song
 from understudy.pipeline.stages.encode import encode_stem_file
-from understudy.pipeline.stages.rebalance import Balance, rebalance, summed
+from understudy.pipeline.stages.rebalance import Balance, Rebalanced, rebalance, summed
+from understudy.pipeline.stages.separate import INSTRUMENTS
 from understudy.pipeline.stages.transcribe import BASS, NO_NOTES, ONE_AT_A_TIME, harmony, melody
 from understudy.pipeline.wanted import SETS, Container, Wanted, invalid_mix
 
@@ -28,27 +34,36 @@ MELODY = Stage("melody", 1, melody)
 HARMONY = Stage("harmony", 1, harmony, models=(MODEL,))
 STEM_FILE = Stage("encode stem file", 1, encode_stem_file)
 
-_BAND = ("drums", "bass", "guitar", "piano", "other")
+
+@dataclass(frozen=True)
+class Mix:
+    """A mix of the stems at other levels, and the same as a file."""
+
+    mix: Node[Rebalanced]
+    file: Node[Path]
 
 
 @dataclass(frozen=True)
-class Separation:
-    """`graph` makes the nodes ``encode NAME`` of each of `stems`, or the node ``encode stem file``, and those of what
-    else was wanted: ``mix`` and ``encode mix``, ``karaoke`` and ``encode karaoke``, ``notes NAME``; and ``quality``, an
-    estimate of how well vocals and instrumental were told apart.
-
-    `stems`: by name, where each comes from, ``"node.part"``. `sums`: whether they sum to the song. `notes`: what was
-    decided on the way, sentences for the user.
-    """
+class SeparationGraph:
+    """`sounds`: the requested stems by name; `stems`: each as a file, or all in `stem_file` for DJ software; `sums`:
+    whether they sum to the song. `mixes`: ``mix`` and ``karaoke``, where they were requested. `notes`: MIDI files by
+    stem. `quality`: an estimate of how well vocals and instrumental were separated. `chain`: what the steps of the
+    separation did, None where there are none. `decisions`: sentences for the user about what was decided here."""
 
     graph: Graph
-    stems: Mapping[str, str]
+    sounds: Mapping[str, Handle]
     sums: bool
-    notes: tuple[str, ...] = ()
+    stems: Mapping[str, Node[Path]]
+    stem_file: Node[Path] | None
+    mixes: Mapping[str, Mix]
+    notes: Mapping[str, Node[Path]]
+    quality: Node[Quality]
+    chain: Node[tuple[StepReport, ...]] | None
+    decisions: tuple[str, ...] = ()
 
 
-def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None = None) -> Separation:
-    """How `song` is taken apart into what is wanted: vocals and instrumental, if nothing else is.
+def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None = None) -> SeparationGraph:
+    """How `song` is taken apart into what is `wanted`: vocals and instrumental by default.
 
     Models run only where something that is wanted needs them. Raises `UnderstudyError` before anything is done:
     ``stem-unavailable`` for a stem that no model here gives, ``mix-invalid`` for levels of stems of which one holds the
@@ -62,33 +77,53 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
                 "midi-impossible", f"The stem {stem!r} has no notes to write down.", f"Leave {stem} out of --midi."
             )
     original = file_external(song)
-    karaoke = _karaoke(settings.separation, wanted.guide) if wanted.karaoke else None
-    others = {*wanted.levels, *(karaoke.levels if karaoke else ()), *wanted.midi}
+    decoded = decode(original, settings.song)
+    balances = {"mix": Balance(levels=wanted.levels)} if wanted.levels else {}
+    if wanted.karaoke:
+        balances["karaoke"] = _karaoke(settings.separation, wanted.guide)
+    others = {*wanted.midi, *(stem for balance in balances.values() for stem in balance.levels)}
     names = _stems(wanted)
     try:
-        separated, stems = _separated(settings.separation, names, others)
+        separated, stems = _separated(decoded, settings.separation, names, others)
     except UnderstudyError as error:
         if wanted.stems is not None or error.code != "stem-unavailable":
             raise
-        separated, stems = _separated(settings.separation, SETS["2"], others)  # nobody asked for more
+        separated, stems = _separated(decoded, settings.separation, SETS["2"], others)  # four were only a default
     given, about = _given(separated), _about(settings.separation)
-    nodes = _Nodes()
-    made = {name: nodes.one(name, source) for name, source in stems.items()}
+    sums = _Sums()
+    sounds = {name: sums.one(name, source) for name, source in stems.items()}
     exact = settings.separation.model == EMBEDDED or settings.separation.consistency != "model"
-    notes: list[str] = []
-    if wanted.container and made:
-        nodes.add(*_stem_file(stems, made, nodes, wanted.container, original, notes))
-    elif made:
-        nodes.add(*encode_stems(made, settings.output.encoding, original))
-    for name, balance in (("mix", Balance(levels=wanted.levels) if wanted.levels else None), ("karaoke", karaoke)):
-        if balance is not None:
-            nodes.add(*_balanced(name, balance, given, about, nodes, settings.output.encoding, original))
-    for stem, source in sources(wanted.midi, given, about).items():
-        nodes.add(*_notes(stem, nodes.one(stem, source), settings))
-    judged = {"song": "decode", **{stem: separated.stems[stem] for stem in STEMS}}
-    nodes.add(Node("quality", QUALITY, judged))
-    graph = Graph((decode("decode", original, settings.song), *separated.nodes, *nodes.made))
-    return Separation(graph, made, sum_to_song(stems.values()) and exact, tuple(notes))
+    decisions: list[str] = []
+    files: dict[str, Node[Path]] = {}
+    stem_file = None
+    if wanted.container and sounds:
+        stem_file = _stem_file(decoded, stems, sounds, sums, wanted.container, original, decisions)
+    elif sounds:
+        files = encode_stems(sounds, settings.output.encoding, original)
+    mixes = {}
+    for name, balance in balances.items():
+        parts = _balanced(balance, given, about, sums)
+        mix = Node(name, REBALANCE, {"song": decoded, "stems": parts}, {"balance": balance})
+        mixes[name] = Mix(mix, encode(mix["sound"], settings.output.encoding, original, stem=name, subject=name))
+    notes = {
+        stem: _notes(stem, sums.one(stem, source), settings)
+        for stem, source in sources(wanted.midi, given, about).items()
+    }
+    quality = Node("quality", QUALITY, {"song": decoded, **{stem: separated.stems[stem] for stem in STEMS}})
+    targets: list[Node[Any] | None] = [separated.chain, *files.values(), stem_file]
+    targets += [*(mix.file for mix in mixes.values()), *notes.values(), quality]
+    return SeparationGraph(
+        Graph.of(*(node for node in targets if node is not None)),
+        sounds,
+        sum_to_song(stems.values()) and exact,
+        files,
+        stem_file,
+        mixes,
+        notes,
+        quality,
+        separated.chain,
+        tuple(decisions),
+    )
 
 
 def _stems(wanted: Wanted) -> tuple[str, ...]:
@@ -101,75 +136,70 @@ def _stems(wanted: Wanted) -> tuple[str, ...]:
     return () if wanted.levels or wanted.karaoke or wanted.midi else SETS["2"]
 
 
-class _Nodes:
-    """Nodes one after the other, each name once."""
+@dataclass(frozen=True)
+class _Sums:
+    """Stems that are sums of others, each of them once."""
 
-    def __init__(self) -> None:
-        self.made: list[Node] = []
+    made: dict[tuple[Handle, ...], Node[AudioFile]] = field(default_factory=dict)
+    names: Counter[str] = field(default_factory=Counter)
 
-    def add(self, *nodes: Node) -> None:
-        self.made += nodes
-
-    def one(self, name: str, source: Source) -> str:
-        """The one node that `source` is, which may have to be summed."""
+    def one(self, name: str, source: StemSource) -> Handle:
+        """The one sound that `source` is, which may have to be summed."""
         if len(source.nodes) == 1:
             return source.nodes[0]
-        label = f"sum {name}"
-        numbers = [node for node in self.made if node.name.startswith(label)]
-        inputs = {f"part{number}": node for number, node in enumerate(source.nodes, start=1)}
-        same = next((node.name for node in numbers if node.inputs == inputs), None)
-        if same is None:
-            same = label if not numbers else f"{label} {len(numbers) + 1}"
-            self.add(Node(same, SUM, inputs))
-        return same
+        if source.nodes not in self.made:
+            self.names[name] += 1
+            subject = name if self.names[name] == 1 else f"{name} {self.names[name]}"
+            self.made[source.nodes] = Node("sum", SUM, {"stems": source.nodes}, subject=subject)
+        return self.made[source.nodes]
 
 
 def _separated(
-    settings: SeparationSettings, names: Collection[str], others: Collection[str]
-) -> tuple[Separating, dict[str, Source]]:
+    song: Handle, settings: SeparationSettings, names: Collection[str], others: Collection[str]
+) -> tuple[SeparatedSong, dict[str, StemSource]]:
     """The separation, with the models that some of the stems `names` and `others` need and no more, and where the stems
     `names` come from."""
-    asked = {*names, *others}
-    denoise = bool(asked & {"noise", "dry"})
-    dereverb = bool(asked & {"reverb", "dry"}) or denoise
-    lead = bool(asked & {"lead", "backing"}) or dereverb
+    needed_for = {*names, *others}
+    denoise = bool(needed_for & {"noise", "dry"})
+    dereverb = bool(needed_for & {"reverb", "dry"}) or denoise
+    lead = bool(needed_for & {"lead", "backing"}) or dereverb
     needed = settings.model_copy(
         update={
             "lead": settings.lead if lead else None,
             "dereverb": settings.dereverb if dereverb else None,
             "denoise": settings.denoise if denoise else None,
-            "band": None,
+            "instruments": None,
         }
     )
-    separated = separating("decode", needed)
-    if settings.band is not None and asked & set(_BAND) - separated.stems.keys():
-        separated = separating("decode", needed.model_copy(update={"band": settings.band}))
+    separated = separating(song, needed)
+    if settings.instruments is not None and needed_for & set(INSTRUMENTS) - separated.stems.keys():
+        separated = separating(song, needed.model_copy(update={"instruments": settings.instruments}))
     return separated, sources(names, _given(separated), _about(settings))
 
 
-def _given(separated: Separating) -> dict[str, Source]:
+def _given(separated: SeparatedSong) -> dict[str, StemSource]:
     """What a separation gives, by name."""
     stems = separated.stems
     given = {
-        "vocals": Source((stems["vocals"],), VOCALS),
-        "instrumental": Source((stems["instrumental"],), INSTRUMENTAL),
+        "vocals": StemSource((stems["vocals"],), VOCALS),
+        "instrumental": StemSource((stems["instrumental"],), INSTRUMENTAL),
     }
     for name in ("backing", "reverb", "noise"):
         if name in stems:
-            given[name] = Source((stems[name],), frozenset({name}))
+            given[name] = StemSource((stems[name],), frozenset({name}))
     if "lead" in stems:
-        given["lead"] = Source((separated.placed,), VOCALS - {"backing"})
+        given["lead"] = StemSource((separated.placed,), VOCALS - {"backing"})
     if separated.lead != separated.placed:
-        given["dry"] = Source((separated.lead,), VOCALS - given.keys())
-    single = [name for name in _BAND if name in stems and name != "other"]
-    given |= {name: Source((stems[name],), frozenset({name})) for name in single}
+        given["dry"] = StemSource((separated.lead,), VOCALS - given.keys())
+    single = [name for name in INSTRUMENTS if name in stems and name != "other"]
+    given |= {name: StemSource((stems[name],), frozenset({name})) for name in single}
     if "other" in stems:
-        given["other"] = Source((stems["other"],), INSTRUMENTAL - set(single))
+        given["other"] = StemSource((stems["other"],), INSTRUMENTAL - set(single))
     return given
 
 
 def _about(settings: SeparationSettings) -> str:
-    models = [settings.model, *filter(None, (settings.lead, settings.dereverb, settings.denoise, settings.band))]
+    models = [settings.model, *filter(None, (settings.lead, settings.dereverb, settings.denoise, settings.instruments))]
     if models == [EMBEDDED]:
         return "the embedded separator"
     return f"the separation as it is set ({', '.join(models)})"
@@ -182,33 +212,22 @@ def _karaoke(settings: SeparationSettings, guide: float | None) -> Balance:
     return Balance(levels={"instrumental": 0.0, "backing": 0.0, "lead": guide}, rest=False)
 
 
-def _balanced(
-    name: str,
-    balance: Balance,
-    given: Mapping[str, Source],
-    about: str,
-    nodes: _Nodes,
-    format: OutputFormat,
-    original: External,
-) -> Iterable[Node]:
+def _balanced(balance: Balance, given: Mapping[str, StemSource], about: str, sums: _Sums) -> dict[str, Handle]:
+    """The stems whose levels the balance says."""
     parts = sources(balance.levels, given, about)
     double = overlapping(parts)
     if double:
         raise invalid_mix(f"{double[0]} and {double[1]} are partly the same sound, so that both levels would count")
-    inputs = {"song": "decode", **{stem: nodes.one(stem, source) for stem, source in parts.items()}}
-    yield Node(name, REBALANCE, inputs, {"balance": balance})
-    yield encode(f"encode {name}", {"sound": f"{name}.sound"}, format, original, stem=name)
+    return {stem: sums.one(stem, source) for stem, source in parts.items()}
 
 
-def _notes(stem: str, sound: str, settings: CoverSettings) -> Iterable[Node]:
-    """The nodes that write down the notes of a stem, the last one ``notes STEM``."""
+def _notes(stem: str, sound: Handle, settings: CoverSettings) -> Node[Path]:
+    """Writes down the notes of a stem."""
     if stem in ONE_AT_A_TIME:
-        heard = settings.model_copy(update={"pitch": BASS}) if stem == "bass" else settings
-        yield pitch(f"pitch {stem}", sound, heard)
-        yield Node(f"notes {stem}", MELODY, {"sound": sound, "pitch": f"pitch {stem}"}, {"stem": stem})
-    else:
-        network()
-        yield Node(f"notes {stem}", HARMONY, {"sound": sound}, {"stem": stem})
+        tracked = pitch(sound, BASS if stem == "bass" else settings.pitch, stem)
+        return Node("notes", MELODY, {"sound": sound, "pitch": tracked}, {"stem": stem}, subject=stem)
+    network()
+    return Node("notes", HARMONY, {"sound": sound}, {"stem": stem}, subject=stem)
 
 
 _SLOTS = ("drums", "bass", "other", "vocals")
@@ -216,14 +235,15 @@ _SLOTS = ("drums", "bass", "other", "vocals")
 
 
 def _stem_file(
-    stems: Mapping[str, Source],
-    made: Mapping[str, str],
-    nodes: _Nodes,
+    song: Handle,
+    stems: Mapping[str, StemSource],
+    sounds: Mapping[str, Handle],
+    sums: _Sums,
     container: Container,
     original: External,
-    notes: list[str],
-) -> list[Node]:
-    """The nodes that write the stem file. Six stems become four: guitar and piano go into ``other``; of fewer than
+    decisions: list[str],
+) -> Node[Path]:
+    """Writes the file for DJ software. Six stems become four: guitar and piano go into ``other``; of fewer than
     four the rest is silent."""
     if not sum_to_song(stems.values()):
         raise UnderstudyError(
@@ -231,12 +251,12 @@ def _stem_file(
             f"A file for DJ software plays the sum of its stems, and {', '.join(stems)} are not the whole song.",
             f"Add --stems 4, or other stems that are: 2, 6, 'lead,backing,instrumental'. Sets: {', '.join(SETS)}.",
         )
-    parts = dict(made)
+    parts = dict(sounds)
     folded = [name for name in ("guitar", "piano") if name in parts]
     if len(parts) > COUNT and folded:
-        own = Source(tuple(parts.pop(name) for name in ("other", *folded) if name in parts), frozenset())
-        parts["other"] = nodes.one("other", own)
-        notes.append(f"A file for DJ software holds four stems: {' and '.join(folded)} went into other.")
+        own = StemSource(tuple(parts.pop(name) for name in ("other", *folded) if name in parts), frozenset())
+        parts["other"] = sums.one("other", own)
+        decisions.append(f"A file for DJ software holds four stems: {' and '.join(folded)} went into other.")
     if len(parts) > COUNT:
         raise UnderstudyError(
             "stem-file-incomplete",
@@ -247,19 +267,18 @@ def _stem_file(
     for name in [name for name in parts if name not in _SLOTS]:
         slots[slots.index(None)] = name
     if None in slots:
-        notes.append(
+        decisions.append(
             f"A file for DJ software holds four stems: here {slots.count(None)} of them are silent. A model of four "
-            "stems, such as htdemucs, fills them (--set separation.band=htdemucs)."
+            "stems, such as htdemucs, fills them (--set separation.instruments=htdemucs)."
         )
-    inputs = {f"stem{number}": parts[name] for number, name in enumerate(slots, start=1) if name}
-    settings = {
+    named = [name for name in slots if name]
+    inputs: dict[str, Source] = {"song": song, "stems": tuple(parts[name] for name in named)}
+    settings: dict[str, Setting] = {
         "codec": container.codec,
         "extension": container.extension,
-        "names": "\n".join(name.capitalize() if name else "Empty" for name in slots),
+        "names": tuple(name.capitalize() if name else "" for name in slots),
     }
-    before = []
-    inputs["song"] = "decode"
-    if container.codec == "alac":
-        before = [Node("headroom", HEADROOM, dict(inputs), {"format": OutputFormat(name="wav24")})]
-    given = {**inputs, **({"gain": "headroom"} if before else {})}
-    return [*before, Node("encode stem file", STEM_FILE, given, settings, {"original": original})]
+    if container.codec == "alac":  # which holds whole numbers, so that what is too loud would clip
+        all_sounds = (*(parts[name] for name in named), song)
+        inputs["gain"] = Node("headroom", HEADROOM, {"stems": all_sounds}, {"format": OutputFormat(name="wav24")})
+    return Node("encode", STEM_FILE, inputs, settings, {"original": original}, "stem file")

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from understudy.errors import UnderstudyError
+from understudy.pipeline.graph import Handle
 
 Parts = frozenset[str]
 
@@ -22,14 +23,14 @@ _OTHER = INSTRUMENTAL - {"drums", "bass"}
 
 
 @dataclass(frozen=True)
-class Source:
-    """`nodes`: ``"node.part"`` of the graph, one or several that sum to the stem. `parts`: what it holds."""
+class StemSource:
+    """`nodes`: one or several that sum to the stem. `parts`: what it holds."""
 
-    nodes: tuple[str, ...]
+    nodes: tuple[Handle, ...]
     parts: Parts
 
 
-def sources(wanted: Iterable[str], given: Mapping[str, Source], about: str) -> dict[str, Source]:
+def sources(wanted: Iterable[str], given: Mapping[str, StemSource], about: str) -> dict[str, StemSource]:
     """Where each of the stems `wanted` comes from, among those `given` by name. `about`: what gives them, for people.
 
     Raises `UnderstudyError` ``stem-unavailable`` for a stem that isn't among them.
@@ -38,13 +39,13 @@ def sources(wanted: Iterable[str], given: Mapping[str, Source], about: str) -> d
     return {name: _source(name, names, given, about) for name in names}
 
 
-def _source(name: str, wanted: Collection[str], given: Mapping[str, Source], about: str) -> Source:
+def _source(name: str, wanted: Collection[str], given: Mapping[str, StemSource], about: str) -> StemSource:
     parts = _parts(name, wanted)
     if parts is None:
         if name in given:
             return given[name]
         raise _unavailable(name, given, about)
-    found: list[str] = []
+    found: list[Handle] = []
     missing = set(parts)
     for source in sorted(given.values(), key=lambda source: -len(source.parts)):
         if source.parts and source.parts <= missing:
@@ -52,7 +53,7 @@ def _source(name: str, wanted: Collection[str], given: Mapping[str, Source], abo
             missing -= source.parts
     if missing:
         raise _unavailable(name, given, about)
-    return Source(tuple(found), parts)
+    return StemSource(tuple(found), parts)
 
 
 def _parts(name: str, wanted: Collection[str]) -> Parts | None:
@@ -64,13 +65,13 @@ def _parts(name: str, wanted: Collection[str]) -> Parts | None:
     return None
 
 
-def sum_to_song(stems: Iterable[Source]) -> bool:
+def sum_to_song(stems: Iterable[StemSource]) -> bool:
     """Whether the stems hold all parts of the song, and none twice."""
     held = [part for stem in stems for part in stem.parts]
     return len(held) == len(SONG) and set(held) == SONG
 
 
-def overlapping(stems: Mapping[str, Source]) -> tuple[str, str] | None:
+def overlapping(stems: Mapping[str, StemSource]) -> tuple[str, str] | None:
     """Two of the stems that hold the same part, if there are any."""
     names = list(stems)
     for number, one in enumerate(names):
@@ -82,8 +83,8 @@ def overlapping(stems: Mapping[str, Source]) -> tuple[str, str] | None:
 
 _KARAOKE = ("a model that splits lead and backing vocals", "lead", "mel-roformer-karaoke-aufr33-viperx")
 _DEREVERB = ("a model that takes off reverb", "dereverb", "mel-roformer-dereverb-anvuew")
-_FOUR = ("a model of four stems", "band", "htdemucs")
-_SIX = ("a model of six stems", "band", "htdemucs-6s")
+_FOUR = ("a model of four stems", "instruments", "htdemucs")
+_SIX = ("a model of six stems", "instruments", "htdemucs-6s")
 GIVERS: Mapping[str, tuple[str, str, str]] = {
     "lead": _KARAOKE,
     "backing": _KARAOKE,
@@ -99,10 +100,10 @@ GIVERS: Mapping[str, tuple[str, str, str]] = {
 """Of stems that not every separator gives: what kind of model does, the setting that names it, and one such model."""
 
 
-def _unavailable(name: str, given: Mapping[str, Source], about: str) -> UnderstudyError:
+def _unavailable(name: str, given: Mapping[str, StemSource], about: str) -> UnderstudyError:
     kind, setting, example = GIVERS[name]
     use = f"--set separation.{setting}={example}"
-    if setting == "band":
+    if setting == "instruments":
         use = f"--model {example}, or {use} to keep the vocals of the model that you have"
     return UnderstudyError(
         "stem-unavailable",

@@ -1,48 +1,54 @@
 """Values that stages hand to each other, written into an artifact's folder and read back.
 
-A value is plain JSON data, or an `AudioFile`, a `PitchTrack`, an array, a `Path` to a file in the folder, one of
-`DATACLASSES`, or lists and string-keyed dicts of these. Everything big is a file; the tree around it is JSON.
+A value is plain data, an enum, an `AudioFile`, a `PitchTrack`, an array, a `Path` to a file in the folder, a dataclass
+that was registered with `stored`, or tuples and string-keyed mappings of these. Arrays are files of their own; the tree
+around them is JSON, in which a mapping with the key ``$`` says which kind of value it stands for.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from understudy.audio.loudness import LoudnessSummary
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.stored import AudioFile
 from understudy.voices.transpose import Transposition
 
-DATACLASSES = {kind.__name__: kind for kind in (Transposition,)}
+Kind = TypeVar("Kind", bound=type)
+
+_TAG = "$"
+_KINDS: dict[str, type] = {}
+_BUILT_IN = ("audio", "pitch", "array", "file", "mapping")
 
 
-def to_tree(value: Any, folder: Path, name: str = "value") -> Any:
-    """`value` as JSON data; files that it refers to must lie in `folder`, arrays are written there by `name`."""
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case AudioFile():
-            return {"$": "audio", "file": _inside(value.path, folder), "rate": value.rate}
-        case PitchTrack():
-            np.save(folder / f"{name}.f0.npy", value.f0)
-            return {"$": "pitch", "file": f"{name}.f0.npy", "hop": value.hop}
-        case np.ndarray():
-            np.save(folder / f"{name}.npy", value, allow_pickle=False)
-            return {"$": "array", "file": f"{name}.npy"}
-        case Path():
-            return {"$": "file", "file": _inside(value, folder)}
-        case dict():
-            return {key: to_tree(item, folder, f"{name}.{key}") for key, item in value.items()}
-        case list() | tuple():
-            return [to_tree(item, folder, f"{name}.{position}") for position, item in enumerate(value)]
-        case _ if type(value).__name__ in DATACLASSES:
-            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-            return {"$": type(value).__name__, "fields": to_tree(fields, folder, name)}
-        case _:
-            raise TypeError(f"a stage can't hand on a {type(value).__name__}")
+def stored(kind: Kind) -> Kind:
+    """Let stages return values of this dataclass or enum. Its name is what the store knows it by: a field that is
+    renamed, added or removed makes older artifacts unreadable, so raise the versions of the stages that return it."""
+    known = _KINDS.setdefault(kind.__name__, kind)
+    if kind.__name__ in _BUILT_IN or (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise TypeError(f"the store knows another {kind.__name__} already: {known.__module__}.{known.__qualname__}")
+    if not (dataclasses.is_dataclass(kind) or issubclass(kind, Enum)):
+        raise TypeError(f"{kind.__name__} is neither a dataclass nor an enum")
+    return kind
+
+
+for below in (LoudnessSummary, Transposition):  # of packages that know nothing of the store
+    stored(below)
+
+
+def to_tree(value: Any, folder: Path) -> Any:
+    """`value` as JSON data; files that it refers to must lie in `folder`, and arrays are written there.
+
+    Raises `TypeError` that names the place of what can't be stored.
+    """
+    return _tree(value, folder, "value", count())
 
 
 def from_tree(tree: Any, folder: Path) -> Any:
@@ -56,8 +62,12 @@ def from_tree(tree: Any, folder: Path) -> Any:
             return np.load(folder / file)
         case {"$": "file", "file": str(file)}:
             return folder / file
+        case {"$": "mapping", "items": dict(items)}:
+            return {key: from_tree(item, folder) for key, item in items.items()}
         case {"$": str(kind), "fields": dict(fields)}:
-            return DATACLASSES[kind](**from_tree(fields, folder))
+            return _KINDS[kind](**{name: from_tree(item, folder) for name, item in fields.items()})
+        case {"$": str(kind), "value": value}:
+            return _KINDS[kind](from_tree(value, folder))
         case dict():
             return {key: from_tree(item, folder) for key, item in tree.items()}
         case list():
@@ -66,5 +76,44 @@ def from_tree(tree: Any, folder: Path) -> Any:
             return tree
 
 
-def _inside(path: Path, folder: Path) -> str:
+def _tree(value: Any, folder: Path, place: str, numbers: Iterator[int]) -> Any:
+    """`place`: where the value stands in the whole, for errors. `numbers`: of the arrays' files."""
+    kind = type(value)
+    if _KINDS.get(kind.__name__) is kind:
+        if isinstance(value, Enum):
+            return {_TAG: kind.__name__, "value": _tree(value.value, folder, place, numbers)}
+        names = [field.name for field in dataclasses.fields(kind)]
+        fields = {name: _tree(getattr(value, name), folder, f"{place}.{name}", numbers) for name in names}
+        return {_TAG: kind.__name__, "fields": fields}
+    match value:
+        case None | bool() | int() | float() | str() if kind in (type(None), bool, int, float, str, np.float64):
+            return value
+        case AudioFile():
+            return {_TAG: "audio", "file": _inside(value.path, folder, place), "rate": value.rate}
+        case PitchTrack():
+            return {_TAG: "pitch", "file": _saved(value.f0, folder, numbers), "hop": value.hop}
+        case np.ndarray() if not value.dtype.hasobject:
+            return {_TAG: "array", "file": _saved(value, folder, numbers)}
+        case Path():
+            return {_TAG: "file", "file": _inside(value, folder, place)}
+        case Mapping() if all(isinstance(key, str) for key in value):
+            items = {key: _tree(item, folder, f"{place}[{key!r}]", numbers) for key, item in value.items()}
+            return {_TAG: "mapping", "items": items} if _TAG in items else items
+        case list() | tuple() if kind in (list, tuple):
+            return [_tree(item, folder, f"{place}[{number}]", numbers) for number, item in enumerate(value)]
+    what = f"{kind.__module__}.{kind.__qualname__}"
+    if dataclasses.is_dataclass(kind) or isinstance(value, Enum):
+        what += ", which isn't registered with `stored`"
+    raise TypeError(f"a stage can't return {place}: it is a {what}")
+
+
+def _saved(array: np.ndarray, folder: Path, numbers: Iterator[int]) -> str:
+    name = f"array{next(numbers)}.npy"
+    np.save(folder / name, array, allow_pickle=False)
+    return name
+
+
+def _inside(path: Path, folder: Path, place: str) -> str:
+    if not path.is_relative_to(folder):
+        raise TypeError(f"a stage can't return {place}: {path} lies outside its folder {folder}")
     return path.relative_to(folder).as_posix()

@@ -8,19 +8,19 @@ TITLES = {
     "lead": "Telling lead and backing vocals apart",
     "dereverb": "Taking the reverb off the lead",
     "denoise": "Taking the noise off the lead",
-    "band": "Taking the band apart",
+    "instruments": "Separating the instruments",
     "chain": "Listing what came off the lead",
     "pitch": "Tracking the pitch",
     "prepare": "Getting to know the voice",
     "transpose": "Choosing the octave",
     "cut": "Finding the turns",
     "convert": "Singing with the voice",
-    "roll": "Listing who sings",
+    "cast list": "Listing who sings",
     "keep": "Keeping the original singer",
     "backdrop": "Gathering all but the lead",
     "finish": "Placing the vocal",
     "shift": "Shifting the key",
-    "weigh": "Weighing the parts",
+    "measure": "Measuring the parts",
     "remix": "Remixing",
     "stems": "Cutting the stems",
     "sum": "Adding stems together",
@@ -38,7 +38,12 @@ TITLES = {
 }
 
 
-def stage_title(node: str) -> str:
-    """What the node named `node` does. A node that isn't listed is shown by its name."""
-    first, _, rest = node.partition(" ")
-    return TITLES.get(first, node) + (f" ({rest})" if rest else "")
+def stage_title(kind: str, subject: str = "") -> str:
+    """What a node of that kind does (`understudy.pipeline.graph.Node`), or the kind itself where it isn't listed."""
+    return TITLES.get(kind, kind) + (f" ({subject})" if subject else "")
+
+
+def title_of(name: str) -> str:
+    """What the node did of which only the name was written down."""
+    kind = next((kind for kind in TITLES if name == kind or name.startswith(f"{kind} ")), name)
+    return stage_title(kind, name.removeprefix(kind).strip())

@@ -9,16 +9,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from threading import Event, Lock
-from typing import Literal
+from typing import Any, Literal
 
+from understudy.audio.stored import AudioFile
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.evaluation.dataset import BAND, Dataset, Part, Song
 from understudy.pipeline.evaluation.score import VERSION, Figures, score
 from understudy.pipeline.executor import LocalExecutor, StageEvent
-from understudy.pipeline.graph import External, Graph, Node, Stage
+from understudy.pipeline.graph import External, Graph, Node, Source, Stage
 from understudy.pipeline.json_lines import append_line, read_lines
 from understudy.pipeline.nodes import DECODE, STEMS, file_external
-from understudy.pipeline.separating import separating
+from understudy.pipeline.separating import check_models, separating
 from understudy.pipeline.separation.settings import SeparationSettings
 
 SCORE = Stage("score", VERSION, score)
@@ -119,7 +120,7 @@ def evaluate(
     anything runs, for a full disk, and `Cancelled`.
     """
     for candidate in candidates:
-        separating("decode", candidate.settings)  # every lack of a model is told now
+        check_models(candidate.settings)
     journal = Journal(folder)
     before = journal.read()
     hashes = _Hashes()
@@ -192,27 +193,28 @@ def _row(
     row = Row("", "", candidate.name, song.name, song.subset, detail, "failed")
     try:
         truth = hashes.of(song)
-        graph, targets = _graph(candidate, song, detail, hashes, truth)
+        decoded, stems, scoring = _nodes(candidate, song, detail, hashes, truth)
+        graph = Graph.of(scoring)
         keys = graph.keys()
-        identity = keys["score"]
+        identity = keys[scoring]
         known = before.get(identity)
         if known is not None and known.state == "done" and known.candidate == candidate.name:
             return known
         row = replace(row, identity=identity, truth=truth)
         with _PeakMemory(alone) as memory:
-            result = executor.run(graph, targets, hear, stop)
-        ran = any(not stage.cached for stage in result.stages if stage.name != "decode")
-        scored = executor.run(graph, ["decode", "score"], hear, stop)
-        mixture = scored.values["decode"]
-        ran_nodes = [node.name for node in graph.upstream(targets).nodes if node.name != "decode"]
-        made = [executor.store.load(keys[name]) for name in ran_nodes if executor.store.has(keys[name])]
+            result = executor.run(graph, stems, hear, stop)
+        ran = any(not run.cached for node, run in result.runs.items() if node is not decoded)
+        scored = executor.run(graph, [decoded, scoring], hear, stop)
+        mixture = scored[decoded]
+        separating_nodes = [node for node in graph.upstream(stems).nodes if node is not decoded]
+        made = [executor.store.load(keys[node]) for node in separating_nodes if executor.store.has(keys[node])]
         seconds = sum(artifact.seconds for artifact in made)
         return replace(
             row,
             state="done",
             duration=mixture.duration,
             rate=mixture.rate,
-            stems={name: Figures(**figures) for name, figures in scored.values["score"].items()},
+            stems=dict(scored[scoring]),
             seconds=seconds,
             rtf=seconds / mixture.duration,
             peak_mib=memory.peak if ran else None,
@@ -235,21 +237,20 @@ def _stand_in(row: Row) -> str:
     return hashlib.sha256(f"{row.candidate}\n{row.song}\n{row.detail}".encode()).hexdigest()[:40]
 
 
-def _graph(candidate: Candidate, song: Song, detail: int, hashes: _Hashes, truth: str) -> tuple[Graph, tuple[str, ...]]:
-    """The graph up to ``score``, and the nodes that give the stems."""
+def _nodes(
+    candidate: Candidate, song: Song, detail: int, hashes: _Hashes, truth: str
+) -> tuple[Node[AudioFile], list[Node[Any]], Node[Mapping[str, Figures]]]:
+    """The node that reads the song, those that give the stems, and the one that scores them."""
     mixture = song.mixture
     track = {} if mixture.track is None else {"track": mixture.track}
     original = External(mixture.path, hashes.of_file(mixture.path))
-    parts = separating("decode", candidate.settings)
+    decoded = Node("decode", DECODE, {}, {"start": 0.0, "duration": None, **track}, {"path": original})
+    parts = separating(decoded, candidate.settings)
     wanted = STEMS if detail <= 2 else (*STEMS, *BAND)
     given = {name: parts.stems[name] for name in wanted if name in parts.stems}
-    nodes = (
-        Node("decode", DECODE, {}, {"start": 0.0, "duration": None, **track}, {"path": original}),
-        *parts.nodes,
-        Node("score", SCORE, {"song": "decode", **given}, {"detail": detail}, {"truth": External(song, truth)}),
-    )
-    sources = dict.fromkeys(source.partition(".")[0] for source in given.values())
-    return Graph(nodes).upstream(["score"]), tuple(sources)
+    inputs: dict[str, Source] = {"song": decoded, "found": given}
+    scoring = Node("score", SCORE, inputs, {"detail": detail}, {"truth": External(song, truth)})
+    return decoded, list(dict.fromkeys(stem.node for stem in given.values())), scoring
 
 
 class _Hashes:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from understudy.errors import UnderstudyError
 from understudy.pipeline.evaluation.bss_eval import bss_eval
 from understudy.pipeline.evaluation.dataset import BAND, Part, Song
 from understudy.pipeline.evaluation.sdr import ratios
+from understudy.pipeline.values import stored
 
 VERSION = 1
 """Of the figures: raise it when they come out otherwise."""
@@ -30,6 +30,7 @@ _BLOCK = 1 << 18
 _SUMS = -15.0  # dB: what the stems of a lossy file leave of the mixture; more is no lossy file
 
 
+@stored
 @dataclass(frozen=True)
 class Figures:
     """Of one stem of one song, in dB. `sdr`, `si_sdr` and `leak` as in `understudy.pipeline.evaluation.sdr.Ratios`;
@@ -46,8 +47,10 @@ class Figures:
     windows: int = 0
 
 
-def score(context: Context, song: AudioFile, truth: Song, detail: int, **found: AudioFile) -> Mapping[str, Any]:
-    """`Figures` by stem, as plain values: of ``vocals`` and ``instrumental``, and with `detail` 4 also of ``drums``,
+def score(
+    context: Context, song: AudioFile, truth: Song, detail: int, found: Mapping[str, AudioFile]
+) -> Mapping[str, Figures]:
+    """`Figures` by stem: of ``vocals`` and ``instrumental``, and with `detail` 4 also of ``drums``,
     ``bass`` and ``other``, as far as they were both `found` and are known.
 
     As in SiSEC 2018, BSSEval compares vocals with instrumental, and the others with all stems.
@@ -67,7 +70,7 @@ def score(context: Context, song: AudioFile, truth: Song, detail: int, **found: 
         figures = {}
         for number, name in enumerate(names):
             part = context.part(0.2 + 0.2 * number / len(names), 0.2 + 0.2 * (number + 1) / len(names))
-            figures[name] = asdict(Figures(**asdict(ratios(part, true[name], estimates[name], song))))
+            figures[name] = Figures(**asdict(ratios(part, true[name], estimates[name], song)))
         whole = ("vocals", "instrumental")
         parts = ("vocals", *(name for name in names if name not in whole))
         for shares, group, kept in ((context.part(0.4, 0.6), whole, whole), (context.part(0.6, 1.0), parts, parts[1:])):
@@ -79,7 +82,7 @@ def score(context: Context, song: AudioFile, truth: Song, detail: int, **found: 
             for name in kept if said else ():
                 assert said is not None
                 one = asdict(said[name])
-                figures[name] |= {"bss_sdr": one.pop("sdr"), **one}
+                figures[name] = replace(figures[name], bss_sdr=one.pop("sdr"), **one)
         return figures
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +12,12 @@ from numpy.typing import NDArray
 from understudy.pipeline.report.bands import Heard
 from understudy.pipeline.report.intonation import Intonation
 from understudy.pipeline.report.likeness import Likeness
+from understudy.pipeline.values import stored
 
 PARTS = ("song", "original_vocals", "vocals", "converted", "instrumental")
 
 
+@stored
 @dataclass(frozen=True)
 class Faults:
     """Of one sound: NaN or infinite samples, samples in clipped runs, seconds of clicks (None where nobody looked
@@ -33,6 +33,7 @@ class Faults:
         return Faults(heard.bad_samples, heard.clipped, heard.clicks, float(20 * np.log10(max(1e-6, heard.peak))))
 
 
+@stored
 @dataclass(frozen=True)
 class Balance:
     """Levels while there is singing. None without singing, and the first two without an instrumental.
@@ -51,6 +52,7 @@ class Balance:
     missing_at: tuple[float, ...]
 
 
+@stored
 @dataclass(frozen=True)
 class Melody:
     """The plot of the melody: an SVG file, its width in pixels, and the notes on its scale as (share of the height
@@ -61,6 +63,7 @@ class Melody:
     notes: tuple[tuple[float, str], ...]
 
 
+@stored
 @dataclass(frozen=True)
 class Picture:
     """A spectrogram as a PNG file, and what it shows for those who don't see it."""
@@ -69,6 +72,7 @@ class Picture:
     alt: str
 
 
+@stored
 @dataclass(frozen=True, eq=False)
 class Assessment:
     """`wrong_length`: names of parts that aren't as long as the song. `faults`: by the names in `PARTS`.
@@ -84,7 +88,7 @@ class Assessment:
     rate: int
     channels: int
     wrong_length: tuple[str, ...]
-    faults: dict[str, Faults]
+    faults: Mapping[str, Faults]
     tracking: Intonation
     intonation: Intonation
     vocal_delay: float | None
@@ -95,29 +99,8 @@ class Assessment:
     likeness: Likeness
     curve: NDArray[np.float32]
     melody: Melody
-    pictures: dict[str, Picture]
+    pictures: Mapping[str, Picture]
     brightest: float
     excerpt: tuple[float, float] | None
-    clips: dict[str, Path]
-    likenesses: dict[str, Likeness] = dataclasses.field(default_factory=dict)
-
-    def as_value(self) -> dict[str, Any]:
-        """As the store takes it: dicts, plain data, files and an array."""
-        return dataclasses.asdict(self)
-
-    @staticmethod
-    def of_value(value: Mapping[str, Any]) -> Assessment:
-        """What `as_value` gave, also after a stay in the store."""
-        return Assessment(
-            **{
-                **value,
-                "faults": {name: Faults(**faults) for name, faults in value["faults"].items()},
-                "tracking": Intonation(**value["tracking"]),
-                "intonation": Intonation(**value["intonation"]),
-                "balance": Balance(**value["balance"]),
-                "likeness": Likeness(**value["likeness"]),
-                "likenesses": {name: Likeness(**one) for name, one in value.get("likenesses", {}).items()},
-                "melody": Melody(**value["melody"]),
-                "pictures": {name: Picture(**picture) for name, picture in value["pictures"].items()},
-            }
-        )
+    clips: Mapping[str, Path]
+    likenesses: Mapping[str, Likeness] = field(default_factory=dict)

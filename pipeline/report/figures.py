@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.loudness import Loudness
+from understudy.audio.loudness import Loudness, LoudnessSummary
 from understudy.context import Context
 from understudy.pipeline.report.assessment import Assessment, Faults
 from understudy.pipeline.report.bands import Heard, hear, short_term
@@ -47,12 +45,12 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
         wrong_length=before.wrong_length if as_long else (*before.wrong_length, "cover"),
         heard=heard,
         faults={**before.faults, "cover": Faults.of(heard)},
-        song_loudness=_loudness(inputs.loudness["song"], before.curve),
-        cover_loudness=_loudness(inputs.loudness["cover"], short_term(heard, cover.duration)),
+        song_loudness=_loudness(inputs.loudness.song, before.curve),
+        cover_loudness=_loudness(inputs.loudness.cover, short_term(heard, cover.duration)),
         mixture=mixture,
         balance_after=after,
     )
 
 
-def _loudness(measured: Mapping[str, Any], curve: NDArray[np.float32]) -> Loudness:
-    return Loudness(measured["integrated"], measured["range"], measured["true_peak"], np.zeros(0, np.float32), curve)
+def _loudness(measured: LoudnessSummary, curve: NDArray[np.float32]) -> Loudness:
+    return Loudness(measured.integrated, measured.range, measured.true_peak, np.zeros(0, np.float32), curve)

@@ -10,8 +10,11 @@ from typing import Any
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.stored import AudioFile
 from understudy.pipeline.report.assessment import Assessment
+from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.quality import NOTHING, Quality
 from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.stages.cast import VoicePart
+from understudy.pipeline.stages.remix import CoverLoudness
 
 
 @dataclass(frozen=True)
@@ -50,22 +53,20 @@ class AssessInputs:
 class ReportInputs:
     """What was assessed before the mix, and the mix.
 
-    `cover` is aligned with `vocals` and `instrumental`, the parts that were mixed. `loudness`: what remix measured,
-    with ``song`` and ``cover`` as `understudy.audio.loudness.Loudness.summary` gives them; copied into the JSON as it
-    is. `transpose`: semitones by which the vocal was moved in all, `key` included, and `transpose_reason` says why in
+    `cover` is aligned with `vocals` and `instrumental`, the parts that were mixed. `loudness`: what remix measured.
+    `transpose`: semitones by which the vocal was moved in all, `key` included, and `transpose_reason` says why in
     one sentence. `key`: semitones by which the whole song was moved. `settings`: all settings by stage, plain values
     only. `warnings`: (stage, sentence), in order. `wanted_balance`: dB by which the user asked for the vocal to be
     louder against the instrumental; `wanted_lufs`: the loudness that was asked for, None for the song's own.
-    `singers`: where several voices sing, what `understudy.pipeline.stages.cast.roll` says of each. `chain`: what each
-    step of the separation's chain found and did. `quality`: of the separation; `separation`: its settings, None for
-    own stems.
+    `singers`: where several voices sing, all of them. `chain`: what each step of the separation's chain did. `quality`:
+    of the separation; `separation`: its settings, None for own stems.
     """
 
     assessment: Assessment
     cover: AudioFile
     vocals: AudioFile
     instrumental: AudioFile
-    loudness: Mapping[str, Any]
+    loudness: CoverLoudness
     transpose: float
     transpose_reason: str
     key: int
@@ -76,7 +77,7 @@ class ReportInputs:
     warnings: tuple[tuple[str, str], ...] = ()
     wanted_balance: float = 0.0
     wanted_lufs: float | None = None
-    singers: tuple[Mapping[str, Any], ...] = ()
+    singers: tuple[VoicePart, ...] = ()
     quality: Quality = NOTHING
     separation: SeparationSettings | None = None
-    chain: tuple[Mapping[str, Any], ...] = ()
+    chain: tuple[StepReport, ...] = ()

@@ -17,6 +17,7 @@ from understudy.audio.samples import AudioSource
 from understudy.audio.windows import ordered_map
 from understudy.context import Context
 from understudy.pipeline.report.bands import clean
+from understudy.pipeline.values import stored
 
 HOP = 0.02  # seconds between Praat's frames: half as many as usual cost half and give the same shares
 ON_NOTE = 50.0  # cents: half a semitone
@@ -28,6 +29,7 @@ _ENOUGH = round(1.0 / HOP)  # frames: with less than a second of singing nothing
 _SILENT = 10 ** (-70 / 20)
 
 
+@stored
 @dataclass(frozen=True)
 class Intonation:
     """Shares are 0..1. `frames`: how many frames of 20 ms both tracks call voiced; with none, the other figures are 0.

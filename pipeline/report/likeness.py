@@ -13,11 +13,13 @@ from understudy.audio.samples import Audio, AudioSource
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.report.bands import Heard, clean
+from understudy.pipeline.values import stored
 
 _SECONDS = 40.0  # of each voice: more doesn't change the embedding, and costs
 _PIECE = 4.0
 
 
+@stored
 @dataclass(frozen=True)
 class Likeness:
     """Cosines, −1..1. `to_voice`: the cover's vocal to the recordings. `to_singer`: to the original singer.

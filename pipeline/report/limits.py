@@ -8,11 +8,15 @@ the reason says what lies behind each.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from understudy.pipeline.separation.quality import CLEAN
 
 STAGES = ("separate", "pitch", "convert", "finish", "remix")
 """The stages that can be blamed, in the order of the graph."""
+
+
+Severity: TypeAlias = Literal["good", "mind", "wrong"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Limit:
     wrong: float
     reason: str
 
-    def verdict(self, value: float) -> str:
+    def verdict(self, value: float) -> Severity:
         """``good``, ``mind`` or ``wrong``."""
         sign = 1 if self.more_is_better else -1
         if sign * value >= sign * self.good:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,33 @@ from understudy.context import Context
 from understudy.pipeline.report.clips import encode_clip
 from understudy.pipeline.report.figures import Figures, measure_figures
 from understudy.pipeline.report.inputs import ReportInputs
+from understudy.pipeline.report.limits import Severity
 from understudy.pipeline.report.page import Track, render
 from understudy.pipeline.report.verdict import Verdict, judge
 from understudy.pipeline.separation.advice import number_format
+from understudy.pipeline.values import stored
 
 VERSION = 2
 """Of the JSON's form; raised when a field changes its meaning or goes."""
 
 
-def make_report(context: Context, inputs: ReportInputs) -> dict[str, Any]:
+@stored
+@dataclass(frozen=True)
+class ReportFiles:
+    """`verdict`: ``good``, ``mind`` or ``wrong``. `blame`: the stage to look at first, or empty. `reason`: a
+    sentence."""
+
+    html: Path
+    json: Path
+    verdict: Severity
+    blame: str
+    reason: str
+
+
+def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
     """Write `report.html` and `report.json` into `context.folder`.
 
-    Returns ``html`` and ``json`` (paths), ``verdict`` (``good``, ``mind`` or ``wrong``), ``blame`` (a stage's name, or
-    empty) and ``reason`` (a sentence). The same inputs give the same bytes: neither file holds a time or a path.
+    The same inputs give the same bytes: neither file holds a time or a path.
     """
     quiet = Context(context.folder, context.device, 1, cancelled=context.cancelled, warnings=context.warnings)
     jobs: tuple[Callable[[], Any], ...] = (
@@ -46,7 +61,7 @@ def make_report(context: Context, inputs: ReportInputs) -> dict[str, Any]:
     text = json.dumps(as_data(inputs, figures, verdict), indent=2, ensure_ascii=False, allow_nan=False)
     data.write_text(text + "\n", encoding="utf-8", newline="\n")
     context.progress(1.0)
-    return {"html": html, "json": data, "verdict": verdict.overall, "blame": verdict.blame, "reason": verdict.reason}
+    return ReportFiles(html, data, verdict.overall, verdict.blame, verdict.reason)
 
 
 def _encode_cover(context: Context, inputs: ReportInputs) -> bytes:
@@ -109,9 +124,9 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
             for one in verdict.measured
         ],
         "loudness": {
-            "song": figures.song_loudness.summary(),
-            "cover": figures.cover_loudness.summary(),
-            "remix": dict(inputs.loudness),
+            "song": dataclasses.asdict(figures.song_loudness.summary()),
+            "cover": dataclasses.asdict(figures.cover_loudness.summary()),
+            "remix": dataclasses.asdict(inputs.loudness),
             "curves": {
                 "step": 1.0,
                 "song": figures.song_loudness.short_term[9::10].tolist(),
@@ -127,11 +142,11 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "voice_likeness": dataclasses.asdict(figures.before.likeness),
         "mixture": dataclasses.asdict(figures.mixture),
         "balance": {**dataclasses.asdict(figures.before.balance), "after": figures.balance_after},
-        "separation": {**inputs.quality.as_value(), "number_format": number_format(inputs.separation)},
+        "separation": {**dataclasses.asdict(inputs.quality), "number_format": number_format(inputs.separation)},
         "parts": {name: dataclasses.asdict(faults) for name, faults in figures.faults.items()},
         "wrong_length": list(figures.wrong_length),
         **_voices(inputs, figures),
-        **({"chain": [dict(step) for step in inputs.chain]} if inputs.chain else {}),
+        **({"chain": [dataclasses.asdict(step) for step in inputs.chain]} if inputs.chain else {}),
         "warnings": [{"stage": stage, "sentence": sentence} for stage, sentence in inputs.warnings],
         "settings": {stage: dict(values) for stage, values in (inputs.settings or {}).items()},
     }
@@ -142,11 +157,11 @@ def _voices(inputs: ReportInputs, figures: Figures) -> dict[str, Any]:
     """``voices``, where several sing: each with its part, transpose and likeness."""
     if not inputs.singers:
         return {}
-    likenesses = figures.before.likenesses or {inputs.singers[0]["voice"]: figures.before.likeness}
+    likenesses = figures.before.likenesses or {inputs.singers[0].voice: figures.before.likeness}
     voices = []
     for singer in inputs.singers:
-        likeness = likenesses.get(singer["voice"]) if singer["part"] == "lead" else None
-        voices.append({**singer, "likeness": dataclasses.asdict(likeness) if likeness else None})
+        likeness = likenesses.get(singer.voice) if singer.part == "lead" else None
+        voices.append({**singer.to_dict(), "likeness": dataclasses.asdict(likeness) if likeness else None})
     return {"voices": voices}
 
 

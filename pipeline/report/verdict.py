@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from understudy.pipeline.report.figures import Figures
 from understudy.pipeline.report.inputs import ReportInputs
-from understudy.pipeline.report.limits import LIMITS, STAGES, Limit
+from understudy.pipeline.report.limits import LIMITS, STAGES, Limit, Severity
 from understudy.pipeline.separation.advice import remarks
 
-SEVERITY = ("good", "mind", "wrong")
+SEVERITIES: tuple[Severity, ...] = ("good", "mind", "wrong")
 
 PART_STAGES = {
     "song": "separate",
@@ -32,7 +33,7 @@ class Measured:
     note: str = ""
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Severity | Literal["unknown"]:
         return "unknown" if self.value is None else self.limit.verdict(self.value)
 
 
@@ -41,7 +42,7 @@ class Finding:
     """Something to know. `severity`: ``mind`` or ``wrong``. `stage`: whom to blame. `sentence`: what is the matter;
     `advice`: what to do. `at`: seconds where it can be heard."""
 
-    severity: str
+    severity: Severity
     stage: str
     figure: str
     sentence: str
@@ -54,11 +55,11 @@ class Verdict:
     """`overall`: ``good``, ``mind`` or ``wrong``. `blame`: the stage to look at first, empty when all is good.
     `stages`: severity per stage. `measured`: all figures in graph order. `findings`: worst first."""
 
-    overall: str
+    overall: Severity
     blame: str
     headline: str
     reason: str
-    stages: dict[str, str]
+    stages: dict[str, Severity]
     measured: tuple[Measured, ...]
     findings: tuple[Finding, ...]
 
@@ -67,13 +68,10 @@ def judge(figures: Figures, inputs: ReportInputs) -> Verdict:
     measured = tuple(_measured(figures, inputs))
     findings = sorted(
         _findings(measured, figures, inputs),
-        key=lambda finding: (-SEVERITY.index(finding.severity), STAGES.index(finding.stage)),
+        key=lambda finding: (-SEVERITIES.index(finding.severity), STAGES.index(finding.stage)),
     )
-    stages = {
-        stage: max((f.severity for f in findings if f.stage == stage), key=SEVERITY.index, default="good")
-        for stage in STAGES
-    }
-    overall = max(stages.values(), key=SEVERITY.index)
+    stages = {stage: _worst(finding.severity for finding in findings if finding.stage == stage) for stage in STAGES}
+    overall = _worst(stages.values())
     first = findings[0] if findings else None
     headline = {
         "good": "This cover is good",
@@ -82,6 +80,11 @@ def judge(figures: Figures, inputs: ReportInputs) -> Verdict:
     }[overall]
     reason = first.sentence if first else "All figures are where they should be."
     return Verdict(overall, first.stage if first else "", headline, reason, stages, measured, tuple(findings))
+
+
+def _worst(severities: Iterable[Severity]) -> Severity:
+    found = set(severities)
+    return next((severity for severity in reversed(SEVERITIES) if severity in found), "good")
 
 
 def _percent(share: float) -> float:
@@ -214,7 +217,7 @@ def _explain(
     """The finding for one figure that isn't good; None where another figure already tells it better."""
     sung, balance, likeness = figures.before.intonation, figures.before.balance, figures.before.likeness
     separation = "Try a stronger separation model, or give your own vocal with --vocals and --instrumental."
-    stage, severity = one.stage, one.verdict
+    stage, severity = one.stage, one.limit.verdict(value)
     at: tuple[float, ...] = ()
     match one.limit.name:
         case "bleed" | "residue" as name:

@@ -33,7 +33,9 @@ def remarks(quality: Quality, settings: SeparationSettings | None = None) -> tup
 def number_format(settings: SeparationSettings | None) -> tuple[str, str] | None:
     """What the networks computed in and what it costs, as two phrases; None where no network ran. The figures are those
     of docs/measurements.md, on random weights of published size."""
-    names = (settings.model, settings.lead, settings.dereverb, settings.denoise, settings.band) if settings else ()
+    names = (
+        (settings.model, settings.lead, settings.dereverb, settings.denoise, settings.instruments) if settings else ()
+    )
     if settings is None or all(name in (None, "embedded") for name in names):
         return None
     precision = settings.inference.precision

@@ -8,8 +8,7 @@ always sum to what the step was given.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.pipeline.separation.spectrogram import Grid, analyse
 from understudy.pipeline.separation.together import BLOCK, together
+from understudy.pipeline.values import stored
 
 SINGS = -30.0
 """dB that the loudest second of a vocal stem must reach, against the song's own loudest second, to hold singing.
@@ -81,6 +81,31 @@ _KEPT = ("lead", "dry", "vocals")
 _TAKEN = ("backing", "reverb", "noise", "instrumental", "other")
 
 
+@stored
+@dataclass(frozen=True)
+class StepReport:
+    """What a step found and did. `skipped`: why it was left out, None where it wasn't. `taken`, `own`, `voice`, `left`:
+    the figures of `Step` in dB, None where nothing was measured. `told`: the same as a sentence."""
+
+    step: str
+    skipped: str | None
+    taken: float | None
+    own: float | None
+    voice: float | None
+    left: float | None
+    told: str
+
+
+@stored
+@dataclass(frozen=True)
+class TakenOff:
+    """The two stems that a step makes of a vocal, and what it did; they sum to the vocal."""
+
+    kept: AudioFile
+    taken: AudioFile
+    step: StepReport
+
+
 def used(step: Step, stems: Collection[str]) -> str | None:
     """Which of the stems that a model gives counts in a step: what it keeps or else what it takes away; None if it
     can't do the step."""
@@ -112,9 +137,9 @@ def _loudest_second(power: np.ndarray) -> float:
     return float(np.convolve(power, np.ones(length) / length, "valid").max())
 
 
-def taken_off(context: Context, step: Step, sound: AudioSource, kept: AudioSource) -> dict[str, Any]:
-    """The stems of `sound`, of which a model left `kept`: files named after the step's stems in `context.folder`, and
-    ``step``, what was found and done. Where the step would do harm, all of `sound` is kept."""
+def taken_off(context: Context, step: Step, sound: AudioSource, kept: AudioSource) -> TakenOff:
+    """The stems of `sound`, of which a model left `kept`: files named after the step's stems in `context.folder`. Where
+    the step would do harm, all of `sound` is kept."""
     grid = Grid.of(sound.rate, _SECONDS, sound.rate / 2)
     sums = np.zeros(6)
 
@@ -134,11 +159,11 @@ def taken_off(context: Context, step: Step, sound: AudioSource, kept: AudioSourc
     elif figures["voice"] > step.harm or figures["left"] < LEFT:
         reason = step.too_much
     if reason is not None:
-        return {**untouched(context, step, sound, reason), "step": _told(step, reason, figures)}
-    return {**stems, "step": _told(step, None, figures)}
+        return replace(untouched(context, step, sound, reason), step=_report(step, reason, figures))
+    return TakenOff(stems[step.kept], stems[step.taken], _report(step, None, figures))
 
 
-def untouched(context: Context, step: Step, sound: AudioSource, reason: str) -> dict[str, Any]:
+def untouched(context: Context, step: Step, sound: AudioSource, reason: str) -> TakenOff:
     """As `taken_off`, with nothing taken off for that `reason`."""
     for stem in (step.kept, step.taken):
         (context.folder / f"{stem}.npy").unlink(missing_ok=True)
@@ -147,22 +172,21 @@ def untouched(context: Context, step: Step, sound: AudioSource, reason: str) -> 
         Audio.silence(sound.channels, min(BLOCK, sound.frames - start), sound.rate)
         for start in range(0, sound.frames, BLOCK)
     )
-    return {
-        step.kept: write_blocks(context.folder / f"{step.kept}.npy", sound.rate, sound.channels, blocks),
-        step.taken: write_blocks(context.folder / f"{step.taken}.npy", sound.rate, sound.channels, silence),
-        "step": _told(step, reason),
-    }
+    return TakenOff(
+        write_blocks(context.folder / f"{step.kept}.npy", sound.rate, sound.channels, blocks),
+        write_blocks(context.folder / f"{step.taken}.npy", sound.rate, sound.channels, silence),
+        _report(step, reason),
+    )
 
 
-def _told(step: Step, reason: str | None, figures: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """``step``, ``skipped`` (why, or None), the figures in dB, None where nothing was measured, and a sentence."""
+def _report(step: Step, reason: str | None, figures: Mapping[str, float] | None = None) -> StepReport:
     what = _WORDS[step.taken]
     measured = figures or dict.fromkeys(("taken", "own", "voice", "left"))
     if reason is not None:
-        told = f"{what}: not taken off the vocal, {reason}."
+        sentence = f"{what}: not taken off the vocal, {reason}."
     else:
-        told = f"{what}: taken off the vocal, {measured['taken']:.0f} dB against it."
-    return {"step": step.name, "skipped": reason, **measured, "told": told.replace(" -", " −")}
+        sentence = f"{what}: taken off the vocal, {measured['taken']:.0f} dB against it."
+    return StepReport(step.name, reason, **measured, told=sentence.replace(" -", " −"))
 
 
 def _powers(sound: Samples, kept: Samples, taken: Samples, grid: Grid) -> np.ndarray:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from understudy.audio.samples import AudioSource
 from understudy.context import Context
 from understudy.pipeline.separation.signs import Signs, StemSigns, read_signs
+from understudy.pipeline.values import stored
 
 CLEAN, HEARD = -12.0, -6.0
 """dB of the other stem in a stem: of separations better than 20 dB, one in seventeen is estimated above the first, of
@@ -42,6 +42,7 @@ _SPOT = 3.0  # seconds
 Floats = NDArray[np.float64]
 
 
+@stored
 @dataclass(frozen=True)
 class Level:
     """An estimate in dB, and where the truth was in four of five songs: from `low` to `high`."""
@@ -51,6 +52,7 @@ class Level:
     high: float
 
 
+@stored
 @dataclass(frozen=True)
 class Quality:
     """`bleed`: instruments in the vocals, against the vocals; `residue`: voice in the instrumental, against it; both
@@ -69,16 +71,6 @@ class Quality:
     missing: float | None
     phasiness: float | None
     blurred: float | None
-
-    def as_value(self) -> dict[str, Any]:
-        """Plain data, as the store and JSON take it."""
-        return asdict(self)
-
-    @staticmethod
-    def of_value(value: Mapping[str, Any]) -> Quality:
-        """What `as_value` gave."""
-        levels = {name: value[name] and Level(**value[name]) for name in ("bleed", "residue")}
-        return Quality(**{**value, **levels, "bleed_at": tuple(value["bleed_at"])})
 
 
 NOTHING = Quality(None, None, (), None, None, {}, None, None, None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from warnings import warn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from understudy.models.precision import Precision
 
@@ -63,7 +64,7 @@ class EnsembleSettings(_Settings):
 class SeparationSettings(_Settings):
     """`model`: the separator's name, several joined with '+' for an ensemble; ``embedded`` needs no weights. The steps
     of the chain, `lead`, `dereverb` and `denoise`, each name models in the same way or are ``off``, and so does
-    `band`. `ensemble`, `inference` and `consistency` hold for all of them."""
+    `instruments`. `ensemble`, `inference` and `consistency` hold for all of them."""
 
     model: str = Field(
         "embedded", max_length=_NAMES, description="which separator; 'embedded' needs no weights; A+B: an ensemble"
@@ -78,4 +79,21 @@ class SeparationSettings(_Settings):
     lead: _Models = Field(None, description="model that splits lead and backing vocals; none: no such step")
     dereverb: _Models = Field(None, description="model that takes the reverb off the lead")
     denoise: _Models = Field(None, description="model that takes the noise off the lead")
-    band: _Models = Field(None, description="model that takes the instrumental apart into drums, bass, ...")
+    instruments: _Models = Field(None, description="model that takes the instrumental apart into drums, bass, ...")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_names(cls, values: Any) -> Any:
+        return with_current_names(values)
+
+
+def with_current_names(values: Any) -> Any:
+    """Separation settings with ``band``, which this release still accepts, under its new name ``instruments``."""
+    if not isinstance(values, Mapping) or "band" not in values:
+        return values
+    values = dict(values)
+    old = values.pop("band")
+    if old is not None:
+        warn("The setting separation.band is now called separation.instruments.", FutureWarning, stacklevel=2)
+    values.setdefault("instruments", old)
+    return values

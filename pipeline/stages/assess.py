@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
+from understudy.pipeline.report.assessment import Assessment
 from understudy.pipeline.report.inputs import AssessInputs, Singer
 from understudy.pipeline.report.listen import assess as assess_vocal
 from understudy.voices.transpose import Transposition
@@ -24,8 +24,8 @@ def assess(
     pitch: PitchTrack,
     transposition: Transposition,
     voice: Voice,
-) -> dict[str, Any]:
-    """An `Assessment` as a value; `vocals` is the finished vocal, before any gain."""
+) -> Assessment:
+    """`vocals` is the finished vocal, before any gain."""
     inputs = AssessInputs(
         song,
         original_vocals,
@@ -36,7 +36,7 @@ def assess(
         transposition.semitones,
         tuple(voice.recording_files),
     )
-    return assess_vocal(context, inputs).as_value()
+    return assess_vocal(context, inputs)
 
 
 def assess_cast(
@@ -48,9 +48,9 @@ def assess_cast(
     instrumental: AudioFile,
     pitch: PitchTrack,
     wanted: PitchTrack,
-    turns: Sequence[Sequence[int]],
+    turns: Sequence[tuple[int, int, int]],
     singers: Sequence[Voice],
-) -> dict[str, Any]:
+) -> Assessment:
     """As `assess`, of a vocal that several voices share. `wanted`: the pitch that is to be heard. `turns`: (number of
     the singer, first frame, end) as `understudy.pipeline.stages.cast.join` gave them."""
     heard = tuple(
@@ -64,4 +64,4 @@ def assess_cast(
     inputs = AssessInputs(
         song, original_vocals, vocals, converted, instrumental, pitch, 0.0, wanted=wanted, singers=heard
     )
-    return assess_vocal(context, inputs).as_value()
+    return assess_vocal(context, inputs)

@@ -7,8 +7,9 @@ cross-fade there. Where nobody has a turn, the original singer is heard.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from math import gcd
 from typing import Any
 
@@ -23,6 +24,7 @@ from understudy.audio.views import MonoMix
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import SHORTEST, TimeRanges, clock
+from understudy.pipeline.values import stored
 from understudy.voices.transpose import Transposition
 
 SNAP = 0.25  # seconds that a seam may move to lie in a pause
@@ -34,14 +36,64 @@ _DEEP = 40.0  # dB below the loudest moment near a seam: as good as a pause
 _MOST = 12.0  # dB that a voice is turned up or down to be as loud as the original
 
 
-def cut(context: Context, vocals: AudioFile, pitch: PitchTrack, turns: TimeRanges) -> dict[str, Any]:
-    """The turns of one voice out of the `vocals` and their `pitch`, as one short performance.
+@stored
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The turns of one voice, as one short performance.
 
-    ``vocals``: the pieces one after the other, each turn with `CONTEXT` around it. ``pitch``: their pitch; ``own``: the
-    same with nothing but the turns. ``pieces``: (frame of the vocals, frames, frame of the short file) of each.
-    ``turns``: (first frame, end) of each in the vocals; ``seconds``: the same in the song's time. Raises
-    ``turn-outside`` for a turn beyond the song's end.
+    `vocals`: the pieces one after the other, each turn with `CONTEXT` around it. `pitch`: their pitch; `own`: the same
+    with nothing but the turns. `pieces`: (frame of the whole vocals, frames, frame of the short file) of each.
+    `turns`: (first frame, end) of each turn in the whole vocals; `seconds`: the same in the song's time.
     """
+
+    vocals: AudioFile
+    pitch: PitchTrack
+    own: PitchTrack
+    pieces: tuple[tuple[int, int, int], ...]
+    turns: tuple[tuple[int, int], ...]
+    seconds: tuple[tuple[float, float], ...]
+
+
+@stored
+@dataclass(frozen=True, eq=False)
+class JoinedVocal:
+    """What several voices sang, as one conversion, mono and dry. `pitch`: the pitch that it is meant to have. `turns`:
+    (number of the voice from 0, or -1 for the original singer, first frame, end), in order and without gaps."""
+
+    vocals: AudioFile
+    pitch: PitchTrack
+    turns: tuple[tuple[int, int, int], ...]
+
+
+@stored
+@dataclass(frozen=True)
+class VoicePart:
+    """One voice of a cast. `part`: ``lead`` or ``backing``. `transpose`: semitones, and `reason` says why. `turns`:
+    (from, to) in the song's seconds, empty for a voice that sings all of its part."""
+
+    voice: str
+    part: str
+    transpose: int
+    reason: str
+    turns: tuple[tuple[float, float], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: ``turns`` only where there are any."""
+        return {name: value for name, value in asdict(self).items() if value != ()}
+
+
+@stored
+@dataclass(frozen=True)
+class CastList:
+    """Who sings what. `transposition`: that of the first voice; its reason says what was chosen for each."""
+
+    transposition: Transposition
+    singers: tuple[VoicePart, ...]
+
+
+def cut(context: Context, vocals: AudioFile, pitch: PitchTrack, turns: TimeRanges) -> Cut:
+    """The turns of one voice out of the `vocals` and their `pitch`. Raises ``turn-outside`` for a turn beyond the
+    song's end."""
     rate, length = vocals.rate, vocals.frames
     own = [
         _placed(vocals, time.start, time.stop, time.exact_start, time.exact_stop, turns.offset) for time in turns.ranges
@@ -68,79 +120,81 @@ def cut(context: Context, vocals: AudioFile, pitch: PitchTrack, turns: TimeRange
         f0.append(piece)
         only.append(np.where(_inside(times, own), piece, np.float32(0)))
     closing = np.zeros(1, np.float32)  # a track of a sound has one frame more than hops
-    return {
-        "vocals": write_blocks(context.folder / "vocals.npy", rate, vocals.channels, _cut_out(vocals, pieces, context)),
-        "pitch": PitchTrack(np.concatenate([*f0, closing]), pitch.hop),
-        "own": PitchTrack(np.concatenate([*only, closing]), pitch.hop),
-        "pieces": [list(piece) for piece in pieces],
-        "turns": [list(turn) for turn in own],
-        "seconds": [[round(turns.offset + frame / rate, 3) for frame in turn] for turn in own],
-    }
-
-
-def join(context: Context, vocals: AudioFile, pitch: PitchTrack, key: int, **parts: Any) -> dict[str, Any]:
-    """What the voices sang, as one conversion, mono and dry, as long as the original `vocals`.
-
-    For every voice three arguments, numbered from 1: ``cut1`` (what `cut` gave), ``converted1`` (its conversion) and
-    ``transposition1``. Each voice is made as loud as the original was in its turns. Where nobody has a turn, the
-    original is heard. ``vocals``: the sound; ``pitch``: what is to be heard sung, the original moved by `key`
-    semitones where nobody has a turn; ``turns``: (number of the voice from 0, or -1, first frame, end), in order.
-    """
-    count = sum(name.startswith("cut") for name in parts)
-    numbers = range(1, count + 1)
-    cuts: list[Mapping[str, Any]] = [parts[f"cut{number}"] for number in numbers]
-    sung: list[AudioFile] = [parts[f"converted{number}"] for number in numbers]
-    moves: list[Transposition] = [parts[f"transposition{number}"] for number in numbers]
-    original = MonoMix(vocals)
-    turns = _order(
-        [[tuple(turn) for turn in one["turns"]] for one in cuts], vocals.frames, round(SHORTEST * vocals.rate)
+    return Cut(
+        vocals=write_blocks(context.folder / "vocals.npy", rate, vocals.channels, _cut_out(vocals, pieces, context)),
+        pitch=PitchTrack(np.concatenate([*f0, closing]), pitch.hop),
+        own=PitchTrack(np.concatenate([*only, closing]), pitch.hop),
+        pieces=tuple(pieces),
+        turns=tuple(own),
+        seconds=tuple((_seconds(start, turns, rate), _seconds(stop, turns, rate)) for start, stop in own),
     )
+
+
+def _seconds(frame: int, turns: TimeRanges, rate: int) -> float:
+    """A frame of the vocals in the song's time."""
+    return round(turns.offset + frame / rate, 3)
+
+
+def join(
+    context: Context,
+    vocals: AudioFile,
+    pitch: PitchTrack,
+    key: int,
+    cuts: Sequence[Cut],
+    converted: Sequence[AudioFile],
+    transpositions: Sequence[Transposition],
+) -> JoinedVocal:
+    """What the voices sang as one conversion, as long as the original `vocals`.
+
+    `cuts`, `converted` and `transpositions` are those of the voices, in one order. Each voice is made as loud as the
+    original was in its turns. Where nobody has a turn, the original is heard, and the pitch is the original's moved by
+    `key` semitones.
+    """
+    original = MonoMix(vocals)
+    turns = _order([one.turns for one in cuts], vocals.frames, round(SHORTEST * vocals.rate))
     sources: list[AudioSource] = []
-    for number, (one, voice) in enumerate(zip(cuts, sung, strict=True)):
-        part = context.part(0.6 * number / count, 0.6 * (number + 1) / count)
-        placed = _Scattered(voice, tuple(tuple(piece) for piece in one["pieces"]), vocals.frames)
-        gain = _matching(placed, original, [tuple(turn) for turn in one["turns"]], part)
-        sources.append(_Scattered(voice, placed.pieces, vocals.frames, gain))
+    for number, (one, sung) in enumerate(zip(cuts, converted, strict=True)):
+        part = context.part(0.6 * number / len(cuts), 0.6 * (number + 1) / len(cuts))
+        gain = _matching(_Scattered(sung, one.pieces, vocals.frames), original, one.turns, part)
+        sources.append(_Scattered(sung, one.pieces, vocals.frames, gain))
     segments = [Segment(original if number < 0 else sources[number], start, stop) for number, start, stop in turns]
     joined = write_blocks(context.folder / "vocals.npy", vocals.rate, 1, spliced(segments, context.part(0.6, 1.0)))
     wanted = pitch.f0.copy()
     times = pitch.times * vocals.rate
     for number, start, stop in turns:
         here = (times >= start) & (times < stop)
-        wanted[here] *= 2 ** ((key if number < 0 else moves[number].semitones) / 12)
-    return {"vocals": joined, "pitch": PitchTrack(wanted, pitch.hop), "turns": [list(turn) for turn in turns]}
+        wanted[here] *= 2 ** ((key if number < 0 else transpositions[number].semitones) / 12)
+    return JoinedVocal(joined, PitchTrack(wanted, pitch.hop), tuple(turns))
 
 
-def keep(context: Context, finished: AudioFile, original: AudioFile, turns: Sequence[Sequence[int]]) -> AudioFile:
+def keep(
+    context: Context, finished: AudioFile, original: AudioFile, turns: Sequence[tuple[int, int, int]]
+) -> AudioFile:
     """The `finished` vocal, and the untouched `original` where no voice has a turn (-1 in `turns`, as `join` gave)."""
     segments = [Segment(original if number < 0 else finished, start, stop) for number, start, stop in _runs(turns)]
     return write_blocks(context.folder / "vocals.npy", finished.rate, finished.channels, spliced(segments, context))
 
 
-def roll(context: Context, names: str, **parts: Any) -> dict[str, Any]:
-    """Who sings what, for the report: ``transposition`` of the whole (that of the first voice, and in its reason what
-    was chosen for each) and ``singers``: by voice its ``voice`` (name), ``part``, ``transpose``, ``reason`` and, where
-    voices share the lead, ``turns`` (from and to, in the song's seconds).
-
-    `names`: a line per voice, ``part:name``; ``transposition1`` and so on belong to them, and ``turns1`` (the seconds
-    of `cut`).
-    """
-    singers: list[dict[str, Any]] = []
-    said = []
-    for number, line in enumerate(names.splitlines(), start=1):
-        part, _, name = line.partition(":")
-        chosen: Transposition = parts[f"transposition{number}"]
-        singer = {"voice": name, "part": part, "transpose": chosen.semitones, "reason": chosen.reason}
+def cast_list(
+    context: Context,
+    voices: Sequence[tuple[str, str]],
+    transpositions: Sequence[Transposition],
+    turns: Sequence[tuple[tuple[float, float], ...]] = (),
+) -> CastList:
+    """Who sings what, for the report. `voices`: (part, name) of each, and `transpositions` what was chosen for them.
+    `turns`: for the first of them, the seconds of `Cut`."""
+    singers: list[VoicePart] = []
+    reasons = []
+    for (part, name), chosen, own in zip_longest(voices, transpositions, turns):
         when = "backing vocals" if part == "backing" else ""
-        if turns := parts.get(f"turns{number}"):
-            singer["turns"] = [list(turn) for turn in turns]
-            when = ", ".join(f"{clock(round(start, 1))}-{clock(round(stop, 1))}" for start, stop in turns)
-        singers.append(singer)
-        said.append(f"{name} ({when}): {chosen.reason}" if when else f"{name}: {chosen.reason}")
-    first: Transposition = parts["transposition1"]
-    if len({one["transpose"] % 12 for one in singers}) > 1:
+        if own:
+            when = ", ".join(f"{clock(round(start, 1))}-{clock(round(stop, 1))}" for start, stop in own)
+        singers.append(VoicePart(name, part, chosen.semitones, chosen.reason, own or ()))
+        reasons.append(f"{name} ({when}): {chosen.reason}" if when else f"{name}: {chosen.reason}")
+    first = transpositions[0]
+    if len({one.transpose % 12 for one in singers}) > 1:
         context.warn("The voices are in different keys, because they were asked to move by different semitones.")
-    return {"transposition": Transposition(first.semitones, first.octaves, " ".join(said)), "singers": singers}
+    return CastList(Transposition(first.semitones, first.octaves, " ".join(reasons)), tuple(singers))
 
 
 @dataclass(frozen=True)
@@ -148,7 +202,7 @@ class _Scattered:
     """The pieces of a short mono file at their places in the whole, times a gain; silence elsewhere."""
 
     file: AudioFile
-    pieces: tuple[tuple[int, ...], ...]
+    pieces: tuple[tuple[int, int, int], ...]
     frames: int
     gain: float = 1.0
 
@@ -176,7 +230,7 @@ class _Gathered:
     """Some stretches of a source as one sound."""
 
     source: AudioSource
-    turns: tuple[tuple[int, int], ...]
+    turns: Sequence[tuple[int, int]]
 
     @property
     def rate(self) -> int:
@@ -203,11 +257,10 @@ class _Gathered:
         return Audio(samples, self.rate)
 
 
-def _matching(sung: AudioSource, original: AudioSource, turns: Sequence[tuple[int, ...]], context: Context) -> float:
+def _matching(sung: AudioSource, original: AudioSource, turns: Sequence[tuple[int, int]], context: Context) -> float:
     """The gain that makes `sung` as loud as the original in those turns."""
-    own = tuple((start, stop) for start, stop in turns)
-    had = measure(_Gathered(sung, own), context.part(0.0, 0.5))
-    wanted = measure(_Gathered(original, own), context.part(0.5, 1.0))
+    had = measure(_Gathered(sung, turns), context.part(0.0, 0.5))
+    wanted = measure(_Gathered(original, turns), context.part(0.5, 1.0))
     if had.silent or wanted.silent:
         return 1.0
     return float(10 ** (np.clip(wanted.integrated - had.integrated, -_MOST, _MOST) / 20))
@@ -298,7 +351,7 @@ def _cut_out(vocals: AudioFile, pieces: Sequence[tuple[int, int, int]], context:
         yield Audio.silence(vocals.channels, _apart(vocals.rate), vocals.rate)
 
 
-def _order(turns: Sequence[Sequence[tuple[int, ...]]], length: int, shortest: int) -> list[tuple[int, int, int]]:
+def _order(turns: Sequence[Sequence[tuple[int, int]]], length: int, shortest: int) -> list[tuple[int, int, int]]:
     """(voice, first frame, end) from 0 to `length`, -1 where no voice has a turn; gaps below `shortest` are closed."""
     taken = sorted((start, stop, number) for number, one in enumerate(turns) for start, stop in one)
     found: list[tuple[int, int, int]] = []
@@ -317,7 +370,7 @@ def _order(turns: Sequence[Sequence[tuple[int, ...]]], length: int, shortest: in
     return found
 
 
-def _runs(turns: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
+def _runs(turns: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """`turns` with neighbours of the same kind (any voice, or the original) made one."""
     runs: list[tuple[int, int, int]] = []
     for number, start, stop in turns:

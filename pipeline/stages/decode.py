@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,9 +98,9 @@ def own_stems(
     return taken
 
 
-def mixed(context: Context, *stems: AudioFile, **named: AudioFile) -> AudioFile:
+def mixed(context: Context, stems: Sequence[AudioFile]) -> AudioFile:
     """What stems of one shape make together: the song when none was given."""
-    first, *others = (*stems, *named.values())
+    first, *others = stems
     blocks = (
         Audio(np.sum([part.samples for part in parts], axis=0, dtype=np.float32), first.rate)
         for parts in zip(*(_blocks(stem) for stem in (first, *others)), strict=True)

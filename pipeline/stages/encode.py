@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +41,14 @@ class _Turned:
         return Audio(self.source.read(start, stop).samples * np.float32(self.gain), self.rate)
 
 
-def headroom(context: Context, format: OutputFormat, **stems: AudioFile) -> float:
+def headroom(context: Context, stems: Sequence[AudioFile], format: OutputFormat) -> float:
     """The one linear gain (at most 1) with which no stem clips in `format`, so that they keep summing to their mix.
 
     A stem may well be louder than the song that it is a part of. 1.0 for formats that hold any level.
     """
     if not format.clips:
         return 1.0
-    sounds = list(stems.values())
-    highest = max(peak(stem, context.part(n / len(sounds), (n + 1) / len(sounds))) for n, stem in enumerate(sounds))
+    highest = max(peak(stem, context.part(n / len(stems), (n + 1) / len(stems))) for n, stem in enumerate(stems))
     gain = min(1.0, 10 ** (TOP / 20) / max(highest, 1e-9))
     if gain < 1:
         context.warn(
@@ -86,23 +86,20 @@ def encode_stem_file(
     song: AudioFile,
     codec: Codec,
     extension: str,
-    names: str,
+    names: Sequence[str],
+    stems: Sequence[AudioFile],
     original: Path,
     gain: float = 1.0,
-    **stems: AudioFile,
 ) -> Path:
     """The song and four stems as one file for DJ software, times the linear `gain`, tagged as the file `original`.
 
-    `names`: four lines, what the stems are called there. `stems`: those that there are, by number: ``stem1`` to
-    ``stem4``; the others are silent.
+    `names`: what the four stems are called there, empty for one that is silent. `stems`: the others, in order.
     """
 
     def turned(sound: AudioFile) -> AudioSource:
         return sound if gain == 1 else _Turned(sound, gain)
 
-    named = [
-        NamedStem(name, turned(stems[f"stem{number}"]) if f"stem{number}" in stems else None)
-        for number, name in enumerate(names.split("\n"), start=1)
-    ]
+    sounds = iter(stems)
+    named = [NamedStem(name, turned(next(sounds))) if name else NamedStem("Empty", None) for name in names]
     tags = stem_tags(read_tags(original), "stems")
     return write_ni_stems(context, turned(song), named, context.folder / f"song{extension}", codec, tags)

@@ -6,20 +6,21 @@ what is quieter stays so. The true peak is kept by the limiter that keeps a cove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.audio.limiter import MARGIN, gain_curve
-from understudy.audio.loudness import measure, measure_blocks
+from understudy.audio.loudness import LoudnessSummary, measure, measure_blocks
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.audio.views import Sum
 from understudy.audio.windows import map_windows
 from understudy.context import Context
 from understudy.pipeline.separation.together import together
+from understudy.pipeline.values import stored
 
 CEILING = -1.0
 """Highest true peak of the result in dBTP."""
@@ -43,9 +44,30 @@ class Balance(BaseModel):
         return {name: 0.0 if level is None else float(10 ** (level / 20)) for name, level in self.levels.items()}
 
 
-def rebalance(context: Context, song: AudioFile, balance: Balance, **stems: AudioFile) -> dict[str, Any]:
-    """``sound``: an `AudioFile` as long as `song`, with its rate and channels; ``loudness``: what was measured and
-    done, for JSON: LUFS of ``song`` and ``mix``, ``true_peak`` in dBTP, ``gain`` and ``reduction`` in dB.
+@stored
+@dataclass(frozen=True)
+class RebalancedLoudness:
+    """Of the `song` and of the `mix`; the mix's `true_peak` in dBTP, the `gain` that it was given and the most that the
+    limiter took (`reduction`), in dB."""
+
+    song: LoudnessSummary
+    mix: LoudnessSummary
+    true_peak: float
+    gain: float
+    reduction: float
+
+
+@stored
+@dataclass(frozen=True)
+class Rebalanced:
+    """`sound`: as long as the song, with its rate and channels."""
+
+    sound: AudioFile
+    loudness: RebalancedLoudness
+
+
+def rebalance(context: Context, song: AudioFile, balance: Balance, stems: Mapping[str, AudioFile]) -> Rebalanced:
+    """The `song` with its `stems` at the levels of `balance`, and no louder than it was.
 
     With `balance.rest` the result is the song plus each stem times (its gain - 1), so that what no stem changes is the
     song's to the last bit; otherwise the stems' sum. `stems`: those of the balance, each of the song's shape.
@@ -78,14 +100,14 @@ def rebalance(context: Context, song: AudioFile, balance: Balance, **stems: Audi
             f"The mix's peaks had to be turned down by up to {limited.reduction:.0f} dB; lower levels would leave it "
             "more open."
         )
-    loudness = {
-        "song": original.summary(),
-        "mix": measured.summary(),
-        "true_peak": round(measured.true_peak, 2),
-        "gain": round(gain, 2) + 0.0,
-        "reduction": round(limited.reduction, 2) + 0.0,
-    }
-    return {"sound": writer.file, "loudness": loudness}
+    loudness = RebalancedLoudness(
+        song=original.summary(),
+        mix=measured.summary(),
+        true_peak=round(measured.true_peak, 2),
+        gain=round(gain, 2) + 0.0,
+        reduction=round(limited.reduction, 2) + 0.0,
+    )
+    return Rebalanced(writer.file, loudness)
 
 
 class _Limited:
@@ -115,6 +137,7 @@ def _written(blocks: Iterator[Audio], writer: AudioWriter) -> Iterator[Audio]:
         yield block
 
 
-def summed(context: Context, **stems: AudioFile) -> AudioFile:
+def summed(context: Context, stems: Sequence[AudioFile]) -> AudioFile:
     """Several stems of one shape as one."""
-    return together(context, stems, ("sum",), lambda parts: {"sum": np.sum(list(parts.values()), axis=0)})["sum"]
+    named = {str(number): stem for number, stem in enumerate(stems)}
+    return together(context, named, ("sum",), lambda parts: {"sum": np.sum(list(parts.values()), axis=0)})["sum"]

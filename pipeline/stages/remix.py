@@ -1,4 +1,4 @@
-"""Stages `weigh`, `remix` and `cover_stems`: vocal and instrumental become the cover, as loud as the song was.
+"""Stages `measure`, `remix` and `cover_stems`: vocal and instrumental become the cover, as loud as the song was.
 
 The instrumental is touched as little as possible. In this order, each only if the one before was not enough:
 nothing at all; the vocal by at most `VOCAL_TRIM` dB; everything by one gain; the limiter, whose gain is the same for
@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.audio.k_weighting import energies, mixed_loudness
 from understudy.audio.limiter import MARGIN, gain_curve
-from understudy.audio.loudness import SILENT, Loudness, measure, measure_blocks
+from understudy.audio.loudness import SILENT, Loudness, LoudnessSummary, measure, measure_blocks
 from understudy.audio.samples import Audio, Samples
 from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.audio.windows import map_windows
 from understudy.context import Context
 from understudy.errors import UnderstudyError
+from understudy.pipeline.values import stored
 
 TOLERANCE = 0.2
 """LU that the mix may be off before anything is done about it."""
@@ -60,6 +60,55 @@ class RemixSettings(BaseModel):
     ceiling: float = Field(default=-1.0, ge=-20, le=-1, description="Highest true peak of the cover in dBTP.")
 
 
+STEMS = ("vocals", "instrumental", "backing", "reverb", "noise")
+"""What a cover may consist of, in the order in which it is summed."""
+
+
+@stored
+@dataclass(frozen=True, eq=False)
+class StemLevels:
+    """What remix must know and no gain changes: the loudness of the `song`, and `energies`, those of the stems (see
+    `understudy.audio.k_weighting.energies`; in the order of `STEMS`, of those given)."""
+
+    song: LoudnessSummary
+    energies: np.ndarray
+
+
+@stored
+@dataclass(frozen=True)
+class Mixing:
+    """How a cover was mixed: the gain of each stem in dB, and what the limiter was set to, in dBTP."""
+
+    levels: tuple[float, ...]
+    ceiling: float
+
+
+@stored
+@dataclass(frozen=True)
+class CoverLoudness:
+    """What was measured and done, as the report and ``--json`` give it. `true_peak`: of the cover in dBTP. `target`: in
+    LUFS, None where nothing can be measured. `vocal_trim`: dB that the vocal alone was moved by, `gain` all stems;
+    `reduction`: the most that the limiter took, in dB."""
+
+    song: LoudnessSummary
+    cover: LoudnessSummary
+    true_peak: float
+    target: float | None
+    vocal_trim: float
+    gain: float
+    reduction: float
+
+
+@stored
+@dataclass(frozen=True)
+class CoverMix:
+    """`cover`: as long as the song, with its rate and channels. From `mixing`, `cover_stems` makes the stems."""
+
+    cover: AudioFile
+    mixing: Mixing
+    loudness: CoverLoudness
+
+
 @dataclass(frozen=True)
 class _Stems:
     """Several files as one source: their channels stacked, each file in `width` channels, times its gain."""
@@ -88,42 +137,23 @@ class _Stems:
         return window.samples.reshape(len(self.files), self.width, -1)
 
 
-def weigh(
-    context: Context,
-    song: AudioFile,
-    vocals: AudioFile,
-    instrumental: AudioFile | None = None,
-    backing: AudioFile | None = None,
-    reverb: AudioFile | None = None,
-    noise: AudioFile | None = None,
-) -> dict[str, Any]:
-    """What remix must know and no gain changes: ``song``, the loudness of the song as JSON, and ``energies``, those of
-    the stems (see `understudy.audio.k_weighting.energies`; in the order of the parameters, of those given)."""
-    stems = list(_given(song, vocals, instrumental, backing, reverb, noise).values())
+def measure_stems(context: Context, song: AudioFile, stems: Mapping[str, AudioFile]) -> StemLevels:
+    """What no gain changes. `stems`: by names of `STEMS`, ``vocals`` among them."""
+    found = _fitting(song, stems)
     summary = measure(song, context.part(0.0, 0.6)).summary()
-    return {"song": summary, "energies": energies(stems, context.part(0.6, 1.0))}
+    return StemLevels(summary, energies(list(found.values()), context.part(0.6, 1.0)))
 
 
 def remix(
-    context: Context,
-    song: AudioFile,
-    vocals: AudioFile,
-    weights: Mapping[str, Any],
-    settings: RemixSettings,
-    instrumental: AudioFile | None = None,
-    backing: AudioFile | None = None,
-    reverb: AudioFile | None = None,
-    noise: AudioFile | None = None,
-) -> dict[str, Any]:
-    """``cover``: an `AudioFile` as long as `song` and with its rate and channels; ``mixing``: gains in dB by stem and
-    the limiter's ceiling in dBTP, from which `cover_stems` makes the stems; ``loudness``: what was measured and done,
-    for JSON. `weights` is what `weigh` said of the same stems.
+    context: Context, song: AudioFile, stems: Mapping[str, AudioFile], measured: StemLevels, settings: RemixSettings
+) -> CoverMix:
+    """The cover. `stems`: by names of `STEMS`; `measured`: what `measure_stems` found of the same stems.
 
     Stems have the song's rate and either its channels or one; what they hold past the song's end is left out.
     Raises `UnderstudyError` ``stem-mismatch`` otherwise.
     """
-    stems = _given(song, vocals, instrumental, backing, reverb, noise)
-    original, shared = weights["song"], weights["energies"]
+    stems = _fitting(song, stems)
+    original, shared = measured.song, measured.energies
     asked = {
         "vocals": settings.vocal_gain,
         "instrumental": settings.instrumental_gain,
@@ -132,7 +162,7 @@ def remix(
         "noise": settings.noise_gain or 0.0,
     }
     wanted = np.array([asked[name] for name in stems])
-    target = original["integrated"] if settings.target_lufs is None else settings.target_lufs
+    target = original.integrated if settings.target_lufs is None else settings.target_lufs
     measurable = mixed_loudness(shared, _linear(wanted)) is not None and target > SILENT
     trim, gain, step, before = 0.0, 0.0, 0.0, 0.0
     if measurable:
@@ -146,17 +176,17 @@ def remix(
         source = _Stems(tuple(stems.values()), tuple(_linear(levels)), song.rate, song.channels, song.frames)
         # nobody knows how many tries it takes: each gets half of the progress that is left
         part = context.part(1 - 0.5 ** (attempt - 1), 1 - 0.5**attempt)
-        measured, reduction = _write_cover(part, source, ceiling)
-        error = target - measured.integrated if measurable and not measured.silent else 0.0
-        excess = measured.true_peak - settings.ceiling
+        found, reduction = _write_cover(part, source, ceiling)
+        error = target - found.integrated if measurable and not found.silent else 0.0
+        excess = found.true_peak - settings.ceiling
         if (abs(error) <= _ACCEPTED and excess <= 0) or attempt == _TRIES:
             break
         if abs(error) > _ACCEPTED:
             if attempt > 1 and step:
-                slope = min(1.0, max(0.2, (measured.integrated - before) / step))
+                slope = min(1.0, max(0.2, (found.integrated - before) / step))
             elif reduction > 1:
                 slope = 0.7  # the limiter takes some of every dB
-            step, before = float(np.clip(error / slope, -_STEP, _STEP)), measured.integrated
+            step, before = float(np.clip(error / slope, -_STEP, _STEP)), found.integrated
             gain += step
         else:
             step = 0.0
@@ -165,7 +195,7 @@ def remix(
     context.progress(1.0)
     if abs(error) > _ACCEPTED:
         context.warn(
-            f"The cover has {measured.integrated:.1f} LUFS instead of {target:.1f}: to be louder it would have to be "
+            f"The cover has {found.integrated:.1f} LUFS instead of {target:.1f}: to be louder it would have to be "
             "squeezed too much. A lower loudness target helps."
         )
     if reduction > _HARD:
@@ -173,56 +203,38 @@ def remix(
             f"To be as loud as wanted, the cover's peaks had to be turned down by up to {reduction:.0f} dB; "
             "a lower loudness target would leave it more open."
         )
-    loudness = {
-        "song": dict(original),
-        "cover": measured.summary(),
-        "true_peak": round(measured.true_peak, 2),
-        "target": round(target, 2) if measurable else None,
-        "vocal_trim": round(trim, 2),
-        "gain": round(gain, 2),
-        "reduction": round(reduction, 2) + 0.0,
-    }
-    return {
-        "cover": AudioFile.open(context.folder / "cover.npy", song.rate),
-        "mixing": {"levels": [float(level) for level in levels], "ceiling": ceiling},
-        "loudness": loudness,
-    }
+    loudness = CoverLoudness(
+        song=original,
+        cover=found.summary(),
+        true_peak=round(found.true_peak, 2),
+        target=round(target, 2) if measurable else None,
+        vocal_trim=round(trim, 2),
+        gain=round(gain, 2),
+        reduction=round(reduction, 2) + 0.0,
+    )
+    cover = AudioFile.open(context.folder / "cover.npy", song.rate)
+    return CoverMix(cover, Mixing(tuple(float(level) for level in levels), ceiling), loudness)
 
 
 def cover_stems(
-    context: Context,
-    song: AudioFile,
-    vocals: AudioFile,
-    mixing: Mapping[str, Any],
-    instrumental: AudioFile | None = None,
-    backing: AudioFile | None = None,
-    reverb: AudioFile | None = None,
-    noise: AudioFile | None = None,
-) -> dict[str, AudioFile]:
+    context: Context, song: AudioFile, stems: Mapping[str, AudioFile], mixing: Mixing
+) -> Mapping[str, AudioFile]:
     """The cover's stems by name, with the gains and the limiting of the cover, so that they sum to it."""
-    stems = _given(song, vocals, instrumental, backing, reverb, noise)
-    source = _Stems(tuple(stems.values()), tuple(_linear(mixing["levels"])), song.rate, song.channels, song.frames)
+    stems = _fitting(song, stems)
+    source = _Stems(tuple(stems.values()), tuple(_linear(mixing.levels)), song.rate, song.channels, song.frames)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(AudioWriter(context.folder / f"{name}.npy", song.rate, song.channels)) for name in stems
         ]
-        for limited in _limited(context, source, mixing["ceiling"]):
+        for limited in _limited(context, source, mixing.ceiling):
             for writer, samples in zip(writers, limited.stems, strict=True):
                 writer.write(Audio(np.ascontiguousarray(samples), song.rate))
     return {name: AudioFile.open(context.folder / f"{name}.npy", song.rate) for name in stems}
 
 
-def _given(
-    song: AudioFile,
-    vocals: AudioFile,
-    instrumental: AudioFile | None,
-    backing: AudioFile | None,
-    reverb: AudioFile | None,
-    noise: AudioFile | None,
-) -> dict[str, AudioFile]:
-    """The stems that there are, by name; raises ``stem-mismatch`` for one that doesn't fit the song."""
-    given = {"vocals": vocals, "instrumental": instrumental, "backing": backing, "reverb": reverb, "noise": noise}
-    stems = {name: stem for name, stem in given.items() if stem is not None}
+def _fitting(song: AudioFile, stems: Mapping[str, AudioFile]) -> dict[str, AudioFile]:
+    """The stems in the order of `STEMS`; raises ``stem-mismatch`` for one that doesn't fit the song."""
+    stems = {name: stems[name] for name in STEMS if name in stems}
     for name, stem in stems.items():
         if stem.rate != song.rate or stem.channels not in (1, song.channels):
             raise UnderstudyError(

@@ -12,59 +12,60 @@ from understudy.context import Context
 from understudy.pipeline.cast import Cast, as_cast
 from understudy.pipeline.report.assessment import Assessment
 from understudy.pipeline.report.inputs import ReportInputs
-from understudy.pipeline.report.make import make_report
-from understudy.pipeline.separation.quality import NOTHING, Quality
-from understudy.pipeline.settings import CoverSettings
+from understudy.pipeline.report.make import ReportFiles, make_report
+from understudy.pipeline.separation.chain import StepReport
+from understudy.pipeline.separation.quality import Quality
+from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.stages.cast import VoicePart
+from understudy.pipeline.stages.remix import CoverMix, RemixSettings
 from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 
 
 def report(
     context: Context,
-    assessment: Mapping[str, Any],
+    assessment: Assessment,
     vocals: AudioFile,
     instrumental: AudioFile,
     transposition: Transposition,
-    mix: Mapping[str, Any],
-    settings: CoverSettings,
+    mix: CoverMix,
+    quality: Quality,
+    key: int,
+    remix: RemixSettings,
+    separation: SeparationSettings | None,
+    settings: Mapping[str, Mapping[str, Any]],
     voice: Voice | Cast,
     original: Path,
     warnings: Sequence[tuple[str, str]],
-    singers: Sequence[Mapping[str, Any]] = (),
-    chain: Sequence[Mapping[str, Any]] = (),
-    quality: Mapping[str, Any] | None = None,
-    own_stems: bool = False,
-) -> Mapping[str, Any]:
-    """The report's files ``html`` and ``json``, and its ``verdict``, ``blame`` and ``reason``.
+    singers: Sequence[VoicePart] = (),
+    chain: Sequence[StepReport] = (),
+) -> ReportFiles:
+    """The report of the cover that `mix` made of `vocals` and `instrumental`; `original` is the file with the tags.
 
-    `assessment` is what `assess` found, `mix` what `remix` made of `vocals` and `instrumental`; `original` is the file
-    with the tags. `singers`: what `roll` said, where several voices sing; `chain`: what the separation's steps
-    found and did, where it has any. `quality`: what the stage of that name said of the separation, or of `own_stems`.
+    `singers`: who sings what, where several voices do; `chain`: what the separation's steps did, where it has any.
+    `quality`: of the separation, whose settings are `separation`, or of the user's own stems (None). `settings`: all of
+    the cover's, by group, to be shown.
     """
     tags = read_tags(original)
-    groups = settings.model_dump(mode="json", exclude={"output"})
-    loose = {name: groups.pop(name) for name in ("transpose", "key", "backing")}
-    if loose["backing"] is None:
-        del loose["backing"]
     inputs = ReportInputs(
-        assessment=Assessment.of_value(assessment),
-        cover=mix["cover"],
+        assessment=assessment,
+        cover=mix.cover,
         vocals=vocals,
         instrumental=instrumental,
-        loudness=mix["loudness"],
+        loudness=mix.loudness,
         transpose=transposition.semitones,
         transpose_reason=transposition.reason,
-        key=settings.key,
+        key=key,
         title=tags.title or original.stem,
         artist=tags.artist,
         voice=" and ".join(singer.name for singer in as_cast(voice).voices),
-        settings={"transpose": loose, **groups},
+        settings=settings,
         warnings=tuple(warnings),
-        wanted_balance=settings.remix.vocal_gain - settings.remix.instrumental_gain,
-        wanted_lufs=settings.remix.target_lufs,
+        wanted_balance=remix.vocal_gain - remix.instrumental_gain,
+        wanted_lufs=remix.target_lufs,
         singers=tuple(singers),
-        quality=Quality.of_value(quality) if quality else NOTHING,
-        separation=None if own_stems else settings.separation,
+        quality=quality,
+        separation=separation,
         chain=tuple(chain),
     )
     return make_report(context, inputs)

@@ -1,21 +1,21 @@
-"""The stages that take a song apart: what each model hears, what the models together make of it, and the steps that
-take backing vocals, reverb and noise off the lead."""
+"""The stages that take a song apart: each model alone, what several models give together, and the steps that take
+backing vocals, reverb and noise off the lead."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from shutil import rmtree
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
 from understudy.audio.samples import Samples
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
-from understudy.pipeline.separation.chain import STEPS, kept_by, sings, taken_off, untouched, used
+from understudy.pipeline.separation.chain import STEPS, StepReport, TakenOff, kept_by, sings, taken_off, untouched, used
 from understudy.pipeline.separation.combining import combine
 from understudy.pipeline.separation.consistency import HIGHEST_RATE, Policy, consistent, within_band
 from understudy.pipeline.separation.models import SeparatorModel
@@ -23,23 +23,23 @@ from understudy.pipeline.separation.separator import separate_with
 from understudy.pipeline.separation.settings import EnsembleSettings, InferenceSettings
 from understudy.pipeline.separation.together import together
 
-MEMBER = "of "
-"""Before the name of a model, the name of the argument that is what it heard."""
+Stems: TypeAlias = Mapping[str, AudioFile]
+"""Stems by name."""
 
-BAND = ("drums", "bass", "guitar", "piano", "other")
+INSTRUMENTS = ("drums", "bass", "guitar", "piano", "other")
 """The stems that an instrumental consists of."""
 
 
-def hear(
+def run_model(
     context: Context,
     sound: AudioFile,
     model: SeparatorModel,
     settings: InferenceSettings | None = None,
     song: AudioFile | None = None,
     step: str | None = None,
-) -> Mapping[str, AudioFile]:
-    """What one model hears in `sound`: its stems by name; for a `step` of the chain, the one that counts there. Given
-    the `song` whose vocals `sound` is, nothing where nobody sings in it."""
+) -> Stems:
+    """The stems that one model makes of `sound`; for a `step` of the chain, only the one that is used there. Given the
+    `song` whose vocals `sound` is, no stems where nobody sings in it."""
     if song is not None and not sings(context.part(0.0, 0.02), song, sound):
         return {}
     stems = separate_with(context.part(0.02, 1.0), sound, model, settings or InferenceSettings())
@@ -57,19 +57,19 @@ def separate(
     song: AudioFile,
     ensemble: EnsembleSettings,
     consistency: Policy,
-    left_out: str = "",
-    **heard: Mapping[str, AudioFile],
-) -> Mapping[str, AudioFile]:
-    """``vocals``, ``instrumental`` and, where a model tells them apart, the stems of the instrumental, out of what
-    models `heard` (by the model's name after ``of ``), combined and consistent with the song. `left_out`: why others
-    aren't among them, a sentence a line."""
+    members: Mapping[str, Stems],
+    left_out: Sequence[str] = (),
+) -> Stems:
+    """``vocals``, ``instrumental`` and, where a model separates them, the stems of the instrumental, out of the stems
+    of several models (`members`, by the model's name), combined and consistent with the song. `left_out`: why other
+    models aren't among them."""
     _warn(context, left_out)
     with _workshop(context) as work:
-        members = {name: _with_vocals(work, song, stems, name) for name, stems in _members(heard).items()}
+        members = {name: _with_vocals(work, song, stems, name) for name, stems in members.items()}
         if consistency != "residual" and any("instrumental" in stems for stems in members.values()):
             members = {name: _with_instrumental(work, song, stems, name) for name, stems in members.items()}
         combined = _combined(work.part(0.1, 0.5), members, ensemble)
-        wanted = {name: combined[name] for name in ("vocals", *BAND) if name in combined}
+        wanted = {name: combined[name] for name in ("vocals", *INSTRUMENTS) if name in combined}
         rest = "instrumental" if len(wanted) == 1 else "other"
         if rest in combined:
             wanted[rest] = combined[rest]
@@ -80,20 +80,19 @@ def separate(
     return stems
 
 
-def band(
+def instruments(
     context: Context,
     instrumental: AudioFile,
     ensemble: EnsembleSettings,
     consistency: Policy,
-    left_out: str = "",
-    **heard: Mapping[str, AudioFile],
-) -> Mapping[str, AudioFile]:
-    """Drums, bass and so on, as far as models tell them apart; they sum to the `instrumental` as stems do to a song."""
+    members: Mapping[str, Stems],
+    left_out: Sequence[str] = (),
+) -> Stems:
+    """Drums, bass and so on, as far as models separate them; they sum to the `instrumental` as stems do to a song."""
     _warn(context, left_out)
     with _workshop(context) as work:
         members = {
-            name: {stem: file for stem, file in stems.items() if stem in BAND}
-            for name, stems in _members(heard).items()
+            name: {stem: file for stem, file in stems.items() if stem in INSTRUMENTS} for name, stems in members.items()
         }
         combined = _combined(work.part(0.0, 0.5), members, ensemble)
         return consistent(context.part(0.5, 1.0), instrumental, combined, consistency, "other")
@@ -104,14 +103,13 @@ def take_off(
     vocals: AudioFile,
     step: str,
     ensemble: EnsembleSettings,
-    left_out: str = "",
-    **heard: Mapping[str, AudioFile],
-) -> Mapping[str, Any]:
-    """A step of the chain (`understudy.pipeline.separation.chain.STEPS`) on `vocals`, of which models `heard` so much:
-    the stem
-    that is kept, the one that is taken off, and ``step``, what was found and done."""
+    members: Mapping[str, Stems],
+    left_out: Sequence[str] = (),
+) -> TakenOff:
+    """A step of the chain (`understudy.pipeline.separation.chain.STEPS`) on `vocals`, by the stems that models
+    (`members`) made of them."""
     _warn(context, left_out)
-    doing, members = STEPS[step], _members(heard)
+    doing = STEPS[step]
     if not any(members.values()):
         return untouched(context, doing, vocals, "nobody sings")
     with _workshop(context) as work:
@@ -123,9 +121,9 @@ def take_off(
         return taken_off(context.part(0.5, 1.0), doing, vocals, kept)
 
 
-def chain(context: Context, **steps: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+def chain(context: Context, steps: tuple[StepReport, ...]) -> tuple[StepReport, ...]:
     """What the steps found and did, in order."""
-    return tuple(steps.values())
+    return steps
 
 
 @contextmanager
@@ -137,13 +135,7 @@ def _workshop(context: Context) -> Iterator[Context]:
     rmtree(folder)
 
 
-def _members(heard: Mapping[str, Mapping[str, AudioFile]]) -> dict[str, Mapping[str, AudioFile]]:
-    return {name.removeprefix(MEMBER): stems for name, stems in heard.items()}
-
-
-def _combined(
-    context: Context, members: Mapping[str, Mapping[str, AudioFile]], ensemble: EnsembleSettings
-) -> Mapping[str, AudioFile]:
+def _combined(context: Context, members: Mapping[str, Stems], ensemble: EnsembleSettings) -> Stems:
     """One set of stems; the weights of members that were left out don't count."""
     if len(members) == 1:
         return next(iter(members.values()))
@@ -151,9 +143,7 @@ def _combined(
     return combine(context, members, ensemble.model_copy(update={"weights": there}))
 
 
-def _with_vocals(
-    context: Context, song: AudioFile, stems: Mapping[str, AudioFile], name: str
-) -> Mapping[str, AudioFile]:
+def _with_vocals(context: Context, song: AudioFile, stems: Stems, name: str) -> Stems:
     """A model's stems with ``vocals`` among them: the lead of one that splits, what the instrumental of one that gives
     no more leaves of the song."""
     if "vocals" in stems:
@@ -165,11 +155,9 @@ def _with_vocals(
     return {**stems, "vocals": together(context, rest, (made,), lambda parts: _left(parts, made))[made]}
 
 
-def _with_instrumental(
-    context: Context, song: AudioFile, stems: Mapping[str, AudioFile], name: str
-) -> Mapping[str, AudioFile]:
-    """A model's stems with ``instrumental`` among them, unless it tells its parts apart."""
-    if stems.keys() & {"instrumental", *BAND}:
+def _with_instrumental(context: Context, song: AudioFile, stems: Stems, name: str) -> Stems:
+    """A model's stems with ``instrumental`` among them, unless it separates the instruments."""
+    if stems.keys() & {"instrumental", *INSTRUMENTS}:
         return stems
     made = f"{_file_name(name)} instrumental"
     rest = {"song": _audible(context, song), "vocals": stems["vocals"]}
@@ -199,6 +187,6 @@ def _file_name(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def _warn(context: Context, left_out: str) -> None:
-    for reason in filter(None, left_out.split("\n")):
+def _warn(context: Context, left_out: Sequence[str]) -> None:
+    for reason in left_out:
         context.warn(f"A model of the ensemble was left out. {reason}")

@@ -1,4 +1,4 @@
-"""The stage that moves the instrumental into the key asked for."""
+"""The stage that moves a sound into the requested key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 
 
-def shift(context: Context, instrumental: AudioFile, semitones: int) -> AudioFile:
-    """The instrumental `semitones` higher at the same tempo, exactly as long."""
-    blocks = shift_key(instrumental, semitones, context)
-    return write_blocks(context.folder / "instrumental.npy", instrumental.rate, instrumental.channels, blocks)
+def shift(context: Context, sound: AudioFile, semitones: int) -> AudioFile:
+    """The `sound` `semitones` higher at the same tempo, exactly as long."""
+    blocks = shift_key(sound, semitones, context)
+    return write_blocks(context.folder / "sound.npy", sound.rate, sound.channels, blocks)

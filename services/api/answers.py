@@ -1,4 +1,4 @@
-"""The models of the answers: songs, voices and jobs as the API shows them."""
+"""What the API answers with: songs, voices and jobs as its users see them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy import Row
 
 from understudy.pipeline.settings import CoverSettings
-from understudy.services.stage_titles import stage_title
+from understudy.services.stage_titles import title_of
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
 PRIORITY = {0: "interactive", 1: "batch"}
@@ -38,7 +38,7 @@ class Song(BaseModel):
 
 
 class Finding(BaseModel):
-    """Something to know about a recording."""
+    """What is to be said of a recording."""
 
     code: str
     severity: Literal["problem", "advice"]
@@ -75,7 +75,7 @@ class Voice(BaseModel):
     pitch_range: PitchRange | None
     seconds: float | None = Field(description="of recordings")
     model: Model | None = Field(description="of an rvc voice")
-    findings: list[Finding] = Field(description="what was found in the recordings")
+    findings: list[Finding] = Field(description="what is to be said of the recordings")
     error: Fault | None
     created: AwareDatetime
     events: str = Field(description="event stream of its making")
@@ -110,14 +110,14 @@ class Job(BaseModel):
     priority: Literal["interactive", "batch"]
     inputs: dict[str, str] = Field(description="ids of songs: song, vocals, instrumental, backing_vocals")
     voice: str | None = Field(description="id; of several voices the first")
-    voices: list[str] = Field(description="who sings, as requested")
+    voices: list[str] = Field(description="who sings, as it was asked")
     settings: CoverSettings
     created: AwareDatetime
     started: AwareDatetime | None
     finished: AwareDatetime | None
     expires: AwareDatetime | None = Field(description="when the result is removed")
     attempts: int
-    ahead: int | None = Field(None, description="jobs before it in the queue, where one job was requested")
+    ahead: int | None = Field(None, description="jobs before it in the queue, where that was asked")
     progress: Progress
     error: Fault | None
     warnings: list[Warned]
@@ -193,7 +193,7 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
         expires=when(row.expires) if row.expires else None,
         attempts=row.attempts,
         ahead=ahead,
-        progress=Progress(fraction=row.fraction, stage=row.stage, title=stage_title(row.stage) if row.stage else None),
+        progress=Progress(fraction=row.fraction, stage=row.stage, title=title_of(row.stage) if row.stage else None),
         error=Fault(**row.error) if row.error else None,
         warnings=(row.result or {}).get("warnings", []),
         result={name: value for name, value in row.result.items() if name not in hidden} if row.result else None,

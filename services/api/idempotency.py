@@ -1,7 +1,7 @@
-"""``Idempotency-Key``: a POST that is sent twice is carried out once, and gets the same answer twice.
+"""``Idempotency-Key``: the same POST sent twice is done once, and answered twice alike.
 
-The answer is stored in the same transaction that does the work: either both exist or neither. Answers are kept for a
-day.
+The answer is stored in the transaction that does the work, so that there is no moment at which one is there without
+the other. Answers are kept for a day.
 """
 
 from __future__ import annotations
@@ -35,11 +35,8 @@ Make = Callable[[Connection, float], BaseModel]
 def accept(
     database: Database, owner: str, key: str | None, fingerprint: str, status: int, make: Make
 ) -> tuple[JSONResponse, bool]:
-    """Call ``make(connection, now)`` in one transaction, unless that was done before under `key`.
-
-    Returns (the answer, whether it is new). Raises ``idempotency-key-reused`` if the key came with another request,
-    which has another `fingerprint`.
-    """
+    """``make(connection, now)`` in one transaction, unless it was done before under `key`: (the answer, whether it is
+    new). Raises ``idempotency-key-reused`` when the key came with another request."""
     while True:
         try:
             with database.write() as connection:
@@ -62,7 +59,7 @@ def accept(
         except IntegrityError:
             if not key:
                 raise
-            # The same request was carried out at the same time and committed first: the next round finds its answer.
+            # the same request is being done at this very moment: its answer is there now
 
 
 def _answer(answer: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> JSONResponse:

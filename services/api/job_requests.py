@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue
-from understudy.pipeline.separating import models_of, names_of, separating
+from understudy.pipeline.separating import check_models, models_of, names_of
 from understudy.pipeline.separation.models import own_files
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import CoverSettings, load_settings, presets
@@ -26,9 +26,7 @@ class JobRequest(BaseModel):
     preset: str | None = Field(None, max_length=60, description="a preset's name; settings change it")
     settings: CoverSettings = Field(default_factory=CoverSettings, description="only what differs from the preset")
     priority: Literal["interactive", "batch"] = Field("interactive", description="batch waits for all interactive")
-    webhook: str | None = Field(
-        None, max_length=2000, description="address that gets a signed message when it has ended"
-    )
+    webhook: str | None = Field(None, max_length=2000, description="an address that is told of the end, signed")
 
 
 class CoverRequest(JobRequest):
@@ -62,7 +60,7 @@ def requested_settings(request: JobRequest) -> CoverSettings:
 
 def check_separation(settings: SeparationSettings, used: bool) -> None:
     """Raise ``separator-unknown`` for a model that isn't named by its name in the catalogue or the models folder: which
-    other files there are on the server is nobody's business. Where the separation is `used`, also what `separating`
+    other files there are on the server is nobody's business. Where the separation is `used`, also what `check_models`
     raises, with no word of the server's folders.
     """
     names = models_of(settings)
@@ -76,7 +74,7 @@ def check_separation(settings: SeparationSettings, used: bool) -> None:
     if not used:
         return
     try:
-        separating("decode", settings)
+        check_models(settings)
     except UnderstudyError as error:
         if error.code in ("model-missing", "models-missing"):
             raise UnderstudyError(

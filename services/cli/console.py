@@ -94,8 +94,10 @@ def stage_progress() -> Iterator[Listener]:
 
         def listen(event: StageEvent) -> None:
             if event.node not in tasks:
-                tasks[event.node] = progress.add_task(stage_title(event.node).ljust(36), total=1.0, note="")
-            note = "cached" if event.state == "cached" else "" if event.device == "cpu" else event.device
+                tasks[event.node] = progress.add_task(
+                    stage_title(event.kind, event.subject).ljust(36), total=1.0, note=""
+                )
+            note = "kept from before" if event.state == "cached" else "" if event.device == "cpu" else event.device
             progress.update(tasks[event.node], completed=event.fraction, note=note)
 
         yield listen

@@ -144,9 +144,9 @@ def graph(
             raise UnderstudyError("voice-missing", f"A {job} needs a voice.", "Name it with --voice.")
         cast = options.cast(voice)
         if job == "convert":
-            drawn = conversion_graph(song, cast, settings)
+            drawn = conversion_graph(song, cast, settings).graph
         else:
-            drawn = cover_graph(song, cast, settings, vocals, instrumental, backing_vocals)
+            drawn = cover_graph(song, cast, settings, vocals, instrumental, backing_vocals).graph
     cached = Store(options.cache).has
     print_result({"nodes": describe(drawn, cached)}, lambda: escape(DRAWINGS[draw](drawn, cached)))
 
@@ -167,7 +167,7 @@ def _text(result: CoverResult | StageResult) -> str:
         f"Cover:  [bold]{escape(str(result.path))}[/]",
         f"Report: [bold]{escape(str(result.report_path))}[/]",
         *(f"{stem}: {escape(str(sound.path))}" for stem, sound in result.stems.items()),
-        *(escape(step["told"]) for step in result.chain),
+        *(escape(step.told) for step in result.chain),
         escape(result.transpose_reason),
         f"Loudness {loudness.cover:.1f} LUFS (song {loudness.song:.1f}), true peak {loudness.true_peak:.1f} dBTP.",
         f"Verdict: {escape(result.verdict.reason)}",

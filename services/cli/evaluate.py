@@ -98,6 +98,8 @@ def _lines(count: int) -> Iterator[Listener]:
                 return
             if (name, song.name) not in tasks:
                 tasks[name, song.name] = progress.add_task(label[:36].ljust(36), total=1.0, note="")
-            progress.update(tasks[name, song.name], completed=event.fraction, note=stage_title(event.node))
+            progress.update(
+                tasks[name, song.name], completed=event.fraction, note=stage_title(event.kind, event.subject)
+            )
 
         yield listen

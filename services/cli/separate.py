@@ -31,7 +31,9 @@ MIX = Annotated[
         "--mix", help="Write the song with other levels, in dB: 'vocals=-6,drums=+2,bass=off'.", show_default=False
     ),
 ]
-KARAOKE = Annotated[bool, typer.Option("--karaoke", help="Write a karaoke version: the lead stays softly, as a guide.")]
+KARAOKE = Annotated[
+    bool, typer.Option("--karaoke", help="Write a karaoke version: the lead is heard softly, as a guide.")
+]
 GUIDE = Annotated[
     str | None,
     typer.Option("--guide", help="dB of the lead in karaoke, or off; default -12.", show_default=False),
@@ -69,7 +71,7 @@ def separate(
     """Take a song apart: its stems, a mix with other levels, a karaoke version, notes.
 
     Writes stems/SONG/vocals.flac and so on. Without --stems, the vocals and the instrumental, unless a mix, a karaoke
-    version or notes are requested instead.
+    version or notes are all that is asked for.
     """
     from understudy.jobs import SeparationJob, separate_song
     from understudy.pipeline.wanted import container_named
@@ -111,7 +113,7 @@ def _text(result: SeparationResult) -> str:
         **{f"notes of {name}": path for name, path in result.midi.items()},
     }
     lines = [f"{name}: [bold]{escape(str(getattr(file, 'path', file)))}[/]" for name, file in files.items()]
-    lines += [escape(step["told"]) for step in result.chain]
+    lines += [escape(step.told) for step in result.chain]
     lines += [escape(remark.sentence) for remark in result.remarks]
     lines += [escape(advice) for advice in dict.fromkeys(remark.advice for remark in result.remarks) if advice]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The progress of a job as one number, from the events of its stages."""
+"""How far a job is, as one number, from what its stages say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from understudy.pipeline.executor import StageEvent
 from understudy.services.queue.jobs import Note
 
-# rough shares of the time of a job; stages that aren't listed don't count
+# rough shares of a cover's time; stages that aren't named count little
 _WEIGHTS = {
     "cover": {
         "decode": 3.0,
@@ -18,7 +18,7 @@ _WEIGHTS = {
         "prepare": 8.0,
         "convert": 25.0,
         "finish": 5.0,
-        "weigh": 2.0,
+        "measure": 2.0,
         "remix": 5.0,
         "encode": 3.0,
         "assess": 8.0,
@@ -33,23 +33,22 @@ _MODEL = 60.0  # a neural separation model takes longer than anything else
 
 
 def models_run(request: Mapping[str, Any]) -> dict[str, int]:
-    """The number of neural models that each stage of the separation runs, by stage, in the job of `request`."""
+    """How many neural models each stage of the separation runs, by the stage's name, in a job of that request."""
     separation = request.get("settings", {}).get("separation", {})
     if request.get("inputs", {}).keys() - {"song"}:
-        return {}  # with own stems nothing is separated
-    stages = {"model": "separate", "lead": "lead", "dereverb": "dereverb", "denoise": "denoise", "band": "band"}
-    requested = {stage: separation.get(setting) or "embedded" for setting, stage in stages.items()}
-    return {stage: names.count("+") + 1 for stage, names in requested.items() if names != "embedded"}
+        return {}  # with stems of one's own nothing is separated
+    stages = {"model": "separate", **{name: name for name in ("lead", "dereverb", "denoise", "instruments")}}
+    models = {stage: separation.get(setting) or "embedded" for setting, stage in stages.items()}
+    return {stage: names.count("+") + 1 for stage, names in models.items() if names != "embedded"}
 
 
 class Progress:
-    """Collects the events of a run; `take` returns the new ones. The fraction never decreases. `models`: as from
-    `models_run`."""
+    """Collects a run's events; `take` gives what is new. The fraction never falls. `models`: as `models_run` says."""
 
     def __init__(self, kind: str, models: Mapping[str, int] | None = None) -> None:
         self._models = models or {}
         self._weights = {**_WEIGHTS[kind], **{stage: _MODEL * count for stage, count in self._models.items()}}
-        self._done: dict[str, float] = {}
+        self._done: dict[tuple[str, str], float] = {}  # by kind and subject of the node
         self._notes: list[Note] = []
         self._latest: dict[str, Note] = {}
         self._fraction = 0.0
@@ -58,7 +57,8 @@ class Progress:
 
     def update(self, event: StageEvent) -> None:
         with self._lock:
-            self._done[event.node] = max(self._done.get(event.node, 0.0), event.fraction)
+            node = event.kind, event.subject
+            self._done[node] = max(self._done.get(node, 0.0), event.fraction)
             total = sum(self._weights.values())
             gained = sum(weight * self._of(stage) for stage, weight in self._weights.items())
             self._fraction = max(self._fraction, min(0.99, gained / total))
@@ -73,15 +73,15 @@ class Progress:
                 self._stage = event.node
 
     def _of(self, stage: str) -> float:
-        """The progress of the nodes of `stage`: of several models their mean, else the furthest."""
-        fractions = [fraction for node, fraction in self._done.items() if node.partition(" ")[0] == stage]
-        if stage not in self._models or self._done.get(stage) == 1.0:
-            return max(fractions, default=0.0)
-        models = [fraction for node, fraction in self._done.items() if node.startswith(f"{stage} ")]
+        """How far the nodes of the kind `stage` are: of several models their mean, else the furthest."""
+        fractions = {subject: fraction for (kind, subject), fraction in self._done.items() if kind == stage}
+        if stage not in self._models or fractions.get("") == 1.0:
+            return max(fractions.values(), default=0.0)
+        models = [fraction for subject, fraction in fractions.items() if subject]
         return min(1.0, sum(models) / self._models[stage])
 
     def take(self) -> tuple[list[Note], str | None, float]:
-        """(events since the last call, of each stage only its latest progress; the current stage; the fraction)."""
+        """What happened since the last call (of each stage only its latest progress), the stage, the fraction."""
         with self._lock:
             notes = self._notes + list(self._latest.values())
             self._notes, self._latest = [], {}

@@ -1,6 +1,6 @@
-"""The storage of songs, voices and results: a local folder, or through fsspec S3 and other remote stores.
+"""Where songs, voices and results lie: a local folder, or an S3 store and the like through fsspec.
 
-Names are relative paths such as ``<owner>/jobs/<id>/cover.flac``. The content of a name never changes, so copies of
+Names are relative paths such as ``<owner>/jobs/<id>/cover.flac``. What lies under a name never changes, so copies of
 remote files can be kept on this machine.
 """
 
@@ -51,8 +51,7 @@ class Storage:
             self._files.makedirs(self._root, exist_ok=True)
 
     def put(self, file: Path, name: str, *, move: bool = False) -> int:
-        """Store the local `file` under `name`, whole or not at all; returns its size in bytes. With `move` the local
-        file is removed."""
+        """Store the local `file` under `name`, whole or not at all; returns its bytes. With `move` it is gone here."""
         size = file.stat().st_size
         if self._local is None:
             with _remote():
@@ -77,11 +76,11 @@ class Storage:
         return size
 
     def path(self, name: str) -> Path | None:
-        """The file's path on this machine, None if the storage is remote."""
+        """Where the file lies on this machine, None if it lies elsewhere."""
         return None if self._local is None else self._local / _checked(name)
 
     def size(self, name: str) -> int | None:
-        """The size in bytes of the file `name`, None if there is none."""
+        """Bytes under `name`, None if there is nothing."""
         if self._local is not None:
             with suppress(OSError):
                 return (self._local / _checked(name)).stat().st_size
@@ -93,7 +92,7 @@ class Storage:
                 return None
 
     def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` to `stop`, in blocks. Raises ``storage-missing`` if there is no such file."""
+        """The bytes from `start` to `stop`, in blocks. Raises ``storage-missing`` if there is nothing."""
         try:
             if self._local is not None:
                 with (self._local / _checked(name)).open("rb") as file:
@@ -115,7 +114,7 @@ class Storage:
             raise _missing(name) from error
 
     def fetch(self, name: str) -> Path:
-        """The path of the file `name` on this machine, fetched if need be. It must not be changed."""
+        """A file on this machine with what lies under `name`; not to be changed."""
         if self._local is not None:
             path = self._local / _checked(name)
             if not path.is_file():
@@ -138,7 +137,7 @@ class Storage:
         return copy
 
     def remove(self, prefix: str) -> None:
-        """Delete the file or folder, if it exists."""
+        """Delete the file or folder; nothing happens if it isn't there."""
         if self._local is not None:
             path = self._local / _checked(prefix)
             if path.is_dir():
@@ -154,7 +153,7 @@ class Storage:
             copies.unlink(missing_ok=True)
 
     def listed(self) -> Iterator[tuple[str, float]]:
-        """All names, with the Unix time at which each was stored."""
+        """All names, with the time at which they were stored."""
         if self._local is not None:
             for path in self._local.rglob("*"):
                 with suppress(FileNotFoundError):
@@ -176,7 +175,7 @@ class Storage:
 
 
 class _remote:
-    """Around calls of a remote store: their errors become ``storage-unavailable``, after which a job is tried again."""
+    """Around calls of a remote store: what goes wrong there is said in plain words and can be tried again."""
 
     def __enter__(self) -> None:
         return None

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from understudy.pipeline.settings import CoverSettings as Settings
     from understudy.pipeline.settings import load_settings as load_settings
     from understudy.pipeline.settings import presets as presets
+    from understudy.pipeline.stages.cast import VoicePart as VoicePart
     from understudy.results import ConversionResult as ConversionResult
     from understudy.results import CoverResult as CoverResult
     from understudy.results import EvaluationResult as EvaluationResult
@@ -58,18 +59,13 @@ if TYPE_CHECKING:
     from understudy.results import SeparationResult as SeparationResult
     from understudy.results import StageWarning as StageWarning
     from understudy.results import Verdict as Verdict
-    from understudy.results import VoicePart as VoicePart
-    from understudy.session import Progress as Progress
     from understudy.session import ProgressEvent as ProgressEvent
     from understudy.session import Session as Session
-    from understudy.session import SettingsLike as SettingsLike
-    from understudy.session import VoiceLike as VoiceLike
     from understudy.session import convert as convert
     from understudy.session import cover as cover
     from understudy.session import evaluate as evaluate
     from understudy.session import separate as separate
     from understudy.sounds import AudioRef as AudioRef
-    from understudy.sounds import Sound as Sound
     from understudy.voices.recordings import Finding as Finding
     from understudy.voices.voice import Voice as Voice
 
@@ -83,6 +79,7 @@ _HOMES = {
     "pipeline.separation.advice": ("Remark",),
     "pipeline.separation.custom": ("register_separator",),
     "pipeline.separation.quality": ("Quality",),
+    "pipeline.stages.cast": ("VoicePart",),
     "pipeline.settings": ("Settings", "load_settings", "presets"),
     "results": (
         "ConversionResult",
@@ -92,20 +89,9 @@ _HOMES = {
         "SeparationResult",
         "StageWarning",
         "Verdict",
-        "VoicePart",
     ),
-    "session": (
-        "Progress",
-        "ProgressEvent",
-        "Session",
-        "SettingsLike",
-        "VoiceLike",
-        "convert",
-        "cover",
-        "evaluate",
-        "separate",
-    ),
-    "sounds": ("AudioRef", "Sound"),
+    "session": ("ProgressEvent", "Session", "convert", "cover", "evaluate", "separate"),
+    "sounds": ("AudioRef",),
     "voices.recordings": ("Finding",),
     "voices.voice": ("Voice",),
 }
@@ -121,22 +107,18 @@ __all__ = [
     "EvaluationResult",
     "Finding",
     "Loudness",
-    "Progress",
     "ProgressEvent",
     "Quality",
     "Remark",
     "SeparationResult",
     "Session",
     "Settings",
-    "SettingsLike",
-    "Sound",
     "StageRun",
     "StageWarning",
     "UnderstudyError",
     "Verdict",
     "Voice",
     "VoiceLibrary",
-    "VoiceLike",
     "VoicePart",
     "__version__",
     "convert",

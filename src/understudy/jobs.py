@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Event
@@ -21,14 +21,14 @@ from understudy.audio.tags import Tags
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import Cast, as_cast
-from understudy.pipeline.cover import conversion_graph, cover_graph
+from understudy.pipeline.cover import ConversionGraph, CoverGraph, conversion_graph, cover_graph
 from understudy.pipeline.executor import Executor, Listener, Result
-from understudy.pipeline.graph import Graph
+from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.publish import check_replaceable, check_writable, free_name, publish
 from understudy.pipeline.separation.advice import remarks
-from understudy.pipeline.separation.quality import Quality
 from understudy.pipeline.separation_graph import separation_graph
 from understudy.pipeline.settings import CoverSettings
+from understudy.pipeline.stages.remix import CoverLoudness
 from understudy.pipeline.wanted import Wanted
 from understudy.results import (
     ConversionResult,
@@ -38,10 +38,10 @@ from understudy.results import (
     StageResult,
     StageWarning,
     Verdict,
-    VoicePart,
     warnings_of,
 )
 from understudy.sounds import AudioRef
+from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 
 
@@ -53,7 +53,7 @@ class Runner:
     listener: Listener
     cancelled: Event
 
-    def run(self, graph: Graph, targets: Sequence[str]) -> Result:
+    def run(self, graph: Graph, targets: Sequence[Node[Any]]) -> Result:
         return self.executor.run(graph, targets, self.listener, self.cancelled)
 
 
@@ -78,15 +78,14 @@ class CoverJob:
         return as_cast(self.voice)
 
     @cached_property
-    def graph(self) -> Graph:
+    def graph(self) -> CoverGraph:
         """Made once: it holds the hashes of the user's files as they were then."""
         return cover_graph(self.song, self.voice, self.settings, self.vocals, self.instrumental, self.backing_vocals)
 
     @property
     def stems(self) -> tuple[str, ...]:
         """The stems that are written beside the cover."""
-        encoded = (node.name.partition("encode ")[2] for node in self.graph.nodes)
-        return tuple(name for name in encoded if name)
+        return tuple(self.graph.stems)
 
     @property
     def path(self) -> Path:
@@ -111,37 +110,34 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
     if job.write and job.output:
         for place in (path, *_beside(job, path)):
             check_replaceable(place, job.overwrite)
-    chosen = _transposing(job.graph)
-    chain = _chain(job.graph)
-    targets = ["encode", "remix", chosen, "report", "quality", *chain, *(f"encode {stem}" for stem in job.stems)]
-    result = runner.run(job.graph, [*targets, *(["stems"] if job.stems else [])])
-    values = result.values
-    made = {"report": values["report"]["html"], "figures": values["report"]["json"]}
-    made |= {stem: values[f"encode {stem}"] for stem in job.stems} | {"cover": values["encode"]}
+    graph = job.graph
+    targets = [graph.cover, graph.mix, *_transposing(graph), graph.report, graph.quality, *_optional(graph.chain)]
+    stem_nodes = [*graph.stems.values(), *(sound.node for sound in graph.sounds.values())]
+    result = runner.run(graph.graph, list(dict.fromkeys([*targets, *stem_nodes])))
+    mix, report = result[graph.mix], result[graph.report]
+    made = {"report": report.html, "figures": report.json}
+    made |= {stem: result[node] for stem, node in graph.stems.items()} | {"cover": result[graph.cover]}
     if job.write:
         if not job.output:
-            path = free_name(path, values["encode"], partial(_beside, job))
+            path = free_name(path, result[graph.cover], partial(_beside, job))
         # the cover last: where it is, everything is
         places = zip(made, (*_beside(job, path), path), strict=True)
         made = {name: publish(made[name], place) for name, place in places}
-    cover = values["remix"]["cover"]
-    semitones, reason, parts = _transposed(values[chosen])
-    report = values["report"]
     return CoverResult(
         path=made["cover"],
         report_path=made["report"],
-        audio=AudioRef(made["cover"], cover),
-        stems={stem: AudioRef(made[stem], values["stems"][stem]) for stem in job.stems},
-        duration=cover.duration,
-        sample_rate=cover.rate,
-        transpose=semitones,
-        transpose_reason=reason,
-        voices=parts,
+        audio=AudioRef(made["cover"], mix.cover),
+        stems={stem: AudioRef(made[stem], result[sound]) for stem, sound in graph.sounds.items()},
+        duration=mix.cover.duration,
+        sample_rate=mix.cover.rate,
+        transpose=result[graph.transposition].semitones,
+        transpose_reason=result[graph.transposition].reason,
+        voices=result[graph.cast].singers if graph.cast else (),
         key=job.settings.key,
-        chain=tuple(values["chain"]) if chain else (),
-        loudness=_loudness(values["remix"]["loudness"]),
-        verdict=Verdict(report["verdict"], report["blame"], report["reason"]),
-        quality=Quality.of_value(values["quality"]),
+        chain=result[graph.chain] if graph.chain else (),
+        loudness=_loudness(mix.loudness),
+        verdict=Verdict(report.verdict, report.blame, report.reason),
+        quality=result[graph.quality],
         stages=result.stages,
         warnings=warnings_of(result.stages),
     )
@@ -162,19 +158,28 @@ def cover_until(job: CoverJob, node: str, runner: Runner) -> StageResult:
 
     Raises `UnderstudyError` ``stage-unknown``, and what `make_cover` raises.
     """
-    graph = job.graph
-    names = [made.name for made in graph.nodes]
-    if node not in names:
-        raise UnderstudyError("stage-unknown", f"There is no stage {node!r} here.", f"Stages: {', '.join(names)}.")
+    graph = job.graph.graph
+    target = graph.named(node)
+    if target is None:
+        names = ", ".join(made.name for made in graph.nodes)
+        raise UnderstudyError("stage-unknown", f"There is no stage {node!r} here.", f"Stages: {names}.")
     folder = job.output or job.path.with_name(f"{job.path.stem} {node}")
     check_writable(folder)
-    result = runner.run(graph, [node])
-    made = result.values[node]
-    parts = made if isinstance(made, Mapping) else {node: made}
+    result = runner.run(graph, [target])
+    parts = _parts(result[target], node)
     with tempfile.TemporaryDirectory(prefix="understudy-") as scratch:
         context = Context(Path(scratch), cancelled=runner.cancelled)
         written = {name: _written(context, part, name, folder, job.overwrite) for name, part in parts.items()}
     return StageResult(node, written, result.stages, warnings_of(result.stages))
+
+
+def _parts(made: Any, name: str) -> Mapping[str, Any]:
+    """What a stage made, by name: fields of a dataclass, entries of a mapping, or the whole as `name`."""
+    if isinstance(made, Mapping):
+        return made
+    if is_dataclass(made) and not isinstance(made, AudioFile | PitchTrack | Transposition):
+        return {field.name: getattr(made, field.name) for field in fields(made)}
+    return {name: made}
 
 
 def _written(context: Context, part: Any, name: str, folder: Path, overwrite: bool) -> Any:
@@ -214,44 +219,42 @@ def separate_song(job: SeparationJob, runner: Runner) -> SeparationResult:
     did not make, ``output-not-writable``, ``disk-full``; `Cancelled`.
     """
     target = job.folder or Path("stems") / job.song.stem
-    separation = separation_graph(job.song, job.settings, job.wanted)
-    suffix, wanted, stems = _suffix(job.settings), job.wanted, separation.stems
-    packed = bool(wanted.container and stems)
-    single = [name for name, there in (("mix", wanted.levels), ("karaoke", wanted.karaoke)) if there]
-    files = {} if packed else {f"encode {stem}": f"{stem}{suffix}" for stem in stems}
-    if wanted.container and packed:
-        files["encode stem file"] = f"{job.song.stem}{wanted.container.extension}"
-    files |= {f"encode {name}": f"{name}{suffix}" for name in single}
-    files |= {f"notes {stem}": f"{stem}.mid" for stem in wanted.midi}
+    graph = separation_graph(job.song, job.settings, job.wanted)
+    suffix = _suffix(job.settings)
+    files = {node: f"{stem}{suffix}" for stem, node in graph.stems.items()}
+    if graph.stem_file and job.wanted.container:
+        files[graph.stem_file] = f"{job.song.stem}{job.wanted.container.extension}"
+    files |= {mix.file: f"{name}{suffix}" for name, mix in graph.mixes.items()}
+    files |= {node: f"{stem}.mid" for stem, node in graph.notes.items()}
     if job.write:
         check_writable(target)
         for name in files.values():
             check_replaceable(target / name, job.overwrite)
-    chain = _chain(separation.graph)
-    sources = dict.fromkeys(source.partition(".")[0] for source in stems.values())
-    result = runner.run(separation.graph, list(dict.fromkeys([*files, *single, *sources, *chain, "quality"])))
-    values = result.values
-    made: dict[str, Path] = {node: values[node] for node in files}
+    mixes = {name: mix.mix for name, mix in graph.mixes.items()}
+    sources = [sound.node for sound in graph.sounds.values()]
+    targets = [*files, *mixes.values(), *sources, *_optional(graph.chain), graph.quality]
+    result = runner.run(graph.graph, list(dict.fromkeys(targets)))
+    made = {node: result[node] for node in files}
     if job.write:
         made = {node: publish(made[node], target / name) for node, name in files.items()}
-    quality = Quality.of_value(values["quality"])
-    balanced = {name: AudioRef(made[f"encode {name}"], values[name]["sound"]) for name in single}
+    quality = result[graph.quality]
+    balanced = {name: AudioRef(made[mix.file], result[mix.mix].sound) for name, mix in graph.mixes.items()}
     return SeparationResult(
         stems={
-            stem: AudioRef(made["encode stem file" if packed else f"encode {stem}"], _part(values, source))
-            for stem, source in stems.items()
+            stem: AudioRef(made[graph.stem_file or graph.stems[stem]], result[sound])
+            for stem, sound in graph.sounds.items()
         },
-        stem_file=made.get("encode stem file"),
+        stem_file=made[graph.stem_file] if graph.stem_file else None,
         mix=balanced.get("mix"),
         karaoke=balanced.get("karaoke"),
-        midi={stem: made[f"notes {stem}"] for stem in wanted.midi},
-        sum_to_song=separation.sums if stems else None,
-        loudness={name: values[name]["loudness"] for name in single},
-        chain=tuple(values["chain"]) if chain else (),
+        midi={stem: made[node] for stem, node in graph.notes.items()},
+        sum_to_song=graph.sums if graph.sounds else None,
+        loudness={name: result[mix].loudness for name, mix in mixes.items()},
+        chain=result[graph.chain] if graph.chain else (),
         quality=quality,
         remarks=remarks(quality, job.settings.separation),
         stages=result.stages,
-        warnings=(*(StageWarning("separate", note) for note in separation.notes), *warnings_of(result.stages)),
+        warnings=(*(StageWarning("separate", sentence) for sentence in graph.decisions), *warnings_of(result.stages)),
     )
 
 
@@ -287,55 +290,36 @@ def convert_vocals(job: ConversionJob, runner: Runner) -> ConversionResult:
     if job.write and job.output:
         check_replaceable(path, job.overwrite)
     graph = conversion_graph(job.vocals, cast, job.settings)
-    chosen = _transposing(graph)
-    result = runner.run(graph, ["encode", "remix", chosen])
-    made: Path = result.values["encode"]
+    result = runner.run(graph.graph, [graph.output, graph.mix, *_transposing(graph)])
+    made = result[graph.output]
     if job.write:
         made = publish(made, path if job.output else free_name(path, made))
-    vocal = result.values["remix"]["cover"]
-    semitones, reason, parts = _transposed(result.values[chosen])
+    vocal = result[graph.mix].cover
     return ConversionResult(
         path=made,
         audio=AudioRef(made, vocal),
         duration=vocal.duration,
         sample_rate=vocal.rate,
-        transpose=semitones,
-        transpose_reason=reason,
-        voices=parts,
+        transpose=result[graph.transposition].semitones,
+        transpose_reason=result[graph.transposition].reason,
+        voices=result[graph.cast].singers if graph.cast else (),
         stages=result.stages,
         warnings=warnings_of(result.stages),
     )
 
 
-def _transposing(graph: Graph) -> str:
-    """The node that says how the pitch moves: of several voices, the one that lists them."""
-    return "roll" if any(node.name == "roll" for node in graph.nodes) else "transpose"
+def _transposing(graph: CoverGraph | ConversionGraph) -> list[Node[Any]]:
+    """The nodes that say how the pitch moves, and of several voices what each sings."""
+    return [graph.cast or graph.transposition.node]
 
 
-def _chain(graph: Graph) -> list[str]:
-    """The node that lists what the steps of the separation did, if it has any."""
-    return [node.name for node in graph.nodes if node.name == "chain"]
+def _optional(node: Node[Any] | None) -> list[Node[Any]]:
+    return [node] if node else []
 
 
-def _part(values: Mapping[str, Any], source: str) -> Any:
-    node, _, part = source.partition(".")
-    return values[node][part] if part else values[node]
-
-
-def _transposed(value: Any) -> tuple[int, str, tuple[VoicePart, ...]]:
-    """By how many semitones the vocal moves and why; where several voices sing, what each does."""
-    if not isinstance(value, Mapping):
-        return value.semitones, value.reason, ()
-    parts = (
-        VoicePart(one["voice"], one["part"], one["transpose"], one["reason"], tuple(map(tuple, one.get("turns", ()))))
-        for one in value["singers"]
-    )
-    return value["transposition"].semitones, value["transposition"].reason, tuple(parts)
+def _loudness(measured: CoverLoudness) -> Loudness:
+    return Loudness(measured.song.integrated, measured.cover.integrated, measured.true_peak, measured)
 
 
 def _suffix(settings: CoverSettings) -> str:
     return settings.output.encoding.extension
-
-
-def _loudness(measured: Mapping[str, Any]) -> Loudness:
-    return Loudness(measured["song"]["integrated"], measured["cover"]["integrated"], measured["true_peak"], measured)

@@ -13,7 +13,11 @@ from typing import Any, Literal
 from understudy.pipeline.evaluation.run import Row
 from understudy.pipeline.executor import StageRun
 from understudy.pipeline.separation.advice import Remark
+from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.quality import Quality
+from understudy.pipeline.stages.cast import VoicePart
+from understudy.pipeline.stages.rebalance import RebalancedLoudness
+from understudy.pipeline.stages.remix import CoverLoudness
 from understudy.sounds import AudioRef
 
 
@@ -46,23 +50,7 @@ class Loudness:
     song: float
     cover: float
     true_peak: float
-    details: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class VoicePart:
-    """What one of several voices sings. `part`: ``lead`` or ``backing``. `transpose`: semitones against the original
-    singer, and the `reason`. `turns`: (from, to) in seconds of the song; empty where the voice has the part alone."""
-
-    voice: str
-    part: str
-    transpose: int
-    reason: str
-    turns: tuple[tuple[float, float], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        plain = {"voice": self.voice, "part": self.part, "transpose": self.transpose, "reason": self.reason}
-        return {**plain, "turns": [list(turn) for turn in self.turns]} if self.turns else plain
+    details: CoverLoudness = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -90,7 +78,7 @@ class CoverResult:
     transpose_reason: str
     voices: tuple[VoicePart, ...]
     key: int
-    chain: tuple[Mapping[str, Any], ...]
+    chain: tuple[StepReport, ...]
     loudness: Loudness
     verdict: Verdict
     quality: Quality
@@ -108,7 +96,7 @@ class CoverResult:
             **_transposed(self),
             "key": self.key,
             **_chain(self.chain),
-            "loudness": {name: getattr(self.loudness, name) for name in ("song", "cover", "true_peak", "details")},
+            "loudness": asdict(self.loudness),
             "verdict": {"verdict": self.verdict.overall, "blame": self.verdict.blame, "reason": self.verdict.reason},
             **_stages(self.stages, self.warnings),
         }
@@ -134,8 +122,8 @@ class SeparationResult:
     karaoke: AudioRef | None
     midi: Mapping[str, Path]
     sum_to_song: bool | None
-    loudness: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    chain: tuple[Mapping[str, Any], ...]
+    loudness: Mapping[str, RebalancedLoudness]
+    chain: tuple[StepReport, ...]
     quality: Quality
     remarks: tuple[Remark, ...]
     stages: tuple[StageRun, ...] = field(repr=False)
@@ -153,7 +141,7 @@ class SeparationResult:
             **{name: str(path) for name, path in single.items() if path is not None},
             **({"midi": {name: str(path) for name, path in self.midi.items()}} if self.midi else {}),
             **({} if self.sum_to_song is None else {"sum_to_song": self.sum_to_song}),
-            **({"loudness": dict(self.loudness)} if self.loudness else {}),
+            **({"loudness": {name: asdict(one) for name, one in self.loudness.items()}} if self.loudness else {}),
             **_chain(self.chain),
             "quality": {**asdict(self.quality), "remarks": [asdict(remark) for remark in self.remarks]},
             **_stages(self.stages, self.warnings),
@@ -235,7 +223,11 @@ def warnings_of(stages: tuple[StageRun, ...]) -> tuple[StageWarning, ...]:
 
 
 def _plain(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return {name: _plain(item) for name, item in value.items()} if isinstance(value, Mapping) else value
 
 
 def _paths(sounds: Mapping[str, AudioRef]) -> dict[str, str]:
@@ -247,8 +239,8 @@ def _transposed(result: CoverResult | ConversionResult) -> dict[str, Any]:
     return {**moved, "voices": [voice.to_dict() for voice in result.voices]} if result.voices else moved
 
 
-def _chain(steps: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
-    return {"chain": [dict(step) for step in steps]} if steps else {}
+def _chain(steps: tuple[StepReport, ...]) -> dict[str, Any]:
+    return {"chain": [asdict(step) for step in steps]} if steps else {}
 
 
 def _stages(stages: tuple[StageRun, ...], warnings: tuple[StageWarning, ...]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def test_silence_is_finite(frames: int) -> None:
     loudness = measured(Audio.silence(2, frames, RATE))
     assert loudness.silent
     assert loudness.true_peak == SILENT
-    assert "Infinity" not in json.dumps(loudness.summary())
+    assert "Infinity" not in json.dumps(asdict(loudness.summary()))
 
 
 def test_too_short_to_measure_is_silent_but_has_a_peak() -> None:

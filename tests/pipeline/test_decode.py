@@ -67,7 +67,7 @@ def test_own_stems_take_the_song_s_form(context: Context, tmp_path: Path):
 def test_two_own_stems_make_the_song(context: Context, tmp_path: Path):
     vocals, instrumental = noise(1), noise(2, seed=1)
     stems = own_stems(context, vocals=on_disk(tmp_path, "v", vocals), instrumental=on_disk(tmp_path, "i", instrumental))
-    song = mixed(context, stems["vocals"], stems["instrumental"])
+    song = mixed(context, (stems["vocals"], stems["instrumental"]))
     expected = instrumental.samples.copy()
     expected[:, : vocals.frames] += vocals.samples
     assert np.array_equal(song.read().samples, expected)

@@ -25,7 +25,7 @@ def add(context: Context, a: int, b: int) -> int:
     return a + b
 
 
-def hear(context: Context, warnings: list[tuple[str, str]]) -> list[str]:
+def repeat(context: Context, warnings: list[tuple[str, str]]) -> list[str]:
     return [f"{node}: {sentence}" for node, sentence in warnings]
 
 
@@ -43,14 +43,11 @@ def wants_gpu(context: Context) -> str:
     return context.device
 
 
-DIAMOND = Graph(
-    (
-        Node("left", Stage("one", 1, one)),
-        Node("right", Stage("one", 2, one)),
-        Node("sum", Stage("add", 1, add), {"a": "left", "b": "right"}),
-        Node("heard", Stage("hear", 1, hear), hears=("left", "sum")),
-    )
-)
+LEFT = Node("left", Stage("one", 1, one))
+RIGHT = Node("right", Stage("one", 2, one))
+SUM = Node("sum", Stage("add", 1, add), {"a": LEFT, "b": RIGHT})
+REPEATED = Node("repeated", Stage("repeat", 1, repeat), warnings_from=(LEFT, SUM))
+DIAMOND = Graph.of(SUM, REPEATED)
 
 
 def ignore(event: StageEvent) -> None:
@@ -63,44 +60,47 @@ def executor(tmp_path: Path) -> LocalExecutor:
 
 
 def test_a_graph_is_run_once(executor: LocalExecutor):
-    first = executor.run(DIAMOND, ["sum"], ignore, threading.Event())
-    again = executor.run(DIAMOND, ["sum"], ignore, threading.Event())
-    assert first.values == again.values == {"sum": 2}
+    first = executor.run(DIAMOND, [SUM], ignore, threading.Event())
+    again = executor.run(DIAMOND, [SUM], ignore, threading.Event())
+    assert first[SUM] == again[SUM] == 2
     assert {stage.name: stage.cached for stage in first.stages} == {"left": False, "right": False, "sum": False}
     assert all(stage.cached for stage in again.stages)
 
 
+def test_parts_of_a_value_are_results_too(executor: LocalExecutor):
+    node = Node("stems", Stage("stems", 1, lambda context: {"vocals": 1, "bass": 2}))
+    result = executor.run(Graph.of(node), [node], ignore, threading.Event())
+    assert result[node["bass"]] == 2
+
+
 def test_warnings_are_kept_with_the_artifact_and_heard(executor: LocalExecutor):
-    executor.run(DIAMOND, ["left"], ignore, threading.Event())
-    result = executor.run(DIAMOND, ["heard"], ignore, threading.Event())
-    assert result.values["heard"] == ("left: one was here",)
+    executor.run(DIAMOND, [LEFT], ignore, threading.Event())
+    result = executor.run(DIAMOND, [REPEATED], ignore, threading.Event())
+    assert result[REPEATED] == ("left: one was here",)
 
 
 def test_events_tell_the_whole_story(executor: LocalExecutor):
     events: list[StageEvent] = []
-    executor.run(DIAMOND, ["left"], events.append, threading.Event())
-    executor.run(DIAMOND, ["left"], events.append, threading.Event())
+    executor.run(DIAMOND, [LEFT], events.append, threading.Event())
+    executor.run(DIAMOND, [LEFT], events.append, threading.Event())
     assert [event.state for event in events if event.state != "progress"] == ["started", "finished", "cached"]
 
 
 def test_a_stage_that_fails_fails_the_run_and_its_neighbours_stay(executor: LocalExecutor):
     error = UnderstudyError("code", "what", "do")
-    graph = Graph(
-        (
-            Node("good", Stage("one", 1, one)),
-            Node("bad", Stage("bad", 1, lambda context, good: fail(context, error)), {"good": "good"}),
-        )
-    )
+    good = Node("good", Stage("one", 1, one))
+    bad = Node("bad", Stage("bad", 1, lambda context, good: fail(context, error)), {"good": good})
+    graph = Graph.of(bad)
     with pytest.raises(UnderstudyError, match="what"):
-        executor.run(graph, ["bad"], ignore, threading.Event())
-    assert executor.store.has(graph.keys()["good"])
-    assert not executor.store.has(graph.keys()["bad"])
+        executor.run(graph, [bad], ignore, threading.Event())
+    assert executor.store.has(graph.keys()[good])
+    assert not executor.store.has(graph.keys()[bad])
 
 
 def test_a_full_disk_is_said_plainly(executor: LocalExecutor):
-    graph = Graph((Node("bad", Stage("bad", 1, lambda context: fail(context, OSError(28, "No space")))),))
+    bad = Node("bad", Stage("bad", 1, lambda context: fail(context, OSError(28, "No space"))))
     with pytest.raises(UnderstudyError) as raised:
-        executor.run(graph, ["bad"], ignore, threading.Event())
+        executor.run(Graph.of(bad), [bad], ignore, threading.Event())
     assert raised.value.code == "disk-full"
 
 
@@ -113,16 +113,16 @@ def test_cancelling_stops_a_stage_and_leaves_nothing(executor: LocalExecutor):
             context.progress(0.5)
             time.sleep(0.01)
 
-    graph = Graph((Node("endless", Stage("endless", 1, endless)),))
+    node = Node("endless", Stage("endless", 1, endless))
     with pytest.raises(Cancelled):
-        executor.run(graph, ["endless"], ignore, cancelled)
+        executor.run(Graph.of(node), [node], ignore, cancelled)
     assert list((executor.store.root / "making").iterdir()) == []
 
 
 def test_out_of_gpu_memory_goes_on_on_the_cpu_and_says_so(tmp_path: Path):
     executor = LocalExecutor(Store(tmp_path), device="cuda:0")
-    graph = Graph((Node("net", Stage("net", 1, wants_gpu, uses_gpu=True)),))
-    (stage,) = executor.run(graph, ["net"], ignore, threading.Event()).stages
+    net = Node("net", Stage("net", 1, wants_gpu, uses_gpu=True))
+    (stage,) = executor.run(Graph.of(net), [net], ignore, threading.Event()).stages
     assert stage.device == "cpu"
     assert "GPU ran out of memory" in stage.warnings[0]
 
@@ -137,8 +137,8 @@ def test_runs_share_the_lanes(tmp_path: Path):
         return song
 
     def run(song: int) -> None:
-        graph = Graph((Node("meet", Stage("meet", 1, meet), settings={"song": song}),))
-        results.append(executor.run(graph, ["meet"], ignore, threading.Event()).values["meet"])
+        node = Node("meet", Stage("meet", 1, meet), settings={"song": song})
+        results.append(executor.run(Graph.of(node), [node], ignore, threading.Event())[node])
 
     results: list[int] = []
     threads = [threading.Thread(target=run, args=(song,)) for song in (1, 2)]
@@ -173,9 +173,10 @@ STEPS = textwrap.dedent(
 
     nodes = [Node("n0", Stage("step", 1, step), {}, {"number": 0})]
     for number in range(1, 6):
-        nodes.append(Node(f"n{number}", Stage("step", 1, step), {"before": f"n{number-1}"}, {"number": number}))
-    result = LocalExecutor(Store(Path(sys.argv[1]))).run(Graph(tuple(nodes)), ["n5"], lambda e: None, threading.Event())
-    print(result.values["n5"])
+        nodes.append(Node(f"n{number}", Stage("step", 1, step), {"before": nodes[-1]}, {"number": number}))
+    executor = LocalExecutor(Store(Path(sys.argv[1])))
+    result = executor.run(Graph.of(nodes[-1]), nodes[-1:], lambda e: None, threading.Event())
+    print(result[nodes[-1]])
     """
 )
 
@@ -208,35 +209,31 @@ def test_killed_at_any_moment_it_resumes_and_repeats_nothing(tmp_path: Path):
     assert list((tmp_path / "killed" / "making").iterdir()) == []
 
 
-def summed(context: Context, left_out: str = "", **parts: int) -> tuple[int, str]:
+def summed(context: Context, parts: dict[str, int], left_out: tuple[str, ...] = ()) -> tuple[int, tuple[str, ...]]:
     return sum(parts.values()), left_out
 
 
-def an_ensemble(error: Exception, *more: Node) -> Graph:
-    return Graph(
-        (
-            Node("a", Stage("one", 1, one), optional=True),
-            Node("b", Stage("fail", 1, fail), {}, {}, {"error": External(error, repr(error))}, optional=True),
-            Node("all", Stage("summed", 1, summed), {"a": "a", "b": "b"}),
-            *more,
-        )
-    )
+def an_ensemble(error: Exception) -> Node[tuple[int, tuple[str, ...]]]:
+    a = Node("a", Stage("one", 1, one), optional=True)
+    b = Node("b", Stage("fail", 1, fail), {}, {}, {"error": External(error, repr(error))}, optional=True)
+    return Node("all", Stage("summed", 1, summed), {"parts": {"a": a, "b": b}})
 
 
 def test_an_optional_node_may_fail(tmp_path: Path):
     executor = LocalExecutor(Store(tmp_path))
-    graph = an_ensemble(UnderstudyError("broken", "B is broken.", "Mend it."))
-    result = executor.run(graph, ["all"], lambda event: None, threading.Event())
-    assert result.values["all"] == (1, "B is broken.")
+    both = an_ensemble(UnderstudyError("broken", "B is broken.", "Mend it."))
+    result = executor.run(Graph.of(both), [both], lambda event: None, threading.Event())
+    assert result[both] == (1, ("B is broken.",))
     assert {stage.name for stage in result.stages if not stage.cached} == {"a", "all"}
-    again = executor.run(graph, ["all"], lambda event: None, threading.Event())
+    again = executor.run(Graph.of(both), [both], lambda event: None, threading.Event())
     assert all(stage.cached for stage in again.stages)
 
 
 @pytest.mark.parametrize("error", [Cancelled(), ValueError("a bug")])
 def test_an_optional_node_may_not_be_cancelled_or_have_a_bug(tmp_path: Path, error: Exception):
+    both = an_ensemble(error)
     with pytest.raises(type(error)):
-        LocalExecutor(Store(tmp_path)).run(an_ensemble(error), ["all"], lambda event: None, threading.Event())
+        LocalExecutor(Store(tmp_path)).run(Graph.of(both), [both], lambda event: None, threading.Event())
 
 
 def test_stages_that_need_much_memory_run_one_at_a_time(tmp_path: Path):
@@ -253,7 +250,5 @@ def test_stages_that_need_much_memory_run_one_at_a_time(tmp_path: Path):
         return 1
 
     nodes = [Node(f"big{number}", Stage("big", number, big, big=True)) for number in range(4)]
-    LocalExecutor(Store(tmp_path), cpu_lanes=4).run(
-        Graph(tuple(nodes)), [node.name for node in nodes], lambda event: None, threading.Event()
-    )
+    LocalExecutor(Store(tmp_path), cpu_lanes=4).run(Graph.of(*nodes), nodes, lambda event: None, threading.Event())
     assert most == 1

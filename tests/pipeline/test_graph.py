@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,34 +10,48 @@ from pydantic import BaseModel
 
 from understudy.context import Context
 from understudy.pipeline.drawing import as_mermaid, as_svg, as_text
-from understudy.pipeline.graph import External, Graph, Node, Stage
+from understudy.pipeline.graph import External, Graph, Node, Output, Stage, resolve
 
 
 class Settings(BaseModel):
     gain: float = 0.0
 
 
-def nothing(context: Context) -> None:
+def nothing(context: Context, **anything: object) -> None:
     """A stage that is never run here."""
 
 
 STAGE = Stage("stage", 1, nothing)
 
 
-def chain(gain: float = 0.0, content: str = "a", version: int = 1) -> Graph:
-    return Graph(
-        (
-            Node("first", Stage("first", version, nothing), externals={"path": External(Path("x"), content)}),
-            Node("second", STAGE, {"song": "first"}),
-            Node("third", STAGE, {"song": "second.part"}, {"settings": Settings(gain=gain)}),
-            Node("aside", STAGE, {"song": "first"}, {"value": 1}),
-        )
+def chain(gain: float = 0.0, content: str = "a", version: int = 1, names: str = "") -> Graph:
+    first = Node(
+        "first", Stage("first", version, nothing), externals={"path": External(Path("x"), content)}, subject=names
     )
+    second = Node("second", STAGE, {"song": first}, subject=names)
+    third = Node("third", STAGE, {"song": second["part"]}, {"settings": Settings(gain=gain)}, subject=names)
+    return Graph.of(third, Node("aside", STAGE, {"song": first}, {"value": 1}, subject=names))
+
+
+def keys(graph: Graph) -> dict[str, str]:
+    return {node.kind: key for node, key in graph.keys().items()}
+
+
+def named(graph: Graph, name: str) -> Node[None]:
+    node = graph.named(name)
+    assert node is not None
+    return node
 
 
 def changed(a: Graph, b: Graph) -> set[str]:
-    before, after = a.keys(), b.keys()
+    before, after = keys(a), keys(b)
     return {name for name in before if before[name] != after[name]}
+
+
+def test_a_graph_is_what_its_targets_need_in_order():
+    assert [node.name for node in chain().nodes] == ["first", "second", "third", "aside"]
+    graph = chain()
+    assert [node.name for node in graph.upstream([named(graph, "aside")]).nodes] == ["first", "aside"]
 
 
 def test_a_setting_changes_its_node_and_what_stands_on_it():
@@ -49,59 +65,107 @@ def test_content_and_version_change_everything_downstream():
     assert changed(chain(), chain(version=2)) == everything
 
 
+def test_names_change_no_key():
+    assert changed(chain(), chain(names="of another name")) == set()
+
+
 def test_parts_of_one_value_have_different_keys():
-    graph = Graph(
-        (
-            Node("stems", STAGE),
-            Node("a", STAGE, {"sound": "stems.vocals"}),
-            Node("b", STAGE, {"sound": "stems.instrumental"}),
-            Node("c", STAGE, {"sound": "stems.vocals"}),
-        )
-    )
-    keys = graph.keys()
-    assert keys["a"] == keys["c"] != keys["b"]
+    stems = Node("stems", STAGE)
+    parts = [stems["vocals"], stems["instrumental"], stems["vocals"]]
+    a, b, c = (Node(str(number), STAGE, {"sound": part}) for number, part in enumerate(parts))
+    keys = Graph.of(a, b, c).keys()
+    assert keys[a] == keys[c] != keys[b]
+
+
+def test_inputs_of_every_form_have_different_keys():
+    one, two = Node("one", STAGE), Node("two", Stage("other", 1, nothing))
+    inputs = [
+        one,
+        two,
+        (one, two),
+        (two, one),
+        (one,),
+        {"a": one, "b": two},
+        {"b": two, "a": one},
+        {"a": one},
+        one["a"],
+    ]
+    nodes = [Node(str(number), STAGE, {"sounds": source}) for number, source in enumerate(inputs)]
+    assert len({Graph.of(*nodes).keys()[node] for node in nodes}) == len(inputs)
+
+
+def test_inputs_of_every_form_are_resolved():
+    one, two = Node("one", STAGE), Node("two", STAGE)
+    values = {one: {"a": 1}, two: [2]}
+    source = {"whole": two, "part": one["a"], "several": (one["a"], two)}
+    assert resolve(source, values.__getitem__) == {"whole": [2], "part": 1, "several": (1, [2])}
+    assert one["a"] == Output(one, "a") != two["a"]
+
+
+def needs_two(context: Context, sound: object, level: int, gain: float = 1.0) -> None:
+    """A stage with two arguments that must be given."""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "settings", "said"),
+    [
+        ({"sound": Node("a", STAGE)}, {}, "missing a required argument: 'level'"),
+        ({"sound": Node("a", STAGE)}, {"level": 1, "gian": 2.0}, "unexpected keyword argument 'gian'"),
+        ({"sound": Node("a", STAGE), "level": Node("a", STAGE)}, {"level": 1}, "twice"),
+    ],
+)
+def test_arguments_that_do_not_fit_the_stage_are_refused(inputs, settings, said):
+    with pytest.raises(TypeError, match=said):
+        Node("b", Stage("needs two", 1, needs_two), inputs, settings)
 
 
 def test_a_model_s_package_is_part_of_the_key():
     def key(*packages: str) -> str:
-        return Graph((Node("a", Stage("a", 1, nothing, packages=packages)),)).keys()["a"]
+        return keys(Graph.of(Node("a", Stage("a", 1, nothing, packages=packages))))["a"]
 
     assert len({key(), key("pytest"), key("no-such-package"), key("pytest", "no-such-package")}) == 4
 
 
 def test_what_lies_behind_a_cached_artifact_is_not_needed():
     graph = chain()
-    keys = graph.keys()
-    assert [node.name for node in graph.pending(["third"], lambda key: False)] == ["first", "second", "third"]
-    assert [node.name for node in graph.pending(["third"], {keys["second"]}.__contains__)] == ["third"]
-    assert graph.pending(["third"], {keys["third"]}.__contains__) == []
+    third, known = [named(graph, "third")], keys(graph)
+    assert [node.name for node in graph.pending(third, lambda key: False)] == ["first", "second", "third"]
+    assert [node.name for node in graph.pending(third, {known["second"]}.__contains__)] == ["third"]
+    assert graph.pending(third, {known["third"]}.__contains__) == []
 
 
 @given(st.sets(st.sampled_from(["first", "second", "third", "aside"])))
 def test_pending_nodes_have_what_they_need(cached: set[str]):
     graph = chain()
-    there = {graph.keys()[name] for name in cached}
-    have = set(cached)
-    for node in graph.pending(["third", "aside"], there.__contains__):
-        assert node.needs <= have
-        have.add(node.name)
-    assert {"third", "aside"} <= have
+    there = {keys(graph)[name] for name in cached}
+    have = {named(graph, name) for name in cached}
+    targets = {named(graph, "third"), named(graph, "aside")}
+    for node in graph.pending(targets, there.__contains__):
+        assert graph.needs(node) <= have
+        have.add(node)
+    assert targets <= have
 
 
-def test_a_node_that_hears_warnings_needs_who_speaks():
-    graph = Graph((Node("a", STAGE), Node("b", STAGE, hears=("a",))))
-    assert graph["b"].needs == {"a"}
+def test_a_node_that_takes_warnings_needs_who_gives_them():
+    a = Node("a", STAGE)
+    b = Node("b", STAGE, warnings_from=(a,))
+    graph = Graph.of(b)
+    assert graph.nodes == (a, b)
+    assert graph.needs(b) == {a}
+    assert graph.sources(b) == set()
 
 
-@pytest.mark.parametrize("names", [("a", "a"), ("b", "a")])
-def test_a_wrong_order_is_refused(names: tuple[str, str]):
-    with pytest.raises(ValueError, match="node"):
-        Graph((Node(names[0], STAGE, {"x": "a"} if names[0] == "b" else {}), Node(names[1], STAGE)))
+def test_a_wrong_order_and_a_name_twice_are_refused():
+    a, again = Node("a", STAGE), Node("a", STAGE)
+    b = Node("b", STAGE, {"x": a})
+    for nodes in ((b, a), (a, again)):
+        with pytest.raises(ValueError, match="node"):
+            Graph(nodes)
 
 
 def test_drawings_show_every_node_and_what_is_cached():
     graph = chain()
-    cached = {graph.keys()["first"]}.__contains__
+    cached = {keys(graph)["first"]}.__contains__
     for draw in (as_text, as_mermaid, as_svg):
         drawing = draw(graph, cached)
         assert all(name in drawing for name in ("first", "second", "third", "aside"))
@@ -111,25 +175,27 @@ def test_drawings_show_every_node_and_what_is_cached():
     assert as_svg(graph, cached).count("✓") == 1
 
 
-def optional_graph() -> Graph:
-    stage = Stage("s", 1, lambda context: 0)
-    members = [Node(name, stage, {"of": "a"}, optional=True) for name in ("b", "c")]
-    together = Node("d", stage, {"first": "b", "second": "c.part"})
-    return Graph((Node("a", stage), *members, together, Node("e", stage, {"of": "d"}, hears=("b", "c"))))
+def optional_graph(*, together: bool = False) -> Graph:
+    a = Node("a", STAGE)
+    b, c = (Node(name, STAGE, {"of": a}, optional=True) for name in ("b", "c"))
+    d = Node("d", STAGE, {"members": {"b": b, "c": c["part"]}} if together else {"first": b, "second": (c["part"],)})
+    return Graph.of(Node("e", STAGE, {"of": d}, warnings_from=(b, c)))
 
 
-def test_a_graph_without_a_node_that_failed():
-    graph = optional_graph()
-    rest = graph.without("b", "it broke")
+@pytest.mark.parametrize("together", [False, True])
+def test_a_graph_without_a_node_that_failed(together: bool):
+    graph = optional_graph(together=together)
+    a, b, c, d, e = (named(graph, name) for name in "abcde")
+    rest = graph.without(b, "it broke")
     assert rest is not None
-    assert [node.name for node in rest.nodes] == ["a", "c", "d", "e"]
-    assert dict(rest["d"].inputs) == {"second": "c.part"}
-    assert rest["d"].settings["left_out"] == "it broke"
-    assert rest["e"].hears == ("c",)
+    assert rest.nodes == (a, c, d, e)
+    assert rest.inputs(d) == ({"members": {"c": c["part"]}} if together else {"second": (c["part"],)})
+    assert rest.settings(d)["left_out"] == ("it broke",)
+    assert rest.warnings_from(e) == (c,)
     before, after = graph.keys(), rest.keys()
-    assert (before["a"], before["c"]) == (after["a"], after["c"])
-    assert before["d"] != after["d"]
-    assert rest.without("c", "it broke, too") is None, "nothing would be left to go on with"
+    assert (before[a], before[c]) == (after[a], after[c])
+    assert before[d] != after[d]
+    assert rest.without(c, "it broke, too") is None, "nothing would be left to go on with"
 
 
 def test_warnings_alone_draw_no_arrows():

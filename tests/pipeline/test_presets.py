@@ -35,7 +35,7 @@ def test_the_default_needs_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         content_hash="0" * 64,
     )
     graph = cover_graph(tmp_path / "song.wav", Voice(tmp_path, manifest), load_settings(environment={}))
-    assert "convert" in {node.name for node in graph.nodes}
+    assert "convert" in {node.kind for node in graph.graph.nodes}
 
 
 @pytest.mark.parametrize("name", presets())

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyloudnorm
@@ -15,7 +16,7 @@ from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.pipeline.stages.remix import RemixSettings, cover_stems, remix, weigh
+from understudy.pipeline.stages.remix import CoverMix, RemixSettings, cover_stems, measure_stems, remix
 
 RATE = 22050
 SECONDS = 8
@@ -44,12 +45,10 @@ def voice(seed: int, level: float) -> NDArray[np.float32]:
 
 
 class Result:
-    def __init__(self, values: dict[str, Any]) -> None:
-        self.loudness: dict[str, Any] = values["loudness"]
-        self.stems = {
-            name: file.read().samples for name, file in values.items() if name not in ("loudness", "mixing", "cover")
-        }
-        self.cover: NDArray[np.float32] = values["cover"].read().samples
+    def __init__(self, made: CoverMix, stems: Mapping[str, AudioFile]) -> None:
+        self.loudness = made.loudness
+        self.stems = {name: file.read().samples for name, file in stems.items()}
+        self.cover: NDArray[np.float32] = made.cover.read().samples
 
     @property
     def lufs(self) -> float:
@@ -73,18 +72,13 @@ def remixed(
 ) -> Result:
     work = folder / "work"
     work.mkdir(exist_ok=True)
-    stems = {
-        "song": stored(folder, "song", song),
-        "vocals": stored(folder, "sung", vocals),
-        "instrumental": None if instrumental is None else stored(folder, "band", instrumental),
-        "backing": None if backing is None else stored(folder, "choir", backing),
-        "reverb": None if reverb is None else stored(folder, "room", reverb),
-        "noise": None if noise is None else stored(folder, "hiss", noise),
-    }
+    whole = stored(folder, "song", song)
+    parts = {"vocals": vocals, "instrumental": instrumental, "backing": backing, "reverb": reverb, "noise": noise}
+    stems = {name: stored(folder, f"{name} in", part) for name, part in parts.items() if part is not None}
     context = context or Context(work)
-    values = remix(context, weights=weigh(context, **stems), settings=RemixSettings(**settings), **stems)
-    json.dumps(values["loudness"], allow_nan=False)
-    result = Result({**values, **cover_stems(context, mixing=values["mixing"], **stems)})
+    made = remix(context, whole, stems, measure_stems(context, whole, stems), RemixSettings(**settings))
+    json.dumps(asdict(made.loudness), allow_nan=False)
+    result = Result(made, cover_stems(context, whole, stems, made.mixing))
     assert result.cover.shape == song.shape
     total = np.sum(list(result.stems.values()), axis=0)
     assert np.abs(total - result.cover).max() < 1e-6
@@ -102,14 +96,14 @@ def test_as_loud_as_the_song_and_the_instrumental_untouched(tmp_path: Path) -> N
     assert np.array_equal(result.stems["instrumental"], music)
     silent = slice(2 * RATE, 3 * RATE)
     assert np.array_equal(result.cover[:, silent], music[:, silent])
-    assert result.loudness["gain"] == result.loudness["vocal_trim"] == result.loudness["reduction"] == 0
+    assert result.loudness.gain == result.loudness.vocal_trim == result.loudness.reduction == 0
 
 
 def test_a_small_difference_is_met_by_the_vocal_alone(tmp_path: Path) -> None:
     original, other, music = voice(1, 0.06), voice(2, 0.055), band(3, 0.03)
     result = remixed(tmp_path, original + music, other, music)
     assert abs(result.lufs - lufs(original + music)) < 0.3
-    assert 0 < result.loudness["vocal_trim"] <= 1
+    assert 0 < result.loudness.vocal_trim <= 1
     assert np.array_equal(result.stems["instrumental"], music)
 
 
@@ -117,9 +111,9 @@ def test_a_large_one_by_everything(tmp_path: Path) -> None:
     original, other, music = voice(1, 0.08), voice(2, 0.02), band(3, 0.02)
     result = remixed(tmp_path, original + music, other, music)
     assert abs(result.lufs - lufs(original + music)) < 0.3
-    assert result.loudness["gain"] > 1
+    assert result.loudness.gain > 1
     ratio = result.stems["instrumental"] / music
-    assert ratio == pytest.approx(10 ** (result.loudness["gain"] / 20), rel=0.01)
+    assert ratio == pytest.approx(10 ** (result.loudness.gain / 20), rel=0.01)
 
 
 @pytest.mark.parametrize("level", [0.25, 0.4])
@@ -129,8 +123,8 @@ def test_a_hot_song_keeps_its_loudness_below_the_ceiling(tmp_path: Path, level: 
     result = remixed(tmp_path, song, other, music)
     assert abs(result.lufs - lufs(song)) < 0.3
     assert result.true_peak <= -1.0
-    assert result.loudness["true_peak"] <= -1.0
-    assert result.loudness["reduction"] > 0
+    assert result.loudness.true_peak <= -1.0
+    assert result.loudness.reduction > 0
 
 
 @pytest.mark.parametrize("target", [-30.0, -14.0])
@@ -205,7 +199,7 @@ def test_silence_stays_silent(tmp_path: Path) -> None:
     nothing = np.zeros((2, RATE), np.float32)
     result = remixed(tmp_path, nothing, nothing, nothing)
     assert not result.cover.any()
-    assert result.loudness["target"] is None
+    assert result.loudness.target is None
 
 
 def test_a_song_too_short_to_measure_is_only_summed(tmp_path: Path) -> None:
@@ -234,7 +228,7 @@ def test_stems_of_another_song(tmp_path: Path) -> None:
     music = band(3, 0.05)
     other = write_blocks(tmp_path / "other.npy", 8000, 2, [Audio.of(music, 8000)])
     with pytest.raises(UnderstudyError, match="vocals stem has 2 channels at 8000 Hz"):
-        weigh(Context(tmp_path), stored(tmp_path, "song", music), other)
+        measure_stems(Context(tmp_path), stored(tmp_path, "song", music), {"vocals": other})
 
 
 @pytest.mark.parametrize("wrong", [{"vocal_gain": 100}, {"ceiling": 0.0}, {"target_lufs": 3}, {"vocal_gian": 1}])

@@ -16,7 +16,8 @@ from understudy.audio.stored import AudioFile, write_blocks
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import LocalExecutor, Result
 from understudy.pipeline.graph import External, Graph, Node, Stage
-from understudy.pipeline.separating import models_of, separating
+from understudy.pipeline.separating import check_models, models_of, separating
+from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.store import Store
 
@@ -29,21 +30,18 @@ def given(context: Any, sound: Audio) -> AudioFile:
     return write_blocks(context.folder / "song.npy", sound.rate, sound.channels, [sound])
 
 
-def take_apart(
-    folder: Path, song: Samples, rate: int = 44100, only: tuple[str, ...] = (), **settings: Any
-) -> tuple[dict[str, Samples], Result]:
-    """The stems of `song` by name, and how they came."""
-    apart = separating("decode", SeparationSettings.model_validate(settings))
+def take_apart(folder: Path, song: Samples, rate: int = 44100, **settings: Any) -> tuple[dict[str, Samples], Result]:
+    """The stems of `song` by name, and how they came about."""
     external = External(Audio(song, rate), f"{hash(song.tobytes())} {rate}")
-    graph = Graph((Node("decode", Stage("given", 1, given), {}, {}, {"sound": external}), *apart.nodes))
-    sources = {name: source for name, source in apart.stems.items() if not only or name in only}
-    targets = sorted({source.partition(".")[0] for source in sources.values()})
-    targets += ["chain"] if any(node.name == "chain" for node in apart.nodes) else []
+    decoded = Node("decode", Stage("given", 1, given), {}, {}, {"sound": external})
+    apart = separating(decoded, SeparationSettings.model_validate(settings))
+    targets = list(dict.fromkeys(source.node for source in apart.stems.values()))
+    targets += [apart.chain] if apart.chain else []
+    graph = Graph.of(*targets)
     result = LocalExecutor(Store(folder / "cache"), workers=1).run(graph, targets, lambda event: None, Event())
     stems = {}
-    for name, source in sources.items():
-        node, _, part = source.partition(".")
-        file = result.values[node][part]
+    for name, source in apart.stems.items():
+        file = result[source]
         assert (file.rate, file.channels, file.frames) == (rate, *song.shape)
         stems[name] = file.read().samples
     return stems, result
@@ -52,6 +50,12 @@ def take_apart(
 def db(part: Samples, whole: Samples) -> float:
     """Energy of `part` against that of `whole`."""
     return float(10 * np.log10((np.sum(part.astype(float) ** 2) + 1e-30) / np.sum(whole.astype(float) ** 2)))
+
+
+def steps_of(result: Result) -> tuple[StepReport, ...]:
+    """What the steps of the chain did."""
+    (steps,) = (value for value in result.values.values() if isinstance(value, tuple))
+    return steps
 
 
 def ran(result: Result) -> set[str]:
@@ -69,12 +73,15 @@ def test_one_model_by_name(tmp_path: Path, models: Models):
 
 
 def test_the_embedded_separator_needs_one_node(tmp_path: Path, models: Models):
-    assert [node.name for node in separating("decode", SeparationSettings()).nodes] == ["separate"]
-    both = separating("decode", SeparationSettings(model="embedded+vox"))
-    alone = separating("decode", SeparationSettings()).nodes[0]
-    assert [node.name for node in both.nodes] == ["separate embedded", "separate vox", "separate"]
-    assert both.nodes[0].stage is not None
-    assert (both.nodes[0].stage, both.nodes[0].inputs) == (alone.stage, alone.inputs), "kept alike, alone or not"
+    song = Node("decode", Stage("given", 1, given), externals={"sound": External(None, "song")})
+
+    def graph(**settings: Any) -> Graph:
+        return Graph.of(separating(song, SeparationSettings(**settings)).stems["vocals"].node)
+
+    alone, both = graph(), graph(model="embedded+vox")
+    assert [node.name for node in alone.nodes] == ["decode", "separate"]
+    assert [node.name for node in both.nodes] == ["decode", "separate embedded", "separate vox", "separate"]
+    assert both.keys()[both.nodes[1]] == alone.keys()[alone.nodes[1]], "stored once, alone or not"
 
 
 def test_one_more_model_in_the_ensemble_runs_that_model_only(tmp_path: Path, models: Models):
@@ -149,7 +156,7 @@ def test_a_model_of_the_instrumental_and_one_of_four_stems(tmp_path: Path, model
     assert db(stems["other"] - 0.3 * true["instrumental"], true["instrumental"]) < -60, "what the others leave"
     assert db(stems["drums"] + stems["bass"] + stems["other"] - stems["instrumental"], song) < -120
     assert db(stems["vocals"] + stems["instrumental"] - song, song) < -120
-    stems, _ = take_apart(tmp_path, song, model="vox", band="four")
+    stems, _ = take_apart(tmp_path, song, model="vox", instruments="four")
     assert {"drums", "bass", "other"} <= set(stems)
     assert db(stems["drums"] + stems["bass"] + stems["other"] - stems["instrumental"], song) < -120
 
@@ -186,27 +193,25 @@ def test_the_chain_takes_off_what_is_there_and_keeps_it(tmp_path: Path, models: 
     whole = sum(stems[name] for name in ("dry", "backing", "reverb", "noise", "instrumental"))
     assert db(whole - song, song) < -60
     assert db(stems["lead"] + stems["backing"] - stems["vocals"], song) < -100
-    steps = result.values["chain"]
-    assert [(step["step"], step["skipped"]) for step in steps] == [
+    steps = steps_of(result)
+    assert [(step.step, step.skipped) for step in steps] == [
         ("lead", None),
         ("dereverb", None),
         ("denoise", None),
     ]
-    assert steps[0]["taken"] == pytest.approx(
-        db(true["backing"], true["lead"] + true["backing"] + true["reverb"]), abs=1
-    )
+    assert steps[0].taken == pytest.approx(db(true["backing"], true["lead"] + true["backing"] + true["reverb"]), abs=1)
 
 
 def test_steps_that_find_nothing_are_left_out(tmp_path: Path, models: Models):
     true = parts(4.0)
     song = true["lead"] + true["instrumental"]
     stems, result = take_apart(tmp_path, song, model="vox", **CHAIN)
-    assert [step["skipped"] for step in result.values["chain"]] == [
+    assert [step.skipped for step in steps_of(result)] == [
         "no backing vocals were found",
         "no reverb was found",
         "no noise was found",
     ]
-    assert all(step["own"] < -45 for step in result.values["chain"])
+    assert all(step.own < -45 for step in steps_of(result))
     for stem in ("backing", "reverb", "noise"):
         assert not stems[stem].any()
     assert np.array_equal(stems["dry"], stems["vocals"])
@@ -218,7 +223,7 @@ def test_where_nobody_sings_no_model_of_the_chain_runs(tmp_path: Path, models: M
     song = true["lead"] + true["instrumental"]
     stems, result = take_apart(tmp_path, song, model="vox", **CHAIN)
     assert models.ran == ["vox"]
-    assert [step["skipped"] for step in result.values["chain"]] == ["nobody sings"] * 3
+    assert [step.skipped for step in steps_of(result)] == ["nobody sings"] * 3
     assert np.array_equal(stems["dry"], stems["vocals"])
 
 
@@ -228,7 +233,7 @@ def test_one_word_in_a_song_is_singing(tmp_path: Path, models: Models):
     word[6 * 44100 : 7 * 44100] = True
     song = true["instrumental"] + (true["lead"] + true["backing"]) * word
     _, result = take_apart(tmp_path, song, model="vox", lead="karaoke")
-    assert result.values["chain"][0]["skipped"] is None
+    assert steps_of(result)[0].skipped is None
 
 
 def test_a_model_that_takes_the_voice_away_does_no_harm(tmp_path: Path, models: Models):
@@ -242,11 +247,11 @@ def test_a_model_that_takes_the_voice_away_does_no_harm(tmp_path: Path, models: 
         ("lead", "greedy", "no lead was found"),
     ):
         stems, result = take_apart(tmp_path, song, model="vox", **{setting: name})
-        assert result.values["chain"][0]["skipped"] == reason
+        assert steps_of(result)[0].skipped == reason
         assert np.array_equal(stems["dry" if setting != "lead" else "lead"], stems["vocals"])
     models.functions["coarse"] = {"noise": lambda sound: torch_gate(sound)}
     _, result = take_apart(tmp_path, song, model="vox", denoise="coarse")
-    assert result.values["chain"][0]["skipped"] == "some of the voice would have gone with it"
+    assert steps_of(result)[0].skipped == "some of the voice would have gone with it"
 
 
 def torch_gate(sound: Any) -> Any:
@@ -275,16 +280,16 @@ def test_all_missing_models_are_named_at_once(models: Models, monkeypatch: pytes
         denoise=models.missing[4],
     )
     with pytest.raises(UnderstudyError) as raised:
-        separating("decode", studio)
+        check_models(studio)
     assert raised.value.code == "models-missing"
     assert all(name in raised.value.message for name in models.missing)
     assert "913 MB" in raised.value.message
     assert "understudy models fetch --preset studio" in raised.value.hint
     with pytest.raises(UnderstudyError) as raised:
-        separating("decode", SeparationSettings(model="+".join(missing[:2])))
+        check_models(SeparationSettings(model="+".join(missing[:2])))
     assert f"understudy models fetch {' '.join(missing[:2])}" in raised.value.hint
     with pytest.raises(UnderstudyError) as raised:
-        separating("decode", SeparationSettings(model=missing[0]))
+        check_models(SeparationSettings(model=missing[0]))
     assert raised.value.code == "model-missing"
 
 
@@ -292,14 +297,14 @@ def test_all_missing_models_are_named_at_once(models: Models, monkeypatch: pytes
     ("settings", "named"),
     [
         ({"model": "dry"}, "separation.model: it gives dry"),
-        ({"model": "vox", "band": "vox"}, "separation.band"),
+        ({"model": "vox", "instruments": "vox"}, "separation.instruments"),
         ({"model": "vox+vox2", "ensemble": {"weights": {"vox3": {"weight": 2}}}}, "'vox3'"),
         ({"model": "nonsense"}, "nonsense"),
     ],
 )
 def test_models_that_are_of_no_use_are_refused_before_any_work(models: Models, settings: dict[str, Any], named: str):
     with pytest.raises(UnderstudyError, match=named):
-        separating("decode", SeparationSettings.model_validate(settings))
+        check_models(SeparationSettings.model_validate(settings))
 
 
 def test_a_member_that_cannot_be_read_is_left_out_before_the_work(tmp_path: Path, models: Models):
@@ -315,7 +320,7 @@ def test_names_with_dots_and_paths_make_no_trouble(tmp_path: Path, models: Model
     true = parts(2.0)
     song = true["lead"] + true["instrumental"]
     stems, result = take_apart(tmp_path, song, model="A.b.ckpt+/some/where/A.b.ckpt", consistency="wiener")
-    assert {"separate A_b_ckpt 1", "separate A_b_ckpt 2"} <= ran(result)
+    assert {"separate A.b.ckpt 1", "separate A.b.ckpt 2"} <= ran(result)
     assert db(stems["vocals"] - true["lead"], true["lead"]) < -40
 
 
@@ -325,17 +330,17 @@ def test_names_with_dots_and_paths_make_no_trouble(tmp_path: Path, models: Model
 def test_odd_songs_go_through_every_step(tmp_path: Path, models: Models, rate: int, channels: int, seconds: float):
     rng = np.random.default_rng(0)
     song = (0.1 * rng.standard_normal((channels, round(rate * seconds)))).astype(np.float32)
-    stems, result = take_apart(tmp_path, song, rate, model="vox+vox2", band="four", **CHAIN)
+    stems, result = take_apart(tmp_path, song, rate, model="vox+vox2", instruments="four", **CHAIN)
     whole = sum(stems[name] for name in ("dry", "backing", "reverb", "noise", "instrumental"))
     assert db(whole - song, song) < -60
-    assert len(result.values["chain"]) == 3
+    assert len(steps_of(result)) == 3
 
 
 def test_silence_goes_through_every_step(tmp_path: Path, models: Models):
     song = np.zeros((2, 44100 * 3), np.float32)
-    stems, result = take_apart(tmp_path, song, model="vox+vox2", band="four", **CHAIN)
+    stems, result = take_apart(tmp_path, song, model="vox+vox2", instruments="four", **CHAIN)
     assert not any(stem.any() for stem in stems.values())
-    assert [step["skipped"] for step in result.values["chain"]] == ["nobody sings"] * 3
+    assert [step.skipped for step in steps_of(result)] == ["nobody sings"] * 3
 
 
 def test_a_full_gpu_lets_go_of_other_models(tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch):
@@ -369,5 +374,5 @@ def test_a_processor_out_of_memory_says_so(tmp_path: Path, models: Models):
 
 
 def test_models_of_settings():
-    settings = SeparationSettings(model="a+embedded+b", lead="c", dereverb="d+a", band="e")
+    settings = SeparationSettings(model="a+embedded+b", lead="c", dereverb="d+a", instruments="e")
     assert models_of(settings) == ("a", "b", "c", "d", "e")

@@ -14,14 +14,15 @@ import soundfile
 from tests.support.separators import Models, middle, models, parts
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import LocalExecutor, Result
-from understudy.pipeline.separation_graph import Separation, separation_graph
+from understudy.pipeline.graph import Node
+from understudy.pipeline.separation_graph import SeparationGraph, separation_graph
 from understudy.pipeline.settings import load_settings
 from understudy.pipeline.store import Store
 from understudy.pipeline.wanted import SETS, Container, Wanted
 
 __all__ = ["models"]
 
-STUDIO = {"model": "vox", "lead": "karaoke", "dereverb": "dry", "denoise": "hiss", "band": "six"}
+STUDIO = {"model": "vox", "lead": "karaoke", "dereverb": "dry", "denoise": "hiss", "instruments": "six"}
 
 INSIDE = slice(22050, -22050)
 """The filters of these models know nothing of what is beyond a song's ends."""
@@ -44,18 +45,28 @@ def song(tmp_path: Path) -> Path:
     return path
 
 
-def planned(song: Path, wanted: Wanted | None = None, **separation: Any) -> Separation:
+def planned(song: Path, wanted: Wanted | None = None, **separation: Any) -> SeparationGraph:
     options = {f"separation.{name}": value for name, value in separation.items()}
     return separation_graph(song, load_settings(options={**options, "output.format": "wav32f"}, environment={}), wanted)
 
 
-def made(song: Path, wanted: Wanted, targets: tuple[str, ...] = (), **separation: Any) -> tuple[dict[str, Any], Result]:
+def made(song: Path, wanted: Wanted, **separation: Any) -> tuple[dict[str, np.ndarray], Result]:
     """The stems that were written, and how."""
     plan = planned(song, wanted, **separation)
-    names = () if wanted.container else plan.stems
-    targets = (*(f"encode {name}" for name in names), *targets)
-    result = LocalExecutor(Store(song.parent / "cache"), workers=1).run(plan.graph, targets, lambda _: None, Event())
-    return {name: read(result.values[f"encode {name}"]) for name in names}, result
+    result = run(song, plan, list(plan.stems.values()))
+    return {name: read(result[node]) for name, node in plan.stems.items()}, result
+
+
+def mixed(song: Path, wanted: Wanted, **separation: Any) -> tuple[np.ndarray, Result]:
+    """The only mix that was made, and how."""
+    plan = planned(song, wanted, **separation)
+    (mix,) = plan.mixes.values()
+    result = run(song, plan, [mix.mix])
+    return result[mix.mix].sound.read().samples, result
+
+
+def run(song: Path, plan: SeparationGraph, targets: list[Node[Any]]) -> Result:
+    return LocalExecutor(Store(song.parent / "cache"), workers=1).run(plan.graph, targets, lambda _: None, Event())
 
 
 def read(path: Path) -> np.ndarray:
@@ -63,7 +74,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def ran(result: Result) -> set[str]:
-    return {stage.name for stage in result.stages if not stage.name.startswith(("encode", "headroom", "decode"))}
+    return {stage.name for stage in result.stages if stage.kind not in ("encode", "headroom", "decode")}
 
 
 @pytest.mark.parametrize(
@@ -98,14 +109,14 @@ def test_the_lead_is_dry_where_its_reverb_is_wanted_apart(song, six):
     ("wanted", "nodes"),
     [
         (Wanted(), {"separate vox", "separate"}),
-        (Wanted(SETS["4"]), {"separate vox", "separate", "band six", "band", "sum other"}),
-        (Wanted(("drums",)), {"separate vox", "separate", "band six", "band"}),
+        (Wanted(SETS["4"]), {"separate vox", "separate", "instruments six", "instruments", "sum other"}),
+        (Wanted(("drums",)), {"separate vox", "separate", "instruments six", "instruments"}),
         (Wanted(("backing",)), {"separate vox", "separate", "lead karaoke", "lead"}),
-        (Wanted(("vocals",), levels={"lead": -3.0}), {"separate vox", "separate", "lead karaoke", "lead", "mix"}),
+        (Wanted(levels={"lead": -3.0}), {"separate vox", "separate", "lead karaoke", "lead", "mix"}),
     ],
 )
 def test_only_what_is_wanted_runs(song, six, wanted, nodes):
-    _, result = made(song, wanted, ("mix",) if wanted.levels else (), **STUDIO)
+    _, result = (mixed if wanted.levels else made)(song, wanted, **STUDIO)
     assert ran(result) == nodes
 
 
@@ -118,7 +129,7 @@ def test_models_that_are_not_needed_need_not_be_there(song, six):
 
 
 def test_a_first_model_of_four_stems_needs_no_second(song, six):
-    _, result = made(song, Wanted(SETS["4"]), model="four", band="six")
+    _, result = made(song, Wanted(SETS["4"]), model="four", instruments="six")
     assert ran(result) == {"separate four", "separate"}
 
 
@@ -145,13 +156,12 @@ def test_levels_of_stems_that_hold_each_other_are_refused(song, six):
     with pytest.raises(UnderstudyError) as failed:
         planned(song, Wanted(levels={"vocals": 1.0, "lead": 1.0}), **STUDIO)
     assert failed.value.code == "mix-invalid"
-    assert planned(song, Wanted(levels={"backing": 1.0, "lead": None}), **STUDIO).stems == ()
+    assert planned(song, Wanted(levels={"backing": 1.0, "lead": None}), **STUDIO).sounds == {}
 
 
 def test_a_mix_is_the_song_with_the_changes_alone(song, six):
     true = parts(3.0, backing=0.1, reverb=0.05, noise=0.02)
-    _, result = made(song, Wanted(levels={"lead": None, "drums": -6.0}), ("mix",), **STUDIO)
-    mix = result.values["mix"]["sound"].read().samples
+    mix, _ = mixed(song, Wanted(levels={"lead": None, "drums": -6.0}), **STUDIO)
     stems, _ = made(song, Wanted(("lead", "drums")), **STUDIO)
     wanted = read(song) - stems["lead"] + (10 ** (-6 / 20) - 1) * stems["drums"]
     assert np.abs(mix - wanted).max() < 1e-5
@@ -160,13 +170,13 @@ def test_a_mix_is_the_song_with_the_changes_alone(song, six):
 
 def test_karaoke_keeps_backing_and_a_guide(song, six):
     stems, _ = made(song, Wanted(("lead", "backing", "instrumental")), **STUDIO)
-    _, result = made(song, Wanted(karaoke=True, guide=-20.0), ("karaoke",), **STUDIO)
+    karaoke, result = mixed(song, Wanted(karaoke=True, guide=-20.0), **STUDIO)
     wanted = stems["instrumental"] + stems["backing"] + 0.1 * stems["lead"]
-    assert np.abs(result.values["karaoke"]["sound"].read().samples - wanted).max() < 1e-5
+    assert np.abs(karaoke - wanted).max() < 1e-5
     assert "dereverb" not in ran(result)
-    _, result = made(song, Wanted(karaoke=True, guide=None), ("karaoke",), model="vox")
+    karaoke, _ = mixed(song, Wanted(karaoke=True, guide=None), model="vox")
     both, _ = made(song, Wanted(), model="vox")
-    assert np.abs(result.values["karaoke"]["sound"].read().samples - both["instrumental"]).max() < 1e-6
+    assert np.abs(karaoke - both["instrumental"]).max() < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -181,11 +191,11 @@ def test_karaoke_keeps_backing_and_a_guide(song, six):
 def test_one_file_for_dj_software(song, six, stems, settings, names, noted):
     wanted = Wanted(stems, Container("alac"))
     plan = planned(song, wanted, **settings)
-    assert noted in " ".join(plan.notes)
-    assert bool(noted) == bool(plan.notes)
+    assert noted in " ".join(plan.decisions)
+    assert bool(noted) == bool(plan.decisions)
     assert plan.sums
-    _, result = made(song, wanted, ("encode stem file",), **settings)
-    path = result.values["encode stem file"]
+    assert plan.stem_file is not None
+    path = run(song, plan, [plan.stem_file])[plan.stem_file]
     assert path.name.endswith(".stem.m4a")
     content = path.read_bytes()
     assert all(f'"name": "{name}"'.encode() in content for name in names)

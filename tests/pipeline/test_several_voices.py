@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import TimeRange, TimeRanges
-from understudy.pipeline.stages.cast import CONTEXT, SNAP, cut, join, keep, pause_near, roll
+from understudy.pipeline.stages.cast import CONTEXT, SNAP, Cut, cast_list, cut, join, keep, pause_near
 from understudy.voices.transpose import Transposition
 
 RATES = (8000, 22050, 44100, 48000)
@@ -49,9 +48,9 @@ def ranges(*times: tuple[float, float | None], offset: float = 0.0, exact: bool 
     return TimeRanges(ranges=made, offset=offset)
 
 
-def identity(tmp_path: Path, name: str, one: dict[str, Any], gain: float = 1.0) -> AudioFile:
+def identity(tmp_path: Path, name: str, one: Cut, gain: float = 1.0) -> AudioFile:
     """An engine that sings exactly what it hears, in mono."""
-    mono = one["vocals"].read().mono()
+    mono = one.vocals.read().mono()
     return stored(tmp_path, name, mono.samples * np.float32(gain), mono.rate)
 
 
@@ -60,32 +59,32 @@ def test_a_voice_gets_its_turns_with_context_and_nothing_else(tmp_path: Path, ra
     vocals = stored(tmp_path, "vocals", phrases(rate), rate)
     pitch = track_of(vocals)
     made = cut(folder(tmp_path, "cut"), vocals, pitch, ranges((4.0, 6.0), (12.0, 13.5)))
-    assert made["turns"] == [[4 * rate, 6 * rate], [12 * rate, 13.5 * rate]]
-    assert made["vocals"].duration < 2 + 1.5 + 4 * CONTEXT + 1
-    assert len(made["pieces"]) == 2
-    for place, frames, position in made["pieces"]:
+    assert made.turns == ((4 * rate, 6 * rate), (12 * rate, 13.5 * rate))
+    assert made.vocals.duration < 2 + 1.5 + 4 * CONTEXT + 1
+    assert len(made.pieces) == 2
+    for place, frames, position in made.pieces:
         edge = rate // 10  # pieces fade in and out
-        inner = made["vocals"].read(position + edge, position + frames - edge).samples
+        inner = made.vocals.read(position + edge, position + frames - edge).samples
         assert np.array_equal(inner, vocals.read(place + edge, place + frames - edge).samples)
         first, last = position * 200 // rate, (position + frames) * 200 // rate
         assert position * 200 % rate == place * 200 % rate == 0  # on the grid of the pitch
-        assert np.array_equal(made["pitch"].f0[first:last], pitch.f0[place * 200 // rate :][: last - first])
-    assert made["pitch"].frames == made["vocals"].frames * 200 // rate + 1
-    assert made["own"].voiced.sum() == pytest.approx(3.5 / 0.005, abs=3)
+        assert np.array_equal(made.pitch.f0[first:last], pitch.f0[place * 200 // rate :][: last - first])
+    assert made.pitch.frames == made.vocals.frames * 200 // rate + 1
+    assert made.own.voiced.sum() == pytest.approx(3.5 / 0.005, abs=3)
 
 
 def test_turns_that_lie_close_are_one_piece(tmp_path: Path):
     vocals = stored(tmp_path, "vocals", phrases(8000), 8000)
     made = cut(folder(tmp_path, "cut"), vocals, track_of(vocals), ranges((4.0, 6.0), (7.0, 9.0)))
-    assert len(made["pieces"]) == 1
-    assert made["vocals"].duration < 5 + 2 * CONTEXT + 0.5
+    assert len(made.pieces) == 1
+    assert made.vocals.duration < 5 + 2 * CONTEXT + 0.5
 
 
 def test_the_ends_of_the_song_are_reached(tmp_path: Path):
     vocals = stored(tmp_path, "vocals", phrases(44100, 7.123), 44100)
     made = cut(folder(tmp_path, "cut"), vocals, track_of(vocals), ranges((0.0, None)))
-    assert made["turns"] == [[0, vocals.frames]]
-    assert np.array_equal(made["vocals"].read(0, vocals.frames).samples, vocals.read().samples)
+    assert made.turns == ((0, vocals.frames),)
+    assert np.array_equal(made.vocals.read(0, vocals.frames).samples, vocals.read().samples)
 
 
 def test_a_turn_after_the_end_is_said(tmp_path: Path):
@@ -98,7 +97,7 @@ def test_a_turn_after_the_end_is_said(tmp_path: Path):
 def test_times_are_those_of_the_song_in_an_excerpt_too(tmp_path: Path):
     vocals = stored(tmp_path, "vocals", phrases(8000), 8000)
     made = cut(folder(tmp_path, "cut"), vocals, track_of(vocals), ranges((0.0, 70.0), offset=65.0))
-    assert made["turns"] == [[0, 5 * 8000]]
+    assert made.turns == ((0, 5 * 8000),)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -112,21 +111,18 @@ def test_voices_that_change_nothing_give_the_original_back(tmp_path: Path, rate:
         vocals,
         pitch,
         0,
-        cut1=mine,
-        converted1=identity(tmp_path, "sung1", mine),
-        transposition1=STAY,
-        cut2=yours,
-        converted2=identity(tmp_path, "sung2", yours),
-        transposition2=STAY,
+        cuts=(mine, yours),
+        converted=(identity(tmp_path, "sung1", mine), identity(tmp_path, "sung2", yours)),
+        transpositions=(STAY, STAY),
     )
     original = vocals.read().mono().samples
-    assert joined["vocals"].channels == 1
-    assert joined["vocals"].frames == vocals.frames
-    assert np.abs(joined["vocals"].read().samples - original).max() < 1e-4
-    assert np.array_equal(joined["pitch"].f0, pitch.f0)
-    kinds = [number for number, _, _ in joined["turns"]]
+    assert joined.vocals.channels == 1
+    assert joined.vocals.frames == vocals.frames
+    assert np.abs(joined.vocals.read().samples - original).max() < 1e-4
+    assert np.array_equal(joined.pitch.f0, pitch.f0)
+    kinds = [number for number, _, _ in joined.turns]
     assert kinds == [0, 1, -1, 0, 1]
-    assert [joined["turns"][0][1], joined["turns"][-1][2]] == [0, vocals.frames]
+    assert [joined.turns[0][1], joined.turns[-1][2]] == [0, vocals.frames]
 
 
 def test_every_voice_is_as_loud_as_the_original_was(tmp_path: Path):
@@ -140,14 +136,11 @@ def test_every_voice_is_as_loud_as_the_original_was(tmp_path: Path):
         vocals,
         pitch,
         0,
-        cut1=mine,
-        converted1=identity(tmp_path, "sung1", mine, 0.4),
-        transposition1=STAY,
-        cut2=yours,
-        converted2=identity(tmp_path, "sung2", yours, 2.5),
-        transposition2=STAY,
+        cuts=(mine, yours),
+        converted=(identity(tmp_path, "sung1", mine, 0.4), identity(tmp_path, "sung2", yours, 2.5)),
+        transpositions=(STAY, STAY),
     )
-    sung, original = joined["vocals"].read().samples, vocals.read().mono().samples
+    sung, original = joined.vocals.read().samples, vocals.read().mono().samples
     for first, last in ((0, 9), (11, 20)):
         part = slice(first * rate, last * rate)
         level, wanted = (float(np.mean(one[:, part].astype(float) ** 2)) for one in (sung, original))
@@ -164,14 +157,11 @@ def test_each_voice_moves_by_its_own_semitones(tmp_path: Path):
         vocals,
         pitch,
         2,
-        cut1=mine,
-        converted1=identity(tmp_path, "sung1", mine),
-        transposition1=Transposition(14, 12, "up"),
-        cut2=yours,
-        converted2=identity(tmp_path, "sung2", yours),
-        transposition2=Transposition(-10, -12, "down"),
+        cuts=(mine, yours),
+        converted=(identity(tmp_path, "sung1", mine), identity(tmp_path, "sung2", yours)),
+        transpositions=(Transposition(14, 12, "up"), Transposition(-10, -12, "down")),
     )
-    moved = 12 * np.log2(joined["pitch"].f0 / pitch.f0)
+    moved = 12 * np.log2(joined.pitch.f0 / pitch.f0)
     for seconds, semitones in ((2.0, 14), (5.0, 2), (8.0, -10), (15.0, 2)):
         assert moved[round(seconds * 200)] == pytest.approx(semitones, abs=1e-3)
 
@@ -180,7 +170,7 @@ def test_where_nobody_has_a_turn_the_original_stays_untouched(tmp_path: Path):
     rate = 8000
     original = stored(tmp_path, "original", phrases(rate), rate)
     finished = stored(tmp_path, "finished", -0.5 * phrases(rate), rate)
-    turns = [[0, 0, 5 * rate], [1, 5 * rate, 8 * rate], [-1, 8 * rate, 12 * rate], [0, 12 * rate, original.frames]]
+    turns = ((0, 0, 5 * rate), (1, 5 * rate, 8 * rate), (-1, 8 * rate, 12 * rate), (0, 12 * rate, original.frames))
     made = keep(folder(tmp_path, "kept"), finished, original, turns).read().samples
     inside = slice(round(8.1 * rate), round(11.9 * rate))
     assert np.array_equal(made[:, inside], original.read().samples[:, inside])
@@ -211,31 +201,29 @@ def test_both_sides_of_a_seam_find_the_same_moment(tmp_path: Path):
     pitch = track_of(vocals)
     mine = cut(folder(tmp_path, "one"), vocals, pitch, ranges((0.0, 4.0), exact=False))
     yours = cut(folder(tmp_path, "two"), vocals, pitch, ranges((4.0, None), exact=False))
-    assert mine["turns"][0][1] == yours["turns"][0][0]
+    assert mine.turns[0][1] == yours.turns[0][0]
 
 
-def test_the_roll_names_everybody(tmp_path: Path):
+def test_the_cast_list_names_everybody(tmp_path: Path):
     context = Context(tmp_path)
-    made = roll(
+    made = cast_list(
         context,
-        "lead:nova\nlead:ada\nbacking:nova",
-        transposition1=Transposition(0, 0, "One."),
-        transposition2=Transposition(12, 12, "Two."),
-        transposition3=Transposition(-12, -12, "Three."),
-        turns1=((0.0, 72.04), (90.0, 95.5)),
-        turns2=((72.04, 90.0),),
+        (("lead", "nova"), ("lead", "ada"), ("backing", "nova")),
+        (Transposition(0, 0, "One."), Transposition(12, 12, "Two."), Transposition(-12, -12, "Three.")),
+        (((0.0, 72.04), (90.0, 95.5)), ((72.04, 90.0),)),
     )
-    assert made["transposition"].semitones == 0
-    assert made["transposition"].reason == (
+    assert made.transposition.semitones == 0
+    assert made.transposition.reason == (
         "nova (0:00-1:12, 1:30-1:35.5): One. ada (1:12-1:30): Two. nova (backing vocals): Three."
     )
-    assert made["singers"][1]["turns"] == [[72.04, 90.0]]
-    assert "turns" not in made["singers"][2]
-    assert [(one["voice"], one["part"], one["transpose"]) for one in made["singers"]] == [
+    assert made.singers[1].turns == ((72.04, 90.0),)
+    assert made.singers[1].to_dict()["turns"] == ((72.04, 90.0),)
+    assert "turns" not in made.singers[2].to_dict()
+    assert [(one.voice, one.part, one.transpose) for one in made.singers] == [
         ("nova", "lead", 0),
         ("ada", "lead", 12),
         ("nova", "backing", -12),
     ]
     assert context.warnings == []
-    roll(context, "lead:a\nlead:b", transposition1=STAY, transposition2=Transposition(3, 0, "Three."))
+    cast_list(context, (("lead", "a"), ("lead", "b")), (STAY, Transposition(3, 0, "Three.")))
     assert "different keys" in context.warnings[0]

@@ -8,16 +8,32 @@ from hypothesis import strategies as st
 
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue
-from understudy.pipeline.sources import GIVERS, INSTRUMENTAL, SONG, VOCALS, Source, overlapping, sources, sum_to_song
+from understudy.pipeline.graph import Node, Stage
+from understudy.pipeline.sources import (
+    GIVERS,
+    INSTRUMENTAL,
+    SONG,
+    VOCALS,
+    StemSource,
+    overlapping,
+    sources,
+    sum_to_song,
+)
 from understudy.pipeline.wanted import SETS, STEMS
 
+
+def node(kind: str) -> Node[None]:
+    return Node(kind, Stage(kind, 1, lambda context: None))
+
+
 SINGLE = ("backing", "reverb", "noise", "dry", "drums", "bass", "guitar", "piano")
+SEPARATE, LEAD, REST, X = (node(kind) for kind in ("separate", "lead", "rest", "x"))
 GIVEN = {
-    "vocals": Source(("separate.vocals",), VOCALS),
-    "instrumental": Source(("separate.instrumental",), INSTRUMENTAL),
-    "lead": Source(("lead.lead",), VOCALS - {"backing"}),
-    "other": Source(("band.other",), frozenset({"rest"})),
-    **{name: Source((f"x.{name}",), frozenset({name})) for name in SINGLE},
+    "vocals": StemSource((SEPARATE["vocals"],), VOCALS),
+    "instrumental": StemSource((SEPARATE["instrumental"],), INSTRUMENTAL),
+    "lead": StemSource((LEAD,), VOCALS - {"backing"}),
+    "other": StemSource((REST,), frozenset({"rest"})),
+    **{name: StemSource((X[name],), frozenset({name})) for name in SINGLE},
 }
 WHOLE = (
     *SETS.values(),
@@ -35,23 +51,23 @@ def test_stems_that_are_the_whole_song_are_known_to_be(names):
 
 @pytest.mark.parametrize("names", [("vocals",), ("drums", "bass"), ("vocals", "lead", "instrumental"), (*SONG, "lead")])
 def test_stems_that_are_not_are_not(names):
-    found = {name: Source((name,), frozenset({name})) if name == "rest" else None for name in names}
+    found = {name: StemSource((X[name],), frozenset({name})) if name == "rest" else None for name in names}
     known = sources([name for name in names if found[name] is None], GIVEN, "it")
     assert not sum_to_song([*known.values(), *filter(None, found.values())])
 
 
 def test_other_and_lead_hold_what_is_not_wanted_apart():
-    assert set(sources(["other"], GIVEN, "it")["other"].nodes) == {"band.other", "x.guitar", "x.piano"}
-    assert set(sources(["other", "piano"], GIVEN, "it")["other"].nodes) == {"band.other", "x.guitar"}
-    assert sources(["lead"], GIVEN, "it")["lead"].nodes == ("lead.lead",)
-    assert set(sources(["lead", "reverb"], GIVEN, "it")["lead"].nodes) == {"x.dry", "x.noise"}
-    assert sources(["lead", "dry"], GIVEN, "it")["lead"].nodes == ("lead.lead",)
+    assert set(sources(["other"], GIVEN, "it")["other"].nodes) == {REST, X["guitar"], X["piano"]}
+    assert set(sources(["other", "piano"], GIVEN, "it")["other"].nodes) == {REST, X["guitar"]}
+    assert sources(["lead"], GIVEN, "it")["lead"].nodes == (LEAD,)
+    assert set(sources(["lead", "reverb"], GIVEN, "it")["lead"].nodes) == {X["dry"], X["noise"]}
+    assert sources(["lead", "dry"], GIVEN, "it")["lead"].nodes == (LEAD,)
 
 
 def test_a_separator_of_four_stems_gives_other_as_it_is():
     four = {**{name: GIVEN[name] for name in ("vocals", "instrumental", "drums", "bass")}}
-    four["other"] = Source(("separate.other",), INSTRUMENTAL - {"drums", "bass"})
-    assert sources(["other"], four, "it")["other"].nodes == ("separate.other",)
+    four["other"] = StemSource((SEPARATE["other"],), INSTRUMENTAL - {"drums", "bass"})
+    assert sources(["other"], four, "it")["other"].nodes == (SEPARATE["other"],)
     with pytest.raises(UnderstudyError):
         sources(["other", "guitar"], four, "it")
 

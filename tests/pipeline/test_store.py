@@ -36,6 +36,9 @@ def test_every_kind_of_value_comes_back(store: Store):
             "sound": write_blocks(folder / "sound.npy", 8000, 2, [sound]),
             "pitch": track,
             "chosen": chosen,
+            "curve": np.arange(3.0),
+            "file": folder / "sound.npy",
+            "$": {"$": 1},
             "figures": [1, 2.5, None, True, "text", {"deep": float("-inf")}],
         }
         made = store.seal(KEY, Artifact("stage", value, "cpu", 1.5, ("a warning",))).value
@@ -44,6 +47,9 @@ def test_every_kind_of_value_comes_back(store: Store):
         assert np.array_equal(found["pitch"].f0, track.f0)
         assert found["pitch"].hop == track.hop
         assert found["chosen"] == chosen
+        assert np.array_equal(found["curve"], np.arange(3.0))
+        assert found["file"].read_bytes()
+        assert found["$"] == {"$": 1}
         assert found["figures"] == (1, 2.5, None, True, "text", {"deep": float("-inf")})
     assert store.load(KEY).warnings == ("a warning",)
 

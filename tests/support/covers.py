@@ -15,6 +15,7 @@ from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.pipeline.report import AssessInputs, ReportInputs, assess
 from understudy.pipeline.separation.quality import assess_separation
+from understudy.pipeline.stages.remix import CoverLoudness
 
 RATE = 22050
 SECONDS = 9.0
@@ -61,6 +62,7 @@ def good_cover(folder: Path, **changes: object) -> ReportInputs:
         cover = before.vocals.read().samples + before.instrumental.read().samples
     mixed = store(folder, "cover", cover)  # type: ignore[arg-type]
     context = Context(folder, workers=2)
+    original, found = (measure(part, context).summary() for part in (before.song, mixed))
     values: dict[str, object] = {
         "transpose": before.transpose,
         "transpose_reason": "The voice reaches all of it.",
@@ -70,9 +72,7 @@ def good_cover(folder: Path, **changes: object) -> ReportInputs:
         "voice": "nova",
         "settings": {"separate": {"model": "embedded"}, "remix": {"vocal_gain": 0.0, "target_lufs": None}},
         "warnings": (("decode", "The song is short."),),
-        "loudness": {
-            name: measure(part, context).summary() for name, part in (("song", before.song), ("cover", mixed))
-        },
+        "loudness": CoverLoudness(original, found, found.true_peak, original.integrated, 0.0, 0.0, 0.0),
     }
     if "quality" not in changes:
         values["quality"] = assess_separation(context, before.song, before.original_vocals, before.instrumental)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.evaluation.dataset import find_songs
-from understudy.pipeline.evaluation.score import score
+from understudy.pipeline.evaluation.score import Figures, score
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +31,7 @@ def parts(seed: int = 0) -> dict[str, Floats]:
     return {name: stem(10 * seed + number) for number, name in enumerate(NAMES)}
 
 
-def scored(tmp_path: Path, found: dict[str, Floats], detail: int = 2) -> tuple[dict[str, Any], list[str]]:
+def scored(tmp_path: Path, found: dict[str, Floats], detail: int = 2) -> tuple[dict[str, Figures], list[str]]:
     """Of the only song below ``tmp_path / "songs"``."""
     (known,) = find_songs(tmp_path / "songs").songs
     work = tmp_path / "work"
@@ -40,7 +39,7 @@ def scored(tmp_path: Path, found: dict[str, Floats], detail: int = 2) -> tuple[d
     context = Context(work)
     mixture = stored(tmp_path, "decoded", sum(parts().values()))  # type: ignore[arg-type]
     files = {name: stored(tmp_path, f"found {name}", sound) for name, sound in found.items()}
-    figures = dict(score(context, mixture, known, detail, **files))
+    figures = dict(score(context, mixture, known, detail, files))
     assert list(work.iterdir()) == []  # nothing stays in the cache
     return figures, context.warnings
 
@@ -55,10 +54,10 @@ def test_the_instrumental_is_the_sum_of_the_band(tmp_path: Path) -> None:
     song(tmp_path / "songs/A")
     figures, warnings = scored(tmp_path, halves())
     assert figures.keys() == {"vocals", "instrumental"}
-    assert figures["instrumental"]["sdr"] == pytest.approx(20, abs=0.01)
-    assert figures["instrumental"]["si_sdr"] > 60
-    assert figures["vocals"]["sir"] == pytest.approx(figures["vocals"]["sdr"], abs=0.5)
-    assert figures["vocals"]["windows"] == 3
+    assert figures["instrumental"].sdr == pytest.approx(20, abs=0.01)
+    assert figures["instrumental"].si_sdr > 60
+    assert figures["vocals"].sir == pytest.approx(figures["vocals"].sdr, abs=0.5)
+    assert figures["vocals"].windows == 3
     assert warnings == []
 
 
@@ -66,8 +65,8 @@ def test_the_band_in_detail(tmp_path: Path) -> None:
     song(tmp_path / "songs/A")
     figures, warnings = scored(tmp_path, {**halves(), **{name: 0.9 * sound for name, sound in parts().items()}}, 4)
     assert figures.keys() == {"vocals", "instrumental", "drums", "bass", "other"}
-    assert all(figures[name]["sdr"] == pytest.approx(20, abs=0.01) for name in ("drums", "bass", "other"))
-    assert all(figures[name]["sir"] > 40 for name in ("drums", "bass", "other"))
+    assert all(figures[name].sdr == pytest.approx(20, abs=0.01) for name in ("drums", "bass", "other"))
+    assert all(figures[name].sir > 40 for name in ("drums", "bass", "other"))
     assert warnings == []
 
 
@@ -77,7 +76,7 @@ def test_guitar_and_piano_belong_to_other_where_they_are_not_known(tmp_path: Pat
     six = {name: true[name] for name in ("drums", "bass")}
     six |= {"other": 0.25 * true["other"], "guitar": 0.5 * true["other"], "piano": 0.15 * true["other"]}
     figures, _ = scored(tmp_path, {**halves(), **six}, 4)
-    assert figures["other"]["sdr"] == pytest.approx(20, abs=0.01)
+    assert figures["other"].sdr == pytest.approx(20, abs=0.01)
 
 
 def test_a_stem_that_a_separator_lacks_is_told(tmp_path: Path) -> None:
@@ -91,7 +90,7 @@ def test_an_unknown_instrumental_is_what_the_vocals_leave(tmp_path: Path) -> Non
     true = parts()
     write(tmp_path / "songs/A", mixture=sum(true.values()), vocals=true["vocals"])  # type: ignore[arg-type]
     figures, warnings = scored(tmp_path, halves())
-    assert figures["instrumental"]["sdr"] == pytest.approx(20, abs=0.01)
+    assert figures["instrumental"].sdr == pytest.approx(20, abs=0.01)
     assert warnings == ["The instrumental isn't known: what the vocals leave of the mixture was taken for it."]
 
 
@@ -106,9 +105,9 @@ def test_silent_vocals_say_only_how_much_leaked(tmp_path: Path) -> None:
     rest = parts()["drums"]
     write(tmp_path / "songs/A", mixture=rest, vocals=np.zeros_like(rest), instrumental=rest)
     figures, _ = scored(tmp_path, halves())
-    assert figures["vocals"]["sdr"] is None
-    assert figures["vocals"]["sir"] is None
-    assert figures["vocals"]["leak"] < 0
+    assert figures["vocals"].sdr is None
+    assert figures["vocals"].sir is None
+    assert figures["vocals"].leak < 0
 
 
 def test_a_stem_that_is_a_little_short_is_told(tmp_path: Path) -> None:
@@ -116,7 +115,7 @@ def test_a_stem_that_is_a_little_short_is_told(tmp_path: Path) -> None:
     rest = true["drums"] + true["bass"] + true["other"]
     write(tmp_path / "songs/A", mixture=sum(true.values()), vocals=true["vocals"][:, :-80], instrumental=rest)  # type: ignore[arg-type]
     figures, warnings = scored(tmp_path, halves())
-    assert figures["instrumental"]["sdr"] == pytest.approx(20, abs=0.01)
+    assert figures["instrumental"].sdr == pytest.approx(20, abs=0.01)
     assert warnings == ["vocals.wav is 0.010 s shorter than the mixture."]
 
 
@@ -137,9 +136,7 @@ def test_another_rate_and_mono_are_brought_together_and_told(tmp_path: Path) -> 
     write(tmp_path / "songs/A", mixture=middle + rest, instrumental=rest)
     write(tmp_path / "songs/A", 2 * RATE, vocals=resample(Audio.of(middle[:1], RATE), 2 * RATE).samples)
     figures, warnings = scored(tmp_path, {"vocals": 0.9 * middle, "instrumental": 0.9 * rest})
-    assert figures["vocals"]["sdr"] == pytest.approx(
-        20, abs=1.0
-    )  # the resampler's band ends a little below half the rate
+    assert figures["vocals"].sdr == pytest.approx(20, abs=1.0)  # the resampler's band ends a little below half the rate
     assert warnings[:2] == [
         "vocals.wav has 16000 Hz, the mixture 8000: it was resampled.",
         "vocals.wav is mono, the mixture stereo.",

@@ -26,6 +26,7 @@ from understudy.pipeline.report import ReportInputs, listen, make, make_report
 from understudy.pipeline.report.bands import hear
 from understudy.pipeline.report.clips import encode_clip
 from understudy.pipeline.report.figures import Figures, measure_figures
+from understudy.pipeline.report.make import ReportFiles
 from understudy.pipeline.report.page import Track, number, render
 from understudy.pipeline.report.png import brightest, spectrogram_png
 from understudy.pipeline.report.svg import Curve, clock, plot, time_ticks
@@ -73,7 +74,7 @@ def figures(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> F
 
 
 @pytest.fixture(scope="module")
-def made(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def made(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> ReportFiles:
     return make_report(Context(tmp_path_factory.mktemp("report"), workers=2), inputs)
 
 
@@ -92,21 +93,21 @@ def numbers(value: Any) -> Iterator[float]:
         yield value
 
 
-def test_both_files_are_made_and_agree(made: dict[str, Any]) -> None:
-    data = json.loads(made["json"].read_text(encoding="utf-8"))
+def test_both_files_are_made_and_agree(made: ReportFiles) -> None:
+    data = json.loads(made.json.read_text(encoding="utf-8"))
     assert (data["format"], data["version"]) == ("understudy-report", make.VERSION)
-    assert data["verdict"]["overall"] == made["verdict"] == "good"
+    assert data["verdict"]["overall"] == made.verdict == "good"
     assert all(math.isfinite(value) for value in numbers(data))
     assert {figure["name"] for figure in data["figures"]} >= {"on_note", "bleed", "true_peak", "voice"}
     assert data["settings"]["separate"] == {"model": "embedded"}
-    page = Page(made["html"].read_text(encoding="utf-8"))
+    page = Page(made.html.read_text(encoding="utf-8"))
     assert page.text("h1") == "Known Song"
     assert "This cover is good" in page.text("h2")
     assert "The song is short." in page.text("li")
 
 
-def test_nothing_comes_from_outside(made: dict[str, Any]) -> None:
-    text = made["html"].read_text(encoding="utf-8")
+def test_nothing_comes_from_outside(made: ReportFiles) -> None:
+    text = made.html.read_text(encoding="utf-8")
     page = Page(text)
     for tag, attributes in page.elements:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form", "a")
@@ -119,8 +120,8 @@ def test_nothing_comes_from_outside(made: dict[str, Any]) -> None:
     assert not re.search(r"https?:|//[a-z]|url\(|@import", without_data)
 
 
-def test_the_policy_lets_only_our_own_style_and_script_run(made: dict[str, Any]) -> None:
-    text = made["html"].read_text(encoding="utf-8")
+def test_the_policy_lets_only_our_own_style_and_script_run(made: ReportFiles) -> None:
+    text = made.html.read_text(encoding="utf-8")
     policy = next(a["content"] or "" for t, a in Page(text).elements if t == "meta" and "http-equiv" in a)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -155,8 +156,8 @@ def test_any_title_is_shown_as_it_is(title: str, inputs: ReportInputs, figures: 
     assert Page(page_of(replace(inputs, title=title), figures)).text("h1") == title
 
 
-def test_everything_has_a_name_for_those_who_do_not_see_it(made: dict[str, Any]) -> None:
-    page = Page(made["html"].read_text(encoding="utf-8"))
+def test_everything_has_a_name_for_those_who_do_not_see_it(made: ReportFiles) -> None:
+    page = Page(made.html.read_text(encoding="utf-8"))
     for tag, attributes in page.elements:
         if tag == "img":
             assert len(attributes["alt"] or "") > 20
@@ -167,15 +168,15 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(made: dict[str, Any])
     assert ("html", {"lang": "en"}) in page.elements
 
 
-def test_the_same_cover_gives_the_same_bytes(inputs: ReportInputs, made: dict[str, Any], tmp_path: Path) -> None:
+def test_the_same_cover_gives_the_same_bytes(inputs: ReportInputs, made: ReportFiles, tmp_path: Path) -> None:
     again = make_report(Context(tmp_path, workers=1), inputs)
-    for name in ("html", "json"):
-        assert again[name].read_bytes() == made[name].read_bytes()
+    assert again.html.read_bytes() == made.html.read_bytes()
+    assert again.json.read_bytes() == made.json.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
 
 
-def test_the_player_s_sound_is_the_cover_s(made: dict[str, Any], inputs: ReportInputs) -> None:
-    page = Page(made["html"].read_text(encoding="utf-8"))
+def test_the_player_s_sound_is_the_cover_s(made: ReportFiles, inputs: ReportInputs) -> None:
+    page = Page(made.html.read_text(encoding="utf-8"))
     sounds = [attributes for tag, attributes in page.elements if tag == "audio"]
     assert [sound["data-name"] for sound in sounds] == ["Cover", "Song", "New vocal", "Original vocal", "Band"]
     data = base64.b64decode((sounds[0]["src"] or "").partition("base64,")[2])
@@ -203,7 +204,7 @@ def test_a_long_song_is_embedded_in_part_and_says_so(tmp_path: Path, monkeypatch
     monkeypatch.setattr(listen, "_EXCERPT", 4.0)
     inputs = good_cover(tmp_path)
     result = make_report(Context(tmp_path), inputs)
-    page = Page(result["html"].read_text(encoding="utf-8"))
+    page = Page(result.html.read_text(encoding="utf-8"))
     assert "only" in page.text("p")
     starts = {float(a["data-start"] or 0) for t, a in page.elements if t == "audio"}
     assert len(starts) == 1
@@ -264,4 +265,4 @@ def test_every_song_of_the_material_has_a_page_at_any_length(tmp_path: Path) -> 
         converted=parts["vocals"][:1], instrumental=parts["instrumental"], pitch=short.pitch,
     )  # fmt: skip
     result = make_report(Context(tmp_path), cut)
-    assert result["html"].stat().st_size > 20000
+    assert result.html.stat().st_size > 20000

@@ -15,8 +15,8 @@ import soundfile
 
 from tests.support.covers import good_cover, unassessed
 from understudy.context import Context
-from understudy.pipeline.cover import cover_graph
-from understudy.pipeline.report import Assessment, assess, make_report
+from understudy.pipeline.cover import CoverGraph, cover_graph
+from understudy.pipeline.report import assess, make_report
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.values import from_tree, to_tree
 from understudy.voices.voice import Manifest, Voice
@@ -59,6 +59,10 @@ def voice(folder: Path) -> Voice:
     return Voice(folder, manifest)
 
 
+def keys(graph: CoverGraph) -> dict[str, str]:
+    return {node.name: key for node, key in graph.graph.keys().items()}
+
+
 def settings(**groups: Any) -> CoverSettings:
     return CoverSettings.model_validate(groups)
 
@@ -75,14 +79,14 @@ def settings(**groups: Any) -> CoverSettings:
     ],
 )
 def test_no_gain_and_no_format_assesses_anew(changes: dict[str, Any], song: Path, tmp_path: Path) -> None:
-    plain, changed = (cover_graph(song, voice(tmp_path), one).keys() for one in (settings(), settings(**changes)))
+    plain, changed = (keys(cover_graph(song, voice(tmp_path), one)) for one in (settings(), settings(**changes)))
     assert changed["assess"] == plain["assess"]
     assert (changed["report"] == plain["report"]) == ("output" in changes)
 
 
 @pytest.mark.parametrize("changes", [{"finish": {"presence": 3.0}}, {"key": 2}, {"transpose": -12}])
 def test_another_vocal_is_assessed_anew(changes: dict[str, Any], song: Path, tmp_path: Path) -> None:
-    plain, changed = (cover_graph(song, voice(tmp_path), one).keys() for one in (settings(), settings(**changes)))
+    plain, changed = (keys(cover_graph(song, voice(tmp_path), one)) for one in (settings(), settings(**changes)))
     assert changed["assess"] != plain["assess"]
     assert changed["report"] != plain["report"]
 
@@ -93,9 +97,9 @@ def test_an_assessment_survives_the_store(tmp_path: Path) -> None:
     folder = tmp_path / "assess"
     folder.mkdir()
     made = assess(Context(folder), inputs)
-    tree = json.loads(json.dumps(to_tree(made.as_value(), folder), allow_nan=False))
+    tree = json.loads(json.dumps(to_tree(made, folder), allow_nan=False))
     moved = folder.rename(tmp_path / "elsewhere")
-    found = Assessment.of_value(from_tree(tree, moved))
+    found = from_tree(tree, moved)
     assert found.clips["song"].parent == moved
     assert found.intonation == made.intonation
     assert found.faults == made.faults
@@ -111,7 +115,7 @@ def test_workers_change_no_byte(workers: int, tmp_path: Path) -> None:
         folder = tmp_path / f"by {count}"
         folder.mkdir()
         made = assess(Context(folder, workers=count), inputs)
-        tree = json.dumps(to_tree(made.as_value(), folder))
+        tree = json.dumps(to_tree(made, folder))
         written.append({"tree": tree.encode(), **{file.name: file.read_bytes() for file in folder.iterdir()}})
     assert written[0] == written[1]
     assert {"song.ogg", "vocals.ogg", "song.png", "melody.svg"} <= set(written[0])
@@ -127,7 +131,7 @@ def test_the_report_of_a_new_mix_takes_what_was_assessed(tmp_path: Path) -> None
         louder = np.float32(gain) * inputs.vocals.read().samples + inputs.instrumental.read().samples
         mixed = good_cover(folder, cover=0.5 * louder)
         made = make_report(Context(folder), mixed)
-        data = json.loads(made["json"].read_text(encoding="utf-8"))
+        data = json.loads(made.json.read_text(encoding="utf-8"))
         figures.append({one["name"]: one["value"] for one in data["figures"]})
     changed = {name for name in figures[0] if figures[0][name] != figures[1][name]}
     assert "balance_shift" in changed

@@ -61,13 +61,12 @@ def done(folder: Path, step: str, taken: Samples, kept: Samples) -> str | None:
     """Why the step was left out, None if it wasn't; what it gives is checked by the way."""
     sound = VOICE + taken
     result = taken_off(Context(folder), STEPS[step], Audio(sound, RATE), Audio(kept, RATE))
-    stems = [result[stem].read().samples for stem in (STEPS[step].kept, STEPS[step].taken)]
+    stems = [stem.read().samples for stem in (result.kept, result.taken)]
     assert np.abs(sum(stems) - sound).max() < 1e-6
-    if result["step"]["skipped"]:
+    if result.step.skipped:
         assert np.array_equal(stems[0], sound)
         assert not stems[1].any()
-    reason: str | None = result["step"]["skipped"]
-    return reason
+    return result.step.skipped
 
 
 NOISE = np.random.default_rng(3).standard_normal(VOICE.shape).astype(np.float32)
@@ -130,9 +129,9 @@ def test_singing_is_told_from_what_is_left_of_a_band(tmp_path: Path):
 
 def test_what_is_left_alone_is_the_very_same(tmp_path: Path):
     result = untouched(Context(tmp_path), STEPS["lead"], Audio(VOICE, RATE), "nobody sings")
-    assert np.array_equal(result["lead"].read().samples, VOICE)
-    assert not result["backing"].read().samples.any()
-    assert result["step"]["told"] == "Backing vocals: not taken off the vocal, nobody sings."
+    assert np.array_equal(result.kept.read().samples, VOICE)
+    assert not result.taken.read().samples.any()
+    assert result.step.told == "Backing vocals: not taken off the vocal, nobody sings."
 
 
 @pytest.mark.parametrize(

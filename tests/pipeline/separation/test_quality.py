@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from understudy.pipeline.separation.quality import (
 )
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import load_settings
+from understudy.pipeline.values import from_tree, to_tree
 
 RATE = 44100
 Gains = NDArray[np.float64]
@@ -197,9 +199,8 @@ def test_can_be_cancelled() -> None:
 
 def test_survives_the_store() -> None:
     vocals, band = true()
-    found = judged(vocals + np.float32(0.3) * band)
-    assert Quality.of_value({**found.as_value(), "bleed_at": list(found.bleed_at)}) == found
-    assert Quality.of_value(NOTHING.as_value()) == NOTHING
+    for found in (judged(vocals + np.float32(0.3) * band), NOTHING):
+        assert from_tree(json.loads(json.dumps(to_tree(found, Path()))), Path()) == found
 
 
 BAD = Quality(Level(-4, -12, 4), Level(-9, -17, -1), (), 100, 3000, {"vocals": 14000.0}, -60, 0.5, 0.0)

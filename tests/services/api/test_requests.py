@@ -101,7 +101,7 @@ def test_a_model_is_never_named_by_a_path(
         "C:\\net.ckpt",
         "embedded+/etc/passwd",
     )
-    for setting in ("model", "lead", "dereverb", "denoise", "band"):
+    for setting in ("model", "lead", "dereverb", "denoise", "instruments"):
         for path in paths:
             settings = {"separation": {setting: path}}
             answer = service.client.post("/v1/separations", data={"settings": json.dumps(settings)}, files=song(sounds))

@@ -62,7 +62,12 @@ def test_a_job_from_its_submission_to_its_end(database, settings):
     jobs.record(database, job, [Note("stage", {"state": "finished", "stage": "decode"})], "separate", 0.3)
     assert (row(database, id).fraction, row(database, id).strikes) == (0.3, 0)
     assert jobs.finish(
-        database, job, settings, {"files": {}}, 10, [{"name": "encode x", "cached": False, "seconds": 2}]
+        database,
+        job,
+        settings,
+        {"files": {}},
+        10,
+        [{"name": "encode x", "kind": "encode", "cached": False, "seconds": 2}],
     )
     assert (row(database, id).state, row(database, id).bytes) == ("done", 10)
     assert [state for _, _, state in told(database, id)] == ["queued", "running", "finished", "done"]

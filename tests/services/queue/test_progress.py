@@ -8,14 +8,15 @@ from understudy.services.queue.progress import Progress, models_run
 
 def notify(progress: Progress, *finished: str) -> float:
     for node in finished:
-        progress.update(StageEvent(node, "finished", 1.0, 1.0, "cpu"))
+        kind, _, subject = node.partition(" ")
+        progress.update(StageEvent(kind, "finished", 1.0, 1.0, "cpu", subject))
     return progress.take()[2]
 
 
 def test_models_of_a_request():
-    separation = {"model": "a+b", "lead": "c", "dereverb": None, "band": "d"}
+    separation = {"model": "a+b", "lead": "c", "dereverb": None, "instruments": "d"}
     request = {"settings": {"separation": separation}, "inputs": {"song": "song_1"}}
-    assert models_run(request) == {"separate": 2, "lead": 1, "band": 1}
+    assert models_run(request) == {"separate": 2, "lead": 1, "instruments": 1}
     assert models_run({"settings": {"separation": {"model": "embedded"}}, "inputs": {"song": "song_1"}}) == {}
     assert models_run({**request, "inputs": {"song": "song_1", "vocals": "song_2"}}) == {}
     assert models_run({"sent": []}) == {}
