@@ -16,8 +16,8 @@ from understudy.audio.k_weighting import energies
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
+from understudy.pipeline.separation.blockwise import BLOCK, map_blocks
 from understudy.pipeline.separation.spectrogram import Grid, analyse
-from understudy.pipeline.separation.together import BLOCK, together
 from understudy.pipeline.values import stored
 
 SINGS = -30.0
@@ -121,7 +121,7 @@ def kept_by(step: Step, context: Context, sound: AudioFile, stems: Mapping[str, 
     if stem in (step.kept, *_KEPT):
         return stems[stem]
     parts = {"sound": sound, "taken": stems[stem]}
-    return together(context, parts, (name,), lambda given: {name: given["sound"] - given["taken"]})[name]
+    return map_blocks(context, parts, (name,), lambda given: {name: given["sound"] - given["taken"]})[name]
 
 
 def sings(context: Context, song: AudioSource, vocals: AudioSource) -> bool:
@@ -149,7 +149,7 @@ def taken_off(context: Context, step: Step, sound: AudioSource, kept: AudioSourc
         sums += _powers(parts["sound"], parts["kept"], taken, grid)
         return {step.kept: parts["kept"], step.taken: taken}
 
-    stems = together(context, {"sound": sound, "kept": kept}, (step.kept, step.taken), parted)
+    stems = map_blocks(context, {"sound": sound, "kept": kept}, (step.kept, step.taken), parted)
     whole, loud, taken, own, voice, left = sums
     figures = {"taken": _round(taken, whole), "own": _round(own, whole), "voice": _round(voice, loud)}
     figures["left"] = _round(left, loud)

@@ -17,9 +17,9 @@ from understudy.audio.samples import AudioSource, Samples
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
 from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.blockwise import map_blocks
 from understudy.pipeline.separation.settings import EnsembleSettings, MemberWeight
 from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
-from understudy.pipeline.separation.together import together
 
 Sounds = NDArray[Any]
 """Samples or complex bins of several models, ``[members, ...]``."""
@@ -71,7 +71,7 @@ def combine(
                 found[stem] = _chosen(stacked, weights[stem][:, :1, None], settings.combine).astype(np.float32)
         return found
 
-    return together(context, sources, names, made, margin=2 * grid.size if by_bin else 0)
+    return map_blocks(context, sources, names, made, margin=2 * grid.size if by_bin else 0)
 
 
 def _weights(members: Sequence[MemberWeight], grid: Grid, stem: str) -> NDArray[np.float32]:

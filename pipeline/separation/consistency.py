@@ -11,8 +11,8 @@ from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import AudioSource, Samples
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
+from understudy.pipeline.separation.blockwise import map_blocks
 from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
-from understudy.pipeline.separation.together import together
 
 Policy = Literal["residual", "model", "wiener"]
 
@@ -39,12 +39,12 @@ def consistent(
     names = (*(name for name in stems if name != rest), rest)
     if policy == "residual" or rest not in stems:
         kept = {name: stem for name, stem in stems.items() if name != rest}
-        return together(context, {"": song, **kept}, names, lambda parts: _residual(parts, rest))
+        return map_blocks(context, {"": song, **kept}, names, lambda parts: _residual(parts, rest))
     if policy == "model":
         if song.rate <= HIGHEST_RATE:
-            return together(context, stems, names, lambda parts: parts)
+            return map_blocks(context, stems, names, lambda parts: parts)
         band = within_band(context, song)
-        found = together(
+        found = map_blocks(
             context,
             {"": song, "band": band, **stems},
             names,
@@ -54,7 +54,7 @@ def consistent(
         return found
     grid = Grid.of(song.rate, _SECONDS, song.rate / 2)
     sources = {"": song, **stems}
-    return together(context, sources, names, lambda parts: _projected(parts, rest, grid), margin=2 * grid.size)
+    return map_blocks(context, sources, names, lambda parts: _projected(parts, rest, grid), margin=2 * grid.size)
 
 
 def _residual(parts: Mapping[str, Samples], rest: str) -> Mapping[str, Samples]:

@@ -1,13 +1,22 @@
-"""Where the windows of a song lie.
+"""Where the windows of a song lie, and how they fade into each other.
 
-A layout is a plain function of the song's, the window's and the step's frames. Whatever it is, windows come in order
-and together cover the song; the inference weighs them with the network's fade and divides by the sum of the weights.
+A layout is a plain function of the number of frames of the song, the window and the step. Whatever it is, windows come
+in order and together cover the song; the inference weights them with the network's fade and divides by the sum of the
+weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OVERLAP = 0.25
+"""Share of a window that overlaps with the next one. A network is least accurate at a window's edges, where it lacks
+context; the more of a window overlaps, the more is computed twice."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +90,16 @@ def clipped(place: Place, frames: int) -> Place:
     before = max(0, -place.first)
     after = max(0, place.first + place.frames - frames)
     return Place(place.start, place.frames - before - after, place.skip + before, place.faded + before)
+
+
+def edges_faded(window: int, overlap: float = OVERLAP) -> Tensor:
+    """The weights of a window's frames, float32 ``[window]``: 1 in the middle, a squared sine over the share `overlap`
+    at either end, so that nothing jumps where another window begins or ends. Above zero everywhere."""
+    import torch
+
+    count = max(1, min(window // 2, round(window * overlap)))
+    rise = torch.sin((torch.arange(count, dtype=torch.float64) + 0.5) * (torch.pi / 2 / count)) ** 2
+    fade = torch.ones(window)
+    fade[:count] = rise
+    fade[window - count :] = rise.flip(0)
+    return fade

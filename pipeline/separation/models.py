@@ -23,7 +23,7 @@ from understudy.models.hashes import remembered_hash
 from understudy.models.installed import beside
 from understudy.models.precision import Precision
 from understudy.packages import package_missing
-from understudy.pipeline.separation.companions import configuration_of
+from understudy.pipeline.separation.configuration import configuration_of
 from understudy.pipeline.separation.recognition import EXTENSIONS, FAMILIES, is_bag, looked_at, recognised
 from understudy.pipeline.separation.stems import Purpose, canonical_stems, purpose_of
 

@@ -1,7 +1,7 @@
 """How good a separation is, estimated from the song and its stems alone, in figures and in plain words.
 
-What the signs of `understudy.pipeline.separation.signs` are worth in decibels was fitted on songs with known stems;
-see `_BLEED` and `_RESIDUE` for how, and for how far to trust it.
+What the features of `understudy.pipeline.separation.bleed_features` are worth in decibels was fitted on songs with
+known stems; see `_BLEED` and `_RESIDUE` for how, and for how far to trust it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from understudy.audio.samples import AudioSource
 from understudy.context import Context
-from understudy.pipeline.separation.signs import Signs, StemSigns, read_signs
+from understudy.pipeline.separation.bleed_features import BleedFeatures, StemFeatures, measure_features
 from understudy.pipeline.values import stored
 
 CLEAN, HEARD = -12.0, -6.0
@@ -79,59 +79,59 @@ NOTHING = Quality(None, None, (), None, None, {}, None, None, None)
 
 def assess_separation(context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource) -> Quality:
     """Of stems with the song's rate, channels and length. Reads them window by window, once."""
-    signs = read_signs(context, song, vocals, instrumental)
-    if signs is None:
+    features = measure_features(context, song, vocals, instrumental)
+    if features is None:
         return NOTHING
-    low, high = _where(signs)
+    low, high = _where(features)
     return Quality(
-        bleed=_level(_BLEED, signs.vocals),
-        residue=_level(_RESIDUE, signs.instrumental),
-        bleed_at=_spots(signs),
+        bleed=_level(_BLEED, features.vocals),
+        residue=_level(_RESIDUE, features.instrumental),
+        bleed_at=_spots(features),
         bleed_from=low,
         bleed_to=high,
-        cutoffs=dict(_cutoffs(signs)),
-        missing=signs.missing,
-        phasiness=float(np.clip((signs.vocals.phase - 0.75) / 0.25, 0, 1)),
-        blurred=_blurred(signs.vocals),
+        cutoffs=dict(_cutoffs(features)),
+        missing=features.missing,
+        phasiness=float(np.clip((features.vocals.phase - 0.75) / 0.25, 0, 1)),
+        blurred=_blurred(features.vocals),
     )
 
 
-def _blurred(stem: StemSigns) -> float | None:
+def _blurred(stem: StemFeatures) -> float | None:
     if stem.alone is None or stem.among is None:
         return None
     return max(0.0, stem.alone - stem.among)
 
 
-def _where(signs: Signs) -> tuple[float | None, float | None]:
+def _where(features: BleedFeatures) -> tuple[float | None, float | None]:
     """Hz between which the middle 70 % of the bleed lie."""
-    leak = signs.vocals.leak
+    leak = features.vocals.leak
     if leak.sum() <= 0:
         return None, None
     share = np.concatenate(([0.0], np.cumsum(leak) / leak.sum()))
-    low, high = np.interp([0.15, 0.85], share, np.log(signs.edges))
+    low, high = np.interp([0.15, 0.85], share, np.log(features.edges))
     return float(math.exp(low)), float(math.exp(high))
 
 
-def _spots(signs: Signs) -> tuple[float, ...]:
+def _spots(features: BleedFeatures) -> tuple[float, ...]:
     """Beginnings of the three passages in which the stems have most in the same bands at the same time."""
-    size = max(1, round(_SPOT / signs.step))
-    blocks = len(signs.shared) // size
+    size = max(1, round(_SPOT / features.step))
+    blocks = len(features.shared) // size
     if blocks < 3:
         return ()
-    shared = signs.shared[: blocks * size].reshape(blocks, size).sum(axis=1)
+    shared = features.shared[: blocks * size].reshape(blocks, size).sum(axis=1)
     order = np.argsort(-shared, kind="stable")[:3]
-    return tuple(sorted(float(block * size * signs.step) for block in order))
+    return tuple(sorted(float(block * size * features.step) for block in order))
 
 
-def _cutoffs(signs: Signs) -> Iterator[tuple[str, float]]:
+def _cutoffs(features: BleedFeatures) -> Iterator[tuple[str, float]]:
     """Where a stem ends like a cliff below the end of the song."""
-    song = _smooth(signs.spectrum, signs.hertz)
+    song = _smooth(features.spectrum, features.hertz)
     level = 10 * np.log10(song / song.max() + 1e-30)
     heard = np.flatnonzero(level > _QUIET_TOP)
     top = int(heard[-1]) if heard.size else 0
-    for name, stem in (("vocals", signs.vocals), ("instrumental", signs.instrumental)):
-        share = 10 * np.log10(_smooth(stem.spectrum, signs.hertz) / (song + 1e-30) + 1e-12)
-        found = _cliff(share, top, signs.hertz)
+    for name, stem in (("vocals", features.vocals), ("instrumental", features.instrumental)):
+        share = 10 * np.log10(_smooth(stem.spectrum, features.hertz) / (song + 1e-30) + 1e-12)
+        found = _cliff(share, top, features.hertz)
         if found is not None:
             yield name, found
 
@@ -162,7 +162,7 @@ def _cliff(share: Floats, top: int, hertz: float) -> float | None:
 
 @dataclass(frozen=True)
 class _Fit:
-    """What the signs are worth: the power of a leak, against its stem, is the sum of what coherence says, what phase
+    """What the features are worth: the power of a leak, against its stem, is the sum of what coherence says, what phase
     says, and `base`. Each of the two: dB where the sign is at its place in `_AT`, and dB more per unit of it. `error`:
     dB by which four of five estimates missed the truth, at most, on songs that the fit hadn't seen."""
 
@@ -183,7 +183,7 @@ _BLEED = _Fit(-25.1, (0.81, 0.73), (-18.5, 157.8), 7.9)
 _RESIDUE = _Fit(-34.3, (1.3, 2.06), (-17.8, 74.8), 8.3)
 
 
-def _level(fit: _Fit, stem: StemSigns) -> Level:
+def _level(fit: _Fit, stem: StemFeatures) -> Level:
     parts = [fit.base]
     for name, at in _AT.items():
         offset, slope = getattr(fit, name)

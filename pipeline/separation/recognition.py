@@ -10,9 +10,8 @@ from typing import Any
 
 from understudy.errors import UnderstudyError
 from understudy.models import onnx_file, safetensors_file, torch_file
-from understudy.pipeline.separation.companions import configuration_of, required_configuration
 from understudy.pipeline.separation.configuration import EXTENSIONS as YAML
-from understudy.pipeline.separation.configuration import read_configuration
+from understudy.pipeline.separation.configuration import configuration_of, read_configuration, required_configuration
 from understudy.pipeline.separation.parameters import beside_it
 
 FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter")

@@ -19,7 +19,7 @@ from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.audio.views import Sum
 from understudy.audio.windows import map_windows
 from understudy.context import Context
-from understudy.pipeline.separation.together import together
+from understudy.pipeline.separation.blockwise import map_blocks
 from understudy.pipeline.values import stored
 
 CEILING = -1.0
@@ -140,4 +140,4 @@ def _written(blocks: Iterator[Audio], writer: AudioWriter) -> Iterator[Audio]:
 def summed(context: Context, stems: Sequence[AudioFile]) -> AudioFile:
     """Several stems of one shape as one."""
     named = {str(number): stem for number, stem in enumerate(stems)}
-    return together(context, named, ("sum",), lambda parts: {"sum": np.sum(list(parts.values()), axis=0)})["sum"]
+    return map_blocks(context, named, ("sum",), lambda parts: {"sum": np.sum(list(parts.values()), axis=0)})["sum"]

@@ -15,13 +15,13 @@ import numpy as np
 from understudy.audio.samples import Samples
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
+from understudy.pipeline.separation.blockwise import map_blocks
 from understudy.pipeline.separation.chain import STEPS, StepReport, TakenOff, kept_by, sings, taken_off, untouched, used
 from understudy.pipeline.separation.combining import combine
 from understudy.pipeline.separation.consistency import HIGHEST_RATE, Policy, consistent, within_band
 from understudy.pipeline.separation.models import SeparatorModel
 from understudy.pipeline.separation.separator import separate_with
 from understudy.pipeline.separation.settings import EnsembleSettings, InferenceSettings
-from understudy.pipeline.separation.together import together
 
 Stems: TypeAlias = Mapping[str, AudioFile]
 """Stems by name."""
@@ -76,7 +76,7 @@ def separate(
         stems = dict(consistent(context.part(0.5, 0.9), song, wanted, consistency, rest))
     if rest == "other":
         parts = {name: stem for name, stem in stems.items() if name != "vocals"}
-        stems |= together(context.part(0.9, 1.0), parts, ("instrumental",), lambda given: _sum(given, "instrumental"))
+        stems |= map_blocks(context.part(0.9, 1.0), parts, ("instrumental",), lambda given: _sum(given, "instrumental"))
     return stems
 
 
@@ -152,7 +152,7 @@ def _with_vocals(context: Context, song: AudioFile, stems: Stems, name: str) -> 
         return {"vocals": stems["lead"]}
     rest = {"song": _audible(context, song), "instrumental": stems["instrumental"]}
     made = f"{_file_name(name)} vocals"
-    return {**stems, "vocals": together(context, rest, (made,), lambda parts: _left(parts, made))[made]}
+    return {**stems, "vocals": map_blocks(context, rest, (made,), lambda parts: _left(parts, made))[made]}
 
 
 def _with_instrumental(context: Context, song: AudioFile, stems: Stems, name: str) -> Stems:
@@ -161,7 +161,7 @@ def _with_instrumental(context: Context, song: AudioFile, stems: Stems, name: st
         return stems
     made = f"{_file_name(name)} instrumental"
     rest = {"song": _audible(context, song), "vocals": stems["vocals"]}
-    return {**stems, "instrumental": together(context, rest, (made,), lambda parts: _left(parts, made))[made]}
+    return {**stems, "instrumental": map_blocks(context, rest, (made,), lambda parts: _left(parts, made))[made]}
 
 
 def _audible(context: Context, song: AudioFile) -> AudioFile:

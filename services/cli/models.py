@@ -150,7 +150,7 @@ def add(
 ) -> None:
     """Take in a model that is on this machine already, e.g. from another program."""
     from understudy.models.add import add
-    from understudy.pipeline.separation.adopting import adopt
+    from understudy.pipeline.separation.add import add_separator
 
     try:
         with _work("add") as context:
@@ -159,7 +159,7 @@ def add(
         if error.code != "model-unrecognised" or name is not None or link or not path.is_file():
             raise
         with _work("add") as context:  # a separation model needs no entry in the catalogue
-            model = adopt(path, context)
+            model = add_separator(path, context)
         told = {"model": model.name, "family": model.family, "stems": model.stems}
         print_result(
             told, lambda: f"[green]✓[/] [bold]{escape(model.name)}[/]  {model.family}: {', '.join(model.stems)}"

@@ -20,11 +20,10 @@ from understudy.models.catalogue import published
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision
 from understudy.packages import require_package
-from understudy.pipeline.separation.companions import configuration_among
-from understudy.pipeline.separation.configuration import read_configuration
-from understudy.pipeline.separation.fades import OVERLAP, edges_faded
+from understudy.pipeline.separation.configuration import configuration_among, read_configuration
+from understudy.pipeline.separation.families.checked_config import CheckedConfig, configured_stems, section
 from understudy.pipeline.separation.families.tensors import invalid
-from understudy.pipeline.separation.families.told import Told, heard_stems, part
+from understudy.pipeline.separation.layout import OVERLAP, edges_faded
 from understudy.pipeline.separation.network import Network
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     network = _built(weights.path, configuration, device)
     if not all(bool(torch.isfinite(value).all()) for value in network.parameters()):
         raise invalid(weights.path, "it holds numbers that are not finite")
-    audio, model, inference = (Told(part(configuration, name)) for name in ("audio", "model", "inference"))
+    audio, model, inference = (CheckedConfig(section(configuration, name)) for name in ("audio", "model", "inference"))
     try:
         rate = audio.number("sample_rate", 8000, 192_000, model.number("sample_rate", 8000, 192_000, 44_100))
         hop = model.number("stft_hop_length", 1, 1 << 16, audio.number("hop_length", 1, 1 << 16, 512))
@@ -101,7 +100,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
 
 def _stems(weights: Weights, configuration: Mapping[str, Any]) -> tuple[str, ...]:
     try:
-        return heard_stems(part(configuration, "training"))
+        return configured_stems(section(configuration, "training"))
     except ValueError as error:
         raise invalid(weights.path, str(error)) from error
 

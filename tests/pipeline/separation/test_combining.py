@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from understudy.audio.samples import Audio, Samples
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.pipeline.separation import together
+from understudy.pipeline.separation import blockwise
 from understudy.pipeline.separation.combining import combine
 from understudy.pipeline.separation.settings import Band, EnsembleSettings, MemberWeight
 
@@ -38,7 +38,7 @@ def combined(folder: Path, sounds: dict[str, Samples], **chosen: Any) -> Samples
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "BLOCK", 1 << 14)
+    monkeypatch.setattr(blockwise, "BLOCK", 1 << 14)
 
 
 @pytest.mark.parametrize(("how", "domain"), WAYS)

@@ -9,7 +9,7 @@ import pytest
 
 from understudy.audio.samples import Audio, Samples
 from understudy.context import Context
-from understudy.pipeline.separation import together
+from understudy.pipeline.separation import blockwise
 from understudy.pipeline.separation.consistency import Policy, consistent
 
 RATE = 44100
@@ -29,7 +29,7 @@ def tone(frequency: float, frames: int, rate: int = RATE) -> Samples:
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(together, "BLOCK", 1 << 15)
+    monkeypatch.setattr(blockwise, "BLOCK", 1 << 15)
 
 
 @pytest.mark.parametrize("policy", ["residual", "wiener"])

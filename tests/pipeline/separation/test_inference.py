@@ -19,9 +19,8 @@ from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import Cancelled
 from understudy.pipeline.separation import inference
-from understudy.pipeline.separation.fades import edges_faded
 from understudy.pipeline.separation.inference import infer
-from understudy.pipeline.separation.layout import Layout, aligned, centred, surrounded
+from understudy.pipeline.separation.layout import Layout, aligned, centred, edges_faded, surrounded
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.settings import InferenceSettings
 

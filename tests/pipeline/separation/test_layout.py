@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.pipeline.separation.fades import edges_faded
-from understudy.pipeline.separation.layout import Layout, Place, aligned, centred, shifted, surrounded
+from understudy.pipeline.separation.layout import Layout, Place, aligned, centred, edges_faded, shifted, surrounded
 
 FRAMES = st.integers(1, 500)
 WINDOWS = st.integers(2, 120)

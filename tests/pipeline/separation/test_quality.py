@@ -170,7 +170,7 @@ def test_any_rate_and_mono(rate: int) -> None:
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     vocals, band = true()
     whole = judged(vocals + np.float32(0.2) * band)
-    monkeypatch.setattr("understudy.pipeline.separation.signs._SECONDS", 1.3)
+    monkeypatch.setattr("understudy.pipeline.separation.bleed_features._SECONDS", 1.3)
     blocks = judged(vocals + np.float32(0.2) * band)
     assert level(blocks.bleed) == pytest.approx(level(whole.bleed), abs=1e-3)
     assert blocks.phasiness == pytest.approx(whole.phasiness, rel=1e-3)

@@ -16,7 +16,7 @@ from understudy.models.installed import Weights
 from understudy.models.precision import Precision
 from understudy.pipeline.separation.families.demucs.bag import Bag, read_bag
 from understudy.pipeline.separation.families.demucs.checkpoint import Checkpoint
-from understudy.pipeline.separation.families.demucs.run import Run, prepared
+from understudy.pipeline.separation.families.demucs.construction import Run, prepared
 from understudy.pipeline.separation.layout import Layout, Place
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.stems import canonical_stems

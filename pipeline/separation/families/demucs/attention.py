@@ -53,7 +53,7 @@ class _Norm:
 @dataclass(frozen=True)
 class _Layer:
     """`others`: normalises what is attended to where that isn't the tokens themselves. The layers' scales are part of
-    `out` and `narrow`; the attention's is part of `queries`."""
+    `out` and `ff_out`; the attention's is part of `queries`."""
 
     norm: _Norm
     others: _Norm | None
@@ -62,9 +62,9 @@ class _Layer:
     values: _Linear
     out: _Linear
     heads: int
-    norm_wide: _Norm
-    widen: _Linear
-    narrow: _Linear
+    norm_ff: _Norm
+    ff_in: _Linear
+    ff_out: _Linear
     gelu: bool
     norm_out: _Norm | None
 
@@ -81,9 +81,9 @@ class _Layer:
         )
         attended = attend(queries, keys, values)
         tokens = tokens + self.out(attended.transpose(1, 2).flatten(2))
-        wide = self.widen(self.norm_wide(tokens).to(kind))
+        wide = self.ff_in(self.norm_ff(tokens).to(kind))
         wide = functional.gelu(wide) if self.gelu else functional.relu(wide)
-        tokens += self.narrow(wide)
+        tokens += self.ff_out(wide)
         return tokens if self.norm_out is None else self.norm_out(tokens)
 
 
@@ -189,9 +189,9 @@ def _layer(module: Any, kind: Kind) -> _Layer:
         values=linear(weights[2], biases[2]),
         out=linear(attention.out_proj.weight, attention.out_proj.bias, one),
         heads=attention.num_heads,
-        norm_wide=_norm(parts["norm3" if crossing else "norm2"]),
-        widen=linear(parts["linear1"].weight, parts["linear1"].bias),
-        narrow=linear(parts["linear2"].weight, parts["linear2"].bias, two),
+        norm_ff=_norm(parts["norm3" if crossing else "norm2"]),
+        ff_in=linear(parts["linear1"].weight, parts["linear1"].bias),
+        ff_out=linear(parts["linear2"].weight, parts["linear2"].bias, two),
         gelu=_is_gelu(module),
         norm_out=None if norm_out is None else _norm(norm_out),
     )

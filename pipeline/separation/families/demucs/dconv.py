@@ -45,9 +45,9 @@ def branches(dconv: Any) -> tuple[Branch, ...] | None:
         kinds = [type(module) for module in layer]
         if kinds[:6] != [nn.Conv1d, nn.GroupNorm, nn.GELU, nn.Conv1d, nn.GroupNorm, nn.GLU] or len(kinds) != 7:
             return None
-        squeeze, first, _, widen, second, _, scale = layer
-        wide = widen.weight[:, :, 0]
-        extra = torch.stack([second.weight * widen.bias, second.weight, second.bias], 1)
+        squeeze, first, _, expand, second, _, scale = layer
+        wide = expand.weight[:, :, 0]
+        extra = torch.stack([second.weight * expand.bias, second.weight, second.bias], 1)
         both = torch.cat([second.weight[:, None] * wide, extra], 1)
         value, gate = both.chunk(2)
         found.append(
@@ -58,7 +58,7 @@ def branches(dconv: Any) -> tuple[Branch, ...] | None:
                 first.weight,
                 first.bias,
                 wide,
-                widen.bias,
+                expand.bias,
                 wide.T @ wide / wide.shape[0],
                 (value * scale.scale[:, None]).contiguous(),
                 gate.contiguous(),

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision
-from understudy.pipeline.separation.companions import configuration_among
-from understudy.pipeline.separation.fades import OVERLAP, edges_faded
+from understudy.pipeline.separation.configuration import configuration_among
 from understudy.pipeline.separation.families.mdx23c.configuration import (
     Mdx23cConfiguration,
     read_mdx23c_configuration,
 )
 from understudy.pipeline.separation.families.mdx23c.shapes import expected
 from understudy.pipeline.separation.families.tensors import read_tensors
+from understudy.pipeline.separation.layout import OVERLAP, edges_faded
 from understudy.pipeline.separation.network import Network
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.pipeline.separation.configuration import invalid, read_configuration
-from understudy.pipeline.separation.families.told import Told, heard_stems, part
+from understudy.pipeline.separation.families.checked_config import CheckedConfig, configured_stems, section
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ def read_mdx23c_configuration(path: Path) -> Mdx23cConfiguration:
 
 
 def _configuration(told: Mapping[str, Any]) -> Mdx23cConfiguration:
-    model, audio, inference = (Told(part(told, name)) for name in ("model", "audio", "inference"))
+    model, audio, inference = (CheckedConfig(section(told, name)) for name in ("model", "audio", "inference"))
     n_fft = audio.number("n_fft", 64, 1 << 16)
     activation, slope = _activation(model.raw("act"))
     configuration = Mdx23cConfiguration(
-        stems=heard_stems(part(told, "training")),
+        stems=configured_stems(section(told, "training")),
         rate=audio.number("sample_rate", 8000, 192_000, 44_100),
         channels=audio.number("num_channels", 1, 2, 2),
         n_fft=n_fft,

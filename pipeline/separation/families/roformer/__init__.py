@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision
-from understudy.pipeline.separation.companions import configuration_among
-from understudy.pipeline.separation.configuration import invalid
-from understudy.pipeline.separation.fades import OVERLAP, edges_faded
+from understudy.pipeline.separation.configuration import configuration_among, invalid
 from understudy.pipeline.separation.families.roformer.bands import Bands, mel_bands, split_bands
 from understudy.pipeline.separation.families.roformer.configuration import (
     RoformerConfiguration,
@@ -17,6 +15,7 @@ from understudy.pipeline.separation.families.roformer.configuration import (
 )
 from understudy.pipeline.separation.families.roformer.shapes import UNREAD, expected
 from understudy.pipeline.separation.families.tensors import read_tensors
+from understudy.pipeline.separation.layout import OVERLAP, edges_faded
 from understudy.pipeline.separation.network import Network
 
 if TYPE_CHECKING:

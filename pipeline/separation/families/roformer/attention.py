@@ -34,38 +34,38 @@ class Buffers:
 
 
 def attended(
-    heard: Tensor, weights: AttentionWeights, configuration: RoformerConfiguration, rotation: Tensor, buffers: Buffers
+    normed: Tensor, weights: AttentionWeights, configuration: RoformerConfiguration, rotation: Tensor, buffers: Buffers
 ) -> Tensor:
     """``[n, length, dim]`` -> ``[n, length, heads * head_dim]`` before the last product. `rotation`: complex
     ``[length, head_dim / 2]``."""
     import torch
     import torch.nn.functional as functional
 
-    n, length, _ = heard.shape
+    n, length, _ = normed.shape
     heads, width = configuration.heads, configuration.head_dim
     inner = heads * width
-    mixed = functional.linear(heard, weights.into, weights.bias)
+    mixed = functional.linear(normed, weights.qkv, weights.bias)
     both = mixed[..., : 2 * inner].float()  # itself, where it is float32 anyway
     turned = both.view(n, length, 2, heads, width // 2, 2)
     torch.view_as_complex(turned).mul_(rotation[:, None, None])
     queries, keys = turned.flatten(-2).unbind(2)
     values = mixed[..., 2 * inner : 3 * inner].view(n, length, heads, width)
     gates = mixed[..., 3 * inner : 3 * inner + heads].sigmoid()
-    if heard.device.type != "cpu" or (heard.dtype == torch.float32 and length > 4 * width):
-        rows, columns = (part.to(heard.dtype).transpose(1, 2) for part in (queries, keys))
+    if normed.device.type != "cpu" or (normed.dtype == torch.float32 and length > 4 * width):
+        rows, columns = (part.to(normed.dtype).transpose(1, 2) for part in (queries, keys))
         found = functional.scaled_dot_product_attention(rows, columns, values.transpose(1, 2), scale=1.0)
     else:
         found = by_products(queries, keys, values, buffers)
     return (found.transpose(1, 2) * gates[..., None]).flatten(-2)
 
 
-def attended_features(heard: Tensor, weights: AttentionWeights, configuration: RoformerConfiguration) -> Tensor:
+def attended_features(normed: Tensor, weights: AttentionWeights, configuration: RoformerConfiguration) -> Tensor:
     """The features attend to each other over all tokens (A. El-Nouby et al. 2021, "XCiT"); shapes as `attended`."""
     import torch.nn.functional as functional
 
     heads, width = configuration.heads, configuration.head_dim
     assert weights.temperature is not None
-    mixed = functional.linear(heard, weights.into).view(*heard.shape[:2], 3, heads, width)
+    mixed = functional.linear(normed, weights.qkv).view(*normed.shape[:2], 3, heads, width)
     queries, keys, values = mixed.permute(2, 0, 3, 4, 1).unbind(0)
     queries, keys = (functional.normalize(part.float(), dim=-1) for part in (queries, keys))
     shares = (queries * weights.temperature @ keys.transpose(-1, -2)).softmax(-1).to(values.dtype)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from understudy.pipeline.separation.configuration import invalid, read_configuration
-from understudy.pipeline.separation.families.told import Told, heard_stems, part
+from understudy.pipeline.separation.families.checked_config import CheckedConfig, configured_stems, section
 
 _BANDS = (2,) * 24 + (4,) * 12 + (12,) * 8 + (24,) * 8 + (48,) * 8 + (128, 129)  # of BS-Roformer, in bins
 
@@ -60,8 +60,8 @@ def read_roformer_configuration(path: Path) -> RoformerConfiguration:
 
 
 def _configuration(told: Mapping[str, Any]) -> RoformerConfiguration:
-    model, audio = Told(part(told, "model") or told, _ALIASES), Told(part(told, "audio"))
-    stems = heard_stems(part(told, "training"))
+    model, audio = CheckedConfig(section(told, "model") or told, _ALIASES), CheckedConfig(section(told, "audio"))
+    stems = configured_stems(section(told, "training"))
     mel = "num_bands" in model
     if mel and "freqs_per_bands" in model:
         raise ValueError("it has both mel bands (num_bands) and bands of its own (freqs_per_bands)")
@@ -97,7 +97,7 @@ def _configuration(told: Mapping[str, Any]) -> RoformerConfiguration:
 
 def _window(told: Mapping[str, Any], n_fft: int, hop: int) -> int:
     """What it was trained on: ``audio.chunk_size``; where that isn't told, the frames (``dim_t``) that it is run at."""
-    audio, inference = Told(part(told, "audio")), Told(part(told, "inference"))
+    audio, inference = CheckedConfig(section(told, "audio")), CheckedConfig(section(told, "inference"))
     frames = inference.number("dim_t", 2, 1 << 16, audio.number("dim_t", 2, 1 << 16, 801))
     window = audio.number("chunk_size", 1, 1 << 24, hop * (frames - 1))
     return max(window // hop, -(-n_fft // hop)) * hop

@@ -94,7 +94,7 @@ class Roformer:
         times = spectra.shape[-1]
         spectra = spectra.reshape(batch, channels, -1, times).permute(0, 3, 2, 1).contiguous()
         values = torch.view_as_real(spectra).reshape(batch, times, -1)  # bins, channels, real and imaginary
-        tokens = self._heard(values)
+        tokens = self._tokens(values)
         masks = [torch.zeros_like(values) for _ in self._masks]
         for mask, estimators in zip(masks, self._masks, strict=True):
             parts = self._each(partial(self._mask, tokens, estimators), range(len(estimators)))
@@ -110,7 +110,7 @@ class Roformer:
         sound = torch.stack(found, dim=1)
         return sound.view(both, -1, len(found), channels, frames).transpose(1, 2).reshape(both, len(found), -1, frames)
 
-    def _heard(self, values: Tensor) -> Tensor:
+    def _tokens(self, values: Tensor) -> Tensor:
         """``[batch, times, values]`` -> tokens ``[batch, times, bands, dim]``, through all layers."""
         import torch.nn.functional as functional
 
@@ -167,14 +167,14 @@ class Roformer:
         tile = sequences.contiguous()
         flat = tile.view(-1, tile.shape[-1])
         for block in transformer.blocks:
-            heard = (flat * _scale(flat)).to(self._dtype).view(tile.shape)
+            normed = (flat * _scale(flat)).to(self._dtype).view(tile.shape)
             if block.attention.temperature is not None:
-                found = attended_features(heard, block.attention, self._c)
+                found = attended_features(normed, block.attention, self._c)
             else:
-                found = attended(heard, block.attention, self._c, self._rotation(tile.shape[1], buffers), buffers)
+                found = attended(normed, block.attention, self._c, self._rotation(tile.shape[1], buffers), buffers)
             flat += functional.linear(found.flatten(0, 1), block.attention.out)
-            heard = (flat * _scale(flat)).to(self._dtype)
-            flat += functional.linear(functional.gelu(functional.linear(heard, *block.widen)), *block.narrow)
+            normed = (flat * _scale(flat)).to(self._dtype)
+            flat += functional.linear(functional.gelu(functional.linear(normed, *block.ff_in)), *block.ff_out)
         if transformer.gamma is not None:
             flat *= _scale(flat)
             flat *= transformer.gamma

@@ -20,10 +20,10 @@ Linear = tuple["Tensor", "Tensor"]
 
 @dataclass(frozen=True)
 class AttentionWeights:
-    """`into`: queries, keys, values and (with `bias`) gates from the tokens. `temperature`: where the features attend
+    """`qkv`: queries, keys, values and (with `bias`) gates from the tokens. `temperature`: where the features attend
     to each other instead of the tokens, by head."""
 
-    into: Tensor
+    qkv: Tensor
     bias: Tensor | None
     out: Tensor
     temperature: Tensor | None = None
@@ -31,11 +31,11 @@ class AttentionWeights:
 
 @dataclass(frozen=True)
 class Block:
-    """Attention and a network of two layers, `widen` and `narrow`."""
+    """Attention and a network of two layers, `ff_in` and `ff_out`."""
 
     attention: AttentionWeights
-    widen: Linear
-    narrow: Linear
+    ff_in: Linear
+    ff_out: Linear
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Packing:
 
     def _block(self, name: str, along: str) -> Block:
         weight = self._read(f"{name}.1.net.1.weight") * self._gamma(f"{name}.1.net.0")
-        widen = self._product(weight), self._product(self._read(f"{name}.1.net.1.bias"))
+        ff_in = self._product(weight), self._product(self._read(f"{name}.1.net.1.bias"))
         attention = self._linear_attention(f"{name}.0") if along == "linear" else self._attention(f"{name}.0")
-        return Block(attention, widen, self._linear(f"{name}.1.net.4"))
+        return Block(attention, ff_in, self._linear(f"{name}.1.net.4"))
 
     def _attention(self, name: str) -> AttentionWeights:
         import torch
@@ -87,20 +87,20 @@ class Packing:
         c = self._c
         inner = c.heads * c.head_dim
         gamma = self._gamma(f"{name}.norm")
-        into = torch.cat([self._read(f"{name}.to_qkv.weight"), self._read(f"{name}.to_gates.weight")]) * gamma
-        into[:inner] *= c.head_dim**-0.5
+        qkv = torch.cat([self._read(f"{name}.to_qkv.weight"), self._read(f"{name}.to_gates.weight")]) * gamma
+        qkv[:inner] *= c.head_dim**-0.5
         bias = torch.cat([torch.zeros(3 * inner), self._read(f"{name}.to_gates.bias")])
         if c.heads % 2:  # rows of an even length can be seen as complex numbers
-            into, bias = torch.cat([into, into[-1:]]), torch.cat([bias, bias[-1:]])
+            qkv, bias = torch.cat([qkv, qkv[-1:]]), torch.cat([bias, bias[-1:]])
         return AttentionWeights(
-            self._product(into), self._product(bias), self._product(self._read(f"{name}.to_out.0.weight"))
+            self._product(qkv), self._product(bias), self._product(self._read(f"{name}.to_out.0.weight"))
         )
 
     def _linear_attention(self, name: str) -> AttentionWeights:
-        into = self._read(f"{name}.to_qkv.0.weight") * self._gamma(f"{name}.norm")
+        qkv = self._read(f"{name}.to_qkv.0.weight") * self._gamma(f"{name}.norm")
         temperature = self._kept(self._read(f"{name}.temperature").exp() * _LINEAR_SCALE)
         out = self._product(self._read(f"{name}.to_out.1.weight"))
-        return AttentionWeights(self._product(into), None, out, temperature)
+        return AttentionWeights(self._product(qkv), None, out, temperature)
 
     def _linear(self, name: str) -> Linear:
         return self._product(self._read(f"{name}.weight")), self._product(self._read(f"{name}.bias"))

@@ -15,7 +15,7 @@ from understudy.models import onnx_file
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision
 from understudy.pipeline.separation.families.spleeter.names import STEMS, read_stem, stems_in
-from understudy.pipeline.separation.families.spleeter.unet import BINS, FRAMES, Estimate, placed, together
+from understudy.pipeline.separation.families.spleeter.unet import BINS, FRAMES, Estimate, all_stems, placed
 from understudy.pipeline.separation.families.tensors import invalid
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.stems import canonical_stems
@@ -124,7 +124,7 @@ def _networks(by_stem: dict[str, Path], device: str, kind: Any) -> Estimate:
         placed(read_stem(path, stem, number), len(by_stem) > 2, device, kind)
         for number, (stem, path) in enumerate(by_stem.items())
     )
-    return together(networks, softmax=len(by_stem) == 5)
+    return all_stems(networks, softmax=len(by_stem) == 5)
 
 
 def _sessions(paths: list[Path], device: str) -> Estimate:

@@ -100,7 +100,7 @@ Estimate = Callable[["Tensor"], "Tensor"]
 """float32 ``[batch, 2, 512, 1024]``: the song's magnitudes -> ``[stems, batch, 2, 512, 1024]``: the stems'."""
 
 
-def together(networks: tuple[UNet, ...], softmax: bool) -> Estimate:
+def all_stems(networks: tuple[UNet, ...], softmax: bool) -> Estimate:
     """All stems' magnitudes; with `softmax`, their masks compete."""
     import torch
 

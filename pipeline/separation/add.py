@@ -14,7 +14,7 @@ from understudy.pipeline.separation.models import SeparatorModel, find_separator
 from understudy.pipeline.separation.recognition import recognised
 
 
-def adopt(path: Path, context: Context) -> SeparatorModel:
+def add_separator(path: Path, context: Context) -> SeparatorModel:
     """Copy the model at `path` and what goes with it into the models folder, where it goes by its file's name; the
     model. The configuration of a checkpoint gets the checkpoint's name.
 

@@ -8,7 +8,7 @@ from typing import Any
 from understudy.pipeline.separation.stems import canonical, canonical_stems
 
 
-class Told:
+class CheckedConfig:
     """A part of a configuration whose values are looked at before they are believed."""
 
     def __init__(self, values: Mapping[str, Any], aliases: Mapping[str, str] | None = None) -> None:
@@ -43,13 +43,13 @@ class Told:
         return str(value).lower() in ("true", "1", "yes", "on", "1.0")
 
 
-def part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def section(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A mapping within the configuration, empty if it isn't there."""
     found = told.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
-def heard_stems(training: Mapping[str, Any]) -> tuple[str, ...]:
+def configured_stems(training: Mapping[str, Any]) -> tuple[str, ...]:
     """The stems that a network gives, by the ``training`` part of its configuration: its target, or all instruments.
 
     Raises `ValueError`.

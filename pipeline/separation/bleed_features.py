@@ -1,6 +1,6 @@
 """What a song and its two stems show of how well they were taken apart, in one pass, without the true stems.
 
-Signs, all of which are about what the stems have to do with each other or with the song:
+BleedFeatures, all of which are about what the stems have to do with each other or with the song:
 - coherence: true stems have nothing to do with each other, so that over some seconds their product in a band comes out
   near zero. A leak adds a part of the one stem to the other, in phase: the product then grows with the power of the
   stem that leaked. Least squares over the moments of a band tell the two directions apart, for they differ in when each
@@ -35,7 +35,7 @@ _BETWEEN = (0.04, 0.64)  # of the song's power: where a stem is neither nothing 
 
 
 @dataclass(frozen=True)
-class StemSigns:
+class StemFeatures:
     """Of one stem. `coherence`: level of the other stem in it, dB against itself. `phase`: 0..1, how much its phase is
     the song's. `leak`: float64 ``[BANDS]``, power that coherence says is the other
     stem's. `spectrum`: float64 ``[bins]``. `alone` and `among`: 0..1, likeness of left and right where the stem is
@@ -52,13 +52,13 @@ class StemSigns:
 
 
 @dataclass(frozen=True)
-class Signs:
+class BleedFeatures:
     """`spectrum`: of the song, float64 ``[bins]``; `hertz`: from one bin to the next. `edges`: of the bands, Hz.
     `missing`: level of what the stems don't hold of the song, dB against it. `shared`: float64 ``[columns]``, how much
     the two have in the same bands at the same time; `step`: seconds per column."""
 
-    vocals: StemSigns
-    instrumental: StemSigns
+    vocals: StemFeatures
+    instrumental: StemFeatures
     spectrum: Floats
     hertz: float
     edges: Floats
@@ -67,7 +67,9 @@ class Signs:
     step: float
 
 
-def read_signs(context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource) -> Signs | None:
+def measure_features(
+    context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource
+) -> BleedFeatures | None:
     """Of stems with the song's rate and length; all in mono where one of them is. None where nothing can be told: less
     than three seconds, or a stem that is silent (40 dB below the other throughout)."""
     channels = min(source.channels for source in (song, vocals, instrumental))
@@ -94,7 +96,9 @@ class _Pass:
         self.powers: list[Floats] = []  # [2, columns, BANDS]
         self.products: list[Floats] = []  # [columns, BANDS]
 
-    def over(self, context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource) -> Signs | None:
+    def over(
+        self, context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource
+    ) -> BleedFeatures | None:
         frames = song.frames // self.hop // _PER_COLUMN * _PER_COLUMN
         if frames * self.hop < 3 * self.rate:
             return None
@@ -114,7 +118,7 @@ class _Pass:
             self.rest += float(np.vdot(left, left))
             self.whole += float(np.vdot(here, here))
         context.progress(1.0)
-        return self._signs()
+        return self._features()
 
     def _spectra(self, samples: NDArray[np.float32]) -> NDArray[np.complex64]:
         """``[channels, frames, bins]``."""
@@ -155,7 +159,7 @@ class _Pass:
         columns = values.reshape(-1, _PER_COLUMN, values.shape[1]).sum(axis=1, dtype=np.float64)
         return np.add.reduceat(columns[:, : self.starts[-1]], self.starts[:-1], axis=1)
 
-    def _signs(self) -> Signs | None:
+    def _features(self) -> BleedFeatures | None:
         power = np.concatenate(self.powers, axis=1)
         product = np.concatenate(self.products)
         totals = power.sum(axis=(1, 2))
@@ -167,7 +171,7 @@ class _Pass:
             likeness = self.likeness[number]
             heard = bool((likeness[:, 1] > 0.01 * totals[number]).all())
             stems.append(
-                StemSigns(
+                StemFeatures(
                     coherence=_decibels(leaks[number].sum() / totals[number]),
                     phase=float(self.phase[number, 0] / max(self.phase[number, 1], 1e-30)),
                     leak=leaks[number],
@@ -177,7 +181,7 @@ class _Pass:
                     power=float(totals[number]),
                 )
             )
-        return Signs(
+        return BleedFeatures(
             stems[0],
             stems[1],
             self.spectra[2],

@@ -13,7 +13,7 @@ BLOCK = 1 << 20
 """Frames worked on at once; a multiple of every hop in use, so that the frames of spectra lie on one grid."""
 
 
-def together(
+def map_blocks(
     context: Context,
     sources: Mapping[str, AudioSource],
     names: tuple[str, ...],
