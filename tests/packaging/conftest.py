@@ -6,6 +6,7 @@ requirements of the wheel without its extras; pip then finds everything there an
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -34,10 +35,16 @@ class Installed:
     def run(self, *arguments: str, code: int = 0, module: bool = False) -> str:
         """The stdout of `understudy ARGUMENTS` (or ``python -m understudy``) in the folder, which must exit with
         `code`."""
+        return self._run(self.command(*arguments, module=module), code)
+
+    def python_code(self, code: str) -> str:
+        """The stdout of a program in the folder."""
+        return self._run([str(self.python), "-c", code], 0)
+
+    def _run(self, command: list[str], code: int) -> str:
         done = subprocess.run(
-            self.command(*arguments, module=module), cwd=self.folder, env=self.environment(),
-            capture_output=True, text=True, timeout=550,
-        )  # fmt: skip
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=550
+        )
         assert done.returncode == code, done.stderr
         return done.stdout
 
@@ -77,7 +84,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     site = next((folder / ".venv" / "lib").glob("python*")) / "site-packages"
     _link_requirements(wheel, site)
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--quiet"]
-    done = subprocess.run([*command, wheel, _other(folder)], capture_output=True, text=True, timeout=300)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([*command, wheel, _other(folder)], env=clean, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert (site / "understudy" / "__init__.py").is_file()
     for name in FOLDERS:

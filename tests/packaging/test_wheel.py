@@ -43,10 +43,8 @@ def test_every_file_is_in_the_wheel_and_nothing_else(wheel: Path) -> None:
 
 def test_the_tested_program_is_the_wheels(installed: Installed) -> None:
     code = "import understudy; print(understudy.__file__); import understudy.services.cli.main as m; print(m.__file__)"
-    command = [str(installed.python), "-c", code]
-    done = subprocess.run(command, cwd=installed.folder, env=installed.environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert all(line.startswith(str(installed.folder / ".venv")) for line in done.stdout.split())
+    files = installed.python_code(code).split()
+    assert all(line.startswith(str(installed.folder / ".venv")) for line in files)
     assert installed.run("--version") == installed.run("--version", module=True)
 
 
@@ -66,6 +64,15 @@ def test_cover_and_separation(installed: Installed, voice: str) -> None:
     assert "understudy models fetch speaker-encoder" in report
     made = json.loads(installed.run("separate", SONG, *CLIP, "--json", module=True))
     assert all(Path(installed.folder, path).is_file() for path in made["stems"].values())
+
+
+def test_a_cover_from_python(installed: Installed, voice: str) -> None:
+    code = f"""
+import understudy as us
+made = us.cover({SONG!r}, voice={voice!r}, settings={{"song": {{"start": 20, "duration": 6}}}})
+print(made.path)
+"""
+    assert Path(installed.folder, installed.python_code(code).strip()).is_file()
 
 
 @pytest.mark.parametrize(
