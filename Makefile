@@ -59,6 +59,7 @@ CONSTRAINED := --constraint constraints.txt
 # only package registries can be reached.
 .venv/speaker-encoder: .venv/installed overrides.txt
 	$(BIN)/understudy models fetch speaker-encoder --quiet || { \
+	  echo "Taking it from the Python package that carries it ..."; \
 	  $(PIP) install $(CONSTRAINED) uv && \
 	  $(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINED) --override overrides.txt resemblyzer; }
 	touch $@
