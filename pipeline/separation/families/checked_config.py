@@ -1,4 +1,4 @@
-"""Looking at a configuration's values before they are believed."""
+"""Values of an untrusted configuration, read with checks of their type and range."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from understudy.pipeline.separation.stems import canonical, canonical_stems
 
 
 class CheckedConfig:
-    """A part of a configuration whose values are looked at before they are believed."""
+    """A section of a configuration; each value is checked when it is read."""
 
     def __init__(self, values: Mapping[str, Any], aliases: Mapping[str, str] | None = None) -> None:
-        """`aliases`: other names that some configurations give a value."""
+        """`aliases`: other names for a value -> its name."""
         self._values = {(aliases or {}).get(name, name): value for name, value in values.items()}
 
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) is not None
 
     def raw(self, name: str) -> Any:
+        """The value as it is, None where there is none."""
         return self._values.get(name)
 
     def number(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        """A whole number, however it is written; raises `ValueError` outside of `low`..`high`."""
+        """A whole number, however it is written. Raises `ValueError` outside of `low`..`high`, or without value and
+        `default`."""
         value = self._values.get(name)
         if value is None:
             if default is None:
@@ -37,20 +39,21 @@ class CheckedConfig:
         return int(found)
 
     def flag(self, name: str, default: bool) -> bool:
+        """Whether the value is on, however that is written."""
         value = self._values.get(name)
         if value is None:
             return default
         return str(value).lower() in ("true", "1", "yes", "on", "1.0")
 
 
-def section(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A mapping within the configuration, empty if it isn't there."""
-    found = told.get(name)
+def section(configuration: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A mapping within the configuration, empty where there is none."""
+    found = configuration.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def configured_stems(training: Mapping[str, Any]) -> tuple[str, ...]:
-    """The stems that a network gives, by the ``training`` part of its configuration: its target, or all instruments.
+    """The stems that a network gives, by the ``training`` section of its configuration: its target, or all instruments.
 
     Raises `ValueError`.
     """
@@ -60,7 +63,7 @@ def configured_stems(training: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(instruments, list) or not 1 <= len(instruments) <= 32:
         raise ValueError("it doesn't list its instruments")
     if not all(isinstance(name, str) and name.strip() for name in instruments):
-        raise ValueError("the names of its instruments are no texts")
+        raise ValueError("the names of its instruments are not texts")
     names = canonical_stems(instruments)
     if target is None:
         return names

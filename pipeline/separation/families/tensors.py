@@ -19,8 +19,8 @@ _PREFIXES = ("module.", "model.", "_orig_mod.")  # of what training wrapped the 
 
 
 def read_tensors(path: Path, expected: Mapping[str, Shape], unread: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """The tensors named in `expected`, on the CPU and mapped from the file at `path`, in whatever floating-point format
-    they were stored. Tensors whose names end in one of `unread` may be there or not, and are left out.
+    """The tensors named in `expected`, on the CPU and mapped from the file at `path`, in the floating-point dtype in
+    which they were stored. Tensors whose names end in one of `unread` may be there or not, and are left out.
 
     Raises `UnderstudyError`: ``model-invalid`` naming what is missing, too many, misshapen or not finite, and what
     `torch_file.load` and `safetensors_file.load` raise.
@@ -40,7 +40,7 @@ def read_tensors(path: Path, expected: Mapping[str, Shape], unread: tuple[str, .
             faults.append(f"{name} holds numbers that are not finite")
     if faults:
         more = f", and {len(faults) - 3} more faults" if len(faults) > 3 else ""
-        raise invalid(path, f"its tensors aren't those that its configuration tells of: {'; '.join(faults[:3])}{more}")
+        raise invalid(path, f"its tensors don't fit its configuration: {'; '.join(faults[:3])}{more}")
     return {name: found[name] for name in expected}
 
 

@@ -1,4 +1,4 @@
-"""Demucs: networks that hear the song as waveform and spectrogram at once (HDemucs, HTDemucs), or as waveform alone.
+"""Demucs: networks on waveform and spectrogram at once (HDemucs, HTDemucs), or on the waveform alone.
 
 Sources: A. Défossez, "Hybrid Spectrogram and Waveform Source Separation" (2021); S. Rouard, F. Massa, A. Défossez,
 "Hybrid Transformers for Music Source Separation" (2023). The package demucs has the networks. Windows, their overlap
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 OVERLAP = 0.25
 LONGEST_ON_CPU = 12.0
-"""Seconds that the networks before HTDemucs see at once on a processor, where their own 40 would take 3.5 GB."""
+"""Seconds per window on a CPU for the networks before HTDemucs, where their own 40 would take 3.5 GB."""
 SHORTEST = 2.0
-"""Seconds that a window has at least where memory is short."""
+"""Seconds that windows are shortened to at most where memory is short."""
 
 
 def stems(weights: Weights) -> tuple[str, ...]:
@@ -49,7 +49,8 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
 
 @dataclass(frozen=True)
 class _Member:
-    """A network of the bag. `weights`: of its stems; `frames` that it takes, the middle of the bag's window."""
+    """A network of the bag. `weights`: of its stems in the mean; `frames`: the middle of the bag's window that it
+    takes."""
 
     run: Run
     weights: tuple[float, ...]
@@ -97,7 +98,7 @@ def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str,
 
 
 def _segment(bag: Bag, device: str) -> float | Fraction:
-    """Seconds that the networks see at once: HTDemucs never more than it was trained on."""
+    """Seconds per window: for HTDemucs never more than it was trained on."""
     limits: list[float | Fraction] = [
         checkpoint.arguments["segment"]
         for checkpoint in bag.checkpoints
@@ -127,7 +128,7 @@ def _needed(checkpoint: Checkpoint, frames: int) -> int:
 
 
 def _centred(core: int) -> Layout:
-    """Every `step` frames, `core` frames count, which stand in the middle of their window (of what is left at the
+    """Every `step` frames, `core` frames count, in the middle of their window (of what is left at the
     song's end, as much)."""
 
     def layout(frames: int, window: int, step: int) -> Iterator[Place]:
@@ -140,8 +141,8 @@ def _centred(core: int) -> Layout:
 
 
 def _averaged(members: list[_Member], windows: Tensor) -> Tensor:
-    """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``. What a network's weight leaves out isn't computed as far
-    as that is possible."""
+    """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``, the weighted mean of the networks. Stems of weight zero
+    are not computed where the network allows it."""
     total = windows.new_zeros(windows.shape[0], len(members[0].weights), *windows.shape[1:])
     for member in members:
         first = (windows.shape[-1] - member.frames) // 2

@@ -1,7 +1,7 @@
-"""The arguments of Demucs's networks, as a file of a stranger gives them: their kinds and bounds.
+"""The constructor arguments of Demucs's networks in an untrusted file: their types and bounds.
 
-What they are called and what each is when it isn't given is read off the network's class, so that it is always that of
-the installed package.
+Names and defaults are read from the signature of the network's class, so they are always those of the installed
+package.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _sources(value: Any) -> list[str]:
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= _MOST_SOURCES:
         raise ValueError("it doesn't say which stems it gives")
     if not all(isinstance(name, str) and 0 < len(name) <= 40 and name.isprintable() for name in value):
-        raise ValueError("the names of its stems make no sense")
+        raise ValueError("the names of its stems are not printable texts")
     if len(set(value)) != len(value):
         raise ValueError("it gives a stem twice")
     return list(value)

@@ -1,8 +1,8 @@
-"""The transformer between the encoders and the decoders of HTDemucs: one for the spectrogram, one for the waveform,
-each attending to itself and, in every other layer, to the other.
+"""The transformer between the encoders and the decoders of HTDemucs: layers for the spectrogram and for the waveform,
+which attend to their own branch and, in every other layer, to the other one.
 
-Tokens stand in the order (frequency, time), which spares a transposition: attention doesn't depend on their order as
-long as each has the embedding of its place.
+Tokens are in the order (frequency, time), which saves a transposition: attention doesn't depend on their order as long
+as each carries the embedding of its position. Layer scales and the scale of the scores are folded into the weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import dtype as Kind
 
 _QUERIES = 512
-"""Queries whose products with all keys are held at once, on a processor."""
+"""Queries whose scores against all keys are held at once on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Linear:
 
 @dataclass(frozen=True)
 class _Norm:
-    """Of each token by itself, or (`whole`) of all tokens and channels together."""
+    """Layer norm of each token, or (`whole`) a group norm of one group: over all tokens and channels together."""
 
     weight: Tensor
     bias: Tensor
@@ -52,8 +52,9 @@ class _Norm:
 
 @dataclass(frozen=True)
 class _Layer:
-    """`others`: normalises what is attended to where that isn't the tokens themselves. The layers' scales are part of
-    `out` and `ff_out`; the attention's is part of `queries`."""
+    """A transformer layer with its norms first. `others`: the norm of the tokens that are attended to, in
+    cross-attention; None in self-attention. The layer scales are part of `out` and `ff_out`, that of the scores is part
+    of `queries`. `ff_in`, `ff_out`: the feed-forward network."""
 
     norm: _Norm
     others: _Norm | None
@@ -69,9 +70,10 @@ class _Layer:
     norm_out: _Norm | None
 
     def __call__(self, tokens: Tensor, other: Tensor | None) -> Tensor:
-        """float32 ``[batch, tokens, channels]``."""
+        """float32 ``[batch, tokens, channels]`` of the own branch (and the other, in cross-attention) -> the same."""
         from torch.nn import functional
 
+        # products in the weights' dtype; the stream of tokens stays in float32
         kind = self.queries.weight.dtype
         own = self.norm(tokens).to(kind)
         seen = own if other is None or self.others is None else self.others(other).to(kind)
@@ -90,8 +92,9 @@ class _Layer:
 def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Softmax attention, ``[batch, heads, tokens, channels]`` each; the queries are scaled already.
 
-    On processors torch computes it in bfloat16 no faster than in float32; products of blocks are twice as fast. There
-    the mean of the keys is taken off them first, which changes nothing but the size of what is rounded."""
+    On CPUs torch's fused attention is no faster in bfloat16 than in float32; products of blocks are twice as fast.
+    There the mean of the keys is subtracted first: that adds the same to all scores of a row, so the softmax stays as
+    it is, and smaller scores lose less when they are rounded to bfloat16."""
     import torch
     from torch.nn import functional
 
@@ -109,8 +112,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 class CrossTransformer:
-    """The module `CrossTransformerEncoder` of the package, with its weights in the number format that it computes in.
-    Made by `cross_transformer`."""
+    """The module `CrossTransformerEncoder` of the package, with its weights in the dtype of the matrix products. Made
+    by `cross_transformer`."""
 
     def __init__(self, module: Any, kind: Kind) -> None:
         self._module = copy(module)  # for the embeddings alone: the layers' own weights can go
@@ -125,7 +128,8 @@ class CrossTransformer:
         self._embeddings: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
 
     def __call__(self, spectral: Tensor, temporal: Tensor) -> tuple[Tensor, Tensor]:
-        """float32 ``[batch, frequencies, frames, channels]`` and ``[batch, frames, channels]``, and back."""
+        """Spectrogram, float32 ``[batch, frequencies, frames, channels]``, and waveform, ``[batch, frames, channels]``
+        -> both in the same shapes."""
         shape = spectral.shape
         places, moments = self._embedded(shape[1], shape[2], temporal)
         one = self._norms[0](spectral.flatten(1, 2)) + places
@@ -133,7 +137,7 @@ class CrossTransformer:
         for first, second in self._layers:
             if first.others is None:
                 one, two = first(one, None), second(two, None)
-            else:
+            else:  # both see the other branch as it was before this layer
                 one, two = first(one, two), second(two, one)
         return one.view(shape), two
 
@@ -154,7 +158,7 @@ class CrossTransformer:
 
 
 def cross_transformer(module: Any, kind: Kind) -> CrossTransformer | None:
-    """The module with matrix products in `kind`; None where it is arranged otherwise (no published one is)."""
+    """The module with matrix products in the dtype `kind`; None where its structure differs (no published one does)."""
     from torch import nn
 
     layers = [*module.layers, *module.layers_t]

@@ -1,4 +1,4 @@
-"""What a file of a Demucs network holds: which class, made with which arguments, and its weights.
+"""The contents of a Demucs checkpoint: class, constructor arguments and weights.
 
 Two forms exist: ``.th``, which `torch.save` wrote with the class itself in it (Défossez, demucs/states.py; here only
 its name is read), and safetensors, whose metadata name the class and give the arguments as JSON (demucs/hf.py).

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """`separate`: ``[batch, 2, frames]`` and the numbers of the stems that are wanted -> ``[batch, wanted, 2,
-    frames]``. `bytes_per_frame`: that it takes while it does so, roughly."""
+    """`separate`: ``[batch, 2, frames]`` and numbers of stems -> those stems, ``[batch, wanted, 2, frames]``.
+    `bytes_per_frame`: memory that it takes meanwhile, roughly."""
 
     separate: Callable[[Tensor, tuple[int, ...]], Tensor]
     bytes_per_frame: int
@@ -44,8 +44,8 @@ def _whole(network: nn.Module, windows: Tensor, wanted: tuple[int, ...]) -> Tens
 
 
 def construct(checkpoint: Checkpoint) -> nn.Module:
-    """The network on the CPU in float32, ready to run and nothing else. It is laid out without memory first, so that
-    what a file claims costs nothing before its weights prove it.
+    """The package's network on the CPU in float32, for inference. It is built on the meta device first, so that sizes
+    which a file claims cost no memory until its weights have been found to have them.
 
     Raises `UnderstudyError` ``model-invalid`` where the weights don't fit the arguments or aren't finite.
     """
@@ -65,7 +65,7 @@ def construct(checkpoint: Checkpoint) -> nn.Module:
     except RuntimeError as error:
         raise invalid(checkpoint.path, f"its weights don't fit its arguments ({_first_line(error)})") from error
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise invalid(checkpoint.path, "some of its weights are no numbers")
+        raise invalid(checkpoint.path, "some of its weights are not finite")
     return network.eval().requires_grad_(False)
 
 

@@ -1,8 +1,14 @@
 """The residual branches of Demucs (DConv), on tensors with their channels last.
 
-A branch squeezes the channels with a convolution along time, normalises each row, widens them again, normalises each
-row again, gates, scales and adds. The wide normalisation never sees its input: mean and deviation of ``W h + b`` follow
-from those of the few channels `h`, so that normalisation, scale and bias become part of one matrix product.
+A branch is: dilated convolution to a few channels, group norm, GELU, 1x1 convolution to twice all channels, group norm,
+GLU, layer scale; its result is added to its input. The second norm is over ``[2 channels, frames]``, the largest tensor
+of the branch, and is never computed on it: for ``y = W h + b`` with the few channels `h`,
+
+    mean of y_c = W_c mean(h) + b_c      sum over c of var(y_c) = sum of cov(h) * (W^T W)
+
+so that mean and deviation follow from mean and covariance of `h`, and normalisation, scale and bias become columns of
+one matrix product: ``[h / d, 1 / d, -m / d, 1] @ [w W, w b, w, bias]`` with deviation d, mean m and the norm's weight
+w.
 """
 
 from __future__ import annotations
@@ -19,9 +25,10 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Branch:
-    """`squeeze`: ``[few, channels, 1, 3]``, `value` and `gate`: ``[channels, few + 3]``, which see beside the `few`
-    channels the inverse deviation, the mean times it, and one. `wide` (``[2 channels, few]``) with `wide_bias` and
-    `gram` (``[few, few]``) tell mean and deviation."""
+    """`squeeze`: ``[few, channels, 1, 3]``, the dilated convolution. `value` and `gate`: ``[channels, few + 3]``, the
+    1x1 convolution and the norm behind it, for the `few` channels over the deviation, its inverse, minus the mean over
+    it, and one. `wide` (``[2 channels, few]``), `wide_bias` and `gram` (``W^T W``, ``[few, few]``, per channel) give
+    mean and variance of that norm."""
 
     squeeze: Tensor
     squeeze_bias: Tensor
@@ -36,7 +43,7 @@ class Branch:
 
 
 def branches(dconv: Any) -> tuple[Branch, ...] | None:
-    """Those of a module `DConv` of the package, None where it has others (with attention or recurrence)."""
+    """The branches of a module `DConv` of the package; None where it has attention or recurrence."""
     import torch
     from torch import nn
 
@@ -68,8 +75,8 @@ def branches(dconv: Any) -> tuple[Branch, ...] | None:
 
 
 def add_branches(rows: Tensor, found: Sequence[Branch], at_once: int) -> None:
-    """Add the branches, one after the other, to `rows`: float32 ``[rows, frames, channels]``, contiguous. The gates
-    work on `at_once` values at a time, which fit into the processor's cache."""
+    """Add the branches, one after the other, to `rows`: float32 ``[rows, frames, channels]``, contiguous, in place. The
+    gates are computed on `at_once` values at a time, which fit into the CPU's cache."""
     for branch in found:
         few = _squeezed(rows, branch)
         flat, inputs = rows.flatten(0, 1), few.flatten(0, 1)
@@ -81,7 +88,7 @@ def add_branches(rows: Tensor, found: Sequence[Branch], at_once: int) -> None:
 
 
 def _squeezed(rows: Tensor, branch: Branch) -> Tensor:
-    """``[rows, frames, few + 3]``: what `Branch.value` and `Branch.gate` are made for."""
+    """``[rows, frames, few + 3]``: the input of `Branch.value` and `Branch.gate`."""
     import torch
     from torch.nn import functional
 
@@ -99,9 +106,10 @@ def _squeezed(rows: Tensor, branch: Branch) -> Tensor:
     few = functional.gelu(torch.addcmul(branch.norm_bias, few, branch.norm))
     middle = few.mean(1, keepdim=True)
     around = few - middle
-    spread = around.transpose(1, 2) @ around / few.shape[1]  # [rows, few, few]
-    means = middle[:, 0] @ branch.wide.T + branch.wide_bias  # [rows, 2 channels]: of each channel
-    variance = (spread * branch.gram).sum((1, 2)) + means.var(1, unbiased=False)
+    covariance = around.transpose(1, 2) @ around / few.shape[1]  # [rows, few, few]
+    means = middle[:, 0] @ branch.wide.T + branch.wide_bias  # [rows, 2 channels]
+    # the variance over channels and frames is the mean of the channels' variances and the variance of their means
+    variance = (covariance * branch.gram).sum((1, 2)) + means.var(1, unbiased=False)
     inverse = torch.rsqrt(variance + EPSILON)[:, None]
     seen = few.new_empty(*few.shape[:2], few.shape[2] + 3)
     torch.mul(few, inverse[..., None], out=seen[..., :-3])

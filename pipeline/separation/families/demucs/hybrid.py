@@ -1,9 +1,13 @@
-"""HTDemucs, computed with channels last and matrix products in half precision.
+"""HTDemucs, computed with channels last and matrix products in the requested dtype.
 
-The same network as `demucs.htdemucs.HTDemucs`, with the same weights: spectrogram and waveform go through encoders,
-meet in a transformer and go through decoders. Here tensors are ``[batch, frequencies, frames, channels]`` (the
-waveform has one frequency), each layer's elementwise work is done on blocks that stay in the processor's cache, and
-stems that nobody asked for are left out of the last layers.
+The same network as `demucs.htdemucs.HTDemucs`, with the same weights (S. Rouard, F. Massa, A. Défossez, "Hybrid
+Transformers for Music Source Separation", 2023): a spectrogram branch and a waveform branch of encoders, a transformer
+that lets both attend to each other, and decoders with skip connections. Tensors are ``[batch, frequencies, frames,
+channels]``; the waveform branch has one frequency, and its frames are samples.
+
+Three things make it faster than the module: channels last turns the 1x1 convolutions into plain matrix products;
+elementwise work is done on blocks that stay in the CPU's cache; stems that are not requested are left out of the last
+layers, which are the largest.
 """
 
 from __future__ import annotations
@@ -24,12 +28,12 @@ Axis = Literal[1, 2]
 """Along which a layer's convolution with strides goes: 1 frequencies, 2 time."""
 
 _AT_ONCE = 1 << 18
-"""Values that elementwise work is done on at once, on a processor: a megabyte in float32."""
+"""Values that elementwise work is done on at once on a CPU: a megabyte in float32."""
 
 
 @dataclass(frozen=True)
 class _Gated:
-    """A convolution to twice the channels, half of which gate the other half."""
+    """A convolution to twice the channels, whose second half gates the first (GLU)."""
 
     weight: Tensor
     bias: Tensor
@@ -49,8 +53,9 @@ class _Encoder:
 
 @dataclass(frozen=True)
 class _Decoder:
-    """`weight`: of the transposed convolution as one with a kernel of two, whose channels are those of `stride`
-    neighbours: ``[stride * channels, channels before, 2]`` with the kernel along the axis."""
+    """A transposed convolution whose kernel is twice its stride is an ordinary one with a kernel of two that gives
+    `stride` neighbouring outputs at a time as channels: `weight` is ``[stride * channels, channels before, 2]`` with
+    the kernel along the axis. The convolution is faster, and its groups of neighbours need no scattered additions."""
 
     axis: Axis
     weight: Tensor
@@ -63,7 +68,7 @@ class _Decoder:
 
 
 class Hybrid:
-    """`network`, an HTDemucs, with matrix products in `kind`. Made by `hybrid`."""
+    """`network`, an HTDemucs, with matrix products in the dtype `kind`. Made by `hybrid`."""
 
     def __init__(
         self,
@@ -82,14 +87,16 @@ class Hybrid:
         self._places = network.freq_emb.weight * network.freq_emb_scale if network.freq_emb is not None else None
 
     def __call__(self, windows: Tensor, wanted: tuple[int, ...]) -> Tensor:
-        """float32 ``[batch, 2, frames]`` and numbers of stems -> ``[batch, wanted, 2, frames]``."""
-        spectrum = self._spectrum(windows)
+        """float32 ``[batch, 2, frames]`` and numbers of stems -> float32 ``[batch, wanted, 2, frames]``."""
+        # both branches are standardised; mean and deviation are put back at the end
+        spectrum = self._spectrum(windows)  # [batch, frequencies, frames, 4]
         mean, deviation = spectrum.mean((1, 2, 3), keepdim=True), spectrum.std((1, 2, 3), keepdim=True)
         spectral = (spectrum - mean) / (1e-5 + deviation)
-        wave = windows.transpose(1, 2)[:, None]
+        wave = windows.transpose(1, 2)[:, None]  # [batch, 1, samples, 2]
         mean_wave, deviation_wave = wave.mean((1, 2, 3), keepdim=True), wave.std((1, 2, 3), keepdim=True)
         temporal = (wave - mean_wave) / (1e-5 + deviation_wave)
 
+        # encoders; what each gives is kept for the decoder of the same level
         saved: list[Tensor] = []
         saved_temporal: list[Tensor] = []
         lengths = [temporal.shape[2]]
@@ -102,13 +109,16 @@ class Hybrid:
             lengths.append(temporal.shape[2])
         lengths.pop()
 
+        # the transformer at the deepest level; its result is added to what went in, as the first skip connection
         first, second = self._meeting(spectral, temporal[:, 0])
         spectral = (saved.pop() + first).to(self._kind)
         temporal = (saved_temporal.pop() + second[:, None]).to(self._kind)
+        # decoders; each adds its result to the skip connection in place, so that no third tensor is needed
         for decoder in self._spectral[1][:-1]:
             spectral = _decode(spectral, decoder, saved.pop(), 0)
         for decoder in self._temporal[1][:-1]:
             temporal = _decode(temporal, decoder, saved_temporal.pop(), lengths.pop())
+        # the last decoders, for the requested stems alone; the sum of both branches is the result
         found = self._wave(
             _last(spectral, self._spectral[1][-1], self._sources, wanted), mean, deviation, windows.shape
         )
@@ -119,22 +129,25 @@ class Hybrid:
         return found.add_(waves * deviation_wave + mean_wave)
 
     def _spectrum(self, windows: Tensor) -> Tensor:
-        """``[batch, frequencies, frames, 4]``: real and imaginary part of the left channel, then of the right."""
+        """``[batch, 2, samples]`` -> ``[batch, frequencies, frames, 4]``: real and imaginary part of the left channel,
+        then of the right. The highest frequency is left out, as in the package (spec.py)."""
         import torch
         from torch.nn import functional
 
         hop = self._size // 4
         length = windows.shape[-1]
         beyond = -length % hop
+        # frames begin 3/2 hops before the window and there is one per hop: the count divides by the strides
         padded = functional.pad(windows, (3 * hop // 2, 3 * hop // 2 + beyond), mode="reflect")
         frames = padded.unfold(-1, self._size, hop) * self._window
         spectra = torch.fft.rfft(frames, norm="ortho")[..., :-1]
         return torch.view_as_real(spectra.permute(0, 3, 2, 1).contiguous()).flatten(3)
 
     def _wave(self, groups: Tensor, mean: Tensor, deviation: Tensor, shape: torch.Size) -> Tensor:
-        """``[batch, wanted, 2, frames]`` of spectra in groups of neighbouring frequencies, ``[batch, groups, frames,
-        2 * wanted, 2 * neighbours]``, some of them below the lowest and above the second highest; the highest is
-        silent."""
+        """The inverse transform, ``[batch, wanted, 2, samples]``, of what `_last` gives: spectra in groups of
+        neighbouring frequencies, ``[batch, groups, frames, 2 * wanted, 2 * neighbours]``. Groups at either end reach
+        beyond the spectrum, and that is cut off; the highest frequency is zero. A stem at a time, so that only one
+        spectrum is held in float32; overlap-add by quarters of the window, without a scatter."""
         import torch
 
         hop: int = self._size // 4
@@ -163,7 +176,8 @@ class Hybrid:
 
 @dataclass(frozen=True)
 class Meeting:
-    """Both branches in the transformer, behind and before a change of their channels where the network has one."""
+    """The transformer over both branches, between the linear layers `up` and `down` that change the number of channels
+    where the network has them (``bottom_channels``); weights and biases for spectrogram and waveform."""
 
     transformer: CrossTransformer
     up: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None
@@ -182,8 +196,9 @@ class Meeting:
 
 
 def hybrid(network: Any, kind: Kind) -> Callable[[Tensor, tuple[int, ...]], Tensor] | None:
-    """What computes an HTDemucs with matrix products in `kind`, or None where it is arranged otherwise than those
-    published are (other kernels than twice the strides, normalised or wrapped outer layers, masks, ...)."""
+    """A function that computes an HTDemucs with matrix products in the dtype `kind`; None where the network differs in
+    structure from the published ones (kernels that aren't twice the strides, normalised or wrapped outer layers, masks,
+    ...), for which the package's module is used."""
     import torch
 
     if not network.cac or network.crosstransformer is None or network.audio_channels != 2:
@@ -193,7 +208,7 @@ def hybrid(network: Any, kind: Kind) -> Callable[[Tensor, tuple[int, ...]], Tens
         return None
     layers = []
     for encoders, decoders in ((network.encoder, network.decoder), (network.tencoder, network.tdecoder)):
-        # the first ones see the greatest range, and are small
+        # the first layers see the greatest range of values, and are small: float32
         made = [_encoder(layer, torch.float32 if number == 0 else kind) for number, layer in enumerate(encoders)]
         unmade = [_decoder(layer, kind) for layer in decoders]
         if None in made or None in unmade:
@@ -296,14 +311,16 @@ def _at_once(values: Tensor) -> int:
 
 
 def _encode(values: Tensor, layer: _Encoder, places: Tensor | None) -> Tensor:
-    """`places`: ``[frequencies, channels]``, added to the result."""
+    """An encoder: strided convolution, GELU, residual branches, gated 1x1 convolution. ``[batch, frequencies, frames,
+    channels]``; `places`: ``[frequencies, channels]``, the embedding of the frequencies, added to the result."""
     from torch.nn import functional
 
     if layer.axis == 2 and (beyond := -values.shape[2] % layer.stride):
         values = functional.pad(values, (0, 0, 0, beyond))
     stride, padding = _along(layer.axis, layer.stride, 1), _along(layer.axis, layer.padding, 0)
     convolved = _convolved(values, layer.weight, layer.bias, stride, padding)
-    rows = convolved.flatten(0, 1)  # each block is replaced by its result: fresh memory costs as much as the work
+    # each block of rows is replaced by its result: fresh memory would cost as much time as the work
+    rows = convolved.flatten(0, 1)  # [batch * frequencies, frames, channels]
     added = None if places is None else places.repeat(values.shape[0], 1)[:, None]
     at_once = _at_once(rows)
     step = max(1, at_once // rows[0].numel())
@@ -317,7 +334,7 @@ def _encode(values: Tensor, layer: _Encoder, places: Tensor | None) -> Tensor:
 
 
 def _gate(values: Tensor, gated: _Gated, out: Tensor, at_once: int) -> None:
-    """``[rows, frames, channels]`` through a gated convolution of a single value, into `out`."""
+    """``[rows, frames, channels]`` through a gated 1x1 convolution into `out`, as two matrix products per block."""
     import torch
     from torch.nn import functional
 
@@ -332,7 +349,7 @@ def _gate(values: Tensor, gated: _Gated, out: Tensor, at_once: int) -> None:
 
 
 def _inside(values: Tensor, layer: _Decoder) -> Tensor:
-    """Of a decoder everything before its transposed convolution, written over `values`."""
+    """A decoder up to its transposed convolution (gated convolution, residual branches), written over `values`."""
     import torch
 
     both = _convolved(values, layer.gated.weight, layer.gated.bias, (1, 1), layer.gated.padding)
@@ -354,8 +371,8 @@ def _inside(values: Tensor, layer: _Decoder) -> Tensor:
 
 
 def _decode(values: Tensor, layer: _Decoder, skipped: Tensor, length: int) -> Tensor:
-    """The result added to `skipped`, which the next decoder wants, in place; `length`: its frames, where that is in
-    question."""
+    """A decoder's result, added to the skip connection `skipped` of the next one in place. `length`: frames that the
+    encoder of the same level took, to which the waveform is cut."""
     from torch.nn import functional
 
     inside = _inside(values, layer)
@@ -376,8 +393,9 @@ def _decode(values: Tensor, layer: _Decoder, skipped: Tensor, length: int) -> Te
 
 
 def _last(values: Tensor, layer: _Decoder, sources: int, wanted: tuple[int, ...]) -> Tensor:
-    """The last decoder's result for the stems that are wanted: ``[batch, ..., channels of all of them, neighbours and
-    what a channel has of each]``."""
+    """The last decoder's result for the stems in `wanted`: ``[batch, ..., 2 * wanted, neighbours * parts]``, where a
+    channel has two parts (real, imaginary) in the spectrogram branch and one in the waveform's. Only the rows of the
+    weights that belong to these stems are multiplied."""
     inside = _inside(values, layer)
     shape = (layer.stride, sources, 2, -1)  # neighbours, stems, channels, parts
     weight, bias = (_apart(tensor, 0, shape)[:, list(wanted)] for tensor in (layer.weight, layer.bias))

@@ -1,4 +1,4 @@
-"""What the YAML beside an MDX23C checkpoint says."""
+"""The configuration of an MDX23C checkpoint."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from understudy.pipeline.separation.families.checked_config import CheckedConfig
 
 @dataclass(frozen=True)
 class Mdx23cConfiguration:
-    """The shape of a network. `frames`: spectra that it was trained on at once. `bins`: of each, from 0 Hz up, that it
-    hears, in `subbands`. `width`, `growth`: channels of the outermost scale, and how many each scale more has.
+    """The shape of a network. `frames`: spectra per window, as in training. `bins`: of each spectrum, from 0 Hz up,
+    that it takes, in `subbands`. `width`, `growth`: channels of the outermost scale, and how many each scale more has.
     `scales`, each `factor` (time, frequency) coarser, with `blocks` each. `bottleneck`: how much narrower the network
     along the frequencies is in its middle. `norm`: ``instance``, ``batch``, ``none`` or a count of groups.
     `slope`: of the ELU."""

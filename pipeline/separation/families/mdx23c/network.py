@@ -1,7 +1,11 @@
 """The network of MDX23C: TFC-TDF-UNet v3 (M. Kim, J. H. Lee and S. Jung 2023, "Sound Demixing Challenge 2023 Music
-Demixing Track Technical Report"): a U-Net over the subbands of a complex spectrum, whose blocks are two convolutions
-with a narrow network along the frequencies between them. Channels lie side by side in memory, as the convolutions want
-it."""
+Demixing Track Technical Report").
+
+A U-Net over a complex spectrum whose bins are cut into subbands that become channels. Each block is two convolutions
+(TFC) with a bottleneck of two linear layers along the frequencies (TDF) between them, added to its input. The result is
+a complex spectrum per stem, not a mask. Tensors are ``[batch, channels, times, frequencies]`` with channels last in
+memory, which the convolutions are faster at.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ _EPSILON = 1e-5
 
 class Mdx23c:
     """`separate`: float32 ``[batch, 2, frames]`` -> ``[batch, stems, 2, frames]``; `frames` is the hop times one less
-    than a multiple of all time factors. A network of one channel hears each of the two alone."""
+    than a multiple of all time factors. A network of one channel gets each of the two alone."""
 
     def __init__(
         self, configuration: Mdx23cConfiguration, tensors: Mapping[str, Tensor], device: str, dtype: torch.dtype
@@ -50,6 +54,7 @@ class Mdx23c:
         spectra = torch.stft(windows.reshape(-1, frames), return_complex=True, **transform)[:, : c.bins]
         times = spectra.shape[-1]
         parts = torch.view_as_real(spectra).permute(0, 3, 2, 1)  # channels, real and imaginary, times, bins
+        # subbands become channels: [batch, channels * 2 * subbands, times, bins / subbands]
         mix = parts.reshape(batch, 2 * channels, times, c.subbands, -1).permute(0, 1, 3, 2, 4)
         mix = mix.reshape(batch, -1, times, c.bins // c.subbands).to(self._dtype, memory_format=torch.channels_last)
         first = x = self._convolved(mix, "first_conv")
@@ -65,8 +70,10 @@ class Mdx23c:
             x = self._normed(x, f"{name}.0")
             x = functional.conv_transpose2d(x, self._tensors[f"{name}.2.weight"], stride=c.factor)
             x = self._blocks(torch.cat([x, passed.pop()], 1), f"decoder_blocks.{scale}.tfc_tdf")
+        # what comes out gates the first features; the spectrum itself is given beside it
         x = torch.cat([mix, x * first], 1)
         x = self._convolved(self._active(self._convolved(x, "final_conv.0")), "final_conv.2").float()
+        # subbands back into bins; those that the network doesn't compute are zero
         x = x.reshape(-1, c.subbands, times, c.bins // c.subbands).transpose(1, 2).reshape(-1, 2, times, c.bins)
         found = windows.new_zeros(x.shape[0], c.n_fft // 2 + 1, times, 2)
         found[:, : c.bins] = x.permute(0, 3, 2, 1)
@@ -75,6 +82,7 @@ class Mdx23c:
         return sound.reshape(both, len(c.stems), -1, frames)
 
     def _blocks(self, x: Tensor, name: str) -> Tensor:
+        """The TFC-TDF blocks of one scale."""
         for number in range(self._c.blocks):
             block = f"{name}.blocks.{number}"
             beside = self._convolved(x, f"{block}.shortcut")
@@ -86,7 +94,7 @@ class Mdx23c:
         return x
 
     def _along_frequency(self, x: Tensor, name: str) -> Tensor:
-        """A linear layer on the last dimension; the channels, which lie side by side in memory, are its rows."""
+        """A linear layer on the last dimension, as ``W @ x`` with the channels as columns: they are last in memory."""
         import torch
 
         batch, channels, times, bins = x.shape
@@ -96,7 +104,7 @@ class Mdx23c:
         return found.view(batch, times, -1, channels).permute(0, 3, 1, 2)
 
     def _kept(self, tensor: Tensor, device: str) -> Tensor:
-        """On the device, in memory of its own; what a norm scales by is float32."""
+        """A copy on the device; gains and biases of norms stay float32."""
         import torch
 
         dtype = torch.float32 if tensor.ndim == 1 else self._dtype
@@ -117,7 +125,7 @@ class Mdx23c:
         if norm == "none":
             return self._active(x)
         weight, bias = self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
-        if norm == "instance":  # the norm of a batch of one, which is quick where the channels lie side by side
+        if norm == "instance":  # the batch norm of a batch of one, which is faster with channels last
             parts = [
                 functional.batch_norm(part, None, None, weight, bias, training=True, eps=_EPSILON)
                 for part in torch.split(x, 1)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 RATE = 44100
 OVERLAP = 0.25
-"""Share of a window that the next one sees, too, where nothing else is asked for; as published."""
+"""Share of a window that overlaps with the next one by default; as published."""
 SILENT_BINS = 3
-"""The lowest bins, which the networks never saw in training."""
+"""The lowest bins, which were zero in training."""
 LARGEST = 512 << 20
 """Bytes; the published files have 28 to 67 million."""
-_OPERATORS = {  # all but those that make values of any size out of a few numbers
+_OPERATORS = {  # all but those that make values of any size out of a few numbers (Range, Tile, ...)
     "Abs", "Add", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant", "Conv",
     "ConvTranspose", "Cos", "DepthToSpace", "Div", "Dropout", "Einsum", "Elu", "Equal", "Erf", "Exp", "Flatten",
     "Floor", "GRU", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "Greater", "GroupNormalization", "HardSigmoid",
@@ -49,10 +49,10 @@ def stems(weights: Weights) -> tuple[str, ...]:
 def load(weights: Weights, device: str, precision: Precision) -> Network:
     """The network in the ONNX file, ready to run.
 
-    What the file doesn't tell (n_fft, gain, stem) comes from `parameters`, or is guessed, and said. Spectra reach
-    thousands, which is too much for 16 bits: on a GPU, products are rounded to 10 bits (TF32) unless `precision` is
-    float32; on a processor onnxruntime's float32 is as fast as anything. Raises `UnderstudyError` ``model-invalid`` for
-    a file that holds no such network.
+    What is not in the file (n_fft, gain, stem) comes from `parameters`, or is guessed, with a caution. Spectra reach
+    thousands, which is too much for 16 bits: on a GPU, matrix products use TF32 (10 bits of mantissa) unless
+    `precision` is float32; on a CPU onnxruntime's float32 is the fastest there is. Raises `UnderstudyError`
+    ``model-invalid`` for a file that holds no such network.
     """
     import torch
 
@@ -126,7 +126,7 @@ def _on_gpu(graph: Graph, device: str, precision: Precision) -> _Run:
 
 
 def _session(weights: Weights) -> _Run:
-    """The network on the processor, by onnxruntime."""
+    """The network on the CPU, by onnxruntime."""
     import onnxruntime
     import torch
 
@@ -153,7 +153,7 @@ def _session(weights: Weights) -> _Run:
 
 
 def _checked(weights: Weights, network: _Run) -> _Run:
-    """`network`, whose result must be of its input's shape: only running it tells."""
+    """`network` with a check that its result has its input's shape, which only shows when it runs."""
 
     def run(spectra: Tensor) -> Tensor:
         found = network(spectra)

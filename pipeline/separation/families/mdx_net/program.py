@@ -1,5 +1,11 @@
-"""An ONNX network as torch operations, for GPUs: onnxruntime's package for them excludes the one for processors, which
-the program needs. Only the operators of published MDX-Nets are known; the definitions are those of ONNX's operators."""
+"""An ONNX network as torch operations, for GPUs. onnxruntime's GPU package can't be installed beside its CPU package,
+which Understudy requires; torch is there anyway. Only the operators of published MDX-Nets are known, as ONNX defines
+them.
+
+The graph becomes a list of steps in its own order. Batch normalisations are folded into the convolution before them,
+and each value is dropped after its last use: the encoder's results are large, and a GPU's memory is what limits the
+batch.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +25,12 @@ _Function = Callable[..., "Tensor"]
 
 
 class UnknownOperator(Exception):
-    """The network needs something that is not known here."""
+    """The network has an operator, or a form of one, that is not known here."""
 
 
 @dataclass(frozen=True)
 class _Step:
-    """`output` is what `function` makes of the values named in `inputs`, of which those in `last` are not needed
-    again."""
+    """``output = function(*inputs)``, values by name; those in `last` are not used by any later step."""
 
     function: _Function
     inputs: tuple[str, ...]
@@ -43,7 +48,7 @@ def program(graph: Graph, device: str) -> Callable[[Tensor], Tensor]:
     (given,), (wanted,) = graph.inputs, graph.outputs
     steps = []
     needed = {wanted}
-    for node in reversed(nodes):
+    for node in reversed(nodes):  # from the end: a value that no later step needed is used here for the last time
         function, inputs = _function(node, weights)
         last = frozenset(inputs) - needed
         needed |= last
@@ -78,7 +83,8 @@ def _weights(graph: Graph, device: str) -> dict[str, Tensor]:
 
 
 def _folded(nodes: Sequence[Node], weights: Mapping[str, Tensor], graph: Graph) -> tuple[list[Node], dict[str, Tensor]]:
-    """Normalisations that only scale a convolution's result become part of its weights."""
+    """The nodes without batch normalisations whose input is a convolution used nowhere else, and the weights with them
+    folded in."""
     uses = Counter(name for node in nodes for name in node.inputs)
     uses.update(list(graph.outputs))
     found = dict(weights)
@@ -119,33 +125,33 @@ def _constants(node: Node, weights: Mapping[str, Tensor], count: int) -> tuple[s
 
 
 def _function(node: Node, weights: Mapping[str, Tensor]) -> tuple[_Function, tuple[str, ...]]:
-    """What the node does, and the names of those inputs of it that aren't weights."""
+    """The node as a function, and the names of its inputs that aren't weights."""
     import torch
 
-    told = dict(node.attributes)
+    attributes = dict(node.attributes)
     simple: Mapping[str, _Function] = {
         "Relu": torch.relu,
         "Sigmoid": torch.sigmoid,
         "Tanh": torch.tanh,
         "Identity": lambda values: values,
-        "LeakyRelu": lambda values: torch.nn.functional.leaky_relu(values, told.get("alpha", 0.01)),
-        "Transpose": lambda values: values.permute(told["perm"]),
+        "LeakyRelu": lambda values: torch.nn.functional.leaky_relu(values, attributes.get("alpha", 0.01)),
+        "Transpose": lambda values: values.permute(attributes["perm"]),
     }
     pairs: Mapping[str, _Function] = {
         "Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Div": torch.div, "MatMul": torch.matmul
     }  # fmt: skip
-    if node.operator in simple and len(node.inputs) == 1 and (node.operator != "Transpose" or "perm" in told):
+    if node.operator in simple and len(node.inputs) == 1 and (node.operator != "Transpose" or "perm" in attributes):
         return simple[node.operator], node.inputs
     if node.operator in pairs and len(node.inputs) == 2:
         return _with_constants(pairs[node.operator], node.inputs, weights)
     if node.operator in ("Conv", "ConvTranspose"):
-        return _convolution(node, [weights[name] for name in _constants(node, weights, 2)], told), node.inputs[:1]
+        return _convolution(node, [weights[name] for name in _constants(node, weights, 2)], attributes), node.inputs[:1]
     if node.operator == "BatchNormalization":
         scale, shift = (values.reshape(1, -1, 1, 1) for values in _scale_and_shift(node, weights))
         return lambda values: torch.addcmul(shift, values, scale), node.inputs[:1]
     if node.operator == "InstanceNormalization":
         gain, offset = (weights[name] for name in _constants(node, weights, 2))
-        epsilon = told.get("epsilon", 1e-5)
+        epsilon = attributes.get("epsilon", 1e-5)
         return (
             lambda values: torch.nn.functional.instance_norm(values, weight=gain, bias=offset, eps=epsilon),
             node.inputs[:1],
@@ -166,22 +172,26 @@ def _with_constants(
     return function, inputs
 
 
-def _convolution(node: Node, weights: Sequence[Tensor], told: Mapping[str, Any]) -> _Function:
+def _convolution(node: Node, weights: Sequence[Tensor], attributes: Mapping[str, Any]) -> _Function:
     import torch
 
-    pads = told.get("pads", (0, 0, 0, 0))
-    if told.get("auto_pad", "NOTSET") != "NOTSET" or tuple(pads[:2]) != tuple(pads[2:]) or "output_shape" in told:
+    pads = attributes.get("pads", (0, 0, 0, 0))
+    if (
+        attributes.get("auto_pad", "NOTSET") != "NOTSET"
+        or tuple(pads[:2]) != tuple(pads[2:])
+        or "output_shape" in attributes
+    ):
         raise UnknownOperator(f"{node.operator} with that padding")
     if not weights or weights[0].ndim != 4:
         raise UnknownOperator(f"{node.operator} in that many dimensions")
     kernel, bias = weights[0], weights[1] if len(weights) > 1 else None
     stride, dilation, groups = (
-        told.get(name, default) for name, default in (("strides", (1, 1)), ("dilations", (1, 1)), ("group", 1))
+        attributes.get(name, default) for name, default in (("strides", (1, 1)), ("dilations", (1, 1)), ("group", 1))
     )
     padding = tuple(pads[:2])
     if node.operator == "Conv":
         return lambda values: torch.nn.functional.conv2d(values, kernel, bias, stride, padding, dilation, groups)
-    extra = told.get("output_padding", (0, 0))
+    extra = attributes.get("output_padding", (0, 0))
     return lambda values: torch.nn.functional.conv_transpose2d(
         values, kernel, bias, stride, padding, extra, groups, dilation
     )

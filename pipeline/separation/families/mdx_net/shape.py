@@ -1,4 +1,4 @@
-"""What an MDX-Net takes and gives: told by its file, by what is known of it, or guessed."""
+"""The sizes of an MDX-Net's input, its gain and its stem: from the file, from what is known of it, or guessed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ HOP = 1024
 _GUESSES = {2048: 6144, 2560: 5120, 3072: 6144}
 """The n_fft of most published networks with that many bins."""
 _CREDIBLE = (0.9, 1.2)
-"""Gains that a network's result may lack."""
+"""Range of gains that are plausible."""
 _NAMED = ("reverb", "vocals", "drums", "bass", "other", "inst", "crowd", "kara")
-"""What stands in files' names of the stem that the network gives."""
+"""Words in file names that name the stem."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """`bins` of each of `spectra` spectra per window, of `n_fft` frames each; `gain`: what the result lacks."""
+    """`bins` of each of `spectra` spectra per window, of `n_fft` frames each; `gain`: to multiply the result
+    with."""
 
     n_fft: int
     bins: int
@@ -37,7 +38,7 @@ class Shape:
 
     @property
     def trim(self) -> int:
-        """Frames at either end of a window that fewer of its spectra see."""
+        """Frames at either end of a window that fewer of its spectra cover."""
         return self.n_fft // 2
 
 
@@ -49,7 +50,7 @@ def stem(weights: Weights) -> str:
 
 
 def read_shape(weights: Weights, graph: Graph) -> tuple[Shape, tuple[str, ...]]:
-    """What the network in the file takes, with what its user must hear as sentences. Raises ``model-invalid``."""
+    """The sizes of the network in the file, and cautions for its user as sentences. Raises ``model-invalid``."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise invalid(weights, f"it has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs instead of one")
     taken = next(iter(graph.inputs.values()))
@@ -61,20 +62,20 @@ def read_shape(weights: Weights, graph: Graph) -> tuple[Shape, tuple[str, ...]]:
     for name, there in (("dim_f", bins), ("dim_t", spectra)):
         if known is not None and known.get(name, there) != there:
             raise invalid(weights, f"it takes {name} {there}, but what is known of it says {known[name]!r}")
-    told = known or {}
-    n_fft, gain = told.get("n_fft", _guessed(weights, bins)), told.get("compensate", 1.0)
+    facts = known or {}
+    n_fft, gain = facts.get("n_fft", _guessed(weights, bins)), facts.get("compensate", 1.0)
     least, most = max(2 * HOP, 2 * (bins - 1)), min(1 << 16, HOP * (spectra - 1) // 2)
     if type(n_fft) is not int or n_fft % 2 or not least <= n_fft <= most:
         raise invalid(weights, f"spectra of {n_fft!r} frames don't go with {bins} bins and {spectra} spectra")
     cautions = []
-    if "n_fft" not in told:
+    if "n_fft" not in facts:
         cautions.append(
-            f"Nothing is known of the model {weights.path.name}; it is taken for one with spectra of {n_fft} frames "
+            f"Nothing is known of the model {weights.path.name}; it is run as one with spectra of {n_fft} frames "
             f"that gives the stem {stem(weights)}. If that sounds wrong, put what its maker says (n_fft, compensate, "
             f"primary_stem) into {weights.path.with_suffix('.yaml').name} beside it."
         )
     if type(gain) not in (int, float) or not _CREDIBLE[0] <= gain <= _CREDIBLE[1]:
-        cautions.append(f"The gain {gain!r} that is told of the model {weights.path.name} can't be right; 1 is taken.")
+        cautions.append(f"The gain {gain!r} given for the model {weights.path.name} can't be right; 1 is used.")
         gain = 1.0
     return Shape(n_fft, bins, spectra, float(gain)), tuple(cautions)
 
@@ -93,9 +94,9 @@ def described(shape: tuple[int | None, ...]) -> str:
 
 
 def _primary(weights: Weights, known: Mapping[str, Any]) -> str:
-    told = known.get("primary_stem")
-    if isinstance(told, str):
-        return told
+    facts = known.get("primary_stem")
+    if isinstance(facts, str):
+        return facts
     name = weights.path.stem.lower()
     found = next((word for word in _NAMED if word in name), "vocals")
     return "instrumental" if found in ("inst", "kara") else found

@@ -1,4 +1,4 @@
-"""The network of one target: a recurrent one that tells from the magnitudes of the song's spectrum those of a stem.
+"""The network of one target: from the magnitudes of the song's spectrum to those of one stem, with an LSTM along time.
 
 Source: F.-R. Stöter, S. Uhlich, A. Liutkus, Y. Mitsufuji, "Open-Unmix - A Reference Implementation for Music Source
 Separation" (JOSS 2019). The layout of the state dict is that of the released weights (umx, umxhq, umxl).
@@ -27,8 +27,8 @@ _RECURRENT = re.compile(r"lstm\.(weight|bias)_(ih|hh)_l(\d{1,2})(_reverse)?")
 
 @dataclass(frozen=True)
 class Target:
-    """A stem's network, its normalisations made part of its three products. Of the spectrum's `bins`, the lowest `seen`
-    are looked at."""
+    """A stem's network: three linear layers around an LSTM, with scaling and batch normalisations folded into the
+    linear layers. Of the spectrum's `bins`, the lowest `seen` are its input."""
 
     first: tuple[Tensor, Tensor]
     recurrent: nn.LSTM
@@ -39,7 +39,8 @@ class Target:
     rate: int
 
     def magnitudes(self, spectra: Tensor, kind: Kind) -> Tensor:
-        """float32 ``[frames, batch, 2, bins]``, of the song -> of the stem; products in `kind`."""
+        """Magnitudes of the song, float32 ``[frames, batch, 2, bins]`` -> of the stem; matrix products in the dtype
+        `kind`."""
         import torch
         from torch.nn import functional
 
@@ -51,7 +52,7 @@ class Target:
 
 
 def read_target(path: Path, device: str, kind: Kind) -> Target:
-    """The network in the file at `path`, with weights in `kind`. Its sizes are those of its tensors.
+    """The network in the file at `path`, with weights in the dtype `kind`. Its sizes are those of its tensors.
 
     Raises `UnderstudyError` ``model-invalid`` and what reading tensors raises.
     """
@@ -75,9 +76,10 @@ def read_target(path: Path, device: str, kind: Kind) -> Target:
         raise invalid(path, f"{what[0]} is missing or has another shape than Open-Unmix's")
     weights = {name: state[name].to(torch.float32, copy=True) for name in wanted}
     if not all(bool(value.isfinite().all()) for value in weights.values()):
-        raise invalid(path, "some of its weights are no numbers")
+        raise invalid(path, "some of its weights are not finite")
     recurrent.load_state_dict({name[5:]: value for name, value in weights.items() if name in found}, assign=True)
     first, second, third = (_with_normalisation(weights, number) for number in (1, 2, 3))
+    # (x + mean) * scale before the first layer, y * scale + mean after the last one
     scale = weights["input_scale"].repeat(CHANNELS)
     offset = first[0] @ (scale * weights["input_mean"].repeat(CHANNELS))
     gain, lift = weights["output_scale"].repeat(CHANNELS), weights["output_mean"].repeat(CHANNELS)
@@ -93,7 +95,7 @@ def read_target(path: Path, device: str, kind: Kind) -> Target:
 
 
 def _sizes(path: Path, state: Mapping[str, Tensor]) -> tuple[int, int, int]:
-    """Bins of the spectrum, hidden channels, bins that are looked at."""
+    """Bins of the spectrum, hidden channels, bins of the input."""
     try:
         bins, seen = state["output_scale"].shape[0], state["input_mean"].shape[0]
         hidden, inputs = state["fc1.weight"].shape
@@ -123,7 +125,7 @@ def _shapes(bins: int, hidden: int, seen: int) -> dict[str, tuple[int, ...]]:
 
 
 def _with_normalisation(weights: Mapping[str, Tensor], number: int) -> tuple[Tensor, Tensor]:
-    """The product `number` with the batch normalisation behind it: weight and bias."""
+    """The linear layer `number` with the batch normalisation behind it folded in: weight and bias."""
     gain = weights[f"bn{number}.weight"] * (weights[f"bn{number}.running_var"] + EPSILON).rsqrt()
     bias = weights[f"bn{number}.bias"] - gain * weights[f"bn{number}.running_mean"]
     return weights[f"fc{number}.weight"] * gain[:, None], bias

@@ -1,8 +1,9 @@
-"""The multichannel Wiener filter: magnitudes of stems, told one by one, become stems that add up to the song and lie
-where they do in its stereo image.
+"""The multichannel Wiener filter: from magnitudes that were estimated stem by stem to stems that sum to the song and
+keep their place in its stereo image.
 
-Each stem is a Gaussian process with a power that changes over time and a covariance of the channels that doesn't;
-both are estimated again from what the filter gave. Sources: N. Duong, E. Vincent, R. Gribonval, "Under-Determined
+Model: each stem is Gaussian, with a power per frame and bin and a covariance of the channels per bin. The filter is
+``power * R_stem @ inverse(sum of power * R) @ song`` with 2x2 matrices R; powers and covariances are then estimated
+again from its result (expectation maximisation). Sources: N. Duong, E. Vincent, R. Gribonval, "Under-Determined
 Reverberant Audio Source Separation Using a Full-Rank Spatial Covariance Model" (2010); A. Nugraha, A. Liutkus,
 E. Vincent, "Multichannel Audio Source Separation with Deep Neural Networks" (2016); its constants are Open-Unmix's.
 """
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-10
 LARGEST = 10.0
-"""What magnitudes are scaled down to, so that squares keep their precision."""
+"""Magnitudes are scaled down to this, so that squares keep their precision."""
 FRAMES = 300
-"""Filtered together: about 7 seconds, in which the stems are taken not to move."""
+"""Frames filtered together: about 7 seconds, in which covariances are assumed constant."""
 
 
 def wiener(magnitudes: Tensor, song: Tensor, iterations: int) -> Tensor:
@@ -41,12 +42,14 @@ def wiener(magnitudes: Tensor, song: Tensor, iterations: int) -> Tensor:
 
 
 def _filtered(stems: Tensor, song: Tensor) -> Tensor:
+    """One iteration: ``[stems, frames, bins, 2]`` and ``[frames, bins, 2]`` -> the stems."""
     import torch
 
     powers = (stems.real**2 + stems.imag**2).mean(-1)  # [stems, frames, bins]
     weights = powers.sum(1) + EPSILON
     covariances = torch.einsum("sfbi,sfbj->sbij", stems, stems.conj()) / weights[..., None, None]
     mixed = torch.einsum("sfb,sbij->fbij", powers.to(covariances.dtype), covariances)
+    # the inverse of a 2x2 matrix, written out
     one, two = mixed[..., 0, 0] + EPSILON**0.5, mixed[..., 1, 1] + EPSILON**0.5
     above, below = mixed[..., 0, 1], mixed[..., 1, 0]
     left, right = song.unbind(-1)

@@ -1,5 +1,5 @@
-"""Roformers: networks whose transformers go along time and along the bands of a spectrum in turn (BS-Roformer,
-Mel-Band RoFormer), as a checkpoint with the YAML that was published with it."""
+"""Roformers: transformers along time and along the bands of a spectrum in turn (BS-Roformer, Mel-Band RoFormer). A
+checkpoint with the YAML that was published with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stems(weights: Weights) -> tuple[str, ...]:
 def load(weights: Weights, device: str, precision: Precision) -> Network:
     """The network in ``weights.path``, whose YAML is among the companions.
 
-    Raises `UnderstudyError`: ``model-companion``, ``model-invalid``, and what reading files of strangers raises.
+    Raises `UnderstudyError`: ``model-companion``, ``model-invalid``, and what reading untrusted files raises.
     """
     import torch
 

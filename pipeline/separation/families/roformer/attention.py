@@ -1,10 +1,12 @@
 """Attention with rotary positions among the tokens of many short or few long sequences.
 
-On a GPU it is torch's fused attention. On a processor, that computes in float32 whatever it is given, so products in
-bfloat16 are made here one after the other, a head's scores at a time where they are many. What would be lost when
-scores are rounded to bfloat16 is kept small: softmax doesn't care what is added to all scores of a row, and a number
-near zero is rounded finely, so that the row's largest scores, which decide, are brought there before the rounding (as
-one more feature of queries and keys).
+On a GPU it is torch's fused attention. On a CPU that computes in float32 whatever it is given, so in bfloat16 the two
+matrix products and the softmax are done here, for some heads at a time where there are many scores.
+
+Rounding scores to bfloat16 costs accuracy in proportion to their size, but softmax doesn't change when the same number
+is added to all scores of a row. So an estimate of the row's largest score is subtracted before the rounding: the scores
+that decide end near zero, where bfloat16 is fine. The subtraction costs nothing, as one more feature of queries and
+keys in the same matrix product.
 """
 
 from __future__ import annotations
@@ -19,16 +21,16 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_BESIDE = 2  # features of queries and keys beside their own: what is added to a row, and what hides a key
-_HIDDEN = -10_000.0
-_LANES = 16  # keys are filled up to a multiple of it: rows of other lengths take three times as long
-_LARGEST = 2.5  # times their deviation, scores are expected to reach
-_MOST_SCORES = 1 << 20  # at once: what fits into a processor's cache
+_BESIDE = 2  # more features of queries and keys: what is added to all scores of a row, and what hides a padded key
+_HIDDEN = -10_000.0  # score of a padded key
+_LANES = 16  # keys are padded to a multiple of it: rows of other lengths take three times as long
+_LARGEST = 2.5  # the largest score of a row, estimated in standard deviations of its scores
+_MOST_SCORES = 1 << 20  # at once: what fits into a CPU's cache
 
 
 @dataclass
 class Buffers:
-    """Memory that the tiles of one window use one after the other."""
+    """Memory that tiles of one shape use one after the other."""
 
     held: dict[tuple[object, ...], tuple[Tensor, ...]] = field(default_factory=dict)
 
@@ -36,8 +38,8 @@ class Buffers:
 def attended(
     normed: Tensor, weights: AttentionWeights, configuration: RoformerConfiguration, rotation: Tensor, buffers: Buffers
 ) -> Tensor:
-    """``[n, length, dim]`` -> ``[n, length, heads * head_dim]`` before the last product. `rotation`: complex
-    ``[length, head_dim / 2]``."""
+    """Gated attention over normalised tokens: ``[n, length, dim]`` -> ``[n, length, heads * head_dim]``, before the
+    output product. `rotation`: complex ``[length, head_dim / 2]``."""
     import torch
     import torch.nn.functional as functional
 
@@ -45,7 +47,7 @@ def attended(
     heads, width = configuration.heads, configuration.head_dim
     inner = heads * width
     mixed = functional.linear(normed, weights.qkv, weights.bias)
-    both = mixed[..., : 2 * inner].float()  # itself, where it is float32 anyway
+    both = mixed[..., : 2 * inner].float()  # queries and keys; a view where it is float32 already
     turned = both.view(n, length, 2, heads, width // 2, 2)
     torch.view_as_complex(turned).mul_(rotation[:, None, None])
     queries, keys = turned.flatten(-2).unbind(2)
@@ -60,7 +62,8 @@ def attended(
 
 
 def attended_features(normed: Tensor, weights: AttentionWeights, configuration: RoformerConfiguration) -> Tensor:
-    """The features attend to each other over all tokens (A. El-Nouby et al. 2021, "XCiT"); shapes as `attended`."""
+    """Attention of the features to each other, over all tokens (A. El-Nouby et al. 2021, "XCiT: Cross-Covariance Image
+    Transformers"): linear in the number of tokens. Shapes as in `attended`."""
     import torch.nn.functional as functional
 
     heads, width = configuration.heads, configuration.head_dim
@@ -73,14 +76,15 @@ def attended_features(normed: Tensor, weights: AttentionWeights, configuration: 
 
 
 def by_products(queries: Tensor, keys: Tensor, values: Tensor, buffers: Buffers) -> Tensor:
-    """``[n, length, heads, width]`` each -> ``[n, heads, length, width]`` in the format of `values`; `queries` and
-    `keys` are float32, and change."""
+    """``[n, length, heads, width]`` each -> ``[n, heads, length, width]`` in the dtype of `values`. `queries` and
+    `keys` are float32 and are overwritten."""
     import torch
 
     n, length, heads, width = queries.shape
     left, right, right_values, scores, found = _buffers(buffers, n, length, heads, width, values.dtype)
+    # without the keys' mean, the scores of a row have mean zero, and a deviation of |query| times that of the keys
     keys -= keys.mean(1, keepdim=True)
-    deviations = torch.linalg.vector_norm(keys, dim=(1, 3)) * (_LARGEST / (length * width) ** 0.5)  # of a unit query
+    deviations = torch.linalg.vector_norm(keys, dim=(1, 3)) * (_LARGEST / (length * width) ** 0.5)  # for a unit query
     left[..., :width].copy_(queries.transpose(1, 2))
     left[..., width].copy_((torch.linalg.vector_norm(queries, dim=-1) * -deviations[:, None]).transpose(1, 2))
     right[:, :, :length, :width].copy_(keys.transpose(1, 2))
@@ -99,7 +103,8 @@ def by_products(queries: Tensor, keys: Tensor, values: Tensor, buffers: Buffers)
 def _buffers(
     buffers: Buffers, n: int, length: int, heads: int, width: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Queries, keys, values, scores and sums; what is the same for all tiles stands in them."""
+    """Queries ``[n, heads, length, width + 2]``, keys and values ``[n, heads, padded length, ...]``, scores and
+    results. What is the same for all tiles (ones, the padding's score) is written once."""
     import torch
 
     key = (n, length, heads, width, dtype)

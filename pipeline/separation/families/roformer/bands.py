@@ -1,4 +1,4 @@
-"""Which bins of a spectrum each band of a Roformer hears."""
+"""The bins of a spectrum that make up each band of a Roformer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bands = tuple[tuple[int, int], ...]
-"""First bin, and the one after the last, of every band."""
+"""First bin and the one after the last, of every band."""
 
 
 def split_bands(bins: tuple[int, ...]) -> Bands:
-    """Bands side by side, of so many bins each."""
+    """Adjacent bands with these numbers of bins."""
     ends = np.cumsum(bins)
     return tuple((int(end) - count, int(end)) for end, count in zip(ends, bins, strict=True))
 
@@ -26,15 +26,15 @@ def mel_bands(count: int, n_fft: int, rate: int) -> Bands:
     frequencies = np.linspace(0.0, rate / 2, bins)
     rises = (frequencies - corners[:-2, None]) / np.diff(corners)[:-1, None]
     falls = (corners[2:, None] - frequencies) / np.diff(corners)[1:, None]
-    heard = np.minimum(rises, falls) > 0
-    heard[0, 0] = heard[-1, -1] = True
+    inside_band = np.minimum(rises, falls) > 0
+    inside_band[0, 0] = inside_band[-1, -1] = True
     found = []
-    for band in heard:
+    for band in inside_band:
         inside = np.flatnonzero(band)
         if inside.size == 0 or inside[-1] - inside[0] + 1 != inside.size:
             raise ValueError(f"{count} mel bands are too many for spectra of {bins} bins")
         found.append((int(inside[0]), int(inside[-1]) + 1))
-    if not heard.any(axis=0).all():
+    if not inside_band.any(axis=0).all():
         raise ValueError(f"{count} mel bands leave out some of {bins} bins")
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""What the YAML beside a Roformer checkpoint says, with the defaults of those who published the networks."""
+"""The configuration of a Roformer checkpoint, with the defaults of the published code."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class RoformerConfiguration:
     """The shape of a network. `kind`: how its bands lie, ``mel`` (`bands`: their count) or ``bs`` (`bands`: the bins of
     each). `dim`, `heads`, `head_dim`: of the transformers. `depth`: of layers, each with transformers of `linear`,
     `time` and `frequency` blocks. `mask_layers`, `mask_width`: linear layers of a mask's estimator, and the width of
-    those between. `skip`: each layer hears all before it, too. `n_fft`, `hop`, `span`, `scaled`: of the transform;
-    `span` is the length of its Hann window. `window`: frames of sound that the network was trained on."""
+    those between. `skip`: each layer gets the sum of all results before it. `n_fft`, `hop`, `span`, `scaled`: of the
+    transform; `span` is the length of its Hann window. `window`: frames of sound that the network was trained on."""
 
     kind: Literal["mel", "bs"]
     stems: tuple[str, ...]
@@ -96,7 +96,8 @@ def _configuration(told: Mapping[str, Any]) -> RoformerConfiguration:
 
 
 def _window(told: Mapping[str, Any], n_fft: int, hop: int) -> int:
-    """What it was trained on: ``audio.chunk_size``; where that isn't told, the frames (``dim_t``) that it is run at."""
+    """The window that it was trained on: ``audio.chunk_size``; without that, the frames (``dim_t``) that it is run
+    at."""
     audio, inference = CheckedConfig(section(told, "audio")), CheckedConfig(section(told, "inference"))
     frames = inference.number("dim_t", 2, 1 << 16, audio.number("dim_t", 2, 1 << 16, 801))
     window = audio.number("chunk_size", 1, 1 << 24, hop * (frames - 1))

@@ -1,9 +1,12 @@
 """The network of BS-Roformer (W.-T. Lu et al. 2023, "Music Source Separation with Band-Split RoPE Transformer") and of
-Mel-Band RoFormer (J.-C. Wang et al. 2023): a spectrum's bands become tokens, transformers with rotary positions (J. Su
-et al. 2021) go along time and along the bands in turn, and a small network per band gives its complex mask.
+Mel-Band RoFormer (J.-C. Wang et al. 2023).
 
-It computes what the published networks do, arranged for speed: the tokens are worked on in tiles that fit into a
-processor's caches; products are in the asked number format, sums and the stream of tokens in float32.
+    windows -> spectrum -> a token per band and frame -> transformers along time and along the bands in turn
+            -> a small network per band and stem -> complex mask -> masked spectrum -> stems
+
+Positions are rotary (J. Su et al. 2021, "RoFormer"). The result is that of the published networks; the arrangement is
+for speed: tokens go through a transformer in tiles of whole sequences that stay in the CPU's caches, from the first
+norm to the last product; matrix products are in the requested dtype, norms and the stream of tokens in float32.
 """
 
 from __future__ import annotations
@@ -27,13 +30,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_TILE = 1024  # tokens worked on at once on a processor
-_TINY = 1e-12  # the length below which a vector isn't made longer
+_TILE = 1024  # tokens in a tile on a CPU
+_TINY = 1e-12  # the norm below which a vector isn't made longer
 
 
 class Roformer:
     """`separate`: float32 ``[batch, 2, frames]`` -> ``[batch, stems, 2, frames]``, `frames` a multiple of the hop; a
-    network of one channel hears each of the two alone. `size`: bytes of its weights."""
+    network of one channel gets each of the two alone. `size`: bytes of its weights."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Roformer:
         self._device, self._dtype = device, dtype
         self._places = [slice(2 * c.channels * first, 2 * c.channels * end) for first, end in bands]
         self._window = torch.hann_window(c.span, device=device)
+        # mel bands overlap: the masks of a bin's bands are averaged
         overlaid = torch.zeros(c.n_fft // 2 + 1)
         for first, end in bands:
             overlaid[first:end] += 1
@@ -81,7 +85,7 @@ class Roformer:
 
         c = self._c
         both, frames = windows.shape[0], windows.shape[-1]
-        windows = windows.reshape(-1, c.channels, frames)
+        windows = windows.reshape(-1, c.channels, frames)  # mono networks: the channels become batch
         batch, channels = windows.shape[:2]
         transform: dict[str, Any] = {
             "n_fft": c.n_fft,
@@ -93,7 +97,8 @@ class Roformer:
         spectra = torch.stft(windows.reshape(-1, frames), return_complex=True, **transform)
         times = spectra.shape[-1]
         spectra = spectra.reshape(batch, channels, -1, times).permute(0, 3, 2, 1).contiguous()
-        values = torch.view_as_real(spectra).reshape(batch, times, -1)  # bins, channels, real and imaginary
+        # [batch, times, values]: of each bin of each channel, real and imaginary part; a band is a slice of them
+        values = torch.view_as_real(spectra).reshape(batch, times, -1)
         tokens = self._tokens(values)
         masks = [torch.zeros_like(values) for _ in self._masks]
         for mask, estimators in zip(masks, self._masks, strict=True):
@@ -111,17 +116,17 @@ class Roformer:
         return sound.view(both, -1, len(found), channels, frames).transpose(1, 2).reshape(both, len(found), -1, frames)
 
     def _tokens(self, values: Tensor) -> Tensor:
-        """``[batch, times, values]`` -> tokens ``[batch, times, bands, dim]``, through all layers."""
+        """``[batch, times, values]`` -> tokens ``[batch, times, bands, dim]`` after all layers."""
         import torch.nn.functional as functional
 
         tokens = values.new_empty(*values.shape[:2], len(self._places), self._c.dim)
         for band, (place, (weight, bias)) in enumerate(zip(self._places, self._split, strict=True)):
             part = values[:, :, place]
             tokens[:, :, band] = functional.linear(part * _scale(part), weight, bias)
-        spare: SimpleQueue[Buffers] = SimpleQueue()  # of those that no tile uses now
+        spare: SimpleQueue[Buffers] = SimpleQueue()  # those that no tile uses now
         earlier: list[Tensor] = []
         for layer in self._layers:
-            for before in earlier:
+            for before in earlier:  # with skip connections, a layer's input is the sum of all results before it
                 tokens += before
             for transformer in layer:
                 self._transform(tokens, transformer, spare)
@@ -133,7 +138,9 @@ class Roformer:
         return tokens
 
     def _transform(self, tokens: Tensor, transformer: Transformer, spare: SimpleQueue[Buffers]) -> None:
-        """Send the tokens ``[batch, times, bands, dim]`` through a transformer, in place."""
+        """The tokens ``[batch, times, bands, dim]`` through a transformer, in place. Along the bands, sequences lie in
+        memory as they are; along time, tiles are strided views on a CPU (copied tile by tile), and one copy on a
+        GPU."""
         batch, times, bands, dim = tokens.shape
         go = partial(self._go, transformer=transformer, spare=spare)
         if transformer.along == "linear":
@@ -157,7 +164,8 @@ class Roformer:
         return max(1, _TILE // length) if self._device == "cpu" else 1 << 30
 
     def _go(self, sequences: Tensor, transformer: Transformer, spare: SimpleQueue[Buffers]) -> None:
-        """Sequences ``[n, length, dim]`` through the blocks, in place."""
+        """Sequences ``[n, length, dim]`` through all blocks of a transformer, in place: attention and feed-forward
+        network, each on normalised tokens and added to the stream."""
         import torch.nn.functional as functional
 
         try:
@@ -183,7 +191,8 @@ class Roformer:
         spare.put(buffers)
 
     def _rotation(self, length: int, buffers: Buffers) -> Tensor:
-        """By how much the pairs of features of each token are turned: complex ``[length, head_dim / 2]``."""
+        """The rotary positions: unit numbers by which pairs of features are multiplied, complex ``[length, head_dim /
+        2]``. The scores then depend on the distance of two tokens alone."""
         import torch
 
         key = ("rotation", length)
@@ -195,7 +204,8 @@ class Roformer:
         return buffers.held[key][0]
 
     def _mask(self, tokens: Tensor, estimators: list[list[Linear]], band: int) -> Tensor:
-        """``[batch, times, bands, dim]`` -> float32 ``[batch, times, values of the band]``."""
+        """Tokens ``[batch, times, bands, dim]`` -> the mask of one band, float32 ``[batch, times, values of the
+        band]``."""
         import torch.nn.functional as functional
 
         found, layers = tokens[:, :, band].to(self._dtype), estimators[band]
@@ -204,14 +214,16 @@ class Roformer:
         return functional.glu(functional.linear(found, *layers[-1]).float(), dim=-1)
 
     def _each(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """In bfloat16 on a processor operations are short, so that independent ones run beside each other."""
+        """`function` of each item. In bfloat16 on a CPU operations are short, so independent ones run in parallel lanes
+        instead of spreading each over all cores."""
         if self._device == "cpu" and self._dtype.itemsize == 2:
             return in_lanes(function, items)
         return [function(item) for item in items]
 
 
 def _scale(values: Tensor) -> Tensor:
-    """What makes the last dimension's vectors one long."""
+    """Factors that give the vectors of the last dimension unit length (RMS norm; its gain is in the weights behind
+    it)."""
     import torch
 
     norms: Tensor = torch.linalg.vector_norm(values, dim=-1, keepdim=True)

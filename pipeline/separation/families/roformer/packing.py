@@ -1,5 +1,9 @@
-"""The tensors of a checkpoint as the network computes with them: the scale of every norm and of the attention is part
-of the weights behind it, queries, keys, values and gates come from one product."""
+"""The tensors of a checkpoint as the network computes with them.
+
+A norm here is ``x / |x| * sqrt(dim) * gamma``; a linear layer follows, so ``sqrt(dim) * gamma`` is folded into its
+columns and the network only divides by the length. The scale of the attention is folded into the rows of the queries.
+Queries, keys, values and gates of a token come from one matrix product.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,9 @@ Linear = tuple["Tensor", "Tensor"]
 
 @dataclass(frozen=True)
 class AttentionWeights:
-    """`qkv`: queries, keys, values and (with `bias`) gates from the tokens. `temperature`: where the features attend
-    to each other instead of the tokens, by head."""
+    """`qkv`: ``[3 * inner + heads, dim]``, queries, keys, values and (with `bias`) a gate per head; ``[3 * inner,
+    dim]`` in linear attention, where features attend to each other instead of tokens, with a `temperature` per head.
+    `out`: ``[dim, inner]``. `inner` is heads times the width of a head."""
 
     qkv: Tensor
     bias: Tensor | None
@@ -31,7 +36,7 @@ class AttentionWeights:
 
 @dataclass(frozen=True)
 class Block:
-    """Attention and a network of two layers, `ff_in` and `ff_out`."""
+    """Attention and a feed-forward network of two layers, `ff_in` and `ff_out`, with a GELU between them."""
 
     attention: AttentionWeights
     ff_in: Linear
@@ -40,7 +45,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Transformer:
-    """`along`: ``time``, ``frequency`` or ``linear``. `gamma`: of the norm behind the blocks."""
+    """`along`: ``time``, ``frequency`` or ``linear`` (over all tokens). `gamma`: gain of the norm behind the blocks,
+    ``[dim]``; None without such a norm."""
 
     along: str
     blocks: list[Block]
@@ -48,7 +54,8 @@ class Transformer:
 
 
 class Packing:
-    """Takes `tensors` from the file to the device, products in `dtype`, the others in float32. `size`: bytes taken."""
+    """Moves `tensors` from the file to the device: weights of matrix products in `dtype`, the others in float32.
+    `size`: bytes moved so far."""
 
     def __init__(
         self, configuration: RoformerConfiguration, tensors: Mapping[str, Tensor], device: str, dtype: torch.dtype
@@ -57,7 +64,7 @@ class Packing:
         self.size = 0
 
     def band(self, number: int, width: int) -> Linear:
-        """What makes the token of a band of `width` values, in float32."""
+        """The linear layer from a band's `width` values to its token, float32."""
         name = f"band_split.to_features.{number}"
         gamma = self._read(f"{name}.0.gamma") * width**0.5
         return self._kept(self._read(f"{name}.1.weight") * gamma), self._kept(self._read(f"{name}.1.bias"))
@@ -68,7 +75,7 @@ class Packing:
         return Transformer(along, [self._block(f"{name}.layers.{block}", along) for block in range(blocks)], gamma)
 
     def final(self) -> Tensor | None:
-        """Of the norm behind all layers."""
+        """Gain of the norm behind all layers, ``[dim]``; None where the checkpoint has none."""
         return self._kept(self._gamma("final_norm")) if self._c.kind == "bs" else None
 
     def mask(self, stem: int, band: int) -> list[Linear]:
@@ -88,9 +95,9 @@ class Packing:
         inner = c.heads * c.head_dim
         gamma = self._gamma(f"{name}.norm")
         qkv = torch.cat([self._read(f"{name}.to_qkv.weight"), self._read(f"{name}.to_gates.weight")]) * gamma
-        qkv[:inner] *= c.head_dim**-0.5
+        qkv[:inner] *= c.head_dim**-0.5  # the queries
         bias = torch.cat([torch.zeros(3 * inner), self._read(f"{name}.to_gates.bias")])
-        if c.heads % 2:  # rows of an even length can be seen as complex numbers
+        if c.heads % 2:  # rows of an even length can be viewed as complex numbers, for the rotation
             qkv, bias = torch.cat([qkv, qkv[-1:]]), torch.cat([bias, bias[-1:]])
         return AttentionWeights(
             self._product(qkv), self._product(bias), self._product(self._read(f"{name}.to_out.0.weight"))
@@ -106,7 +113,7 @@ class Packing:
         return self._product(self._read(f"{name}.weight")), self._product(self._read(f"{name}.bias"))
 
     def _gamma(self, name: str) -> Tensor:
-        """Of a norm that makes vectors as long as the root of their width, times their gamma."""
+        """The gain of a norm that scales vectors to the length ``sqrt(dim)``."""
         gamma: Tensor = self._read(f"{name}.gamma") * self._c.dim**0.5
         return gamma
 

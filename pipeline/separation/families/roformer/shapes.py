@@ -9,10 +9,11 @@ from understudy.pipeline.separation.families.roformer.configuration import Rofor
 from understudy.pipeline.separation.families.tensors import Shape
 
 UNREAD = (".rotary_embed.freqs", ".rotary_embed.dummy", ".rotary_embed.cached_freqs", ".rotary_embed.scale")
-"""Endings of what follows from the width of a head alone."""
+"""Endings of tensors that follow from the width of a head alone."""
 
 
 def expected(configuration: RoformerConfiguration, bands: Bands) -> dict[str, Shape]:
+    """The shape of every tensor by name."""
     return dict(_tensors(configuration, bands))
 
 
@@ -22,7 +23,8 @@ def widths(configuration: RoformerConfiguration, bands: Bands) -> list[int]:
 
 
 def transformers(configuration: RoformerConfiguration) -> list[tuple[str, int]]:
-    """Of one layer: what each transformer goes along, ``linear``, ``time`` or ``frequency``, and its blocks."""
+    """The transformers of one layer: what each goes along (``linear``, ``time`` or ``frequency``) and its number of
+    blocks."""
     linear = [("linear", configuration.linear)] if configuration.linear else []
     return [*linear, ("time", configuration.time), ("frequency", configuration.frequency)]
 

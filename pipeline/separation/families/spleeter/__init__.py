@@ -110,7 +110,7 @@ def _by_stem(weights: Weights) -> dict[str, Path]:
 
 
 def _named(path: Path) -> str:
-    """The stem that a file's name says."""
+    """The stem in a file's name."""
     words = [word for word in re.split(r"[^a-z]+", path.stem.lower()) if word in _EVERY]
     if len(set(words)) != 1:
         raise invalid(path, "it holds one stem of a Spleeter model, but its name doesn't say which")

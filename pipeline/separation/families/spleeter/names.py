@@ -1,4 +1,4 @@
-"""What published conversions of Spleeter's weights call the tensors: four layouts, told by their names.
+"""Names of the tensors in published conversions of Spleeter's weights: four layouts, recognised by the names.
 
 Deezer publishes TensorFlow checkpoints; others have put them into files of torch or safetensors, one per model or one
 per stem. TensorFlow numbers the layers of all stems through and keeps a kernel's channels last.

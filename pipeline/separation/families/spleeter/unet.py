@@ -3,7 +3,7 @@
 Source: R. Hennequin, A. Khlif, F. Voituret, M. Moussallam, "Spleeter: a Fast and Efficient Music Source Separation
 Tool with Pre-trained Models" (JOSS 2020), after A. Jansson et al., "Singing Voice Separation with Deep U-Net
 Convolutional Networks" (2017). Sizes, paddings and the order of activation and normalisation are those of the released
-models; two activations exist, and no shape tells which.
+models; there are two activations, which the shapes don't distinguish.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class UNet:
     elu: bool
 
     def logits(self, magnitudes: Tensor) -> Tensor:
-        """``[batch, 2, 512, 1024]`` -> what a sigmoid (or, across stems, a softmax) makes a mask of."""
+        """Magnitudes ``[batch, 2, 512, 1024]`` -> logits of the mask, for a sigmoid or, across stems, a softmax."""
         import torch
         from torch.nn import functional
 
@@ -44,7 +44,7 @@ class UNet:
             padded = functional.pad(values, (1, 2, 1, 2))
             convolved = functional.conv2d(padded, *self._named(f"down{layer}"), stride=2)
             seen.append(convolved)
-            if layer < 5:  # the deepest one is used as it is
+            if layer < 5:  # the deepest one is used without norm and activation
                 values = self._squashed(normed(convolved, f"down{layer}.norm"))
         values = seen.pop()
         for layer in range(6):
@@ -85,19 +85,19 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def placed(weights: Mapping[str, Tensor], elu: bool, device: str, kind: Kind) -> UNet:
-    """The network on `device`, its convolutions in `kind`."""
+    """The network on `device`, its convolutions in the dtype `kind`."""
     import torch
 
     moved = {}
     for name, value in weights.items():
         format = torch.channels_last if value.dim() == 4 else torch.contiguous_format
-        # a batch normalisation computes in float32 with statistics of that kind, whatever it normalises
+        # with float32 statistics, torch computes a batch norm in float32 whatever its input
         moved[name] = value.to(device, torch.float32 if ".norm." in name else kind).contiguous(memory_format=format)
     return UNet(moved, elu)
 
 
 Estimate = Callable[["Tensor"], "Tensor"]
-"""float32 ``[batch, 2, 512, 1024]``: the song's magnitudes -> ``[stems, batch, 2, 512, 1024]``: the stems'."""
+"""The song's magnitudes, float32 ``[batch, 2, 512, 1024]`` -> the stems', ``[stems, batch, 2, 512, 1024]``."""
 
 
 def all_stems(networks: tuple[UNet, ...], softmax: bool) -> Estimate:

@@ -1,8 +1,8 @@
 """VR networks of Ultimate Vocal Remover (after Takahashi and Mitsufuji 2017, "Multi-scale multi-band DenseNets for
 audio source separation"): masks for the magnitudes of a song's spectra, which are stacked from bands at several rates.
 
-What its user interface offers besides stays at its defaults: no second pass (`InferenceSettings.shifts` is the like),
-no post-processing of the mask, no mirrored high end.
+Other options of that program stay at its defaults: no second pass (`InferenceSettings.shifts` does the same), no
+post-processing of the mask, no mirrored high end.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from understudy.pipeline.separation.families.vr.transform import Transform
 
 SPECTRA = 512
-"""That the network hears at once; Ultimate Vocal Remover's default."""
+"""Spectra per window; Ultimate Vocal Remover's default."""
 AGGRESSION = 0.1
-"""How far the first stem's mask is lowered: its power is 1 + AGGRESSION (a third of that in the lowest band). Twice the
-published 5 %; stems of instruments and voices get 1 - AGGRESSION instead, as published."""
+"""The first stem's mask is raised to the power 1 + AGGRESSION (in the lowest band 1 + AGGRESSION / 3), which lowers it.
+Twice the published 5 %; the masks of instruments and voices get 1 - AGGRESSION instead, as published."""
 BLEND = 8
 """Spectra over which one window's result fades into the next one's."""
 _SOUNDS = ("vocals", "other", "bass", "drums", "guitar", "piano", "synthesizer", "strings", "woodwinds", "brass",
@@ -42,12 +42,13 @@ _PAIRS = {"vocals": "instrumental", "instrumental": "vocals"}
 
 
 def stems(weights: Weights) -> tuple[str, ...]:
-    """What the network's mask keeps, and what it leaves. Raises ``model-companion`` where nothing is known of it."""
+    """The stem that the network's mask keeps, and the one that it leaves. Raises ``model-companion`` where nothing is
+    known of the network."""
     return _stems(weights, _known(weights))
 
 
 def load(weights: Weights, device: str, precision: Precision) -> Network:
-    """The network in the checkpoint, ready to run. Which bands it hears comes from `parameters`.
+    """The network in the checkpoint, ready to run. Its bands come from `parameters`.
 
     Raises `UnderstudyError`: ``model-companion`` where nothing is known of it, ``model-invalid``.
     """
@@ -67,7 +68,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
 
 @dataclass(frozen=True, eq=False)
 class Masker:
-    """`model` gives masks for spectra of `bands`. `powers`: ``[bins + 1]``, that they are raised to."""
+    """`model` gives masks for spectra of `bands`. `powers`: ``[bins + 1]``, exponents of the masks."""
 
     model: VrNetwork
     bands: Bands
@@ -77,16 +78,16 @@ class Masker:
     precision: Precision
 
     def network(self, spectra: int) -> Network:
-        """In windows of `spectra`."""
+        """The network in windows of `spectra` spectra, without `MARGIN`."""
         import torch
 
         from understudy.pipeline.separation.families.vr.transform import MARGIN, Transform
 
         hop = self.bands.hop
         transform = Transform(self.bands, spectra, self.device)
-        heard = spectra - 2 * self.model.edge
+        seen = spectra - 2 * self.model.edge
         lead = (MARGIN + self.model.edge) * hop
-        step = heard * hop
+        step = seen * hop
         slope = torch.linspace(0, 1, BLEND * hop + 2)[1:-1]
         inner = torch.cat([slope, torch.ones(step - BLEND * hop), slope.flip(0)])
         outer = (transform.window - inner.numel()) // 2
@@ -113,9 +114,9 @@ class Masker:
         from understudy.pipeline.separation.families.vr.transform import MARGIN
 
         stacked = transform.analyse(windows)
-        heard = _inner(transform, stacked).abs().contiguous(memory_format=torch.channels_last)
+        seen = _inner(transform, stacked).abs().contiguous(memory_format=torch.channels_last)
         with torch.autocast(stacked.device.type, getattr(torch, self.precision), enabled=self.precision != "float32"):
-            mask = self.model.module(heard)
+            mask = self.model.module(seen)
         mask = mask.float() ** torch.from_numpy(self.powers).to(mask)[:, None]
         mask = torch.nn.functional.pad(mask, (MARGIN, MARGIN + 1, 0, 0), mode="replicate")
         both = torch.cat([stacked * mask, stacked * (1 - mask)])
@@ -124,7 +125,7 @@ class Masker:
 
 
 def _inner(transform: Transform, stacked: Tensor) -> Tensor:
-    """The spectra that the network hears."""
+    """The spectra that the network gets: without `MARGIN` at either end."""
     from understudy.pipeline.separation.families.vr.transform import MARGIN
 
     return stacked[..., MARGIN : MARGIN + transform.spectra]
@@ -135,7 +136,7 @@ def _known(weights: Weights) -> Mapping[str, Any]:
     if known is None or "bands" not in known:
         raise UnderstudyError(
             "model-companion",
-            f"The VR network in {weights.path} doesn't say itself which bands it hears, and it is not a known one.",
+            f"The VR network in {weights.path} doesn't contain its bands, and it is not a known one.",
             f"Put what its maker says into {weights.path.with_suffix('.yaml')}: 'bands: NAME' and 'primary_stem: "
             f"NAME'. The bands are one of {', '.join(band_names())}.",
         )

@@ -1,8 +1,11 @@
-"""From a window of the song to the stacked spectra that VR networks hear, and back.
+"""From a window of the song to the stacked spectra that VR networks take, and back.
 
-A window's lower bands are cut out of its Fourier transform: their rates are whole fractions of its length, so the
-resampling is exact, has no delay, and runs on any device. The ends of a window, where that wraps around and spectra
-see only half of what they should, lie in `MARGIN`.
+Each band has a sample rate of its own. A window is a whole number of hops of every band, so a lower rate's samples are
+the inverse transform of the lowest part of the window's Fourier transform: this resampling is exact, has no delay and
+runs on any device. It wraps around at the window's ends, where spectra also cover only half of a frame; both stay
+within `MARGIN` spectra, which the network doesn't get.
+
+    window [2, frames] -> per band: resample, mix channels, STFT, crop -> stack along the bins -> [2, bins + 1, spectra]
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MARGIN = 8
-"""Spectra at either end of a window that the network doesn't hear."""
+"""Spectra at either end of a window that are not part of the network's input."""
 _SLOPE = 0.94
-"""Of a lower band's Nyquist frequency: from there on it fades out. What is heard of each lies lower."""
+"""Share of a lower band's Nyquist frequency above which it fades out. The bins used of each band lie lower."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,7 @@ class Transform:
         for band in self.bands.bands:
             sound = windows if band.rate == self.bands.rate else self._lowered(whole, band)
             sound = torch.einsum("os,bsn->bon", self._tensor(band.sides), sound)
-            if self.bands.reverse:  # each band's own samples: the networks learned it so
+            if self.bands.reverse:  # of each band by itself: as in training
                 sound = sound.flip(-1)
             spectra = torch.stft(
                 sound.reshape(-1, sound.shape[-1]),
@@ -54,6 +57,7 @@ class Transform:
             )
             spectra = spectra.reshape(*sound.shape[:2], *spectra.shape[1:])
             stacked.append(spectra[:, :, band.low : band.high])
+        # the bands' bins one above the other; zeros up to the size that the network takes
         missing = self.bands.bins + 1 - sum(part.shape[2] for part in stacked)
         stacked.append(stacked[-1].new_zeros(*stacked[-1].shape[:2], missing, stacked[-1].shape[3]))
         return torch.cat(stacked, 2) * self._tensor(self.bands.tilt)[:, None]
@@ -76,6 +80,7 @@ class Transform:
             sound = torch.einsum("so,bon->bsn", torch.linalg.inv(self._tensor(band.sides)), sound)
             if self.bands.reverse:
                 sound = sound.flip(-1)
+            # back to the song's rate: the band's transform is the lowest part of the window's
             raised = torch.fft.rfft(sound)[..., : length // 2]
             whole[..., : raised.shape[-1]] += raised * (self.window / length)
         found: Tensor = torch.fft.irfft(whole, self.window)
