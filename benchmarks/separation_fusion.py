@@ -30,7 +30,7 @@ from understudy.audio.resample import resample
 from understudy.audio.samples import Samples
 from understudy.context import Context
 from understudy.pipeline.evaluation.dataset import BAND, Part, find_songs
-from understudy.pipeline.separation.embedded.fusion import FIRST, KNOTS, SECOND, Fusion, bias_at, fuse, heard_before
+from understudy.pipeline.separation.embedded.fusion import FIRST, KNOTS, SECOND, Fusion, bias_at, context_cues, fuse
 from understudy.pipeline.separation.embedded.separate import HIGHEST, cues_of
 from understudy.pipeline.separation.spectrogram import Grid, Map, analyse
 
@@ -228,7 +228,7 @@ def _cues(mix: Mix, first: Fusion | None) -> dict[str, Map]:
     if first is None:
         return mix.cues
     magnitude = np.sqrt(mix.power.sum(axis=0))
-    return {**mix.cues, **heard_before(fuse(mix.cues, Bands(), first), magnitude, Bands())}
+    return {**mix.cues, **context_cues(fuse(mix.cues, Bands(), first), magnitude, Bands())}
 
 
 def quality(mix: Mix, first: Fusion, second: Fusion | None) -> tuple[float, float]:

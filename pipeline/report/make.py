@@ -21,7 +21,7 @@ from understudy.pipeline.report.inputs import ReportInputs
 from understudy.pipeline.report.limits import Severity
 from understudy.pipeline.report.page import Track, render
 from understudy.pipeline.report.verdict import Verdict, judge
-from understudy.pipeline.separation.advice import number_format
+from understudy.pipeline.separation.advice import precision_note
 from understudy.pipeline.values import stored
 
 VERSION = 2
@@ -142,7 +142,7 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "voice_likeness": dataclasses.asdict(figures.before.likeness),
         "mixture": dataclasses.asdict(figures.mixture),
         "balance": {**dataclasses.asdict(figures.before.balance), "after": figures.balance_after},
-        "separation": {**dataclasses.asdict(inputs.quality), "number_format": number_format(inputs.separation)},
+        "separation": {**dataclasses.asdict(inputs.quality), "number_format": precision_note(inputs.separation)},
         "parts": {name: dataclasses.asdict(faults) for name, faults in figures.faults.items()},
         "wrong_length": list(figures.wrong_length),
         **_voices(inputs, figures),

@@ -18,7 +18,7 @@ from understudy.pipeline.report.limits import STAGES
 from understudy.pipeline.report.png import describe, spectrogram_png
 from understudy.pipeline.report.svg import Curve, clock, clock_scale, plot
 from understudy.pipeline.report.verdict import Measured, Verdict
-from understudy.pipeline.separation.advice import number_format
+from understudy.pipeline.separation.advice import precision_note
 from understudy.pipeline.separation.quality import Quality
 
 _HERE = Path(__file__).parent
@@ -81,7 +81,7 @@ def render(inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: lis
         pictures=_pictures(figures, figures.before.brightest),
         clock_scale=Markup(clock_scale(figures.before.duration, 6)),
         melody_clock=Markup(clock_scale(figures.before.duration, melody.width // 90)),
-        separation=_separation(inputs.quality, number_format(inputs.separation)),
+        separation=_separation(inputs.quality, precision_note(inputs.separation)),
         settings=_settings(inputs.settings or {}),
         transpose=_semitones(inputs.transpose),
     )

@@ -1,4 +1,4 @@
-"""Taking a separation model that isn't in the catalogue into the models folder."""
+"""`add_separator`: a separation model that isn't in the catalogue into the models folder."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What to say of a separation, in plain words: what is heard, and what would help."""
+"""Remarks on a separation for its user: audible faults, and what would help."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from understudy.pipeline.separation.quality import BLURRED, CLEAN, HEARD, LOST, PHASY, Level, Quality
+from understudy.pipeline.separation.quality import AUDIBLE, BLURRED, CLEAN, LOST, PHASY, Level, Quality
 from understudy.pipeline.separation.settings import SeparationSettings
 
 LADDER = ("embedded", "fast", "balanced", "studio")
@@ -15,7 +15,7 @@ LADDER = ("embedded", "fast", "balanced", "studio")
 @dataclass(frozen=True)
 class Remark:
     """`about`: the field of `Quality`. `sentence`: what is the matter; `advice`: what would help, empty where nothing
-    would. `serious`: whether it is plainly heard."""
+    would. `serious`: whether it is plainly audible."""
 
     about: str
     sentence: str
@@ -30,9 +30,9 @@ def remarks(quality: Quality, settings: SeparationSettings | None = None) -> tup
     return tuple(sorted(found, key=lambda remark: not remark.serious))
 
 
-def number_format(settings: SeparationSettings | None) -> tuple[str, str] | None:
-    """What the networks computed in and what it costs, as two phrases; None where no network ran. The figures are those
-    of docs/measurements.md, on random weights of published size."""
+def precision_note(settings: SeparationSettings | None) -> tuple[str, str] | None:
+    """The dtype that the networks computed in and its effect, as two phrases; None where no network ran. The figures
+    are those of docs/measurements.md, on random weights of published size."""
     names = (
         (settings.model, settings.lead, settings.dereverb, settings.denoise, settings.instruments) if settings else ()
     )
@@ -43,9 +43,9 @@ def number_format(settings: SeparationSettings | None) -> tuple[str, str] | None
         return "float32", "as exact as can be"
     said = "automatic" if precision == "auto" else precision
     return said, (
-        "half precision where the machine is fast at it; what that changes lies below the stems by 52 dB (Roformers), "
-        "42 dB (HTDemucs), 73 dB (VR) or 37 dB (MDX23C), by measurement; --set separation.inference.precision=float32 "
-        "is exact"
+        "half precision where the machine is fast at it; the difference is 52 dB (Roformers), "
+        "42 dB (HTDemucs), 73 dB (VR) or 37 dB (MDX23C) below the stems, as measured; "
+        "--set separation.inference.precision=float32 is exact"
     )
 
 
@@ -68,11 +68,11 @@ def _remarks(quality: Quality, better: str | None, settings: SeparationSettings 
     another = f"Try --preset {better}." if better else ""
     if quality.bleed and quality.bleed.estimate > CLEAN:
         what = _what(quality.bleed_from, quality.bleed_to)
-        serious = quality.bleed.estimate > HEARD
+        serious = quality.bleed.estimate > AUDIBLE
         yield Remark("bleed", f"The vocals still hold {what}, {_down(quality.bleed, 'the voice')}.", another, serious)
     if quality.residue and quality.residue.estimate > CLEAN:
-        serious = quality.residue.estimate > HEARD
-        sentence = f"The voice is still heard in the instrumental, {_down(quality.residue, 'the rest')}."
+        serious = quality.residue.estimate > AUDIBLE
+        sentence = f"The voice is still audible in the instrumental, {_down(quality.residue, 'the rest')}."
         yield Remark("residue", sentence, another, serious)
     for stem, hertz in quality.cutoffs.items():
         yield Remark(

@@ -1,15 +1,15 @@
-"""What a song and its two stems show of how well they were taken apart, in one pass, without the true stems.
+"""Features of a separation from the song and its two stems alone, without the true stems, in one pass.
 
-BleedFeatures, all of which are about what the stems have to do with each other or with the song:
-- coherence: true stems have nothing to do with each other, so that over some seconds their product in a band comes out
-  near zero. A leak adds a part of the one stem to the other, in phase: the product then grows with the power of the
-  stem that leaked. Least squares over the moments of a band tell the two directions apart, for they differ in when each
-  stem is strong: ``Re(V conj(I)) = a |I|^2 + b |V|^2``, where a is what of the instrumental is in the vocals and b
-  the reverse.
-- phase: a mask takes its phase from the song. Where a stem is neither all of the song nor next to nothing of it, a true
-  stem has a phase of its own.
-- the mean spectrum, where bands that a network doesn't compute end like a cliff; and how alike left and right are where
-  the stem is alone, and where it had to be taken out of others.
+- coherence: true stems are uncorrelated, so their product averages to zero over some seconds in a band. A leak adds a
+  part of one stem to the other, in phase, and the product then follows the power of the stem that leaked. With stems
+  V and I, ``Re(V conj(I)) = a |I|^2 + b |V|^2``, where a is the share of the instrumental in the vocals and b that of
+  the vocals in the instrumental. The two powers vary differently over time, so least squares over the frames of a band
+  separate a from b.
+- phase: a mask takes its phase from the song. Where a stem is neither nearly all of the song nor nearly nothing of it,
+a
+  true stem has a phase of its own.
+- mean spectra: a band that a network doesn't compute ends abruptly in a stem and not in the song.
+- likeness of left and right: where the stem is nearly alone, against where other sound had to be removed.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ Floats = NDArray[np.float64]
 
 BANDS = 48
 _LOWEST, _HIGHEST = 60.0, 16000.0  # Hz
-_PER_COLUMN = 2  # frames
-_SECONDS = 10.0  # read at once
-_SEGMENT = 64  # columns, some 3 s: a leak is taken as steady so long
+_PER_COLUMN = 2  # frames whose powers are summed
+_SECONDS = 10.0  # of sound per block
+_SEGMENT = 64  # columns, some 3 s, over which a leak is assumed to be constant
 _BETWEEN = (0.04, 0.64)  # of the song's power: where a stem is neither nothing nor all of it
 
 
 @dataclass(frozen=True)
 class StemFeatures:
-    """Of one stem. `coherence`: level of the other stem in it, dB against itself. `phase`: 0..1, how much its phase is
-    the song's. `leak`: float64 ``[BANDS]``, power that coherence says is the other
-    stem's. `spectrum`: float64 ``[bins]``. `alone` and `among`: 0..1, likeness of left and right where the stem is
-    nearly all of the song, and where the other one is about as loud; None without such moments or in mono. `power`: of
-    its spectrum."""
+    """Features of one stem. `coherence`: estimated level of the other stem in it, dB against it. `phase`: 0..1, how far
+    its phase is that of the song. `leak`: ``[BANDS]``, the power in it that is the other stem's by coherence.
+    `spectrum`: its mean power, ``[bins]``. `alone` and `among`: 0..1, likeness of left and right where the stem is
+    nearly all of the song, and where the other one is about as loud; None without such moments or in mono. `power`: its
+    total power."""
 
     coherence: float
     phase: float
@@ -53,9 +53,9 @@ class StemFeatures:
 
 @dataclass(frozen=True)
 class BleedFeatures:
-    """`spectrum`: of the song, float64 ``[bins]``; `hertz`: from one bin to the next. `edges`: of the bands, Hz.
-    `missing`: level of what the stems don't hold of the song, dB against it. `shared`: float64 ``[columns]``, how much
-    the two have in the same bands at the same time; `step`: seconds per column."""
+    """`spectrum`: of the song, ``[bins]``, whose bins are `hertz` apart. `edges`: of the bands, Hz. `missing`: level of
+    the song minus both stems, dB against the song. `shared`: ``[columns]``, how much the two stems have in the same
+    bands at the same time; `step`: seconds per column."""
 
     vocals: StemFeatures
     instrumental: StemFeatures
@@ -70,8 +70,9 @@ class BleedFeatures:
 def measure_features(
     context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource
 ) -> BleedFeatures | None:
-    """Of stems with the song's rate and length; all in mono where one of them is. None where nothing can be told: less
-    than three seconds, or a stem that is silent (40 dB below the other throughout)."""
+    """The features of stems with the song's rate and length; all are taken in mono where one of them is. None where
+    there is nothing to measure: less than three seconds, or a stem that is silent (40 dB below the other
+    throughout)."""
     channels = min(source.channels for source in (song, vocals, instrumental))
     return _Pass(song.rate, channels).over(context, song, vocals, instrumental)
 
@@ -149,7 +150,7 @@ class _Pass:
         sides = self._banded(np.square(np.abs(stem[0]))) * self._banded(np.square(np.abs(stem[1])))
         alike = np.sqrt((np.square(real) + np.square(imaginary)) / (sides + 1e-30))
         share = banded[number] / (banded[0] + banded[1])
-        share[:, : self.narrow] = -1  # a band of few bins is always like itself
+        share[:, : self.narrow] = -1  # a likeness over few bins is always near one
         for place, where in enumerate((share > 0.8, (share > 0.1) & (share < 0.6))):
             weight = banded[number] * where
             self.likeness[number, place] += float((weight * alike).sum()), float(weight.sum())
@@ -169,15 +170,15 @@ class _Pass:
         stems = []
         for number in (0, 1):
             likeness = self.likeness[number]
-            heard = bool((likeness[:, 1] > 0.01 * totals[number]).all())
+            enough = bool((likeness[:, 1] > 0.01 * totals[number]).all())
             stems.append(
                 StemFeatures(
                     coherence=_decibels(leaks[number].sum() / totals[number]),
                     phase=float(self.phase[number, 0] / max(self.phase[number, 1], 1e-30)),
                     leak=leaks[number],
                     spectrum=self.spectra[number],
-                    alone=float(likeness[0, 0] / likeness[0, 1]) if heard else None,
-                    among=float(likeness[1, 0] / likeness[1, 1]) if heard else None,
+                    alone=float(likeness[0, 0] / likeness[0, 1]) if enough else None,
+                    among=float(likeness[1, 0] / likeness[1, 1]) if enough else None,
                     power=float(totals[number]),
                 )
             )
@@ -208,17 +209,22 @@ def _decibels(ratio: float) -> float:
 
 
 def _leaks(product: Floats, leaking: Floats, own: Floats) -> Floats:
-    """Power per band that leaked into the stem `own`, ``[BANDS]``: for each stretch of some seconds the weighted least
-    squares of ``product = a leaking + b own`` with neither below zero, and then ``a^2 leaking``."""
+    """Power per band that leaked into the stem `own`, ``[BANDS]``. All arguments are ``[columns, BANDS]``.
+
+    For each stretch of some seconds: weighted least squares of ``product = a leaking + b own``, then ``a^2 leaking``. A
+    negative b is set to zero and a found again; a negative a counts as zero.
+    """
     total = np.zeros(product.shape[1])
     for rows in np.array_split(np.arange(len(product)), max(1, len(product) // _SEGMENT)):
         c, p, q = product[rows], leaking[rows], own[rows]
         floor = 1e-6 * (p + q).max(axis=0) + 1e-30
-        weight = 1 / ((p + floor) * (q + floor))  # the product of strangers varies as their powers do
+        weight = 1 / (
+            (p + floor) * (q + floor)
+        )  # the variance of the product of uncorrelated stems is the product of their powers
         pp, pq, qq = (weight * p * p).sum(0), (weight * p * q).sum(0), (weight * q * q).sum(0)
         cp, cq = (weight * c * p).sum(0), (weight * c * q).sum(0)
         determinant = pp * qq - pq * pq + 1e-9 * pp * qq + 1e-30
         a, b = (cp * qq - cq * pq) / determinant, (cq * pp - cp * pq) / determinant
         a = np.where(b < 0, cp / (pp + 1e-30), a)
-        total += np.minimum(np.square(np.maximum(a, 0)) * p.sum(0), q.sum(0))  # no more than there is
+        total += np.minimum(np.square(np.maximum(a, 0)) * p.sum(0), q.sum(0))  # no more than the stem itself
     return total

@@ -1,4 +1,4 @@
-"""Several sounds of one length, worked on side by side, block by block."""
+"""Functions over several sounds of one length, block by block, in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.context import Context
 
 BLOCK = 1 << 20
-"""Frames worked on at once; a multiple of every hop in use, so that the frames of spectra lie on one grid."""
+"""Frames per block; a multiple of every hop in use, so that the frames of spectra lie on one grid in all blocks."""
 
 
 def map_blocks(
@@ -20,10 +20,12 @@ def map_blocks(
     function: Callable[[Mapping[str, Samples]], Mapping[str, Samples]],
     margin: int = 0,
 ) -> Mapping[str, AudioFile]:
-    """Files `names` in `context.folder` of what `function` makes of the sources, which share rate, channels and length.
+    """Apply `function` to the sources, which share rate, channels and length; its results as files `names` in
+    `context.folder`.
 
-    `function` gets ``[channels, n]`` of each source and gives as many frames of each name. `margin`: frames on both
-    sides (silence past the ends) that it is given beside those that are kept: at least as many as its memory is long.
+    `function` gets ``[channels, n]`` of each source by name and returns ``[channels, n]`` of each of `names`. `margin`:
+    frames on both sides (silence past the ends) that it gets beside those that are used; at least as many as a sample
+    of its result depends on.
     """
     shape = {(source.rate, source.channels, source.frames) for source in sources.values()}
     if len(shape) != 1:

@@ -1,8 +1,8 @@
 """The steps after vocals and instrumental: backing vocals, reverb and noise come off the lead, each as a stem.
 
-A model that takes something off a vocal takes some of the voice, too. Where there is nothing to take, that is all it
-does; so each step is measured, and left out where it would do more harm than good. What is kept and what is taken
-always sum to what the step was given.
+A model that removes something from a vocal removes some of the voice, too, and where there is nothing to remove, only
+that. So each step is measured, and left out where it would do more harm than good. What is kept and what is taken
+always sum to the input of the step.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from understudy.pipeline.values import stored
 SINGS = -30.0
 """dB that the loudest second of a vocal stem must reach, against the song's own loudest second, to hold singing.
 
-Measured on stems that strong models made of real songs: sung ones reach -3 to -9 dB, that of an instrumental is digital
-silence, and what a model imagines of an instrument that isn't there reaches -35 dB."""
+Measured on stems that strong models made of real songs: sung ones reach -3 to -9 dB, the vocal stem of an instrumental
+is digital silence, and a stem of an instrument that isn't in the song reaches -35 dB."""
 
 LEFT = -12.0
 """dB of the voice that a step must leave."""

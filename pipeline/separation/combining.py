@@ -1,8 +1,8 @@
-"""`combine`: one set of stems out of those of several models.
+"""`combine`: one set of stems from those of several models.
 
 Averages are linear, so they are taken on samples unless weights differ by band. The others compare: in the waveform
 sample by sample, in the spectrogram bin by bin, by magnitude. ``min`` keeps what all members agree on (less bleed, more
-holes), ``max`` what any of them heard, ``median`` what most did.
+holes), ``max`` what any of them has, ``median`` what most of them have.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _SEPARATOR = "\0"
 def combine(
     context: Context, members: Mapping[str, Mapping[str, AudioSource]], settings: EnsembleSettings
 ) -> Mapping[str, AudioFile]:
-    """For every stem that any of the `members` (stems by name, by model) gives, a file in `context.folder`: what those
-    that give it make together. All stems share rate, channels and length.
+    """For every stem that any of the `members` (stems by name, by model) gives, a file in `context.folder`: the
+    combination of those that give it. All stems share rate, channels and length.
 
     Raises `UnderstudyError` ``ensemble-invalid`` where weights name a model that isn't among the members, or all
     members that give a stem count nothing in some band.

@@ -16,11 +16,12 @@ EXTENSIONS = (".yaml", ".yml")
 LARGEST = 1 << 20
 """Bytes; the published ones have a few thousand."""
 MOST_ALIASES = 1000
-"""``*name`` in a file, each of which repeats what ``&name`` marked: a few lines of nested ones would fill any memory"""
+"""``*name`` in a file, each of which repeats what ``&name`` marked: a few lines of nested ones would fill any
+memory."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML, and the one tag that Python programs leave in it."""
+    """Plain YAML with Python's tag for tuples, which training programs write."""
 
     aliases = 0
 
@@ -42,7 +43,8 @@ _Loader.add_constructor("tag:yaml.org,2002:python/tuple", _tuple)
 
 
 def read_configuration(path: Path) -> Mapping[str, Any]:
-    """What the YAML file at `path` says, as dictionaries, lists, texts and numbers; ``!!python/tuple`` gives a list.
+    """The content of the YAML file at `path`, as dictionaries, lists, texts and numbers; ``!!python/tuple`` gives a
+    list.
 
     Raises `UnderstudyError` ``model-companion`` if it isn't there or can't be read, ``model-invalid`` if it is no such
     file.

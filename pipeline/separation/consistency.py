@@ -17,10 +17,10 @@ from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesi
 Policy = Literal["residual", "model", "wiener"]
 
 HIGHEST_RATE = 44100
-"""The rate of nearly all separation networks in Hz: what lies above its band, none of them hears."""
+"""The rate of nearly all separation networks in Hz: none of them computes anything above half of it."""
 _SECONDS = 0.046
 _REST = 1e-3
-"""Share of a bin's power that counts as the rest's, whatever the models say: what nobody claims goes there."""
+"""Share of a bin's power that counts as the rest's in any case: what no stem has goes there."""
 
 
 def consistent(
@@ -29,10 +29,10 @@ def consistent(
     """`stems` and `rest` as files in `context.folder`, with the song's rate, channels and length.
 
     `rest` is the stem that takes what the others leave; `stems` may lack it.
-    - ``residual``: `rest` is the song minus all others, whatever a model said of it.
+    - ``residual``: `rest` is the song minus all others, whatever a model gave for it.
     - ``model``: the stems as they came; only what lies above the band of the networks is added to `rest`. A `rest` that
       no model gave is the residual.
-    - ``wiener``: what the song has and the stems together haven't is shared out among them in proportion to their power
+    - ``wiener``: the song minus the sum of the stems is distributed among them in proportion to their power
       in each bin of the spectrum (mixture consistency, Wisdom et al. 2019, "Differentiable Consistency Constraints for
       Improved Deep Speech Enhancement"), so that they sum to the song.
     """
@@ -66,7 +66,8 @@ def _residual(parts: Mapping[str, Samples], rest: str) -> Mapping[str, Samples]:
 
 
 def _projected(parts: Mapping[str, Samples], rest: str, grid: Grid) -> Mapping[str, Samples]:
-    """What is missing of the song, shared out; `rest` takes the rounding, so that the sum is exact."""
+    """The stems with their shares of what is missing of the song; `rest` takes the rounding, so that the sum is
+    exact."""
     missing = parts[""].copy()
     spectra = {}
     for name, samples in parts.items():

@@ -1,9 +1,10 @@
-"""`infer`: the stems that one network hears in a song of any length, in bounded memory.
+"""`infer`: the stems of a song of any length by one network, in bounded memory.
 
-The song is read window by window at the network's rate, several windows are computed at once, and their results are
-overlapped and added: weighed by the network's fade and divided by the sum of the weights, so that the gain is one
-whatever the layout. What no later window touches is written to disk. Averaging over small shifts of the song (Défossez
-2021, "Hybrid Spectrogram and Waveform Source Separation") and over both polarities is just more windows.
+The song is read window by window at the network's rate, several windows are computed as a batch, and their results are
+overlapped and added: weighted by the network's fade and divided by the sum of the weights, so that the gain is one
+whatever the layout. The part of the sums that no later window touches is written to disk; only the rest is held.
+Averaging over small shifts of the song (Défossez 2021, "Hybrid Spectrogram and Waveform Source Separation") and over
+both polarities means more windows in the same sums.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
 CHANNELS = 2
 LONGEST_SHIFT = 0.5
-"""Seconds that the song is shifted by, at most, for the average over shifts."""
+"""Largest shift of the song in seconds, for the average over shifts."""
 MOST_AT_ONCE = 32
-"""Windows computed at once at most: beyond it no GPU gets faster."""
+"""Largest batch: beyond it no GPU gets faster."""
 
 _running = Lock()  # one batch at a time: it uses all of torch's threads
 
@@ -45,8 +46,8 @@ def infer(
     """The network's stems of `song` (any rate, one or two channels) by name, as files in `context.folder` with the
     song's rate, channels and length.
 
-    Where memory runs out: fewer windows at once, then shorter ones, each said as a warning; what then still doesn't fit
-    raises torch's ``OutOfMemoryError`` on a GPU, `MemoryError` on a processor, where windows that can't fit aren't
+    Where memory runs out: smaller batches, then shorter windows, each with a warning; where a single shortest window
+    doesn't fit, torch's ``OutOfMemoryError`` on a GPU, `MemoryError` on a CPU, where windows that can't fit aren't
     tried. Raises `Cancelled`.
     """
     for caution in network.cautions:
@@ -76,7 +77,7 @@ def infer(
 
 
 def _fitting(context: Context, network: Network) -> Network:
-    """On a processor: with windows that fit into the memory that is left. (A GPU tells when it is full.)"""
+    """On a CPU, the network with windows that fit into the available memory. (A full GPU raises an error in time.)"""
     left = None if network.device.startswith("cuda") else available_memory()
     while left is not None and network.working > left and network.shorter is not None:
         network = _shortened(context, network, network.shorter())
@@ -93,7 +94,7 @@ def _shortened(context: Context, network: Network, shorter: Network) -> Network:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    """torch has a class for a GPU that is full; a processor's memory it just says can't be allocated."""
+    """torch has a class of error for a full GPU; for the CPU's memory there is only a message."""
     return type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
 
 
@@ -140,7 +141,7 @@ def _stems(
     files = {name: context.folder / f"{name}.inference.npy" for name in network.stems}
     with ExitStack() as stack:
         writers = [stack.enter_context(AudioWriter(path, network.rate, CHANNELS)) for path in files.values()]
-        added = _Added(network.fade.numpy(), len(network.stems))
+        added = _OverlapAdd(network.fade.numpy(), len(network.stems))
         done = 0
         while done < len(places):
             batch = places[done : done + at_once]
@@ -158,6 +159,7 @@ def _stems(
                     f"windows go at once."
                 )
                 continue
+            # results [batch, stems, 2, window]; what lies before the next window's beginning is finished
             for place, result in zip(batch, results.float().cpu().numpy(), strict=True):
                 added.add(place, result)
             done += len(batch)
@@ -175,7 +177,7 @@ def _separate(network: Network, windows: Tensor, polarity: bool) -> Tensor:
 
 
 def _places(network: Network, frames: int, step: int, shifts: int) -> Iterator[Place]:
-    """All windows in order; the shifts are spread evenly, so that the same settings always give the same."""
+    """All windows in order. Shifts are spread evenly, not drawn at random: the same settings give the same bytes."""
     longest = round(LONGEST_SHIFT * network.rate)
     passes = []
     for number in range(shifts):
@@ -185,7 +187,7 @@ def _places(network: Network, frames: int, step: int, shifts: int) -> Iterator[P
 
 
 def _window(song: AudioSource, place: Place, frames: int, scale: _Scale) -> Samples:
-    """``[2, frames]`` of the song as the network wants them."""
+    """A window of the song as the network's input, ``[2, frames]``."""
     samples = song.read(place.start, place.start + frames).samples
     inside = slice(max(0, -place.start), max(0, min(frames, song.frames - place.start)))
     wanted = np.zeros((CHANNELS, frames), np.float32)
@@ -194,7 +196,7 @@ def _window(song: AudioSource, place: Place, frames: int, scale: _Scale) -> Samp
 
 
 def _batch(network: Network) -> int:
-    """How many windows fit into the memory that is free now. On a processor, more than one at once gains nothing."""
+    """The number of windows that fit into the GPU's free memory. On a CPU a batch of more than one is no faster."""
     import torch
 
     if not network.device.startswith("cuda"):
@@ -205,7 +207,7 @@ def _batch(network: Network) -> int:
 
 @dataclass(frozen=True)
 class _Scale:
-    """The network sees ``(samples - mean) / deviation``."""
+    """The network's input is ``(samples - mean) / deviation``."""
 
     mean: float = 0.0
     deviation: float = 1.0
@@ -244,8 +246,9 @@ def _peak(context: Context, song: AudioSource, network: Network, peak: Callable[
     return found
 
 
-class _Added:
-    """Windows laid over each other: only the stretch that is not yet finished is held."""
+class _OverlapAdd:
+    """Overlap-add of weighted windows; only the part that is not yet finished is held. Sums ``[stems, 2, n]`` and the
+    sums of their weights ``[n]`` begin at the song's frame `_begin`."""
 
     def __init__(self, fade: Samples, stems: int) -> None:
         self._fade = fade

@@ -22,7 +22,8 @@ context; the more of a window overlaps, the more is computed twice."""
 @dataclass(frozen=True)
 class Place:
     """A window that begins at frame `start` of the song (which may be before it; silence is read there and past its
-    end). Of its result `frames` frames count, those from `skip` on, weighed with the fade from its frame `faded` on."""
+    end). Of its result `frames` frames are used, those from `skip` on, with the fade's weights from its frame `faded`
+    on."""
 
     start: int
     frames: int
@@ -31,7 +32,7 @@ class Place:
 
     @property
     def first(self) -> int:
-        """The song's frame at which what counts of it begins."""
+        """The song's frame at which the part that is used begins."""
         return self.start + self.skip
 
 
@@ -57,7 +58,7 @@ def surrounded(frames: int, window: int, step: int) -> Iterator[Place]:
 
 def leading(lead: int) -> Layout:
     """The first window begins `lead` frames before the song, and the last one ends at least as much after it: for
-    networks that hear a window's ends worse than its middle."""
+    networks that are less accurate at a window's ends than in its middle."""
 
     def places(frames: int, window: int, step: int) -> Iterator[Place]:
         for start in range(-lead, frames, step):

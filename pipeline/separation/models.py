@@ -1,6 +1,6 @@
-"""Separation models by name: what a name stands for, and its network, loaded once per process.
+"""Separation models by name, and their networks, loaded once per process.
 
-What a family's module gets (`understudy.pipeline.separation.families`) is a `Weights`: `path` is the checkpoint, and
+A family's module (`understudy.pipeline.separation.families`) gets a `Weights`: `path` is the checkpoint, and
 `companions` are the files that go with it, a YAML among them where there is one. Of a bag of Demucs networks `path` is
 the YAML that lists them, and the companions are its checkpoints in the list's order; of Spleeter in a file per stem,
 `path` is the first of them and the companions are the others.
@@ -24,7 +24,7 @@ from understudy.models.installed import beside
 from understudy.models.precision import Precision
 from understudy.packages import package_missing
 from understudy.pipeline.separation.configuration import configuration_of
-from understudy.pipeline.separation.recognition import EXTENSIONS, FAMILIES, is_bag, looked_at, recognised
+from understudy.pipeline.separation.recognition import EXTENSIONS, FAMILIES, check_file, is_bag, recognised
 from understudy.pipeline.separation.stems import Purpose, canonical_stems, purpose_of
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def find_separator(name: str) -> SeparatorModel:
     """The model that `name` stands for: ``embedded``, a name given to `register_separator`, a name in the catalogue,
     the name of a published file, a file in the models folder (its extension may be left out), or a path.
 
-    A file that isn't in the catalogue is taken as it is: who names it has put it there. Its family is told by its
-    configuration or by its tensors; nothing of it is run.
+    A file that isn't in the catalogue is used as it is: the user put it there. Its family is recognised by its
+    configuration or by its tensors; nothing in it is executed.
 
-    Raises `UnderstudyError`: ``separator-unknown`` naming what is called alike; ``model-missing`` for one that must be
+    Raises `UnderstudyError`: ``separator-unknown`` with similar names; ``model-missing`` for one that must be
     fetched first; ``model-companion`` when its configuration isn't there; ``model-invalid`` for a file that is no
     separation model; and what `understudy.models.installed` raises.
     """
@@ -196,7 +196,7 @@ def _of_catalogue(model: Model) -> SeparatorModel:
         )
     weights = require(model.name)
     for part in (weights, *weights.companions):
-        looked_at(part.path)
+        check_file(part.path)
     return _model(model.name, model.architecture, weights, _PURPOSES.get(model.group or ""))
 
 
@@ -214,7 +214,7 @@ def _recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
     try:
         return recognised(path)
     except UnderstudyError as error:
-        looked_at(path)  # raises again for what is no model at all
+        check_file(path)  # raises again for what is no model at all
         configuration = configuration_of(path)
         if configuration is None or not _has_fallback(path, error):
             raise
@@ -233,7 +233,7 @@ def _published_file(path: Path) -> tuple[str, tuple[Path, ...], Purpose | None] 
     if len(there) < len(companions):
         return None
     for other in (path, *there):
-        looked_at(other)
+        check_file(other)
     return model.architecture, there, _PURPOSES.get(model.group or "")
 
 

@@ -1,4 +1,4 @@
-"""What must be known of MDX-Net and VR networks, and doesn't stand in their files."""
+"""Parameters of MDX-Net and VR networks that are not in their files."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _OTHER_NAMES = {  # what Ultimate Vocal Remover calls the same
 
 
 def parameters(path: Path) -> Mapping[str, Any] | None:
-    """What is known of the file at `path`, None if nothing is: what a file ``NAME.yaml`` beside it says (in our words
-    or in those of Ultimate Vocal Remover's lists), else what `configs/separation_parameters.yaml` does.
+    """The parameters of the file at `path`, None where none are known: from a file ``NAME.yaml`` beside it (by our
+    names or those of Ultimate Vocal Remover's lists), else from `configs/separation_parameters.yaml`.
 
     MDX-Net: ``dim_f``, ``dim_t`` (frames), ``n_fft``, ``compensate``, ``primary_stem``, maybe ``karaoke``. VR:
     ``bands`` (the name of the set of bands), ``primary_stem``, maybe ``nout``, ``nout_lstm``, ``karaoke``,
@@ -37,7 +37,7 @@ def parameters(path: Path) -> Mapping[str, Any] | None:
     """
     beside = beside_it(path)
     if beside is not None:
-        return MappingProxyType(_our_words(read_configuration(beside)))
+        return MappingProxyType(_our_names(read_configuration(beside)))
     return known().get(tail_md5(path))
 
 
@@ -48,7 +48,7 @@ def beside_it(path: Path) -> Path | None:
 
 @cache
 def known() -> Mapping[str, Mapping[str, Any]]:
-    """The shipped facts by MD5 of the files' ends."""
+    """The shipped parameters by MD5 of the files' ends."""
     text = (files("understudy.configs") / "separation_parameters.yaml").read_text("utf-8")
     families = yaml.safe_load(text)
     return MappingProxyType(
@@ -73,8 +73,8 @@ def tail_md5(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _our_words(told: Mapping[str, Any]) -> dict[str, Any]:
-    found = {_OTHER_NAMES.get(name, name): value for name, value in told.items()}
+def _our_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    found = {_OTHER_NAMES.get(name, name): value for name, value in values.items()}
     logarithm = found.pop("mdx_dim_t_set", None)
     if isinstance(logarithm, int) and 0 <= logarithm < 20:
         found["dim_t"] = 1 << logarithm

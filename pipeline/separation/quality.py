@@ -1,7 +1,7 @@
-"""How good a separation is, estimated from the song and its stems alone, in figures and in plain words.
+"""How good a separation is, estimated from the song and its stems alone: bleed in dB, and other faults.
 
-What the features of `understudy.pipeline.separation.bleed_features` are worth in decibels was fitted on songs with
-known stems; see `_BLEED` and `_RESIDUE` for how, and for how far to trust it.
+The mapping from the features in `bleed_features` to decibels was fitted to separations of songs with known stems; see
+`_BLEED` and `_RESIDUE` for how, and for its accuracy.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from understudy.context import Context
 from understudy.pipeline.separation.bleed_features import BleedFeatures, StemFeatures, measure_features
 from understudy.pipeline.values import stored
 
-CLEAN, HEARD = -12.0, -6.0
+CLEAN, AUDIBLE = -12.0, -6.0
 """dB of the other stem in a stem: of separations better than 20 dB, one in seventeen is estimated above the first, of
-those worse than 10 dB more than half; above the second it is plainly heard."""
+those worse than 10 dB more than half; above the second it is plainly audible."""
 
 PHASY = 0.95
 """Of the scale of `Quality.phasiness`."""
@@ -29,14 +29,14 @@ BLURRED = 0.18
 """Of `Quality.blurred`: true stems have up to .12, masks that differ from left to right .11 to .28."""
 
 LOST = -25.0
-"""dB of the song: what neither stem holds, above it is missed."""
+"""dB against the song: above it, the part of the song that is in neither stem is audibly missing."""
 
 _CLIFF = 25.0  # dB by which a stem's share of the song falls at the end of a network's band
 _CLIFF_WIDTH = 600.0  # Hz over which it does
 _BESIDE = 1000.0  # Hz below the cliff that are looked at
 _LOWEST_CLIFF = 3000.0  # Hz
 _GOES_ON = 1500.0  # Hz of the song above a cliff: less is no loss
-_QUIET_TOP = -75.0  # dB below the song's strongest bin: nothing above it is a sound
+_QUIET_TOP = -75.0  # dB against the song's strongest bin: below it there is no sound
 _SPOT = 3.0  # seconds
 
 Floats = NDArray[np.float64]
@@ -56,11 +56,11 @@ class Level:
 @dataclass(frozen=True)
 class Quality:
     """`bleed`: instruments in the vocals, against the vocals; `residue`: voice in the instrumental, against it; both
-    None where nothing can be told, e.g. without a voice. `bleed_at`: seconds where it is loudest, `bleed_from` and
+    None where nothing can be measured, e.g. without a voice. `bleed_at`: seconds where it is loudest, `bleed_from` and
     `bleed_to`: Hz between which most of it lies. `cutoffs`: by stem, Hz above which it holds nothing although the song
-    does. `missing`: what the stems don't hold of the song, dB against it. `phasiness`: 0..1, how far the vocals' phase
-    is that of the song instead of their own. `blurred`: 0..1, by how much less alike left and right of the vocals
-    are among instruments than alone; None in mono."""
+    does. `missing`: the song minus both stems, dB against the song. `phasiness`: 0..1, how far the vocals' phase
+    is that of the song instead of their own. `blurred`: 0..1, how much less alike left and right of the vocals are
+    among instruments than alone; None in mono."""
 
     bleed: Level | None
     residue: Level | None
@@ -74,11 +74,11 @@ class Quality:
 
 
 NOTHING = Quality(None, None, (), None, None, {}, None, None, None)
-"""Where there is nothing to tell: one of the stems is silent, or the song is shorter than three seconds."""
+"""Where nothing can be measured: one of the stems is silent, or the song is shorter than three seconds."""
 
 
 def assess_separation(context: Context, song: AudioSource, vocals: AudioSource, instrumental: AudioSource) -> Quality:
-    """Of stems with the song's rate, channels and length. Reads them window by window, once."""
+    """The quality of stems with the song's rate, channels and length; they are read once, block by block."""
     features = measure_features(context, song, vocals, instrumental)
     if features is None:
         return NOTHING
@@ -124,11 +124,11 @@ def _spots(features: BleedFeatures) -> tuple[float, ...]:
 
 
 def _cutoffs(features: BleedFeatures) -> Iterator[tuple[str, float]]:
-    """Where a stem ends like a cliff below the end of the song."""
+    """The frequencies at which a stem ends abruptly while the song goes on."""
     song = _smooth(features.spectrum, features.hertz)
     level = 10 * np.log10(song / song.max() + 1e-30)
-    heard = np.flatnonzero(level > _QUIET_TOP)
-    top = int(heard[-1]) if heard.size else 0
+    sounding = np.flatnonzero(level > _QUIET_TOP)
+    top = int(sounding[-1]) if sounding.size else 0
     for name, stem in (("vocals", features.vocals), ("instrumental", features.instrumental)):
         share = 10 * np.log10(_smooth(stem.spectrum, features.hertz) / (song + 1e-30) + 1e-12)
         found = _cliff(share, top, features.hertz)
@@ -145,7 +145,8 @@ def _smooth(spectrum: Floats, hertz: float) -> Floats:
 
 
 def _cliff(share: Floats, top: int, hertz: float) -> float | None:
-    """The frequency from which on, up to the song's `top`, the share stays so far below what it was just before."""
+    """The frequency from which on, up to the song's `top`, the share stays `_CLIFF` dB below what it was just
+    before."""
     first, width, beside = (max(1, round(value / hertz)) for value in (_LOWEST_CLIFF, _CLIFF_WIDTH, _BESIDE))
     last = top - max(width, round(_GOES_ON / hertz))
     if last < first + beside:
@@ -162,9 +163,10 @@ def _cliff(share: Floats, top: int, hertz: float) -> float | None:
 
 @dataclass(frozen=True)
 class _Fit:
-    """What the features are worth: the power of a leak, against its stem, is the sum of what coherence says, what phase
-    says, and `base`. Each of the two: dB where the sign is at its place in `_AT`, and dB more per unit of it. `error`:
-    dB by which four of five estimates missed the truth, at most, on songs that the fit hadn't seen."""
+    """The estimated power of a leak, relative to its stem, is the sum of three powers: one that grows with coherence,
+    one that grows with phase, and `base`, all in dB. Of the two: dB at the feature's reference value in `_AT`, and dB
+    per unit of the feature. `error`: dB within which four of five estimates were, on songs that were not part of the
+    fit."""
 
     base: float
     coherence: tuple[float, float]
@@ -173,12 +175,14 @@ class _Fit:
 
 
 _AT = {"coherence": 0.0, "phase": 0.95}
+"""Reference values of the features."""
 
 # Fitted to SIR (BSSEval with 128 taps, up to 25 dB) of 196 separations of seven songs whose stems are known or come
 # from different recordings: leaks of -30 to -6 dB, fourteen masks from ideal to hardly any good, leaked drums and
-# sides, the embedded separator and its mixtures with the truth. With each song left out in turn: rank correlation .62
-# and mean error 4.8 dB for the vocals (.96 and 2.6 dB for plain leaks), .49 and 5.1 dB for the instrumental.
-# True stems come out at -23 or cleaner, all fourteen of them. Drum hits that went over whole are not noticed.
+# sides, the embedded separator and mixtures of its stems with the true ones. With each song left out in turn: rank
+# correlation .62 and mean error 4.8 dB for the vocals (.96 and 2.6 dB for plain leaks), .49 and 5.1 dB for the
+# instrumental. True stems are all estimated at -23 dB or less (fourteen). Whole drum hits in the vocals are not
+# noticed.
 _BLEED = _Fit(-25.1, (0.81, 0.73), (-18.5, 157.8), 7.9)
 _RESIDUE = _Fit(-34.3, (1.3, 2.06), (-17.8, 74.8), 8.3)
 

@@ -1,5 +1,5 @@
-"""Which family of networks a file is of, told by its configuration, its tensors' names or its inputs, without running
-anything in it; and what isn't a model at all, told before any long work."""
+"""The family of networks of a file, by its configuration, its tensors' names or its inputs, without executing anything
+in it; and quick checks for files that are no models at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TARGETS = {
     "spleeter": ("vocals", "accompaniment", "drums", "bass", "piano", "other"),
     "open_unmix": ("vocals", "drums", "bass", "other"),
 }
-"""Of families that have a file per stem: what the files are named after."""
+"""Of families that have a file per stem: the stems in the files' names."""
 _TENSORS = (  # family, names that all are among its tensors'
     ("roformer", ("band_split.to_features.0.0.gamma",)),
     ("roformer", ("mask_estimators.0.to_freqs.0.0.0.weight",)),
@@ -51,7 +51,7 @@ def recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
     extension = path.suffix.lower()
     if extension in YAML:
         return _by_list(path)
-    looked_at(path)
+    check_file(path)
     if extension == ".onnx":
         return _by_inputs(path)
     if extension not in EXTENSIONS:
@@ -72,7 +72,7 @@ def recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
 
 
 def family_at_a_glance(path: Path) -> str | None:
-    """The family of a file as far as its name and its configuration tell; None where only its tensors could."""
+    """The family of a file by its name and its configuration alone; None where only its tensors show it."""
     if path.suffix.lower() == ".onnx":
         return "spleeter" if _target(path, _TARGETS["spleeter"]) else "mdx_net"
     if is_bag(path):
@@ -81,7 +81,7 @@ def family_at_a_glance(path: Path) -> str | None:
         configuration = configuration_of(path)
         return family_of_configuration(read_configuration(configuration)) if configuration else None
     except UnderstudyError:
-        return None  # said when it is used
+        return None  # reported when it is used
 
 
 def is_bag(path: Path) -> bool:
@@ -94,9 +94,9 @@ def is_bag(path: Path) -> bool:
         return False
 
 
-def family_of_configuration(told: Mapping[str, Any]) -> str | None:
+def family_of_configuration(configuration: Mapping[str, Any]) -> str | None:
     """The family whose networks are configured like this; None where it is none of them."""
-    model, audio = told.get("model"), told.get("audio")
+    model, audio = configuration.get("model"), configuration.get("audio")
     if isinstance(model, Mapping):
         if "freqs_per_bands" in model or "num_bands" in model:
             return "roformer"
@@ -105,7 +105,7 @@ def family_of_configuration(told: Mapping[str, Any]) -> str | None:
     return None
 
 
-def looked_at(path: Path) -> None:
+def check_file(path: Path) -> None:
     """Raise ``model-invalid`` for a file that at a glance is no model, or a part of one: empty, a web page, a pointer
     to a file kept elsewhere, cut off. ``model-unreadable`` if it can't be read. It takes milliseconds, whatever its
     size."""
@@ -147,12 +147,14 @@ def invalid(path: Path, reason: str, hint: str = _ANOTHER) -> UnderstudyError:
 
 def _by_list(path: Path) -> tuple[str, tuple[Path, ...]]:
     """A YAML: the list of a bag of Demucs networks, or somebody named the configuration for the checkpoint."""
-    told = read_configuration(path)
-    signatures = told.get("models")
+    configuration = read_configuration(path)
+    signatures = configuration.get("models")
     if not isinstance(signatures, list) or not all(isinstance(signature, str) for signature in signatures):
         raise invalid(
             path,
-            "it is a configuration, not weights" if family_of_configuration(told) else "it lists no Demucs networks",
+            "it is a configuration, not weights"
+            if family_of_configuration(configuration)
+            else "it lists no Demucs networks",
             "Name the checkpoint; its configuration is found beside it.",
         )
     found = []
@@ -168,7 +170,7 @@ def _by_list(path: Path) -> tuple[str, tuple[Path, ...]]:
                 f"{path} lists the network {signature!r}, whose file {signature}-….th isn't beside it.",
                 f"Put it into {path.parent}.",
             )
-        looked_at(beside[0])
+        check_file(beside[0])
         found.append(beside[0])
     return "demucs", tuple(found)
 

@@ -1,4 +1,4 @@
-"""`separator`: the stems that one separator hears in a song, whatever it is."""
+"""`separator`: any separator as a function from a song to its stems."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def separate_with(
     context: Context, song: AudioSource, model: SeparatorModel, settings: InferenceSettings
 ) -> Mapping[str, AudioFile]:
     """The stems of `song` by name as `model` gives them: files in `context.folder` with the song's rate, channels and
-    length, sample-aligned with it. The embedded separator heeds no `settings`.
+    length, sample-aligned with it. The embedded separator has no `settings`.
 
     Raises `UnderstudyError` for weights that can't be used, and ``separator-failed`` naming the model where its network
     does not work on them.
@@ -58,7 +58,7 @@ def separate_with(
         if not isinstance(error, RuntimeError) and not type(error).__module__.startswith("onnxruntime"):
             raise
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        if "allocate memory" in reason:  # torch, on a processor
+        if "allocate memory" in reason:  # torch, on a CPU
             raise MemoryError(reason) from error
         raise UnderstudyError(
             "separator-failed",
@@ -68,7 +68,7 @@ def separate_with(
 
 
 def _loaded(model: SeparatorModel, device: str, settings: InferenceSettings) -> Network:
-    """The network; where the GPU is full of other models, these are let go of."""
+    """The network; where the GPU is full of other models, these are released."""
     import torch
 
     from understudy.pipeline.separation.models import load_network

@@ -1,4 +1,4 @@
-"""What can be chosen about a separation."""
+"""Settings of a separation."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class _Settings(BaseModel):
 
 
 class InferenceSettings(_Settings):
-    """How a network is driven over the song; no matter to the embedded separator."""
+    """How a network is run over the song; without effect on the embedded separator."""
 
     overlap: float | None = Field(
         None, ge=0, le=0.95, description="share of each window that the next one sees, too; none: the family's own"
     )
     shifts: int = Field(1, ge=1, le=20, description="times the song is separated, each a little shifted; the mean")
     polarity: bool = Field(False, description="separate the song upside down, too, and take the mean")
-    precision: Literal["auto"] | Precision = Field("auto", description="number format of the networks")
+    precision: Literal["auto"] | Precision = Field("auto", description="dtype of the networks")
     batch: int | None = Field(None, ge=1, le=256, description="windows at once; none: what fits into memory")
 
 
@@ -73,8 +73,8 @@ class SeparationSettings(_Settings):
     inference: InferenceSettings = InferenceSettings()
     consistency: Literal["residual", "model", "wiener"] = Field(
         "residual",
-        description="residual: the instrumental is what the vocals leave of the song; model: the model's own stems, "
-        "which needn't sum to the song; wiener: the model's own, and what is missing shared out",
+        description="residual: the instrumental is the song minus the vocals; model: the model's own stems, "
+        "which may not sum to the song; wiener: the model's own, with what is missing distributed among them",
     )
     lead: _Models = Field(None, description="model that splits lead and backing vocals; none: no such step")
     dereverb: _Models = Field(None, description="model that takes the reverb off the lead")

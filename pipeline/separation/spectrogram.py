@@ -1,4 +1,4 @@
-"""The short-time Fourier transform of everything here that looks at songs in time and frequency, and its way back.
+"""The short-time Fourier transform and its inverse, for everything here that works on spectrograms.
 
 Arrays are frames first: ``[channels, frames, bins]``, complex64. The window is the square root of a periodic Hann, used
 for both analysis and synthesis; at hops of a quarter window its squares sum to a constant, so `resynthesize` of an

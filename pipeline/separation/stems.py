@@ -1,4 +1,4 @@
-"""The names of stems: what configurations and lists call them, in the words of the design."""
+"""The names of stems: from those in configurations and lists to ours."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 Purpose = Literal["karaoke", "dereverb", "denoise"]
-"""What a model is for where its stems' names don't tell: it splits lead and backing vocals, takes reverb or noise
-off."""
+"""The task of a model whose stems' names don't show it: splitting lead and backing vocals, removing reverb or noise."""
 
 _WORDS = {
     "vocals": ("vocal", "voice", "voices", "singing", "vox", "allvocals", "noinstrumental", "noinstrument"),
@@ -50,15 +49,15 @@ _PURPOSES: tuple[tuple[Purpose, str], ...] = (
 
 
 def canonical(name: str) -> str:
-    """The design's word for a stem that a configuration calls `name`: ``No Reverb`` is ``dry``, ``Lead Vocals`` and
-    ``karaoke`` are ``lead``. A name that the design has no word for (``kick``, ``male``) is kept, in small letters,
-    digits and hyphens alone, so that it can be a file's name."""
+    """Our name for a stem that a configuration calls `name`: ``No Reverb`` is ``dry``, ``Lead Vocals`` and
+    ``karaoke`` are ``lead``. Other names (``kick``, ``male``) stay, in lower-case letters,
+    digits and hyphens, so that it can be a file's name."""
     plain = re.sub(r"[^a-z0-9]+", "", name.lower())
     return _CANONICAL.get(plain) or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "other"
 
 
 def canonical_stems(names: Sequence[str], purpose: Purpose | None = None) -> tuple[str, ...]:
-    """The design's words for all stems of one model, in order, no two the same.
+    """Our names for all stems of one model, in order, no two the same.
 
     ``other`` beside one stem alone is what that leaves of the song: beside ``vocals`` the ``instrumental``. With a
     `purpose`, the two stems of a model that calls them just vocals and instrumental get their right names.
@@ -86,5 +85,5 @@ def residual(stem: str) -> str:
 
 
 def purpose_of(file_name: str) -> Purpose | None:
-    """What a model is for, by the name that its maker gave its file; None where it doesn't say or needn't."""
+    """The task of a model by its published file name; None where the name doesn't show it."""
     return next((purpose for purpose, words in _PURPOSES if re.search(words, file_name.lower())), None)

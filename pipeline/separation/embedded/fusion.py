@@ -1,10 +1,12 @@
 """From the cues to a mask: two logistic regressions whose few weights were fitted to songs with known stems.
 
-The first looks at the cues alone. The second looks at them again, knowing what the first one heard: how much of the
-half second and of the four seconds around was sung. The weights minimise the mean logarithm of the masked song's error
-over mixes of the stems of seven songs, one of them without vocals (benchmarks/separation_fusion.py). Fitted without
-the song that is tested, the second look reaches 4.03 dB SDR for vocals and 8.75 for the instrumental (six songs; the
-first alone 3.77 and 8.12), fitted with it 4.93 and 9.27: expect the former of a new song.
+Each gives, per frame and bin, ``sigmoid(bias(frequency) + sum of weight * cue)``, the share of the bin that is sung.
+The first has the cues alone. The second has two more, from the mask of the first: how much of the half second and of
+the four seconds around the frame was sung. That lets it suppress everything between phrases. The weights minimise the
+mean logarithm of the masked song's error over mixes of the stems of seven songs, one of them without vocals
+(benchmarks/separation_fusion.py). Fitted without the song that is tested, the second reaches 4.03 dB SDR for vocals and
+8.75 for the instrumental (six songs; the first alone 3.77 and 8.12), fitted with it 4.93 and 9.27: expect the former of
+a new song.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ KNOTS = (60.0, 130.0, 260.0, 520.0, 1040.0, 2080.0, 4160.0, 8320.0, 13000.0)
 
 
 class Axes(Protocol):
-    """What must be known of the axes of a map: a `Grid`, or bands of one."""
+    """The axes of a map: a `Grid`, or bands of one."""
 
     @property
     def frequencies(self) -> NDArray[np.float32]: ...
@@ -74,20 +76,21 @@ def log_odds(share: Map) -> Map:
 def activity(foreground: Map, magnitude: Map, axes: Axes, seconds: float = 0.49) -> Map:
     """How much of the `seconds` around each frame is `foreground`, between 200 and 5000 Hz: log of the share,
     ``[frames, 1]``."""
-    heard = (axes.frequencies > 200) & (axes.frequencies < 5000)
+    inside = (axes.frequencies > 200) & (axes.frequencies < 5000)
     width = axes.frames(seconds)
-    part, whole = (uniform_filter1d(((m * heard) ** 2).sum(axis=1), width) for m in (foreground, magnitude))
+    part, whole = (uniform_filter1d(((m * inside) ** 2).sum(axis=1), width) for m in (foreground, magnitude))
     return np.asarray(np.log(np.sqrt(np.maximum(part, 0) / (whole + 1e-9)) + 0.02), np.float32)[:, None]
 
 
 def sung_share(cues: Mapping[str, Map], magnitude: Map, axes: Axes) -> Map:
     """Share 0..1 of each bin that is sung; `cues` holds a map for each name in ``FIRST.weights``, `magnitude` is the
     song's."""
-    return fuse({**cues, **heard_before(fuse(cues, axes, FIRST), magnitude, axes)}, axes, SECOND)
+    return fuse({**cues, **context_cues(fuse(cues, axes, FIRST), magnitude, axes)}, axes, SECOND)
 
 
-def heard_before(share: Map, magnitude: Map, axes: Axes) -> dict[str, Map]:
-    """The cues that a first guess at the `share` adds: how much was sung in the half second and the four around."""
+def context_cues(share: Map, magnitude: Map, axes: Axes) -> dict[str, Map]:
+    """The cues that follow from a first `share`: how much was sung in the half second and in the four seconds
+    around."""
     foreground = magnitude * share
     return {
         "briefly": activity(foreground, magnitude, axes, 0.5),

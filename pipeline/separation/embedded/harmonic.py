@@ -1,7 +1,7 @@
-"""The two harmonic/percussive cues: singing is tonal when looked at briefly and restless when looked at for long.
+"""The two harmonic/percussive cues: singing is tonal over short times and unsteady over long ones.
 
 In short windows a sung note is a horizontal line and a drum a vertical one; in long windows the glides and syllables
-of a voice smear it into vertical shapes, while a held chord stays horizontal. Both are told apart by median
+of a voice smear it into vertical shapes, while a held chord stays horizontal. They are separated by median
 filtering along time and along frequency (FitzGerald, "Harmonic/percussive separation using median filtering", DAFx
 2010; two resolutions as in Tachibana, Ono and Sagayama, "Singing voice enhancement in monaural music signals based on
 two-stage harmonic/percussive sound separation on multiple resolution spectrograms", IEEE/ACM TASLP 2014).

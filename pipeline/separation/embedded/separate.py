@@ -1,9 +1,9 @@
 """`separate_embedded`: vocals and instrumental by classical means, without any weights of a network.
 
-Five cues, each in its own module, say which bins of the spectrogram are likely sung: what does not repeat, what is
-tonal when looked at briefly, restless when looked at for long, on the harmonics of the predominant pitch, and on both
-sides alike. Fused, they are a mask, and what that mask hears helps to fuse them once more. The instrumental is what the
-masked song leaves, so that the two sum to the song.
+Five cues, each from a module of its own, show which bins of the spectrogram are likely sung: those that do not repeat,
+that are tonal over short times and unsteady over long ones, that lie on the harmonics of the predominant pitch, and
+that are equally loud on both sides. `fusion` makes a mask of them. The instrumental is the song minus the masked song,
+so that the two sum to the song.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from understudy.pipeline.separation.embedded.repetition import varying_share
 from understudy.pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 
 WINDOW, OVERLAP = 45.0, 3.0
-"""Seconds looked at together, and of them shared with the next window."""
+"""Length of a window in seconds, and its overlap with the next one."""
 HIGHEST = 13000.0
-"""Above it, in Hz, all is left to the instrumental."""
+"""Hz above which everything goes to the instrumental."""
 
 
 def separate_embedded(context: Context, song: AudioSource) -> Mapping[str, AudioFile]:
@@ -63,7 +63,8 @@ def vocals_of(mix: Audio) -> Audio:
 
 
 def cues_of(samples: Samples, spectrum: Spectrum, grid: Grid) -> dict[str, Map]:
-    """Everything that `sung_share` wants to know of `samples`, whose short-time spectrum on `grid` is `spectrum`."""
+    """The cues for `sung_share`, by name, ``[frames, bins]`` or ``[frames, 1]``: of `samples`, whose short-time
+    spectrum on `grid` is `spectrum`."""
     magnitude = level(spectrum)
     tonal = tonal_share(samples, spectrum, grid)
     restless = restless_share(samples, spectrum, grid)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from tests.support import small_models as small
 from understudy.errors import UnderstudyError
-from understudy.pipeline.separation.recognition import family_at_a_glance, looked_at, recognised
+from understudy.pipeline.separation.recognition import check_file, family_at_a_glance, recognised
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +121,7 @@ def test_what_isnt_a_model_is_said_at_a_glance(tmp_path: Path, content: bytes, r
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UnderstudyError) as caught:
-        looked_at(path)
+        check_file(path)
     assert caught.value.code == "model-invalid"
     assert reason in caught.value.message
 

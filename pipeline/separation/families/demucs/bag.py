@@ -47,8 +47,8 @@ def read_bag(weights: Weights) -> Bag:
     if weights.path.suffix.lower() not in (".yaml", ".yml"):
         checkpoint = read_checkpoint(weights.path)
         return Bag(weights.path, (checkpoint,), ((1.0,) * len(checkpoint.sources),))
-    told = _described(weights.path)
-    signatures = told.get("models")
+    description = _described(weights.path)
+    signatures = description.get("models")
     if (
         not isinstance(signatures, list)
         or not 1 <= len(signatures) <= _MOST
@@ -65,8 +65,8 @@ def read_bag(weights: Weights) -> Bag:
     for other in checkpoints[1:]:
         if (other.sources, other.arguments["samplerate"]) != (first.sources, first.arguments["samplerate"]):
             raise invalid(weights.path, f"{other.path.name} gives other stems, or another rate, than {first.path.name}")
-    counts = _counts(weights.path, told.get("weights"), len(checkpoints), len(first.sources))
-    return _merged(Bag(weights.path, checkpoints, counts, _segment(weights.path, told.get("segment"))))
+    counts = _counts(weights.path, description.get("weights"), len(checkpoints), len(first.sources))
+    return _merged(Bag(weights.path, checkpoints, counts, _segment(weights.path, description.get("segment"))))
 
 
 def _described(path: Path) -> Mapping[str, Any]:
@@ -76,16 +76,16 @@ def _described(path: Path) -> Mapping[str, Any]:
         text = path.read_text(encoding="utf-8")
         if "&" in text or "*" in text:  # aliases, which can make a short text large
             raise invalid(path, "it isn't the description of a bag")
-        told = yaml.safe_load(text)
+        description = yaml.safe_load(text)
     except OSError as error:
         raise UnderstudyError(
             "file-not-found", f"{path} cannot be read ({error.strerror or error}).", "Check the path; name a file."
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise invalid(path, "it is no YAML") from error
-    if not isinstance(told, dict):
+    if not isinstance(description, dict):
         raise invalid(path, "it isn't the description of a bag")
-    return told
+    return description
 
 
 def _of(signature: str, paths: Sequence[Path], bag: Path) -> Path:
@@ -100,11 +100,11 @@ def _of(signature: str, paths: Sequence[Path], bag: Path) -> Path:
     )
 
 
-def _counts(path: Path, told: Any, networks: int, stems: int) -> tuple[tuple[float, ...], ...]:
-    if told is None:
+def _counts(path: Path, value: Any, networks: int, stems: int) -> tuple[tuple[float, ...], ...]:
+    if value is None:
         return ((1 / networks,) * stems,) * networks
     try:
-        counts = [[float(weight) for weight in row] for row in told]
+        counts = [[float(weight) for weight in row] for row in value]
     except (TypeError, ValueError) as error:
         raise invalid(path, "its weights are no numbers") from error
     if len(counts) != networks or any(len(row) != stems for row in counts):
@@ -117,12 +117,12 @@ def _counts(path: Path, told: Any, networks: int, stems: int) -> tuple[tuple[flo
     return tuple(tuple(weight / total for weight, total in zip(row, totals, strict=True)) for row in counts)
 
 
-def _segment(path: Path, told: Any) -> float | None:
-    if told is None:
+def _segment(path: Path, value: Any) -> float | None:
+    if value is None:
         return None
-    if isinstance(told, bool) or not isinstance(told, int | float) or not _SHORTEST <= told <= _LONGEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _SHORTEST <= value <= _LONGEST:
         raise invalid(path, f"its segment isn't between {_SHORTEST} and {_LONGEST} seconds")
-    return float(told)
+    return float(value)
 
 
 def _merged(bag: Bag) -> Bag:

@@ -28,7 +28,7 @@ def stems(weights: Weights) -> tuple[str, ...]:
 def load(weights: Weights, device: str, precision: Precision) -> Network:
     """The network in ``weights.path``, whose YAML is among the companions.
 
-    Raises `UnderstudyError`: ``model-companion``, ``model-invalid``, and what reading files of strangers raises.
+    Raises `UnderstudyError`: ``model-companion``, ``model-invalid``, and what reading untrusted files raises.
     """
     import torch
 

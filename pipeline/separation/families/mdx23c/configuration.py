@@ -41,19 +41,19 @@ class Mdx23cConfiguration:
 
 def read_mdx23c_configuration(path: Path) -> Mdx23cConfiguration:
     """Raises what `read_configuration` raises, and ``model-invalid`` for values that no such network has."""
-    told = read_configuration(path)
+    configuration = read_configuration(path)
     try:
-        return _configuration(told)
+        return _configuration(configuration)
     except ValueError as error:
         raise invalid(path, str(error)) from error
 
 
-def _configuration(told: Mapping[str, Any]) -> Mdx23cConfiguration:
-    model, audio, inference = (CheckedConfig(section(told, name)) for name in ("model", "audio", "inference"))
+def _configuration(configuration: Mapping[str, Any]) -> Mdx23cConfiguration:
+    model, audio, inference = (CheckedConfig(section(configuration, name)) for name in ("model", "audio", "inference"))
     n_fft = audio.number("n_fft", 64, 1 << 16)
     activation, slope = _activation(model.raw("act"))
-    configuration = Mdx23cConfiguration(
-        stems=configured_stems(section(told, "training")),
+    found = Mdx23cConfiguration(
+        stems=configured_stems(section(configuration, "training")),
         rate=audio.number("sample_rate", 8000, 192_000, 44_100),
         channels=audio.number("num_channels", 1, 2, 2),
         n_fft=n_fft,
@@ -71,12 +71,12 @@ def _configuration(told: Mapping[str, Any]) -> Mdx23cConfiguration:
         activation=activation,
         slope=slope,
     )
-    narrowed = configuration.subbands * configuration.factor[1] ** configuration.scales
-    if configuration.bins % narrowed or configuration.bins // narrowed < configuration.bottleneck:
-        raise ValueError(f"{configuration.bins} bins (dim_f) can't be halved into that many bands and scales")
-    if configuration.frames % configuration.factor[0] ** configuration.scales:
-        raise ValueError(f"{configuration.frames} spectra at once (dim_t) can't be halved that often")
-    return configuration
+    narrowed = found.subbands * found.factor[1] ** found.scales
+    if found.bins % narrowed or found.bins // narrowed < found.bottleneck:
+        raise ValueError(f"{found.bins} bins (dim_f) can't be halved into that many bands and scales")
+    if found.frames % found.factor[0] ** found.scales:
+        raise ValueError(f"{found.frames} spectra at once (dim_t) can't be halved that often")
+    return found
 
 
 def _factor(value: Any) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Open-Unmix: for each stem a network of its own that hears the song's magnitudes, and a Wiener filter of all."""
+"""Open-Unmix: for each stem a network on the magnitudes of the song's spectrum, and a Wiener filter over all stems."""
 
 from __future__ import annotations
 

@@ -131,6 +131,6 @@ def _with_normalisation(weights: Mapping[str, Tensor], number: int) -> tuple[Ten
     return weights[f"fc{number}.weight"] * gain[:, None], bias
 
 
-def _rate(told: Tensor | None) -> int:
-    rate = int(told) if told is not None and told.numel() == 1 and bool(told.isfinite()) else 0
+def _rate(stored: Tensor | None) -> int:
+    rate = int(stored) if stored is not None and stored.numel() == 1 and bool(stored.isfinite()) else 0
     return rate if 8000 <= rate <= 192_000 else 44_100

@@ -52,16 +52,19 @@ class RoformerConfiguration:
 
 def read_roformer_configuration(path: Path) -> RoformerConfiguration:
     """Raises what `read_configuration` raises, and ``model-invalid`` for values that no such network has."""
-    told = read_configuration(path)
+    configuration = read_configuration(path)
     try:
-        return _configuration(told)
+        return _configuration(configuration)
     except ValueError as error:
         raise invalid(path, str(error)) from error
 
 
-def _configuration(told: Mapping[str, Any]) -> RoformerConfiguration:
-    model, audio = CheckedConfig(section(told, "model") or told, _ALIASES), CheckedConfig(section(told, "audio"))
-    stems = configured_stems(section(told, "training"))
+def _configuration(configuration: Mapping[str, Any]) -> RoformerConfiguration:
+    model, audio = (
+        CheckedConfig(section(configuration, "model") or configuration, _ALIASES),
+        CheckedConfig(section(configuration, "audio")),
+    )
+    stems = configured_stems(section(configuration, "training"))
     mel = "num_bands" in model
     if mel and "freqs_per_bands" in model:
         raise ValueError("it has both mel bands (num_bands) and bands of its own (freqs_per_bands)")
@@ -75,7 +78,7 @@ def _configuration(told: Mapping[str, Any]) -> RoformerConfiguration:
         kind="mel" if mel else "bs",
         stems=stems,
         rate=model.number("sample_rate", 8000, 192_000, audio.number("sample_rate", 8000, 192_000, 44_100)),
-        window=_window(told, n_fft, hop),
+        window=_window(configuration, n_fft, hop),
         channels=2 if model.flag("stereo", False) else 1,
         dim=dim,
         depth=model.number("depth", 1, 64),
@@ -95,10 +98,13 @@ def _configuration(told: Mapping[str, Any]) -> RoformerConfiguration:
     )
 
 
-def _window(told: Mapping[str, Any], n_fft: int, hop: int) -> int:
+def _window(configuration: Mapping[str, Any], n_fft: int, hop: int) -> int:
     """The window that it was trained on: ``audio.chunk_size``; without that, the frames (``dim_t``) that it is run
     at."""
-    audio, inference = CheckedConfig(section(told, "audio")), CheckedConfig(section(told, "inference"))
+    audio, inference = (
+        CheckedConfig(section(configuration, "audio")),
+        CheckedConfig(section(configuration, "inference")),
+    )
     frames = inference.number("dim_t", 2, 1 << 16, audio.number("dim_t", 2, 1 << 16, 801))
     window = audio.number("chunk_size", 1, 1 << 24, hop * (frames - 1))
     return max(window // hop, -(-n_fft // hop)) * hop

@@ -60,7 +60,7 @@ class Roformer:
         packing = Packing(c, tensors, device, dtype)
         self._split = [packing.band(number, width) for number, width in enumerate(widths(c, bands))]
         self._layers = [
-            [packing.transformer(layer, place, *told) for place, told in enumerate(transformers(c))]
+            [packing.transformer(layer, place, *along) for place, along in enumerate(transformers(c))]
             for layer in range(c.depth)
         ]
         self._final = packing.final()

@@ -223,7 +223,7 @@ class Cascade(nn.Module):
 
 def mask_of(out: nn.Conv2d, values: Tensor) -> Tensor:
     """The mask, one bin higher than `values`, whose highest is repeated. Computed in float32 whatever the layers before
-    it are in: near one, a mask in 16 bits has steps of -48 dB, which would be heard in what it leaves."""
+    it are in: near one, a mask in 16 bits has steps of -48 dB, which would be audible in the other stem."""
     with torch.autocast(values.device.type, enabled=False):
         mask = torch.sigmoid(out(values.float()))
     return functional.pad(mask, (0, 0, 0, 1), mode="replicate")

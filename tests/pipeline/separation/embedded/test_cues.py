@@ -11,8 +11,8 @@ from understudy.pipeline.separation.embedded.fusion import (
     KNOTS,
     SECOND,
     Fusion,
+    context_cues,
     fuse,
-    heard_before,
     log_odds,
     sung_share,
 )
@@ -126,7 +126,7 @@ def test_the_second_look_knows_when_the_first_one_heard_a_voice() -> None:
     magnitude = np.ones((600, GRID.bins), np.float32)
     share = np.full_like(magnitude, 0.01)
     share[300:400] = 0.9
-    heard = heard_before(share, magnitude, GRID)
+    heard = context_cues(share, magnitude, GRID)
     inside, outside = slice(330, 370), slice(0, 150)
     for cue in heard.values():
         assert cue.shape == (600, 1)
