@@ -111,7 +111,7 @@ def measured(convert: Callable[[], np.ndarray], clock: Clock, folder: Path) -> N
 
 def padded_pitch(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Coarse pitch and f0 with a second of reflection on both sides, as the reference's pipeline has them."""
-    from understudy.voices.rvc.coarse_pitch import coarse_pitch
+    from understudy.voices.rvc.pitch import coarse_pitch
 
     f0 = np.pad(np.load(folder / "f0.npy")[::2], 100, mode="reflect")
     return coarse_pitch(f0), f0
@@ -188,7 +188,7 @@ def run_ours(folder: Path, out: Path, precision: str, mix: float, rmvpe: bool) -
         precision="float32" if precision == "float32" else "auto",
     )  # fmt: skip
     voice = voice_of_files(out / "voice", folder / "voice.pth", folder / "voice.index")
-    singer = rvc.load_singer(voice, Weights(folder / "hubert" / "pytorch_model.bin", "0" * 64), settings, "cpu")
+    singer = rvc.load_voice(voice, Weights(folder / "hubert" / "pytorch_model.bin", "0" * 64), settings, "cpu")
     vocals = Audio.of(np.load(folder / "vocal.npy"), RATE)
     pitch = PitchTrack(np.load(folder / "f0.npy"))
     context = Context(out, workers=os.cpu_count() or 1)
@@ -209,7 +209,7 @@ def run_ours(folder: Path, out: Path, precision: str, mix: float, rmvpe: bool) -
     with (
         patch.object(rvc, "pieces", as_the_reference_cuts),
         patch.object(singing, "_content", clock.wrapped("content", singing._content)),
-        patch.object(singing, "_decoded", clock.wrapped("decoder", singing._decoded)),
+        patch.object(singing, "_decode", clock.wrapped("decoder", singing._decode)),
         patch.object(Retrieval, "neighbours", clock.wrapped("retrieval", Retrieval.neighbours)),
         patch.object(type(singer.synthesizer), "latent", clock.wrapped("prior", type(singer.synthesizer).latent)),
     ):
@@ -242,7 +242,7 @@ def run_floor(folder: Path, out: Path) -> None:
                 lambda: synthesizer.latent(features, coarse, speaker, noise),
                 10,
             ),
-            ("decoder", lambda: synthesizer.dec(noise[:, :, :100], source, synthesizer.voice(speaker)), 1),
+            ("decoder", lambda: synthesizer.dec(noise[:, :, :100], source, synthesizer.speaker_vector(speaker)), 1),
         ):
             with FlopCounterMode(display=False) as counter:
                 run()

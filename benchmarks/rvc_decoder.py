@@ -40,10 +40,9 @@ from tests.support.rvc_files import random_weights, real  # noqa: E402
 from tests.support.snr import snr  # noqa: E402
 from understudy.voices.rvc import fast_convolution  # noqa: E402
 from understudy.voices.rvc.architecture import Architecture  # noqa: E402
-from understudy.voices.rvc.decoder import Decoder  # noqa: E402
+from understudy.voices.rvc.decoder import Decoder, harmonic_source  # noqa: E402
 from understudy.voices.rvc.fast_decoder import FastDecoder  # noqa: E402
-from understudy.voices.rvc.source import harmonic_source  # noqa: E402
-from understudy.voices.rvc.weight_norm import fold  # noqa: E402
+from understudy.voices.rvc.synthesizer import fold  # noqa: E402
 
 KINDS = {
     "v2-48k": ("v2", 48000),

@@ -24,11 +24,11 @@ from understudy.services.queue.tables import new_id
 
 log = logging.getLogger("understudy.server")
 
-GRACE = 15  # seconds that requests and workers have to end
+GRACE = 15  # seconds for requests and workers to end
 
 
 def serve(settings: ServerSettings) -> None:
-    """Until a signal comes: then no new requests, workers put their jobs back, and all end."""
+    """Serve until a signal arrives; then take no new requests, and stop the workers, which put their jobs back."""
     app = make_app(settings)
     pool = WorkerPool(settings)
     config = uvicorn.Config(
@@ -63,7 +63,7 @@ def serve(settings: ServerSettings) -> None:
 
 
 def work(settings: ServerSettings, name: str | None, parent: int | None) -> None:
-    """One worker, until a signal comes."""
+    """Run one worker until a signal arrives."""
     from understudy.services.queue.worker import Worker
 
     if hasattr(os, "nice"):
@@ -79,13 +79,13 @@ def work(settings: ServerSettings, name: str | None, parent: int | None) -> None
 
 
 class WorkerPool:
-    """The workers of this server: started, started again when one dies, stopped at the end."""
+    """The worker processes of this server: started, replaced when one dies, stopped at the end."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._stopping = Event()
         self._thread = Thread(target=self._watch, name="pool", daemon=True)
-        self._members: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
 
     def start(self) -> None:
@@ -96,10 +96,10 @@ class WorkerPool:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        for process in self._members.values():
+        for process in self._processes.values():
             process.terminate()
         end = time.monotonic() + GRACE
-        for process in self._members.values():
+        for process in self._processes.values():
             try:
                 process.wait(max(0.1, end - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -109,19 +109,21 @@ class WorkerPool:
     def _watch(self) -> None:
         pause, database = 0.2, Database(self._settings.database_url)
         while not self._stopping.is_set():
-            for name, process in list(self._members.items()):
+            for name, process in list(self._processes.items()):
                 if process.poll() is not None:
                     log.warning("a worker died", extra={"worker": name, "code": process.returncode})
-                    del self._members[name]
+                    del self._processes[name]
                     try:
                         jobs.abandon(database, name)
                     except UnderstudyError as error:
                         log.warning("its jobs wait for their leases: %s", error)
-                    if time.monotonic() - self._started[name] < 5:  # it may not be able to run here at all
+                    if (
+                        time.monotonic() - self._started[name] < 5
+                    ):  # it may be unable to run here: wait longer each time
                         pause = min(10.0, pause * 2)
-            while len(self._members) < self._settings.workers and not self._stopping.is_set():
+            while len(self._processes) < self._settings.workers and not self._stopping.is_set():
                 name = new_id("worker", 8)
-                self._members[name] = self._start(name)
+                self._processes[name] = self._start(name)
                 self._started[name] = time.monotonic()
             if self._stopping.wait(pause):
                 break
@@ -136,5 +138,5 @@ class WorkerPool:
             if value not in ("", [], {}):
                 environment[PREFIX + field.upper()] = value if isinstance(value, str) else json.dumps(value)
         command = [sys.executable, "-m", "understudy", "worker", "--name", name, "--parent", str(os.getpid())]
-        # a group of its own: Ctrl-C reaches the server alone, which then stops its workers in order
+        # In a session of its own: Ctrl-C then reaches the server only, which stops its workers in order.
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -16,7 +16,7 @@ from understudy.context import Context
 from understudy.disk import writing
 from understudy.errors import UnderstudyError
 from understudy.models.unpacking import Archive, Limits, opened
-from understudy.voices import intake, library, manifest, names, recordings
+from understudy.voices import library, manifest, names, recording_files, recordings
 from understudy.voices.recordings import Finding
 from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice
 
@@ -115,7 +115,7 @@ def _unpack(
         if archive.copy(entry, folder / entry, part) != sha256:
             raise archive.refused(f"{entry} in it isn't the one that its manifest describes")
     if told.model is not None:
-        from understudy.voices.rvc.intake import check_stored  # only there is it known what a model is
+        from understudy.voices.rvc.checks import check_stored  # only there is it known what a model is
 
         findings = check_stored(voice)
     else:
@@ -140,8 +140,10 @@ def _check_recordings(archive: Archive, folder: Path, told: Manifest, context: C
 
 def _check_flac(archive: Archive, file: Path, recording: Recording) -> None:
     found = probe(file)
-    if found.container != "flac" or found.channels != 1 or found.rate > intake.HIGHEST_RATE:
-        raise archive.refused(f"the recording {recording.file} isn't mono FLAC of at most {intake.HIGHEST_RATE} Hz")
+    if found.container != "flac" or found.channels != 1 or found.rate > recording_files.HIGHEST_RATE:
+        raise archive.refused(
+            f"the recording {recording.file} isn't mono FLAC of at most {recording_files.HIGHEST_RATE} Hz"
+        )
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

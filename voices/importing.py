@@ -10,7 +10,7 @@ from understudy.models.unpacking import opened
 from understudy.voices import archive
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.bundle import LIMITS
-from understudy.voices.rvc.intake import import_model
+from understudy.voices.rvc.importing import import_model
 from understudy.voices.voice import MANIFEST, Consent, Voice
 
 
@@ -29,7 +29,7 @@ def import_voice(
     """Put the voice at `path` into the library `root`; returns it and what is to be said of it.
 
     An archive of ours brings its word of consent and its model along; for all else see
-    `understudy.voices.rvc.intake.import_model`. Raises `UnderstudyError` as that and
+    `understudy.voices.rvc.importing.import_model`. Raises `UnderstudyError` as that and
     `understudy.voices.archive.import_voice` do.
     """
     if not _is_ours(path):

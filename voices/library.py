@@ -23,8 +23,8 @@ from pathlib import Path
 
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.voices import intake, names, recordings
 from understudy.voices import manifest as manifests
+from understudy.voices import names, recording_files, recordings
 from understudy.voices.recordings import Finding, RecordingReport
 from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice, content_hash
 
@@ -191,7 +191,7 @@ def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport
     at its model, on which there are no reports."""
     voice = load(root, name)
     if voice.manifest.model is not None:
-        from understudy.voices.rvc.intake import check_stored  # only there is it known what a model is
+        from understudy.voices.rvc.checks import check_stored  # only there is it known what a model is
 
         return [], check_stored(voice)
     sources = [recording.source for recording in voice.manifest.recordings]
@@ -233,9 +233,9 @@ def _store_all(
     left_out: list[Finding] = []
     for position, path in enumerate(files):
         part = context.part(position / len(files), (position + 1) / len(files))
-        name = intake.printable(path.name)
+        name = recording_files.printable(path.name)
         try:
-            source = intake.decode(part.part(0, 0.2), path, decoded)
+            source = recording_files.decode(part.part(0, 0.2), path, decoded)
         except UnderstudyError as error:
             if error.code in ("cancelled", "disk-full"):
                 raise
@@ -245,7 +245,7 @@ def _store_all(
         if not report.usable:
             left_out += report.findings
             continue
-        recording = intake.store(part.part(0.9, 1), source, folder, len(stored) + 1, name)
+        recording = recording_files.store(part.part(0.9, 1), source, folder, len(stored) + 1, name)
         if any(recording.sha256 == other.sha256 for other in stored):
             sentence = f"{name}: left out, the same sound is there already."
             left_out.append(Finding("duplicate", "advice", name, sentence))

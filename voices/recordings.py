@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from understudy.audio.samples import AudioSource
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.voices import intake, speaker
+from understudy.voices import recording_files, speaker
 from understudy.voices.measures import Measures, measure
 from understudy.voices.voice import PitchRange
 
@@ -95,13 +95,13 @@ def check_files(
     `names`: what to call them (default: their file names). Works in `folder` (default: the context's). Raises
     `UnderstudyError` for a file that can't be decoded.
     """
-    names = names or [intake.printable(path.name) for path in files]
+    names = names or [recording_files.printable(path.name) for path in files]
     reports = []
     decoded = (folder or context.folder) / "decoded.npy"
     for done, (path, name) in enumerate(zip(files, names, strict=True)):
         part = context.part(done / len(files), (done + 1) / len(files))
         try:
-            source = intake.decode(part.part(0, 0.2), path, decoded)
+            source = recording_files.decode(part.part(0, 0.2), path, decoded)
             reports.append(check(part.part(0.2, 1), source, name))
         finally:
             decoded.unlink(missing_ok=True)

@@ -25,13 +25,14 @@ def register_separator(
     >>> us.register_separator("mine", my_function, stems=["vocals"], version="2026-11")
     >>> us.cover("song.mp3", voice="nova", settings={"separation.model": "mine"})
 
-    `name`: letters, digits, ``-``, ``_`` and ``.``; a name registered before is replaced. `function`:
-    ``(samples, rate) -> {stem: array}``: the whole song as float32 ``[channels, frames]`` at its own rate, to stems of
-    the same shape. What is missing (an instrumental beside ``vocals``) is what is left of the song. It may be called
-    from several threads at once, and can't be cancelled while it runs. `stems`: the names that it returns, among
-    ``vocals``, ``instrumental``, ``lead``, ``backing``, ``dry``, ``reverb``, ``noise``, ``drums``, ``bass``,
-    ``guitar``, ``piano``, ``other``. `version`: change it whenever the function gives other stems: results are cached
-    under name and version.
+    - `name`: letters, digits, ``-``, ``_`` and ``.``; a name registered before is replaced.
+    - `function`: ``(samples, rate) -> {stem: array}``. It gets the whole song as float32 ``[channels, frames]`` at its
+      own rate, and returns stems of the same shape. It may be called from several threads at once, and can't be
+      cancelled while it runs.
+    - `stems`: the names that it returns, among ``vocals``, ``instrumental``, ``lead``, ``backing``, ``dry``,
+      ``reverb``, ``noise``, ``drums``, ``bass``, ``guitar``, ``piano``, ``other``. Without an ``instrumental`` that is
+      what the vocals leave of the song.
+    - `version`: change it whenever the function gives other stems: results are cached under name and version.
 
     Raises `UnderstudyError` ``separator-invalid`` for a name that can't be used or stems that aren't known.
     """

@@ -1,4 +1,4 @@
-"""``/v1/account`` and ``/v1/session``: who asks, what is allowed, and deleting everything."""
+"""``/v1/account``, ``/v1/choices`` and ``/v1/session``: the owner, its limits, the cookie of the page."""
 
 from __future__ import annotations
 

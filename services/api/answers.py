@@ -1,4 +1,4 @@
-"""What the API answers with: songs, voices and jobs as its users see them."""
+"""The models of the answers: songs, voices and jobs as the API shows them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Song(BaseModel):
 
 
 class Finding(BaseModel):
-    """What is to be said of a recording."""
+    """Something to know about a recording."""
 
     code: str
     severity: Literal["problem", "advice"]
@@ -75,7 +75,7 @@ class Voice(BaseModel):
     pitch_range: PitchRange | None
     seconds: float | None = Field(description="of recordings")
     model: Model | None = Field(description="of an rvc voice")
-    findings: list[Finding] = Field(description="what is to be said of the recordings")
+    findings: list[Finding] = Field(description="what was found in the recordings")
     error: Fault | None
     created: AwareDatetime
     events: str = Field(description="event stream of its making")
@@ -110,14 +110,14 @@ class Job(BaseModel):
     priority: Literal["interactive", "batch"]
     inputs: dict[str, str] = Field(description="ids of songs: song, vocals, instrumental, backing_vocals")
     voice: str | None = Field(description="id; of several voices the first")
-    voices: list[str] = Field(description="who sings, as it was asked")
+    voices: list[str] = Field(description="who sings, as requested")
     settings: CoverSettings
     created: AwareDatetime
     started: AwareDatetime | None
     finished: AwareDatetime | None
     expires: AwareDatetime | None = Field(description="when the result is removed")
     attempts: int
-    ahead: int | None = Field(None, description="jobs before it in the queue, where that was asked")
+    ahead: int | None = Field(None, description="jobs before it in the queue, where one job was requested")
     progress: Progress
     error: Fault | None
     warnings: list[Warned]

@@ -1,4 +1,4 @@
-"""The application: routes, guards against foreign web pages, and what runs beside the requests."""
+"""The application: its routes, middleware, and the threads that run beside the requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from understudy.services.web.page import add_page
 
 READERS = 2
 READER_MEMORY = 1 << 30
-WEBHOOKS = 3  # deliveries at a time: one that is slow holds up no others
+WEBHOOKS = 3  # threads that deliver webhooks: a slow receiver must not delay the others
 SWEEP = 300.0
 
 _METHODS = ("GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT")
@@ -104,8 +104,11 @@ def make_app(settings: ServerSettings) -> FastAPI:
 
 
 class HostGuard:
-    """Keeps web pages of strangers from using an open server through their visitors' browsers: the Host must be one
-    of ours (or else its name was bound to this address by its owner), and so must the Origin of a request."""
+    """Refuses requests that a foreign web page sends through its visitor's browser.
+
+    A browser lets any page send requests to 127.0.0.1, where the server may be open. Two checks stop that: the ``Host``
+    must be a name of this server (a foreign name could be bound to its address: DNS rebinding), and the ``Origin``, if
+    there is one, must be this server or a host of the setting ``hosts``."""
 
     def __init__(self, app: Any, settings: ServerSettings, keys: bool) -> None:
         self._app, self._hosts, self._keys = app, {host.casefold() for host in settings.hosts}, keys
@@ -116,7 +119,7 @@ class HostGuard:
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
         refused = self._refused(headers.get(b"host", ""), headers.get(b"origin"))
-        if scope["path"] in ("/healthz", "/readyz"):  # whoever watches over the server knows it by its address
+        if scope["path"] in ("/healthz", "/readyz"):  # load balancers call them by the server's address
             refused = None
         if refused is None:
             await self._app(scope, receive, send)
@@ -146,7 +149,7 @@ class RequestMetrics:
     """Counts requests and the time until their answer began."""
 
     def __init__(self, app: Any, metrics: health.Metrics) -> None:
-        self._app, self._meters = app, metrics
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -157,16 +160,16 @@ class RequestMetrics:
         async def counted(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "other")
-                self._meters.seconds.labels(route).observe(time.perf_counter() - begun)
+                self._metrics.seconds.labels(route).observe(time.perf_counter() - begun)
                 method = scope["method"] if scope["method"] in _METHODS else "other"
-                self._meters.requests.labels(method, route, message["status"]).inc()
+                self._metrics.requests.labels(method, route, message["status"]).inc()
             await send(message)
 
         await self._app(scope, receive, counted)
 
 
 class _upload_folder:
-    """A folder of this process for uploads that are under way; removes those of processes that were killed."""
+    """A folder of this process for uploads in progress. Those of killed processes are removed: their lock is free."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -192,7 +195,7 @@ class _upload_folder:
 
 def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopping: Event) -> None:
     for round in count():
-        with suppress(UnderstudyError):  # the database or the storage is away: next time
+        with suppress(UnderstudyError):  # the database or the storage is unreachable: next time
             housekeeping.sweep(database, storage, settings)
             if round % 12 == 0:
                 housekeeping.sweep_orphans(database, storage, 3600)
@@ -201,7 +204,7 @@ def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopp
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The document, with the schemas of bodies that routes read by themselves and of problems."""
+    """The document, with the schemas of problems and of the bodies that routes read themselves."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"

@@ -1,4 +1,8 @@
-"""Server-sent events of jobs. One look into the database serves all streams of this process."""
+"""Server-sent events of jobs.
+
+Streams don't poll the database one by one: hundreds may be open. The `Hub` polls for all streams of this process with a
+few queries, and hands each stream the events that came after the last one it has.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import events, jobs, keys
 
 log = logging.getLogger("understudy.api")
-LOOK = 0.25  # seconds between looks into the database
+POLL = 0.25  # seconds between polls of the database
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20, description="go on after this event")]
 
 
@@ -34,16 +38,36 @@ STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True)
+class JobEvent:
+    """`type`: ``state``, ``stage`` or ``progress``. `number`: counts the events of a job, from 1."""
+
+    number: int
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class News:
+    """What one poll found: new events by job, jobs that have ended or are gone, keys that were revoked."""
+
+    events: dict[str, list[JobEvent]]
+    ended: set[str]
+    revoked: set[str]
+
+
 @dataclass(eq=False)
 class _Listener:
+    """One open stream. `after`: the number of the last event it has; None in `queue` ends it."""
+
     job: str
     after: int
     key: str | None
-    queue: asyncio.Queue[tuple[int, str, dict[str, Any]] | None] = field(default_factory=asyncio.Queue)
+    queue: asyncio.Queue[JobEvent | None] = field(default_factory=asyncio.Queue)
 
 
 class Hub:
-    """Who listens to which job; `run` looks into the database for all of them at once."""
+    """The open streams of this process. `run` polls the database for all of them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -63,7 +87,7 @@ class Hub:
 
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL)
             if not self._listeners:
                 continue
             after: dict[str, int] = {}
@@ -71,43 +95,44 @@ class Hub:
                 after[listener.job] = min(listener.after, after.get(listener.job, listener.after))
             used = {listener.key for listener in self._listeners if listener.key}
             try:
-                news, over, revoked = await asyncio.to_thread(self._look, after, used)
+                news = await asyncio.to_thread(self._poll, after, used)
             except UnderstudyError as error:
                 log.warning("event streams wait: %s", error)
                 await asyncio.sleep(1)
                 continue
             for listener in list(self._listeners):
-                for number, type, data in news.get(listener.job, []):
-                    if number > listener.after:
-                        listener.after = number
-                        listener.queue.put_nowait((number, type, data))
-                if listener.job in over or listener.key in revoked:
+                for event in news.events.get(listener.job, []):
+                    if event.number > listener.after:  # two streams of a job may have begun at different events
+                        listener.after = event.number
+                        listener.queue.put_nowait(event)
+                if listener.job in news.ended or listener.key in news.revoked:
                     if listener.job not in after:
-                        continue  # it came while we looked
+                        continue  # it joined during the poll, which didn't ask for its events
                     self.leave(listener)
                     listener.queue.put_nowait(None)
 
-    def _look(
-        self, after: dict[str, int], used: set[str]
-    ) -> tuple[dict[str, list[tuple[int, str, dict[str, Any]]]], set[str], set[str]]:
-        """(new events by job, jobs that have ended or are gone, keys that were revoked)."""
-        news: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
+    def _poll(self, after: dict[str, int], used: set[str]) -> News:
+        """The events after number `after`, by job, and which of the keys `used` were revoked.
+
+        States and events are read from the same snapshot: a job that is found ended has all its events here.
+        """
+        found: dict[str, list[JobEvent]] = {}
         with self._database.read() as connection:
             query = select(jobs.c.id, jobs.c.state, jobs.c.events).where(jobs.c.id.in_(after))
             states = {row.id: row for row in connection.execute(query)}
             changed = [row.id for row in states.values() if row.events > after[row.id]]
-            for first in range(0, len(changed), 100):  # databases bound how much one question may hold
+            for first in range(0, len(changed), 100):  # databases bound the number of terms in a query
                 parts = [and_(events.c.job == id, events.c.number > after[id]) for id in changed[first : first + 100]]
-                found = select(events).where(or_(*parts)).order_by(events.c.job, events.c.number)
-                for row in connection.execute(found):
-                    news.setdefault(row.job, []).append((row.number, row.type, {**row.data, "at": row.at}))
+                rows = select(events).where(or_(*parts)).order_by(events.c.job, events.c.number)
+                for row in connection.execute(rows):
+                    found.setdefault(row.job, []).append(JobEvent(row.number, row.type, {**row.data, "at": row.at}))
             gone = select(keys.c.id).where(keys.c.id.in_(used), keys.c.revoked.is_not(None))
             revoked = set(connection.scalars(gone)) if used else set()
-        return news, {id for id in after if id not in states or states[id].state not in ACTIVE}, revoked
+        return News(found, {id for id in after if id not in states or states[id].state not in ACTIVE}, revoked)
 
 
 async def stream(request: Request, app: AppState, owner: Owner, job: str, last: str | None) -> Response:
-    """The events of `job` after the one numbered `last`, until it has ended."""
+    """The events of `job` after the one numbered `last`, until the job has ended. 204 if it has, and none is left."""
     after = int(last) if last and last.isascii() and last.isdigit() else 0
     most = owner.limit("streams", app.settings)
     if app.streams[owner.id] >= most:
@@ -122,16 +147,16 @@ async def stream(request: Request, app: AppState, owner: Owner, job: str, last: 
             return row is None or (row.state not in ACTIVE and row.events <= after)
 
         if await asyncio.to_thread(ended):
-            return Response(status_code=204)  # tells an EventSource that there is nothing to come back for
+            return Response(status_code=204)  # an EventSource that gets it doesn't connect again
 
-    async def told() -> AsyncIterator[ServerSentEvent]:
+    async def messages() -> AsyncIterator[ServerSentEvent]:
         app.streams[owner.id] += 1
         listener = hub.join(job, after, owner.key)
         try:
             yield ServerSentEvent(comment="understudy", retry=2000)
             while (event := await listener.queue.get()) is not None:
-                number, type, data = event
-                yield ServerSentEvent(json.dumps(data, separators=(",", ":")), id=str(number), event=type)
+                data = json.dumps(event.data, separators=(",", ":"))
+                yield ServerSentEvent(data, id=str(event.number), event=event.type)
         finally:
             hub.leave(listener)
             app.streams[owner.id] -= 1
@@ -139,4 +164,4 @@ async def stream(request: Request, app: AppState, owner: Owner, job: str, last: 
                 with suppress(KeyError):
                     del app.streams[owner.id]
 
-    return EventSourceResponse(told(), ping=15)
+    return EventSourceResponse(messages(), ping=15)

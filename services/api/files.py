@@ -1,4 +1,4 @@
-"""Sending stored files, whole or in part: Range with one range, strong entity tags (RFC 9110)."""
+"""Sending stored files, whole or in part: ``Range`` with one range, strong entity tags (RFC 9110)."""
 
 from __future__ import annotations
 

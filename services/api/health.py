@@ -51,7 +51,7 @@ def metrics(request: Request) -> Response:
 
 
 class Metrics:
-    """What this process counts, and the database's tallies."""
+    """The metrics of this process, and those that are stored in the database."""
 
     def __init__(self, database: Database) -> None:
         self.registry = CollectorRegistry()

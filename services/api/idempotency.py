@@ -1,7 +1,7 @@
-"""``Idempotency-Key``: the same POST sent twice is done once, and answered twice alike.
+"""``Idempotency-Key``: a POST that is sent twice is carried out once, and gets the same answer twice.
 
-The answer is stored in the transaction that does the work, so that there is no moment at which one is there without
-the other. Answers are kept for a day.
+The answer is stored in the same transaction that does the work: either both exist or neither. Answers are kept for a
+day.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ Make = Callable[[Connection, float], BaseModel]
 def accept(
     database: Database, owner: str, key: str | None, fingerprint: str, status: int, make: Make
 ) -> tuple[JSONResponse, bool]:
-    """``make(connection, now)`` in one transaction, unless it was done before under `key`: (the answer, whether it is
-    new). Raises ``idempotency-key-reused`` when the key came with another request."""
+    """Call ``make(connection, now)`` in one transaction, unless that was done before under `key`.
+
+    Returns (the answer, whether it is new). Raises ``idempotency-key-reused`` if the key came with another request,
+    which has another `fingerprint`.
+    """
     while True:
         try:
             with database.write() as connection:
@@ -59,7 +62,7 @@ def accept(
         except IntegrityError:
             if not key:
                 raise
-            # the same request is being done at this very moment: its answer is there now
+            # The same request was carried out at the same time and committed first: the next round finds its answer.
 
 
 def _answer(answer: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -26,7 +26,9 @@ class JobRequest(BaseModel):
     preset: str | None = Field(None, max_length=60, description="a preset's name; settings change it")
     settings: CoverSettings = Field(default_factory=CoverSettings, description="only what differs from the preset")
     priority: Literal["interactive", "batch"] = Field("interactive", description="batch waits for all interactive")
-    webhook: str | None = Field(None, max_length=2000, description="an address that is told of the end, signed")
+    webhook: str | None = Field(
+        None, max_length=2000, description="address that gets a signed message when it has ended"
+    )
 
 
 class CoverRequest(JobRequest):

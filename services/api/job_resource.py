@@ -30,8 +30,8 @@ from understudy.services.api.voices import find_voice
 from understudy.services.queue import jobs as queue
 from understudy.services.queue import webhooks
 from understudy.services.queue.owners import Owner
-from understudy.services.queue.reading import SongInfo
 from understudy.services.queue.tables import jobs
+from understudy.services.queue.untrusted import SongInfo
 
 JSON_FIELDS = ("settings", "transposes")
 """Fields of a form that hold JSON."""

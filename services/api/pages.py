@@ -1,4 +1,4 @@
-"""Pages of a list, newest first. A cursor names the last item that was seen; nobody should look inside."""
+"""Pages of a list, newest first. A cursor encodes the last item of the page before; clients treat it as opaque."""
 
 from __future__ import annotations
 

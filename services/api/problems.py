@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details, each with the stable code and the hint that the command line prints, too."""
+"""Errors as RFC 9457 problem details, with the code, message and hint that the command line prints."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def problem(error: UnderstudyError, errors: list[dict[str, Any]] | None = None) 
 
 
 def invalid(error: ValidationError | RequestValidationError) -> JSONResponse:
-    """A request that doesn't validate: the first fault in a sentence, all of them in a list."""
+    """The answer to a request that doesn't validate: its first fault in a sentence, all faults in a list."""
     faults: list[dict[str, Any]] = [
         {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"]} for fault in error.errors()
     ]

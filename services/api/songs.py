@@ -21,11 +21,11 @@ from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Upload, received
-from understudy.services.queue import reading
+from understudy.services.queue import untrusted
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.owners import Owner
-from understudy.services.queue.reading import SongInfo
 from understudy.services.queue.tables import jobs, new_id, songs
+from understudy.services.queue.untrusted import SongInfo
 
 router = APIRouter(prefix="/v1/songs", tags=["songs"])
 PROBE_SECONDS = 20.0
@@ -130,7 +130,7 @@ async def examined(app: AppState, owner: Owner, uploads: Iterable[Upload]) -> di
     longest = owner.limit("song_seconds", app.settings)
     found = {}
     for upload in uploads:
-        arguments = (reading.examine, upload.path, upload.name, longest)
+        arguments = (untrusted.examine, upload.path, upload.name, longest)
         async with app.probing:
             found[upload.field] = await run_in_threadpool(app.readers.call, *arguments, seconds=PROBE_SECONDS)
     return found

@@ -1,4 +1,9 @@
-"""Uploads: multipart bodies streamed to disk, with limits on everything that their sender chooses."""
+"""Uploads: multipart bodies streamed to disk, with limits on everything that their sender chooses.
+
+The body is parsed block by block as it arrives: files go to disk and are hashed on the way, so that memory doesn't grow
+with their size. Parsing only notes what is to be written; the writing itself happens in a thread, in pieces of about a
+megabyte, so that a slow disk doesn't stop the event loop.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +31,13 @@ JSON_LIMIT = 1 << 20
 _FIELD_LIMIT = 64 << 10
 _HEADER_LIMIT = 8 << 10
 _BLOCK = 1 << 20
-_PATIENCE = 30.0  # seconds without a byte
-_SLOWEST = 4096  # bytes a second, after the first minute
+_SILENCE = 30.0  # seconds without a byte after which an upload counts as stalled
+_SLOWEST = 4096  # bytes per second that an upload must reach on average, after its first minute
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that was sent: the field's name, the sender's name for it (made harmless), where it lies, its hash."""
+    """A file that was sent: the form's field, the sender's name for it (made harmless), its path here, its hash."""
 
     field: str
     name: str
@@ -43,7 +48,7 @@ class Upload:
 
 @dataclass
 class Form:
-    """What a body held. `fingerprint` is the same for the same path, fields and file contents."""
+    """The contents of a body. `fingerprint` is the same for the same path, fields and file contents."""
 
     path: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
@@ -67,8 +72,7 @@ async def received(
 ) -> AsyncIterator[Form]:
     """The body of `request`: a JSON object, or a form with at most `most` files of at most `limit` bytes each, in
     fields named in `files`. The fields named in `json_fields` hold JSON; those in `repeated` may come several times and
-    are lists. What the block doesn't move away from
-    `folder` is deleted at its end, whatever happens.
+    are lists. Files that the ``with`` block doesn't move out of `folder` are deleted at its end, whatever happens.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind == b"application/json":
@@ -119,11 +123,11 @@ def _refuse_constant(text: str) -> None:
 
 
 async def _blocks(request: Request) -> AsyncIterator[bytes]:
-    """The body as it comes in; an error when nothing comes for long, or the sender is gone."""
+    """The blocks of the body as they arrive. Raises an error if they stop for long, come too slowly, or break off."""
     stream, begun, received = request.stream().__aiter__(), time.monotonic(), 0
     while True:
         try:
-            block = await asyncio.wait_for(stream.__anext__(), _PATIENCE)
+            block = await asyncio.wait_for(stream.__anext__(), _SILENCE)
             received += len(block)
             if time.monotonic() - begun > 60 + received / _SLOWEST:
                 raise TimeoutError
@@ -157,7 +161,9 @@ async def _writing(write: Callable[[], None]) -> None:
 
 
 class _Reader:
-    """Collects the parts of a multipart body; files go to disk block by block, hashed on the way."""
+    """Collects the parts of a multipart body. `feed` parses and queues what is to be written, `flush` writes it.
+
+    `waiting`: bytes in that queue."""
 
     def __init__(
         self,
@@ -172,7 +178,7 @@ class _Reader:
         self.waiting = 0
         self._folder, self._wanted, self._limit, self._most = folder, files, limit, most
         self._repeated = repeated
-        self._tasks: list[tuple[Any, bytes | None]] = []  # what is to be written, None at a file's end
+        self._tasks: list[tuple[Any, bytes | None]] = []  # (file, bytes to write); None closes the file
         self._whole = False
         self._headers: dict[str, str] = {}
         self._name, self._value = bytearray(), bytearray()

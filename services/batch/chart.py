@@ -1,4 +1,4 @@
-"""Reading what a batch is made of: a CSV, JSON lines, folders, globs or songs, times the voices that are asked for."""
+"""Reading the covers of a batch: a CSV, JSON lines, folders, globs or songs, times the requested voices."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ SONGS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aif
 
 _CHARTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 _LARGEST = 50_000_000  # bytes; a hundred thousand rows
-_MOST_TOLD = 12  # problems that an error lists
+_MOST_LISTED = 12  # problems that an error lists
 
 
 @dataclass(frozen=True)
 class Row:
-    """One cover that is wanted. `place` says where it was asked for: ``chart.csv line 3``. `options`: settings by their
+    """One requested cover. `source`: where it was requested, e.g. ``chart.csv line 3``. `options`: settings by their
     dotted names, over those of the whole batch."""
 
-    place: str
+    source: str
     song: Path
     voice: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_chart(sources: Sequence[str], voices: Sequence[str]) -> list[Row]:
-    """All covers that `sources` ask for, in their order.
+    """All covers that `sources` request, in their order.
 
     A source is a CSV (any of ``, ; tab`` between the cells; columns ``song``, ``voice`` and any setting), JSON lines
     with the same names, a folder (every song in it, sorted), a glob, or a song. Songs in a chart are found from the
@@ -47,23 +47,25 @@ def read_chart(sources: Sequence[str], voices: Sequence[str]) -> list[Row]:
     problems: list[str] = []
     rows: list[Row] = []
     for source in sources:
-        for place, cells in _entries(source, problems):
-            rows += _rows(place, cells, voices, problems)
+        for entry, cells in _entries(source, problems):
+            rows += _rows(entry, cells, voices, problems)
     problems += _duplicates(rows)
     if not rows and not problems:
         problems.append("there is no song in it")
     if problems:
-        told = problems[:_MOST_TOLD] + ([f"and {len(problems) - _MOST_TOLD} more"] if problems[_MOST_TOLD:] else [])
+        listed = problems[:_MOST_LISTED] + (
+            [f"and {len(problems) - _MOST_LISTED} more"] if problems[_MOST_LISTED:] else []
+        )
         raise UnderstudyError(
             "chart-invalid",
-            f"{', '.join(sources)} can't be made into covers: {'; '.join(told)}.",
+            f"{', '.join(sources)} can't be made into covers: {'; '.join(listed)}.",
             "Correct that and run the same command again; nothing was made yet.",
         )
     return rows
 
 
 def _entries(source: str, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where it stands, its cells) of everything that one source names."""
+    """(where it stands, its cells) of each song that one source names."""
     path = Path(source)
     if path.is_dir():
         songs = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SONGS and entry.is_file())
@@ -147,31 +149,31 @@ def _json_lines(text: str, path: Path, problems: list[str]) -> Iterator[tuple[in
         yield line, cells
 
 
-def _rows(place: str, cells: Mapping[str, Any], voices: Sequence[str], problems: list[str]) -> Iterable[Row]:
+def _rows(source: str, cells: Mapping[str, Any], voices: Sequence[str], problems: list[str]) -> Iterable[Row]:
     song, own, *options = (
         cells.get("song"),
         cells.get("voice"),
         *((name, value) for name, value in cells.items() if name not in ("song", "voice")),
     )
     if not isinstance(song, Path) or "\0" in str(song):
-        problems.append(f"{place} names no song")
+        problems.append(f"{source} names no song")
         return []
     named: dict[str, Any] = {}
     for name, value in options:
         dotted = setting_names().get(name, name)
         if dotted in named:
-            problems.append(f"{place} gives {dotted} twice")
+            problems.append(f"{source} gives {dotted} twice")
         try:
             named[dotted] = parse_value(name, value) if isinstance(value, str) else value
         except UnderstudyError as error:
-            problems.append(f"{place}: {error.message.rstrip('.')}")
-    singers = voices if own is None else [own] if isinstance(own, str) else own
-    if not isinstance(singers, Sequence) or not all(isinstance(singer, str) and singer for singer in singers):
-        problems.append(f"{place}: the voice must be a name or a list of names")
+            problems.append(f"{source}: {error.message.rstrip('.')}")
+    chosen = voices if own is None else [own] if isinstance(own, str) else own
+    if not isinstance(chosen, Sequence) or not all(isinstance(voice, str) and voice for voice in chosen):
+        problems.append(f"{source}: the voice must be a name or a list of names")
         return []
-    if not singers:
-        problems.append(f"{place} names no voice, and there is no --voice for all")
-    return [Row(place, song, singer, named) for singer in singers]
+    if not chosen:
+        problems.append(f"{source} names no voice, and there is no --voice for all")
+    return [Row(source, song, voice, named) for voice in chosen]
 
 
 def _duplicates(rows: Sequence[Row]) -> Iterator[str]:
@@ -179,7 +181,7 @@ def _duplicates(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         same = json.dumps([str(row.song.resolve()), row.voice, row.options], sort_keys=True, default=str)
         if same in seen:
-            yield f"{row.place} is the same cover as {seen[same].place} ({row.song.name}, {row.voice})"
+            yield f"{row.source} is the same cover as {seen[same].source} ({row.song.name}, {row.voice})"
         else:
             seen[same] = row
 

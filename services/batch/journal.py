@@ -1,4 +1,4 @@
-"""What became of each cover of a batch: JSON lines that a killed batch leaves behind and the next one reads."""
+"""The outcomes of a batch as JSON lines. A batch that was killed reads them when it is started again."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ NAME = "batch.jsonl"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One cover's end. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `similarity` of the new vocal
-    to the voice (cosine, -1..1), `seconds` of wall time in this batch; None where there is none. `code` and `reason`
-    say why it failed."""
+    """How one cover ended. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `similarity` of the new
+    vocal to the voice (cosine, -1..1), `seconds` of wall time in this batch; None where there is none. `code` and
+    `reason` of the error where it failed."""
 
     identity: str
     state: Literal["done", "failed"]
@@ -44,7 +44,7 @@ class Journal:
         self.path = folder / NAME
 
     def read(self) -> Mapping[str, Outcome]:
-        """The latest outcome of each identity. A line that a kill cut off counts as not written."""
+        """The latest outcome of each identity. An incomplete last line is ignored."""
         found: dict[str, Outcome] = {}
         for fields in read_lines(self.path):
             try:

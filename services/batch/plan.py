@@ -1,4 +1,4 @@
-"""From the rows of a chart to jobs: everything that can be wrong is found here, before the first second of work."""
+"""From the rows of a chart to covers to make. All checks happen here, before any work begins."""
 
 from __future__ import annotations
 
@@ -25,26 +25,32 @@ SEPARATING = 0.12
 SINGING = 0.12
 """And all that is done anew for each voice."""
 
-_MOST_TOLD = 12
+_MOST_LISTED = 12
 
 
-Singer = tuple[str, str]
-"""A voice (or several, as ``--voice`` takes them): the name for files, and a hash or id of how it sounds."""
+@dataclass(frozen=True)
+class FoundVoice:
+    """A voice (or several, as ``--voice`` takes them). `name`: for files; `version`: a hash or id that changes with its
+    sound."""
+
+    name: str
+    version: str
 
 
 @dataclass(frozen=True)
 class Item:
-    """One cover of a batch. `who`: the voice as it was asked for, `singer`: what it is called. `output`: the file that
-    is to be written. `identity`: a hash of all that decides how it sounds, and of its place. `duration`: of the song
-    in seconds, None where its file doesn't say. `content`: the song's SHA-256."""
+    """One cover of a batch. `source`: where it was requested, e.g. ``chart.csv line 3``. `voice`: as requested,
+    `voice_name`: the voice's name. `output`: the file to write. `identity`: a hash of all that decides its sound and of
+    its file's name. `content`: the song's SHA-256. `duration`: of the song in seconds, None where its file doesn't say.
+    """
 
     number: int
-    place: str
+    source: str
     song: Path
     content: str
     duration: float | None
-    who: str
-    singer: str
+    voice: str
+    voice_name: str
     settings: CoverSettings
     output: Path
     identity: str
@@ -60,7 +66,7 @@ def plan(
     preset: str | None,
     options: Mapping[str, Any],
     overwrite: bool,
-    find: Callable[[str], Singer],
+    find: Callable[[str], FoundVoice],
     separate: Callable[[SeparationSettings], object] | None = None,
 ) -> list[Item]:
     """An item for every row, its cover to be written into `folder`. `find` looks a voice up and raises
@@ -72,7 +78,7 @@ def plan(
     check_writable(folder)
     problems: dict[str, list[str]] = {}
     songs: dict[Path, tuple[str, float | None]] = {}
-    singers: dict[str, Singer] = {}
+    voices: dict[str, FoundVoice] = {}
     separated: set[str] = set()
     items: list[Item] = []
     names: set[str] = set()
@@ -80,38 +86,40 @@ def plan(
         try:
             if row.song not in songs:
                 songs[row.song] = _song(row.song)
-            if row.voice not in singers:
-                singers[row.voice] = find(row.voice)
+            if row.voice not in voices:
+                voices[row.voice] = find(row.voice)
             settings = load_settings(preset, {**options, **row.options})
             separation = settings.separation.model_dump_json()
             if separate is not None and separation not in separated:
                 separate(settings.separation)
                 separated.add(separation)
-            name, sound = singers[row.voice]
-            output = folder / _free(f"{row.song.stem} ({name})", settings, names)
+            voice = voices[row.voice]
+            output = folder / _free(f"{row.song.stem} ({voice.name})", settings, names)
             check_replaceable(output, overwrite)
         except UnderstudyError as error:
             if error.code in ("model-missing", "models-missing"):
                 raise  # says for all rows how to get them
-            problems.setdefault(f"{error.message.rstrip('.')}", []).append(row.place)
+            problems.setdefault(f"{error.message.rstrip('.')}", []).append(row.source)
             continue
         content, duration = songs[row.song]
-        described = [content, sound, settings.model_dump(mode="json"), output.name]
+        described = [content, voice.version, settings.model_dump(mode="json"), output.name]
         identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
-        items.append(Item(number, row.place, row.song, content, duration, row.voice, name, settings, output, identity))
+        items.append(
+            Item(number, row.source, row.song, content, duration, row.voice, voice.name, settings, output, identity)
+        )
     if problems:
-        told = [f"{_places(places)}: {message}" for message, places in list(problems.items())[:_MOST_TOLD]]
-        more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
+        listed = [f"{_shown(sources)}: {message}" for message, sources in list(problems.items())[:_MOST_LISTED]]
+        more = f"; and {len(problems) - _MOST_LISTED} more" if len(problems) > _MOST_LISTED else ""
         raise UnderstudyError(
             "batch-invalid",
-            f"{sum(map(len, problems.values()))} of {len(rows)} covers can't be made. {'; '.join(told)}{more}.",
+            f"{sum(map(len, problems.values()))} of {len(rows)} covers can't be made. {'; '.join(listed)}{more}.",
             "Correct that and run the same command again; nothing was made yet.",
         )
     return items
 
 
 def estimate(items: Sequence[Item]) -> float:
-    """Wall seconds that `items` will take, about, on 2 cores with the embedded separator."""
+    """About how many wall seconds `items` will take, on 2 cores with the embedded separator."""
     lengths = [item.duration or 240.0 for item in items]
     separated = {item.song: length for item, length in zip(items, lengths, strict=True)}
     return SEPARATING * sum(separated.values()) + SINGING * sum(lengths)
@@ -134,6 +142,6 @@ def _free(name: str, settings: CoverSettings, taken: set[str]) -> str:
     return free
 
 
-def _places(places: Sequence[str]) -> str:
-    shown = ", ".join(dict.fromkeys(places[:3]))
-    return shown + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+def _shown(sources: Sequence[str]) -> str:
+    shown = ", ".join(dict.fromkeys(sources[:3]))
+    return shown + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")

@@ -1,9 +1,9 @@
-"""Sending the covers of a batch to a server, and fetching them when they are done."""
+"""Having the covers of a batch made by a server."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -15,15 +15,16 @@ from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.cast import parse_voices
 from understudy.pipeline.executor import StageEvent
 from understudy.pipeline.publish import publish
-from understudy.services.batch.plan import Item, Singer
+from understudy.services.batch.plan import FoundVoice, Item
+from understudy.services.batch.run import MadeCover
 
-_LOOK = 1.0  # seconds between looks at a job
+_POLL = 1.0  # seconds between polls of a job
 _ANSWER = 600.0  # seconds without a byte; a busy server may take minutes to check a song
-_PATIENCE = 300.0  # seconds for which a server may be away
+_PATIENCE = 300.0  # seconds for which a server may be unreachable
 
 
 class Server:
-    """A server's `/v1`, with a key if it asks for one. Safe to use from several threads."""
+    """The API of a server, with a key if it needs one. Safe to use from several threads."""
 
     def __init__(self, address: str, key: str | None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -41,7 +42,8 @@ class Server:
         self._client.close()
 
     def ask(self, method: str, path: str, stop: Event | None = None, **more: Any) -> httpx.Response:
-        """An answer. Waits while the server is away or has too much to do; raises what it says as `UnderstudyError`."""
+        """Send a request; returns the answer. With `stop` it waits while the server is unreachable or busy, for
+        `_PATIENCE` at most. Raises an error of the server as the same `UnderstudyError`."""
         waited = 0.0
         while True:
             pause = 5.0
@@ -64,23 +66,23 @@ class Server:
                 if answer.status_code not in (429, 503):
                     raise problem
                 pause = min(30.0, float(answer.headers.get("Retry-After", pause)))
-            # without a batch under way there is nothing to be lost by saying it at once
+            # before the batch has begun, report it at once
             if stop is None or waited >= _PATIENCE:
                 raise problem
             if stop.wait(pause):
                 raise Cancelled
             waited += pause
 
-    def find(self, who: str) -> Singer:
-        """The voice, or the voices, that `who` names, as the server knows them."""
-        parts = parse_voices([who])
+    def find(self, voice: str) -> FoundVoice:
+        """The voice, or the voices, that `voice` names, as the server knows them."""
+        parts = parse_voices([voice])
         names = [*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]
         found = [self.ask("GET", f"/v1/voices/{quote(name, safe='')}").json() for name in dict.fromkeys(names)]
-        for voice in found:
-            if voice["state"] != "ready":
-                text = f"The voice {voice['name']!r} isn't ready on the server."
+        for one in found:
+            if one["state"] != "ready":
+                text = f"The voice {one['name']!r} isn't ready on the server."
                 raise UnderstudyError("voice-not-ready", text, "Wait until it is made, or make it again.")
-        return "+".join(voice["name"] for voice in found), "+".join(voice["id"] for voice in found)
+        return FoundVoice("+".join(one["name"] for one in found), "+".join(one["id"] for one in found))
 
     def song(self, item: Item, stop: Event) -> str:
         """The id of the item's song, sent once for all its voices."""
@@ -97,31 +99,42 @@ class Server:
                 self._songs[item.content] = answer.json()["id"]
             return self._songs[item.content]
 
-    def make(self, item: Item, notify: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
+    def make(self, item: Item, notify: Callable[[StageEvent], None], stop: Event) -> MadeCover:
         """Submit the cover, follow it, and fetch cover, report and figures. A batch that is started again finds the job
         that it had submitted, by its idempotency key."""
         body = {
             "song": self.song(item, stop),
-            "voice": item.who,
+            "voice": item.voice,
             "settings": item.settings.model_dump(mode="json"),
             "priority": "batch",
         }
         job = self.ask("POST", "/v1/covers", stop, json=body, headers={"Idempotency-Key": f"cover-{item.identity}"})
         path = f"/v1/covers/{job.json()['id']}"
-        while (told := self.ask("GET", path, stop).json())["state"] in ("queued", "running"):
-            stage = told["progress"]["stage"] or "decode"
-            notify(StageEvent(stage, "progress", told["progress"]["fraction"], 0.0, "server"))
-            if stop.wait(_LOOK):
+        while (state := self.ask("GET", path, stop).json())["state"] in ("queued", "running"):
+            stage = state["progress"]["stage"] or "decode"
+            notify(StageEvent(stage, "progress", state["progress"]["fraction"], 0.0, "server"))
+            if stop.wait(_POLL):
                 self.ask("DELETE", path)
                 raise Cancelled
-        if told["state"] != "done":
-            fault = told["error"] or {"code": told["state"], "message": f"It was {told['state']}.", "hint": ""}
+        if state["state"] != "done":
+            fault = state["error"] or {"code": state["state"], "message": f"It was {state['state']}.", "hint": ""}
             raise UnderstudyError(fault["code"], fault["message"], fault["hint"])
         cover = item.output
         beside = {"report": cover.with_name(f"{cover.stem}.report.html"), "figures": cover.with_suffix(".report.json")}
         for name, target in {**beside, "audio": cover}.items():
-            self._fetch(told[name]["href"], target, stop)
-        return {**told["result"], "cover": str(cover), "report": str(beside["report"]), "warnings": told["warnings"]}
+            self._fetch(state[name]["href"], target, stop)
+        result = state["result"]
+        return MadeCover(
+            cover,
+            beside["report"],
+            result["duration"],
+            result["loudness"]["song"],
+            result["loudness"]["cover"],
+            result["loudness"]["true_peak"],
+            result["transpose"],
+            result["verdict"]["verdict"],
+            tuple(warning["warning"] for warning in state["warnings"]),
+        )
 
     def _fetch(self, path: str, target: Path, stop: Event) -> None:
         with tempfile.NamedTemporaryFile(suffix=target.suffix) as file:
@@ -138,17 +151,17 @@ class Server:
                 raise UnderstudyError(
                     "server-unreachable",
                     f"The server {self._address} broke off while it sent {target.name} ({type(error).__name__}).",
-                    "Run the same command again: what is made is kept there.",
+                    "Run the same command again: finished covers stay on the server.",
                 ) from error
             file.flush()
             publish(Path(file.name), target)
 
 
 def _problem(answer: httpx.Response) -> UnderstudyError:
-    """What the server says is wrong, as it says it."""
+    """The error that the server answered."""
     try:
-        told = answer.json()
-        return UnderstudyError(str(told["code"]), str(told["detail"]), str(told["hint"]))
+        problem = answer.json()
+        return UnderstudyError(str(problem["code"]), str(problem["detail"]), str(problem["hint"]))
     except (ValueError, KeyError, TypeError):
         return UnderstudyError(
             "server-unexpected",

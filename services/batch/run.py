@@ -1,4 +1,4 @@
-"""Running a batch: several covers at once, each song separated once for all its voices, here or on a server."""
+"""Running a batch: several covers at once, here or on a server; each song is separated once for all its voices."""
 
 from __future__ import annotations
 
@@ -7,41 +7,98 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
+from typing import Protocol
 
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.pipeline.executor import StageEvent
+from understudy.jobs import CoverJob, Runner, make_cover
+from understudy.pipeline.cast import Cast
+from understudy.pipeline.executor import Executor, StageEvent
 from understudy.services.batch.journal import Journal, Outcome
-from understudy.services.batch.plan import Item
+from understudy.services.batch.plan import FoundVoice, Item
 
 Listener = Callable[[Item, StageEvent | Outcome], None]
-"""Hears of every stage of every item, and of each item's end."""
+"""Gets the events of all items' stages, and the outcome of each item."""
 
-Maker = Callable[[Item, Callable[[StageEvent], None], Event], Mapping[str, Any]]
-"""(item, who hears of its stages, what stops it) -> what ``understudy cover --json`` prints."""
+Notify = Callable[[StageEvent], None]
 
-_FATAL = ("disk-full", "output-not-writable", "cache-not-writable")  # what every further cover would fail of, too
+_FATAL = (
+    "disk-full",
+    "output-not-writable",
+    "cache-not-writable",
+)  # every further cover would fail, too
+
+
+@dataclass(frozen=True)
+class MadeCover:
+    """A finished cover: its files and its figures, as in `Outcome`."""
+
+    path: Path
+    report: Path
+    duration: float
+    song_loudness: float
+    loudness: float
+    true_peak: float
+    transpose: int
+    verdict: str
+    warnings: tuple[str, ...]
+
+
+class Maker(Protocol):
+    """Makes the covers of a batch: `LocalMaker`, or `understudy.services.batch.remote.Server`."""
+
+    def find(self, voice: str) -> FoundVoice:
+        """Look up the voice; raises `UnderstudyError` if it doesn't exist."""
+
+    def make(self, item: Item, notify: Notify, stop: Event) -> MadeCover:
+        """Make one cover; `stop` cancels it. Called from several threads."""
+
+
+@dataclass(frozen=True)
+class LocalMaker:
+    """Makes covers on this machine; they share the lanes of `executor`. `cast`: looks voices up in the library."""
+
+    executor: Executor
+    cast: Callable[[str], Cast]
+    overwrite: bool
+
+    def find(self, voice: str) -> FoundVoice:
+        cast = self.cast(voice)
+        return FoundVoice(cast.name, cast.content_hash)
+
+    def make(self, item: Item, notify: Notify, stop: Event) -> MadeCover:
+        job = CoverJob(item.song, self.cast(item.voice), item.settings, output=item.output, overwrite=self.overwrite)
+        cover = make_cover(job, Runner(self.executor, notify, stop))
+        return MadeCover(
+            cover.path,
+            cover.report_path,
+            cover.duration,
+            cover.loudness.song,
+            cover.loudness.cover,
+            cover.loudness.true_peak,
+            cover.transpose,
+            cover.verdict.overall,
+            tuple(warning.warning for warning in cover.warnings),
+        )
 
 
 def run_batch(
     items: Sequence[Item],
     outcomes: dict[str, Outcome],
-    make: Maker,
+    maker: Maker,
     journal: Journal,
     listener: Listener,
     cancelled: Event,
     at_once: int,
     between: Callable[[], object],
 ) -> None:
-    """Make all `items`, `at_once` at a time, and go on after failures; `outcomes` gets what became of each, by
-    identity.
+    """Make all `items`, `at_once` at a time, and go on after failures. `outcomes` gets the outcome of each by identity.
 
-    Of a song that several items share only the first runs until it has ended: then its stems are there, and the others
-    follow. `between` is called after every cover. Raises `Cancelled`, and what makes going on senseless (a full disk);
-    what was made until then is in the journal.
+    Items that share a song don't run at once at first, since all of them would separate it: the first one runs alone;
+    when it has ended, its stems are in the cache and the others follow. `between` is called after every cover. Raises
+    `Cancelled`, and errors that every further cover would meet (a full disk); finished covers are in the journal.
     """
     ready: deque[Item] = deque()
     behind: dict[Path, list[Item]] = {}
@@ -61,7 +118,7 @@ def run_batch(
                 stop.set()
             listener(item, event)
 
-        outcome = _make(item, make, notify, stop)
+        outcome = _make(item, maker, notify, stop)
         with lock:
             journal.add(outcome)
         return outcome
@@ -88,40 +145,35 @@ def run_batch(
             between()
 
 
-def _make(item: Item, make: Maker, notify: Callable[[StageEvent], None], stop: Event) -> Outcome:
-    """Make one cover; a failure is an outcome, too, unless it would be everybody's."""
+def _make(item: Item, maker: Maker, notify: Notify, stop: Event) -> Outcome:
+    """Make one cover. A failure is an outcome, too, unless every further cover would meet it."""
     begun = time.monotonic()
-    outcome = Outcome(item.identity, "failed", item.song.name, item.singer, duration=item.duration)
+    outcome = Outcome(item.identity, "failed", item.song.name, item.voice_name, duration=item.duration)
     try:
-        made = make(item, notify, stop)
+        made = maker.make(item, notify, stop)
     except Cancelled:
         raise
     except UnderstudyError as error:
         if error.code in _FATAL:
             raise
         return replace(outcome, code=error.code, reason=f"{error.message} {error.hint}")
-    except Exception as error:  # one cover's fault, whatever it is, must not cost the others
+    except Exception as error:  # whatever goes wrong with one cover, the others go on
         reason = f"Something unexpected went wrong: {type(error).__name__}: {error}"
         return replace(outcome, code="internal-error", reason=reason)
+    figures = {name: value for name, value in vars(made).items() if name not in ("path", "report")}
     return replace(
         outcome,
         state="done",
-        cover=made["cover"],
-        report=made["report"],
+        cover=str(made.path),
+        report=str(made.report),
         seconds=time.monotonic() - begun,
-        duration=made["duration"],
-        song_loudness=made["loudness"]["song"],
-        loudness=made["loudness"]["cover"],
-        true_peak=made["loudness"]["true_peak"],
-        transpose=made["transpose"],
-        similarity=_similarity(Path(made["report"]).with_suffix(".json")),
-        verdict=made["verdict"]["verdict"],
-        warnings=tuple(warning["warning"] for warning in made["warnings"]),
+        similarity=_similarity(made.report.with_suffix(".json")),
+        **figures,
     )
 
 
 def _similarity(figures: Path) -> float | None:
-    """From a cover's report: how near the new vocal is to the voice's recordings."""
+    """From a cover's report: the similarity of the new vocal to the voice's recordings."""
     found = json.loads(figures.read_text("utf-8"))["voice_likeness"]["to_voice"]
     return None if found is None else float(found)
 
@@ -129,9 +181,9 @@ def _similarity(figures: Path) -> float | None:
 def remaining(
     items: Sequence[Item], before: Mapping[str, Outcome], only_failed: bool
 ) -> tuple[list[Item], dict[str, Outcome]]:
-    """(what is still to be made, the outcomes of what was made before and is still there).
+    """(items still to be made, outcomes of those that were made before and whose files still exist).
 
-    With `only_failed` just those that were tried and failed are left.
+    With `only_failed` only those that were tried and failed are left.
     """
     done = {
         item.identity: outcome

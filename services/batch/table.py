@@ -35,7 +35,7 @@ _COLUMNS = (
 
 
 def write_table(folder: Path, items: Sequence[Item], outcomes: Mapping[str, Outcome]) -> dict[str, Path]:
-    """Write both files into `folder`, each at once; returns their paths. What has no outcome is told as waiting."""
+    """Write both files into `folder`, atomically; returns their paths. Items without an outcome are "waiting"."""
     rows = [(item, outcomes.get(item.identity)) for item in items]
     files = {"csv": folder / "batch.csv", "html": folder / "batch.html"}
     for name, text in (("csv", _csv(rows)), ("html", _html(folder, rows))):
@@ -54,7 +54,7 @@ def _csv(rows: Sequence[tuple[Item, Outcome | None]]) -> str:
             **({} if outcome is None else {**vars(outcome), "warnings": " ".join(outcome.warnings)}),
             "number": item.number,
             "song": item.song.name,
-            "voice": item.singer,
+            "voice": item.voice_name,
             "state": "waiting" if outcome is None else outcome.state,
         }
         writer.writerow([_cell(cells.get(column)) for column in _COLUMNS])

@@ -69,18 +69,17 @@ def batch(
 ) -> None:
     """Make many covers: every row of a chart, or every song with every voice.
 
-    Everything is checked before the first cover is made. A song is separated once for all its voices. What fails is
-    told and the rest goes on; a batch that was stopped goes on where it was when the same command is run again.
+    Everything is checked before the first cover is made. A song is separated once for all its voices. A cover that
+    fails is reported, and the others go on. Run the same command again to continue a batch that was stopped.
     """
     from understudy import environment
     from understudy.audio.files import clock
     from understudy.pipeline.separating import check_models
     from understudy.services.batch.chart import read_chart
     from understudy.services.batch.journal import Journal
-    from understudy.services.batch.local import finder, maker
     from understudy.services.batch.plan import estimate, plan
     from understudy.services.batch.remote import Server
-    from understudy.services.batch.run import remaining, run_batch
+    from understudy.services.batch.run import LocalMaker, Maker, remaining, run_batch
     from understudy.services.batch.table import write_table
 
     if "=" in (options.values["transpose"] or ""):
@@ -88,14 +87,16 @@ def batch(
         raise UnderstudyError("option-invalid", "A batch can't transpose single voices with --transpose.", hint)
     rows = read_chart(sources, voice or [])
     folder = output or _folder(sources)
-    remote = Server(server, key_for_server or os.environ.get("UNDERSTUDY_SERVER_KEY")) if server else None
 
     def cast(name: str) -> Cast:
         return options.cast([name])
 
-    find = remote.find if remote else finder(cast)
-    separate = None if remote else check_models
-    items = plan(rows, folder, options.preset, options.assignments(), options.overwrite, find, separate)
+    executor = options.executor()
+    maker: Maker = LocalMaker(executor, cast, options.overwrite)
+    check = check_models if server is None else None
+    if server is not None:
+        maker = Server(server, key_for_server or os.environ.get("UNDERSTUDY_SERVER_KEY"))
+    items = plan(rows, folder, options.preset, options.assignments(), options.overwrite, maker.find, check)
     journal = Journal(folder)
     left, outcomes = remaining(items, journal.read(), only_failed)
     seconds = estimate(left)
@@ -105,7 +106,7 @@ def batch(
     )
     if dry_run:
         described = [
-            {"song": str(item.song), "voice": item.singer, "cover": str(item.output), "make": item in left}
+            {"song": str(item.song), "voice": item.voice_name, "cover": str(item.output), "make": item in left}
             for item in items
         ]
         print_result(
@@ -113,15 +114,13 @@ def batch(
             lambda: "\n".join(f"{'make' if one['make'] else 'kept'}  {escape(str(one['cover']))}" for one in described),
         )
         return
-    executor = options.executor()
-    make = remote.make if remote else maker(executor, cast, options.overwrite)
     with cancellable() as cancelled, _lines(len(left)) as listener:
 
         def tidy() -> None:
             write_table(folder, items, outcomes)
             executor.store.prune(environment.cache_limit(), spare=3600)  # a long chart would fill the disk
 
-        run_batch(left, outcomes, make, journal, listener, cancelled, at_once, tidy)
+        run_batch(left, outcomes, maker, journal, listener, cancelled, at_once, tidy)
     _answer(folder, items, outcomes, write_table(folder, items, outcomes))
 
 

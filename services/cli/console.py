@@ -94,10 +94,9 @@ def stage_progress() -> Iterator[Listener]:
 
         def listen(event: StageEvent) -> None:
             if event.node not in tasks:
-                tasks[event.node] = progress.add_task(
-                    stage_title(event.kind, event.subject).ljust(36), total=1.0, note=""
-                )
-            note = "kept from before" if event.state == "cached" else "" if event.device == "cpu" else event.device
+                title = stage_title(event.kind, event.subject)
+                tasks[event.node] = progress.add_task(title.ljust(36), total=1.0, note="")
+            note = "cached" if event.state == "cached" else "" if event.device == "cpu" else event.device
             progress.update(tasks[event.node], completed=event.fraction, note=note)
 
         yield listen

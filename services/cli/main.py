@@ -13,10 +13,9 @@ from understudy.services.cli.batch import batch
 from understudy.services.cli.console import mode, print_error, readable_errors
 from understudy.services.cli.cover import convert, cover, graph
 from understudy.services.cli.evaluate import evaluate
-from understudy.services.cli.keys import keys_app
 from understudy.services.cli.models import models_app
 from understudy.services.cli.separate import separate
-from understudy.services.cli.serve import serve, worker
+from understudy.services.cli.server import keys_app, serve, worker
 from understudy.services.cli.system import cache_app, doctor, presets
 from understudy.services.cli.voices import voices_app
 

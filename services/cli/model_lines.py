@@ -1,11 +1,18 @@
-"""Models as lines of text."""
+"""Models as JSON and as lines of text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
+
+from understudy.errors import UnderstudyError
+
+if TYPE_CHECKING:
+    from understudy.models.catalogue import File, Model, Variant
+    from understudy.models.installed import Record
 
 MARKS = {"installed": "[green]✓[/]", "absent": "·", "unusable": "[red]✗[/]"}
 HEADINGS = {
@@ -20,55 +27,125 @@ HEADINGS = {
     "drums": "Pieces of a drum kit",
     "special": "One thing out of all else",
 }
-"""What stands over the models of a group; those of other groups come last."""
+"""The headings of the groups; models of other groups come last."""
 _NAME = 42
 _SHORT = {"vocals": "voc", "instrumental": "inst"}
 
 
-def listing(found: list[dict[str, Any]], yours: list[dict[str, Any]]) -> str:
+@dataclass(frozen=True)
+class ListedModel:
+    """A model of the catalogue on this machine. `record`: its files, None where it isn't installed; `error`: why an
+    installed one can't be used."""
+
+    model: Model
+    record: Record | None
+    error: UnderstudyError | None
+
+    @classmethod
+    def of(cls, model: Model) -> ListedModel:
+        from understudy.models.installed import find_record, installed
+
+        try:
+            return cls(model, find_record(model) if installed(model.name) else None, None)
+        except UnderstudyError as error:
+            return cls(model, None, error)
+
+    @property
+    def state(self) -> str:
+        return "unusable" if self.error else "installed" if self.record else "absent"
+
+    def to_dict(self) -> dict[str, Any]:
+        model, error = self.model, self.error
+        as_they_are = ("name", "purpose", "group", "architecture", "licence", "page", "by", "note", "sdr_from")
+        return {
+            **{name: getattr(model, name) for name in as_they_are},
+            "aliases": list(model.aliases),
+            "size": model.preferred.whole,
+            "url": model.preferred.url,
+            "stems": list(model.stems),
+            "sdr": dict(model.sdr),
+            "variants": [variant.model_dump(mode="json") for variant in model.variants],
+            "state": self.state,
+            **({"error": {"code": error.code, "message": error.message, "hint": error.hint}} if error else {}),
+            **({"installed": record_dict(self.record)} if self.record else {}),
+        }
+
+
+@dataclass(frozen=True)
+class OwnFile:
+    """A separation model that the user put into the models folder. `size` in bytes; `family` and `sha256` are None
+    until the file has been read."""
+
+    file: str
+    path: str
+    size: int
+    family: str | None
+    sha256: str | None
+
+    @classmethod
+    def of(cls, path: Path) -> OwnFile:
+        from understudy.models.hashes import remembered
+        from understudy.pipeline.separation.recognition import family_at_a_glance
+
+        note = remembered(path)
+        family = family_at_a_glance(path)
+        return cls(path.name, str(path), path.stat().st_size, family, note.sha256 if note else None)
+
+
+def record_dict(record: Record) -> dict[str, Any]:
+    return {**record.model_dump(mode="json"), "path": str(weights_path(record))}
+
+
+def weights_path(record: Record) -> Path:
+    from understudy.models.hashes import models_folder
+
+    return models_folder() / record.weights.path
+
+
+def listing(found: list[ListedModel], own: list[OwnFile]) -> str:
     """All models by group, one line each, then the user's own files."""
     lines = []
-    groups = [*HEADINGS, *dict.fromkeys(str(model["group"]) for model in found if model["group"] not in HEADINGS)]
+    groups = [*HEADINGS, *dict.fromkeys(str(one.model.group) for one in found if one.model.group not in HEADINGS)]
     for group in groups:
-        members = [model for model in found if str(model["group"]) == group]
+        members = [one for one in found if str(one.model.group) == group]
         if members:
             heading = HEADINGS.get(group, "Others")
             word = f"  [dim]--purpose {group}[/]" if group in HEADINGS else ""
             lines += ["", f"[bold]{heading}[/]{word}", *map(_row, members)]
-    if yours:
-        lines += ["", "[bold]Yours[/]", *map(_own_row, yours)]
-    if any(model["state"] == "absent" for model in found):
+    if own:
+        lines += ["", "[bold]Yours[/]", *map(_own_row, own)]
+    if any(one.state == "absent" for one in found):
         lines += ["", "· not installed: understudy models fetch NAME"]
-    if any(model["sdr"] for model in found):
+    if any(one.model.sdr for one in found):
         lines.append("SDR: dB as published; 'understudy models show NAME' says on which songs.")
     return "\n".join(lines).strip("\n")
 
 
-def details(found: Mapping[str, Any]) -> str:
+def details(found: ListedModel) -> str:
     """All that is known of a model, its files and their hashes."""
-    lines = [_heading(found), f"    {size(found['size'])}; {escape(found['licence'])}; {escape(found['page'])}"]
-    if found["by"]:
-        lines.append(f"    by {escape(found['by'])}")
-    if found["note"]:
-        lines.append(f"    {escape(found['note'])}")
-    if found["stems"]:
-        lines.append(f"    stems: {', '.join(found['stems'])}")
-    if found["sdr"]:
-        figures = ", ".join(f"{stem} {value:.1f} dB" for stem, value in found["sdr"].items())
-        lines.append(f"    SDR: {figures}" + (f" ({escape(found['sdr_from'])})" if found["sdr_from"] else ""))
-    if found["aliases"]:
-        lines.append(f"    also called {escape(', '.join(found['aliases']))}")
-    match found["state"]:
-        case "installed":
-            lines.append(f"    installed: {escape(found['installed']['path'])}")
-        case "unusable":
-            lines.append(f"    [red]{escape(found['error']['message'])}[/] {escape(found['error']['hint'])}")
-        case _:
-            lines.append(f"    not installed: understudy models fetch {found['name']}")
-    lines.append("Its files:" if len(found["variants"]) == 1 else "Any one of these is the model:")
-    for variant in found["variants"]:
-        for file in (variant, *variant["companions"]):
-            lines += _file(file, variant["format"])
+    model = found.model
+    lines = [_heading(found), f"    {size(model.preferred.whole)}; {escape(model.licence)}; {escape(model.page)}"]
+    if model.by:
+        lines.append(f"    by {escape(model.by)}")
+    if model.note:
+        lines.append(f"    {escape(model.note)}")
+    if model.stems:
+        lines.append(f"    stems: {', '.join(model.stems)}")
+    if model.sdr:
+        figures = ", ".join(f"{stem} {value:.1f} dB" for stem, value in model.sdr.items())
+        lines.append(f"    SDR: {figures}" + (f" ({escape(model.sdr_from)})" if model.sdr_from else ""))
+    if model.aliases:
+        lines.append(f"    also called {escape(', '.join(model.aliases))}")
+    if found.error:
+        lines.append(f"    [red]{escape(found.error.message)}[/] {escape(found.error.hint)}")
+    elif found.record:
+        lines.append(f"    installed: {escape(str(weights_path(found.record)))}")
+    else:
+        lines.append(f"    not installed: understudy models fetch {model.name}")
+    lines.append("Its files:" if len(model.variants) == 1 else "Any one of these is the model:")
+    for variant in model.variants:
+        for file in (variant, *variant.companions):
+            lines += _file(file, variant)
     return "\n".join(lines)
 
 
@@ -76,39 +153,38 @@ def size(count: int | None) -> str:
     return "size unknown" if count is None else f"{count / 1e6:,.0f} MB" if count >= 5e5 else f"{count:,} bytes"
 
 
-def _heading(found: Mapping[str, Any]) -> str:
-    return f"{MARKS[found['state']]} [bold]{found['name']}[/]  {escape(found['purpose'])}"
+def _heading(found: ListedModel) -> str:
+    return f"{MARKS[found.state]} [bold]{found.model.name}[/]  {escape(found.model.purpose)}"
 
 
-def _row(found: Mapping[str, Any]) -> str:
-    known = size(found["size"]) if found["size"] else ""
-    sdr = " ".join(f"{_SHORT.get(stem, stem)} {value:.1f}" for stem, value in found["sdr"].items())
-    about = escape(
-        " ".join(filter(None, (found["by"] and f"by {found['by']}", found["note"] and f"({found['note']})")))
-    )
-    if found["group"] not in HEADINGS or found["group"] in ("voices", "pitch"):
-        about = escape(found["purpose"])
-    if found["state"] == "unusable":
-        about = f"[red]{escape(found['error']['message'])}[/]"
-    return f"{MARKS[found['state']]} {found['name']:<{_NAME}} {known:>8}  {sdr:<19}  {about}".rstrip()
+def _row(found: ListedModel) -> str:
+    model = found.model
+    known = size(model.preferred.whole) if model.preferred.whole else ""
+    sdr = " ".join(f"{_SHORT.get(stem, stem)} {value:.1f}" for stem, value in model.sdr.items())
+    about = escape(" ".join(filter(None, (model.by and f"by {model.by}", model.note and f"({model.note})"))))
+    if model.group not in HEADINGS or model.group in ("voices", "pitch"):
+        about = escape(model.purpose)
+    if found.error:
+        about = f"[red]{escape(found.error.message)}[/]"
+    return f"{MARKS[found.state]} {model.name:<{_NAME}} {known:>8}  {sdr:<19}  {about}".rstrip()
 
 
-def _own_row(found: Mapping[str, Any]) -> str:
-    family = found["family"] or "its family is told when it is used"
-    return f"{MARKS['installed']} {escape(found['file']):<{_NAME}} {size(found['size']):>8}  {'':<19}  {family}"
+def _own_row(found: OwnFile) -> str:
+    family = found.family or "its family is recognised when it is used"
+    return f"{MARKS['installed']} {escape(found.file):<{_NAME}} {size(found.size):>8}  {'':<19}  {family}"
 
 
-def _file(file: Mapping[str, Any], form: str) -> list[str]:
-    length = "size unknown" if file["size"] is None else f"{file['size']:,} bytes"
-    known = f", published as {file['known_as']}" if file["known_as"] else ""
-    origin = f" (from {file['sha256_from']})" if file["sha256_from"] else ""
+def _file(file: File, variant: Variant) -> list[str]:
+    length = "size unknown" if file.size is None else f"{file.size:,} bytes"
+    known = f", published as {file.known_as}" if file.known_as else ""
+    origin = f" (from {file.sha256_from})" if file.sha256_from else ""
     hashed = "no hash is known for sure"
-    if file["sha256"]:
-        hashed = f"SHA-256 {file['sha256']}{escape(origin)}"
-    elif file["sha256_starts"]:
-        hashed = f"of its SHA-256 only the beginning is known: {file['sha256_starts']}"
+    if file.sha256:
+        hashed = f"SHA-256 {file.sha256}{escape(origin)}"
+    elif file.sha256_starts:
+        hashed = f"of its SHA-256 only the beginning is known: {file.sha256_starts}"
     return [
-        f"  {escape(file['file'])}{escape(known)} ({escape(form)}), {length}",
+        f"  {escape(file.file)}{escape(known)} ({escape(variant.format)}), {length}",
         f"    {hashed}",
-        f"    {escape(file['url'])}" if file["url"] else "    published at no fixed address",
+        f"    {escape(file.url)}" if file.url else "    published at no fixed address",
     ]

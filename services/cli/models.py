@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -43,7 +44,8 @@ def list_(
 ) -> None:
     """The models there are: what for, how big, how good, and whether they are here."""
     from understudy.models import catalogue, models_folder
-    from understudy.services.cli.model_lines import listing
+    from understudy.pipeline.separation.models import own_files
+    from understudy.services.cli.model_lines import ListedModel, OwnFile, listing
 
     known = list(catalogue().values())
     _check("purpose", purpose, [model.group for model in known])
@@ -56,44 +58,46 @@ def list_(
         and family in (None, model.architecture)
         and all(word in _text(model) for word in wanted)
     ]
-    found = [_described(model) for model in chosen]
+    found = [ListedModel.of(model) for model in chosen]
     if installed:
-        found = [model for model in found if model["state"] == "installed"]
-    yours = [
-        own
-        for own in _yours()
-        if purpose is None and family in (None, own["family"]) and all(word in own["file"].lower() for word in wanted)
+        found = [one for one in found if one.state == "installed"]
+    own = [
+        file
+        for file in map(OwnFile.of, own_files())
+        if purpose is None and family in (None, file.family) and all(word in file.file.lower() for word in wanted)
     ]
     nothing = "No such model."
     if installed:
         nothing = "No models are installed. RVC voices need one: understudy models fetch contentvec"
-    data = {"folder": str(models_folder()), "models": found, "yours": yours}
-    print_result(data, lambda: listing(found, yours) or nothing)
+    data = {
+        "folder": str(models_folder()),
+        "models": [one.to_dict() for one in found],
+        "yours": [asdict(file) for file in own],
+    }
+    print_result(data, lambda: listing(found, own) or nothing)
 
 
 @models_app.command()
 @with_options(*OUTPUT)
-def show(
-    name: NAME,
-) -> None:
+def show(name: NAME) -> None:
     """All that is known of a model, its files and their hashes."""
     from understudy.models.catalogue import find_model
     from understudy.pipeline.separation.models import find_separator
-    from understudy.services.cli.model_lines import details
+    from understudy.services.cli.model_lines import ListedModel, details
 
     if _own(name):
         model = find_separator(name)
         assert model.weights is not None
         paths = [str(part.path) for part in (model.weights, *model.weights.companions)]
-        told = {"name": model.name, "family": model.family, "stems": model.stems, "files": paths}
-        told["sha256"] = model.weights.sha256
+        data = {"name": model.name, "family": model.family, "stems": model.stems, "files": paths}
+        data["sha256"] = model.weights.sha256
         text = (
             f"{escape(model.name)}  {model.family}; stems: {', '.join(model.stems)}\n    SHA-256 {model.weights.sha256}"
         )
-        print_result(told, lambda: "\n".join([text, *(f"    {escape(path)}" for path in paths)]))
+        print_result(data, lambda: "\n".join([text, *(f"    {escape(path)}" for path in paths)]))
         return
-    found = _described(find_model(name))
-    print_result(found, lambda: details(found))
+    found = ListedModel.of(find_model(name))
+    print_result(found.to_dict(), lambda: details(found))
 
 
 @models_app.command()
@@ -109,6 +113,7 @@ def fetch(
     from understudy.models.catalogue import find_model
     from understudy.models.fetch import fetch, what_to_fetch
     from understudy.models.hashes import models_folder
+    from understudy.services.cli.model_lines import record_dict
 
     wanted = [find_model(name).name for name in [*(names or ()), *(_of_preset(preset) if preset else ())]]
     if not wanted:
@@ -135,7 +140,7 @@ def fetch(
             print_note(_announcement(find_model(name), variant, models_folder()))
         with _work(f"fetch {name}") as context:
             made.append(fetch(name, context, trust))
-    print_result({"models": [_record(record) for record in made]}, lambda: "\n".join(map(_made, made)))
+    print_result({"models": [record_dict(record) for record in made]}, lambda: "\n".join(map(_made, made)))
 
 
 @models_app.command()
@@ -151,6 +156,7 @@ def add(
     """Take in a model that is on this machine already, e.g. from another program."""
     from understudy.models.add import add
     from understudy.pipeline.separation.add import add_separator
+    from understudy.services.cli.model_lines import record_dict
 
     try:
         with _work("add") as context:
@@ -160,12 +166,12 @@ def add(
             raise
         with _work("add") as context:  # a separation model needs no entry in the catalogue
             model = add_separator(path, context)
-        told = {"model": model.name, "family": model.family, "stems": model.stems}
+        data = {"model": model.name, "family": model.family, "stems": model.stems}
         print_result(
-            told, lambda: f"[green]✓[/] [bold]{escape(model.name)}[/]  {model.family}: {', '.join(model.stems)}"
+            data, lambda: f"[green]✓[/] [bold]{escape(model.name)}[/]  {model.family}: {', '.join(model.stems)}"
         )
         return
-    print_result(_record(record), lambda: _made(record))
+    print_result(record_dict(record), lambda: _made(record))
 
 
 @models_app.command()
@@ -194,7 +200,7 @@ def verify(
         for path in own_files():
             with _work(f"verify {path.name}") as context:
                 found.append(verify_file(path, context))
-    data = {"models": [_verified(model) for model in found]}
+    data = {"models": [asdict(model) for model in found]}
     print_result(data, lambda: "\n".join(map(_verdict, found)) or "No models are installed.")
     if any(model.state != "ok" for model in found):
         raise typer.Exit(1)
@@ -202,9 +208,7 @@ def verify(
 
 @models_app.command()
 @with_options(*OUTPUT)
-def remove(
-    name: NAME,
-) -> None:
+def remove(name: NAME) -> None:
     """Delete a model's files; a linked file stays where it is."""
     from understudy.models.hashes import remove_file
     from understudy.models.installed import remove
@@ -238,7 +242,7 @@ def _check(option: str, value: str | None, known: list[str | None]) -> None:
 
 
 def _text(model: Model) -> str:
-    """What a search looks through."""
+    """The text in which a search looks for its words."""
     words = (model.name, model.by, model.note, model.purpose, model.group, *model.aliases, model.preferred.file)
     return " ".join(word for word in words if word).lower()
 
@@ -258,26 +262,6 @@ def _own(name: str) -> Path | None:
     return next((path for path in own_files() if path.name == name), None)
 
 
-def _yours() -> list[dict[str, Any]]:
-    from understudy.models.hashes import remembered
-    from understudy.pipeline.separation.models import own_files
-    from understudy.pipeline.separation.recognition import family_at_a_glance
-
-    found = []
-    for path in own_files():
-        note = remembered(path)
-        found.append(
-            {
-                "file": path.name,
-                "path": str(path),
-                "size": path.stat().st_size,
-                "family": family_at_a_glance(path),
-                "sha256": note.sha256 if note else None,
-            }
-        )
-    return found
-
-
 def _unverifiable(errors: list[tuple[str, UnderstudyError]]) -> UnderstudyError:
     if len(errors) == 1:
         return errors[0][1]
@@ -291,43 +275,6 @@ def _unverifiable(errors: list[tuple[str, UnderstudyError]]) -> UnderstudyError:
     )
 
 
-def _described(model: Model) -> dict[str, Any]:
-    from understudy.models.installed import find_record, installed
-
-    found: dict[str, Any] = {
-        "name": model.name,
-        "purpose": model.purpose,
-        "group": model.group,
-        "architecture": model.architecture,
-        "licence": model.licence,
-        "page": model.page,
-        "by": model.by,
-        "note": model.note,
-        "aliases": list(model.aliases),
-        "size": model.preferred.whole,
-        "url": model.preferred.url,
-        "stems": list(model.stems),
-        "sdr": dict(model.sdr),
-        "sdr_from": model.sdr_from,
-        "variants": [variant.model_dump(mode="json") for variant in model.variants],
-        "state": "absent",
-    }
-    try:
-        weights = installed(model.name)
-    except UnderstudyError as error:
-        told = {"code": error.code, "message": error.message, "hint": error.hint}
-        return {**found, "state": "unusable", "error": told}
-    record = find_record(model) if weights else None
-    return {**found, "state": "installed", "installed": _record(record)} if record else found
-
-
-def _record(record: Record) -> dict[str, Any]:
-    from understudy.models.hashes import models_folder
-
-    described = record.model_dump(mode="json")
-    return {**described, "path": str(models_folder() / record.weights.path)}
-
-
 def _announcement(model: Model, variant: Variant, folder: Path) -> str:
     from understudy.models.installed import size_text
 
@@ -338,17 +285,11 @@ def _announcement(model: Model, variant: Variant, folder: Path) -> str:
 
 
 def _made(record: Record) -> str:
-    from understudy.models.hashes import models_folder
+    from understudy.services.cli.model_lines import weights_path
 
     trusted = ", trusted by you" if any(file.trusted for file in record.files) else ", the known file"
-    path = escape(str(models_folder() / record.weights.path))
+    path = escape(str(weights_path(record)))
     return f"[green]✓[/] [bold]{record.model}[/]  {path}\n    SHA-256 {record.weights.sha256}{trusted}"
-
-
-def _verified(model: Verified) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(model)
 
 
 def _verdict(model: Verified) -> str:

@@ -31,9 +31,7 @@ MIX = Annotated[
         "--mix", help="Write the song with other levels, in dB: 'vocals=-6,drums=+2,bass=off'.", show_default=False
     ),
 ]
-KARAOKE = Annotated[
-    bool, typer.Option("--karaoke", help="Write a karaoke version: the lead is heard softly, as a guide.")
-]
+KARAOKE = Annotated[bool, typer.Option("--karaoke", help="Write a karaoke version: the lead stays softly, as a guide.")]
 GUIDE = Annotated[
     str | None,
     typer.Option("--guide", help="dB of the lead in karaoke, or off; default -12.", show_default=False),
@@ -71,7 +69,7 @@ def separate(
     """Take a song apart: its stems, a mix with other levels, a karaoke version, notes.
 
     Writes stems/SONG/vocals.flac and so on. Without --stems, the vocals and the instrumental, unless a mix, a karaoke
-    version or notes are all that is asked for.
+    version or notes are requested instead.
     """
     from understudy.jobs import SeparationJob, separate_song
     from understudy.pipeline.wanted import container_named

@@ -13,7 +13,7 @@ from understudy import environment
 from understudy.services.cli.console import print_result
 from understudy.services.cli.options import OUTPUT, Options, with_options
 
-cache_app = typer.Typer(help="The artifacts that are kept so that nothing is computed twice.", no_args_is_help=True)
+cache_app = typer.Typer(help="The cached results of stages.", no_args_is_help=True)
 
 
 @with_options("voices", "cache", *OUTPUT)

@@ -249,9 +249,9 @@ def _line(voice: Voice | BrokenVoice) -> str:
         return f"[bold]{escape(voice.name)}[/]  {manifest.engine}, {_model_line(manifest.model)}"
     seconds = sum(recording.duration for recording in manifest.recordings)
     reach = manifest.pitch_range
-    heard = f", {reach.low:.0f} to {reach.high:.0f} Hz" if reach else ""
+    pitch = f", {reach.low:.0f} to {reach.high:.0f} Hz" if reach else ""
     count = len(manifest.recordings)
-    return f"[bold]{escape(voice.name)}[/]  {manifest.engine}, {seconds:.0f} s in {count} recordings{heard}"
+    return f"[bold]{escape(voice.name)}[/]  {manifest.engine}, {seconds:.0f} s in {count} recordings{pitch}"
 
 
 def _model_line(model: RvcModel) -> str:

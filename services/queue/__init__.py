@@ -1,1 +1,1 @@
-"""The job engine: who owns what, jobs that survive kills, and the processes that work them off."""
+"""The job engine: owners, a queue that survives killed processes, and the workers that run its jobs."""

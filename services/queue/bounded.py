@@ -1,7 +1,12 @@
-"""Work on files of strangers in a process of its own, with bounds on time and memory.
+"""Work on untrusted files in processes of its own, with bounds on time and memory.
 
-Whatever such a file does to its reader (a crash, a loop, all memory) happens there and ends with that process. The
-processes come from a fork server, which has the readers loaded already, so that one costs a few milliseconds.
+A hostile file may crash its reader, loop for ever or exhaust memory. That happens in a child process, which is killed;
+the server sees an error. Address space and CPU seconds of the child are bounded by the kernel (rlimits), wall time by
+the parent.
+
+Children come from a fork server: one process that has imported the readers and does nothing else. Forking it takes a
+few milliseconds, where a new interpreter with these imports takes seconds; and it has no threads, whose locks would be
+copied in whatever state they are in.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ _PRELOAD = [
     "understudy.pipeline.cover",
     "understudy.__main__",  # children import the program's main module
     "understudy.services.queue.bounded",
-    "understudy.services.queue.reading",
+    "understudy.services.queue.untrusted",
     "understudy.voices.library",
 ]
 _context: Any = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
@@ -32,7 +37,7 @@ Progress = Callable[[float], None]
 
 
 def prepare() -> None:
-    """Start the fork server: before threads and big memory, so that what it forks is small."""
+    """Start the fork server, so that the first call doesn't wait for its imports."""
     if sys.platform != "win32":
         from multiprocessing import forkserver
 
@@ -48,21 +53,21 @@ def call(
     progress: Progress | None = None,
     cancelled: Event | None = None,
 ) -> Any:
-    """``function(progress, *arguments)`` in a process of its own, in at most `seconds` and with `memory` bytes more
-    than an empty one; function, arguments and answer must be picklable.
+    """Call ``function(progress, *arguments)`` in a process of its own, for at most `seconds` of wall time and with at
+    most `memory` bytes more than an empty process. Function, arguments and result must be picklable.
 
-    Raises what the function raised, ``file-too-costly`` when it passed the bounds or died, `Cancelled`.
+    Raises what the function raises, ``file-too-costly`` when it exceeds the bounds or dies, and `Cancelled`.
     """
-    mine, other = _context.Pipe()
-    process = _context.Process(target=_serve_one, args=(other, function, arguments, seconds, memory), daemon=True)
+    ours, theirs = _context.Pipe()
+    process = _context.Process(target=_serve_one, args=(theirs, function, arguments, seconds, memory), daemon=True)
     process.start()
-    other.close()
+    theirs.close()  # else the end of the child would not close the pipe
     end = time.monotonic() + seconds
     try:
         while True:
-            if mine.poll(0.1):
+            if ours.poll(0.1):
                 try:
-                    kind, value = mine.recv()
+                    kind, value = ours.recv()
                 except (EOFError, OSError):
                     raise too_costly("it broke the reader") from None
                 if kind == "progress":
@@ -77,7 +82,7 @@ def call(
             if time.monotonic() > end:
                 raise too_costly(f"reading it takes more than {seconds:.0f} s")
     finally:
-        mine.close()
+        ours.close()
         if process.is_alive():
             process.kill()
         process.join()
@@ -114,7 +119,9 @@ def _outcome(function: Callable[..., Any], progress: Progress, arguments: tuple[
 
 
 def limit(memory: int, cpu_seconds: float | None = None) -> None:
-    """Bound this process for good: `memory` bytes more than it has mapped now, CPU seconds, no core dumps."""
+    """Bound this process for good: `memory` bytes more than it has mapped now, CPU seconds, no core dumps.
+
+    What is mapped now counts, because the libraries that the fork server has loaded are part of the address space."""
     if sys.platform == "win32":
         return
     import resource
@@ -137,7 +144,8 @@ def _mapped() -> int:
 
 
 class Readers:
-    """A few such processes that stay, for short work; each is replaced after a failure or many calls."""
+    """A few such processes that stay, for short work. Each is replaced after a failure, or after `most_calls`, so that
+    leaked memory doesn't add up."""
 
     def __init__(self, count: int, memory: int, most_calls: int = 200) -> None:
         self._memory, self._most = memory, most_calls
@@ -149,7 +157,7 @@ class Readers:
         return len(self._free)
 
     def call(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
-        """Like `call` of this module; no more than `count` threads may call at a time."""
+        """Like `call` of this module. No more than `count` threads may call at a time."""
         with self._lock:
             reader = self._free.pop()
         try:

@@ -17,7 +17,7 @@ from understudy.errors import UnderstudyError
 from understudy.packages import package_missing
 from understudy.services.queue import tables
 
-_PATIENCE = 20.0  # seconds that a writer waits for another
+_BUSY = 20.0  # seconds that a writer waits for another one
 
 
 class Database:
@@ -26,14 +26,14 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
-        # SQLite lets waiting writers poll, and some of them starve: within a process they take turns
+        # SQLite's waiting writers poll for the lock, and some starve: within a process, this lock queues them
         self._turn: AbstractContextManager[object] = Lock() if self.is_sqlite else nullcontext()
         try:
             if self.is_sqlite:
                 if path := url.partition(":///")[2]:
                     Path(path).parent.mkdir(parents=True, exist_ok=True)
                 self._engine = create_engine(
-                    url, pool_size=8, max_overflow=40, pool_timeout=_PATIENCE, connect_args={"timeout": _PATIENCE}
+                    url, pool_size=8, max_overflow=40, pool_timeout=_BUSY, connect_args={"timeout": _BUSY}
                 )
                 event.listen(self._engine, "connect", _open_sqlite)
                 event.listen(self._engine, "begin", _begin_sqlite)
@@ -42,7 +42,7 @@ class Database:
                     url,
                     pool_size=8,
                     max_overflow=16,
-                    pool_timeout=_PATIENCE,
+                    pool_timeout=_BUSY,
                     pool_pre_ping=True,
                     connect_args={"connect_timeout": 5},
                 )
@@ -99,15 +99,16 @@ def _open_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # transactions are begun by `_begin_sqlite`
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    # Kills lose nothing. A power cut may lose the last moments, as it does with uploads that the system has yet to
-    # write; waiting for the disk at each commit costs seconds while others upload (docs/decisions.md)
+    # A killed process loses nothing. A power cut may lose the last moments, as it does with uploads that the system
+    # has not written yet; waiting for the disk at each commit costs seconds while others upload (docs/decisions.md).
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # a read that turns into a write fails at once when another has written since: so writers say so at the beginning
+    # A transaction that begins with a read and then writes fails if another one has written in between. So writers take
+    # the write lock at the beginning.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
 
 

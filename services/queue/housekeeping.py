@@ -1,4 +1,4 @@
-"""What is done from time to time: results expire, songs that nobody uses go, caches stay under their limit."""
+"""Periodic cleanup: results expire, unused songs are removed, caches are kept under their limit."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import deliveries, events, idempotency, jobs, owners, songs, spent, voices
 
-_MEMORY = 86400.0  # seconds that an Idempotency-Key is remembered
+_MEMORY = 86400.0  # seconds for which answers to an Idempotency-Key and ended deliveries are kept
 
 
 def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int:
-    """Let expire what is due; safe in several processes at once. Returns the number of results that expired."""
+    """Remove what has expired. Safe in several processes at once. Returns the number of results that expired."""
     with database.write() as connection:
         now = database.now(connection)
         due = and_(jobs.c.state == "done", jobs.c.expires < now)
@@ -38,8 +38,11 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
 
 
 def sweep_orphans(database: Database, storage: Storage, age: float) -> int:
-    """Remove files that nothing in the database knows of and that were stored `age` seconds ago: a process was killed
-    between storing a file and writing of it, or just before it would have deleted it. Returns how many."""
+    """Remove stored files that no row of the database names and that are older than `age` seconds. Returns how many.
+
+    They are left by processes that were killed between storing a file and committing its row, or between deleting the
+    row and the file. A younger file may belong to a transaction that is still open.
+    """
     with database.read() as connection:
         now = database.now(connection)
         known = set(connection.scalars(select(songs.c.id))) | set(connection.scalars(select(jobs.c.id)))
@@ -57,7 +60,7 @@ def sweep_orphans(database: Database, storage: Storage, age: float) -> int:
 
 
 def remove_if_gone(database: Database, storage: Storage, owner: str, kind: str, id: str) -> None:
-    """Remove what a job stored if its owner deleted it meanwhile."""
+    """Remove the files of a job or voice if its owner deleted it meanwhile."""
     table = voices if kind == "voices" else jobs
     with database.read() as connection:
         there = connection.scalar(select(table.c.id).where(table.c.id == id))
@@ -66,7 +69,8 @@ def remove_if_gone(database: Database, storage: Storage, owner: str, kind: str, 
 
 
 def sweep_machine(database: Database, storage: Storage, settings: ServerSettings) -> None:
-    """What lies on this machine alone: caches of owners who deleted everything, artifacts and copies over the limit."""
+    """Clean up what lies on this machine only: caches of owners who deleted everything, artifacts and copies over the
+    limit."""
     with database.read() as connection:
         valid = {f"{row.id}-{row.generation}" for row in connection.execute(select(owners.c.id, owners.c.generation))}
     root = settings.data / "cache"
@@ -77,14 +81,14 @@ def sweep_machine(database: Database, storage: Storage, settings: ServerSettings
     stores = [Store(folder) for folder in folders if folder.name in valid]
     sizes = [store.size() for store in stores]
     if (total := sum(sizes)) > settings.cache_bytes:
-        for store, size in zip(stores, sizes, strict=True):  # each gives its share
+        for store, size in zip(stores, sizes, strict=True):  # each in proportion to its size
             store.prune(round(settings.cache_bytes * size / total), spare=3600)
     storage.drop_copies(86400)
 
 
 def delete_everything(database: Database, storage: Storage, owner: str) -> None:
-    """All songs, voices, covers, separations, jobs and events of the owner; the keys stay. Running jobs lose their
-    row and stop; caches go with the next sweep on each machine."""
+    """Delete all songs, voices, covers, separations, jobs and events of the owner; the keys stay. Running jobs lose
+    their row and stop; the caches of the old generation go with the next sweep on each machine."""
     with database.write() as connection:
         mine = select(jobs.c.id).where(jobs.c.owner == owner)
         connection.execute(events.delete().where(events.c.job.in_(mine)))

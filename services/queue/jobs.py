@@ -1,9 +1,17 @@
-"""The queue: jobs are submitted, claimed under a lease, kept alive, and ended once.
+"""The queue: jobs are submitted, claimed under a lease, kept alive, and ended exactly once.
 
-A worker holds a job as long as it renews its lease. One that was killed doesn't, and the next worker goes on with the
-job, which finds all finished stages in the artifact store. Every claim has a token: who lost the lease can end nothing
-any more, so that a job ends once. Interactive jobs come before batches; among equals comes the owner who has fewest
-jobs running, then who was served longest ago.
+Leases. A claim gives the worker a lease, a time until which the job is its own; the worker renews it while it runs. A
+killed worker doesn't, so after that time the job can be claimed again. The new worker finds the finished stages in the
+artifact store and goes on from there.
+
+Fencing. Each claim also draws a random token. Every later write names it (``WHERE token = ...``), so a worker that lost
+its lease, because it was suspended or cut off, changes nothing when it comes back: a job ends once, with one result.
+
+Order. Interactive jobs come before batch jobs. Among equals comes the owner with the fewest running jobs, then the one
+who was served longest ago, then the oldest job: one owner's thousand jobs don't delay another owner's single one.
+
+Poisoned jobs. A job may kill its worker each time (a file that exhausts memory). Starts without a finished stage are
+counted; after `ServerSettings.tries` of them the job fails as ``job-poisoned``.
 """
 
 from __future__ import annotations
@@ -16,6 +24,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from understudy.errors import UnderstudyError
+from understudy.pipeline.executor import StageRun
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import deliveries, events, jobs, new_id, owners, spent, tallies, voices
@@ -28,7 +37,7 @@ PRIORITIES = {"interactive": 0, "batch": 1}
 
 @dataclass(frozen=True)
 class Claimed:
-    """A job in a worker's hands."""
+    """A job that a worker has claimed. `token`: the proof of this claim; `attempts`: all starts so far."""
 
     id: str
     owner: str
@@ -40,7 +49,7 @@ class Claimed:
     voice: str | None
     token: str
     attempts: int
-    failures: int  # starts since a stage was last finished, this one included
+    failures: int  # starts since a stage was last finished, this one included; the column `strikes`
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Note:
 
 
 def submit(connection: Connection, now: float, owner: str, kind: Kind, minutes: float = 0.0, **values: Any) -> str:
-    """Put a job over `minutes` of song into the queue; returns its id. Belongs into the transaction that checked the
+    """Put a job over `minutes` of song into the queue; returns its id. Call it in the transaction that checked the
     owner's limits."""
     id = new_id(kind)
     row = {"id": id, "owner": owner, "kind": kind, "state": "queued", "created": now, "not_before": now, **values}
@@ -64,16 +73,19 @@ def submit(connection: Connection, now: float, owner: str, kind: Kind, minutes: 
 
 
 def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed | None:
-    """The next job for `worker`, None if there is none. Ends jobs that were started too often without getting on."""
+    """Claim the next job for `worker`; None if there is none. Jobs that were started too often without finishing a
+    stage, and cancelled ones whose worker died, are ended on the way."""
     running = (
         select(jobs.c.owner, func.count().label("count")).where(jobs.c.state == "running").group_by(jobs.c.owner)
     ).subquery()
     while True:
+        # Choose in a read, which locks nothing; then take the job in a short write that first checks that the row is
+        # still as it was read. If another worker was faster the update matches no row, and the loop chooses again.
         with database.read() as connection:
             now = database.now(connection)
             ready = or_(
                 and_(jobs.c.state == "queued", jobs.c.not_before <= now),
-                and_(jobs.c.state == "running", jobs.c.lease < now),
+                and_(jobs.c.state == "running", jobs.c.lease < now),  # its worker is dead or cut off
             )
             order = (jobs.c.priority, func.coalesce(running.c.count, 0), owners.c.served, jobs.c.created, jobs.c.id)
             query = (
@@ -89,8 +101,7 @@ def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed 
             return None
         with database.write() as connection:
             now = database.now(connection)
-            # as it was seen, or somebody else has taken it
-            same = and_(
+            unchanged = and_(
                 jobs.c.id == row.id,
                 jobs.c.state == row.state,
                 jobs.c.attempts == row.attempts,
@@ -98,7 +109,7 @@ def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed 
             )
             if row.state == "running" and (row.cancel or row.strikes >= settings.tries):
                 error = None if row.cancel else _poisoned(row.strikes)
-                _end(connection, now, row, same, "cancelled" if row.cancel else "failed", settings, error=error)
+                _end(connection, now, row, unchanged, "cancelled" if row.cancel else "failed", settings, error=error)
                 continue
             token = new_id("t")
             taken = {
@@ -110,7 +121,7 @@ def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed 
                 "strikes": row.strikes + 1,
                 "started": row.started or now,
             }
-            if not connection.execute(jobs.update().where(same).values(**taken)).rowcount:
+            if not connection.execute(jobs.update().where(unchanged).values(**taken)).rowcount:
                 continue
             connection.execute(owners.update().where(owners.c.id == row.owner).values(served=now))
             _append(connection, row.id, now, [Note("state", {"state": "running", "attempt": row.attempts + 1})])
@@ -130,7 +141,7 @@ def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed 
 
 
 def renew(database: Database, job: Claimed, settings: ServerSettings) -> Literal["held", "cancelled", "lost"]:
-    """Keep the job for another lease; says whether it is to be cancelled, or is no longer ours."""
+    """Renew the lease. Returns ``cancelled`` if the owner cancelled the job, ``lost`` if it is no longer ours."""
     with database.write() as connection:
         values = {"lease": database.now(connection) + settings.lease}
         query = jobs.update().where(_held(job)).values(**values).returning(jobs.c.cancel)
@@ -139,10 +150,10 @@ def renew(database: Database, job: Claimed, settings: ServerSettings) -> Literal
 
 
 def record(database: Database, job: Claimed, notes: Sequence[Note], stage: str | None, fraction: float) -> None:
-    """Write down what happened, and how far the job is (0..1). A finished stage clears the job of suspicion."""
-    got_on = any(note.type == "stage" and note.data["state"] == "finished" for note in notes)
+    """Store events and how far the job is (0..1). A finished stage resets the count of failures."""
+    progressed = any(note.type == "stage" and note.data["state"] == "finished" for note in notes)
     with database.write() as connection:
-        values: dict[str, Any] = {"stage": stage, "fraction": fraction} | ({"strikes": 0} if got_on else {})
+        values: dict[str, Any] = {"stage": stage, "fraction": fraction} | ({"strikes": 0} if progressed else {})
         if connection.execute(jobs.update().where(_held(job)).values(**values)).rowcount:
             _append(connection, job.id, database.now(connection), notes)
 
@@ -153,25 +164,24 @@ def finish(
     settings: ServerSettings,
     result: dict[str, Any],
     size: int,
-    stages: Sequence[dict[str, Any]],
+    stages: Sequence[StageRun],
 ) -> bool:
-    """End the job well; False if it was no longer ours, and then nothing is written."""
+    """End the job with its result. Returns False, and writes nothing, if it is no longer ours."""
     with database.write() as connection:
         now = database.now(connection)
         more = {"result": result, "bytes": size, "fraction": 1.0, "expires": now + settings.keep_results}
         done = _end(connection, now, job, _held(job), "done", settings, **more)
         if done:
             for stage in stages:
-                cached = stage["cached"]
-                _tally(connection, "stage-cached" if cached else "stage", stage["kind"], stage["seconds"])
+                _tally(connection, "stage-cached" if stage.cached else "stage", stage.kind, stage.seconds)
         return done
 
 
 def fail(
     database: Database, job: Claimed, settings: ServerSettings, error: UnderstudyError, again: float
 ) -> Literal["again", "over", "lost"]:
-    """End the job badly, or with `again` > 0 put it back to be tried again after so many seconds, if tries are left;
-    says which of it was done."""
+    """End the job as failed; or, with `again` > 0 and tries left, put it back to be claimed after so many seconds.
+    Returns which of the two was done, or ``lost``."""
     problem = {"code": error.code, "message": error.message, "hint": error.hint}
     with database.write() as connection:
         now = database.now(connection)
@@ -186,13 +196,13 @@ def fail(
 
 
 def confirm_cancelled(database: Database, job: Claimed, settings: ServerSettings) -> bool:
-    """End a job that was to be cancelled."""
+    """End a job whose cancellation its worker has seen."""
     with database.write() as connection:
         return _end(connection, database.now(connection), job, _held(job), "cancelled", settings)
 
 
 def release(database: Database, job: Claimed) -> None:
-    """Put the job back into the queue as if it had not been started: its worker is told to stop."""
+    """Put the job back into the queue as if it had not been started: its worker has to stop."""
     with database.write() as connection:
         back = {"state": "queued", "worker": None, "token": None, "lease": None, "strikes": max(0, job.failures - 1)}
         if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
@@ -200,14 +210,14 @@ def release(database: Database, job: Claimed) -> None:
 
 
 def abandon(database: Database, worker: str) -> int:
-    """`worker` is known to be dead: its jobs need not wait for the end of their leases. Returns how many there were."""
+    """Expire the leases of a worker that is known to be dead. Returns the number of its jobs."""
     with database.write() as connection:
         held = and_(jobs.c.worker == worker, jobs.c.state == "running")
         return int(connection.execute(jobs.update().where(held).values(lease=0.0)).rowcount)
 
 
 def cancel(connection: Connection, now: float, row: Row[Any], settings: ServerSettings) -> None:
-    """A waiting job is cancelled at once, a running one as soon as its worker hears of it."""
+    """Cancel a queued job at once; mark a running one, whose worker sees the mark when it next renews the lease."""
     waiting = and_(jobs.c.id == row.id, jobs.c.state == "queued")
     if not _end(connection, now, row, waiting, "cancelled", settings):
         running = and_(jobs.c.id == row.id, jobs.c.state == "running")
@@ -223,13 +233,17 @@ def _end(
     settings: ServerSettings,
     **values: Any,
 ) -> bool:
-    """The one place where jobs end: once, with their last event, their webhook and their tally."""
+    """End a job, with its last event, its webhook and its metrics. All ends go through here.
+
+    The update matches only rows that satisfy `where` (the claim's token); if there is none, nothing is written and the
+    result is False.
+    """
     over = {"state": state, "finished": now, "worker": None, "token": None, "lease": None, "stage": None, **values}
     row = connection.execute(jobs.update().where(where).values(**over).returning(jobs)).first()
     if row is None:
         return False
     progress = and_(events.c.job == job.id, events.c.type == "progress")
-    connection.execute(events.delete().where(progress))  # nobody needs them any more
+    connection.execute(events.delete().where(progress))  # only the states and stages stay
     ended: dict[str, Any] = {"state": state} | ({"error": row.error} if row.error else {})
     _append(connection, job.id, now, [Note("state", ended)])
     _tally(connection, "job", f"{row.kind} {state}", now - (row.started or now))
@@ -249,7 +263,11 @@ def _end(
 
 
 def _append(connection: Connection, job: str, now: float, notes: Sequence[Note]) -> None:
-    """Events are numbered under the lock on the job's row, so that none appears before one with a smaller number."""
+    """Append events, numbered from 1 per job.
+
+    The counter in the job's row is raised first, which locks the row until the transaction ends. So numbers become
+    visible in their order, and a stream that asks for events after number n misses none.
+    """
     if not notes:
         return
     query = jobs.update().where(jobs.c.id == job).values(events=jobs.c.events + len(notes)).returning(jobs.c.events)
@@ -272,7 +290,7 @@ def _tally(connection: Connection, name: str, label: str, seconds: float) -> Non
         try:
             with connection.begin_nested():
                 connection.execute(tallies.insert().values(name=name, label=label, number=1, seconds=seconds))
-        except IntegrityError:  # another process was first
+        except IntegrityError:  # another process inserted the row meanwhile
             connection.execute(tallies.update().where(mine).values(**more))
 
 

@@ -16,7 +16,7 @@ _OWN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_mess
 
 @contextmanager
 def about(job: str) -> Iterator[None]:
-    """Lines that are logged inside carry the job's id."""
+    """Log lines inside the ``with`` block carry the job's id."""
     token = _job.set(job)
     try:
         yield

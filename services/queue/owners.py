@@ -1,6 +1,7 @@
 """Owners and their API keys. A key is ``us_<id>_<secret>``; of the secret only a hash is stored.
 
-The secret has 200 random bits, so that a plain SHA-256 is as good as a slow password hash and costs nothing.
+The secret has 200 random bits, so it can't be guessed from its hash: SHA-256 is enough, where a password would need a
+slow hash.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, voices
 
 SCOPES = ("read", "make", "voices", "delete")
-LOCAL = "local"  # who owns everything on a server without keys
+LOCAL = "local"  # the owner of everything on a server without keys
 LIMITS = (
     "song_bytes",
     "song_seconds",
@@ -38,7 +39,8 @@ LIMITS = (
 
 @dataclass(frozen=True)
 class Owner:
-    """Who asks. `limits` overlay the server's settings; `key` is the id of the key that was shown, None if open."""
+    """The owner of a request. `limits` overlay the server's settings; `key`: the id of the key that came with the
+    request, None on a server without keys."""
 
     id: str
     name: str
@@ -61,7 +63,7 @@ def ensure_owner(database: Database, name: str, id: str | None = None) -> str:
             try:
                 with connection.begin_nested():
                     connection.execute(owners.insert().values(id=found, limits={}, **values))
-            except IntegrityError:  # somebody else made it just now
+            except IntegrityError:  # another process made it meanwhile
                 found = connection.scalar(select(owners.c.id).where(owners.c.name == name))
         return str(found)
 
@@ -108,7 +110,7 @@ def list_keys(database: Database) -> list[Row[Any]]:
 
 
 def revoke_key(database: Database, id: str) -> None:
-    """From now on the key opens nothing. Raises ``key-unknown``."""
+    """Revoke a key at once. Raises ``key-unknown``."""
     with database.write() as connection:
         values = {"revoked": func.coalesce(keys.c.revoked, database.now(connection))}
         if not connection.execute(keys.update().where(keys.c.id == id).values(**values)).rowcount:
@@ -116,13 +118,13 @@ def revoke_key(database: Database, id: str) -> None:
 
 
 def has_keys(database: Database) -> bool:
-    """Whether there is a key that opens anything."""
+    """Whether there is a key that isn't revoked."""
     with database.read() as connection:
         return connection.scalar(select(func.count()).select_from(keys).where(keys.c.revoked.is_(None))) != 0
 
 
 def find_owner(connection: Connection, key: str) -> Owner | None:
-    """Whose `key` it is; None for a wrong or revoked one."""
+    """The owner of `key`; None for a wrong or revoked one."""
     kind, _, rest = key.partition("_")
     id, _, secret = rest.partition("_")
     if kind != "us" or not id or not secret:
@@ -135,13 +137,13 @@ def find_owner(connection: Connection, key: str) -> Owner | None:
 
 
 def note_use(database: Database, key: str) -> None:
-    """Write down that the key was used just now."""
+    """Store that the key is in use now."""
     with database.write() as connection:
         connection.execute(keys.update().where(keys.c.id == key).values(used=database.now(connection)))
 
 
 def usage(connection: Connection, owner: str, now: float) -> dict[str, float]:
-    """What counts against the limits: jobs waiting or running, minutes of the last 24 hours, bytes stored."""
+    """The use of the limits: jobs waiting or running, minutes of song in the last 24 hours, bytes stored."""
     active = select(func.count()).where(jobs.c.owner == owner, jobs.c.state.in_(("queued", "running")))
     minutes = select(func.sum(spent.c.minutes)).where(spent.c.owner == owner, spent.c.at > now - 86400)
     stored = [select(func.sum(table.c.bytes)).where(table.c.owner == owner) for table in (songs, voices, jobs)]

@@ -1,4 +1,4 @@
-"""How far a job is, as one number, from what its stages say."""
+"""The progress of a job as one number, from the events of its stages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from understudy.pipeline.executor import StageEvent
 from understudy.services.queue.jobs import Note
 
-# rough shares of a cover's time; stages that aren't named count little
+# rough shares of the time of a job; stages that aren't listed don't count
 _WEIGHTS = {
     "cover": {
         "decode": 3.0,
@@ -33,17 +33,18 @@ _MODEL = 60.0  # a neural separation model takes longer than anything else
 
 
 def models_run(request: Mapping[str, Any]) -> dict[str, int]:
-    """How many neural models each stage of the separation runs, by the stage's name, in a job of that request."""
+    """The number of neural models that each stage of the separation runs, by stage, in the job of `request`."""
     separation = request.get("settings", {}).get("separation", {})
     if request.get("inputs", {}).keys() - {"song"}:
-        return {}  # with stems of one's own nothing is separated
+        return {}  # with own stems nothing is separated
     stages = {"model": "separate", **{name: name for name in ("lead", "dereverb", "denoise", "instruments")}}
     models = {stage: separation.get(setting) or "embedded" for setting, stage in stages.items()}
     return {stage: names.count("+") + 1 for stage, names in models.items() if names != "embedded"}
 
 
 class Progress:
-    """Collects a run's events; `take` gives what is new. The fraction never falls. `models`: as `models_run` says."""
+    """Collects the events of a run; `take` returns the new ones. The fraction never decreases. `models`: as from
+    `models_run`."""
 
     def __init__(self, kind: str, models: Mapping[str, int] | None = None) -> None:
         self._models = models or {}
@@ -73,7 +74,7 @@ class Progress:
                 self._stage = event.node
 
     def _of(self, stage: str) -> float:
-        """How far the nodes of the kind `stage` are: of several models their mean, else the furthest."""
+        """The progress of the nodes of the kind `stage`: of several models their mean, else the furthest."""
         fractions = {subject: fraction for (kind, subject), fraction in self._done.items() if kind == stage}
         if stage not in self._models or fractions.get("") == 1.0:
             return max(fractions.values(), default=0.0)
@@ -81,7 +82,7 @@ class Progress:
         return min(1.0, sum(models) / self._models[stage])
 
     def take(self) -> tuple[list[Note], str | None, float]:
-        """What happened since the last call (of each stage only its latest progress), the stage, the fraction."""
+        """(events since the last call, of each stage only its latest progress; the current stage; the fraction)."""
         with self._lock:
             notes = self._notes + list(self._latest.values())
             self._notes, self._latest = [], {}

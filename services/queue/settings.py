@@ -41,13 +41,17 @@ class ServerSettings(BaseModel):
     # work
     workers: int = Field(1, ge=0, le=64, description="worker processes that 'serve' starts")
     device: str = Field("auto", description="cpu, cuda:0 ... or auto")
-    niceness: int = Field(10, ge=0, le=19, description="how far the workers step back behind the server")
-    lease: float = Field(20.0, ge=1, description="after so long without a sign of life a job is somebody else's")
+    niceness: int = Field(
+        10, ge=0, le=19, description="nice value of the workers, so that the server answers while they work"
+    )
+    lease: float = Field(
+        20.0, ge=1, description="a worker that shows no sign of life for so long loses its job to another one"
+    )
     tries: int = Field(
         5, ge=1, le=100, description="starts of a job that finish no stage, before it counts as poisoned"
     )
-    decode_seconds: float = Field(900.0, gt=0, description="for reading one file of a stranger")
-    decode_memory: int = Field(3 * GIB, ge=256 * MIB, description="for reading one file of a stranger")
+    decode_seconds: float = Field(900.0, gt=0, description="for reading one untrusted file")
+    decode_memory: int = Field(3 * GIB, ge=256 * MIB, description="for reading one untrusted file")
     cache_bytes: int = Field(20 * GIB, ge=0, description="artifacts kept on each machine, all owners together")
 
     # what an owner may do, unless it was given limits of its own
@@ -82,7 +86,7 @@ class ServerSettings(BaseModel):
 
 
 def load(file: Path | None = None, options: Mapping[str, Any] | None = None) -> ServerSettings:
-    """The settings; raises `UnderstudyError` that names the offending one and where it stands."""
+    """The settings. Raises ``server-setting-invalid``, which names the wrong setting and where it stands."""
     file = file or (Path(os.environ[f"{PREFIX}CONFIG"]) if os.environ.get(f"{PREFIX}CONFIG") else None)
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if file is not None:

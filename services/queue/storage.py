@@ -1,6 +1,6 @@
-"""Where songs, voices and results lie: a local folder, or an S3 store and the like through fsspec.
+"""The storage of songs, voices and results: a local folder, or through fsspec S3 and other remote stores.
 
-Names are relative paths such as ``<owner>/jobs/<id>/cover.flac``. What lies under a name never changes, so copies of
+Names are relative paths such as ``<owner>/jobs/<id>/cover.flac``. The content of a name never changes, so copies of
 remote files can be kept on this machine.
 """
 
@@ -51,7 +51,8 @@ class Storage:
             self._files.makedirs(self._root, exist_ok=True)
 
     def put(self, file: Path, name: str, *, move: bool = False) -> int:
-        """Store the local `file` under `name`, whole or not at all; returns its bytes. With `move` it is gone here."""
+        """Store the local `file` under `name`, whole or not at all; returns its size in bytes. With `move` the local
+        file is removed."""
         size = file.stat().st_size
         if self._local is None:
             with _remote():
@@ -76,11 +77,11 @@ class Storage:
         return size
 
     def path(self, name: str) -> Path | None:
-        """Where the file lies on this machine, None if it lies elsewhere."""
+        """The file's path on this machine, None if the storage is remote."""
         return None if self._local is None else self._local / _checked(name)
 
     def size(self, name: str) -> int | None:
-        """Bytes under `name`, None if there is nothing."""
+        """The size in bytes of the file `name`, None if there is none."""
         if self._local is not None:
             with suppress(OSError):
                 return (self._local / _checked(name)).stat().st_size
@@ -92,7 +93,7 @@ class Storage:
                 return None
 
     def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` to `stop`, in blocks. Raises ``storage-missing`` if there is nothing."""
+        """The bytes from `start` to `stop`, in blocks. Raises ``storage-missing`` if there is no such file."""
         try:
             if self._local is not None:
                 with (self._local / _checked(name)).open("rb") as file:
@@ -114,7 +115,7 @@ class Storage:
             raise _missing(name) from error
 
     def fetch(self, name: str) -> Path:
-        """A file on this machine with what lies under `name`; not to be changed."""
+        """The path of the file `name` on this machine, fetched if need be. It must not be changed."""
         if self._local is not None:
             path = self._local / _checked(name)
             if not path.is_file():
@@ -137,7 +138,7 @@ class Storage:
         return copy
 
     def remove(self, prefix: str) -> None:
-        """Delete the file or folder; nothing happens if it isn't there."""
+        """Delete the file or folder, if it exists."""
         if self._local is not None:
             path = self._local / _checked(prefix)
             if path.is_dir():
@@ -153,7 +154,7 @@ class Storage:
             copies.unlink(missing_ok=True)
 
     def listed(self) -> Iterator[tuple[str, float]]:
-        """All names, with the time at which they were stored."""
+        """All names, with the Unix time at which each was stored."""
         if self._local is not None:
             for path in self._local.rglob("*"):
                 with suppress(FileNotFoundError):
@@ -175,7 +176,7 @@ class Storage:
 
 
 class _remote:
-    """Around calls of a remote store: what goes wrong there is said in plain words and can be tried again."""
+    """Around calls of a remote store: their errors become ``storage-unavailable``, after which a job is tried again."""
 
     def __enter__(self) -> None:
         return None

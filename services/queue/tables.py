@@ -1,4 +1,4 @@
-"""The tables. Times are seconds since 1970 (UTC), ids are random, everything but owners and tallies has an owner."""
+"""The tables. Times are seconds since 1970 (UTC), ids are random, every row but owners and tallies has an owner."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ owners = Table(
     Column("name", String(100), nullable=False, unique=True),
     Column("created", Double, nullable=False),
     Column("webhook_secret", String(80), nullable=False),
-    Column("limits", JSON, nullable=False),  # those of the settings' that differ for this owner
-    Column("served", Double, nullable=False, default=0.0),  # when a job of it was last started: fair shares
-    Column("generation", Integer, nullable=False, default=0),  # raised when everything was deleted: names its cache
+    Column("limits", JSON, nullable=False),  # limits of this owner that differ from the settings
+    Column("served", Double, nullable=False, default=0.0),  # when one of its jobs was last started
+    Column("generation", Integer, nullable=False, default=0),  # raised by deleting everything; names the cache
 )
 
 keys = Table(
@@ -123,14 +123,14 @@ jobs = Table(
     Column("finished", Double),
     Column("expires", Double),
     Column("attempts", Integer, nullable=False, default=0),
-    Column("strikes", Integer, nullable=False, default=0),  # starts since a stage was last finished
+    Column("strikes", Integer, nullable=False, default=0),  # failures: starts since a stage was last finished
     Column("worker", String(80)),
     Column("token", String(40)),
-    Column("lease", Double),  # until when the worker holds it
+    Column("lease", Double),  # the worker holds the job until then
     Column("cancel", Boolean, nullable=False, default=False),
     Column("stage", String(60)),
     Column("fraction", Double, nullable=False, default=0.0),
-    Column("events", Integer, nullable=False, default=0),  # the number of the last one
+    Column("events", Integer, nullable=False, default=0),  # the number of the last event
     Column("result", JSON),
     Column("error", JSON),
     Column("webhook", Text),
@@ -149,7 +149,7 @@ events = Table(
     Column("data", JSON, nullable=False),
 )
 
-spent = Table(  # minutes of song that were sent to work, of the last day: deleting a job gives none back
+spent = Table(  # minutes of song submitted within the last day; deleting a job doesn't give them back
     "spent",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),

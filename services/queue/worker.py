@@ -1,4 +1,4 @@
-"""A worker: one process that claims one job after the other and does them.
+"""A worker: one process that claims one job after the other and runs them.
 
 Beside the job runs a heartbeat: it renews the lease, stores progress and learns of cancellation. A worker that is asked
 to stop puts its job back; the job of a killed worker goes to the next one when its lease has expired.
@@ -6,7 +6,6 @@ to stop puts its job back; the job of a killed worker goes to the next one when 
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import re
@@ -24,10 +23,11 @@ from filelock import FileLock, Timeout
 from understudy.disk import explained, is_full
 from understudy.environment import choose_device
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.services.queue import bounded, housekeeping, jobs, logs, work
+from understudy.services.queue import bounded, housekeeping, jobs, logs
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import Claimed
 from understudy.services.queue.progress import Progress, models_run
+from understudy.services.queue.run_job import JobContext, run_job, scratch_folder
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import new_id
@@ -35,16 +35,16 @@ from understudy.services.queue.tables import new_id
 Answer = TypeVar("Answer")
 log = logging.getLogger("understudy.worker")
 
-IDLE = 0.3  # seconds between looks into an empty queue
-HEARTBEAT = 0.4
-SWEEP = 300.0
-PASSING = ("disk-full", "out-of-memory", "database-unavailable", "storage-unavailable", "internal-error")
-"""What may be better soon: such jobs are tried again."""
+IDLE = 0.3  # seconds between polls of an empty queue
+HEARTBEAT = 0.4  # seconds between beats beside a job
+SWEEP = 300.0  # seconds between cleanups of this machine
+TRANSIENT = ("disk-full", "out-of-memory", "database-unavailable", "storage-unavailable", "internal-error")
+"""Codes of errors that may pass: such jobs are tried again."""
 
 
 class Worker:
     def __init__(self, settings: ServerSettings, name: str | None = None, parent: int | None = None) -> None:
-        """`parent`: the process that this one ends with."""
+        """`parent`: the worker stops when this process is no longer its parent."""
         bounded.prepare()
         self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{new_id('w', 6)[2:]}"
         self.settings = settings
@@ -55,21 +55,20 @@ class Worker:
         self._storage = Storage(settings.storage, settings.storage_options, settings.data)
         self._scratch = settings.data / "scratch" / self.name
         self._scratch.mkdir(parents=True)
-        importlib.import_module("understudy.jobs")  # before the first job waits for it
         self._lock = FileLock(settings.data / "scratch" / f"{self.name}.lock")
         self._lock.acquire()
         _remove_leftovers(settings)
 
     def run(self) -> None:
-        """Until `stopping` is set."""
+        """Run jobs until `stopping` is set."""
         log.info("worker ready", extra={"worker": self.name, "device": self._device})
-        pause, looked = IDLE, -SWEEP
+        pause, swept = IDLE, -SWEEP
         try:
             while not self._is_over():
                 try:
-                    if time.monotonic() - looked > SWEEP:
+                    if time.monotonic() - swept > SWEEP:
                         housekeeping.sweep_machine(self._database, self._storage, self.settings)
-                        looked = time.monotonic()
+                        swept = time.monotonic()
                     job = jobs.claim(self._database, self.name, self.settings)
                     pause = IDLE
                 except UnderstudyError as error:
@@ -79,7 +78,7 @@ class Worker:
                     self.stopping.wait(pause)
                 else:
                     with logs.about(job.id):
-                        self._do(job)
+                        self._run(job)
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._lock.release()
@@ -90,14 +89,14 @@ class Worker:
     def _is_over(self) -> bool:
         return self.stopping.is_set() or (self._parent is not None and os.getppid() != self._parent)
 
-    def _do(self, job: Claimed) -> None:
+    def _run(self, job: Claimed) -> None:
         begun = time.monotonic()
         log.info("started", extra={"kind": job.kind, "attempt": job.attempts, "owner": job.owner})
         progress = Progress(job.kind, models_run(job.request))
         heartbeat = _Heartbeat(self, job, progress, self._database)
         try:
-            with work.scratch(self._scratch / "job") as folder:
-                context = work.JobContext(
+            with scratch_folder(self._scratch / "job") as folder:
+                context = JobContext(
                     self._database,
                     self._storage,
                     self.settings,
@@ -106,31 +105,31 @@ class Worker:
                     heartbeat.cancelled,
                     progress.update,
                 )
-                made = work.do(job, context)
+                made = run_job(job, context)
             heartbeat.stop()
             end = partial(jobs.finish, self._database, job, self.settings, made.result, made.size, made.stages)
-            if self._insist(end) is False:
+            if self._persist(end) is False:  # its owner deleted it meanwhile, or the lease was lost
                 kind, id = ("voices", str(job.voice)) if job.kind == "voice" else ("jobs", job.id)
-                self._insist(lambda: housekeeping.remove_if_gone(self._database, self._storage, job.owner, kind, id))
+                self._persist(lambda: housekeeping.remove_if_gone(self._database, self._storage, job.owner, kind, id))
             log.info("done", extra={"seconds": round(time.monotonic() - begun, 2)})
         except Cancelled:
             heartbeat.stop()
-            if heartbeat.verdict == "cancelled":
-                self._insist(lambda: jobs.confirm_cancelled(self._database, job, self.settings))
-            elif heartbeat.verdict == "stopping":
-                self._insist(lambda: jobs.release(self._database, job))
-            log.info("given up", extra={"because": heartbeat.verdict})
+            if heartbeat.reason == "cancelled":
+                self._persist(lambda: jobs.confirm_cancelled(self._database, job, self.settings))
+            elif heartbeat.reason == "stopping":
+                self._persist(lambda: jobs.release(self._database, job))
+            log.info("given up", extra={"because": heartbeat.reason})
         except Exception as error:
             heartbeat.stop()
             problem = self._explained(error)
-            again = min(300.0, 5.0 * 2**job.failures) if problem.code in PASSING else 0.0
-            over = self._insist(lambda: jobs.fail(self._database, job, self.settings, problem, again))
+            again = min(300.0, 5.0 * 2**job.failures) if problem.code in TRANSIENT else 0.0
+            over = self._persist(lambda: jobs.fail(self._database, job, self.settings, problem, again))
             if over == "over" and job.kind == "voice":
-                self._insist(lambda: self._storage.remove(f"{job.request['path']}-sent"))
-            log.warning("failed: %s", problem.message, extra={"code": problem.code}, exc_info=problem.code in PASSING)
+                self._persist(lambda: self._storage.remove(f"{job.request['path']}-sent"))
+            log.warning("failed: %s", problem.message, extra={"code": problem.code}, exc_info=problem.code in TRANSIENT)
 
     def _explained(self, error: Exception) -> UnderstudyError:
-        """The error in words for the job's owner: no folders of this machine, no tracebacks."""
+        """The error for the job's owner, without folders of this machine and without a traceback."""
         if isinstance(error, OSError) and is_full(error):
             error = explained(self._scratch, error)
         if not isinstance(error, UnderstudyError):
@@ -145,8 +144,10 @@ class Worker:
             texts.append(text.replace(str(self.settings.data.resolve()), "…").replace(str(self.settings.data), "…"))
         return UnderstudyError(error.code, *texts)
 
-    def _insist(self, write: Callable[[], Answer]) -> Answer | None:
-        """What `write` answers, even if the database is away for a while; None when the worker has to stop first."""
+    def _persist(self, write: Callable[[], Answer]) -> Answer | None:
+        """Call `write` until the database is reachable; returns its answer, or None if the worker has to stop first.
+
+        If it has to stop, nothing is lost: the job's lease expires and the next worker finds all stages cached."""
         pause = 0.5
         while True:
             try:
@@ -154,52 +155,56 @@ class Worker:
             except UnderstudyError as error:
                 if self._is_over():
                     return None
-                log.warning("can't write the job's end yet: %s", error)
+                log.warning("the end of the job can't be stored yet: %s", error)
                 self.stopping.wait(pause)
                 pause = min(10.0, pause * 2)
 
 
 class _Heartbeat:
-    """The thread beside a job. `cancelled` is what the job's stages look at; `verdict` says why it was set."""
+    """The thread beside a job: it stores progress, renews the lease, and learns of cancellation.
+
+    The job's stages poll `cancelled`. `reason` says why it is set: ``cancelled`` by the owner, ``lost`` (the lease
+    expired and the job belongs to another worker, or its row is gone), or ``stopping`` (this worker is to end)."""
 
     def __init__(self, worker: Worker, job: Claimed, progress: Progress, database: Database) -> None:
         self.cancelled = Event()
-        self.verdict = "held"
+        self.reason = "held"
         self._worker, self._job, self._progress, self._database = worker, job, progress, database
         self._over = Event()
         self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """After the last progress is written down."""
+        """End the thread. The last progress is stored before this returns."""
         self._over.set()
         self._thread.join()
 
     def _beat(self) -> None:
+        # four renewals in the time of one lease: a slow database or a busy machine may miss some
         renewed, every = time.monotonic(), min(2.0, self._worker.settings.lease / 4)
         while not self._over.wait(HEARTBEAT):
-            if self._worker._is_over() and self.verdict == "held":
-                self.verdict = "stopping"
+            if self._worker._is_over() and self.reason == "held":
+                self.reason = "stopping"
                 self.cancelled.set()
-            with suppress(UnderstudyError):  # the database is away: the next beat tries again
-                self._tell()
+            with suppress(UnderstudyError):  # the database is unreachable: the next beat tries again
+                self._record()
                 if time.monotonic() - renewed >= every:
-                    verdict = jobs.renew(self._database, self._job, self._worker.settings)
+                    reason = jobs.renew(self._database, self._job, self._worker.settings)
                     renewed = time.monotonic()
-                    if verdict != "held" and self.verdict == "held":
-                        self.verdict = verdict
+                    if reason != "held" and self.reason == "held":
+                        self.reason = reason
                         self.cancelled.set()
         with suppress(UnderstudyError):
-            self._tell()
+            self._record()
 
-    def _tell(self) -> None:
+    def _record(self) -> None:
         notes, stage, fraction = self._progress.take()
         if notes:
             jobs.record(self._database, self._job, notes, stage, fraction)
 
 
 def _remove_leftovers(settings: ServerSettings) -> None:
-    """Free the disk of what killed workers left: a scratch folder whose lock nobody holds."""
+    """Delete the scratch folders of killed workers: those whose lock nobody holds."""
     for lock in (settings.data / "scratch").glob("*.lock"):
         with suppress(Timeout, OSError), FileLock(lock, timeout=0):
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)

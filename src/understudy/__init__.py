@@ -59,13 +59,17 @@ if TYPE_CHECKING:
     from understudy.results import SeparationResult as SeparationResult
     from understudy.results import StageWarning as StageWarning
     from understudy.results import Verdict as Verdict
+    from understudy.session import Progress as Progress
     from understudy.session import ProgressEvent as ProgressEvent
     from understudy.session import Session as Session
+    from understudy.session import SettingsLike as SettingsLike
+    from understudy.session import VoiceLike as VoiceLike
     from understudy.session import convert as convert
     from understudy.session import cover as cover
     from understudy.session import evaluate as evaluate
     from understudy.session import separate as separate
     from understudy.sounds import AudioRef as AudioRef
+    from understudy.sounds import Sound as Sound
     from understudy.voices.recordings import Finding as Finding
     from understudy.voices.voice import Voice as Voice
 
@@ -90,8 +94,18 @@ _HOMES = {
         "StageWarning",
         "Verdict",
     ),
-    "session": ("ProgressEvent", "Session", "convert", "cover", "evaluate", "separate"),
-    "sounds": ("AudioRef",),
+    "session": (
+        "Progress",
+        "ProgressEvent",
+        "Session",
+        "SettingsLike",
+        "VoiceLike",
+        "convert",
+        "cover",
+        "evaluate",
+        "separate",
+    ),
+    "sounds": ("AudioRef", "Sound"),
     "voices.recordings": ("Finding",),
     "voices.voice": ("Voice",),
 }
@@ -107,18 +121,22 @@ __all__ = [
     "EvaluationResult",
     "Finding",
     "Loudness",
+    "Progress",
     "ProgressEvent",
     "Quality",
     "Remark",
     "SeparationResult",
     "Session",
     "Settings",
+    "SettingsLike",
+    "Sound",
     "StageRun",
     "StageWarning",
     "UnderstudyError",
     "Verdict",
     "Voice",
     "VoiceLibrary",
+    "VoiceLike",
     "VoicePart",
     "__version__",
     "convert",

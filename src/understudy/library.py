@@ -65,9 +65,11 @@ class VoiceLibrary:
     ) -> AddedVoice:
         """Make a voice from recordings of one person speaking or singing alone; 15 to 40 seconds together are enough.
 
-        `name`: up to 64 letters, digits and common signs. `recordings`: 1 to 999 files or arrays. `consent`:
-        ``"self"`` if it is your own voice, ``"granted"`` if its owner has agreed. `replace`: whether a voice of that
-        name is replaced. `progress` is called with 0..1; setting `cancel` stops the work.
+        - `name`: up to 64 letters, digits and common signs.
+        - `recordings`: 1 to 999 files or arrays (see `Sound`).
+        - `consent`: ``"self"`` if it is your own voice, ``"granted"`` if its owner has agreed.
+        - `replace`: whether a voice of that name is replaced.
+        - `progress`: called with 0..1. `cancel`: setting this event stops the work.
 
         Raises `UnderstudyError`: ``consent-missing``, ``voice-exists``, ``voice-name-invalid``, ``file-not-found``,
         ``voice-not-usable`` when the recordings hold less than 5 seconds of voice together; `Cancelled`.
@@ -94,10 +96,12 @@ class VoiceLibrary:
     ) -> AddedVoice:
         """Add an RVC voice, or a voice that `export` wrote. Nothing in the file is run.
 
-        `path`: a ``.pth`` or ``.safetensors`` file, or a zip or folder that holds one. `name`: None: after the file.
-        `consent`: as in `add`; required, except for a voice that `export` wrote. `index`: the model's ``.index``, a
-        file or a name inside the zip or folder. `model`: which model, where there are several. `speaker`: which of the
-        model's speakers sings, from 0. `replace`, `progress`, `cancel`: as in `add`.
+        - `path`: a ``.pth`` or ``.safetensors`` file, or a zip or folder that holds one.
+        - `name`: None: after the file.
+        - `consent`: as in `add`; required, except for a voice that `export` wrote.
+        - `index`: the model's ``.index``, a file or a name inside the zip or folder.
+        - `model`: which model, where there are several. `speaker`: which of the model's speakers sings, from 0.
+        - `replace`, `progress`, `cancel`: as in `add`.
 
         Raises `UnderstudyError`: ``consent-missing``, ``voice-exists``, and a code for each way in which a file can be
         broken or unsafe; `Cancelled`.

@@ -1,4 +1,4 @@
-"""`Session`: covers, separations, conversions and evaluations from Python, with models that stay loaded between calls.
+"""`Session`: covers, separations, conversions and evaluations from Python; models stay loaded between calls.
 
 The functions `cover`, `convert`, `separate` and `evaluate` of `understudy` are the methods of one session with the
 command line's folders and device.
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from understudy import environment
 from understudy.audio.encode import parse_format
 from understudy.context import Context
-from understudy.errors import Cancelled
+from understudy.errors import Cancelled, UnderstudyError
 from understudy.evaluations import EvaluationJob, candidates, evaluate_separators
 from understudy.jobs import (
     ConversionJob,
@@ -37,7 +37,7 @@ from understudy.pipeline.executor import LocalExecutor, Result, StageEvent
 from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.pipeline.store import Store
-from understudy.pipeline.wanted import GUIDE, Wanted, container_named, parse_stems
+from understudy.pipeline.wanted import GUIDE, Container, Wanted, container_named, parse_guide, parse_levels, parse_stems
 from understudy.results import ConversionResult, CoverResult, EvaluationResult, SeparationResult
 from understudy.sounds import Sound, as_files, is_file
 from understudy.voices.voice import Voice
@@ -57,9 +57,11 @@ _SPARED = 6 * 3600.0  # seconds for which artifacts stay in the cache although i
 class ProgressEvent:
     """How far a call is.
 
-    `stage`: the stage that has something to say. `state`: ``cached`` (it was made before), ``started``, ``progress``
-    or ``finished``. `fraction`: 0..1 of the stage. `total`: 0..1 of the entire call; it never falls. `seconds`: wall
-    time of the stage so far. `device`: ``cpu`` or ``cuda:0``. `item`: in an evaluation, the song and the separator.
+    - `stage`: the name of the stage that reports.
+    - `state`: ``cached`` (it was made before), ``started``, ``progress`` or ``finished``.
+    - `fraction`: 0..1 of the stage. `total`: 0..1 of the entire call; it never falls.
+    - `seconds`: wall time of the stage so far. `device`: ``cpu`` or ``cuda:0``.
+    - `item`: in an evaluation, the song and the separator.
     """
 
     stage: str
@@ -72,19 +74,20 @@ class ProgressEvent:
 
 
 Progress = Callable[[ProgressEvent], None]
-"""Called from the threads that work, one call at a time. Return soon: the work waits for it. An exception ends the
-call, which raises it."""
+"""A callback for progress. It is called from the threads that work, one call at a time, and they wait for it. When it
+raises an exception, the work stops and the call raises that exception."""
 
 
 class Session:
-    """Everything that the calls of one program share: the voice library, the cache, the device, and loaded models.
+    """The voice library, cache and device of a program's calls, and the models that they load.
 
-    `voices`, `cache`: folders; None: those of the command line (``UNDERSTUDY_VOICES``, ``UNDERSTUDY_CACHE``, or the
-    platform's). `device`: ``cpu``, ``cuda:0`` or ``auto``; None: ``UNDERSTUDY_DEVICE``, else a GPU if there is one.
-    `workers`: threads that one stage may use; None: one for each CPU core.
+    - `voices`, `cache`: folders; None: those of the command line (``UNDERSTUDY_VOICES``, ``UNDERSTUDY_CACHE``, or the
+      platform's).
+    - `device`: ``cpu``, ``cuda:0`` or ``auto``; None: ``UNDERSTUDY_DEVICE``, else a GPU if there is one.
+    - `workers`: threads that one stage may use; None: one for each CPU core.
 
-    A session is cheap: models and folders are opened by its first call. It may be used from several threads at once;
-    their stages share the device, one at a time on a GPU and two on the CPU.
+    Folders and models are opened by the first call; models stay loaded. A session may be used from several threads at
+    once; their stages share the device, one at a time on a GPU and two on the CPU. The session's library is `voices`.
     """
 
     def __init__(
@@ -120,17 +123,17 @@ class Session:
         >>> us.cover("song.mp3", voice="nova").path
         PosixPath('covers/song (nova).flac')
 
-        `song`: a file, ``(samples, rate)`` or `Audio`; 0.4 seconds to 2 hours. `voice`: see `VoiceLike`. `settings`:
-        see `SettingsLike`. `transposes`: semitones by the name of a voice, where several sing.
-
-        `vocals`, `instrumental`, `backing_vocals`: stems of your own, used in place of separated ones. With `vocals`
-        and `instrumental` there need be no song; with `backing_vocals`, `vocals` is the lead alone.
-
-        `output`: the file to write; its extension names the format unless the settings name one with that extension.
-        None: ``covers/SONG (VOICE).flac`` when all inputs are files; when one is an array, nothing is written outside
-        of the cache. A file that Understudy did not make is only replaced with `overwrite`.
-
-        `progress`: called with a `ProgressEvent`. `cancel`: setting this event stops the work.
+        - `song`: a file, ``(samples, rate)`` or `Audio` (see `Sound`); 0.4 seconds to 2 hours, 8 to 192 kHz.
+        - `voice`: the name of a voice in the library, a `Voice`, or several (see `VoiceLike`).
+        - `settings`: `Settings`, the name of a preset, or dotted names to values (see `SettingsLike`).
+        - `transposes`: where several voices sing, semitones by the name of a voice, or ``"auto"``.
+        - `vocals`, `instrumental`, `backing_vocals`: stems of your own, used in place of separated ones. With `vocals`
+          and `instrumental` there need be no song; with `backing_vocals`, `vocals` is the lead alone.
+        - `output`: the file to write; its extension names the format unless the settings name one with that extension.
+          None: ``covers/SONG (VOICE).flac`` when all inputs are files. When one is an array, nothing is written but the
+          cache, and the paths of the result are those of files in the cache.
+        - `overwrite`: whether a file at `output` that Understudy did not make may be replaced.
+        - `progress`: called with a `ProgressEvent`. `cancel`: setting this event stops the work.
 
         Raises `UnderstudyError`: among others ``voice-unknown``, ``file-not-found``, ``not-audio``, ``song-silent``,
         ``array-invalid``, ``setting-unknown``, ``setting-invalid``, ``model-missing``, ``output-exists``,
@@ -197,14 +200,16 @@ class Session:
 
         >>> us.separate("song.mp3").stems["vocals"].read()  # float32 [channels, frames]
 
-        `song`: a file, ``(samples, rate)`` or `Audio`. `stems`: 2 (vocals, instrumental), 4 (vocals, drums, bass,
-        other), 6 (guitar and piano, too), or names; None: 2, or none beside a mix, karaoke or notes. `mix`: gain in dB
-        by stem, None for silence, of a mix to make; -60 to +24. `karaoke`: whether to make a karaoke version, with the
-        lead at `guide` dB (None: silent). `midi`: stems whose notes to write down. `stem_file`: put all stems into one
-        file for DJ software, ``stem.m4a`` or ``stem.m4a:alac``.
-
-        `output`: the folder to write to. None: ``stems/SONG`` when the song is a file; when it is an array, nothing is
-        written outside of the cache. `settings`, `overwrite`, `progress`, `cancel`: as in `cover`.
+        - `song`: a file, ``(samples, rate)`` or `Audio`.
+        - `stems`: 2 (vocals, instrumental), 4 (vocals, drums, bass, other), 6 (guitar and piano, too), or names; None:
+          2, or none where a mix, karaoke or notes are all that is requested.
+        - `mix`: gains in dB by stem, -60 to +24, None for silence: a mix to make.
+        - `karaoke`: whether to make a karaoke version, with the lead at `guide` dB (None: silent).
+        - `midi`: stems whose notes are written as MIDI files.
+        - `stem_file`: put all stems into one file for DJ software, ``stem.m4a`` or ``stem.m4a:alac``.
+        - `output`: the folder to write to. None: ``stems/SONG`` when the song is a file. When it is an array, nothing
+          is written but the cache, and the paths of the result are those of files in the cache.
+        - `settings`, `overwrite`, `progress`, `cancel`: as in `cover`.
 
         Raises `UnderstudyError`: among others ``stems-invalid``, ``stem-unavailable`` for a stem that no model of these
         settings gives, ``mix-invalid``, ``model-missing``, and those of `cover` that concern the song; `Cancelled`.
@@ -212,10 +217,10 @@ class Session:
         chosen, _ = _settings(settings, None)
         wanted = Wanted(
             None if stems is None else _stems(stems),
-            None if stem_file is None else container_named(stem_file),
-            {} if mix is None else dict(mix),
+            None if stem_file is None else _container(stem_file),
+            parse_levels(",".join(f"{stem}={_level(gain)}" for stem, gain in mix.items())) if mix else {},
             karaoke,
-            guide,
+            parse_guide(_level(guide)),
             _stems(midi) if midi else (),
         )
         with self._running(progress, cancel) as (runner, context):
@@ -239,11 +244,14 @@ class Session:
     ) -> EvaluationResult:
         """Measure how well separators separate songs whose stems are known: SDR, SI-SDR, BSSEval v4, speed, memory.
 
-        `folder`: songs as in MUSDB18-HQ (``SONG/mixture.wav``, ``vocals.wav``, ...) or ``.stem.mp4`` files. `models`:
-        separators, or ensembles ``A+B``. `presets`: whose separations to measure; each with each of the models, with
-        its own where there are none. `settings`: dotted names to values that hold for all. `stems`: 2 or 4. `limit`:
-        only the first so many songs. `at_once`: songs at a time. `output`: folder of the tables; None:
-        ``evaluations/FOLDER``. What was measured before is not measured again.
+        - `folder`: songs as in MUSDB18-HQ (``SONG/mixture.wav``, ``vocals.wav``, ...) or ``.stem.mp4`` files.
+        - `models`: separators, or ensembles ``A+B``.
+        - `presets`: whose separations to measure; each with each of the models, with its own where there are none.
+        - `settings`: dotted names to values that hold for all.
+        - `stems`: 2, or 4 for drums, bass and other, too. `limit`: only the first so many songs.
+        - `at_once`: songs at a time. `output`: folder of the tables; None: ``evaluations/FOLDER``. What was measured
+          into it before is not measured again.
+        - `progress`, `cancel`: as in `cover`.
 
         Raises `UnderstudyError`: ``folder-not-found``, ``dataset-empty``, ``nothing-evaluated`` when every song failed,
         ``separator-unknown``, ``model-missing``; `Cancelled`.
@@ -386,6 +394,19 @@ def _writes(output: str | os.PathLike[str] | None, *sounds: Sound | None) -> boo
 
 def _stems(names: int | str | Sequence[str]) -> tuple[str, ...]:
     return parse_stems(str(names) if isinstance(names, int | str) else ",".join(names))
+
+
+def _level(gain: float | None) -> str:
+    return "off" if gain is None else str(gain)
+
+
+def _container(name: str) -> Container:
+    found = container_named(name)
+    if found is None:
+        raise UnderstudyError(
+            "unknown-format", f"There is no stem file {name!r}.", "Choose stem.m4a, stem.mp4 or stem.m4a:alac."
+        )
+    return found
 
 
 def _pruning(executor: LocalExecutor) -> Callable[[], None]:

@@ -10,6 +10,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,25 @@ def test_separation_of_a_file(workspace: Workspace, tmp_path: Path):
     expected = workspace.mix.samples - 0.5 * np.asarray(result.stems["vocals"])
     quiet = np.asarray(result.mix)
     assert np.corrcoef(quiet.ravel(), expected.ravel())[0, 1] > 0.999
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code"),
+    [
+        ({"stems": 3}, "stems-invalid"),
+        ({"stems": ["vocals", "kazoo"]}, "stems-invalid"),
+        ({"stems": 4}, "stem-unavailable"),
+        ({"mix": {"kazoo": -3}}, "mix-invalid"),
+        ({"mix": {"vocals": 99}}, "mix-invalid"),
+        ({"karaoke": True, "guide": float("nan")}, "mix-invalid"),
+        ({"midi": "kazoo"}, "stems-invalid"),
+        ({"stem_file": "stem.wav"}, "unknown-format"),
+    ],
+)
+def test_what_no_separation_can_give(workspace: Workspace, wanted: dict[str, Any], code: str):
+    with pytest.raises(us.UnderstudyError) as caught:
+        workspace.session().separate((workspace.mix.samples, RATE), **wanted)
+    assert caught.value.code == code
 
 
 def test_several_voices(workspace: Workspace):
@@ -346,7 +366,12 @@ def test_importing_is_free_of_side_effects_and_fast():
 
 
 def test_every_public_name_is_there_and_documented():
+    reference = (Path(__file__).parents[2] / "docs" / "reference.md").read_text()
+    methods = ("cover", "separate", "convert", "evaluate")
     for name in us.__all__:
         value = getattr(us, name)
-        assert name == "__version__" or len(value.__doc__) > 30, name
+        if isinstance(value, type) or hasattr(value, "__code__") or name in methods:
+            assert value.__doc__, name
+        assert f"::: understudy.{name}\n" in reference or f"`us.{name}`" in reference or name == "__version__"
+    assert all(getattr(us, name).__func__ is getattr(us.Session, name) for name in methods)
     assert not hasattr(us, "no_such_name")

@@ -22,7 +22,7 @@ SHAPE_WEIGHT, PHONE_WEIGHT = 0.5, 50.0  # makes phones count some four times as 
 
 
 @dataclass(frozen=True, eq=False)
-class Singer:
+class FrameStatistics:
     """What a singer's frames have in common: `shape` ``[ORDER]``, the mean of the voiced cepstra; `mean` and
     `deviation` ``[phones.KEPT]`` of the recogniser's coefficients over all frames that are not pauses."""
 
@@ -31,20 +31,22 @@ class Singer:
     deviation: Array
 
 
-def singer(cepstra: NDArray[np.floating], voiced: NDArray[np.bool_], loud: NDArray[np.bool_]) -> Singer:
+def frame_statistics(
+    cepstra: NDArray[np.floating], voiced: NDArray[np.bool_], loud: NDArray[np.bool_]
+) -> FrameStatistics:
     """Measured from cepstra ``[frames, ORDER]``; some voiced and loud frames must be among them."""
     shape = cepstra[voiced & loud].mean(axis=0, dtype=np.float64)
     some = np.flatnonzero(loud)[:: max(1, int(loud.sum()) // 20000)]
     heard = phones.coefficients(cepstra[some].astype(np.float32) @ spectrum.inverse_basis(ORDER))
-    return Singer(shape.astype(np.float32), heard.mean(axis=0), heard.std(axis=0))
+    return FrameStatistics(shape.astype(np.float32), heard.mean(axis=0), heard.std(axis=0))
 
 
-def content(cepstra: Array, singer: Singer) -> Array:
+def content(cepstra: Array, statistics: FrameStatistics) -> Array:
     """Cepstra ``[frames, ORDER]`` -> content features ``[frames, USED * len(OFFSETS) + 42]``."""
     fade = 0.97 ** np.arange(1, USED + 1)
-    shape = (cepstra[:, 1 : USED + 1] - singer.shape[1 : USED + 1]) * fade
+    shape = (cepstra[:, 1 : USED + 1] - statistics.shape[1 : USED + 1]) * fade
     rows = np.arange(len(shape))
     around = np.concatenate([shape[np.clip(rows + offset, 0, len(rows) - 1)] for offset in OFFSETS], axis=1)
     heard = phones.coefficients(cepstra @ spectrum.inverse_basis(ORDER))
-    probable = phones.probabilities(heard, singer.mean, singer.deviation)
+    probable = phones.probabilities(heard, statistics.mean, statistics.deviation)
     return np.concatenate([SHAPE_WEIGHT * around, PHONE_WEIGHT * np.sqrt(probable)], axis=1).astype(np.float32)

@@ -24,9 +24,9 @@ from understudy.models import Weights
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.instant import rendering, spectrum
 from understudy.voices.instant.content import ORDER
-from understudy.voices.instant.portrait import Portrait, draw, sounding
+from understudy.voices.instant.profile import VoiceProfile, loud_frames, measure_profile
 from understudy.voices.instant.spectrum import Array
-from understudy.voices.instant.timbre import Timbre, moved, voicing
+from understudy.voices.instant.timbre import Timbre, convert_timbre, voicing
 from understudy.voices.voice import Voice
 
 WINDOW = 2000  # frames of 5 ms between cuts, about
@@ -50,8 +50,8 @@ class InstantEngine:
     models: tuple[str, ...] = ()
 
     def prepare(self, context: Context, voice: Voice) -> Path:
-        path = context.folder / "portrait.npz"
-        draw(context, voice).save(path)
+        path = context.folder / "profile.npz"
+        measure_profile(context, voice).save(path)
         return path
 
     def convert(
@@ -63,7 +63,7 @@ class InstantEngine:
         settings: ConversionSettings,
         models: Mapping[str, Weights],
     ) -> AudioFile:
-        portrait = Portrait.load(prepared)
+        profile = VoiceProfile.load(prepared)
         vocals, rate = performance.vocals, performance.vocals.rate
         frames = int(np.ceil(vocals.frames / (rate * HOP))) + 1
         f0 = _resampled(performance.pitch, frames)
@@ -74,11 +74,11 @@ class InstantEngine:
         voiced = f0 > 0
         warp = 1.0
         if voiced.any():
-            ratio = portrait.pitch / float(np.median(f0[voiced]))
+            ratio = profile.pitch / float(np.median(f0[voiced]))
             warp = float(np.clip(ratio**LENGTHENING, 0.86, 1.16))
 
-        basis, back = spectrum.to_grid(rate, portrait.top), spectrum.inverse_basis(ORDER) @ spectrum.from_grid(rate)
-        described = _below(portrait.top, rate)
+        basis, back = spectrum.to_grid(rate, profile.top), spectrum.inverse_basis(ORDER) @ spectrum.from_grid(rate)
+        described = _below(profile.top, rate)
 
         def lengthened(envelope: Array, weight: Array) -> Array:
             """With the vocal tract of the voice's length where it is voiced."""
@@ -97,9 +97,9 @@ class InstantEngine:
             cepstra[window.first : window.last] = part
             measuring.progress(done / len(windows))
 
-        loud = sounding(20 * np.log10(np.maximum(level, rendering.SILENCE)))
+        loud = loud_frames(20 * np.log10(np.maximum(level, rendering.SILENCE)))
         sung = Timbre(cepstra, voiced, loud)
-        wanted = moved(context.part(0.3, 0.4), sung, portrait, settings.index_rate, settings.protect)
+        wanted = convert_timbre(context.part(0.3, 0.4), sung, profile, settings.index_rate, settings.protect)
 
         def render(window: _Window) -> NDArray[np.float32]:
             start, signal, pitch = _take(vocals, f0, window)

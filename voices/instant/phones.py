@@ -35,7 +35,7 @@ class _Model:
     linear: Array
     square: Array
     constant: Array
-    spread: Array
+    deviation: Array
 
 
 @lru_cache(maxsize=1)
@@ -92,7 +92,7 @@ def probabilities(coefficients: Array, mean: Array, deviation: Array) -> Array:
     `mean` and `deviation` ``[KEPT]`` are those of the singer's coefficients, which are brought to the model's.
     """
     model = _model()
-    own = np.asarray((coefficients - mean) * (model.spread / np.maximum(deviation, 1.0)), np.float32)
+    own = np.asarray((coefficients - mean) * (model.deviation / np.maximum(deviation, 1.0)), np.float32)
     rows = np.arange(0, len(own), STEP)
 
     def at(offset: int) -> Array:

@@ -18,8 +18,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from understudy.context import Context
 from understudy.voices.instant import spectrum
-from understudy.voices.instant.content import ORDER, REACH, content, singer
-from understudy.voices.instant.portrait import Portrait
+from understudy.voices.instant.content import ORDER, REACH, content, frame_statistics
+from understudy.voices.instant.profile import VoiceProfile
 from understudy.voices.instant.spectrum import Array
 
 Half = NDArray[np.float16]
@@ -30,7 +30,7 @@ CANDIDATES = 12  # frames of the recordings that every frame chooses from
 JOIN = 2.0  # what a jump between recorded frames costs against an unlike sound
 JOINED = 40  # cepstral coefficients that must join
 SMOOTHING = 1.0  # frames of 5 ms: standard deviation of every cross-fade in time
-SPREAD = (0.8, 1.6)  # limits within which the spread over time is restored
+VARIANCE = (0.8, 1.6)  # limits within which the spread over time is restored
 EQUALISER = 2.0  # nats of power (9 dB): its limit
 LOUDNESS = 20.0  # frames: slower changes of loudness that a fixed filter makes are undone
 CURVE = 0.75  # an index rate of 0.5 draws 0.6 from the recordings, where words and voice balance
@@ -52,7 +52,7 @@ def voicing(voiced: Mask) -> Array:
     return np.asarray(gaussian_filter1d(voiced.astype(np.float32), SMOOTHING)[:, None], np.float32)
 
 
-def moved(context: Context, sung: Timbre, portrait: Portrait, index_rate: float, protect: float) -> Half:
+def convert_timbre(context: Context, sung: Timbre, profile: VoiceProfile, index_rate: float, protect: float) -> Half:
     """The cepstra that the voice would have had, ``[frames, ORDER]``; coefficient 0 holds the loudness to sing with.
 
     `index_rate` 0..1 blends the two answers (0.5 leans a little towards the second: `CURVE`). Unvoiced frames
@@ -64,18 +64,18 @@ def moved(context: Context, sung: Timbre, portrait: Portrait, index_rate: float,
     shield = min(1.0, 2 * protect)
     weight = voicing(sung.voiced)
     extent = weight + (1 - weight) * shield  # how far every frame may move
-    plain = _shifted(sung, measured, weight, portrait, shield)
+    plain = _shifted(sung, measured, weight, profile, shield)
     if index_rate > 0:
-        result = _drawn(context.part(0.0, 0.9), sung, portrait)
-        result = _with_spread(result, measured, weight, portrait)
+        result = _from_recordings(context.part(0.0, 0.9), sung, profile)
+        result = _with_variance(result, measured, weight, profile)
         for _, chunk in _chunks(len(result)):
             own = plain[chunk].astype(np.float32)
             change = index_rate**CURVE * extent[chunk] * (result[chunk].astype(np.float32) - own)
             result[chunk] = own + gaussian_filter1d(change, SMOOTHING, axis=0)
-        result = _with_spread(result, measured, weight, portrait)
+        result = _with_variance(result, measured, weight, profile)
     else:
         result = plain.copy()
-    equaliser = _equaliser(result, sung, portrait)
+    equaliser = _equaliser(result, sung, profile)
     for array in (plain, result):
         for _, chunk in _chunks(len(array)):
             array[chunk] = array[chunk].astype(np.float32) + extent[chunk] * equaliser
@@ -98,14 +98,14 @@ def _statistics(cepstra: Half, mask: Mask) -> tuple[Array, Array]:
     return mean.astype(np.float32), np.sqrt(np.maximum(squares / mask.sum() - mean**2, 0)).astype(np.float32)
 
 
-def _shifted(sung: Timbre, measured: Mask, weight: Array, portrait: Portrait, shield: float) -> Half:
+def _shifted(sung: Timbre, measured: Mask, weight: Array, profile: VoiceProfile, shield: float) -> Half:
     """The singer's own envelopes, moved by the difference of the two voices' means."""
     mean, _ = _statistics(sung.cepstra, measured)
     consonants = ~sung.voiced & sung.loud
     consonant_mean = _statistics(sung.cepstra, consonants)[0] if consonants.sum() > 20 else mean
-    shift = portrait.mean - mean
+    shift = profile.mean - mean
     # what is unvoiced depends on the words more than on the voice: half the way, and not far
-    consonant_shift = 0.5 * (portrait.unvoiced_mean - consonant_mean)
+    consonant_shift = 0.5 * (profile.unvoiced_mean - consonant_mean)
     consonant_shift = shield * np.clip(consonant_shift, -CONSONANT_SHIFT, CONSONANT_SHIFT)
     shift[0] = consonant_shift[0] = 0.0
     result = np.empty_like(sung.cepstra)
@@ -114,10 +114,10 @@ def _shifted(sung: Timbre, measured: Mask, weight: Array, portrait: Portrait, sh
     return result
 
 
-def _drawn(context: Context, sung: Timbre, portrait: Portrait) -> Half:
+def _from_recordings(context: Context, sung: Timbre, profile: VoiceProfile) -> Half:
     """For every frame the cepstra of a recorded frame that says the same."""
-    known = singer(sung.cepstra, sung.voiced, sung.loud)
-    index = _Index(portrait)
+    known = frame_statistics(sung.cepstra, sung.voiced, sung.loud)
+    index = _Index(profile)
     result = np.empty_like(sung.cepstra)
     for start, chunk in _chunks(len(result)):
         context.progress(start / len(result))
@@ -127,25 +127,25 @@ def _drawn(context: Context, sung: Timbre, portrait: Portrait) -> Half:
     return result
 
 
-def _with_spread(cepstra: Half, measured: Mask, weight: Array, portrait: Portrait) -> Half:
+def _with_variance(cepstra: Half, measured: Mask, weight: Array, profile: VoiceProfile) -> Half:
     """Voiced frames with the voice's own mean and, within limits, its spread over time."""
     mean, deviation = _statistics(cepstra, measured)
-    scale = np.clip(portrait.deviation / np.maximum(deviation, 1e-3), *SPREAD)
+    scale = np.clip(profile.deviation / np.maximum(deviation, 1e-3), *VARIANCE)
     result = np.empty_like(cepstra)
     for _, chunk in _chunks(len(cepstra)):
         own = cepstra[chunk].astype(np.float32)
-        result[chunk] = own + weight[chunk] * ((own - mean) * scale + portrait.mean - own)
+        result[chunk] = own + weight[chunk] * ((own - mean) * scale + profile.mean - own)
     return result
 
 
-def _equaliser(cepstra: Half, sung: Timbre, portrait: Portrait) -> Array:
+def _equaliser(cepstra: Half, sung: Timbre, profile: VoiceProfile) -> Array:
     """Cepstra ``[ORDER]`` of the fixed filter that gives the result the recordings' long-term spectrum."""
     total = np.zeros(spectrum.POINTS)
     for _, chunk in _chunks(len(cepstra)):
         own = cepstra[chunk].astype(np.float32)
         own[:, 0] = sung.cepstra[chunk, 0]
         total += np.exp(own[sung.loud[chunk]] @ spectrum.inverse_basis(ORDER)).sum(axis=0)
-    lack = portrait.spectrum - np.log(total / total.sum())
+    lack = profile.spectrum - np.log(total / total.sum())
     lack = np.clip(gaussian_filter1d(lack - lack.mean(), 1.5), -EQUALISER, EQUALISER)
     result = spectrum.cepstrum(lack[None].astype(np.float32))[0, :ORDER]
     result[0] = 0.0
@@ -175,21 +175,21 @@ def _loudness(cepstra: Half) -> Array:
 
 
 class _Index:
-    """The faiss indexes over a portrait's frames, voiced and unvoiced apart."""
+    """The faiss indexes over a profile's frames, voiced and unvoiced apart."""
 
-    def __init__(self, portrait: Portrait) -> None:
+    def __init__(self, profile: VoiceProfile) -> None:
         import faiss
 
-        self._frames = portrait.frames
+        self._frames = profile.frames
         self._kinds = []
         for kind in (False, True):
-            mask = portrait.voiced == kind
+            mask = profile.voiced == kind
             if mask.sum() < CANDIDATES:
                 mask = np.ones_like(mask)
-            index = faiss.IndexFlatL2(portrait.content.shape[1])
-            index.add(np.ascontiguousarray(portrait.content[mask]))
+            index = faiss.IndexFlatL2(profile.content.shape[1])
+            index.add(np.ascontiguousarray(profile.content[mask]))
             self._kinds.append((index, np.flatnonzero(mask)))
-        self._variance = float(portrait.frames[:, 1:JOINED].var(axis=0).sum())
+        self._variance = float(profile.frames[:, 1:JOINED].var(axis=0).sum())
 
     def path(self, query: Array, voiced: Mask) -> Array:
         """Cepstra ``[frames, ORDER]`` of the recorded frames that are most like `query` and follow each other most

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from understudy.errors import UnderstudyError
 from understudy.models import safetensors_file, torch_file
 from understudy.models.safetensors_file import is_safetensors
-from understudy.voices.rvc.architecture import CONTENT_CHANNELS, Architecture
-from understudy.voices.rvc.published import UPSAMPLING, published, spectrum_bins
+from understudy.voices.rvc.architecture import CONTENT_CHANNELS, UPSAMPLING, Architecture, published, spectrum_bins
 from understudy.voices.rvc.shapes import Shape, tensor_shapes
 
 if TYPE_CHECKING:

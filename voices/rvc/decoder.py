@@ -7,7 +7,7 @@ al., 2019). Models without pitch have no source and are the plain generator.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
+from math import pi, prod
 from typing import cast
 
 import torch
@@ -15,10 +15,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from understudy.voices.rvc.architecture import Architecture
-from understudy.voices.rvc.residual import SLOPE, ResidualBlock
+
+SLOPE = 0.1
 
 LAST_SLOPE = 0.01
 """Before the last convolution RVC's networks are trained with torch's default slope, not with that of the rest."""
+
+
+SINE = 0.1
+VOICED_NOISE = 0.003
+UNVOICED_NOISE = SINE / 3
+
+
+def harmonic_source(f0: Tensor, hop: int, rate: int, noise: Tensor | None = None, turns: float = 0.0) -> Tensor:
+    """`f0` [B, T] in Hz, 0 where unvoiced, held for `hop` samples each, to [B, 1, T * hop] at `rate` Hz, float32.
+
+    Voiced: 0.1 * sin(2 pi turns) + 0.003 * noise. Unvoiced: noise / 30 alone. `noise` [B, T * hop] is standard
+    normal; without it there is none. The phase at sample n is the sum of f0 / rate over samples 0..n, n included;
+    it is counted in turns in float64, because a float32 sum drifts by whole degrees in a minute. `turns`: the phase
+    before the first sample, so that a song can be sung in pieces.
+    """
+    per_sample = f0.double() / rate
+    before = turns + torch.cumsum(per_sample * hop, dim=1) - per_sample * hop
+    within = torch.arange(1, hop + 1, dtype=torch.float64, device=f0.device)
+    phase = (before.unsqueeze(2) % 1.0) + per_sample.unsqueeze(2) * within
+    voiced = (f0 > 0).unsqueeze(2)
+    sound = SINE * torch.sin(2 * pi * (phase % 1.0)).float() * voiced
+    if noise is not None:
+        sound = sound + noise.reshape(sound.shape) * torch.where(voiced, VOICED_NOISE, UNVOICED_NOISE)
+    return sound.reshape(f0.shape[0], 1, -1)
 
 
 class Source(nn.Module):
@@ -30,6 +55,29 @@ class Source(nn.Module):
 
     def forward(self, source: Tensor) -> Tensor:
         return torch.tanh(source * self.l_linear.weight + self.l_linear.bias)
+
+
+def same_conv(channels: int, kernel: int, dilation: int = 1) -> nn.Conv1d:
+    """A convolution that keeps channels and length; `kernel` is odd."""
+    return nn.Conv1d(channels, channels, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2)
+
+
+class ResidualBlock(nn.Module):
+    """[B, channels, N] to the same shape."""
+
+    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.convs1 = nn.ModuleList(same_conv(channels, kernel, dilation) for dilation in dilations)
+        self.convs2 = nn.ModuleList(same_conv(channels, kernel) for _ in dilations)
+
+    def pairs(self) -> Iterator[tuple[nn.Conv1d, nn.Conv1d]]:
+        """The convolutions that stand behind each other between two shortcuts, in order."""
+        return cast(Iterator[tuple[nn.Conv1d, nn.Conv1d]], zip(self.convs1, self.convs2, strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for first, second in self.pairs():
+            x = x + second(F.leaky_relu(first(F.leaky_relu(x, SLOPE)), SLOPE))
+        return x
 
 
 class Decoder(nn.Module):

@@ -1,7 +1,7 @@
 """`RvcEngine`: sings with trained RVC models of v1 and v2.
 
-The performance is heard at 16 kHz, cut into pieces where it is quietest, sung piece by piece, and brought back to its
-own rate. On disk lie the whole sounds; in memory are one piece, and curves of 100 values a second.
+The performance is prepared at 16 kHz, cut into pieces where it is quietest, sung piece by piece, and brought back to
+its own rate. On disk lie the whole sounds; in memory are one piece, and curves of 100 values a second.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ from understudy.models import Weights, warm
 from understudy.models.precision import Precision, default_precision
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.rvc.cuts import Piece, pieces, split
-from understudy.voices.rvc.gate import gate, hushed
-from understudy.voices.rvc.hearing import Heard, listen
-from understudy.voices.rvc.melody import Melody, melody
+from understudy.voices.rvc.envelope import gate, mixing_gain, second_rms, soft_gain
 from understudy.voices.rvc.noise import Noise
+from understudy.voices.rvc.pitch import frame_pitch
+from understudy.voices.rvc.preprocess import preprocess
 from understudy.voices.rvc.retrieval import open_retrieval
-from understudy.voices.rvc.rms_mix import mixing_gain, second_rms
-from understudy.voices.rvc.singing import CONTEXT, FADE, Singer, sing
+from understudy.voices.rvc.singing import CONTEXT, FADE, Conversion, LoadedVoice, sing
 from understudy.voices.voice import Voice
 
 CONTENT_ENCODER = "contentvec"
@@ -71,10 +70,10 @@ class RvcEngine:
         vocals = performance.vocals
         path = context.folder / "converted.npy"
 
-        def singer() -> Singer:
-            return load_singer(voice, models[CONTENT_ENCODER], settings, context.device)
+        def load() -> LoadedVoice:
+            return load_voice(voice, models[CONTENT_ENCODER], settings, context.device)
 
-        sung = perform(context.part(0.0, 0.94), performance, singer, settings, Noise(settings.seed))
+        sung = perform(context.part(0.0, 0.94), performance, load, settings, Noise(settings.seed))
         if sung is None:
             return write_blocks(path, vocals.rate, 1, iter([Audio.silence(1, vocals.frames, vocals.rate)]))
         model = voice.manifest.model
@@ -89,7 +88,7 @@ class RvcEngine:
         return converted
 
 
-def load_singer(voice: Voice, content: Weights, settings: ConversionSettings, device: str) -> Singer:
+def load_voice(voice: Voice, content: Weights, settings: ConversionSettings, device: str) -> LoadedVoice:
     """The voice with its networks on `device`, as many of them as are not loaded yet.
 
     Raises `UnderstudyError` ``precision-unsupported`` for float16 on a CPU, and what loading raises."""
@@ -106,11 +105,12 @@ def load_singer(voice: Voice, content: Weights, settings: ConversionSettings, de
             "Set conversion.precision to auto, float32 or bfloat16.",
         )
     checkpoint = warm(("rvc", model.sha256, device, precision), lambda: load(voice.model_file, device, precision))
-    # a tenth of the decoder's work: bfloat16 would gain little there and cost 20 dB more than in the decoder
-    hearing: Precision = "float32" if device.startswith("cpu") else precision
+    # On a CPU the encoder stays float32: it does a tenth of the decoder's work, so bfloat16 would gain little, and it
+    # would cost 20 dB more of accuracy than in the decoder.
+    encoder_precision: Precision = "float32" if device.startswith("cpu") else precision
     encoder = warm(
-        ("content encoder", content.content_hash, device, hearing),
-        lambda: load_content_encoder(content.path, device, hearing),
+        ("content encoder", content.content_hash, device, encoder_precision),
+        lambda: load_content_encoder(content.path, device, encoder_precision),
     )
     retrieval = None
     index = model.index
@@ -118,36 +118,38 @@ def load_singer(voice: Voice, content: Weights, settings: ConversionSettings, de
         path, dimension = voice.index_file, checkpoint.architecture.content_channels
         assert path is not None
         retrieval = warm(("index", index.sha256, dimension), lambda: open_retrieval(path, dimension))
-    return Singer(checkpoint.synthesizer, encoder, retrieval, model.speaker, device)
+    return LoadedVoice(checkpoint.synthesizer, encoder, retrieval, model.speaker, device)
 
 
 def perform(
     context: Context,
     performance: Performance,
-    load: Callable[[], Singer],
+    load: Callable[[], LoadedVoice],
     settings: ConversionSettings,
     noise: Noise,
     rests: bool = True,
 ) -> Sung | None:
-    """The performance as its singer sings it, at the model's rate and as long as it is but for a part of a frame; None
-    where it is silent, and then the singer isn't even loaded. `rests`: whether rests are kept; without, everything is
-    sung as it comes, for comparisons."""
-    heard = listen(context.part(0.0, 0.05), performance.vocals)
-    gain = gate(heard.energy) if rests else np.ones(heard.frames)
+    """The performance sung by the voice, at the model's rate and as long to within a frame; None where the performance
+    is silent (the voice is then not loaded at all).
+
+    `load` gives the voice's networks. `rests`: whether silent and soft passages of the original are kept so (see
+    `envelope`); without, the raw output of the networks, for comparisons.
+    """
+    prepared = preprocess(context.part(0.0, 0.05), performance.vocals)
+    gain = gate(prepared.energy) if rests else np.ones(prepared.frames)
     try:
         if not gain.any():
             return None
-        singer = load()
-        pitch = melody(performance.pitch, heard.last, CONTEXT, performance.transpose, settings.fill_unvoiced)
-        sound = sing_song(
-            context.part(0.05, 1.0), singer, heard, pitch, gain, settings, noise, longest_piece(singer.device)
-        )
-        hop = singer.synthesizer.architecture.hop
+        voice = load()
+        pitch = frame_pitch(performance.pitch, prepared.last, CONTEXT, performance.transpose, settings.fill_unvoiced)
+        conversion = Conversion(voice, prepared, pitch, settings, noise)
+        sound = sing_song(context.part(0.05, 1.0), conversion, gain, longest_piece(voice.device))
+        hop = voice.synthesizer.architecture.hop
         if rests:
-            gain = gain * hushed(heard.energy, _energy(sound, hop))
-        return Sung(sound, gain, hop, _envelope(heard.sound, sound, settings.rms_mix))
+            gain = gain * soft_gain(prepared.energy, _energy(sound, hop))
+        return Sung(sound, gain, hop, _envelope(prepared.sound, sound, settings.rms_mix))
     finally:
-        heard.sound.path.unlink()
+        prepared.sound.path.unlink()
 
 
 def longest_piece(device: str) -> int:
@@ -162,30 +164,25 @@ def longest_piece(device: str) -> int:
     return longest
 
 
-def sing_song(
-    context: Context,
-    singer: Singer,
-    heard: Heard,
-    sung_melody: Melody,
-    gain: Curve,
-    settings: ConversionSettings,
-    noise: Noise,
-    longest: int,
-) -> AudioFile:
-    """All of `heard`, sung: mono at the model's rate, a whole number of frames, as ``sung.npy`` in `context.folder`;
-    silence where the gate's `gain` stays shut for long. Neither the gate nor any envelope is applied yet.
+def sing_song(context: Context, conversion: Conversion, gain: Curve, longest: int) -> AudioFile:
+    """The whole song, sung in pieces of at most `longest` frames: mono at the model's rate, a whole number of frames,
+    as ``sung.npy`` in `context.folder`.
+
+    Where the gate's `gain` ``[frames]`` is 0 for long it is silent; neither the gate nor any envelope is applied yet.
     """
-    architecture = singer.synthesizer.architecture
-    waiting = pieces(heard.energy, gain, longest)
+    architecture = conversion.voice.synthesizer.architecture
+    energy = conversion.vocal.energy
+    waiting = pieces(energy, gain, longest)
     total = sum(piece.frames for piece in waiting)
 
     def sounds(waiting: list[Piece]) -> Iterator[tuple[Piece, Samples]]:
+        """The pieces with their sounds, in order. A piece for which the GPU's memory is too small is split."""
         done, limit = 0, longest
         while waiting:
             piece, *later = waiting
             part = context.part(done / total, (done + piece.frames) / total)
             try:
-                sound = sing(singer, heard, sung_melody, piece, settings, noise, part.progress)
+                sound = sing(conversion, piece, part.progress)
             except RuntimeError as error:
                 if type(error).__name__ != "OutOfMemoryError" or piece.frames <= SHORTEST:
                     raise
@@ -196,10 +193,10 @@ def sing_song(
                 waiting = later
                 yield piece, sound
                 continue
-            free_memory(singer.device)  # not within the except: the error still holds what was computed
-            waiting = [part for piece in waiting for part in split(piece, heard.energy, limit)]
+            free_memory(conversion.voice.device)  # outside the except block: the error still refers to the tensors
+            waiting = [part for piece in waiting for part in split(piece, energy, limit)]
 
-    blocks = _joined(sounds(waiting), architecture.hop, architecture.sample_rate, heard.frames)
+    blocks = _joined(sounds(waiting), architecture.hop, architecture.sample_rate, conversion.vocal.frames)
     return write_blocks(context.folder / "sung.npy", architecture.sample_rate, 1, blocks)
 
 
@@ -275,11 +272,11 @@ def _energy(sound: AudioSource, hop: int) -> Curve:
     return np.concatenate(parts)
 
 
-def _envelope(heard: AudioSource, sung: AudioSource, mix: float) -> Callable[[int, int], Samples] | None:
+def _envelope(prepared: AudioSource, sung: AudioSource, mix: float) -> Callable[[int, int], Samples] | None:
     """What `rms_mix` asks for; None where the sound keeps its own loudness."""
     if mix == 1:
         return None
-    original, own = second_rms(heard), second_rms(sung)
+    original, own = second_rms(prepared), second_rms(sung)
     return lambda start, stop: mixing_gain(original, own, mix, start, stop, sung.frames)
 
 

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from understudy.voices.rvc.decoder import SLOPE
 from understudy.voices.rvc.minimal_filter import minimal_filter
-from understudy.voices.rvc.residual import SLOPE
 
 Layer = Callable[[Tensor], Tensor]
 """Activations [N, channels] of any floating type to [N, channels] in the layer's own."""

@@ -23,9 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from understudy.voices.rvc.decoder import LAST_SLOPE, Decoder
+from understudy.voices.rvc.decoder import LAST_SLOPE, SLOPE, Decoder, ResidualBlock
 from understudy.voices.rvc.fast_convolution import fastest
-from understudy.voices.rvc.residual import SLOPE, ResidualBlock
 
 PIECE = 400_000
 """Values of an activation in one piece: in v2 48k, 1.3 s at the first stage and 0.26 s from the second one on."""

@@ -1,7 +1,7 @@
-"""The random draws of a conversion, as a function of the place in the song.
+"""The noise of a conversion, as a function of the position in the song.
 
-RVC draws in the order in which it happens to compute. Here a frame's noise depends on nothing but the seed and the
-frame's place: wherever the song is cut, both sides of a cut hear the same noise, and a cross-fade is smooth.
+RVC draws noise in the order of its computation. Here the noise of a frame depends only on the seed and on the frame's
+position: wherever the song is cut, both sides of a cut have the same noise, and a cross-fade between them is smooth.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 100  # frames that are drawn together
-_ORIGIN = 1 << 20  # blocks before the song's beginning that may be asked for
+_BLOCK = 100  # frames drawn at once
+_ORIGIN = 1 << 20  # blocks before the song's beginning that exist
 
-LATENT, BREATH = 0, 1
+LATENT, SOURCE = 0, 1
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard normal noise. `seed` None: all zero, for comparisons."""
+    """Standard normal noise. With `seed` None it is zero everywhere, for comparisons."""
 
     seed: int | None
 
@@ -27,9 +27,9 @@ class Noise:
         """Noise of the prior for `frames` frames from frame `first` on (may be negative), ``[channels, frames]``."""
         return np.ascontiguousarray(self._draw(LATENT, first, frames, channels).T)
 
-    def breath(self, first: int, frames: int, hop: int) -> NDArray[np.float32]:
+    def source(self, first: int, frames: int, hop: int) -> NDArray[np.float32]:
         """Noise of the source, `hop` samples per frame, ``[frames * hop]``."""
-        return self._draw(BREATH, first, frames, hop).reshape(-1)
+        return self._draw(SOURCE, first, frames, hop).reshape(-1)
 
     def _draw(self, kind: int, first: int, frames: int, width: int) -> NDArray[np.float32]:
         if self.seed is None:

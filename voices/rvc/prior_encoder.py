@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from understudy.voices.rvc.architecture import Architecture
 from understudy.voices.rvc.attention import RelativeAttention
+from understudy.voices.rvc.flow import masked
 from understudy.voices.rvc.shapes import PITCH_STEPS
-from understudy.voices.rvc.wavenet import masked
 
 
 class ChannelNorm(nn.Module):
@@ -79,5 +79,5 @@ class PriorEncoder(nn.Module):
         if self.emb_pitch is not None:
             x = x + self.emb_pitch(coarse)
         x = functional.leaky_relu(x * math.sqrt(x.shape[-1]), 0.1).transpose(1, 2)
-        mean, spread = masked(self.proj(self.encoder(x, mask)), mask).chunk(2, 1)
-        return mean, spread
+        mean, log_std = masked(self.proj(self.encoder(x, mask)), mask).chunk(2, 1)
+        return mean, log_std

@@ -1,4 +1,4 @@
-"""Retrieval: content features pulled towards those of the voice's own recordings, which the index holds.
+"""Retrieval: content features pull_to_index towards those of the voice's own recordings, which the index holds.
 
 RVC's method: the mean of a frame's 8 nearest neighbours, each weighted by 1 / score squared. faiss's score is the
 squared Euclidean distance, so the weight falls with the fourth power of the distance.
@@ -75,10 +75,10 @@ def open_retrieval(path: Path, dimension: int) -> Retrieval:
     return Retrieval(index, dimension)
 
 
-def pulled(
+def pull_to_index(
     content: Features, retrieval: Retrieval, voiced: NDArray[np.bool_] | None, rate: float, protect: float, nprobe: int
 ) -> Features:
-    """`content` ``[T, D]`` at 100 frames a second, pulled towards the index by `rate` (0..1).
+    """`content` ``[T, D]`` at 100 frames a second, pull_to_index towards the index by `rate` (0..1).
 
     `content` repeats each of the encoder's frames twice. `protect` (0..0.5, 0.5 = off): how much of the pull is left
     in frames that are not `voiced` ``[T]`` (None: nothing is known of voicing, so nothing is shielded).

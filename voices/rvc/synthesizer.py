@@ -1,6 +1,6 @@
 """`Synthesizer`: an RVC voice's network, from content features and pitch to sound.
 
-    content, coarse pitch ──► enc_p ──► mean, spread ──► + noise ──► flow, inverted ──► z ──► dec ──► sound
+    content, coarse pitch ──► enc_p ──► mean, log_std ──► + noise ──► flow, inverted ──► z ──► dec ──► sound
                                                                        speaker ──┴──────────────┤
                                                                        f0 ──► harmonic source ──┘
 
@@ -15,7 +15,7 @@ would cost all but 35 dB.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,18 @@ from torch import Tensor, nn
 from understudy.models.precision import Precision
 from understudy.voices.rvc.architecture import Architecture
 from understudy.voices.rvc.checkpoint import read_checkpoint
-from understudy.voices.rvc.decoder import Decoder
+from understudy.voices.rvc.decoder import Decoder, harmonic_source
 from understudy.voices.rvc.fast_decoder import FastDecoder
 from understudy.voices.rvc.flow import Flow
 from understudy.voices.rvc.prior_encoder import PriorEncoder
-from understudy.voices.rvc.source import harmonic_source
-from understudy.voices.rvc.weight_norm import fold
 
-TEMPERATURE = 0.66666  # of the prior's spread; RVC's, to the digit
+TEMPERATURE = 0.66666  # of the prior's log_std; RVC's, to the digit
 WINDOW = 1000  # frames that a GPU decodes at once
+# ends of the names of (magnitude, direction, folded weight): torch's old way of storing the pair and its present one
+PAIRS = (
+    (".weight_g", ".weight_v", ".weight"),
+    (".parametrizations.weight.original0", ".parametrizations.weight.original1", ".weight"),
+)
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,9 @@ class Synthesizer(nn.Module):
         if (coarse is None) == self.architecture.f0:
             raise ValueError("coarse pitch goes with models with pitch, and only with them")
         mask = None if lengths is None else exists(lengths, content.shape[1])
-        mean, spread = self.enc_p(content, coarse, mask)
-        z = mean + torch.exp(spread) * noise * TEMPERATURE
-        return self.flow.inverse(z if mask is None else z * mask, mask, self.voice(speaker))
+        mean, log_std = self.enc_p(content, coarse, mask)
+        z = mean + torch.exp(log_std) * noise * TEMPERATURE
+        return self.flow.inverse(z if mask is None else z * mask, mask, self.speaker_vector(speaker))
 
     @torch.inference_mode()
     def decode(self, z: Tensor, source: Tensor | None, speaker: Tensor, *, lengths: Tensor | None = None) -> Tensor:
@@ -125,7 +128,7 @@ class Synthesizer(nn.Module):
     def blocks(self, z: Tensor, source: Tensor | None, speaker: Tensor) -> Iterator[Tensor]:
         """As `decode`, of one row, in blocks [1, 1, n] in order: of one or two seconds on a CPU, `WINDOW` frames on
         a GPU. Each is made when it is asked for, and together they are the whole, to rounding."""
-        g = self.voice(speaker)
+        g = self.speaker_vector(speaker)
         if self.fast is not None and z.device.type == "cpu":
             yield from self.fast.blocks(z, source, g)
             return
@@ -138,7 +141,7 @@ class Synthesizer(nn.Module):
             made = self.dec(z[:, :, low:high].to(kind), own, g.to(kind)).float()
             yield made[:, :, (start - low) * hop : (stop - low) * hop]
 
-    def voice(self, speaker: Tensor) -> Tensor:
+    def speaker_vector(self, speaker: Tensor) -> Tensor:
         """The speaker vectors [B, 256, 1] that flow and decoder are conditioned on; `speaker` [B]."""
         vectors: Tensor = self.emb_g(speaker)
         return vectors.unsqueeze(-1)
@@ -185,3 +188,33 @@ def assemble(
     else:
         synthesizer.fast = FastDecoder(synthesizer.dec, getattr(torch, precision))
     return synthesizer
+
+
+def fold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` with every weight-norm pair folded into a plain weight, all float32; other tensors keep their names.
+
+    Weight norm (Salimans & Kingma, "Weight Normalization", 2016) stores ``weight = magnitude * direction /
+    |direction|`` as a pair, the norm taken over every axis but the first (of transposed convolutions that is the axis
+    of the *input* channels). At inference the pair is constant, so it is multiplied out once. Raises KeyError for a
+    magnitude without its direction.
+    """
+    plain: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        for magnitude, direction, weight in PAIRS:
+            if name.endswith(magnitude):
+                stem = name.removesuffix(magnitude)
+                plain[stem + weight] = normed(tensor, weights[stem + direction])
+                break
+            if name.endswith(direction):
+                break
+        else:
+            plain[name] = tensor.float()
+    return plain
+
+
+def normed(magnitude: Tensor, direction: Tensor) -> Tensor:
+    """`direction` [N, ...] scaled so that its N parts have the norms `magnitude` [N, 1, ...]; float32."""
+    direction = direction.float()
+    length = torch.linalg.vector_norm(direction, dim=tuple(range(1, direction.dim())), keepdim=True)
+    weight: Tensor = direction * (magnitude.float() / length)
+    return weight

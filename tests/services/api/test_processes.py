@@ -11,12 +11,14 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
 from tests.services.api.conftest import Sounds, Start, Working
 from tests.support import postgres
-from tests.support.command import COMMAND, HANGS, run_here, without_settings
+from tests.support.command import COMMAND, HANGS, run_here, until, without_settings
+from tests.support.server import serve
 from understudy.services.api.app import make_app
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.worker import Worker
@@ -65,6 +67,23 @@ def test_serving_on_other_addresses_needs_keys(tmp_path: Path):
     assert process.returncode == 1
     assert "There is no API key" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_server_works_in_a_folder_with_packages_of_the_same_names(tmp_path: Path, sounds: Sounds):
+    for name in ("audio", "configs", "models", "pipeline", "services", "voices"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('this is a package of another project')")
+    with serve(tmp_path, "--device", "cpu") as server:
+        song = {"song": ("song.wav", sounds["song"].read_bytes())}
+        job = httpx.post(f"{server.address}/v1/separations", files=song, timeout=HANGS).json()
+
+        def ended() -> bool:
+            state = httpx.get(f"{server.address}/v1/separations/{job['id']}", timeout=HANGS).json()["state"]
+            assert state in ("queued", "running", "done"), server.log.read_text()
+            return bool(state == "done")
+
+        until(ended)
 
 
 @pytest.mark.slow

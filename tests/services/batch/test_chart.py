@@ -34,7 +34,7 @@ def test_columns_are_songs_voices_and_settings(tmp_path: Path, delimiter: str) -
     first, second = read_chart([chart], [])
     assert (first.song, first.voice, first.options) == (tmp_path / "a b.wav", "nova", {"remix.vocal_gain": 2.5})
     assert (second.song, second.voice, second.options) == (tmp_path / "sub/c.mp3", "ada", {"key": -3})
-    assert second.place == "chart.csv line 3"
+    assert second.source == "chart.csv line 3"
 
 
 def test_songs_times_voices(tmp_path: Path) -> None:
@@ -113,4 +113,4 @@ def test_any_text_is_rows_or_a_clear_error(tmp_path_factory: pytest.TempPathFact
     rows: list[Row] = []
     with contextlib.suppress(UnderstudyError):  # any other error fails the test
         rows = read_chart([str(chart)], ["nova"])
-    assert all(row.voice and row.place.startswith("any.csv line ") for row in rows)
+    assert all(row.voice and row.source.startswith("any.csv line ") for row in rows)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from understudy.errors import UnderstudyError
+from understudy.pipeline.executor import StageRun
 from understudy.services.queue import jobs, owners
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import Claimed, Note
@@ -61,14 +62,8 @@ def test_a_job_from_its_submission_to_its_end(database, settings):
     assert jobs.renew(database, job, settings) == "held"
     jobs.record(database, job, [Note("stage", {"state": "finished", "stage": "decode"})], "separate", 0.3)
     assert (row(database, id).fraction, row(database, id).strikes) == (0.3, 0)
-    assert jobs.finish(
-        database,
-        job,
-        settings,
-        {"files": {}},
-        10,
-        [{"name": "encode x", "kind": "encode", "cached": False, "seconds": 2}],
-    )
+    stages = [StageRun("encode x", "encode", 2.0, False, "cpu", ())]
+    assert jobs.finish(database, job, settings, {"files": {}}, 10, stages)
     assert (row(database, id).state, row(database, id).bytes) == ("done", 10)
     assert [state for _, _, state in told(database, id)] == ["queued", "running", "finished", "done"]
     assert [number for number, _, _ in told(database, id)] == [1, 2, 3, 4]

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.voices.rvc.coarse_pitch import coarse_pitch
+from understudy.voices.rvc.pitch import coarse_pitch
 
 
 def test_the_ends_of_the_scale_are_its_first_and_last_step() -> None:

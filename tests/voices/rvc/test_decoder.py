@@ -12,10 +12,9 @@ from tests.support.rvc_files import random_weights, real, small
 from tests.support.snr import snr
 from understudy.voices.rvc import fast_decoder
 from understudy.voices.rvc.architecture import Architecture
-from understudy.voices.rvc.decoder import Decoder
+from understudy.voices.rvc.decoder import Decoder, harmonic_source
 from understudy.voices.rvc.fast_decoder import FastDecoder
-from understudy.voices.rvc.source import harmonic_source
-from understudy.voices.rvc.weight_norm import fold
+from understudy.voices.rvc.synthesizer import fold
 
 Inputs = tuple[Tensor, Tensor | None, Tensor]
 

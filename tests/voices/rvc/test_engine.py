@@ -179,8 +179,8 @@ def test_the_pitch_sung_is_the_pitch_heard_moved_by_the_transpose(
 ) -> None:
     note = steady(311.0, 5.0)
     result = convert(tmp_path, sine_voice, note, models, transpose=transpose).samples[0]
-    heard = frequency(result[22050:198450], 44100)
-    assert 1200 * abs(np.log2(heard / (311.0 * 2 ** (transpose / 12)))) < 0.5
+    prepared = frequency(result[22050:198450], 44100)
+    assert 1200 * abs(np.log2(prepared / (311.0 * 2 ** (transpose / 12)))) < 0.5
 
 
 def test_a_soprano_above_the_coarse_scale_is_sung_at_her_pitch(
@@ -296,11 +296,11 @@ def test_the_index_pulls_and_protect_shields(
         samples: Samples = convert(tmp_path / name, voice, sung, models, ConversionSettings(**settings)).samples[0]
         return samples
 
-    without, pulled = made(index_rate=0.0), made(index_rate=1.0, protect=0.5)
+    without, pull_to_index = made(index_rate=0.0), made(index_rate=1.0, protect=0.5)
     shielded, exact = made(index_rate=1.0, protect=0.0), made(index_rate=1.0, protect=0.5, index_nprobe=4096)
-    assert rms(pulled - without) > 0.01 * rms(without)
-    assert rms(shielded - pulled) > 0.001 * rms(pulled)
-    assert rms(exact - pulled) > 0.001 * rms(pulled)
+    assert rms(pull_to_index - without) > 0.01 * rms(without)
+    assert rms(shielded - pull_to_index) > 0.001 * rms(pull_to_index)
+    assert rms(exact - pull_to_index) > 0.001 * rms(pull_to_index)
 
 
 def test_a_model_without_pitch_says_that_it_cannot_transpose(
@@ -354,8 +354,8 @@ def test_when_memory_is_short_the_pieces_shrink_and_the_song_goes_on(
     sing = singing_module.sing
 
     def narrow(*arguments: Any) -> Any:
-        sizes.append(arguments[3].frames)
-        if arguments[3].frames > 400:
+        sizes.append(arguments[1].frames)
+        if arguments[1].frames > 400:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return sing(*arguments)
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.snr import snr
+from understudy.voices.rvc.decoder import SLOPE, same_conv
 from understudy.voices.rvc.fast_convolution import REALS, Layer, direct, fastest, minimal
-from understudy.voices.rvc.residual import SLOPE, same_conv
 
 CIRCLE = 16
 LEAST = {torch.float32: 110.0, torch.bfloat16: 40.0}  # dB

@@ -13,12 +13,12 @@ def test_a_frame_has_the_same_noise_wherever_a_piece_begins(first: int, frames: 
     noise = Noise(7)
     whole = noise.latent(first, later + frames, 4)
     np.testing.assert_array_equal(whole[:, later:], noise.latent(first + later, frames, 4))
-    breath = noise.breath(first, later + frames, 5)
-    np.testing.assert_array_equal(breath[later * 5 :], noise.breath(first + later, frames, 5))
+    breath = noise.source(first, later + frames, 5)
+    np.testing.assert_array_equal(breath[later * 5 :], noise.source(first + later, frames, 5))
 
 
 def test_it_is_standard_normal_and_uncorrelated() -> None:
-    values = Noise(0).breath(0, 3000, 40)
+    values = Noise(0).source(0, 3000, 40)
     assert values.dtype == np.float32
     assert abs(values.mean()) < 0.02
     assert values.std() == pytest.approx(1, abs=0.02)
@@ -28,10 +28,10 @@ def test_it_is_standard_normal_and_uncorrelated() -> None:
 
 
 def test_seeds_and_kinds_differ() -> None:
-    assert not np.array_equal(Noise(0).breath(0, 10, 4), Noise(1).breath(0, 10, 4))
-    assert not np.array_equal(Noise(0).breath(0, 10, 4), Noise(0).latent(0, 10, 4).T.reshape(-1))
+    assert not np.array_equal(Noise(0).source(0, 10, 4), Noise(1).source(0, 10, 4))
+    assert not np.array_equal(Noise(0).source(0, 10, 4), Noise(0).latent(0, 10, 4).T.reshape(-1))
 
 
 def test_without_a_seed_there_is_none() -> None:
     assert not Noise(None).latent(-5, 10, 3).any()
-    assert Noise(None).breath(0, 10, 3).shape == (30,)
+    assert Noise(None).source(0, 10, 3).shape == (30,)

@@ -6,7 +6,7 @@ import torch
 
 from tests.support.rvc_formula import EVERY, FIGURES, KINDS, formula_weights, inputs
 from understudy.voices.rvc.architecture import Architecture
-from understudy.voices.rvc.source import harmonic_source
+from understudy.voices.rvc.decoder import harmonic_source
 from understudy.voices.rvc.synthesizer import Synthesizer, assemble
 
 Figures = dict[str, torch.Tensor]

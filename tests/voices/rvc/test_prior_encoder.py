@@ -74,15 +74,15 @@ def test_rows_of_a_batch_are_as_alone(f0: bool) -> None:
     encoder = scattered(PriorEncoder(small(f0=f0)))
     content, lengths = torch.randn(3, 40, 768), torch.tensor([40, 1, 25])
     coarse = torch.randint(1, 256, (3, 40)) if f0 else None
-    mean, spread = encoder(content, coarse, exists(lengths, 40))
-    assert mean.shape == spread.shape == (3, 8, 40)
+    mean, log_std = encoder(content, coarse, exists(lengths, 40))
+    assert mean.shape == log_std.shape == (3, 8, 40)
     for row, length in enumerate(lengths.tolist()):
         own = None if coarse is None else coarse[row : row + 1, :length]
         alone, alone_spread = encoder(content[row : row + 1, :length], own, None)
         torch.testing.assert_close(mean[row : row + 1, :, :length], alone, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(spread[row : row + 1, :, :length], alone_spread, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(log_std[row : row + 1, :, :length], alone_spread, rtol=1e-4, atol=1e-4)
         assert not mean[row, :, length:].any()
-        assert not spread[row, :, length:].any()
+        assert not log_std[row, :, length:].any()
 
 
 def test_pitch_is_heard() -> None:

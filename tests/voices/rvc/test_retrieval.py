@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tests.support.rvc_files import write_random_index
 from understudy.errors import UnderstudyError
-from understudy.voices.rvc.retrieval import Retrieval, open_retrieval, pulled
+from understudy.voices.rvc.retrieval import Retrieval, open_retrieval, pull_to_index
 
 WIDTH = 16
 Rows = NDArray[np.float32]
@@ -98,24 +98,24 @@ def test_the_rate_says_how_far_features_are_pulled() -> None:
     near = np.repeat(retrieval.neighbours(content[::2]), 2, axis=0)
     for rate in (0.0, 0.3, 1.0):
         np.testing.assert_allclose(
-            pulled(content, retrieval, None, rate, 0.5, 1), rate * near + (1 - rate) * content, atol=1e-6
+            pull_to_index(content, retrieval, None, rate, 0.5, 1), rate * near + (1 - rate) * content, atol=1e-6
         )
 
 
 def test_protect_shields_unvoiced_frames_alone() -> None:
     retrieval, content = indexed(rows(200, 1), 1), np.repeat(rows(10, 2), 2, axis=0)
     voiced = np.arange(20) % 3 > 0
-    free = pulled(content, retrieval, voiced, 0.8, 0.5, 1)
-    shielded = pulled(content, retrieval, voiced, 0.8, 0.2, 1)
+    free = pull_to_index(content, retrieval, voiced, 0.8, 0.5, 1)
+    shielded = pull_to_index(content, retrieval, voiced, 0.8, 0.2, 1)
     np.testing.assert_array_equal(shielded[voiced], free[voiced])
     moved = 0.2 * (free - content)[~voiced]
     np.testing.assert_allclose((shielded - content)[~voiced], moved, atol=1e-6)
-    np.testing.assert_array_equal(pulled(content, retrieval, voiced, 0.8, 0.0, 1)[~voiced], content[~voiced])
+    np.testing.assert_array_equal(pull_to_index(content, retrieval, voiced, 0.8, 0.0, 1)[~voiced], content[~voiced])
 
 
 def test_an_odd_number_of_frames_is_pulled_whole() -> None:
     content = np.repeat(rows(4, 2), 2, axis=0)[:7]
-    assert pulled(content, indexed(rows(50, 1), 1), None, 0.5, 0.5, 1).shape == (7, WIDTH)
+    assert pull_to_index(content, indexed(rows(50, 1), 1), None, 0.5, 0.5, 1).shape == (7, WIDTH)
 
 
 def test_an_index_of_the_other_version_is_refused(tmp_path: Path) -> None:

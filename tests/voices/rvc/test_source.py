@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.voices.rvc.source import SINE, UNVOICED_NOISE, VOICED_NOISE, harmonic_source
+from understudy.voices.rvc.decoder import SINE, UNVOICED_NOISE, VOICED_NOISE, harmonic_source
 
 RATE, HOP = 48000, 480
 

@@ -9,7 +9,7 @@ from tests.support.rvc_files import random_weights, small, write_random_pth
 from tests.support.rvc_formula import KINDS
 from understudy.voices.rvc import load_checkpoint, synthesizer
 from understudy.voices.rvc.architecture import Architecture
-from understudy.voices.rvc.source import harmonic_source
+from understudy.voices.rvc.decoder import harmonic_source
 from understudy.voices.rvc.synthesizer import Synthesizer, assemble, reach
 
 
@@ -139,7 +139,7 @@ def test_the_decoder_reaches_as_far_as_stated(kind: str) -> None:
     frames = 2 * side + 3
     z = torch.randn(1, architecture.latent_channels, frames, dtype=torch.float64)
     source = torch.randn(1, 1, frames * architecture.hop, dtype=torch.float64) if architecture.f0 else None
-    g = ours.voice(speaker)
+    g = ours.speaker_vector(speaker)
     middle = slice((side + 1) * architecture.hop, (side + 2) * architecture.hop)
     whole = ours.dec(z, source, g)[:, :, middle]
     z[:, :, 0], z[:, :, -1] = 9, 9
@@ -160,7 +160,7 @@ def test_blocks_are_the_whole(fast: bool, f0: bool, monkeypatch: pytest.MonkeyPa
     frames, speaker = 171, torch.tensor([1])
     z = torch.randn(1, architecture.latent_channels, frames)
     source = torch.randn(1, 1, frames * architecture.hop) if f0 else None
-    whole = ours.dec(z, source, ours.voice(speaker))
+    whole = ours.dec(z, source, ours.speaker_vector(speaker))
     together = torch.cat(list(ours.blocks(z, source, speaker)), 2)
     torch.testing.assert_close(together, whole, rtol=1e-4, atol=1e-5)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from understudy.voices.rvc.weight_norm import fold
+from understudy.voices.rvc.synthesizer import fold
 
 LAYERS = [nn.Conv1d(6, 4, 5), nn.ConvTranspose1d(6, 4, 8, 4)]
 

@@ -135,8 +135,8 @@ class Network:
         qkv: tuple[Tensor, Tensor],
         out: tuple[Tensor, Tensor],
         attention_norm: tuple[Tensor, Tensor],
-        widen: tuple[Tensor, Tensor],
-        narrow: tuple[Tensor, Tensor],
+        ff_in: tuple[Tensor, Tensor],
+        ff_out: tuple[Tensor, Tensor],
         last_norm: tuple[Tensor, Tensor],
     ) -> Tensor:
         batch, frames, _ = x.shape
@@ -144,8 +144,8 @@ class Network:
         query, key, value = y.permute(2, 0, 3, 1, 4)
         y = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         x = self._norm(x + functional.linear(y, *out), attention_norm)
-        y = functional.gelu(functional.linear(x.to(self.precision), *widen))
-        return self._norm(x + functional.linear(y, *narrow), last_norm)
+        y = functional.gelu(functional.linear(x.to(self.precision), *ff_in))
+        return self._norm(x + functional.linear(y, *ff_out), last_norm)
 
     def _norm(self, x: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
         return functional.layer_norm(x, x.shape[-1:], *affine, EPSILON)

@@ -8,11 +8,11 @@ from scipy.signal import butter, sosfiltfilt
 
 from understudy.audio.samples import Audio
 from understudy.context import Context
-from understudy.voices.rvc.hearing import FRAME, RATE, Heard, listen
+from understudy.voices.rvc.preprocess import FRAME, RATE, PreparedVocal, preprocess
 
 
-def heard(folder: Path, samples: np.ndarray, rate: int = RATE) -> Heard:
-    return listen(Context(folder), Audio.of(samples, rate))
+def heard(folder: Path, samples: np.ndarray, rate: int = RATE) -> PreparedVocal:
+    return preprocess(Context(folder), Audio.of(samples, rate))
 
 
 def sine(hertz: float, seconds: float, rate: int = RATE, level: float = 0.5) -> np.ndarray:
@@ -97,4 +97,4 @@ def test_what_is_no_number_is_silence(tmp_path: Path) -> None:
 
 def test_nothing_stays_behind(tmp_path: Path) -> None:
     heard(tmp_path, sine(300, 1))
-    assert [path.name for path in tmp_path.iterdir()] == ["heard.npy"]
+    assert [path.name for path in tmp_path.iterdir()] == ["prepared.npy"]

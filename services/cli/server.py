@@ -1,4 +1,4 @@
-"""``understudy keys``: create, list and revoke the API keys of a server."""
+"""``understudy serve``, ``worker`` and ``keys``: the HTTP API, the processes that do its work, and its API keys."""
 
 from __future__ import annotations
 
@@ -16,6 +16,32 @@ if TYPE_CHECKING:
     from understudy.services.queue.database import Database
 
 keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
+
+
+@with_options("host", "port", "workers", "keys", "config", "data", "database", "storage", "device", "debug")
+def serve(options: Options) -> None:
+    """Serve the HTTP API, with workers that run its jobs. On 127.0.0.1 it needs no keys."""
+    from understudy.services.queue import logs
+    from understudy.services.serving import serve
+
+    settings = options.server()
+    logs.begin()
+    serve(settings)
+
+
+@with_options("config", "data", "database", "storage", "device", "debug")
+def worker(
+    name: Annotated[str | None, typer.Option("--name", help="Its name in logs.", show_default=False)] = None,
+    parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
+    *,
+    options: Options,
+) -> None:
+    """Run the jobs of a database, beside other workers, on this or on another machine."""
+    from understudy.services.queue import logs
+    from understudy.services.serving import work
+
+    logs.begin()
+    work(options.server(), name, parent)
 
 
 @keys_app.command()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from understudy.voices.rvc.gate import gate, hushed
+from understudy.voices.rvc.envelope import gate, soft_gain
 
 
 def frames(*parts: tuple[int, float]) -> np.ndarray:
@@ -49,7 +49,7 @@ def levels(gain: np.ndarray, energy: np.ndarray) -> np.ndarray:
 def test_the_hiss_of_a_rest_is_no_louder_than_the_room_was() -> None:
     original = frames((300, -20.0), (200, -65.0), (300, -20.0))  # a room at -45 dB against the singing
     own = frames((300, -23.0), (200, -30.0), (300, -23.0))
-    made = levels(hushed(original, own), own)
+    made = levels(soft_gain(original, own), own)
     assert np.abs(made[320:480] - (-23 - 45)).max() < 1
     np.testing.assert_allclose(made[:295], -23, atol=0.1)
     np.testing.assert_allclose(made[505:], -23, atol=0.1)
@@ -58,12 +58,12 @@ def test_the_hiss_of_a_rest_is_no_louder_than_the_room_was() -> None:
 def test_consonants_and_soft_notes_are_left_alone() -> None:
     original = frames((300, -20.0), (30, -48.0), (300, -40.0))
     own = frames((300, -23.0), (30, -25.0), (300, -23.0))
-    np.testing.assert_allclose(hushed(original, own), 1.0, atol=1e-6)
+    np.testing.assert_allclose(soft_gain(original, own), 1.0, atol=1e-6)
 
 
 def test_what_is_soft_already_is_never_raised() -> None:
     original = frames((300, -20.0), (200, -70.0))
     own = frames((300, -20.0), (200, -100.0))
-    np.testing.assert_allclose(hushed(original, own), 1.0, atol=1e-6)
-    assert hushed(np.zeros(0), np.zeros(0)).shape == (0,)
-    assert np.isfinite(hushed(np.zeros(50), np.zeros(50))).all()
+    np.testing.assert_allclose(soft_gain(original, own), 1.0, atol=1e-6)
+    assert soft_gain(np.zeros(0), np.zeros(0)).shape == (0,)
+    assert np.isfinite(soft_gain(np.zeros(50), np.zeros(50))).all()

@@ -26,7 +26,7 @@ Curve = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class PreparedVocal:
     """`sound`: mono at 16 kHz on disk. `energy`: mean square of each frame of 10 ms as it was before the level was
     changed, ``[frames]``; the last frame may reach beyond the sound's end."""
 
@@ -52,8 +52,8 @@ class Heard:
         return np.asarray(self.sound.read(low, high).samples[0][places - low])
 
 
-def listen(context: Context, vocals: AudioSource) -> Heard:
-    """Hear `vocals` (any channels and rate); writes ``heard.npy`` into `context.folder`."""
+def preprocess(context: Context, vocals: AudioSource) -> PreparedVocal:
+    """Hear `vocals` (any channels and rate); writes ``prepared.npy`` into `context.folder`."""
     mono = fold(context.part(0, 0.2), vocals)
     path = context.folder / "resampled.npy"
     peak = 0.0
@@ -79,9 +79,9 @@ def listen(context: Context, vocals: AudioSource) -> Heard:
             energies.append(np.einsum("ts,ts->t", padded, padded, dtype=np.float64) / FRAME)
             yield Audio(block.samples * np.float32(gain), RATE)
 
-    sound = write_blocks(context.folder / "heard.npy", RATE, 1, cleaned())
+    sound = write_blocks(context.folder / "prepared.npy", RATE, 1, cleaned())
     path.unlink()
-    return Heard(sound, np.concatenate(energies) if energies else np.zeros(0))
+    return PreparedVocal(sound, np.concatenate(energies) if energies else np.zeros(0))
 
 
 def _high_passed(window: Audio, begin: int, end: int) -> Audio:

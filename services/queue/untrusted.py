@@ -1,9 +1,9 @@
-"""What is done with files of strangers inside `understudy.services.queue.bounded`'s processes."""
+"""What is done with untrusted files, inside the processes of `understudy.services.queue.bounded`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from understudy.services.queue.bounded import Progress
 
 if TYPE_CHECKING:
     from understudy.pipeline.graph import Graph
-    from understudy.voices.voice import Consent
+    from understudy.voices.recordings import Finding
+    from understudy.voices.voice import Consent, Voice
 
 
 @dataclass(frozen=True)
@@ -78,35 +79,44 @@ def decoding(files: Sequence[Path], start: float, duration: float | None) -> Gra
     return Graph.of(*(decode(file_external(path), part, str(number)) for number, path in enumerate(files)))
 
 
+@dataclass(frozen=True)
+class MadeVoice:
+    """`manifest`: the voice's, as JSON; `findings`: what was found in the recordings, as JSON."""
+
+    manifest: dict[str, Any]
+    findings: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, voice: Voice, findings: Sequence[Finding]) -> MadeVoice:
+        return cls(voice.manifest.model_dump(mode="json"), [asdict(finding) for finding in findings])
+
+
 def make_voice(
     progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: Consent, speaker: int | None
-) -> Any:
-    """Make a voice from recordings, as ``voice`` alone in the library `root`: (its manifest as JSON, what was found in
-    the recordings)."""
+) -> MadeVoice:
+    """Make a voice from recordings, as ``voice`` alone in the library `root`."""
     from understudy.voices import library
 
-    context = Context(folder, on_progress=progress)
-    voice, findings = library.add(root, "voice", files, consent, context)
-    return voice.manifest.model_dump(mode="json"), [asdict(finding) for finding in findings]
+    return MadeVoice.of(*library.add(root, "voice", files, consent, Context(folder, on_progress=progress)))
 
 
 def bring_voice(
     progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: Consent, speaker: int | None
-) -> Any:
-    """Like `make_voice`, from a trained model (and its index) or an archive. What its sender says of consent counts,
-    not what the archive says."""
+) -> MadeVoice:
+    """Like `make_voice`, from a trained model (and its index) or an archive. The `consent` of the request counts, not
+    the one in the archive."""
     from understudy.voices import manifest
     from understudy.voices.importing import import_voice
 
     context = Context(folder, on_progress=progress)
     index = files[1] if len(files) > 1 else None
     voice, findings = import_voice(root, files[0], context, "voice", consent=consent, index=index, speaker=speaker)
-    told = voice.manifest.model_copy(update={"consent": consent})
-    manifest.write(voice.folder, told)
-    return told.model_dump(mode="json"), [asdict(finding) for finding in findings]
+    voice = replace(voice, manifest=voice.manifest.model_copy(update={"consent": consent}))
+    manifest.write(voice.folder, voice.manifest)
+    return MadeVoice.of(voice, findings)
 
 
 def renamed(error: UnderstudyError, path: Path, shown: str) -> UnderstudyError:
-    """The error in terms that its reader knows: the name of the file as sent, no folders of the server."""
+    """The error with the name of the file as it was sent, without folders of the server."""
     texts = [text.replace(str(path), shown) for text in (error.message, error.hint)]
     return UnderstudyError(error.code, *texts)

@@ -1,21 +1,27 @@
-"""Rests stay rests: silence where the original is silent, and softness where it is soft.
+"""The level of the converted sound over time: silent and soft passages, and RVC's volume envelope.
 
-A network sings something wherever it is asked to: where the original rests, the source's noise would hiss. So the
-sound is shut off where the original is silent (`gate`; long silences are never computed at all), and where it is merely
-soft, as in a room's noise between two words, the sound is kept as soft (`hushed`).
+The networks produce sound for every frame: where the original rests, the noise of the source would be audible. So the
+sound is muted where the original is silent (`gate`; long silences are not computed at all), and where the original is
+merely soft, as in a room's noise between two words, the sound is made as soft (`soft_gain`).
+
+The volume envelope (RVC's `change_rms`) sets how far the loudness over time is the conversion's own or the original's:
+the sound times ``original^(1 - mix) * own^(mix - 1)``, both as RMS over a second, every half second.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from understudy.audio.effects.control import TINY, Curve, smoothed
+from understudy.audio.samples import AudioSource, Samples
 
 _OPEN, _SHUT = -50.0, -65.0  # dB against the singing: as it is down to the first, silent from the second
 _FAINTEST = -90.0  # dBFS: nothing below this is singing
 _SOFT, _MOST = -30.0, 80.0  # dB: below the first softness is kept, by at most the second
 _AHEAD, _AFTER = 6, 12  # frames that it opens before a sound and stays open after it
 _SLOPE = 5  # frames over which it opens and closes
+_LEAST = 1e-6  # RMS of the own sound that the gain reckons with at least
 
 
 def gate(energy: Curve) -> Curve:
@@ -34,7 +40,7 @@ def gate(energy: Curve) -> Curve:
     return np.where(faded < 1e-3, 0.0, faded)
 
 
-def hushed(original: Curve, own: Curve) -> Curve:
+def soft_gain(original: Curve, own: Curve) -> Curve:
     """Gain 0..1 per frame that keeps soft moments as soft against the singing as they are in the original.
 
     `original`, `own`: mean squares of the same frames. Where the original lies 40 dB and more below its singing, the
@@ -63,3 +69,32 @@ def _singing_level(energy: Curve) -> float:
         if len(loud):
             loud = loud[loud >= 0.01 * loud.mean()]
     return float(10 * np.log10(loud.mean())) if len(loud) else 0.0
+
+
+def second_rms(source: AudioSource) -> NDArray[np.float64]:
+    """RMS of a mono `source` over a second around every half second, beginning at its first sample; silence beyond
+    its ends."""
+    half = source.rate // 2
+    count = source.frames // half + 1
+    # each second is two halves: the one before its middle and the one after
+    energies = np.zeros(count + 1)
+    for number in range(count + 1):
+        samples = source.read((number - 1) * half, number * half).samples[0].astype(np.float64)
+        energies[number] = np.dot(samples, samples)
+    return np.asarray(np.sqrt((energies[:-1] + energies[1:]) / (2 * half)))
+
+
+def mixing_gain(
+    original: NDArray[np.float64], own: NDArray[np.float64], mix: float, start: int, stop: int, total: int
+) -> Samples:
+    """The gain of samples ``start:stop`` of a sound of `total` samples, `original` and `own` as of `second_rms`.
+
+    Between the values lie straight lines; as in RVC they are spread evenly over the sound's length.
+    """
+
+    def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        places = (np.arange(start, stop) + 0.5) * (len(values) / total) - 0.5
+        return np.asarray(np.interp(places, np.arange(len(values)), values))
+
+    gain = spread(original) ** (1 - mix) * np.maximum(spread(own), _LEAST) ** (mix - 1)
+    return np.asarray(gain, np.float32)

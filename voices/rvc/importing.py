@@ -13,11 +13,12 @@ from typing import Literal
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import library, names
-from understudy.voices.intake import printable
+from understudy.voices.recording_files import printable
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.architecture import CONTENT_CHANNELS
 from understudy.voices.rvc.bundle import Bundle, opened_bundle
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
+from understudy.voices.rvc.checks import model_findings, no_index_finding
 from understudy.voices.rvc.index import IndexFile, check_index
 from understudy.voices.voice import MODEL, Consent, Manifest, RvcIndex, RvcModel, Voice, content_hash
 
@@ -51,7 +52,7 @@ def import_model(
         (folder / MODEL).mkdir()
         chosen = bundle.model(model)
         checkpoint = _read(bundle, chosen, folder, context.part(0, 0.4))
-        findings = _findings(checkpoint)
+        findings = model_findings(checkpoint)
         told = checkpoint.info.pop("speaker", 0)  # as exported from here
         stored = _store(checkpoint, folder)
         context.progress(0.6)
@@ -81,24 +82,6 @@ def import_model(
             content_hash=content_hash("rvc", described.sample_rate, None, (), described),
         )
         return library.settle(root, folder, manifest, replace=replace), findings + more
-
-
-def check_stored(voice: Voice) -> list[Finding]:
-    """What is to be said of the stored model of `voice`, after its files were read again; raises `UnderstudyError` for
-    files that aren't what its manifest tells."""
-    model = voice.manifest.model
-    assert model is not None
-    checkpoint = read_checkpoint(voice.model_file)
-    a = checkpoint.architecture
-    if (a.version, a.f0, a.sample_rate, a.speakers) != (model.version, model.f0, model.sample_rate, model.speakers):
-        raise _untold(f"the model {voice.model_file}")
-    findings = _findings(checkpoint)
-    if voice.index_file is None or model.index is None:
-        return [*findings, _no_index()]
-    found = check_index(voice.index_file)
-    if (found.dimension, found.vectors) != (CONTENT_CHANNELS[model.version], model.index.vectors):
-        raise _untold(f"the index {voice.index_file}")
-    return findings
 
 
 def _read(bundle: Bundle, name: str, folder: Path, context: Context) -> Checkpoint:
@@ -138,7 +121,7 @@ def _take_index(
     else:
         name = bundle.index(model, None if wanted is None else str(wanted))
     if name is None:
-        return None, [_no_index()]
+        return None, [no_index_finding()]
     try:
         with _unpacked(bundle, name, folder / MODEL / "new", context) as file:
             found = check_index(file)
@@ -149,7 +132,7 @@ def _take_index(
         if error.code != "index-empty" or wanted is not None:
             raise
         sentence = f"{error.message} It was left out."
-        return None, [Finding("index-empty", "advice", printable(name)[-80:], sentence), _no_index()]
+        return None, [Finding("index-empty", "advice", printable(name)[-80:], sentence), no_index_finding()]
     source = printable(PurePosixPath(name).name)[-255:]
     return RvcIndex(file=stored.name, sha256=digest, vectors=found.vectors, source=source), []
 
@@ -176,27 +159,6 @@ def _speaker(wanted: int | None, told: object, speakers: int) -> int:
     return chosen
 
 
-def _findings(checkpoint: Checkpoint) -> list[Finding]:
-    findings = []
-    if checkpoint.training:
-        sentence = "It is a checkpoint of training, not the finished voice; it sings, but mostly not as well."
-        findings.append(Finding("training-checkpoint", "advice", "", sentence))
-    if not checkpoint.architecture.f0:
-        sentence = (
-            "The model isn't guided by pitch: it was trained to speak, and follows no melody. For singing take one "
-            "that was trained with pitch guidance (f0)."
-        )
-        findings.append(Finding("no-pitch-guidance", "problem", "", sentence))
-    return findings
-
-
-def _no_index() -> Finding:
-    sentence = (
-        "It has no index. It sings without one; with the added_….index that came along it sounds more like its owner."
-    )
-    return Finding("no-index", "advice", "", sentence)
-
-
 def _named_after(path: Path) -> str:
     """A name for the voice from the name of what the user gave."""
     stem = path.resolve().name if path.is_dir() else path.stem
@@ -214,9 +176,3 @@ def _named_after(path: Path) -> str:
 def _digest(file: Path) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _untold(what: str) -> UnderstudyError:
-    return UnderstudyError(
-        "model-invalid", f"{what} isn't what the voice's manifest tells of it.", "Import the voice again."
-    )

@@ -15,7 +15,7 @@ from tests.support.recording_takes import take, write
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
-from understudy.voices import intake
+from understudy.voices import recording_files
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def context(tmp_path: Path) -> Context:
 
 def decoded(context: Context, sound: Audio, subtype: str = "FLOAT") -> Audio:
     path = write(context.folder / "a.wav", sound, subtype)
-    result = intake.decode(context, path, context.folder / "out.npy").read()
+    result = recording_files.decode(context, path, context.folder / "out.npy").read()
     assert sorted(file.name for file in context.folder.iterdir()) == ["a.wav", "out.npy"]
     return result
 
@@ -33,7 +33,7 @@ def decoded(context: Context, sound: Audio, subtype: str = "FLOAT") -> Audio:
 def kept(context: Context, sound: Audio, name: str = "Take 1.wav") -> tuple[Audio, Path]:
     source = write_blocks(context.folder / "source.npy", sound.rate, 1, [sound])
     (context.folder / "recordings").mkdir(exist_ok=True)
-    recording = intake.store(context, source, context.folder / "recordings", 7, name)
+    recording = recording_files.store(context, source, context.folder / "recordings", 7, name)
     path = context.folder / "recordings" / recording.file
     assert [file.name for file in path.parent.iterdir()] == [recording.file]
     assert recording.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -109,7 +109,7 @@ def test_file_names_are_plain_whatever_the_recording_was_called(context: Context
 
 @given(st.text(st.characters(codec=None), max_size=300))
 def test_any_name_can_be_printed(name: str) -> None:
-    shown = intake.printable(name)
+    shown = recording_files.printable(name)
     assert shown.isprintable()
     assert len(shown) == len(name)
     shown.encode()
@@ -117,4 +117,4 @@ def test_any_name_can_be_printed(name: str) -> None:
 
 def test_an_audio_file_is_what_comes_out(context: Context) -> None:
     path = write(context.folder / "a.wav", take(1))
-    assert isinstance(intake.decode(context, path, context.folder / "out.npy"), AudioFile)
+    assert isinstance(recording_files.decode(context, path, context.folder / "out.npy"), AudioFile)

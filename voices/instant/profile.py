@@ -1,4 +1,4 @@
-"""`Portrait`: all that the instant engine knows of a voice, measured from its recordings once.
+"""`VoiceProfile`: all that the instant engine knows of a voice, measured from its recordings once.
 
 It holds the voice's envelope frames (the index that conversion draws from) and their statistics.
 """
@@ -15,7 +15,7 @@ from understudy.audio.pitch.track import HOP
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices.instant import spectrum
-from understudy.voices.instant.content import ORDER, content, singer
+from understudy.voices.instant.content import ORDER, content, frame_statistics
 from understudy.voices.instant.spectrum import Array
 from understudy.voices.voice import Voice
 
@@ -26,7 +26,7 @@ MINIMUM = 200  # voiced frames
 
 
 @dataclass(frozen=True, eq=False)
-class Portrait:
+class VoiceProfile:
     """`frames` float32 ``[n, ORDER]``: cepstra in the order of time; `content` ``[n, features]``: what is said in them;
     `voiced` bool ``[n]``.
     `mean`, `deviation` ``[ORDER]``: over voiced frames; `unvoiced_mean` ``[ORDER]``. `pitch`: median f0 in Hz.
@@ -58,9 +58,9 @@ class Portrait:
         )
 
     @staticmethod
-    def load(path: Path) -> Portrait:
+    def load(path: Path) -> VoiceProfile:
         with np.load(path, allow_pickle=False) as stored:
-            return Portrait(
+            return VoiceProfile(
                 stored["frames"].astype(np.float32),
                 stored["content"].astype(np.float32),
                 stored["voiced"],
@@ -73,13 +73,13 @@ class Portrait:
             )
 
 
-def sounding(level: Array) -> NDArray[np.bool_]:
+def loud_frames(level: Array) -> NDArray[np.bool_]:
     """Frames whose level in dB, ``[frames]``, is near that of the loud ones."""
     return np.asarray(level > np.quantile(level, 0.95) - PAUSE)
 
 
-def draw(context: Context, voice: Voice) -> Portrait:
-    """The portrait of `voice` from its recordings. Raises `UnderstudyError` when there is no voiced sound in them."""
+def measure_profile(context: Context, voice: Voice) -> VoiceProfile:
+    """The profile of `voice` from its recordings. Raises `UnderstudyError` when there is no voiced sound in them."""
     files = voice.recording_files
     top = min([spectrum.TOP, *(0.48 * _rate(file) for file in files)])
     parts: list[tuple[Array, Array, NDArray[np.float64]]] = []
@@ -91,7 +91,7 @@ def draw(context: Context, voice: Voice) -> Portrait:
         parts.append((spectrum.cepstrum(points)[:, :ORDER], np.logaddexp.reduce(points, axis=1) * 4.343, f0))
     f0 = np.concatenate([np.zeros(0), *(part[2] for part in parts)])
     voiced = f0 > 0
-    loud = np.concatenate([np.zeros(0, np.bool_), *(sounding(part[1]) for part in parts)])
+    loud = np.concatenate([np.zeros(0, np.bool_), *(loud_frames(part[1]) for part in parts)])
     sung = voiced & loud
     if sung.sum() < MINIMUM:
         raise UnderstudyError(
@@ -100,12 +100,12 @@ def draw(context: Context, voice: Voice) -> Portrait:
             "Add recordings in which the voice speaks or sings: 15 seconds or more.",
         )
     everything = np.concatenate([part[0] for part in parts])
-    known = singer(everything, voiced, loud)
+    known = frame_statistics(everything, voiced, loud)
     described = np.concatenate([content(part[0], known) for part in parts])
     unvoiced = everything[~voiced & loud] if (~voiced & loud).sum() > 20 else everything[sung]
     chosen = np.sort(np.concatenate([_some(sung), _some(~voiced & loud)]))
     power = np.exp(everything[loud] @ spectrum.inverse_basis(ORDER)).mean(axis=0)
-    return Portrait(
+    return VoiceProfile(
         everything[chosen],
         described[chosen],
         voiced[chosen],

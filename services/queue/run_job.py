@@ -1,4 +1,4 @@
-"""What the kinds of jobs do: fetch their inputs, run `understudy.jobs`, store what was made."""
+"""Running a claimed job: fetch its inputs, run it as `understudy.jobs` does, store the files that it made."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any
 from sqlalchemy import select
 
 from understudy.errors import UnderstudyError
+from understudy.jobs import CoverJob, Runner, SeparationJob, make_cover, separate_song
 from understudy.pipeline.cast import Cast, parse_voices
-from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.executor import LocalExecutor, StageEvent, StageRun
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.store import Store
-from understudy.services.queue import bounded, reading
+from understudy.services.queue import bounded, untrusted
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import Claimed
 from understudy.services.queue.settings import ServerSettings
@@ -26,6 +27,9 @@ from understudy.services.queue.tables import songs, voices
 from understudy.voices.voice import MANIFEST, Manifest, Voice
 
 Notify = Callable[[StageEvent], None]
+ROLES = ("song", "vocals", "instrumental", "backing_vocals")
+"""What a song can be in a job."""
+
 TYPES = {
     ".flac": "audio/flac",
     ".wav": "audio/wav",
@@ -39,7 +43,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class JobContext:
-    """Where a job is done. `scratch`: an empty folder of its own."""
+    """What a job runs with. `scratch`: an empty folder of its own; `notify` gets the events of its stages."""
 
     database: Database
     storage: Storage
@@ -50,21 +54,25 @@ class JobContext:
     notify: Notify
 
     def cache(self, job: Claimed) -> Path:
-        """The owner's artifacts: owners share none, or they could find out what others have."""
+        """The artifacts of the job's owner. Owners share none: how fast a song is done would tell whether another
+        owner has it."""
         return self.settings.data / "cache" / f"{job.owner}-{job.generation}"
+
+    def runner(self, job: Claimed) -> Runner:
+        return Runner(LocalExecutor(Store(self.cache(job)), self.device), self.notify, self.cancelled)
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job gave: `result` for its owner (``files`` by name: path in the storage, bytes, type, file name), the
-    bytes that it takes, its stages as a result's ``to_dict`` lists them."""
+    """What a job made: `result` for its owner (``files`` by name: path in the storage, bytes, type, file name), the
+    `size` in bytes of its files, and its stages."""
 
     result: dict[str, Any]
     size: int
-    stages: list[dict[str, Any]]
+    stages: tuple[StageRun, ...] = ()
 
 
-def do(job: Claimed, context: JobContext) -> JobResult:
+def run_job(job: Claimed, context: JobContext) -> JobResult:
     match job.kind:
         case "cover":
             return _cover(job, context)
@@ -75,60 +83,42 @@ def do(job: Claimed, context: JobContext) -> JobResult:
 
 
 def _cover(job: Claimed, context: JobContext) -> JobResult:
-    from understudy.jobs import CoverJob, Runner, make_cover
-
     settings = CoverSettings.model_validate(job.request["settings"])
-    inputs = {name: _song(context, job, id, name) for name, id in job.request["inputs"].items()}
+    inputs = {role: _song(context, job, id, role) for role, id in job.request["inputs"].items()}
     cast = _cast(context, job)
     _decode(context, job, list(inputs.values()), settings)
-    out = context.scratch / "out"
-    cover = out / f"cover{settings.output.encoding.extension}"
-    runner = Runner(LocalExecutor(Store(context.cache(job)), context.device), context.notify, context.cancelled)
-    made = make_cover(
-        CoverJob(
-            inputs.get("song"),
-            cast,
-            settings,
-            inputs.get("vocals"),
-            inputs.get("instrumental"),
-            cover,
-            backing_vocals=inputs.get("backing_vocals"),
-        ),
-        runner,
-    ).to_dict()
+    path = context.scratch / "out" / f"cover{settings.output.encoding.extension}"
+    song, vocals, instrumental, backing = (inputs.get(role) for role in ROLES)
+    job_of_cover = CoverJob(song, cast, settings, vocals, instrumental, path, backing_vocals=backing)
+    cover = make_cover(job_of_cover, context.runner(job))
     title = f"{job.name} ({cast.name})"
     files = {
-        "audio": (cover, f"{title}{cover.suffix}"),
-        "report": (Path(made["report"]), f"{title}.report.html"),
-        "figures": (Path(made["report"]).with_suffix(".json"), f"{title}.report.json"),
+        "audio": (cover.path, f"{title}{path.suffix}"),
+        "report": (cover.report_path, f"{title}.report.html"),
+        "figures": (cover.report_path.with_suffix(".json"), f"{title}.report.json"),
     }
-    for stem, path in made["stems"].items():
-        files[f"stems/{stem}"] = (Path(path), f"{title} {stem}{Path(path).suffix}")
-    kept = ("duration", "sample_rate", "transpose", "transpose_reason", "key", "loudness", "verdict", "warnings")
-    return _stored(context, job, files, {name: made[name] for name in kept} | _chain(made), made["stages"])
+    for stem, sound in cover.stems.items():
+        files[f"stems/{stem}"] = (sound.path, f"{title} {stem}{sound.path.suffix}")
+    left_out = ("cover", "report", "stems", "voices")  # paths of this machine; who sings stands in the request
+    figures = {name: value for name, value in cover.to_dict().items() if name not in left_out}
+    return _stored(context, job, files, figures, cover.stages)
 
 
 def _separation(job: Claimed, context: JobContext) -> JobResult:
-    from understudy.jobs import Runner, SeparationJob, separate_song
-
     settings = CoverSettings.model_validate(job.request["settings"])
     song = _song(context, job, job.request["inputs"]["song"], "song")
     _decode(context, job, [song], settings)
-    runner = Runner(LocalExecutor(Store(context.cache(job)), context.device), context.notify, context.cancelled)
-    made = separate_song(SeparationJob(song, settings, folder=context.scratch / "out"), runner).to_dict()
+    made = separate_song(SeparationJob(song, settings, folder=context.scratch / "out"), context.runner(job))
     files = {
-        f"stems/{stem}": (Path(path), f"{job.name} {stem}{Path(path).suffix}") for stem, path in made["stems"].items()
+        f"stems/{stem}": (sound.path, f"{job.name} {stem}{sound.path.suffix}") for stem, sound in made.stems.items()
     }
-    return _stored(context, job, files, {"warnings": made["warnings"]} | _chain(made), made["stages"])
-
-
-def _chain(made: Mapping[str, Any]) -> dict[str, Any]:
-    """What the steps of the separation did, if it has any."""
-    return {"chain": made["chain"]} if "chain" in made else {}
+    figures = {name: value for name, value in made.to_dict().items() if name in ("warnings", "chain", "stages")}
+    return _stored(context, job, files, figures, made.stages)
 
 
 def _voice(job: Claimed, context: JobContext) -> JobResult:
-    """Make a voice from recordings; its folder goes into the storage file by file, the manifest last."""
+    """Make a voice from recordings or a model; its folder goes into the storage file by file, the manifest last: where
+    the manifest is, the voice is complete."""
     sent = job.request["sent"]
     files = [
         _copied(
@@ -142,8 +132,8 @@ def _voice(job: Claimed, context: JobContext) -> JobResult:
         context.notify(StageEvent("voice", "progress", fraction, 0.0, "cpu"))
 
     context.notify(StageEvent("voice", "started", 0.0, 0.0, "cpu"))
-    manifest, findings = bounded.call(
-        reading.make_voice if sent[0]["field"] == "recordings" else reading.bring_voice,
+    made = bounded.call(
+        untrusted.make_voice if sent[0]["field"] == "recordings" else untrusted.bring_voice,
         context.scratch,
         root,
         files,
@@ -159,25 +149,26 @@ def _voice(job: Claimed, context: JobContext) -> JobResult:
     paths = sorted((path for path in built.rglob("*") if path.is_file()), key=lambda path: path.name == MANIFEST)
     for path in paths:
         size += context.storage.put(path, f"{job.request['path']}/{path.relative_to(built).as_posix()}")
-    values = {"state": "ready", "manifest": manifest, "findings": findings, "bytes": size}
+    values = {"state": "ready", "manifest": made.manifest, "findings": made.findings, "bytes": size}
     with context.database.write() as connection:
         kept = connection.execute(voices.update().where(voices.c.id == job.voice).values(**values)).rowcount
     if not kept:  # its owner deleted it meanwhile
         context.storage.remove(job.request["path"])
     for file in sent:
         context.storage.remove(file["path"])
-    return JobResult({"findings": findings}, 0, [])
+    return JobResult({"findings": made.findings}, 0)
 
 
 def _decode(context: JobContext, job: Claimed, files: list[Path], settings: CoverSettings) -> None:
-    """Read the songs in bounds: the stage ``decode`` of the run that follows then finds its artifacts."""
+    """Decode the songs in a bounded process. The job's own stage ``decode`` then finds its artifacts in the cache: no
+    untrusted file is decoded in the worker itself."""
     cache, part = Store(context.cache(job)), settings.song
-    graph = reading.decoding(files, part.start, part.duration)
+    graph = untrusted.decoding(files, part.start, part.duration)
     if not graph.pending(graph.nodes, cache.has):
         return
     context.notify(StageEvent("decode", "started", 0.0, 0.0, "cpu"))
     bounded.call(
-        reading.decode_into,
+        untrusted.decode_into,
         cache.root,
         files,
         part.start,
@@ -190,7 +181,7 @@ def _decode(context: JobContext, job: Claimed, files: list[Path], settings: Cove
 
 
 def _song(context: JobContext, job: Claimed, id: str, role: str) -> Path:
-    """The owner's song as a file under the name that its owner gave it."""
+    """The owner's song as a file in the scratch folder, under the name that the owner gave it."""
     with context.database.write() as connection:
         now = context.database.now(connection)
         mine = (songs.c.id == id, songs.c.owner == job.owner)
@@ -205,8 +196,8 @@ def _song(context: JobContext, job: Claimed, id: str, role: str) -> Path:
 
 
 def _cast(context: JobContext, job: Claimed) -> Cast:
-    """Who sings, on this machine."""
-    asked = job.request
+    """Who sings, with the voices fetched to this machine."""
+    request = job.request
 
     def load(id: str) -> Voice:
         with context.database.read() as connection:
@@ -215,13 +206,13 @@ def _cast(context: JobContext, job: Claimed) -> Cast:
             raise UnderstudyError("voice-unknown", "A voice of this cover is gone.", "Choose another voice.")
         return fetch_voice(context.storage, row.path, row.manifest, row.name)
 
-    found = {id: load(id) for id in asked["singers"].values()}
-    transposes = {found[id].name: value for id, value in asked["transposes"].items()}
-    return parse_voices(asked["voices"]).cast(lambda name: found[asked["singers"][name]], transposes)
+    found = {id: load(id) for id in request["singers"].values()}
+    transposes = {found[id].name: value for id, value in request["transposes"].items()}
+    return parse_voices(request["voices"]).cast(lambda name: found[request["singers"][name]], transposes)
 
 
 def fetch_voice(storage: Storage, path: str, document: Mapping[str, Any], name: str) -> Voice:
-    """The voice on this machine, its files checked against their hashes, under the name that it has now."""
+    """Fetch a voice to this machine and check its files against their hashes; `name`: its name now."""
     from understudy.voices import library
 
     manifest = Manifest.model_validate(document).model_copy(update={"name": name})
@@ -237,16 +228,17 @@ def _stored(
     context: JobContext,
     job: Claimed,
     files: Mapping[str, tuple[Path, str]],
-    result: dict[str, Any],
-    stages: list[dict[str, Any]],
+    figures: Mapping[str, Any],
+    stages: tuple[StageRun, ...],
 ) -> JobResult:
+    """Put the files (by name: path, and the name under which they are sent) into the storage."""
     listed, total = {}, 0
     for name, (path, shown) in files.items():
         target = f"{job.owner}/jobs/{job.id}/{name}{path.suffix}"
         size = context.storage.put(path, target)
         total += size
         listed[name] = {"path": target, "bytes": size, "type": TYPES[path.suffix], "name": shown}
-    return JobResult({**result, "files": listed, "stages": stages}, total, stages)
+    return JobResult({**figures, "files": listed}, total, stages)
 
 
 def _copied(source: Path, target: Path) -> Path:
@@ -256,7 +248,7 @@ def _copied(source: Path, target: Path) -> Path:
 
 
 @contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
+def scratch_folder(folder: Path) -> Iterator[Path]:
     """An empty folder for one job."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
