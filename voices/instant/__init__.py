@@ -1,3 +1,3 @@
-"""The `instant` engine: a voice from recordings at once."""
+"""The engine `instant`: conversion with a voice made from recordings, without training."""
 
 from understudy.voices.instant.engine import InstantEngine as InstantEngine

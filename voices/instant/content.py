@@ -1,7 +1,7 @@
-"""What is sung, frame by frame: content features that two singers of the same word share.
+"""Content features of the instant engine: per frame, what is sung, as far as possible without whose voice it is.
 
-Two kinds side by side: the probabilities of phones, and cepstra without the voice's own mean, with their neighbours in
-time. Distances between rows are what counts.
+Two kinds side by side: the probabilities of phones, and cepstra less the voice's own mean, with their neighbours in
+time. Frames with the same content have a small Euclidean distance.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from understudy.voices.instant import phones, spectrum
 from understudy.voices.instant.spectrum import Array
 
 ORDER = 60  # cepstral coefficients that describe a timbre
-USED = 24  # of them tell vowels apart; the rest is the singer
+USED = 24  # of them distinguish vowels; the others mostly distinguish speakers
 OFFSETS = (-8, -4, 0, 4, 8)  # frames of 5 ms
-REACH = 32  # frames on both sides that a row depends on, more than all filters and offsets together
-SHAPE_WEIGHT, PHONE_WEIGHT = 0.5, 50.0  # makes phones count some four times as much as shapes
+REACH = 32  # frames on both sides that a row depends on: more than all filters and offsets together
+SHAPE_WEIGHT, PHONE_WEIGHT = 0.5, 50.0  # phones then count about four times as much as cepstra in a distance
 
 
 @dataclass(frozen=True, eq=False)
 class FrameStatistics:
-    """What a singer's frames have in common: `shape` ``[ORDER]``, the mean of the voiced cepstra; `mean` and
-    `deviation` ``[phones.KEPT]`` of the recogniser's coefficients over all frames that are not pauses."""
+    """Statistics of one voice: `shape` ``[ORDER]``, the mean of the voiced cepstra; `mean` and `deviation`
+    ``[phones.KEPT]`` of the recogniser's coefficients over all frames that are not pauses."""
 
     shape: Array
     mean: Array
@@ -34,11 +34,12 @@ class FrameStatistics:
 def frame_statistics(
     cepstra: NDArray[np.floating], voiced: NDArray[np.bool_], loud: NDArray[np.bool_]
 ) -> FrameStatistics:
-    """Measured from cepstra ``[frames, ORDER]``; some voiced and loud frames must be among them."""
+    """The statistics of cepstra ``[frames, ORDER]`` with the masks `voiced` and `loud` ``[frames]``; at least one frame
+    must be both."""
     shape = cepstra[voiced & loud].mean(axis=0, dtype=np.float64)
-    some = np.flatnonzero(loud)[:: max(1, int(loud.sum()) // 20000)]
-    heard = phones.coefficients(cepstra[some].astype(np.float32) @ spectrum.inverse_basis(ORDER))
-    return FrameStatistics(shape.astype(np.float32), heard.mean(axis=0), heard.std(axis=0))
+    some = np.flatnonzero(loud)[:: max(1, int(loud.sum()) // 20000)]  # 20,000 frames are enough
+    coefficients = phones.coefficients(cepstra[some].astype(np.float32) @ spectrum.inverse_basis(ORDER))
+    return FrameStatistics(shape.astype(np.float32), coefficients.mean(axis=0), coefficients.std(axis=0))
 
 
 def content(cepstra: Array, statistics: FrameStatistics) -> Array:
@@ -47,6 +48,6 @@ def content(cepstra: Array, statistics: FrameStatistics) -> Array:
     shape = (cepstra[:, 1 : USED + 1] - statistics.shape[1 : USED + 1]) * fade
     rows = np.arange(len(shape))
     around = np.concatenate([shape[np.clip(rows + offset, 0, len(rows) - 1)] for offset in OFFSETS], axis=1)
-    heard = phones.coefficients(cepstra @ spectrum.inverse_basis(ORDER))
-    probable = phones.probabilities(heard, statistics.mean, statistics.deviation)
+    coefficients = phones.coefficients(cepstra @ spectrum.inverse_basis(ORDER))
+    probable = phones.probabilities(coefficients, statistics.mean, statistics.deviation)
     return np.concatenate([SHAPE_WEIGHT * around, PHONE_WEIGHT * np.sqrt(probable)], axis=1).astype(np.float32)

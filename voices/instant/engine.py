@@ -1,7 +1,7 @@
-"""`InstantEngine`: sings with a voice made from recordings at once; no training, no weights.
+"""`InstantEngine`: conversion with a voice made from recordings, without training and without model weights.
 
-Four walks over the performance, so that a song of any length needs little memory: find quiet places to cut at,
-measure the envelopes, move them (small data, the entire song at once), make the sound.
+Four passes over the performance, so that a song of any length needs little memory: find quiet places to cut at, measure
+the spectral envelopes, convert them (small data, the entire song at once), and synthesise the sound.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from understudy.voices.instant.timbre import Timbre, convert_timbre, voicing
 from understudy.voices.voice import Voice
 
 WINDOW = 2000  # frames of 5 ms between cuts, about
-SEARCH = 400  # frames around it in which the quietest place is taken
+SEARCH = 400  # frames before and after it in which the quietest place is taken
 MARGIN = 60  # frames of context on both sides of a window
 FADE = 4  # frames over which neighbouring windows cross-fade
-LENGTHENING = 0.1  # the vocal tract shortens with this power of the pitch ratio between two voices
+LENGTHENING = 0.1  # formants move with this power of the pitch ratio of two voices: higher voices, shorter tracts
 
 
 @dataclass(frozen=True)
@@ -72,19 +72,22 @@ class InstantEngine:
             return _written(context, rate, iter([Audio.silence(1, vocals.frames, rate)]))
         windows = _cut(level, frames)
         voiced = f0 > 0
+        # Voices that differ in pitch differ in the length of their vocal tract, which scales all formants.
         warp = 1.0
         if voiced.any():
             ratio = profile.pitch / float(np.median(f0[voiced]))
             warp = float(np.clip(ratio**LENGTHENING, 0.86, 1.16))
 
+        # `basis` [bins, POINTS]: log envelope to the mel grid; `back` [ORDER, bins]: cepstra to a log envelope
         basis, back = spectrum.to_grid(rate, profile.top), spectrum.inverse_basis(ORDER) @ spectrum.from_grid(rate)
         described = _below(profile.top, rate)
 
         def lengthened(envelope: Array, weight: Array) -> Array:
-            """With the vocal tract of the voice's length where it is voiced."""
+            """`envelope` ``[frames, bins]`` warped to the target voice's vocal tract length, by `weight` (voicing)."""
             return envelope if warp == 1.0 else envelope + weight * (spectrum.warped(envelope, warp) - envelope)
 
         def measure(window: _Window) -> NDArray[np.float16]:
+            """The cepstra ``[frames, ORDER]`` of the window's own frames."""
             start, signal, pitch = _take(vocals, f0, window)
             envelope = lengthened(spectrum.envelope(signal, pitch, rate, HOP), voicing(pitch > 0))
             own = (envelope @ basis)[window.first - start : window.last - start]
@@ -107,7 +110,8 @@ class InstantEngine:
             rows = np.clip(np.arange(start, start + len(pitch)), 0, frames - 1)
             before, after = cepstra[rows].astype(np.float32), wanted[rows].astype(np.float32)
             new = lengthened(old, weight).copy()
-            # what the cepstra can't tell is the singer's, so it goes, but for consonants and what the voice leaves open
+            # The envelope is more detailed than ORDER cepstra, and its details are the original singer's. They are
+            # removed where the sound is voiced and below the bandwidth of the recordings; then the change is added.
             new += described * weight * (before @ back - new) + (after - before) @ back
             new = spectrum.warped(new, 2 ** (settings.formant_shift / 12))
             sound = rendering.sung(signal, pitch, rate, HOP, old, new, performance.transpose)
@@ -117,7 +121,7 @@ class InstantEngine:
 
 
 def _below(top: float, rate: int) -> Array:
-    """1 at frequencies well below `top`, 0 from there on, over the transform's bins."""
+    """``[bins]``: 1 at frequencies well below `top`, 0 above it."""
     frequency = np.arange(spectrum.transform_size(rate) // 2 + 1) * rate / spectrum.transform_size(rate)
     return np.asarray(np.clip((0.95 * top - frequency) / 1000, 0, 1), np.float32)
 
@@ -127,7 +131,7 @@ def _written(context: Context, rate: int, blocks: Iterator[Audio]) -> AudioFile:
 
 
 def _resampled(pitch: PitchTrack, frames: int) -> NDArray[np.float64]:
-    """The track on our own frames: nearest frame, 0 outside."""
+    """The track on frames of `HOP` seconds: the nearest frame's f0, 0 outside the track."""
     nearest = np.round(np.arange(frames) * HOP / pitch.hop).astype(int)
     f0 = np.zeros(frames)
     inside = nearest < pitch.frames
@@ -160,7 +164,7 @@ def _mono(vocals: AudioSource, start: int, stop: int) -> NDArray[np.float64]:
 
 
 def _cut(level: NDArray[np.float32], frames: int) -> list[_Window]:
-    """Windows of about `WINDOW` frames that meet where the vocal is quietest."""
+    """Windows of about `WINDOW` frames that meet where the vocal is quietest. `level`: RMS ``[frames]``."""
     smooth = np.convolve(level, np.ones(9) / 9, "same")
     cuts = [0]
     while frames - cuts[-1] > WINDOW + SEARCH:
@@ -188,7 +192,7 @@ def _joined(
     windows: list[_Window],
     vocals: AudioSource,
 ) -> Iterator[Audio]:
-    """The windows' sounds one after the other, cross-faded around every cut."""
+    """The windows' sounds in order, cross-faded over ``2 * FADE`` frames around every cut."""
     rate = vocals.rate
     tail = np.zeros(0, np.float32)
     for done, (window, sound) in enumerate(zip(windows, ordered_map(render, windows, context.workers), strict=True), 1):

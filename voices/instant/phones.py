@@ -1,9 +1,12 @@
-"""Which phone is sung, as far as a speech recogniser's acoustic model hears it in the spectral envelope.
+"""Probabilities of phones from the spectral envelope, by the acoustic model of a speech recogniser.
 
-The package `pocketsphinx` carries a small English model (BSD licence): for each of 42 phones and noises, mixtures of
+The package `pocketsphinx` includes a small English model (BSD licence): for each of 42 phones and noises, mixtures of
 128 Gaussians over cepstra, their slopes and their curvatures (Huggins-Daines et al., "PocketSphinx", ICASSP 2006).
-Only its numbers are read here. The cepstra are made from WORLD's envelope and not from the spectrum, so that a high
-note, of which a filter bank sees single harmonics, still looks like speech.
+Only its parameters are read here. The cepstra are computed from WORLD's envelope and not from the spectrum: of a high
+note a filter bank would resolve single harmonics, while its envelope still resembles speech.
+
+The key idea in `_model`: the log density of a Gaussian with diagonal covariance is linear in x and x²,
+``constant + x * mean / variance - x² / (2 * variance)``, so that all Gaussians of a stream are two matrix products.
 """
 
 from __future__ import annotations
@@ -22,15 +25,15 @@ from understudy.voices.instant import spectrum
 from understudy.voices.instant.spectrum import Array
 
 FILTERS, LOWEST, HIGHEST, LIFTER, KEPT, MIXTURES = 25, 130.0, 6800.0, 22, 13, 128  # the model's own front end
-STEP = 2  # frames of 5 ms: the model hears one every 10 ms
-SHARPNESS = 0.3  # power of the likelihoods: the model's three streams are far from independent
+STEP = 2  # frames of 5 ms: the model was trained on one every 10 ms
+SHARPNESS = 0.3  # exponent of the likelihoods, because the model's three streams are far from independent
 SMOOTHING = 3.0  # frames
 
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """`linear`, `square` ``[streams, KEPT, phones * mixtures]``: factors of x and of its square; `constant` ``[streams,
-    phones * mixtures]``; `spread` ``[KEPT]``: deviation of the cepstra that the model was made from."""
+    """`linear`, `square` ``[streams, KEPT, phones * mixtures]``: factors of x and x² in the log density; `constant`
+    ``[streams, phones * mixtures]``; `deviation` ``[KEPT]``: of the cepstra that the model was trained on."""
 
     linear: Array
     square: Array
@@ -57,8 +60,8 @@ def _model() -> _Model:
 def _table(path: Path) -> Array:
     """Gaussian parameters of a Sphinx 3 file, ``[streams, phones * mixtures, KEPT]``.
 
-    After a text header come a byte-order mark, the counts of phones, streams and mixtures, the length of each stream,
-    and the total.
+    The layout: a text header, a byte-order mark, the counts of phones, streams and mixtures, the length of each
+    stream, the total, and the values.
     """
     data = path.read_bytes()
     counts = data.index(b"endhdr\n") + len(b"endhdr\n") + 4
@@ -87,9 +90,9 @@ def coefficients(points: Array) -> Array:
 
 
 def probabilities(coefficients: Array, mean: Array, deviation: Array) -> Array:
-    """How probable every phone is, ``[frames, 42]``, rows sum to one; frames are 5 ms apart.
+    """The probability of every phone, ``[frames, 42]``, rows sum to one; frames are 5 ms apart.
 
-    `mean` and `deviation` ``[KEPT]`` are those of the singer's coefficients, which are brought to the model's.
+    `mean` and `deviation` ``[KEPT]`` are those of the voice's coefficients, which are normalised to the model's.
     """
     model = _model()
     own = np.asarray((coefficients - mean) * (model.deviation / np.maximum(deviation, 1.0)), np.float32)
@@ -104,6 +107,7 @@ def probabilities(coefficients: Array, mean: Array, deviation: Array) -> Array:
     for index, stream in enumerate(streams):
         for first in range(0, len(rows), 500):
             part = stream[first : first + 500]
+            # log densities [rows, phones, mixtures], then the log of their sum over the mixtures (log-sum-exp)
             each = part @ model.linear[index] + part**2 @ model.square[index] + model.constant[index]
             each = each.reshape(len(part), -1, MIXTURES)
             best = each.max(axis=2)

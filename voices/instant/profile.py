@@ -1,6 +1,6 @@
-"""`VoiceProfile`: all that the instant engine knows of a voice, measured from its recordings once.
+"""`VoiceProfile`: what the instant engine knows about a voice, measured once from its recordings.
 
-It holds the voice's envelope frames (the index that conversion draws from) and their statistics.
+It holds the voice's envelope frames, in which conversion searches, and their statistics.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from understudy.voices.instant.content import ORDER, content, frame_statistics
 from understudy.voices.instant.spectrum import Array
 from understudy.voices.voice import Voice
 
-FRAMES = 16000  # of either kind in the index: 80 s of voiced sound; what is more is left out in whole stretches
+FRAMES = 16000  # voiced and as many unvoiced ones in the index: 80 s each; more is left out in whole stretches
 STRETCH = 200  # frames
-PAUSE = 28.0  # dB below the loud frames: what is softer is no singing
+PAUSE = 28.0  # dB below the loud frames; softer frames are pauses
 MINIMUM = 200  # voiced frames
 
 
 @dataclass(frozen=True, eq=False)
 class VoiceProfile:
-    """`frames` float32 ``[n, ORDER]``: cepstra in the order of time; `content` ``[n, features]``: what is said in them;
-    `voiced` bool ``[n]``.
+    """`frames` float32 ``[n, ORDER]``: cepstra in the order of time; `content` ``[n, features]``: their content
+    features; `voiced` bool ``[n]``.
     `mean`, `deviation` ``[ORDER]``: over voiced frames; `unvoiced_mean` ``[ORDER]``. `pitch`: median f0 in Hz.
-    `top`: Hz up to which the recordings say anything. `spectrum` ``[POINTS]``: log of the mean power over all frames,
-    level removed."""
+    `top`: bandwidth of the recordings in Hz. `spectrum` ``[POINTS]``: log of the mean power over all frames, level
+    removed."""
 
     frames: Array
     content: Array
@@ -74,12 +74,13 @@ class VoiceProfile:
 
 
 def loud_frames(level: Array) -> NDArray[np.bool_]:
-    """Frames whose level in dB, ``[frames]``, is near that of the loud ones."""
+    """Which frames are not pauses: those whose level in dB ``[frames]`` is within `PAUSE` of the loud ones."""
     return np.asarray(level > np.quantile(level, 0.95) - PAUSE)
 
 
 def measure_profile(context: Context, voice: Voice) -> VoiceProfile:
-    """The profile of `voice` from its recordings. Raises `UnderstudyError` when there is no voiced sound in them."""
+    """The profile of `voice` from its recordings. Raises `UnderstudyError` ``voice-without-sound`` where they hold
+    less than a second of voiced sound."""
     files = voice.recording_files
     top = min([spectrum.TOP, *(0.48 * _rate(file) for file in files)])
     parts: list[tuple[Array, Array, NDArray[np.float64]]] = []
@@ -100,8 +101,8 @@ def measure_profile(context: Context, voice: Voice) -> VoiceProfile:
             "Add recordings in which the voice speaks or sings: 15 seconds or more.",
         )
     everything = np.concatenate([part[0] for part in parts])
-    known = frame_statistics(everything, voiced, loud)
-    described = np.concatenate([content(part[0], known) for part in parts])
+    statistics = frame_statistics(everything, voiced, loud)
+    described = np.concatenate([content(part[0], statistics) for part in parts])
     unvoiced = everything[~voiced & loud] if (~voiced & loud).sum() > 20 else everything[sung]
     chosen = np.sort(np.concatenate([_some(sung), _some(~voiced & loud)]))
     power = np.exp(everything[loud] @ spectrum.inverse_basis(ORDER)).mean(axis=0)
@@ -119,7 +120,8 @@ def measure_profile(context: Context, voice: Voice) -> VoiceProfile:
 
 
 def _some(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Numbers of at most `FRAMES` of the frames in `mask`, evenly over the recordings and in whole stretches."""
+    """Indexes of at most `FRAMES` of the frames in `mask`, evenly over the recordings and in whole stretches, so that
+    neighbours in time stay neighbours."""
     index = np.flatnonzero(mask)
     if len(index) <= FRAMES:
         return index

@@ -1,8 +1,8 @@
 """Spectral envelopes of a voice on a mel grid that is the same at every sample rate.
 
 The envelope is WORLD's CheapTrick (Morise, "CheapTrick, a spectral envelope estimator for high-quality speech
-synthesis", Speech Communication 67, 2015): pitch-adaptive smoothing, so that it carries the vocal tract and not the
-harmonics. It is read at `POINTS` mel-spaced frequencies up to `TOP`, in nats of power.
+synthesis", Speech Communication 67, 2015): pitch-adaptive smoothing, so that it shows the vocal tract and not the
+harmonics. It is sampled at `POINTS` mel-spaced frequencies up to `TOP`, in nats of power.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def warped(log_envelope: Array, factor: float) -> Array:
 def cepstrum(points: Array) -> Array:
     """Orthonormal DCT-II over the grid: ``[frames, POINTS]``; coefficient 0 is loudness.
 
-    What lies more than `DEPTH` below the frame's peak counts as that deep: the holes that separation and lossy coding
-    leave are no timbre, and in a log spectrum they would outweigh all the rest.
+    Values more than `DEPTH` below the frame's peak are raised to that: the spectral holes of separation and lossy
+    coding are not timbre, and in a log spectrum they would outweigh everything else.
     """
     points = np.maximum(points, points.max(axis=1, keepdims=True) - DEPTH)
     return np.asarray(dct(points, type=2, norm="ortho", axis=1), np.float32)

@@ -1,4 +1,4 @@
-"""The engine `rvc`: sings with trained RVC models.
+"""The engine `rvc`: conversion with trained RVC models.
 
 For other programs:
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 def load_checkpoint(
     path: str | PathLike[str], device: str = "cpu", precision: Precision = "float32"
 ) -> LoadedCheckpoint:
-    """The RVC model in the `.pth` or `.safetensors` file at `path`, ready to sing on the torch device `device`.
+    """The RVC model in the `.pth` or `.safetensors` file at `path`, loaded on the torch device `device`.
 
-    `precision`: float32 is RVC's own to rounding; bfloat16, on a CPU that multiplies it in hardware, and float16 or
-    bfloat16 on a GPU are faster and less exact.
-    Raises UnderstudyError when the file is none, is broken, or is a model of another kind.
+    `precision`: float32 equals RVC to rounding; bfloat16 (on a CPU with hardware support) and float16 or bfloat16 on a
+    GPU are faster and less exact.
+    Raises UnderstudyError for a missing or damaged file and for a model of another kind.
     """
     from understudy.voices.rvc.synthesizer import load  # torch is slow to import
 

@@ -55,7 +55,7 @@ UPSAMPLING: dict[tuple[str, int], tuple[tuple[int, ...], tuple[int, ...]]] = {
 
 
 def published(version: str, sample_rate: int, f0: bool = True, speakers: int = 109) -> Architecture:
-    """The architecture of that kind of model; raises `KeyError` for one that nobody publishes."""
+    """The architecture of a published kind of model; raises `KeyError` for other combinations."""
     rates, kernels = UPSAMPLING[version, sample_rate]
     return Architecture("v1" if version == "v1" else "v2", f0, sample_rate, rates, kernels, speakers)
 

@@ -1,4 +1,4 @@
-"""Where a song is cut: pieces that one pass of the networks can hold, and rests that need none."""
+"""Where a song is cut: into pieces for one pass of the networks each, without the long rests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from understudy.audio.effects.control import Curve, smoothed
 
-SKIPPED = 300  # frames of rest from which on it is quicker to leave it out: every piece costs 2 s of context
+SKIPPED = 300  # frames; a rest this long is left out. A shorter one isn't worth it: each piece costs 2 s of context
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def pieces(energy: Curve, gain: Curve, longest: int) -> list[Piece]:
 
 
 def split(piece: Piece, energy: Curve, longest: int) -> list[Piece]:
-    """`piece` in parts of at most `longest` frames that follow one another. Each cut lies at the quietest place near
-    the end of an equal part: a quarter of a part before or after."""
+    """`piece` in consecutive parts of at most `longest` frames. Each cut lies at the quietest frame within a quarter of
+    a part around the end of equal parts."""
     quiet = smoothed(energy[piece.first : piece.last], 9)
     found: list[Piece] = []
     start, follows = piece.first, piece.follows

@@ -19,7 +19,7 @@ from understudy.voices.rvc.architecture import Architecture
 SLOPE = 0.1
 
 LAST_SLOPE = 0.01
-"""Before the last convolution RVC's networks are trained with torch's default slope, not with that of the rest."""
+"""Before the last convolution RVC's networks are trained with torch's default slope, not with `SLOPE`."""
 
 
 SINE = 0.1
@@ -33,7 +33,7 @@ def harmonic_source(f0: Tensor, hop: int, rate: int, noise: Tensor | None = None
     Voiced: 0.1 * sin(2 pi turns) + 0.003 * noise. Unvoiced: noise / 30 alone. `noise` [B, T * hop] is standard
     normal; without it there is none. The phase at sample n is the sum of f0 / rate over samples 0..n, n included;
     it is counted in turns in float64, because a float32 sum drifts by whole degrees in a minute. `turns`: the phase
-    before the first sample, so that a song can be sung in pieces.
+    before the first sample, so that a song can be synthesised in pieces.
     """
     per_sample = f0.double() / rate
     before = turns + torch.cumsum(per_sample * hop, dim=1) - per_sample * hop
@@ -47,7 +47,7 @@ def harmonic_source(f0: Tensor, hop: int, rate: int, noise: Tensor | None = None
 
 
 class Source(nn.Module):
-    """The source's learned gain and offset, and a bend that bounds it: [B, 1, N] to [B, 1, N] within -1..1."""
+    """The source's learned gain and offset, followed by tanh: [B, 1, N] to [B, 1, N] within -1..1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class ResidualBlock(nn.Module):
         self.convs2 = nn.ModuleList(same_conv(channels, kernel) for _ in dilations)
 
     def pairs(self) -> Iterator[tuple[nn.Conv1d, nn.Conv1d]]:
-        """The convolutions that stand behind each other between two shortcuts, in order."""
+        """The pairs of convolutions of each residual connection, in order."""
         return cast(Iterator[tuple[nn.Conv1d, nn.Conv1d]], zip(self.convs1, self.convs2, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,7 +108,8 @@ class Decoder(nn.Module):
                 self.noise_convs.append(nn.Conv1d(1, width, kernel, stride, padding))
 
     def stages(self) -> Iterator[tuple[nn.ConvTranspose1d, nn.Conv1d | None, list[ResidualBlock]]]:
-        """What makes up each stage: the upsampling, the source's way in, and the residual blocks to be averaged."""
+        """The parts of each stage: the upsampling, the convolution of the source (None in models without pitch), and
+        the residual blocks, whose outputs are averaged."""
         blocks = len(self.resblocks) // len(self.ups)
         for i, up in enumerate(self.ups):
             noise = self.noise_convs[i] if self.m_source is not None else None
@@ -125,5 +126,5 @@ class Decoder(nn.Module):
             x = up(F.leaky_relu(x, SLOPE))
             if noise is not None and source is not None:
                 x = x + noise(source)
-            x = sum(block(x) for block in blocks) / len(blocks)
+            x = sum(block(x) for block in blocks) / len(blocks)  # kernels of different sizes, see `Architecture`
         return torch.tanh(self.conv_post(F.leaky_relu(x, LAST_SLOPE)))

@@ -1,4 +1,4 @@
-"""`RvcEngine`: sings with trained RVC models of v1 and v2.
+"""`RvcEngine`: conversion with trained RVC models of v1 and v2.
 
 The performance is prepared at 16 kHz, cut into pieces where it is quietest, sung piece by piece, and brought back to
 its own rate. On disk lie the whole sounds; in memory are one piece, and curves of 100 values a second.
@@ -37,7 +37,7 @@ CONTENT_ENCODER = "contentvec"
 
 LONGEST = 3000  # frames of a piece; on a CPU it takes 0.1 GB beside the networks
 SHORTEST = 300  # frames to which pieces may shrink when memory is short
-GPU_FRAME = 700_000  # bytes of a GPU's memory that are reckoned for each frame of a piece
+GPU_FRAME = 700_000  # bytes of GPU memory estimated for each frame of a piece
 
 
 class RvcEngine:
@@ -46,7 +46,7 @@ class RvcEngine:
     models: tuple[str, ...] = (CONTENT_ENCODER,)
 
     def prepare(self, context: Context, voice: Voice) -> Path:
-        """What is to be known of the model before it sings: that its index fits. A model is trained already."""
+        """Checks that the model's index is valid; nothing else has to be prepared for a trained model."""
         from understudy.voices.rvc.index import check_index
 
         model = voice.manifest.model
@@ -79,8 +79,8 @@ class RvcEngine:
         model = voice.manifest.model
         if model is not None and not model.f0 and performance.transpose:
             context.warn(
-                f"The model of the voice {voice.name!r} is not guided by pitch, so it cannot be transposed: it sings "
-                "at the original's pitch."
+                f"The model of the voice {voice.name!r} has no pitch guidance (f0), so it cannot be transposed: it "
+                "sings at the original's pitch."
             )
         blocks = resample_blocks(sung, vocals.rate, context.part(0.94, 1.0))
         converted = write_blocks(path, vocals.rate, 1, _exactly(vocals.frames, vocals.rate, blocks))
@@ -89,7 +89,7 @@ class RvcEngine:
 
 
 def load_voice(voice: Voice, content: Weights, settings: ConversionSettings, device: str) -> LoadedVoice:
-    """The voice with its networks on `device`, as many of them as are not loaded yet.
+    """The voice with its networks on `device`; networks that are already loaded are reused.
 
     Raises `UnderstudyError` ``precision-unsupported`` for float16 on a CPU, and what loading raises."""
     from understudy.voices.rvc.hubert import load_content_encoder
@@ -153,7 +153,7 @@ def perform(
 
 
 def longest_piece(device: str) -> int:
-    """Frames that a piece may have on `device`: `LONGEST`, and fewer on a GPU that has little memory left."""
+    """Most frames of a piece on `device`: `LONGEST`, fewer on a GPU with little free memory."""
     longest = LONGEST
     if not device.startswith("cpu"):
         import torch
@@ -201,7 +201,7 @@ def sing_song(context: Context, conversion: Conversion, gain: Curve, longest: in
 
 
 def free_memory(device: str) -> None:
-    """Give back what torch keeps of the memory of `device` for later."""
+    """Release the memory of `device` that torch's allocator has cached."""
     import torch
 
     if device.startswith("cuda"):
@@ -209,12 +209,13 @@ def free_memory(device: str) -> None:
 
 
 def _joined(sung: Iterator[tuple[Piece, Samples]], hop: int, rate: int, frames: int) -> Iterator[Audio]:
-    """The pieces' sounds in their places of a song of `frames` frames, cross-faded where one follows the other."""
+    """The pieces' sounds at their positions in a song of `frames` frames: silence between them, a cross-fade where one
+    piece follows another directly."""
     lap = 2 * FADE * hop
     fade_in = raised_cosine(lap).astype(np.float32)
     written = 0  # samples
     end = 0  # of the last piece, in samples
-    tail = np.zeros(0, np.float32)  # how it goes on behind what is written
+    tail = np.zeros(0, np.float32)  # the last piece's sound after what is written
     for piece, sound in sung:
         if piece.follows:
             sound[:lap] = sound[:lap] * fade_in + tail * (1 - fade_in)
@@ -222,7 +223,7 @@ def _joined(sung: Iterator[tuple[Piece, Samples]], hop: int, rate: int, frames: 
             yield Audio(np.concatenate([tail[: end - written], _silence(piece.first * hop - end)])[None], rate)
             written, sound = piece.first * hop, sound[lap // 2 :]
         end = piece.last * hop
-        settled = max(0, end - lap // 2 - written)  # the next may cross-fade with what comes behind
+        settled = max(0, end - lap // 2 - written)  # the next piece may cross-fade with the rest
         yield Audio(sound[None, :settled], rate)
         written, tail = written + settled, sound[settled:]
     yield Audio(np.concatenate([tail[: end - written], _silence(frames * hop - end)])[None], rate)
@@ -234,8 +235,8 @@ def _silence(samples: int) -> Samples:
 
 @dataclass(frozen=True, eq=False)
 class Sung:
-    """What was sung (`sound`, mono at the model's rate), shaped by the gate's `gain`, a value per frame of `hop`
-    samples, and by an `envelope`, which gives the gain of the samples from start to stop."""
+    """The networks' output `sound` (mono at the model's rate) times the gate's `gain`, one value per frame of `hop`
+    samples, and times `envelope`, a function of start and stop that returns the gain of these samples."""
 
     sound: AudioFile
     gain: Curve
@@ -273,7 +274,7 @@ def _energy(sound: AudioSource, hop: int) -> Curve:
 
 
 def _envelope(prepared: AudioSource, sung: AudioSource, mix: float) -> Callable[[int, int], Samples] | None:
-    """What `rms_mix` asks for; None where the sound keeps its own loudness."""
+    """The gain for the setting `rms_mix`; None at 1, where the sound keeps its own loudness."""
     if mix == 1:
         return None
     original, own = second_rms(prepared), second_rms(sung)

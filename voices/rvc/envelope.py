@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from understudy.audio.effects.control import TINY, Curve, smoothed
 from understudy.audio.samples import AudioSource, Samples
 
-_OPEN, _SHUT = -50.0, -65.0  # dB against the singing: as it is down to the first, silent from the second
-_FAINTEST = -90.0  # dBFS: nothing below this is singing
-_SOFT, _MOST = -30.0, 80.0  # dB: below the first softness is kept, by at most the second
-_AHEAD, _AFTER = 6, 12  # frames that it opens before a sound and stays open after it
+_OPEN, _SHUT = -50.0, -65.0  # dB relative to the singing: gain 1 above the first, 0 below the second
+_FAINTEST = -90.0  # dBFS: nothing below this counts as singing
+_SOFT, _MOST = -30.0, 80.0  # dB: below the first, soft passages are reduced, by at most the second
+_AHEAD, _AFTER = 6, 12  # frames that the gate opens before a sound and stays open after it
 _SLOPE = 5  # frames over which it opens and closes
-_LEAST = 1e-6  # RMS of the own sound that the gain reckons with at least
+_LEAST = 1e-6  # lower bound of the converted sound's RMS in the gain
 
 
 def gate(energy: Curve) -> Curve:
@@ -41,10 +41,10 @@ def gate(energy: Curve) -> Curve:
 
 
 def soft_gain(original: Curve, own: Curve) -> Curve:
-    """Gain 0..1 per frame that keeps soft moments as soft against the singing as they are in the original.
+    """Gain 0..1 per frame that makes soft moments as soft, relative to the singing, as they are in the original.
 
-    `original`, `own`: mean squares of the same frames. Where the original lies 40 dB and more below its singing, the
-    own sound is brought down to just that; from 30 dB on upwards it is left alone; it is never raised.
+    `original`, `own`: mean squares ``[frames]`` of the original and the converted sound. Where the original lies 40 dB
+    or more below its singing, the converted sound is reduced to the same; above -30 dB it is unchanged.
     """
     if not len(original):
         return np.zeros(0)
@@ -89,12 +89,12 @@ def mixing_gain(
 ) -> Samples:
     """The gain of samples ``start:stop`` of a sound of `total` samples, `original` and `own` as of `second_rms`.
 
-    Between the values lie straight lines; as in RVC they are spread evenly over the sound's length.
+    Values are interpolated linearly; as in RVC they are distributed evenly over the sound's length.
     """
 
-    def spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def interpolated(values: NDArray[np.float64]) -> NDArray[np.float64]:
         places = (np.arange(start, stop) + 0.5) * (len(values) / total) - 0.5
         return np.asarray(np.interp(places, np.arange(len(values)), values))
 
-    gain = spread(original) ** (1 - mix) * np.maximum(spread(own), _LEAST) ** (mix - 1)
+    gain = interpolated(original) ** (1 - mix) * np.maximum(interpolated(own), _LEAST) ** (mix - 1)
     return np.asarray(gain, np.float32)

@@ -1,13 +1,16 @@
 """`FastDecoder`: `Decoder` on a CPU, in half the time (a third in bfloat16) and in little memory at any length.
 
-What differs from the plain form, and only that:
-- each stage works in pieces that stay in the processor's cache, with exactly the context on both sides that the rest
-  of the network can see: together they are the whole, to rounding, and no large buffer is ever mapped and unmapped;
-- samples stand first: activations are [N, channels];
-- pieces are shared out among threads, each of which computes alone: no thread waits for another in every operation,
-  which on a busy machine takes several times as long, and the bytes don't depend on how many threads there are;
-- the convolutions take the form that is fastest (`fast_convolution`), in float32 or bfloat16. What flows along the
-  shortcuts stays float32, so that bfloat16's roundings don't add up there.
+The differences from the plain form:
+- Each stage works in pieces that stay in the CPU's cache, with exactly the context on both sides that the later stages
+  need: together they equal the whole, to rounding, and no large buffer is allocated.
+- Activations are [N, channels], samples first.
+- Pieces are distributed among threads, each of which computes alone. So no thread waits for others in every operation
+  (which on a busy machine takes several times as long), and the bytes do not depend on the number of threads.
+- The convolutions take their fastest form (`fast_convolution`), in float32 or bfloat16. The residual path stays
+  float32, so that bfloat16's rounding errors do not add up there.
+
+A block of sound is computed depth first: `_sound` takes the outputs wanted of the last layer, works out which samples
+each stage must make for them (`_needed`), makes those of its own stage, and calls itself for the next.
 """
 
 from __future__ import annotations
@@ -49,8 +52,8 @@ class Span:
 
 
 class Stage:
-    """One upsampling and what stands behind it. `stride`: samples of sound per sample that it makes. `reach`: samples
-    on both sides that the residual blocks see."""
+    """One upsampling with the residual blocks after it. `stride`: samples of sound per sample of this stage's output.
+    `reach`: samples on both sides that an output of the residual blocks depends on."""
 
     def __init__(
         self,
@@ -70,29 +73,34 @@ class Stage:
         self.reach = max(sum(_side(a) + _side(b) for a, b in block.pairs()) for block in blocks)
 
     def inputs(self, outputs: Span) -> Span:
-        """The samples that go in for `outputs` of the upsampling to come out."""
+        """The input samples on which `outputs` of the upsampling depend.
+
+        A transposed convolution adds input i times its kernel at the outputs ``i * rate - padding`` and the
+        ``kernel - 1`` after it; solved for i, that gives the first and the last input that reach `outputs`.
+        """
         first = -((self.kernel - 1 - self.padding - outputs.start) // self.rate)
         return Span(first, (outputs.stop - 1 + self.padding) // self.rate + 1)
 
     def upsampled(self, x: Tensor, first: int, outputs: Span) -> Tensor:
         """`outputs` of the upsampling, float32 and contiguous, from [N, channels] that begin at sample `first`."""
+        # [N, channels] viewed as an image [1, channels, 1, N] in channels-last order: no copy, and the fast kernels
         image = F.leaky_relu(x, SLOPE).to(self.weight.dtype)[None, None].permute(0, 3, 1, 2)
         y = F.conv_transpose2d(image, self.weight, self.bias, stride=(1, self.rate))[0, :, 0].t()
         return outputs.cut(y, first * self.rate - self.padding).to(torch.float32, memory_format=torch.contiguous_format)
 
     def averaged(self, x: Tensor) -> Tensor:
-        """The mean of the residual blocks of `x` [N, channels], with zeros around it."""
+        """The mean of the residual blocks' outputs for `x` [N, channels], with zeros beyond its ends."""
         total = torch.zeros_like(x)
         for block in self.blocks:
             y = x
             for first, second in block:
-                y = y + second(first(y))
+                y = y + second(first(y))  # the layers may be bfloat16; y stays float32
             total += y
         return total / len(self.blocks)
 
 
 class FastDecoder:
-    """Uses the parameters of `decoder`, which must stay as they are. Not for training."""
+    """Shares the parameters of `decoder`, which must not change any more. Inference only."""
 
     def __init__(self, decoder: Decoder, precision: torch.dtype = torch.float32) -> None:
         """`precision`: float32 or bfloat16."""
@@ -103,7 +111,7 @@ class FastDecoder:
         for up, noise, blocks in reversed(stages):
             self.stages.insert(0, Stage(up, noise, blocks, stride, precision))
             stride *= up.stride[0]
-        self.hop = stride
+        self.hop = stride  # samples of sound per latent frame
 
     def __call__(self, z: Tensor, source: Tensor | None, g: Tensor) -> Tensor:
         """As `Decoder.forward`."""
@@ -112,8 +120,10 @@ class FastDecoder:
 
     @torch.inference_mode()
     def blocks(self, z: Tensor, source: Tensor | None, g: Tensor) -> Iterator[Tensor]:
-        """The sound in order, in blocks [1, 1, n] of about 1.3 s, made on as many threads as torch may use. The rest
-        as in `Decoder.forward`, of one row: `z` [1, 192, T]."""
+        """The sound in order, in blocks [1, 1, n] of about 1.3 s, computed on as many threads as torch may use.
+
+        Parameters as in `Decoder.forward`, with a batch of one: `z` [1, 192, T].
+        """
         x = (self.decoder.conv_pre(z) + self.decoder.cond(g))[0].t()
         song = Span(0, z.shape[2] * self.hop)
         size = self._size(self.stages[0])
@@ -125,6 +135,7 @@ class FastDecoder:
         waiting: deque[Future[Tensor]] = deque()
         try:
             for part in parts:
+                # at most one block more than threads is in memory
                 waiting.append(_alone(workers).submit(self._part, x, part, source, song))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
@@ -146,8 +157,11 @@ class FastDecoder:
     def _sound(
         self, index: int, x: Tensor, first: int, wanted: Span, source: Tensor | None, song: Span
     ) -> Iterator[Tensor]:
-        """The samples `wanted` of the sound. `x` [N, channels]: what goes into stage `index`, from sample `first` on,
-        as far as `wanted` depends on it. `song`: all samples there are."""
+        """The samples `wanted` of the sound.
+
+        `x` [N, channels]: the input of stage `index`, from sample `first` on, as far as `wanted` depends on it.
+        `song`: all samples of the sound; nothing beyond it is computed, so that its ends see zeros as in `Decoder`.
+        """
         if index == len(self.stages):
             sound = self._last(x)
             yield wanted.cut(sound, first)[None, None]
@@ -156,9 +170,9 @@ class FastDecoder:
         size = self._size(stage)
         for start in range(wanted.start, wanted.stop, size):
             part = Span(start, start + size).within(wanted)
-            there = Span(0, song.stop // stage.stride)
-            out = self._needed(index, part).within(there)
-            made = out.wider(stage.reach).within(there)
+            there = Span(0, song.stop // stage.stride)  # all samples at this stage's rate
+            out = self._needed(index, part).within(there)  # what the later stages need of this one
+            made = out.wider(stage.reach).within(there)  # with what its own residual blocks need beside
             taken = stage.inputs(made).within(Span(0, there.stop // stage.rate))
             y = stage.upsampled(taken.cut(x, first), taken.start, made)
             if stage.noise is not None and source is not None:
@@ -166,31 +180,31 @@ class FastDecoder:
             yield from self._sound(index + 1, out.cut(stage.averaged(y), made.start), out.start, part, source, song)
 
     def _needed(self, index: int, sound: Span) -> Span:
-        """The samples behind stage `index` that `sound` depends on."""
+        """The outputs of stage `index` that the samples `sound` depend on."""
         needed = sound.wider(_side(self.decoder.conv_post))
         for stage in reversed(self.stages[index + 1 :]):
             needed = stage.inputs(needed.wider(stage.reach))
         return needed
 
     def _source(self, noise: nn.Conv1d, source: Tensor, outputs: Span) -> Tensor:
-        """What the source [1, 1, N] adds to the samples `outputs` of a stage: [outputs, channels]."""
+        """The source [1, 1, N] as it is added to the samples `outputs` of a stage: [outputs, channels]."""
         stride, kernel, padding = noise.stride[0], noise.kernel_size[0], int(noise.padding[0])
-        asked = Span(outputs.start * stride - padding, (outputs.stop - 1) * stride - padding + kernel)
-        there = asked.within(Span(0, source.shape[2]))
+        seen = Span(outputs.start * stride - padding, (outputs.stop - 1) * stride - padding + kernel)
+        there = seen.within(Span(0, source.shape[2]))
         assert self.decoder.m_source is not None
         bent = self.decoder.m_source(source[:, :, there.start : there.stop])
-        bent = F.pad(bent, (there.start - asked.start, asked.stop - there.stop))
+        bent = F.pad(bent, (there.start - seen.start, seen.stop - there.stop))  # zeros beyond the ends
         return F.conv1d(bent, noise.weight, noise.bias, stride)[0].t()
 
     def _last(self, x: Tensor) -> Tensor:
-        """The sound [N] of what the last stage made [N, channels]."""
+        """The sound [N] from the last stage's output [N, channels]."""
         image = F.leaky_relu(x, LAST_SLOPE)[None, None].permute(0, 3, 1, 2)
         weight = self.decoder.conv_post.weight.unsqueeze(2)
         return torch.tanh(F.conv2d(image, weight, padding=(0, _side(self.decoder.conv_post)))).flatten()
 
 
 def _side(convolution: nn.Conv1d) -> int:
-    """Samples on each side that a convolution which keeps the length sees."""
+    """Samples on each side that an output of a length-preserving convolution depends on."""
     return convolution.dilation[0] * (convolution.kernel_size[0] - 1) // 2
 
 
@@ -198,15 +212,15 @@ _STARTING = Lock()
 
 
 def _alone(threads: int) -> ThreadPoolExecutor:
-    """That many threads, in each of which torch computes on that thread alone."""
+    """A pool of `threads` threads, in each of which torch computes single-threaded."""
     with _STARTING:
         return _started(threads)
 
 
 @cache
 def _started(threads: int) -> ThreadPoolExecutor:
-    # torch keeps the number for each thread that has asked for it, and one more for all others, which each call
-    # overwrites: so all threads begin and ask here and now, and the latter gets its value back.
+    # torch.set_num_threads sets the number for the calling thread and the default for threads that have not read it
+    # yet. So all threads of the pool start and read theirs now, and the default is restored afterwards.
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, "decoder", _compute_alone)
     all_there = Barrier(threads)

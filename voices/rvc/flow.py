@@ -1,7 +1,7 @@
-"""`Flow`: the invertible map between what the content says and what the decoder sings.
+"""`Flow`: the invertible map between the prior's latent frames and the decoder's.
 
 Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016: coupling layers, each of which shifts one
-half of the channels by what it reads in the other half, with the channels reversed in between; mean-only as in VITS.
+half of the channels by a function of the other half, with the channels reversed in between; mean-only as in VITS.
 The shift comes from a `WaveNet` (van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, in the
 non-causal form of WaveGlow and VITS), conditioned on the speaker.
 """
@@ -26,7 +26,7 @@ class WaveNet(nn.Module):
         self.in_layers = nn.ModuleList(
             nn.Conv1d(channels, 2 * channels, kernel, padding=kernel // 2) for _ in range(layers)
         )
-        # the last layer has nobody after it to hand a residual to
+        # the last layer has no residual output, because no layer follows
         self.res_skip_layers = nn.ModuleList(
             nn.Conv1d(channels, channels if layer == layers - 1 else 2 * channels, 1) for layer in range(layers)
         )
@@ -51,7 +51,7 @@ def masked(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class Coupling(nn.Module):
-    """`shift` tells from the first half of the channels by how much the second half moves."""
+    """`shift` computes from the first half of the channels by how much the second half moves."""
 
     def __init__(self, channels: int, hidden: int, speaker_channels: int) -> None:
         super().__init__()
@@ -77,14 +77,15 @@ class Flow(nn.Module):
         return [layer for layer in self.flows if isinstance(layer, Coupling)]
 
     def forward(self, z: Tensor, mask: Tensor | None, g: Tensor) -> Tensor:
-        """From the decoder's side to the prior's, as in training. `z` [B, C, T], `mask` [B, 1, T] or None."""
+        """From the decoder's side to the prior's, as in training (inference needs `inverse` only). `z` [B, C, T],
+        `mask` [B, 1, T] or None."""
         for coupling in self.couplings():
             first, second = z.chunk(2, 1)
             z = torch.cat([first, second + coupling.shift(first, mask, g)], 1).flip(1)
         return masked(z, mask)
 
     def inverse(self, z: Tensor, mask: Tensor | None, g: Tensor) -> Tensor:
-        """From the prior's side to the decoder's, as in singing; undoes `forward`."""
+        """From the prior's side to the decoder's, as in inference; undoes `forward`."""
         for coupling in reversed(self.couplings()):
             first, second = z.flip(1).chunk(2, 1)
             z = torch.cat([first, second - coupling.shift(first, mask, g)], 1)

@@ -1,4 +1,4 @@
-"""A vocal as RVC's networks hear it: mono, 16 kHz, without rumble."""
+"""A vocal as RVC's networks expect it: mono, 16 kHz, high-passed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PreparedVocal:
 
     @property
     def last(self) -> int:
-        """The frame that begins nearest to the sound's end: what comes after it is a reflection."""
+        """The frame that begins nearest to the sound's end: the frames after it are a reflection."""
         return (self.sound.frames + FRAME // 2) // FRAME
 
     def read(self, start: int, stop: int) -> Samples:
@@ -53,7 +53,7 @@ class PreparedVocal:
 
 
 def preprocess(context: Context, vocals: AudioSource) -> PreparedVocal:
-    """Hear `vocals` (any channels and rate); writes ``prepared.npy`` into `context.folder`."""
+    """`vocals` (any channels and rate) as the networks expect it; writes ``prepared.npy`` into `context.folder`."""
     mono = fold(context.part(0, 0.2), vocals)
     path = context.folder / "resampled.npy"
     peak = 0.0
@@ -69,7 +69,7 @@ def preprocess(context: Context, vocals: AudioSource) -> PreparedVocal:
     energies: list[Curve] = []
 
     def cleaned() -> Iterator[Audio]:
-        # windows of whole frames; the filter has forgotten everything after half a second
+        # windows of whole frames; the filter's response has decayed after half a second
         def without_rumble(window: Audio, start: int) -> Audio:
             return _high_passed(window, max(0, -start), min(window.frames, resampled.frames - start))
 

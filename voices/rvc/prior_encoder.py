@@ -1,7 +1,7 @@
 """`PriorEncoder`: from content features and pitch to the distribution of the latent frames.
 
-The text encoder of VITS (Kim, Kong & Son, 2021), fed with content features in place of text: a post-norm transformer
-(Vaswani et al., 2017) with relative attention, whose feed-forward layers are convolutions.
+The text encoder of VITS (Kim, Kong & Son, 2021) with content features in place of text: a post-norm transformer
+(Vaswani et al., 2017) with relative attention, whose feed-forward layers are convolutions over time.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class ChannelNorm(nn.Module):
 
 
 class FeedForward(nn.Module):
+    """Two convolutions over time with a ReLU between them, [B, C, T] to the same shape."""
+
     def __init__(self, channels: int, inner: int, kernel: int) -> None:
         super().__init__()
         self.conv_1 = nn.Conv1d(channels, inner, kernel, padding=kernel // 2)
@@ -41,6 +43,8 @@ class FeedForward(nn.Module):
 
 
 class Transformer(nn.Module):
+    """Layers of attention and feed-forward, each with a residual connection and a norm after it; [B, C, T]."""
+
     def __init__(self, channels: int, inner: int, heads: int, layers: int, kernel: int) -> None:
         super().__init__()
         self.attn_layers = nn.ModuleList(RelativeAttention(channels, heads) for _ in range(layers))
@@ -70,14 +74,15 @@ class PriorEncoder(nn.Module):
         self.proj = nn.Conv1d(hidden, 2 * architecture.latent_channels, 1)
 
     def forward(self, content: Tensor, coarse: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Means and log standard deviations, each [B, latent, T].
+        """Mean and logarithm of the standard deviation of each latent value, each [B, latent, T].
 
         `content` [B, T, D]; `coarse` [B, T], pitch in 1..255, None in models without pitch; `mask` [B, 1, T], 0 where
-        a frame is none (None: all are).
+        a row has no frame (None: all rows are full).
         """
         x = self.emb_phone(content)
         if self.emb_pitch is not None:
             x = x + self.emb_pitch(coarse)
+        # scaled by sqrt(hidden) as in the original transformer; [B, T, hidden] to [B, hidden, T]
         x = functional.leaky_relu(x * math.sqrt(x.shape[-1]), 0.1).transpose(1, 2)
         mean, log_std = masked(self.proj(self.encoder(x, mask)), mask).chunk(2, 1)
         return mean, log_std

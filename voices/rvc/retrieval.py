@@ -1,7 +1,7 @@
-"""Retrieval: content features pull_to_index towards those of the voice's own recordings, which the index holds.
+"""Retrieval: content features moved towards those of the voice's own recordings, which are in the index.
 
-RVC's method: the mean of a frame's 8 nearest neighbours, each weighted by 1 / score squared. faiss's score is the
-squared Euclidean distance, so the weight falls with the fourth power of the distance.
+RVC's method: the weighted mean of a frame's 8 nearest neighbours, each with the weight 1 / score². faiss's score is
+the squared Euclidean distance, so the weight falls with the fourth power of the distance.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ class Retrieval:
     dimension: int
 
     def neighbours(self, content: Features, nprobe: int = 1) -> Features:
-        """What the index holds nearest to each frame of `content` ``[T, dimension]``, weighted; same shape.
+        """The weighted mean of the vectors nearest to each frame of `content` ``[T, dimension]``; same shape.
 
-        `nprobe`: how many of the index's lists are searched; 1 is what RVC does, all of them is an exact search. A
-        frame that equals stored vectors gives their mean, one whose lists are empty stays as it is.
+        `nprobe`: the number of lists searched per frame; 1 as in RVC, all of them for an exact search. A frame that
+        equals stored vectors gives their mean; a frame whose lists are empty stays unchanged.
         """
         content = np.ascontiguousarray(content, np.float32)
         if not len(content):
             return content
         scores, ids, vectors = self.index.search_and_reconstruct(content, NEIGHBOURS, params=self._search(nprobe))
-        found = ids >= 0  # where a list holds too few, faiss fills up with -1 and NaN vectors
+        # scores [T, 8], vectors [T, 8, dimension]; where a list has too few, faiss fills up with id -1 and NaN vectors
+        found = ids >= 0
         scores = np.where(found, np.maximum(scores, 0.0), np.inf)
         nearest = scores.min(axis=1, keepdims=True)
-        # relative to the nearest, so that nothing overflows; equal to 1 / score² but for a factor that cancels
+        # (nearest / score)² instead of 1 / score²: the factor cancels in the mean, and nothing overflows
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.where(nearest > 0, nearest / scores, scores == 0)
         weights = np.where(found, ratio, 0.0).astype(np.float32) ** 2
@@ -78,10 +79,10 @@ def open_retrieval(path: Path, dimension: int) -> Retrieval:
 def pull_to_index(
     content: Features, retrieval: Retrieval, voiced: NDArray[np.bool_] | None, rate: float, protect: float, nprobe: int
 ) -> Features:
-    """`content` ``[T, D]`` at 100 frames a second, pull_to_index towards the index by `rate` (0..1).
+    """`content` ``[T, D]`` at 100 frames per second, moved towards the index by `rate` (0..1).
 
-    `content` repeats each of the encoder's frames twice. `protect` (0..0.5, 0.5 = off): how much of the pull is left
-    in frames that are not `voiced` ``[T]`` (None: nothing is known of voicing, so nothing is shielded).
+    `content` repeats each of the encoder's frames twice. `protect` (0..0.5, 0.5 = off): the factor of `rate` in frames
+    that are not `voiced` ``[T]`` (None: voicing is not known, and no frame is protected).
     """
     near = np.repeat(retrieval.neighbours(content[::2], nprobe), 2, axis=0)[: len(content)]
     share = np.full((len(content), 1), rate, np.float32)

@@ -1,16 +1,15 @@
 """`Synthesizer`: an RVC voice's network, from content features and pitch to sound.
 
-    content, coarse pitch ──► enc_p ──► mean, log_std ──► + noise ──► flow, inverted ──► z ──► dec ──► sound
+    content, coarse pitch ──► enc_p ──► mean, log_std ──► + noise ──► flow, inverse ──► z ──► dec ──► sound
                                                                        speaker ──┴──────────────┤
                                                                        f0 ──► harmonic source ──┘
 
-VITS (Kim, Kong & Son, 2021) with content features for text and NSF-HiFiGAN for the decoder. `infer` is all of it at
-once. Whoever has a long song calls `latent` on windows of half a minute, because attention reaches everywhere within
-one, and `decode` or `blocks` on the frames: those need little memory at any length, because the decoder's reach is
-short.
+VITS (Kim, Kong & Son, 2021) with content features in place of text and NSF-HiFiGAN as the decoder. `infer` runs all of
+it at once. For long songs, call `latent` on windows of half a minute, because attention depends on the whole window,
+and `decode` or `blocks` on the frames: those need little memory at any length, because the decoder's reach is short.
 
-Prior and flow are float32 whatever the precision: in bfloat16 they would save 2 % of the time, and the prior alone
-would cost all but 35 dB.
+Prior and flow are float32 at every precision: in bfloat16 they would save 2 % of the time, and the prior alone would
+reduce the agreement with float32 to 35 dB.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from understudy.voices.rvc.fast_decoder import FastDecoder
 from understudy.voices.rvc.flow import Flow
 from understudy.voices.rvc.prior_encoder import PriorEncoder
 
-TEMPERATURE = 0.66666  # of the prior's log_std; RVC's, to the digit
+TEMPERATURE = 0.66666  # factor of the prior's standard deviation; RVC's value, to the digit
 WINDOW = 1000  # frames that a GPU decodes at once
 # ends of the names of (magnitude, direction, folded weight): torch's old way of storing the pair and its present one
 PAIRS = (
@@ -42,7 +41,7 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """`info`: what the file tells of itself."""
+    """A loaded voice. `info`: the metadata in its file (see `checkpoint.INFO`)."""
 
     synthesizer: Synthesizer
     architecture: Architecture
@@ -76,11 +75,11 @@ class Synthesizer(nn.Module):
         """Sound [B, 1, T * hop] within -1..1.
 
         `content` [B, T, 256 | 768] at 100 frames a second; `coarse` [B, T] int64 in 1..255 and `f0` [B, T] in Hz, 0
-        where unvoiced (both None in models without pitch); `speaker` [B] int64; `lengths` [B]: how many frames of
-        each row exist (None: all); a row comes out as it would alone, and silent behind its end.
+        where unvoiced (both None in models without pitch); `speaker` [B] int64; `lengths` [B]: the number of frames
+        of each row (None: all); each row equals its result alone, and is silent after its end.
 
-        Draws what RVC draws, in its order, from `generator` or torch's own: normal [B, 192, T], and in models with
-        pitch uniform [B, 1], which changes nothing, and normal [B, T * hop, 1]. Same seed, same sound as RVC.
+        Draws the same random numbers as RVC, in its order, from `generator` or torch's own: normal [B, 192, T], and in
+        models with pitch uniform [B, 1] (unused) and normal [B, T * hop, 1]. Same seed, same sound as RVC.
         """
         if (f0 is None) == self.architecture.f0:
             raise ValueError("f0 goes with models with pitch, and only with them")
@@ -91,7 +90,7 @@ class Synthesizer(nn.Module):
         z = self.latent(content, coarse, speaker, noise, lengths=lengths)
         source = None
         if f0 is not None:
-            torch.rand(batch, 1, generator=generator, device=content.device)
+            torch.rand(batch, 1, generator=generator, device=content.device)  # RVC's unused initial phase
             hop = self.architecture.hop
             breath = torch.randn(batch, frames * hop, 1, generator=generator, device=content.device)
             source = harmonic_source(f0, hop, self.architecture.sample_rate, breath.view(batch, -1))
@@ -101,12 +100,14 @@ class Synthesizer(nn.Module):
     def latent(
         self, content: Tensor, coarse: Tensor | None, speaker: Tensor, noise: Tensor, *, lengths: Tensor | None = None
     ) -> Tensor:
-        """The decoder's input z [B, 192, T], 0 behind a row's length. `noise` [B, 192, T] is standard normal; the
-        rest as in `infer`. Raises ValueError for `coarse` in models without pitch, or without it in others."""
+        """The decoder's input z [B, 192, T], 0 after a row's end. `noise` [B, 192, T] is standard normal; the other
+        parameters are as in `infer`. Raises ValueError for `coarse` in models without pitch, or without it in
+        others."""
         if (coarse is None) == self.architecture.f0:
             raise ValueError("coarse pitch goes with models with pitch, and only with them")
         mask = None if lengths is None else exists(lengths, content.shape[1])
         mean, log_std = self.enc_p(content, coarse, mask)
+        # a sample of the prior N(mean, (TEMPERATURE * std)²), brought to the decoder's side by the inverse flow
         z = mean + torch.exp(log_std) * noise * TEMPERATURE
         return self.flow.inverse(z if mask is None else z * mask, mask, self.speaker_vector(speaker))
 
@@ -116,7 +117,7 @@ class Synthesizer(nn.Module):
         ends = [z.shape[2]] * z.shape[0] if lengths is None else lengths.tolist()
         hop = self.architecture.hop
         sound = z.new_zeros(z.shape[0], 1, z.shape[2] * hop, dtype=torch.float32)
-        for row, end in enumerate(ends):  # each up to its own end, because the decoder hears where that is
+        for row, end in enumerate(ends):  # each up to its own end, because the decoder sees zeros after it
             own = None if source is None else source[row : row + 1, :, : end * hop]
             place = 0
             for block in self.blocks(z[row : row + 1, :, :end], own, speaker[row : row + 1]):
@@ -126,12 +127,13 @@ class Synthesizer(nn.Module):
 
     @torch.inference_mode()
     def blocks(self, z: Tensor, source: Tensor | None, speaker: Tensor) -> Iterator[Tensor]:
-        """As `decode`, of one row, in blocks [1, 1, n] in order: of one or two seconds on a CPU, `WINDOW` frames on
-        a GPU. Each is made when it is asked for, and together they are the whole, to rounding."""
+        """As `decode` with a batch of one, in blocks [1, 1, n] in order: one or two seconds each on a CPU, `WINDOW`
+        frames on a GPU. Blocks are computed lazily; together they equal the whole, to rounding."""
         g = self.speaker_vector(speaker)
         if self.fast is not None and z.device.type == "cpu":
             yield from self.fast.blocks(z, source, g)
             return
+        # windows with `side` frames of context, as much as the decoder sees, which are cut off again
         hop, frames, side = self.architecture.hop, z.shape[2], reach(self.dec)
         kind = self.dec.conv_pre.weight.dtype
         for start in range(0, frames, WINDOW):
@@ -148,14 +150,15 @@ class Synthesizer(nn.Module):
 
 
 def exists(lengths: Tensor, frames: int) -> Tensor:
-    """`lengths` [B] to [B, 1, frames]: 1 where a row has a frame, 0 behind its end."""
+    """The mask [B, 1, frames] for `lengths` [B]: 1 where a row has a frame, 0 after its end."""
     inside = torch.arange(frames, device=lengths.device) < lengths.unsqueeze(1)
     return inside.unsqueeze(1).float()
 
 
 def reach(decoder: Decoder) -> int:
     """Frames on both sides that a frame of the decoder's sound depends on."""
-    side = decoder.conv_post.kernel_size[0] // 2  # in samples of what a stage makes
+    # from the last layer back: in samples of each stage's output, divided by its upsampling
+    side = decoder.conv_post.kernel_size[0] // 2
     for up, _, blocks in reversed(list(decoder.stages())):
         side += max(sum(int(a.padding[0]) + int(b.padding[0]) for a, b in block.pairs()) for block in blocks)
         side = -(-(side + up.kernel_size[0]) // up.stride[0])
@@ -172,12 +175,12 @@ def load(path: Path, device: str = "cpu", precision: Precision = "float32") -> L
 def assemble(
     architecture: Architecture, weights: dict[str, Tensor], device: str = "cpu", precision: Precision = "float32"
 ) -> Synthesizer:
-    """The network with `weights` under RVC's names, float16 or 32, weight-norm pairs folded or not; ready to sing.
+    """The network with `weights` under RVC's names (float16 or float32, weight norm folded or not), for inference.
 
-    `precision`: of the decoder's convolutions, which take nine tenths of the time.
+    `precision`: dtype of the decoder's convolutions, which take nine tenths of the time.
     Raises ValueError for float16 on a CPU.
     """
-    with torch.device("meta"):  # no time for random weights that are replaced at once
+    with torch.device("meta"):  # no random initial weights, which would be replaced at once
         synthesizer = Synthesizer(architecture)
     synthesizer.load_state_dict({name: tensor.to(device) for name, tensor in fold(weights).items()}, assign=True)
     synthesizer.eval().requires_grad_(False)

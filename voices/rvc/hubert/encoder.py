@@ -34,7 +34,7 @@ class ContentEncoder:
         (v1: layer 9, projected) or [B, T, 768] (v2: layer 12), float32 on the encoder's device,
         T = (N - 400) // 320 + 1 frames, frame t centred at sample 320 t + 200.
 
-        Every frame looks at the whole window. Raises `UnderstudyError` ``model-unsuitable`` for v1 with a model that
+        Every frame depends on the whole window. Raises `UnderstudyError` ``model-unsuitable`` for v1 with a model that
         has no `final_proj`, `ValueError` for less than 400 samples.
         """
         import torch
@@ -55,8 +55,8 @@ class ContentEncoder:
 def load_content_encoder(path: Path, device: str = "cpu", precision: Precision = "float32") -> ContentEncoder:
     """The HuBERT base (ContentVec) in `path`: fairseq's .pt, transformers' folder or file, or safetensors.
 
-    `device`: a torch device. `precision`: of the matrix products. Raises what `read_weights` raises, and
-    ``model-unsuitable`` for other sizes than HuBERT base's.
+    `device`: a torch device. `precision`: dtype of the matrix products. Raises `UnderstudyError` as `read_weights`
+    does, and ``model-unsuitable`` for other sizes than HuBERT base's.
     """
     import torch
 

@@ -1,13 +1,14 @@
 """HuBERT base, for inference: a 16 kHz waveform in, frames every 20 ms out.
 
-Seven convolutions (320 samples per frame), a projection, a positional convolution, post-norm transformer layers.
+Seven convolutions (320 samples per frame), a projection, a positional convolution, and post-norm transformer layers.
 Hsu et al., "HuBERT: Self-Supervised Speech Representation Learning by Masked Prediction of Hidden Units" (2021),
-after Baevski et al., "wav2vec 2.0" (2020). Everything is channels last. The weights' names are those of `weights`.
+after Baevski et al., "wav2vec 2.0" (2020). Activations are channels last, [B, T, C]. The weights have the names of
+`weights`.
 
-Two things are computed another way than in training, to the same result:
-- Group norm with one group per channel needs the first convolution's mean and variance over the whole window. Both
-  follow from the mean and the covariance of the waveform's frames of 10 samples; so the norm folds into that
-  convolution's weights, and the convolutions run block by block in the processor's cache.
+Two things are computed in another way than in training, with the same result:
+- Group norm with one group per channel needs mean and variance of the first convolution's output over the whole window.
+  As the convolution is linear, both follow from the mean and the covariance of the waveform's frames of 10 samples. So
+  the norm is folded into that convolution's weights, and the convolutions run block by block in the CPU's cache.
 - The convolutions are matrix products over frames laid side by side.
 """
 
@@ -22,17 +23,17 @@ from understudy.voices.rvc.hubert.weights import HEAD_CHANNELS, KERNELS, STRIDES
 HOP = 320  # samples per frame
 REACH = 400  # samples that one frame sees, before the transformer
 EPSILON = 1e-5  # of all norms
-BLOCK = 50  # frames that go through the convolutions together: a second, 6.5 MB at the first one
+BLOCK = 50  # frames that go through the convolutions together: one second, 6.5 MB after the first one
 
 
 def frame_count(samples: int) -> int:
-    """Frames that come out for `samples` of sound: 0 below 400."""
+    """The number of frames for `samples` of sound: 0 below 400."""
     return max(0, (samples - REACH) // HOP + 1)
 
 
 class Network:
-    """The weights, arranged for computing. `precision`: of the matrix products; sums, norms and what flows from
-    layer to layer are float32."""
+    """The network with its weights. `precision`: dtype of the matrix products; sums, norms and the residual path are
+    float32."""
 
     def __init__(self, weights: Weights, device: torch.device, precision: torch.dtype) -> None:
         tensors = weights.tensors
@@ -76,7 +77,8 @@ class Network:
         self.final = matrix("final_proj") if self.sizes.projected else None
 
     def __call__(self, sound: Tensor, layers: int) -> Tensor:
-        """What leaves layer number `layers` (1 is the first): [B, frame_count(N), hidden] float32 of `sound` [B, N]."""
+        """The output of layer number `layers` (1 is the first) for `sound` [B, N]: [B, frame_count(N), hidden]
+        float32."""
         x = self._project(self._convolve(sound))
         x = self._norm(x + self._positions(x), self.position_norm)
         for layer in self.layers[:layers]:
@@ -106,7 +108,9 @@ class Network:
     def _first(self, sound: Tensor) -> tuple[Tensor, Tensor]:
         """The first convolution with its group norm folded in, per sound: weights [B, channels, 10], bias
         [B, 1, channels]."""
-        frames = sound.double().unfold(1, KERNELS[0], STRIDES[0])
+        # With the frames x [10] of the waveform, their mean m and covariance C, the output of channel w has the mean
+        # w.m and the variance w.C.w.
+        frames = sound.double().unfold(1, KERNELS[0], STRIDES[0])  # [B, T', 10]
         mean = frames.mean(1)
         covariance = (
             torch.stack([frame.T @ frame for frame in frames]) / frames.shape[1] - mean[:, :, None] * mean[:, None]
@@ -140,6 +144,7 @@ class Network:
         last_norm: tuple[Tensor, Tensor],
     ) -> Tensor:
         batch, frames, _ = x.shape
+        # one product for query, key and value: [B, T, 3, heads, 64] to 3 x [B, heads, T, 64]
         y = functional.linear(x.to(self.precision), *qkv).view(batch, frames, 3, -1, HEAD_CHANNELS)
         query, key, value = y.permute(2, 0, 3, 1, 4)
         y = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
@@ -152,5 +157,5 @@ class Network:
 
 
 def _side_by_side(x: Tensor, kernel: int) -> Tensor:
-    """[B, T, C] to [B, (T - kernel) // 2 + 1, kernel * C]: what each step of a convolution of stride 2 sees."""
+    """[B, T, C] to [B, (T - kernel) // 2 + 1, kernel * C]: the input of each step of a convolution of stride 2."""
     return x.unfold(1, kernel, 2).transpose(2, 3).flatten(2)

@@ -1,9 +1,9 @@
-"""The weights of a HuBERT base (ContentVec) from any file that is in use, under one set of names.
+"""The weights of a HuBERT base (ContentVec) from any of the file formats in use, under one set of names.
 
-The names are those of transformers' `HubertModel`, with `final_proj` beside them and the positional convolution's
-weight norm folded. Read are fairseq's checkpoints (``model`` inside a dict), transformers' ``pytorch_model.bin`` and
+The names are those of transformers' `HubertModel`, with `final_proj` added and the positional convolution's weight norm
+folded. Supported are fairseq's checkpoints (``model`` inside a dict), transformers' ``pytorch_model.bin`` and
 ``model.safetensors``, with weight norm under its old (``weight_g``, ``weight_v``) or new names
-(``parametrizations.weight.original0``, ``original1``). Which it is, is told by the bytes and the names inside.
+(``parametrizations.weight.original0``, ``original1``). The format is recognised by the file's bytes and tensor names.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _FAIRSEQ = tuple(
 
 @dataclass(frozen=True)
 class Sizes:
-    """What differs between networks of this family. `channels`: of the convolutions; `hidden`: values per frame;
-    `inner`: of the attention, 64 per head; `feed_forward`: inside a layer; `projected`: out of `final_proj`, 0 without
-    one; `position_kernel`, `position_groups`: the positional convolution."""
+    """The sizes that differ between networks of this family. `channels`: of the convolutions; `hidden`: values per
+    frame; `inner`: of the attention, 64 per head; `feed_forward`: inside a layer; `projected`: out of `final_proj`, 0
+    without one; `position_kernel`, `position_groups`: the positional convolution."""
 
     channels: int
     hidden: int
@@ -65,7 +65,7 @@ class Sizes:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """`tensors`: float32, by transformers' names, exactly those that `sizes` asks for."""
+    """`tensors`: float32, by transformers' names, exactly those of `tensor_shapes(sizes)`."""
 
     sizes: Sizes
     tensors: dict[str, torch.Tensor]
@@ -114,7 +114,7 @@ def read_weights(path: Path) -> Weights:
     ]
     if wrong:
         _unsuitable(path, f"{len(wrong)} of its tensors have the wrong shape: {_few(wrong)}.")
-    if sum(map(math.prod, shapes.values())) > MOST_VALUES:  # views of the same few bytes may claim to be that many
+    if sum(map(math.prod, shapes.values())) > MOST_VALUES:  # views of a few bytes can have huge shapes
         _unsuitable(path, f"It would have more than {MOST_VALUES // 1_000_000} million values.")
     tensors = {
         name: found.pop(name).to(torch.float32, copy=True, memory_format=torch.contiguous_format) for name in shapes
@@ -189,7 +189,7 @@ def _rename(name: str) -> str:
 
 
 def _sizes(path: Path, found: dict[str, torch.Tensor]) -> Sizes:
-    """Read off the shapes of a few tensors; whether all others agree is checked against `tensor_shapes`."""
+    """The sizes, from the shapes of a few tensors; all others are checked against `tensor_shapes` afterwards."""
 
     def shape(name: str, dimensions: int) -> tuple[int, ...]:
         if name not in found:
@@ -246,7 +246,7 @@ def _affine(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
 
 
 def fold(tensors: dict[str, torch.Tensor]) -> None:
-    """Weight norm over the last axis (Salimans and Kingma, 2016): each of the kernel's taps has its own length."""
+    """Fold weight norm over the last axis (Salimans and Kingma, 2016): each tap of the kernel has its own magnitude."""
     length, direction = tensors.pop(f"{_POSITION}weight_g"), tensors.pop(f"{_POSITION}weight_v")
     norm = direction.double().square().sum((0, 1), keepdim=True).sqrt()
     tensors[f"{_POSITION}weight"] = (length * direction / norm.clamp_min(1e-30)).float()
