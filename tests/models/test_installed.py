@@ -288,7 +288,7 @@ def test_a_model_is_taken_from_the_wheel_that_carries_it(folder: Path, publish: 
     with zipfile.ZipFile(wheel, "w") as file:
         file.writestr("carrier/__init__.py", "")
         file.writestr("carrier/weights/thing.pt", CONTENT)
-    add(wheel, Context(tmp_path))
+    assert add(wheel, Context(tmp_path)).weights.source == str(wheel)
     assert require("thing").path == folder / "thing.pt"
     publish(None, packaged="other/thing.pt")
     with pytest.raises(UnderstudyError) as caught:
