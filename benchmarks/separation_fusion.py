@@ -29,10 +29,11 @@ from understudy.audio.files import decode, probe
 from understudy.audio.resample import resample
 from understudy.audio.samples import Samples
 from understudy.context import Context
-from understudy.pipeline.evaluation.dataset import BAND, Part, find_songs
+from understudy.pipeline.evaluation.dataset import Part, find_songs
 from understudy.pipeline.separation.embedded.fusion import FIRST, KNOTS, SECOND, Fusion, bias_at, context_cues, fuse
 from understudy.pipeline.separation.embedded.separate import HIGHEST, cues_of
 from understudy.pipeline.separation.spectrogram import Grid, Map, analyse
+from understudy.pipeline.separation.stems import INSTRUMENTS
 
 RATE = 44100
 GRID = Grid.of(RATE, 0.093, HIGHEST)
@@ -112,7 +113,9 @@ def mixes_of(folder: Path) -> list[Mix]:
     stems: dict[str, tuple[Samples, Samples]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for song in find_songs(folder).songs:
-            names = ("instrumental",) if "instrumental" in song.truth else tuple(n for n in BAND if n in song.truth)
+            names = (
+                ("instrumental",) if "instrumental" in song.truth else tuple(n for n in INSTRUMENTS if n in song.truth)
+            )
             if "vocals" not in song.truth or not names or song.subset == "test":
                 continue
             length = probe(song.mixture.path).duration or 0.0

@@ -20,11 +20,11 @@ from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.models import EMBEDDED
 from understudy.pipeline.separation.quality import Quality
 from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.separation.stems import INSTRUMENTS
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.sources import INSTRUMENTAL, VOCALS, StemSource, overlapping, sources, sum_to_song
 from understudy.pipeline.stages.encode import encode_stem_file
 from understudy.pipeline.stages.rebalance import Balance, Rebalanced, rebalance, summed
-from understudy.pipeline.stages.separate import INSTRUMENTS
 from understudy.pipeline.stages.transcribe import BASS, NO_NOTES, ONE_AT_A_TIME, harmony, melody
 from understudy.pipeline.wanted import SETS, Container, Wanted, invalid_mix
 

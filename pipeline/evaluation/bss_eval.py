@@ -1,4 +1,5 @@
-"""BSSEval version 4: how much of the error of a stem is other stems, its own place and colour, or neither.
+"""BSSEval version 4: how much of a stem's error is other stems (interference), its own place and colour (spatial
+distortion), or neither (artefacts).
 
 E. Vincent, R. Gribonval, C. Fevotte, "Performance measurement in blind audio source separation" (2006), its form for
 several channels "BSS Eval images" (2007), and version 4 of it as of F.-R. Stoeter, A. Liutkus, N. Ito, "The 2018 Signal
@@ -12,9 +13,10 @@ filters of 512 taps from every channel to every channel (P), and likewise onto a
 Version 4 finds the filters once for the whole song, then takes the ratios in windows of a second, side by side. A
 window in which any truth or estimate is silent counts for none of the stems. Reported is the median of the windows.
 
-Cheap, because the correlations of all channels come from blocks of spectra that are summed before a single inverse
-transform; because all estimates share one factorisation of the truths' correlation matrix; and because the energies of
-a window's projections are taken from their spectra (Parseval): nothing is transformed back.
+The least squares need the correlations of all channels at lags up to 511: a block Toeplitz system of normal equations.
+What makes it fast: correlations are products of spectra of blocks, summed before a single inverse transform; all
+estimates are columns of one system with one factorisation; the energies of a window's projections are taken from their
+spectra (Parseval's theorem), so nothing is transformed back.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ Spectrum = NDArray[np.complex128]
 
 @dataclass(frozen=True)
 class BssEval:
-    """Of one stem of one song, in dB: medians over its windows. `windows`: how many of them counted."""
+    """Figures of one stem of one song in dB, medians over its windows; `windows`: the number of those."""
 
     sdr: float
     isr: float
@@ -53,20 +55,20 @@ class BssEval:
 def bss_eval(
     context: Context, truths: Mapping[str, AudioSource], estimates: Mapping[str, AudioSource], frames: int
 ) -> dict[str, BssEval] | None:
-    """Of every stem, given all of them: `estimates` has the names of `truths`; all have one rate and channel count.
+    """The figures of every stem. `estimates` has the names of `truths`; all share rate and channel count.
 
-    None where nothing can be said: fewer than two stems, or no window in which none of them is silent, which is
-    so if one is silent throughout.
+    None where they aren't defined: fewer than two stems, or no window in which none of them is silent (as when
+    one is silent throughout).
     """
     windows = windowed(context, truths, estimates, frames)
     if windows is None:
         return None
-    heard = ~np.isnan(windows[0, 0])
-    if not heard.any():
+    counted = ~np.isnan(windows[0, 0])
+    if not counted.any():
         return None
-    medians = np.median(windows[:, :, heard], axis=2)
+    medians = np.median(windows[:, :, counted], axis=2)
     return {
-        name: BssEval(float(sdr), float(isr), float(sir), float(sar), int(heard.sum()))
+        name: BssEval(float(sdr), float(isr), float(sir), float(sar), int(counted.sum()))
         for name, (sdr, isr, sir, sar) in zip(truths, medians, strict=True)
     }
 
@@ -88,21 +90,22 @@ def windowed(
     starts = range(0, max(frames - rate, 0) + 1, rate)
     size = min(rate, frames)
     bins = _fast_length(size + TAPS - 1)
-    # [into, out of, bins], the one for products per bin
+    # spectra of the filters, [bins, out, into], for one matrix product per bin
     through = np.fft.rfft(joint, bins, axis=2).transpose(2, 1, 0)
     alone = np.fft.rfft(own, bins, axis=2).transpose(2, 1, 0)
-    weight = np.full(bins // 2 + 1, 2.0)  # a real signal's spectrum has its other half mirrored
+    weight = np.full(bins // 2 + 1, 2.0)  # Parseval over half a spectrum: bins with a mirror image count twice
     weight[0] = 1.0
     if bins % 2 == 0:
         weight[-1] = 1.0
     result = np.full((len(sources), 4, len(starts)), np.nan)
     for number, start in enumerate(starts):
         context.part(0.6, 1.0).progress(number / len(starts))
-        true, said = (_stacked(group, start, start + size) for group in (sources, found))
-        parts = [*np.split(true, len(sources)), *np.split(said, len(sources))]
+        true, estimated = (_stacked(group, start, start + size) for group in (sources, found))
+        parts = [*np.split(true, len(sources)), *np.split(estimated, len(sources))]
         if any(not part.any() for part in parts):
             continue
-        s, e = np.fft.rfft(true, bins), np.fft.rfft(said, bins)
+        # truth s, estimate e, projections p (on its own truth) and q (on all truths), as spectra [channels, bins]
+        s, e = np.fft.rfft(true, bins), np.fft.rfft(estimated, bins)
         q = _through(through, s)
         p = _own(alone, s, channels)
         energies = [
@@ -120,11 +123,11 @@ def windowed(
 def _decibels(over: Floats, under: Floats) -> Floats:
     with np.errstate(divide="ignore"):
         ratio: Floats = 10 * np.log10(over / under)
-    return np.minimum(ratio, 300.0)  # an exact estimate: beyond what the sums resolve, and a number that JSON takes
+    return np.minimum(ratio, 300.0)  # an exact estimate is infinitely good, which JSON can't hold
 
 
 def _through(filters: Spectrum, truths: Spectrum) -> Spectrum:
-    """``[channels, bins]`` sent through ``[bins, out, into]``."""
+    """Spectra ``[channels, bins]`` filtered with ``[bins, out, into]``: a matrix product per bin."""
     sent: Spectrum = np.matmul(filters, truths.T[:, :, None])[:, :, 0].T
     return sent
 
@@ -152,8 +155,12 @@ def _fast_length(length: int) -> int:
 def _correlations(
     context: Context, truths: Sequence[AudioSource], estimates: Sequence[AudioSource], frames: int
 ) -> Floats:
-    """Of every channel of the truths with every channel of the truths, then of the estimates:
-    ``[truths, truths + estimates, 2 TAPS - 1]``; entry ``TAPS - 1 + k`` is ``sum_n truth[n] other[n + k]``."""
+    """Cross-correlations of every channel of the truths with every channel of the truths and of the estimates,
+    ``[truths, truths + estimates, 2 TAPS - 1]``; entry ``TAPS - 1 + k`` is ``sum_n truth[n] other[n + k]``.
+
+    By FFT in blocks: `middle` is a stretch of a truth, `other` the same stretch with TAPS - 1 frames on both sides, so
+    that the circular correlation of the two holds all lags without wrapping around.
+    """
     reach = TAPS - 1
     step = _BLOCK - 2 * reach
     total: Spectrum | None = None
@@ -163,7 +170,7 @@ def _correlations(
         plain, wide = [], []
         for start in starts[first : first + _AT_ONCE]:
             stop = min(start + step, frames)
-            # beyond the song's end there is silence, also where a source goes on
+            # past the song's end there is silence, also where a source is longer
             truth = _stacked(truths, start - reach, min(stop + reach, frames))
             other = np.concatenate([truth, _stacked(estimates, start - reach, min(stop + reach, frames))])
             middle = truth[:, reach : reach + stop - start]
@@ -179,8 +186,8 @@ def _correlations(
 
 
 def _filters(lags: Floats, channels: int) -> tuple[Floats, Floats]:
-    """The projections as filters: on all truths ``[into, out of, TAPS]``, and on the own one,
-    ``[into of the same stem, out of, TAPS]``."""
+    """The projections as filters (the solutions of the normal equations): on all truths ``[into, out of, TAPS]``, and
+    on the stem's own truth, ``[into of the same stem, out of, TAPS]``."""
     count = len(lags)
     matrix = _block_toeplitz(lags[:, :count])
     wanted = lags[:, count:, TAPS - 1 :].transpose(0, 2, 1).reshape(count * TAPS, -1)
@@ -195,7 +202,8 @@ def _filters(lags: Floats, channels: int) -> tuple[Floats, Floats]:
 
 
 def _block_toeplitz(lags: Floats) -> Floats:
-    """The matrix of inner products of all channels delayed by 0 to TAPS - 1, ``[channels TAPS, channels TAPS]``."""
+    """The Gram matrix of all channels delayed by 0 to TAPS - 1, ``[channels TAPS, channels TAPS]``: each block of TAPS
+    x TAPS holds the correlation of two channels at the lag row minus column."""
     count = len(lags)
     delay = TAPS - 1 + np.arange(TAPS)[:, None] - np.arange(TAPS)[None, :]
     matrix = np.empty((count, TAPS, count, TAPS))
@@ -206,18 +214,19 @@ def _block_toeplitz(lags: Floats) -> Floats:
 
 
 def _solved(matrix: Floats, wanted: Floats) -> Floats:
-    """Least squares by its normal equations. By LU, although Cholesky would be twice as fast: lossy material has
-    nothing above 16 kHz, and there the smallest load that lets Cholesky finish moves SIR by 0.1 dB."""
+    """The solution of the normal equations, by LU although Cholesky would be twice as fast: lossy material has nothing
+    above 16 kHz, so the matrix is nearly singular, and the smallest load on its diagonal with which Cholesky succeeds
+    changes SIR by 0.1 dB."""
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
     mean = float(np.trace(matrix)) / len(matrix)
     with warnings.catch_warnings(), suppress(LinAlgError):
-        warnings.simplefilter("ignore")  # of a condition number; the projection is what counts, and it's checked below
+        warnings.simplefilter("ignore")  # about the condition number; the residual is checked below
         found: Floats = np.linalg.solve(matrix, wanted).astype(np.float64, copy=False)
         if np.isfinite(found).all() and np.abs(matrix @ found - wanted).max() <= 1e-6 * np.abs(wanted).max():
             return found
-    # truths that are alike (the same channel twice) make it singular; which of their filters carries the sound is then
-    # no matter, so a trace of the diagonal is added
+    # equal truths (the same channel twice) make it singular; how their filters share the sound doesn't matter then, so
+    # a small multiple of the identity is added
     for load in _LOADS:
         loaded = matrix + load * mean * np.eye(len(matrix))
         try:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.errors import UnderstudyError
-
-BAND = ("drums", "bass", "guitar", "piano", "other")
-"""Stems that an instrumental may consist of."""
+from understudy.pipeline.separation.stems import INSTRUMENTS
 
 TRACKS = ("mixture", "drums", "bass", "other", "vocals")
 """What the sound tracks of a ``.stem.mp4`` hold, in order."""
@@ -21,7 +19,7 @@ TRACKS = ("mixture", "drums", "bass", "other", "vocals")
 _NAMES = {
     "mixture": "mixture", "mix": "mixture", "vocals": "vocals",
     "instrumental": "instrumental", "accompaniment": "instrumental", "no_vocals": "instrumental",
-    **{name: name for name in BAND},
+    **{name: name for name in INSTRUMENTS},
 }  # fmt: skip
 _SOUND = (".wav", ".flac", ".mp3", ".m4a", ".mp4", ".ogg", ".opus", ".aiff", ".aif")
 _SUBSETS = ("train", "test", "valid", "validation")
@@ -42,7 +40,7 @@ class Part:
 @dataclass(frozen=True)
 class Song:
     """`name`: its place below the folder. `subset`: ``train``, ``test``, or empty. `truth`: by stem, ``vocals``,
-    ``instrumental`` and those of `BAND`, what is there of them."""
+    ``instrumental`` and those of `INSTRUMENTS`, what is there of them."""
 
     name: str
     subset: str
@@ -87,10 +85,10 @@ def find_songs(folder: Path) -> Dataset:
         elif "vocals" in stems and len(stems) > 1:
             passed_over.append(f"{label} was passed over: it has stems but no mixture.")
     if not songs:
-        told = f" {passed_over[0]}" if passed_over else ""
+        example = f" {passed_over[0]}" if passed_over else ""
         raise UnderstudyError(
             "dataset-empty",
-            f"{folder} holds no songs with known stems.{told}",
+            f"{folder} holds no songs with known stems.{example}",
             "A song is a folder with the files mixture, vocals and either instrumental or drums, bass and other "
             "(.wav, .flac, ...), or a file NAME.stem.mp4.",
         )

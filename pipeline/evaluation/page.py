@@ -1,4 +1,4 @@
-"""The HTML page of an evaluation: one file, no outside links, nothing in it that the template engine hasn't escaped."""
+"""The HTML page of an evaluation: one file, no outside links, everything in it escaped by the template engine."""
 
 from __future__ import annotations
 

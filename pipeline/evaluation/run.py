@@ -1,4 +1,4 @@
-"""Running an evaluation: every separator on every song, each result kept as soon as it is there."""
+"""Running an evaluation: every separator on every song; each result is written to a journal at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from understudy.audio.stored import AudioFile
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.pipeline.evaluation.dataset import BAND, Dataset, Part, Song
+from understudy.pipeline.evaluation.dataset import Dataset, Part, Song
 from understudy.pipeline.evaluation.score import VERSION, Figures, score
 from understudy.pipeline.executor import LocalExecutor, StageEvent
 from understudy.pipeline.graph import External, Graph, Node, Source, Stage
@@ -21,16 +21,17 @@ from understudy.pipeline.json_lines import append_line, read_lines
 from understudy.pipeline.nodes import DECODE, STEMS, file_external
 from understudy.pipeline.separating import check_models, separating
 from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.separation.stems import INSTRUMENTS
 
 SCORE = Stage("score", VERSION, score)
 JOURNAL = "evaluation.jsonl"
 
-_FATAL = ("disk-full", "output-not-writable", "cache-not-writable")  # what every further song would fail of, too
+_FATAL = ("disk-full", "output-not-writable", "cache-not-writable")  # errors that every further song would have, too
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A separator as it is to be evaluated; `name` is what the tables call it."""
+    """A separator to evaluate, with its settings; `name` is its name in the tables."""
 
     name: str
     settings: SeparationSettings
@@ -38,13 +39,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one song with one candidate.
+    """The result of one song with one candidate.
 
     `identity`: hash of the song, its truth, the separator, its settings and the version of the figures. `truth`: hash
     of the song and its truth alone. `stems`: figures by stem. `seconds`: of wall time that the separation took, also
-    when it was kept from before; `rtf`: the same per second of song; `peak_mib`: largest memory of this process
-    meanwhile, None where the separation was kept from before or others ran beside it. `code` and `reason` say why it
-    failed."""
+    when it came from the cache; `rtf`: the same per second of song; `peak_mib`: largest memory of this process
+    meanwhile, None where the separation came from the cache or others ran at the same time. `code` and `reason` say why
+    it failed."""
 
     identity: str
     truth: str
@@ -66,17 +67,17 @@ class Row:
 
 
 Listener = Callable[[str, Song, StageEvent | Row], None]
-"""Hears of every stage of every (candidate's name, song), and of its end."""
+"""Is called with the candidate's name, the song and each event of its stages, and at its end with its row."""
 
 
 class Journal:
-    """The rows of the evaluations that were run into one folder."""
+    """The rows of all evaluations in one folder, as lines of JSON."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL
 
     def read(self) -> dict[str, Row]:
-        """The latest row of each identity, in the order in which they came."""
+        """The latest row of each identity, in the order in which they were written."""
         rows: dict[str, Row] = {}
         names = {one.name for one in fields(Row)}
         for line in read_lines(self.path):
@@ -94,8 +95,8 @@ class Journal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`rows`: of the candidates and songs of this run, and `others`: of what was evaluated before, on these very songs,
-    with other candidates or settings. `kept`: how many of `rows` were there before."""
+    """`rows`: of the candidates and songs of this run. `others`: of earlier runs on the same songs, with other
+    candidates or settings. `kept`: how many of `rows` are from earlier runs."""
 
     rows: tuple[Row, ...]
     others: tuple[Row, ...]
@@ -115,9 +116,9 @@ def evaluate(
 ) -> Outcome:
     """Separate every song with every candidate and compare with the truth; rows go into the journal in `folder`.
 
-    What is in the journal already is not done again, unless it failed. A song that fails is a row, and the rest goes
-    on. `between` is called after every row. Raises `UnderstudyError` for a candidate that can't run at all, before
-    anything runs, for a full disk, and `Cancelled`.
+    A song that is in the journal is not separated again, unless it failed. A song that fails becomes a row, and the
+    others go on. `between` is called after every row. Raises `UnderstudyError` for a candidate that can't run at all,
+    before anything runs, for a full disk, and `Cancelled`.
     """
     for candidate in candidates:
         check_models(candidate.settings)
@@ -130,12 +131,12 @@ def evaluate(
     kept = 0
 
     def end(candidate: Candidate, song: Song) -> tuple[Row, bool]:
-        def hear(event: StageEvent) -> None:
+        def report(event: StageEvent) -> None:
             if cancelled.is_set():
                 stop.set()
             listener(candidate.name, song, event)
 
-        row = _row(candidate, song, detail, hashes, before, executor, hear, stop, at_once == 1)
+        row = _row(candidate, song, detail, hashes, before, executor, report, stop, at_once == 1)
         known = before.get(row.identity) is row
         if not known:
             with lock:
@@ -185,11 +186,11 @@ def _row(
     hashes: _Hashes,
     before: Mapping[str, Row],
     executor: LocalExecutor,
-    hear: Callable[[StageEvent], None],
+    report: Callable[[StageEvent], None],
     stop: Event,
     alone: bool,
 ) -> Row:
-    """One song with one candidate; a failure is a row, too, unless it would be everybody's."""
+    """One song with one candidate. A failure is a row, too, unless every other song would fail in the same way."""
     row = Row("", "", candidate.name, song.name, song.subset, detail, "failed")
     try:
         truth = hashes.of(song)
@@ -202,9 +203,9 @@ def _row(
             return known
         row = replace(row, identity=identity, truth=truth)
         with _PeakMemory(alone) as memory:
-            result = executor.run(graph, stems, hear, stop)
+            result = executor.run(graph, stems, report, stop)
         ran = any(not run.cached for node, run in result.runs.items() if node is not decoded)
-        scored = executor.run(graph, [decoded, scoring], hear, stop)
+        scored = executor.run(graph, [decoded, scoring], report, stop)
         mixture = scored[decoded]
         separating_nodes = [node for node in graph.upstream(stems).nodes if node is not decoded]
         made = [executor.store.load(keys[node]) for node in separating_nodes if executor.store.has(keys[node])]
@@ -227,13 +228,13 @@ def _row(
         if error.code in _FATAL:
             raise
         return replace(row, identity=row.identity or _stand_in(row), code=error.code, reason=str(error))
-    except Exception as error:  # one song's fault, whatever it is, must not cost the others
+    except Exception as error:  # a fault with one song, whatever it is, must not stop the others
         reason = f"Something unexpected went wrong: {type(error).__name__}: {error}"
         return replace(row, identity=row.identity or _stand_in(row), code="internal-error", reason=reason)
 
 
 def _stand_in(row: Row) -> str:
-    """The identity of a song that can't even be read."""
+    """The identity of a song that can't be read."""
     return hashlib.sha256(f"{row.candidate}\n{row.song}\n{row.detail}".encode()).hexdigest()[:40]
 
 
@@ -246,7 +247,7 @@ def _nodes(
     original = External(mixture.path, hashes.of_file(mixture.path))
     decoded = Node("decode", DECODE, {}, {"start": 0.0, "duration": None, **track}, {"path": original})
     parts = separating(decoded, candidate.settings)
-    wanted = STEMS if detail <= 2 else (*STEMS, *BAND)
+    wanted = STEMS if detail <= 2 else (*STEMS, *INSTRUMENTS)
     given = {name: parts.stems[name] for name in wanted if name in parts.stems}
     inputs: dict[str, Source] = {"song": decoded, "found": given}
     scoring = Node("score", SCORE, inputs, {"detail": detail}, {"truth": External(song, truth)})
@@ -265,7 +266,7 @@ class _Hashes:
         return self._known[path]
 
     def of(self, song: Song) -> str:
-        """Of the mixture and all that is known of it."""
+        """Hash of the mixture and its true stems."""
         parts: list[tuple[str, Part]] = [("mixture", song.mixture), *sorted(song.truth.items())]
         text = "\n".join(f"{name} {self.of_file(part.path)} {part.track}" for name, part in parts)
         return hashlib.sha256(text.encode()).hexdigest()[:40]

@@ -17,17 +17,18 @@ from understudy.audio.views import MonoMix, Sum
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.evaluation.bss_eval import bss_eval
-from understudy.pipeline.evaluation.dataset import BAND, Part, Song
+from understudy.pipeline.evaluation.dataset import Part, Song
 from understudy.pipeline.evaluation.sdr import ratios
+from understudy.pipeline.separation.stems import INSTRUMENTS
 from understudy.pipeline.values import stored
 
 VERSION = 1
-"""Of the figures: raise it when they come out otherwise."""
+"""Of the figures: raise it when they change."""
 
-_LONGER = 1.0  # seconds by which a stem may miss the song's length
+_LONGER = 1.0  # seconds by which a stem's length may differ from the song's
 _ALIGNED = 0.001
 _BLOCK = 1 << 18
-_SUMS = -15.0  # dB: what the stems of a lossy file leave of the mixture; more is no lossy file
+_SUMS = -15.0  # dB: the mixture minus its stems is lower than this even in lossy files
 
 
 @stored
@@ -35,7 +36,7 @@ _SUMS = -15.0  # dB: what the stems of a lossy file leave of the mixture; more i
 class Figures:
     """Of one stem of one song, in dB. `sdr`, `si_sdr` and `leak` as in `understudy.pipeline.evaluation.sdr.Ratios`;
     `bss_sdr`,
-    `isr`, `sir`, `sar`: BSSEval v4, medians over `windows` seconds; None where nothing can be said."""
+    `isr`, `sir`, `sar`: BSSEval v4, medians over `windows` seconds; None where nothing can be measured."""
 
     sdr: float | None
     si_sdr: float | None
@@ -62,7 +63,7 @@ def score(
         true = _Truth(scratch, song, truth).stems(detail)
         context.progress(0.2)
         estimates = _estimates(found, true)
-        _mind_the_sum(context, song, true)
+        _warn_of_other_sum(context, song, true)
         names = [name for name in true if name in estimates]
         missing = [name for name in true if name not in estimates]
         if missing:
@@ -76,20 +77,20 @@ def score(
         for shares, group, kept in ((context.part(0.4, 0.6), whole, whole), (context.part(0.6, 1.0), parts, parts[1:])):
             if len(group) < 2 or not kept or not set(group) <= set(names):
                 continue
-            said = bss_eval(
+            measured = bss_eval(
                 shares, {name: true[name] for name in group}, {name: estimates[name] for name in group}, song.frames
             )
-            for name in kept if said else ():
-                assert said is not None
-                one = asdict(said[name])
+            for name in kept if measured else ():
+                assert measured is not None
+                one = asdict(measured[name])
                 figures[name] = replace(figures[name], bss_sdr=one.pop("sdr"), **one)
         return figures
 
 
 def _estimates(found: Mapping[str, AudioFile], true: Mapping[str, AudioSource]) -> dict[str, AudioSource]:
-    """What was found, with ``other`` as wide as in the truth: guitar and piano belong to it where they aren't known."""
+    """The separated stems, with ``other`` as in the truth: guitar and piano are part of it where they aren't known."""
     estimates: dict[str, AudioSource] = dict(found)
-    wide = [found[name] for name in BAND if name in found and (name == "other" or name not in true)]
+    wide = [found[name] for name in INSTRUMENTS if name in found and (name == "other" or name not in true)]
     if "other" in true and "other" in found and len(wide) > 1:
         estimates["other"] = Sum(wide)
     return estimates
@@ -108,19 +109,19 @@ class _Truth:
                 "truth-incomplete", f"The vocals of {self._truth.name} aren't known.", "Add the file vocals.wav."
             )
         stems: dict[str, AudioSource] = {"vocals": self._read("vocals", known["vocals"])}
-        band = [name for name in BAND if name in known]
-        whole_band = {"drums", "bass", "other"} <= set(band)
+        instruments = [name for name in INSTRUMENTS if name in known]
+        all_instruments = {"drums", "bass", "other"} <= set(instruments)
         read: dict[str, AudioSource] = {}
-        if (detail > 2 and whole_band) or ("instrumental" not in known and whole_band):
-            read = {name: self._read(name, known[name]) for name in band}
+        if (detail > 2 and all_instruments) or ("instrumental" not in known and all_instruments):
+            read = {name: self._read(name, known[name]) for name in instruments}
         if "instrumental" in known:
             stems["instrumental"] = self._read("instrumental", known["instrumental"])
-        elif whole_band:
+        elif all_instruments:
             stems["instrumental"] = Sum(list(read.values()))
         else:
             stems["instrumental"] = Sum((self._song, stems["vocals"]), (1.0, -1.0))
             self._context.warn("The instrumental isn't known: what the vocals leave of the mixture was taken for it.")
-        if detail > 2 and not whole_band:
+        if detail > 2 and not all_instruments:
             self._context.warn("Drums, bass and other aren't all known: only vocals and instrumental were compared.")
         if detail > 2:
             stems |= read
@@ -149,8 +150,8 @@ class _Truth:
         return stem
 
 
-def _mind_the_sum(context: Context, song: AudioFile, true: Mapping[str, AudioSource]) -> None:
-    """Say so where vocals and instrumental aren't the song: no separator could then be right."""
+def _warn_of_other_sum(context: Context, song: AudioFile, true: Mapping[str, AudioSource]) -> None:
+    """Warn where vocals and instrumental don't sum to the song: no separator can be right then."""
     rest = power = 0.0
     for start in range(0, song.frames, _BLOCK):
         stop = min(start + _BLOCK, song.frames)

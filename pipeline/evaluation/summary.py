@@ -1,4 +1,4 @@
-"""What the rows of an evaluation say together: a figure per separator and stem, and how two separators compare."""
+"""Statistics over the rows of an evaluation: a figure per separator and stem, and comparisons of separators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from understudy.pipeline.evaluation.run import Row
 
 STEM_ORDER = ("vocals", "instrumental", "drums", "bass", "guitar", "piano", "other")
 FEW = 5
-"""Songs below which no interval is given: so few say little about the next one."""
+"""Fewer songs than this have no interval: it would mean little."""
 
 _DRAWS, _SEED = 2000, 1
 
@@ -33,8 +33,8 @@ COLUMNS = (
     ),
     Column("si_sdr", "SI-SDR", "median", "The same whatever the gain; median of songs"),
     Column("bss_sdr", "SDR v4", "median", "BSSEval v4: median of the seconds, then of songs"),
-    Column("sir", "SIR v4", "median", "Signal to interference: how little is heard of other stems"),
-    Column("sar", "SAR v4", "median", "Signal to artefacts: how little is heard that is in no stem"),
+    Column("sir", "SIR v4", "median", "Signal to interference: how little of other stems is in it"),
+    Column("sar", "SAR v4", "median", "Signal to artefacts: how little is in it that is in no stem"),
     Column("isr", "ISR v4", "median", "Image to spatial distortion: place and colour"),
 )
 

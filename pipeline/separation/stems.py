@@ -6,6 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+INSTRUMENTS = ("drums", "bass", "guitar", "piano", "other")
+"""The stems that an instrumental consists of."""
+
 Purpose = Literal["karaoke", "dereverb", "denoise"]
 """The task of a model whose stems' names don't show it: splitting lead and backing vocals, removing reverb or noise."""
 

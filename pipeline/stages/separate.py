@@ -22,12 +22,10 @@ from understudy.pipeline.separation.consistency import HIGHEST_RATE, Policy, con
 from understudy.pipeline.separation.models import SeparatorModel
 from understudy.pipeline.separation.separator import separate_with
 from understudy.pipeline.separation.settings import EnsembleSettings, InferenceSettings
+from understudy.pipeline.separation.stems import INSTRUMENTS
 
 Stems: TypeAlias = Mapping[str, AudioFile]
 """Stems by name."""
-
-INSTRUMENTS = ("drums", "bass", "guitar", "piano", "other")
-"""The stems that an instrumental consists of."""
 
 
 def run_model(
