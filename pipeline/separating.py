@@ -15,8 +15,8 @@ from understudy.pipeline.graph import External, Handle, Node, Setting, Stage
 from understudy.pipeline.separation.chain import STEPS, StepReport, used
 from understudy.pipeline.separation.models import EMBEDDED, SeparatorModel, find_separator, names_in
 from understudy.pipeline.separation.settings import EnsembleSettings, SeparationSettings
+from understudy.pipeline.separation.stems import INSTRUMENTS
 from understudy.pipeline.stages.separate import (
-    INSTRUMENTS,
     Stems,
     chain,
     instruments,
