@@ -5,11 +5,11 @@ from __future__ import annotations
 TITLES = {
     "decode": "Reading the song",
     "separate": "Separating vocals and instrumental",
-    "lead": "Telling lead and backing vocals apart",
+    "lead": "Separating lead and backing vocals",
     "dereverb": "Taking the reverb off the lead",
     "denoise": "Taking the noise off the lead",
     "instruments": "Separating the instruments",
-    "chain": "Listing what came off the lead",
+    "chain": "Listing what was removed from the lead",
     "pitch": "Tracking the pitch",
     "prepare": "Getting to know the voice",
     "transpose": "Choosing the octave",
@@ -17,7 +17,7 @@ TITLES = {
     "convert": "Singing with the voice",
     "cast list": "Listing who sings",
     "keep": "Keeping the original singer",
-    "backdrop": "Gathering all but the lead",
+    "backdrop": "Collecting everything but the lead",
     "finish": "Placing the vocal",
     "shift": "Shifting the key",
     "measure": "Measuring the parts",
@@ -30,10 +30,10 @@ TITLES = {
     "quality": "Judging the separation",
     "headroom": "Checking for clipping",
     "encode": "Writing the file",
-    "assess": "Listening to the new vocal",
+    "assess": "Checking the new vocal",
     "report": "Checking the result",
     "fetch": "Downloading",
-    "add": "Taking in the model",
+    "add": "Adding the model",
     "verify": "Verifying",
 }
 
@@ -44,6 +44,6 @@ def stage_title(kind: str, subject: str = "") -> str:
 
 
 def title_of(name: str) -> str:
-    """What the node did of which only the name was written down."""
+    """The same from the name of a node, where only that is stored."""
     kind = next((kind for kind in TITLES if name == kind or name.startswith(f"{kind} ")), name)
     return stage_title(kind, name.removeprefix(kind).strip())

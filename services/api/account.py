@@ -22,10 +22,10 @@ router = APIRouter(prefix="/v1", tags=["account"])
 
 
 class Account(BaseModel):
-    """`limits` and what is used of them; scopes of the key that asked."""
+    """`limits` and their `usage`; `scopes` of the request's key."""
 
     owner: str
-    open: bool = Field(description="the server asks for no keys")
+    open: bool = Field(description="the server needs no keys")
     scopes: list[str]
     limits: dict[str, float]
     usage: dict[str, float]
@@ -44,7 +44,7 @@ class Preset(BaseModel):
 
 
 class Choices(BaseModel):
-    """What a cover can be made with here."""
+    """The presets, formats and settings of covers on this server."""
 
     presets: list[Preset]
     formats: list[str]
@@ -53,7 +53,7 @@ class Choices(BaseModel):
 
 @router.get("/account", responses=documented())
 def account(app: App, owner: Reader) -> Account:
-    """Who you are here, your limits and what you have used of them."""
+    """The owner of the key, its limits and their use."""
     with app.database.read() as connection:
         used = usage(connection, owner.id, app.database.now(connection))
         secret = connection.scalar(select(owners.c.webhook_secret).where(owners.c.id == owner.id))
@@ -65,7 +65,7 @@ def account(app: App, owner: Reader) -> Account:
 
 @router.delete("/account/everything", status_code=204, responses=documented())
 def delete_everything(app: App, owner: Deleter) -> None:
-    """Delete all that is yours: songs, voices, covers, separations, what waits and what runs. Keys stay."""
+    """Delete all your songs, voices, covers and separations, also queued and running ones. Keys stay."""
     housekeeping.delete_everything(app.database, app.storage, owner.id)
 
 
@@ -78,7 +78,7 @@ def choices(app: App, owner: Reader) -> Choices:
 
 @router.post("/session", status_code=204, responses=documented(422))
 def log_in(login: Login, request: Request, app: App, response: Response) -> None:
-    """Keep a key in a cookie that scripts can't read: for the web page, whose players can send no headers."""
+    """Store a key in a cookie that scripts can't read: for the web page, whose players can't send headers."""
     identify(app, request, HTTPAuthorizationCredentials(scheme="Bearer", credentials=login.key))
     secure = request.url.scheme == "https"
     response.set_cookie(COOKIE, login.key, max_age=30 * 86400, httponly=True, samesite="strict", secure=secure)

@@ -48,8 +48,8 @@ def make_app(settings: ServerSettings) -> FastAPI:
     """The API over the database and the storage of `settings`; raises `UnderstudyError` if it may not be opened."""
     bounded.prepare()
     database = Database(settings.database_url)
-    asks_for_keys = settings.keys or not is_loopback(settings.host)
-    if asks_for_keys and not owners.has_keys(database):
+    needs_keys = settings.keys or not is_loopback(settings.host)
+    if needs_keys and not owners.has_keys(database):
         raise UnderstudyError(
             "keys-needed",
             f"There is no API key, and without keys everybody who reaches {settings.host} could use this server.",
@@ -61,7 +61,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with _upload_folder(settings.data / "incoming") as folder:
             readers = Readers(READERS, READER_MEMORY)
-            app.state.services = AppState(settings, database, storage, readers, folder, asks_for_keys)
+            app.state.services = AppState(settings, database, storage, readers, folder, needs_keys)
             app.state.hub = Hub(database)
             stopping = Event()
             threads = [
@@ -97,7 +97,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
     for router in (songs.router, voices.router, covers.covers, covers.separations, account.router, health.router):
         app.include_router(router)
     add_page(app)
-    app.add_middleware(HostGuard, settings=settings, keys=asks_for_keys)
+    app.add_middleware(HostGuard, settings=settings, keys=needs_keys)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -130,7 +130,7 @@ class HostGuard:
         name = _hostname(f"//{host}")
         known = name in self._hosts or (is_loopback(name) if not self._keys else not self._hosts)
         if not known:
-            text = f"This server isn't known as {host[:80]!r}."
+            text = f"The host {host[:80]!r} isn't a name of this server."
             return ApiError("host-refused", text, "Name it in the setting 'hosts'.")
         if origin is not None and urlsplit(origin).netloc != host and _hostname(origin) not in self._hosts:
             text = f"Web pages of {origin[:80]!r} may not use this server."
@@ -155,12 +155,12 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = time.perf_counter()
+        started = time.perf_counter()
 
         async def counted(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "other")
-                self._metrics.seconds.labels(route).observe(time.perf_counter() - begun)
+                self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 self._metrics.requests.labels(method, route, message["status"]).inc()
             await send(message)

@@ -17,7 +17,7 @@ Range = Annotated[str | None, Header(description="bytes=0-999: a part of the fil
 
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-# the first type is for generators of clients, which know files by that name alone
+# the first type is for client generators, which recognise files only by it
 _CONTENT = {"application/octet-stream": _BINARY, "*/*": _BINARY}
 FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file", "content": _CONTENT},
@@ -28,13 +28,13 @@ FILE: dict[int | str, dict[str, Any]] = {
 def send(
     storage: Storage, path: str, name: str, type: str, range: str | None, tag: str, *, inline: bool = True
 ) -> Response:
-    """The file at `path` of the storage, shown under `name`. A Range that isn't understood is ignored, as it may be."""
+    """The file at `path` of the storage, sent as `name`. A ``Range`` that isn't understood is ignored (RFC 9110)."""
     size = storage.size(path)
     if size is None:
         raise UnderstudyError("storage-missing", f"The file {name} is gone.", "Make it again.")
     start, stop, status = 0, size, 200
-    if range is not None and (wanted := _wanted(range, size)) is not None:
-        (start, stop), status = wanted, 206
+    if range is not None and (part := _parsed_range(range, size)) is not None:
+        (start, stop), status = part, 206
     kind = "inline" if inline else "attachment"
     ascii_name = name.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "_").replace("?", "_")
     headers = {
@@ -55,8 +55,8 @@ def send(
 _PAGE = "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; media-src data:; font-src data:"
 
 
-def _wanted(header: str, size: int) -> tuple[int, int] | None:
-    """(start, stop) in bytes; None for what is to be ignored; raises ``range-invalid`` for what lies outside."""
+def _parsed_range(header: str, size: int) -> tuple[int, int] | None:
+    """(start, stop) in bytes; None for a header that is ignored. Raises ``range-invalid`` outside of the file."""
     found = re.fullmatch(r"\s*bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})\s*", header)
     if found is None or found.groups() == ("", ""):
         return None
@@ -70,7 +70,7 @@ def _wanted(header: str, size: int) -> tuple[int, int] | None:
     if start >= size or start >= stop:
         raise ApiError(
             "range-invalid",
-            f"The file has {size} bytes; the range {header[:60]!r} lies outside.",
+            f"The file has {size} bytes; the range {header[:60]!r} is outside of it.",
             "Ask for a part that is there.",
             {"Content-Range": f"bytes */{size}"},
         )

@@ -16,7 +16,7 @@ from sqlalchemy import Row, func, select
 from understudy.errors import UnderstudyError
 from understudy.services.api.state import App
 from understudy.services.queue.database import Database
-from understudy.services.queue.tables import deliveries, jobs, tallies
+from understudy.services.queue.tables import counters, deliveries, jobs
 
 router = APIRouter(tags=["health"])
 
@@ -83,17 +83,17 @@ class DatabaseMetrics(Collector):
             )
             oldest = connection.scalar(select(func.min(jobs.c.created)).where(jobs.c.state == "queued"))
             waiting = connection.scalar(select(func.count()).where(deliveries.c.state == "waiting"))
-            rows = list(connection.execute(select(tallies)))
+            rows = list(connection.execute(select(counters)))
         queue = GaugeMetricFamily("understudy_jobs", "Jobs waiting and running.", labels=("state", "priority"))
         for state, priority, count in depth:
             queue.add_metric((state, "interactive" if priority == 0 else "batch"), count)
         yield queue
         yield GaugeMetricFamily("understudy_queue_age_seconds", "Of the oldest waiting job.", now - (oldest or now))
         yield GaugeMetricFamily("understudy_webhooks_waiting", "Webhooks to deliver.", waiting or 0)
-        yield from _families(rows)
+        yield from _counters(rows)
 
 
-def _families(rows: Iterable[Row[Any]]) -> Iterator[Metric]:
+def _counters(rows: Iterable[Row[Any]]) -> Iterator[Metric]:
     found: dict[str, CounterMetricFamily] = {
         "stage": CounterMetricFamily("understudy_stages", "Stages that ran.", labels=("stage",)),
         "stage-cached": CounterMetricFamily("understudy_cache_hits", "Stages found made.", labels=("stage",)),

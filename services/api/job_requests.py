@@ -61,8 +61,8 @@ def requested_settings(request: JobRequest) -> CoverSettings:
 
 
 def check_separation(settings: SeparationSettings, used: bool) -> None:
-    """Raise ``separator-unknown`` for a model that isn't named by its name in the catalogue or the models folder: which
-    other files there are on the server is nobody's business. Where the separation is `used`, also what `check_models`
+    """Raise ``separator-unknown`` for a model that isn't named by its name in the catalogue or the models folder: a
+    path could reveal which other files the server has. Where the separation is `used`, also raise what `check_models`
     raises, with no word of the server's folders.
     """
     names = models_of(settings)
@@ -82,13 +82,13 @@ def check_separation(settings: SeparationSettings, used: bool) -> None:
             raise UnderstudyError(
                 error.code,
                 f"This server hasn't got all models of this separation ({', '.join(names)}).",
-                "Choose another preset, or ask whoever runs the server for them.",
+                "Choose another preset, or ask the server's operator for them.",
             ) from error
         if error.code.startswith("model-"):
             raise UnderstudyError(
                 error.code,
                 f"A model of this separation can't be used on this server ({', '.join(names)}).",
-                "Choose another model, or tell whoever runs the server.",
+                "Choose another model, or tell the server's operator.",
             ) from error
         raise
 

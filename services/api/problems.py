@@ -134,7 +134,9 @@ def install(app: FastAPI) -> None:
     async def unknown(request: Request, error: Exception) -> Response:
         log.error("unexpected", extra={"path": request.url.path}, exc_info=error)
         text = "Something unexpected went wrong in the server."
-        return problem(UnderstudyError("internal-error", text, "Try again; if it stays, tell who runs the server."))
+        return problem(
+            UnderstudyError("internal-error", text, "Try again; if it happens again, tell the server's operator.")
+        )
 
     app.add_exception_handler(UnderstudyError, known)
     app.add_exception_handler(RequestValidationError, validation)
@@ -149,8 +151,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     words = {
         400: "The request is malformed",
         401: "No valid key",
-        403: "The key lacks a scope, or a foreign web page asks",
-        404: "Unknown, or somebody else's",
+        403: "The key lacks a scope, or the request comes from a foreign web page",
+        404: "Unknown, or it belongs to another owner",
         405: "No such method",
         408: "The upload stalled",
         409: "Not in this state",

@@ -30,7 +30,11 @@ from understudy.voices.names import valid_name
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
 FIELDS = ("name", "consent", "speaker")
 FILES = ("recordings", "model", "index")
-CONSENT = {"type": "string", "enum": ["self", "granted"], "description": "whose word allows it: required"}
+CONSENT = {
+    "type": "string",
+    "enum": ["self", "granted"],
+    "description": "required: it is your own voice, or its owner has agreed",
+}
 
 
 class Renaming(BaseModel):
@@ -48,7 +52,7 @@ class Renaming(BaseModel):
         {
             "name": {"type": "string", "maxLength": 64},
             "consent": CONSENT,
-            "recordings": {"type": "array", "items": BINARY, "description": "of the voice alone; 15 to 40 s together"},
+            "recordings": {"type": "array", "items": BINARY, "description": "of the voice alone; 15 to 40 s in total"},
             "model": {
                 **BINARY,
                 "description": "instead of recordings: a trained RVC model (.pth, .safetensors, or a zip with its "
@@ -61,7 +65,7 @@ class Renaming(BaseModel):
     ),
 )
 async def make_voice(request: Request, app: App, owner: VoiceMaker, key: IdempotencyKey = None) -> JSONResponse:
-    """Make a voice from recordings, or bring a trained one; it is ready some seconds later."""
+    """Make a voice from recordings, or upload a trained one; it is ready some seconds later."""
     limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
     async with received(request, app.incoming, FILES, limit, most) as form:
         refuse_fields(form.fields, FIELDS)
@@ -186,7 +190,7 @@ def find_voice(connection: Connection, owner: Owner, id: str) -> Any:
 
 
 def _refuse_taken(connection: Connection, owner: Owner, name: str, but: str = "") -> None:
-    """A voice that could not be made keeps no name from a new one."""
+    """Raise ``voice-exists`` if the name is taken. A failed voice of that name is removed instead."""
     mine = and_(voices.c.owner == owner.id, voices.c.folded == name.casefold(), voices.c.id != but)
     found = connection.execute(select(voices).where(mine)).first()
     if found is not None and found.state == "failed":
@@ -206,7 +210,7 @@ def _speaker(form: Form) -> int | None:
     text = form.fields.get("speaker")
     if text is None or (str(text).isascii() and str(text).isdigit() and int(text) < 10_000):
         return None if text is None else int(text)
-    raise ApiError("request-invalid", "The field 'speaker' is no number from 0.", "Send for example speaker=0.")
+    raise ApiError("request-invalid", "The field 'speaker' is not a number from 0.", "Send for example speaker=0.")
 
 
 def _consent(form: Form) -> str:
@@ -214,7 +218,7 @@ def _consent(form: Form) -> str:
     if consent not in ("self", "granted"):
         raise UnderstudyError(
             "consent-missing",
-            "A voice is somebody's: Understudy needs to know that its owner agrees.",
+            "A voice belongs to a person: Understudy needs to know that this person agrees.",
             "Send consent=self for your own voice, or consent=granted when its owner has agreed.",
         )
     return str(consent)

@@ -27,7 +27,7 @@ from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageRun
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import deliveries, events, jobs, new_id, owners, spent, tallies, voices
+from understudy.services.queue.tables import counters, deliveries, events, jobs, new_id, owners, spent, voices
 
 Kind = Literal["cover", "separation", "voice"]
 KINDS: tuple[Kind, ...] = ("cover", "separation", "voice")
@@ -173,7 +173,7 @@ def finish(
         done = _end(connection, now, job, _held(job), "done", settings, **more)
         if done:
             for stage in stages:
-                _tally(connection, "stage-cached" if stage.cached else "stage", stage.kind, stage.seconds)
+                _count(connection, "stage-cached" if stage.cached else "stage", stage.kind, stage.seconds)
         return done
 
 
@@ -246,9 +246,9 @@ def _end(
     connection.execute(events.delete().where(progress))  # only the states and stages stay
     ended: dict[str, Any] = {"state": state} | ({"error": row.error} if row.error else {})
     _append(connection, job.id, now, [Note("state", ended)])
-    _tally(connection, "job", f"{row.kind} {state}", now - (row.started or now))
+    _count(connection, "job", f"{row.kind} {state}", now - (row.started or now))
     if row.error:
-        _tally(connection, "failure", row.error["code"], 0.0)
+        _count(connection, "failure", row.error["code"], 0.0)
     if row.kind == "voice" and state != "done":
         making = and_(voices.c.id == row.voice, voices.c.state == "making")
         connection.execute(voices.update().where(making).values(state="failed", bytes=0))
@@ -281,17 +281,17 @@ def _append(connection: Connection, job: str, now: float, notes: Sequence[Note])
     connection.execute(events.insert(), rows)
 
 
-def _tally(connection: Connection, name: str, label: str, seconds: float) -> None:
-    mine = and_(tallies.c.name == name, tallies.c.label == label)
-    more = {"number": tallies.c.number + 1, "seconds": tallies.c.seconds + seconds}
-    if not connection.execute(tallies.update().where(mine).values(**more)).rowcount:
+def _count(connection: Connection, name: str, label: str, seconds: float) -> None:
+    mine = and_(counters.c.name == name, counters.c.label == label)
+    more = {"number": counters.c.number + 1, "seconds": counters.c.seconds + seconds}
+    if not connection.execute(counters.update().where(mine).values(**more)).rowcount:
         from sqlalchemy.exc import IntegrityError
 
         try:
             with connection.begin_nested():
-                connection.execute(tallies.insert().values(name=name, label=label, number=1, seconds=seconds))
+                connection.execute(counters.insert().values(name=name, label=label, number=1, seconds=seconds))
         except IntegrityError:  # another process inserted the row meanwhile
-            connection.execute(tallies.update().where(mine).values(**more))
+            connection.execute(counters.update().where(mine).values(**more))
 
 
 def _held(job: Claimed) -> Any:
@@ -302,5 +302,5 @@ def _poisoned(times: int) -> dict[str, str]:
     return {
         "code": "job-poisoned",
         "message": f"The work was started {times} times, and each time its process died before it got on.",
-        "hint": "Try a shorter part of the song or another file; if that helps nothing, tell who runs the server.",
+        "hint": "Try a shorter part of the song or another file; if that doesn't help, tell the server's operator.",
     }

@@ -69,7 +69,7 @@ def ensure_owner(database: Database, name: str, id: str | None = None) -> str:
 
 
 def local_owner(database: Database) -> Owner:
-    """The owner of everything on a server that asks for no keys."""
+    """The owner of everything on a server without keys."""
     ensure_owner(database, LOCAL, LOCAL)
     with database.read() as connection:
         limits = connection.scalar(select(owners.c.limits).where(owners.c.id == LOCAL))

@@ -54,8 +54,8 @@ class JobContext:
     notify: Notify
 
     def cache(self, job: Claimed) -> Path:
-        """The artifacts of the job's owner. Owners share none: how fast a song is done would tell whether another
-        owner has it."""
+        """The artifacts of the job's owner. Owners share none: the time that a song takes would reveal
+        whether another owner has it."""
         return self.settings.data / "cache" / f"{job.owner}-{job.generation}"
 
     def runner(self, job: Claimed) -> Runner:

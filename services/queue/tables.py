@@ -1,4 +1,4 @@
-"""The tables. Times are seconds since 1970 (UTC), ids are random, every row but owners and tallies has an owner."""
+"""The tables. Times are seconds since 1970 (UTC), ids are random, every row but owners and counters has an owner."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ deliveries = Table(
     Index("deliveries_due", "state", "due"),
 )
 
-tallies = Table(
+counters = Table(  # for the metrics
     "tallies",
     metadata,
     Column("name", String(40), primary_key=True),

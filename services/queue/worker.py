@@ -90,7 +90,7 @@ class Worker:
         return self.stopping.is_set() or (self._parent is not None and os.getppid() != self._parent)
 
     def _run(self, job: Claimed) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         log.info("started", extra={"kind": job.kind, "attempt": job.attempts, "owner": job.owner})
         progress = Progress(job.kind, models_run(job.request))
         heartbeat = _Heartbeat(self, job, progress, self._database)
@@ -111,7 +111,7 @@ class Worker:
             if self._persist(end) is False:  # its owner deleted it meanwhile, or the lease was lost
                 kind, id = ("voices", str(job.voice)) if job.kind == "voice" else ("jobs", job.id)
                 self._persist(lambda: housekeeping.remove_if_gone(self._database, self._storage, job.owner, kind, id))
-            log.info("done", extra={"seconds": round(time.monotonic() - begun, 2)})
+            log.info("done", extra={"seconds": round(time.monotonic() - started, 2)})
         except Cancelled:
             heartbeat.stop()
             if heartbeat.reason == "cancelled":

@@ -1,1 +1,1 @@
-"""The web page: its TypeScript lies in ``source``, what is built of it in ``static``."""
+"""The web page: its TypeScript sources in ``source``, the built files in ``static``."""

@@ -25,7 +25,7 @@ _NOT_BUILT = (
 
 
 def add_page(app: FastAPI, folder: Path = STATIC) -> None:
-    """Serve the page built into `folder` at ``/``. Where none was built, ``/`` says so; the API works all the same."""
+    """Serve the page built into `folder` at ``/``. If there is none, ``/`` says so; the API works without it."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     packed = {name: gzip.compress(content, mtime=0) for name, content in files.items()}
 

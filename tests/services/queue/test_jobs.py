@@ -14,7 +14,7 @@ from understudy.services.queue import jobs, owners
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import Claimed, Note
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import deliveries, events, tallies
+from understudy.services.queue.tables import counters, deliveries, events
 from understudy.services.queue.tables import jobs as table
 
 
@@ -68,7 +68,7 @@ def test_a_job_from_its_submission_to_its_end(database, settings):
     assert [state for _, _, state in told(database, id)] == ["queued", "running", "finished", "done"]
     assert [number for number, _, _ in told(database, id)] == [1, 2, 3, 4]
     with database.read() as connection:
-        found = {(tally.name, tally.label): tally.number for tally in connection.execute(select(tallies))}
+        found = {(tally.name, tally.label): tally.number for tally in connection.execute(select(counters))}
     assert found == {("job", "cover done"): 1, ("stage", "encode"): 1}
 
 
