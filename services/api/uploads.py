@@ -87,7 +87,7 @@ async def received(
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > most * limit + (1 << 20):
         raise too_big(limit)
-    reader = _Reader(folder, boundary, files, limit, most, repeated)
+    reader = _FormReader(folder, boundary, files, limit, most, repeated)
     try:
         reader.form.path = request.url.path
         await _receive(request, reader)
@@ -140,7 +140,7 @@ async def _blocks(request: Request) -> AsyncIterator[bytes]:
             raise _truncated() from None
 
 
-async def _receive(request: Request, reader: _Reader) -> None:
+async def _receive(request: Request, reader: _FormReader) -> None:
     async for block in _blocks(request):
         if block:
             reader.feed(block)
@@ -160,7 +160,7 @@ async def _writing(write: Callable[[], None]) -> None:
         raise
 
 
-class _Reader:
+class _FormReader:
     """Collects the parts of a multipart body. `feed` parses and queues what is to be written, `flush` writes it.
 
     `waiting`: bytes in that queue."""
@@ -176,10 +176,10 @@ class _Reader:
     ) -> None:
         self.form = Form()
         self.waiting = 0
-        self._folder, self._wanted, self._limit, self._most = folder, files, limit, most
+        self._folder, self._file_fields, self._limit, self._most = folder, files, limit, most
         self._repeated = repeated
         self._tasks: list[tuple[Any, bytes | None]] = []  # (file, bytes to write); None closes the file
-        self._whole = False
+        self._complete = False
         self._headers: dict[str, str] = {}
         self._name, self._value = bytearray(), bytearray()
         self._size = 0
@@ -198,7 +198,7 @@ class _Reader:
                 "on_headers_finished": self._headers_end,
                 "on_part_data": self._data,
                 "on_part_end": self._end,
-                "on_end": self._all,
+                "on_end": self._on_end,
             },
         )
 
@@ -218,7 +218,7 @@ class _Reader:
 
     def finish(self) -> None:
         self.flush()
-        if not self._whole:
+        if not self._complete:
             raise _truncated()
         for part in self._parts:
             upload = Upload(part.field, part.name, part.path, part.size, part.digest.hexdigest())
@@ -260,7 +260,7 @@ class _Reader:
         if kind != b"form-data" or not self._field:
             raise ApiError("upload-malformed", "A part of the form has no name.", "Name every field.")
         self._size = 0
-        if self._field in self._wanted and b"filename" in options:
+        if self._field in self._file_fields and b"filename" in options:
             if len(self._parts) >= self._most:
                 text = f"The form has more than {self._most} files."
                 raise ApiError("too-many-files", text, "Send fewer.")
@@ -269,7 +269,7 @@ class _Reader:
             self._parts.append(self._part)
         elif b"filename" in options:
             text = f"No file is expected in the field {self._field[:80]!r}."
-            raise ApiError("request-invalid", text, f"Files go into: {', '.join(sorted(self._wanted))}.")
+            raise ApiError("request-invalid", text, f"Files go into: {', '.join(sorted(self._file_fields))}.")
         elif self._field in self.form.fields and self._field not in self._repeated:
             raise ApiError("request-invalid", f"The field {self._field[:80]!r} is there twice.", "Send it once.")
         else:
@@ -301,8 +301,8 @@ class _Reader:
                 text = f"The field {self._field[:80]!r} is not UTF-8."
                 raise ApiError("request-malformed", text, "Send text as UTF-8.") from None
 
-    def _all(self) -> None:
-        self._whole = True
+    def _on_end(self) -> None:
+        self._complete = True
 
 
 class _Part:

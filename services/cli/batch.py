@@ -54,11 +54,13 @@ def batch(
         typer.Option("--output", "-o", help="Folder of covers and table; default covers/CHART.", show_default=False),
     ] = None,
     at_once: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Covers made at once.")] = 2,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be made, stop.")] = False,
-    only_failed: Annotated[bool, typer.Option("--only-failed", help="Only what failed the last time.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, list what would be made, and stop.")
+    ] = False,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Only covers that failed the last time.")] = False,
     server: Annotated[
         str | None,
-        typer.Option("--server", help="Have them made by this server: http://host:8000.", show_default=False),
+        typer.Option("--server", help="Let this server make them, e.g. http://host:8000.", show_default=False),
     ] = None,
     key_for_server: Annotated[
         str | None,

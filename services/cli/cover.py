@@ -33,7 +33,7 @@ DESTINATION = Annotated[
 ]
 UNTIL = Annotated[
     str | None,
-    typer.Option("--until", help="Go no further than this stage and write what it made.", show_default=False),
+    typer.Option("--until", help="Stop after this stage and write its outputs.", show_default=False),
 ]
 CONVERSION = ("transpose", "index_rate", "protect", "formant_shift", "tracker", "seed")
 PLACES = ("preset", "set", "voices", "cache", "device")

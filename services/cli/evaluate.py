@@ -49,10 +49,9 @@ def evaluate(
     *,
     options: Options,
 ) -> None:
-    """Say how well separators separate: SDR, SI-SDR, BSSEval v4, speed and memory, with tables and plots.
+    """Compare separators: SDR, SI-SDR, BSSEval v4, speed and memory, with tables and plots.
 
-    An evaluation that was stopped goes on where it was when the same command is run again, and one more --model costs
-    that model only.
+    Run the same command again to continue an evaluation that was stopped. A further --model costs only that model.
     """
     from understudy import environment
     from understudy.evaluations import EvaluationJob, candidates, evaluate_separators

@@ -25,14 +25,14 @@ if TYPE_CHECKING:  # each command imports what it works with, so that ``understu
 models_app = typer.Typer(help="The models that neural voices, trackers and separators need.", no_args_is_help=True)
 
 NAME = Annotated[str, typer.Argument(help="A model; 'understudy models list' shows them.")]
-TRUST = Annotated[bool, typer.Option("--trust", help="Take a file whose hash isn't known; what it is now is recorded.")]
+TRUST = Annotated[bool, typer.Option("--trust", help="Accept a file whose hash isn't known; its hash is recorded.")]
 
 
 @models_app.command("list")
 @with_options(*OUTPUT)
 def list_(
     words: Annotated[
-        list[str] | None, typer.Argument(help="Only those in whose names or descriptions these words are.")
+        list[str] | None, typer.Argument(help="Only models whose names or descriptions contain these words.")
     ] = None,
     purpose: Annotated[
         str | None, typer.Option("--purpose", "-p", help="vocals, karaoke, dereverb, stems, ...", show_default=False)
@@ -40,9 +40,9 @@ def list_(
     family: Annotated[
         str | None, typer.Option("--family", help="roformer, mdx_net, vr, demucs, ...", show_default=False)
     ] = None,
-    installed: Annotated[bool, typer.Option("--installed", help="Only those that are on this machine.")] = False,
+    installed: Annotated[bool, typer.Option("--installed", help="Only installed models.")] = False,
 ) -> None:
-    """The models there are: what for, how big, how good, and whether they are here."""
+    """List the models: purpose, size, published SDR, and whether they are installed."""
     from understudy.models import catalogue, models_folder
     from understudy.pipeline.separation.models import own_files
     from understudy.services.cli.model_lines import ListedModel, OwnFile, listing
@@ -80,7 +80,7 @@ def list_(
 @models_app.command()
 @with_options(*OUTPUT)
 def show(name: NAME) -> None:
-    """All that is known of a model, its files and their hashes."""
+    """Show the details of a model, its files and their hashes."""
     from understudy.models.catalogue import find_model
     from understudy.pipeline.separation.models import find_separator
     from understudy.services.cli.model_lines import ListedModel, details
@@ -109,7 +109,7 @@ def fetch(
     ] = None,
     trust: TRUST = False,
 ) -> None:
-    """Download models; a download that broke off goes on where it was."""
+    """Download models. An interrupted download is resumed."""
     from understudy.models.catalogue import find_model
     from understudy.models.fetch import fetch, what_to_fetch
     from understudy.models.hashes import models_folder
@@ -153,7 +153,7 @@ def add(
     trust: TRUST = False,
     link: Annotated[bool, typer.Option("--link", help="Use it where it is instead of copying it.")] = False,
 ) -> None:
-    """Take in a model that is on this machine already, e.g. from another program."""
+    """Add a model that is on this machine already, e.g. from another program."""
     from understudy.models.add import add
     from understudy.pipeline.separation.add import add_separator
     from understudy.services.cli.model_lines import record_dict

@@ -47,7 +47,9 @@ def worker(
 @keys_app.command()
 @with_options("config", "data", "database", *OUTPUT)
 def create(
-    owner: Annotated[str, typer.Option("--owner", help="Whose key; all keys of an owner see the same things.")],
+    owner: Annotated[
+        str, typer.Option("--owner", help="The key's owner; all keys of an owner give access to the same data.")
+    ],
     name: Annotated[str, typer.Option("--name", help="What the key is for.")] = "",
     scopes: Annotated[
         str, typer.Option("--scopes", help="read, make, voices, delete; joined by commas.")
@@ -59,7 +61,7 @@ def create(
     *,
     options: Options,
 ) -> None:
-    """Make a key. It is shown once: only a hash of it is stored."""
+    """Create a key. It is shown once: only a hash of it is stored."""
     from understudy.services.queue import owners
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
@@ -71,7 +73,7 @@ def create(
 @keys_app.command("list")
 @with_options("config", "data", "database", *OUTPUT)
 def list_(options: Options) -> None:
-    """The keys there are, without their secrets."""
+    """List the keys, without their secrets."""
     from understudy.services.queue import owners
 
     found: list[dict[str, Any]] = []
@@ -93,7 +95,7 @@ def list_(options: Options) -> None:
 def revoke(
     id: Annotated[str, typer.Argument(help="The key's id, as 'keys list' shows it.")], *, options: Options
 ) -> None:
-    """From now on the key opens nothing. Jobs that it sent go on; they are their owner's."""
+    """Revoke a key at once. Jobs that were sent with it continue."""
     from understudy.services.queue import owners
 
     owners.revoke_key(_database(options), id.removeprefix("us_").partition("_")[0])

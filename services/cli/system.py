@@ -18,7 +18,7 @@ cache_app = typer.Typer(help="The cached results of stages.", no_args_is_help=Tr
 
 @with_options("voices", "cache", *OUTPUT)
 def doctor(options: Options) -> None:
-    """Show device, libraries, models and disk, and what each lack costs. Exits 1 when something needed is missing."""
+    """Check device, libraries, models and disk; says what is missing and what it costs. Exits 1 for a problem."""
     from understudy.services.doctor import examine
 
     checks = examine(options.voices, options.cache)
@@ -54,7 +54,7 @@ def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 @cache_app.command("show")
 @with_options("cache", *OUTPUT)
 def show_cache(options: Options) -> None:
-    """Where the cache is and how much it holds."""
+    """Show the cache's folder and size."""
     from understudy.pipeline.store import Store
 
     store = Store(options.cache)

@@ -41,13 +41,13 @@ REPLACE = Annotated[bool, typer.Option("--replace", help="Replace a voice of tha
 @with_options("voices", *OUTPUT)
 def add(
     name: NAME,
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings of the voice alone; 15 s or more together.")],
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings of the voice alone; 15 s or more in total.")],
     consent: CONSENT = None,
     replace: REPLACE = False,
     *,
     options: Options,
 ) -> None:
-    """Make a voice from recordings, at once; says what is wrong with them in plain words."""
+    """Make a voice from recordings and report problems with them."""
     from understudy.voices import library
 
     library.refuse_without_consent(consent)
@@ -60,7 +60,7 @@ def add(
 @voices_app.command("list")
 @with_options("voices", *OUTPUT)
 def list_(options: Options) -> None:
-    """The voices there are."""
+    """List the voices."""
     from understudy.voices import library
 
     root = options.voices
@@ -73,7 +73,7 @@ def list_(options: Options) -> None:
 @voices_app.command()
 @with_options("voices", *OUTPUT)
 def show(name: NAME, *, options: Options) -> None:
-    """All that is known of a voice."""
+    """Show the details of a voice."""
     from understudy.voices import library
 
     voice = library.load(options.voices, name)
@@ -87,7 +87,7 @@ def check(
     *,
     options: Options,
 ) -> None:
-    """Say what is wrong with a voice's recordings or model, or with files before they are added."""
+    """Report problems with a voice's recordings or model, or with files before they are added."""
     from understudy.voices import library
     from understudy.voices.recordings import check_files
 
@@ -119,7 +119,7 @@ def check(
 @voices_app.command()
 @with_options("voices", *OUTPUT)
 def rename(name: NAME, new: Annotated[str, typer.Argument(help="Its new name.")], *, options: Options) -> None:
-    """Give a voice another name; what was made with it stays valid."""
+    """Rename a voice; covers made with it stay in the cache."""
     from understudy.voices import library
 
     voice = library.rename(options.voices, name, new)
@@ -155,7 +155,7 @@ def export(
     *,
     options: Options,
 ) -> None:
-    """Write a voice into one file, to keep or to take to another machine; or as RVC's own files for other tools."""
+    """Write a voice to one file, as a backup or for another machine; or as RVC files for other tools."""
     from understudy.voices import archive, library
 
     voice = library.load(options.voices, name)
@@ -202,7 +202,7 @@ def import_(
     *,
     options: Options,
 ) -> None:
-    """Take in an RVC voice, or a voice that was exported; nothing in the file is run."""
+    """Import an RVC voice or an exported voice. No code in the file is run."""
     from understudy.voices.importing import import_voice
 
     with _context() as context:
