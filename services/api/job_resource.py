@@ -25,7 +25,7 @@ from understudy.services.api.pages import Page, page
 from understudy.services.api.problems import ApiError
 from understudy.services.api.songs import BINARY, examined, find_song, list_uploads, refuse_fields, store_uploads
 from understudy.services.api.state import AppState
-from understudy.services.api.uploads import Form, received
+from understudy.services.api.uploads import Form, FormRules, received
 from understudy.services.api.voices import find_voice
 from understudy.services.queue import jobs as queue
 from understudy.services.queue import webhooks
@@ -53,7 +53,8 @@ class JobResource:
         uploaded songs and submits the job: it makes all of it or nothing.
         """
         limit = owner.limit("song_bytes", app.settings)
-        async with received(request, app.incoming, self.files, limit, len(self.files), JSON_FIELDS, ("voice",)) as form:
+        rules = FormRules(self.files, limit, len(self.files), JSON_FIELDS, repeated=("voice",))
+        async with received(request, app.incoming, rules) as form:
             refuse_fields(form.fields, tuple(self.request.model_fields))
             _refuse_twice(form)
             body = self.request.model_validate(

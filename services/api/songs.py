@@ -20,7 +20,7 @@ from understudy.services.api.limits import check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.state import App, AppState
-from understudy.services.api.uploads import Upload, received
+from understudy.services.api.uploads import FormRules, Upload, received
 from understudy.services.queue import untrusted
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.owners import Owner
@@ -50,7 +50,7 @@ BINARY = {"type": "string", "format": "binary"}
 async def upload_song(request: Request, app: App, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
     """Send a song, to make covers of it later. Its content decides what it is, not its name."""
     limit = owner.limit("song_bytes", app.settings)
-    async with received(request, app.incoming, ("file",), limit, 1) as form:
+    async with received(request, app.incoming, FormRules(("file",), limit, 1)) as form:
         refuse_fields(form.fields, ())
         if not form.files:
             raise ApiError("request-invalid", "There is no file in the field 'file'.", "Send one.")

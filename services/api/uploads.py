@@ -60,38 +60,42 @@ class Form:
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class FormRules:
+    """What a form may hold: at most `most` files of at most `limit` bytes each, in the fields `files`. The fields in
+    `json` hold JSON; those in `repeated` may come several times and become lists."""
+
+    files: Collection[str]
+    limit: int
+    most: int
+    json: Collection[str] = ()
+    repeated: Collection[str] = ()
+
+
 @asynccontextmanager
-async def received(
-    request: Request,
-    folder: Path,
-    files: Collection[str],
-    limit: int,
-    most: int = 3,
-    json_fields: Collection[str] = (),
-    repeated: Collection[str] = (),
-) -> AsyncIterator[Form]:
-    """The body of `request`: a JSON object, or a form with at most `most` files of at most `limit` bytes each, in
-    fields named in `files`. The fields named in `json_fields` hold JSON; those in `repeated` may come several times and
-    are lists. Files that the ``with`` block doesn't move out of `folder` are deleted at its end, whatever happens.
+async def received(request: Request, folder: Path, rules: FormRules) -> AsyncIterator[Form]:
+    """The body of `request`: a JSON object, or a form that keeps the `rules`, whose files are in `folder`.
+
+    Files that the ``with`` block doesn't move out of `folder` are deleted at its end, whatever happens.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind == b"application/json":
         yield Form(request.url.path, await _json(request))
         return
-    if kind != b"multipart/form-data" or not files:
-        wanted = "multipart/form-data or application/json" if files else "application/json"
-        raise ApiError("media-type", "The body has the wrong content type.", f"Send {wanted}.")
+    if kind != b"multipart/form-data":
+        text = "Send multipart/form-data or application/json."
+        raise ApiError("media-type", "The body has the wrong content type.", text)
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 200:
         raise ApiError("upload-malformed", "The multipart body names no boundary.", "Let the HTTP library set it.")
     length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > most * limit + (1 << 20):
-        raise too_big(limit)
-    reader = _FormReader(folder, boundary, files, limit, most, repeated)
+    if length.isascii() and length.isdigit() and int(length) > rules.most * rules.limit + (1 << 20):
+        raise too_big(rules.limit)
+    reader = _FormReader(folder, boundary, rules)
     try:
         reader.form.path = request.url.path
         await _receive(request, reader)
-        for name in json_fields:
+        for name in rules.json:
             if name in reader.form.fields:
                 reader.form.fields[name] = _object(reader.form.fields[name], name)
         yield reader.form
@@ -165,19 +169,10 @@ class _FormReader:
 
     `waiting`: bytes in that queue."""
 
-    def __init__(
-        self,
-        folder: Path,
-        boundary: bytes,
-        files: Collection[str],
-        limit: int,
-        most: int,
-        repeated: Collection[str],
-    ) -> None:
+    def __init__(self, folder: Path, boundary: bytes, rules: FormRules) -> None:
         self.form = Form()
         self.waiting = 0
-        self._folder, self._file_fields, self._limit, self._most = folder, files, limit, most
-        self._repeated = repeated
+        self._folder, self._rules = folder, rules
         self._tasks: list[tuple[Any, bytes | None]] = []  # (file, bytes to write); None closes the file
         self._complete = False
         self._headers: dict[str, str] = {}
@@ -231,7 +226,7 @@ class _FormReader:
 
     def _begin(self) -> None:
         self._fields += 1
-        if self._fields > self._most + 50:
+        if self._fields > self._rules.most + 50:
             raise ApiError("upload-malformed", "The form has too many fields.", "Send only those that are needed.")
         self._headers, self._size = {}, 0
         self._text = self._part = None
@@ -260,17 +255,17 @@ class _FormReader:
         if kind != b"form-data" or not self._field:
             raise ApiError("upload-malformed", "A part of the form has no name.", "Name every field.")
         self._size = 0
-        if self._field in self._file_fields and b"filename" in options:
-            if len(self._parts) >= self._most:
-                text = f"The form has more than {self._most} files."
+        if self._field in self._rules.files and b"filename" in options:
+            if len(self._parts) >= self._rules.most:
+                text = f"The form has more than {self._rules.most} files."
                 raise ApiError("too-many-files", text, "Send fewer.")
             name = harmless(options.get(b"filename", b"").decode("utf-8", "replace"), self._field)
             self._part = _Part(self._field, name, self._folder / uuid4().hex)
             self._parts.append(self._part)
         elif b"filename" in options:
             text = f"No file is expected in the field {self._field[:80]!r}."
-            raise ApiError("request-invalid", text, f"Files go into: {', '.join(sorted(self._file_fields))}.")
-        elif self._field in self.form.fields and self._field not in self._repeated:
+            raise ApiError("request-invalid", text, f"Files go into: {', '.join(sorted(self._rules.files))}.")
+        elif self._field in self.form.fields and self._field not in self._rules.repeated:
             raise ApiError("request-invalid", f"The field {self._field[:80]!r} is there twice.", "Send it once.")
         else:
             self._text = bytearray()
@@ -278,8 +273,8 @@ class _FormReader:
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start
         if self._part is not None:
-            if self._size > self._limit:
-                raise too_big(self._limit)
+            if self._size > self._rules.limit:
+                raise too_big(self._rules.limit)
             self._tasks.append((self._part, data[start:end]))
             self.waiting += end - start
         elif self._text is not None:
@@ -293,7 +288,7 @@ class _FormReader:
         elif self._text is not None:
             try:
                 text = self._text.decode("utf-8")
-                if self._field in self._repeated:
+                if self._field in self._rules.repeated:
                     self.form.fields.setdefault(self._field, []).append(text)
                 else:
                     self.form.fields[self._field] = text

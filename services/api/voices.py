@@ -21,7 +21,7 @@ from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, examined, form_schema, refuse_fields
 from understudy.services.api.state import App, AppState
-from understudy.services.api.uploads import Form, received
+from understudy.services.api.uploads import Form, FormRules, received
 from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import jobs, new_id, voices
@@ -67,7 +67,7 @@ class Renaming(BaseModel):
 async def make_voice(request: Request, app: App, owner: VoiceMaker, key: IdempotencyKey = None) -> JSONResponse:
     """Make a voice from recordings, or upload a trained one; it is ready some seconds later."""
     limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
-    async with received(request, app.incoming, FILES, limit, most) as form:
+    async with received(request, app.incoming, FormRules(FILES, limit, most)) as form:
         refuse_fields(form.fields, FIELDS)
         name, consent = _named(form), _consent(form)
         speaker = _speaker(form)
