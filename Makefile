@@ -9,6 +9,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# each process loads torch and networks: up to 3 GB
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+
 NPM := $(shell command -v npm)
 PAGE := services/web/static/index.html
 
@@ -19,10 +22,10 @@ demo: .venv/speaker-encoder
 	$(BIN)/understudy cover demo/song.mp3 --voice demo --voices covers/demo/voices --output "covers/demo/demo song (demo).flac" --keep-stems
 
 test: .venv/installed-dev $(if $(NPM),$(PAGE))
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
 test-quick: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, settings
 import understudy  # noqa: F401  before numpy and torch, whose threads it sets as for users
 
 # No deadlines: how long an example takes says more about the machine than about the code.
-_ANYWHERE: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
+_CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+_ANYWHERE: dict[str, Any] = {"deadline": None, "suppress_health_check": _CHECKS, "print_blob": True}
+settings.register_profile("full", **_ANYWHERE)
 settings.register_profile("quick", max_examples=15, **_ANYWHERE)
-settings.register_profile("ci", max_examples=100, derandomize=True, **_ANYWHERE)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+settings.register_profile("ci", derandomize=True, **_ANYWHERE)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.sound_files import impulses, tones
@@ -69,7 +69,7 @@ def test_lengths_and_places_survive(context, form, rate, channels):
 
 
 @given(frames=st.integers(1, 6000), form=st.sampled_from(FORMATS))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80)
 def test_any_length_survives(tmp_path, frames, form):
     context = Context(tmp_path)
     samples = 0.1 * np.random.default_rng(frames).standard_normal((2, frames))

@@ -94,7 +94,7 @@ def test_windows_join_without_seams() -> None:
     assert np.abs(joined.samples - limit(audio, 0).samples).max() < 1e-5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([8000, 22050, 44100]),

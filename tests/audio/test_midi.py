@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.midi_files import read
@@ -86,7 +86,7 @@ def test_every_key_has_a_signature(tmp_path: Path):
             assert read(write_midi(tmp_path / "a.mid", NOTES, "x", 0, key=f"{tonic} {mode}")).key == f"{tonic}{ending}"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.floats(0, 4000), st.floats(0.01, 3), st.integers(0, 127), st.integers(1, 127)), max_size=30)
 )

@@ -25,7 +25,7 @@ def tone(frequency: float, rate: int, seconds: float = 1.0) -> Audio:
 
 
 @given(st.integers(0, 5000), st.sampled_from(RATES), st.sampled_from(RATES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_length_is_the_rounded_product(frames, old, new):
     result = resample(noise(frames, old), new)
     assert result.rate == new

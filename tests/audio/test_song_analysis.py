@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -124,7 +124,7 @@ def test_there_is_nothing_to_find(context: Context, sound: Audio):
     assert analyse_song(context, sound) == NOTHING
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12)
 @given(
     gain=st.floats(-60, 20),
     polarities=st.tuples(*[st.sampled_from([1.0, -1.0])] * 2),

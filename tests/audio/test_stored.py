@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.audio.samples import Audio, concatenate
@@ -31,7 +31,6 @@ def test_blocks_come_back(tmp_path: Path, channels, sizes):
 
 
 @given(st.integers(-30, 60), st.integers(-30, 60))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_reads_as_the_same_sound_in_memory_does(tmp_path: Path, start, stop):
     audio = noise(37)
     path = tmp_path / "a.npy"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
@@ -28,7 +28,7 @@ def joined(blocks: list[Audio], channels: int = 2) -> np.ndarray:
 
 
 @given(frames=st.integers(0, 700), seconds=st.floats(0.001, 0.9), margin=st.floats(0, 0.3), workers=st.integers(1, 3))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 def test_map_windows_gives_every_frame_once(tmp_path: Path, frames, seconds, margin, workers):
     source = noise(frames)
     context = Context(tmp_path, workers=workers)
@@ -37,7 +37,7 @@ def test_map_windows_gives_every_frame_once(tmp_path: Path, frames, seconds, mar
 
 
 @given(frames=st.integers(0, 700), seconds=st.floats(0.001, 0.9), overlap=st.floats(0, 0.9), workers=st.integers(1, 3))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 def test_crossfade_windows_gives_every_frame_once(tmp_path: Path, frames, seconds, overlap, workers):
     source = noise(frames)
     context = Context(tmp_path, workers=workers)

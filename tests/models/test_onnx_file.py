@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.onnx_files import MDXNet, model, node, part, tensor, varint, whole
@@ -112,7 +112,7 @@ def test_what_reaches_beyond_a_plain_network_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "model-too-large"
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_network_or_a_clear_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "net.onnx"
@@ -120,7 +120,7 @@ def test_any_bytes_give_a_network_or_a_clear_error(tmp_path: Path, content: byte
     assert outcome(path) in ("read", "model-damaged")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(st.data())
 def test_a_damaged_network_gives_a_network_or_a_clear_error(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "net.onnx"

@@ -161,6 +161,7 @@ def test_ambience_comes_back_where_the_original_has_it(tmp_path: Path) -> None:
     assert tail(finished(tmp_path, line, wet, PLAIN)) < -70
 
 
+@pytest.mark.slow
 def test_windows_and_workers_do_not_matter(tmp_path: Path) -> None:
     original = notes(70)
     stereo = np.stack([original, 0.5 * original])

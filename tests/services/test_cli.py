@@ -62,6 +62,7 @@ def test_a_cover_and_its_promises(shared_workspace: Workspace):
     assert json.loads(report.with_suffix(".json").read_text())
 
 
+@pytest.mark.slow
 def test_what_was_made_once_is_not_made_again(workspace: Workspace):
     first = workspace.json("cover", "song.wav", "--voice", "nova")
     again = workspace.json("cover", "song.wav", "--voice", "nova")
@@ -74,6 +75,7 @@ def test_what_was_made_once_is_not_made_again(workspace: Workspace):
     assert {stage["name"] for stage in other["stages"] if not stage["cached"]} == {"encode"}
 
 
+@pytest.mark.slow
 def test_a_replaced_voice_is_another_voice(workspace: Workspace):
     os.unlink(workspace.folder / "voices")
     workspace.json("voices", "add", "nova", "recording.wav", "--consent", "self")
@@ -87,6 +89,7 @@ def test_a_replaced_voice_is_another_voice(workspace: Workspace):
     assert not cached["convert"]
 
 
+@pytest.mark.slow
 def test_own_stems_skip_the_separation(workspace: Workspace):
     both = workspace.json("cover", "--vocals", "vocals.wav", "--instrumental", "instrumental.wav", "--voice", "nova")
     assert not any(stage["name"] == "separate" and stage["seconds"] > 5 for stage in both["stages"])
@@ -103,6 +106,7 @@ def test_own_stems_skip_the_separation(workspace: Workspace):
     assert read(workspace.folder / one["cover"])[0].shape == song.shape
 
 
+@pytest.mark.slow
 def test_a_preview_is_as_long_as_asked(workspace: Workspace):
     made = workspace.json(
         "cover", "song.wav", "--voice", "nova", "--start", "1.5", "--duration", "2.5", "-o", "short.wav"
@@ -125,6 +129,7 @@ def test_a_run_can_end_at_any_stage(workspace: Workspace):
     assert chosen["transpose"]["semitones"] % 12 == 0
 
 
+@pytest.mark.slow
 def test_key_moves_the_whole_song(workspace: Workspace):
     made = workspace.json("cover", "song.wav", "--voice", "nova", "--key", "2", "--duration", "3")
     assert made["key"] == 2
@@ -140,6 +145,7 @@ def test_separate_gives_stems_that_sum_to_the_song(workspace: Workspace):
     assert 10 * np.log10(np.mean(residual**2) / np.mean(song**2)) < -60
 
 
+@pytest.mark.slow
 def test_convert_gives_a_vocal_alone(workspace: Workspace):
     made = workspace.json("convert", "vocals.wav", "--voice", "nova")
     samples, _ = read(workspace.folder / made["output"])
@@ -169,6 +175,7 @@ def test_every_command_speaks_json_and_words(workspace: Workspace, arguments: li
     assert plain.stdout.strip()
 
 
+@pytest.mark.slow
 def test_progress_is_on_stderr_and_quiet_is_quiet(workspace: Workspace):
     loud = workspace.run("cover", "song.wav", "--voice", "nova", "--duration", "2")
     assert "Separating" in loud.stderr
@@ -228,6 +235,7 @@ def test_bad_input_gets_two_lines_and_leaves_nothing(workspace: Workspace, argum
     assert answer["hint"]
 
 
+@pytest.mark.slow
 def test_what_stands_beside_a_cover_is_not_overwritten_either(workspace: Workspace):
     mine = workspace.folder / "own.report.html"
     mine.write_text("my own notes")
@@ -243,6 +251,7 @@ def test_what_stands_beside_a_cover_is_not_overwritten_either(workspace: Workspa
     assert mine.read_text() == "my own notes"
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_leaves_nothing(workspace: Workspace):
     before = visible(workspace.folder)
     with workspace.process("cover", "song.wav", "--voice", "nova") as process:
@@ -255,6 +264,7 @@ def test_ctrl_c_stops_at_once_and_leaves_nothing(workspace: Workspace):
     assert list((workspace.folder / "cache" / "making").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_half_written(workspace: Workspace):
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))

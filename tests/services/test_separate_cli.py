@@ -31,6 +31,7 @@ def test_vocals_and_instrumental_unless_something_else_is_asked_for(workspace: W
     assert rate == soundfile.info(workspace.folder / again["stems"]["vocals"]).samplerate
 
 
+@pytest.mark.slow
 def test_mix_and_karaoke_and_notes_beside_each_other(workspace: Workspace):
     made = workspace.json(
         "separate", "song.wav", "--mix", "vocals=-6", "--karaoke", "--midi", "vocals", "--format", "wav32f", "-o", "out"
@@ -55,6 +56,7 @@ def test_mix_and_karaoke_and_notes_beside_each_other(workspace: Workspace):
     assert {stage["name"] for stage in other["stages"] if not stage["cached"]} == {"karaoke", "encode karaoke"}
 
 
+@pytest.mark.slow
 def test_one_file_for_dj_software(workspace: Workspace):
     made = workspace.json("separate", "song.wav", "--format", "stem.mp4")
     assert made["stem_file"] == "stems/song/song.stem.mp4"
@@ -116,6 +118,7 @@ def test_what_cannot_be_made_is_not_begun(workspace: Workspace, arguments: list[
     assert not (workspace.folder / "stems").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing(workspace: Workspace):
     before = visible(workspace.folder)
     with workspace.process("separate", "song.wav", "--mix", "vocals=-3", "--format", "stem.m4a") as process:

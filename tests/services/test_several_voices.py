@@ -55,6 +55,7 @@ def ran(made: dict[str, Any]) -> set[str]:
     return {stage["name"] for stage in made["stages"] if not stage["cached"]}
 
 
+@pytest.mark.slow
 def test_a_duet_and_its_promises(duo: Workspace):
     made = duo.json("cover", "song.wav", "--vocals", "vocals.wav", "--voice", DUET, "--keep-stems")
     assert made["cover"] == "covers/song (nova+ada).flac"
@@ -107,6 +108,7 @@ def test_where_nobody_has_a_turn_the_original_sings(duo: Workspace):
     assert np.abs(kept[:, inside] - original[:, inside]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_the_backing_vocals_have_a_voice_of_their_own(duo: Workspace):
     made = duo.json("cover", *STEMS, "--voice", "lead=nova", "--voice", "backing=ada", "--keep-stems")
     assert made["cover"] == "covers/full (nova+ada).flac"
@@ -120,6 +122,7 @@ def test_the_backing_vocals_have_a_voice_of_their_own(duo: Workspace):
     assert float(np.mean(parts["backing"][1] ** 2)) > 2 * float(np.mean(parts["backing"][0] ** 2))  # to the right
 
 
+@pytest.mark.slow
 def test_the_backing_vocals_can_stay_or_go(duo: Workspace):
     stems = (*STEMS, "--voice", "nova", "--keep-stems")
     stay = duo.json("cover", *stems, "-o", "stay.flac")
@@ -136,6 +139,7 @@ def test_the_backing_vocals_can_stay_or_go(duo: Workspace):
     assert [(one["voice"], one["part"]) for one in both["voices"]] == [("nova", "lead"), ("nova", "backing")]
 
 
+@pytest.mark.slow
 def test_a_duet_of_an_a_cappella(duo: Workspace):
     made = duo.json("convert", "vocals.wav", "--voice", DUET)
     assert made["output"] == "covers/vocals (nova+ada).flac"
@@ -143,6 +147,7 @@ def test_a_duet_of_an_a_cappella(duo: Workspace):
     assert read(duo.folder / made["output"]).shape == read(duo.folder / "vocals.wav").shape
 
 
+@pytest.mark.slow
 def test_an_excerpt_keeps_the_songs_own_times(duo: Workspace):
     made = duo.json("cover", "song.wav", "--voice", DUET, "--start", "3.5", "--duration", "2", "-o", "later.flac")
     assert [one["voice"] for one in made["voices"]] == ["ada"]

@@ -129,6 +129,7 @@ def test_all_that_is_missing_is_said_in_one_error(workspace: Workspace):
     )
 
 
+@pytest.mark.slow
 def test_own_stems_need_no_models(workspace: Workspace):
     both = ("--vocals", "vocals.wav", "--instrumental", "instrumental.wav")
     made = workspace.json("cover", *both, "--voice", "nova", "--preset", "studio", "--duration", "2")

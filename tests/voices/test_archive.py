@@ -201,6 +201,7 @@ def test_a_directory_of_millions_is_not_read(tmp_path: Path, context: Context) -
     assert "entries" in refusal(b"PK\3\4" + end64 + locator + end, tmp_path, context).message
 
 
+@pytest.mark.slow
 def test_any_damage_ends_in_a_refusal_or_in_the_same_voice(exported: bytes, tmp_path: Path, context: Context) -> None:
     """Bytes flipped in the headers, where flips matter; and archives cut short anywhere."""
     directory = exported.index(b"PK\1\2")

@@ -320,6 +320,7 @@ def _settle_again_and_again(root: Path, worker: int, times: int, outcomes: Queue
         outcomes.put("settled")
 
 
+@pytest.mark.slow
 def test_processes_that_replace_at_once_always_leave_one_whole_voice(root: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     outcomes: Queue[str] = spawn.Queue()
@@ -336,6 +337,7 @@ def test_processes_that_replace_at_once_always_leave_one_whole_voice(root: Path)
     assert leftovers(root) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")
 def test_a_killed_process_never_leaves_a_broken_voice(root: Path) -> None:
     spawn = multiprocessing.get_context("spawn")

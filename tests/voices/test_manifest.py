@@ -249,6 +249,7 @@ def test_any_bytes(data: bytes) -> None:
     must_be_manifest_or_advice(data)
 
 
+@pytest.mark.slow
 @given(anything)
 def test_any_json(document: object) -> None:
     must_be_manifest_or_advice(json.dumps(document).encode())

@@ -42,6 +42,7 @@ def test_a_clean_take_is_clean(context: Context, rate: int, formants: float, sem
     assert codes(context, take(10, rate, formants=formants, semitones=semitones)) == {}
 
 
+@pytest.mark.slow
 def test_noise_is_measured(context: Context, sung: Audio) -> None:
     assert codes(context, with_noise(sung, 10))["noisy"] == "problem"
     assert codes(context, with_noise(sung, 20))["noisy"] == "advice"
@@ -87,6 +88,7 @@ def test_narrow_band(context: Context, sung: Audio) -> None:
     assert "16000 Hz" in report.findings[0].sentence
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not speaker.available(), reason="the model speaker-encoder isn't installed")
 def test_two_people(context: Context, sung: Audio) -> None:
     other = take(10, formants=1.35, semitones=14, seed=3)

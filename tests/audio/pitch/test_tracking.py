@@ -75,7 +75,7 @@ def test_settings_that_make_no_sense_are_refused(bad: dict[str, object]) -> None
         PitchSettings(**bad)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 60000), st.sampled_from([8000, 11025, 16000, 44100, 48000, 96000]))
 def test_a_frame_every_five_milliseconds(length: int, rate: int) -> None:
     noise = np.random.default_rng(length).standard_normal((1, length)) * 0.1

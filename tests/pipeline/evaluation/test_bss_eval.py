@@ -168,7 +168,7 @@ def test_can_be_cancelled() -> None:
         bss_eval(context, truths, confused(truths), 4 * RATE)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.floats(0.1, 10), st.integers(0, 50))
 def test_the_level_of_the_song_is_no_matter(gain: float, seed: int) -> None:
     truths = stems(2, seed, seconds=2)
@@ -184,7 +184,7 @@ def test_the_level_of_the_song_is_no_matter(gain: float, seed: int) -> None:
     assert _values(loud["stem 0"]) == pytest.approx(_values(plain["stem 0"]), abs=1e-3)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.floats(0.2, 5), st.integers(0, 50))
 def test_sir_and_sar_do_not_know_the_gain_of_an_estimate(gain: float, seed: int) -> None:
     truths = stems(2, seed, seconds=2)

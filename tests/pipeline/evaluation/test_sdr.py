@@ -66,7 +66,7 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     assert of(truth, estimate).sdr == pytest.approx(whole.sdr, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(0.01, 100), st.integers(0, 99), st.floats(0.01, 3))
 def test_si_sdr_does_not_know_gain(gain: float, seed: int, error: float) -> None:
     truth = noise(seed)
@@ -76,7 +76,7 @@ def test_si_sdr_does_not_know_gain(gain: float, seed: int, error: float) -> None
     assert louder.si_sdr == pytest.approx(plain.si_sdr, abs=0.02)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(0.5, 20), st.integers(0, 99), st.floats(0.03, 3))
 def test_sdr_does_not_know_the_level_of_the_song(gain: float, seed: int, error: float) -> None:
     truth = noise(seed)
@@ -88,7 +88,7 @@ def test_sdr_does_not_know_the_level_of_the_song(gain: float, seed: int, error: 
     assert louder.sdr == pytest.approx(plain.sdr, abs=0.01)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 99), st.floats(0.01, 3))
 def test_si_sdr_is_never_below_sdr(seed: int, error: float) -> None:
     truth = noise(seed)

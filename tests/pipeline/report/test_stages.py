@@ -121,6 +121,7 @@ def test_workers_change_no_byte(workers: int, tmp_path: Path) -> None:
     assert {"song.ogg", "vocals.ogg", "song.png", "melody.svg"} <= set(written[0])
 
 
+@pytest.mark.slow
 def test_the_report_of_a_new_mix_takes_what_was_assessed(tmp_path: Path) -> None:
     """Other gains, same assessment: only what the mix decides may change."""
     figures = []
@@ -138,6 +139,7 @@ def test_the_report_of_a_new_mix_takes_what_was_assessed(tmp_path: Path) -> None
     assert changed <= {"balance_shift", "loudness_difference", "true_peak"}
 
 
+@pytest.mark.slow
 def test_a_report_loads_no_network(tmp_path: Path) -> None:
     made = subprocess.run(
         [sys.executable, "-c", _REPORT, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True

@@ -135,6 +135,7 @@ def too_short(folder: Path) -> ReportInputs:
     return good_cover(folder, cover=(stereo() + band())[:, :-500])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "stage", "figure"),
     [

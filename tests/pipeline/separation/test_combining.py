@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.audio.samples import Audio, Samples
@@ -49,7 +49,7 @@ def test_models_that_agree_change_nothing(tmp_path: Path, how: str, domain: str)
 
 
 @pytest.mark.parametrize(("how", "domain"), WAYS)
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5)
 @given(gains=st.lists(st.floats(0.1, 4), min_size=2, max_size=5))
 def test_of_one_sound_at_several_gains(tmp_path: Path, how: str, domain: str, gains: list[float]) -> None:
     sound = noise(1, 9_000)

@@ -11,7 +11,7 @@ from threading import Event
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -57,7 +57,7 @@ def stems_of(
 
 
 @pytest.mark.parametrize("layout", [aligned, surrounded, centred])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(
     frames=st.integers(1, 5000),
     channels=st.integers(1, 2),

@@ -164,6 +164,7 @@ def test_the_hash_is_remembered_until_the_file_changes(folder: Path, monkeypatch
     assert second.content_hash != first.content_hash
 
 
+@pytest.mark.slow
 def test_a_network_is_loaded_once(folder: Path) -> None:
     identity(folder / "mine_kara.onnx")
     found = find_separator("mine_kara.onnx")

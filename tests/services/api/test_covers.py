@@ -64,6 +64,7 @@ def test_the_same_cover_of_an_uploaded_song_is_the_same_bytes(working: Working, 
     assert bodies[0] == bodies[1] != bodies[2]
 
 
+@pytest.mark.slow
 def test_own_stems_need_no_song(working: Working, sounds: Sounds):
     answer = working.cover(files={"vocals": sounds["vocals"], "instrumental": sounds["instrumental"]})
     done = working.wait(answer.headers["location"])
@@ -180,6 +181,7 @@ def test_pages_newest_first(service: Service, sounds: Sounds):
         assert (answer.status_code, answer.json()["code"]) == (400, "cursor-invalid")
 
 
+@pytest.mark.slow
 def test_two_voices_in_turns(working: Working, sounds: Sounds):
     recording = ("r.wav", sounds["recording"].read_bytes())
     made = working.client.post("/v1/voices", data={"name": "ada", "consent": "self"}, files={"recordings": recording})

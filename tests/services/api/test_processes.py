@@ -61,6 +61,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_serving_on_other_addresses_needs_keys(tmp_path: Path):
     process = command(tmp_path, "serve", "--host", "0.0.0.0", "--port", "0")
     _, err = process.communicate(timeout=HANGS)

@@ -309,6 +309,7 @@ def test_what_nothing_knows_of_is_swept_away(service: Service, sounds: Sounds):
     assert service.stored() == [f"local/songs/{kept}"]
 
 
+@pytest.mark.slow
 def test_a_trained_model_becomes_a_voice(working: Working, tmp_path):
     from tests.support import rvc_files as material
 

@@ -37,6 +37,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield found
 
 
+@pytest.mark.slow
 def test_every_answer_is_in_the_document(client: TestClient):
     document = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     count = 0
@@ -45,7 +46,7 @@ def test_every_answer_is_in_the_document(client: TestClient):
         count += 1
 
         @given(case=operation.as_strategy())
-        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
         def check(case) -> None:
             arguments = case.as_transport_kwargs(base_url="http://127.0.0.1")
             allowed = ("method", "url", "headers", "params", "data", "json", "files", "cookies")

@@ -26,6 +26,7 @@ def _table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_chart_is_made_and_kept(workspace: Workspace) -> None:
     _songs(workspace, 2)
     rows = ("song,voice,vocal_gain", "hit 1.wav,nova,", "hit 1.wav,nova,3", "hit 2.wav,nova,")
@@ -51,6 +52,7 @@ def test_a_chart_is_made_and_kept(workspace: Workspace) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.flac")} == before
 
 
+@pytest.mark.slow
 def test_one_failure_costs_only_itself(workspace: Workspace) -> None:
     _songs(workspace, 1)
     done = workspace.run("batch", "hit 1.wav", "cut.wav", "--voice", "nova", "--set", "song.start=1.5")
@@ -94,6 +96,7 @@ def test_models_that_are_missing_are_said_before_anything_is_made(workspace: Wor
     assert not list((workspace.folder / "cache").glob("artifacts/*/*"))
 
 
+@pytest.mark.slow
 def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(workspace: Workspace) -> None:
     _songs(workspace, 3)
     arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out")

@@ -178,6 +178,7 @@ def test_the_timbre_comes_nearer_to_the_recordings(
     assert np.abs(bands(result) - wanted).mean() < 0.7 * np.abs(bands(sung[0]) - wanted).mean()
 
 
+@pytest.mark.slow
 def test_formant_shift_moves_the_spectrum_and_not_the_pitch(
     tmp_path: Path, sung: tuple[Audio, PitchTrack], voice: Voice, prepared: Path
 ) -> None:
@@ -191,6 +192,7 @@ def test_formant_shift_moves_the_spectrum_and_not_the_pitch(
     assert centres[0] < centres[1] < centres[2]
 
 
+@pytest.mark.slow
 def test_protect_leaves_consonants_as_they_were(
     tmp_path: Path, sung: tuple[Audio, PitchTrack], voice: Voice, prepared: Path
 ) -> None:
@@ -208,6 +210,7 @@ def test_protect_leaves_consonants_as_they_were(
     assert change(0.0) < 0.6 * change(0.5)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_whatever_the_workers(tmp_path: Path, voice: Voice, prepared: Path) -> None:
     sung = singing([*PHRASE] * 7, 22050)
     assert sung[1].frames > 2 * WINDOW
@@ -216,6 +219,7 @@ def test_the_same_bytes_whatever_the_workers(tmp_path: Path, voice: Voice, prepa
     assert np.array_equal(first.samples, second.samples)
 
 
+@pytest.mark.slow
 def test_windows_leave_no_seams(tmp_path: Path, voice: Voice, prepared: Path) -> None:
     """One long note: no jump at the cuts that is not also elsewhere."""
     note = singing([Note(50, 26.0, "a")], 22050, vibrato=0.0)

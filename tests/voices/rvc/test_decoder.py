@@ -85,6 +85,7 @@ def test_rows_are_apart() -> None:
     assert snr(decoder(*inputs), FastDecoder(decoder)(*inputs)) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "architecture",
     [real("v2", 48000), real("v1", 48000), real("v1", 40000), real("v1", 32000), real("v2", 32000, f0=False)],
@@ -97,6 +98,7 @@ def test_the_fast_form_is_the_plain_one_at_real_sizes(architecture: Architecture
     assert snr(sound, FastDecoder(decoder, torch.bfloat16)(*inputs)) > 40
 
 
+@pytest.mark.slow
 def test_the_same_bytes_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_decoder, "PIECE", 100_000)
     architecture = real("v2", 48000)

@@ -190,6 +190,7 @@ def test_a_soprano_above_the_coarse_scale_is_sung_at_her_pitch(
     assert frequency(result[22050:66150], 44100) == pytest.approx(1390.0, rel=3e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_pieces")
 def test_cuts_are_not_heard(tmp_path: Path, sine_voice: Voice, models: Mapping[str, Weights]) -> None:
     """A steady note over several cuts is one sine: nothing else is left when it is taken away."""
@@ -204,6 +205,7 @@ def test_cuts_are_not_heard(tmp_path: Path, sine_voice: Voice, models: Mapping[s
     assert blocks.max() < 1.5 * np.median(blocks) + 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_pieces")
 def test_pitch_steps_stay_at_their_moments_after_every_cut(
     tmp_path: Path, sine_voice: Voice, models: Mapping[str, Weights]
@@ -225,6 +227,7 @@ def test_pitch_steps_stay_at_their_moments_after_every_cut(
         assert np.abs(crossing - 2205).min() < 0.003 * 44100, number
 
 
+@pytest.mark.slow
 @dataclass(frozen=True)
 class _Ear:
     """A content encoder that hears nothing but the level of its own 20 ms."""
@@ -261,6 +264,7 @@ def test_what_is_sung_stays_at_its_moment_after_every_cut(
     forget()
 
 
+@pytest.mark.slow
 def test_formants_move_and_the_pitch_does_not(
     tmp_path: Path, sine_voice: Voice, voice: Voice, models: Mapping[str, Weights]
 ) -> None:
@@ -321,6 +325,7 @@ def test_speakers_of_one_model_differ(tmp_path: Path, sung: Sung, models: Mappin
     assert not np.allclose(first.samples, second.samples, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_second_conversion_loads_nothing(
     tmp_path: Path, voice: Voice, sung: Sung, models: Mapping[str, Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +347,7 @@ def test_a_second_conversion_loads_nothing(
     assert loads == []
 
 
+@pytest.mark.slow
 def test_when_memory_is_short_the_pieces_shrink_and_the_song_goes_on(
     tmp_path: Path,
     sine_voice: Voice,

@@ -26,7 +26,7 @@ def _forms(convolution: torch.nn.Conv1d, precision: torch.dtype) -> list[Layer]:
 
 
 @pytest.mark.parametrize("precision", LEAST)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 200), st.sampled_from([3, 7, 11]), st.sampled_from([1, 3, 5]), st.sampled_from([1, 16]))
 def test_they_are_the_convolution(
     precision: torch.dtype, length: int, kernel: int, dilation: int, channels: int

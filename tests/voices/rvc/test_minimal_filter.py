@@ -12,7 +12,7 @@ from understudy.voices.rvc.minimal_filter import minimal_filter
 POINTS = [(2, (2.0, -2.0, 0.5, -0.5)), (4, ()), (8, ()), (12, (2.0, -2.0, 0.5, -0.5)), (16, ()), (20, ()), (32, ())]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from([1, 3, 5, 7, 11]), st.sampled_from(POINTS), st.integers(0, 2**31))
 def test_it_is_the_filter(kernel: int, points: tuple[int, tuple[float, ...]], seed: int) -> None:
     circle, reals = points

@@ -85,6 +85,7 @@ def refusal(path: Path, tmp_path: Path, index: Path | None = None) -> Understudy
     return refused.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", sorted(PLACES))
 @pytest.mark.parametrize("kind", KINDS)
 def test_pickles_that_act(kind: str, place: str, tmp_path: Path) -> None:
@@ -360,6 +361,7 @@ def test_a_link_to_another_file_is_not_kept_as_one(tmp_path: Path) -> None:
     assert [voice.name for voice in library.list_voices(tmp_path / "library")] == ["folder"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limits there")
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """Files that ask for terabytes are refused in a process that has a few hundred megabytes more than it needs."""

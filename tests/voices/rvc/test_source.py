@@ -46,7 +46,7 @@ def test_noise_is_loud_where_there_is_no_pitch() -> None:
     assert pytest.approx(SINE / 3) == UNVOICED_NOISE
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 39), st.integers(0, 2**31))
 def test_a_song_in_pieces_is_the_song(cut: int, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)

@@ -7,7 +7,7 @@ from threading import Event
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.audio.samples import Audio, Samples
@@ -106,7 +106,7 @@ def test_level_does_not_change_the_separation(tmp_path: Path) -> None:
     np.testing.assert_allclose(quiet * 2**12, loud, atol=1e-6)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(
     frames=st.integers(0, 9000),
     channels=st.integers(1, 3),
@@ -120,6 +120,7 @@ def test_the_stems_sum_to_the_song(tmp_path: Path, frames: int, channels: int, r
     np.testing.assert_allclose(vocals + instrumental, samples, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_windows_and_workers_leave_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     song = Audio(voice() + band(), RATE)
     whole, _ = separate(song, tmp_path)

@@ -68,6 +68,7 @@ def test_the_mask_is_lowered_as_published(tmp_path: Path) -> None:
     assert share == pytest.approx(0.5 ** (1 + 0.9 / 3), rel=0.01)  # all bins of these bands are lower ones
 
 
+@pytest.mark.slow
 def test_the_gain_is_that_of_the_song(tmp_path: Path) -> None:
     weights = checkpoint(tmp_path)
     quiet = noise(50_000)
@@ -77,6 +78,7 @@ def test_the_gain_is_that_of_the_song(tmp_path: Path) -> None:
     assert np.std(once[0]) > 0.01  # it is heard at all
 
 
+@pytest.mark.slow
 def test_windows_do_not_show_and_the_same_song_gives_the_same_bytes(tmp_path: Path) -> None:
     weights = checkpoint(tmp_path)
     song = noise(200_000)
@@ -86,6 +88,7 @@ def test_windows_do_not_show_and_the_same_song_gives_the_same_bytes(tmp_path: Pa
     assert np.std(once - closer) < 0.05 * np.std(once)
 
 
+@pytest.mark.slow
 def test_silence_gives_silence_and_short_songs_their_length(tmp_path: Path) -> None:
     weights = checkpoint(tmp_path)
     for frames in (1, 300, 10_000):
@@ -107,6 +110,7 @@ def test_it_stops_within_a_window_when_cancelled(tmp_path: Path) -> None:
     assert len(told) == 1
 
 
+@pytest.mark.slow
 def test_shorter_windows_give_about_the_same(tmp_path: Path) -> None:
     network = vr.load(checkpoint(tmp_path), "cpu", "float32")
     assert network.shorter is not None
@@ -122,6 +126,7 @@ def test_shorter_windows_give_about_the_same(tmp_path: Path) -> None:
         assert 0 < shorter.step < shorter.window < before.window
 
 
+@pytest.mark.slow
 def test_half_precision_is_close(tmp_path: Path) -> None:
     weights = checkpoint(tmp_path)
     windows = torch.randn(1, 2, vr.load(weights, "cpu", "float32").window)

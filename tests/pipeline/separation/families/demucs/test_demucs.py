@@ -49,6 +49,7 @@ def as_published(model: Any, song: torch.Tensor, **settings: Any) -> torch.Tenso
     return found * deviation + mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [7.3, 3.2, 0.4])
 def test_a_song_is_separated_as_the_package_does(tmp_path: Path, seconds: float) -> None:
     model, arguments = network("HTDemucs")
@@ -66,6 +67,7 @@ def test_the_overlap_is_that_which_is_asked_for(tmp_path: Path) -> None:
     assert snr(as_published(model, song, overlap=0.5), separated(tmp_path, made, song, overlap=0.5)) > 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [
@@ -128,6 +130,7 @@ def test_half_windows_where_memory_is_short(tmp_path: Path) -> None:
     assert bool(found.isfinite().all())
 
 
+@pytest.mark.slow
 def test_the_older_networks(tmp_path: Path) -> None:
     """Whose last window isn't shortened here, so that it hears more of the song."""
     song = music(5)
@@ -139,6 +142,7 @@ def test_the_older_networks(tmp_path: Path) -> None:
         assert snr(truth[..., : last - RATE // 4], found[..., : last - RATE // 4]) > 90, kind
 
 
+@pytest.mark.slow
 def test_older_networks_see_less_at_once_on_a_processor(tmp_path: Path) -> None:
     for kind, segment, window in (("HDemucs", 44, 12), ("HDemucs", 3, 3), ("HTDemucs", 20, 20)):
         model, arguments = network(kind, segment=segment)
@@ -146,6 +150,7 @@ def test_older_networks_see_less_at_once_on_a_processor(tmp_path: Path) -> None:
         assert made.window == window * RATE
 
 
+@pytest.mark.slow
 def test_a_bag_is_the_mean_of_its_networks(tmp_path: Path) -> None:
     from demucs.apply import BagOfModels
 

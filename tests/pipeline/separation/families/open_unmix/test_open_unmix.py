@@ -102,6 +102,7 @@ def snr(truth: torch.Tensor, found: torch.Tensor) -> float:
     return float(10 * torch.log10(truth.square().sum() / (truth - found).square().sum()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iterations", [0, 1, 2])
 def test_a_window_is_the_published_network_and_filter(tmp_path: Path, iterations: int) -> None:
     weights, networks = written(tmp_path, ("vocals", "drums", "bass", "other"))
@@ -121,6 +122,7 @@ def test_the_filter_shares_the_song_out() -> None:
     assert snr(torch.view_as_real(song), torch.view_as_real(found.sum(0))) > 60
 
 
+@pytest.mark.slow
 def test_a_long_song_has_no_seams(tmp_path: Path) -> None:
     """What a window of its own hears in the middle of the song is what the song's windows hear."""
     weights, networks = written(tmp_path, ("vocals", "drums"))
