@@ -264,6 +264,7 @@ def test_not_writable(context, tmp_path, form):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource limits there")
 def test_disk_full_leaves_nothing(tmp_path):
     """A file size limit fails every write beyond it, as a full disk does; tried at the start, middle and last bytes."""

@@ -113,6 +113,7 @@ def run(folder: Path, names: tuple[str, ...], cases: int, seed: int) -> Counter[
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL_FILES)
 def test_broken_files_decode_or_are_refused(tmp_path, name):
     results = run(tmp_path, (name,), 15, seed=ALL_FILES.index(name))

@@ -71,6 +71,7 @@ def boxes(data: bytes, *way: str) -> Iterator[bytes]:
     assert at == len(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["aac", "alac"])
 @pytest.mark.parametrize("rate", [44100, 48000])
 def test_five_aligned_tracks_of_the_songs_length_whose_stems_sum_to_the_mix(context, codec, rate):
@@ -88,6 +89,7 @@ def test_five_aligned_tracks_of_the_songs_length_whose_stems_sum_to_the_mix(cont
     assert (whole.frames, whole.rate, whole.channels) == (mix.frames, rate, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tagged", [False, True])
 def test_the_box_and_the_index_are_sound(context, tagged):
     mix, stems = parts(seconds=1.0)
@@ -138,12 +140,14 @@ def test_other_rates_become_48_khz(context):
         assert container.streams.audio[0].duration == frames
 
 
+@pytest.mark.slow
 def test_the_same_stems_give_the_same_bytes(context):
     mix, stems = parts(seconds=0.7)
     first = written(context, "aac", mix, stems, Tags(title="x")).read_bytes()
     assert written(context, "aac", mix, stems, Tags(title="x")).read_bytes() == first
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_what_failed_or_was_stopped(context):
     mix, stems = parts(seconds=1.0)
     loud = [Audio(stems[0].samples * 20, 44100), *stems[1:]]

@@ -61,6 +61,7 @@ def song() -> Audio:
     return Audio(np.stack([chords + 0.8 * beats, 0.5 * chords + beats]).astype(np.float32), RATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bpm", [52, 60, 76.5, 90, 100, 120, 128, 140, 170])
 def test_clicks_have_their_tempo_and_their_beats(context: Context, bpm: float):
     times = np.arange(0.35, 24.8, 60 / bpm)
@@ -124,6 +125,7 @@ def test_there_is_nothing_to_find(context: Context, sound: Audio):
     assert analyse_song(context, sound) == NOTHING
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     gain=st.floats(-60, 20),

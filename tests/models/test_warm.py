@@ -79,6 +79,7 @@ def test_the_least_recently_used_goes_first(left: list[int | None]):
     assert [name for name in "abc" if kept[name]() is None] == ["b"]
 
 
+@pytest.mark.slow
 def test_under_pressure_all_but_the_one_in_hand_go(left: list[int | None]):
     kept = {name: weakref.ref(warm(name, Thing)) for name in "abc"}
     left[:] = [0]
@@ -87,6 +88,7 @@ def test_under_pressure_all_but_the_one_in_hand_go(left: list[int | None]):
     assert warm("d", Thing) is last
 
 
+@pytest.mark.slow
 def test_what_is_in_use_stays_alive(left: list[int | None]):
     used = warm("a", Thing)
     left[:] = [0]

@@ -107,6 +107,7 @@ def test_a_small_difference_is_met_by_the_vocal_alone(tmp_path: Path) -> None:
     assert np.array_equal(result.stems["instrumental"], music)
 
 
+@pytest.mark.slow
 def test_a_large_one_by_everything(tmp_path: Path) -> None:
     original, other, music = voice(1, 0.08), voice(2, 0.02), band(3, 0.02)
     result = remixed(tmp_path, original + music, other, music)

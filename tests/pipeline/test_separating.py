@@ -161,6 +161,7 @@ def test_a_model_of_the_instrumental_and_one_of_four_stems(tmp_path: Path, model
     assert db(stems["drums"] + stems["bass"] + stems["other"] - stems["instrumental"], song) < -120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["vox", "vox2", "band", "vox+band"])
 @pytest.mark.parametrize("consistency", ["residual", "model", "wiener"])
 @pytest.mark.parametrize("rate", [48000, 96000])

@@ -153,6 +153,7 @@ def test_convert_gives_a_vocal_alone(workspace: Workspace):
     assert {"output", "transpose"} <= made.keys()
 
 
+@pytest.mark.slow
 def test_graph_knows_what_is_cached(workspace: Workspace):
     def cached() -> set[str]:
         nodes = workspace.json("graph", "song.wav", "--voice", "nova")["nodes"]

@@ -69,6 +69,7 @@ def test_the_way_of_a_model(shelf: Shelf):
     assert shelf.installed() == []
 
 
+@pytest.mark.slow
 def test_verify_fails_on_a_changed_file(shelf: Shelf):
     shelf.json("fetch", "thing")
     (shelf.folder / "thing.pt").write_bytes(CONTENT[::-1])

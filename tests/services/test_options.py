@@ -43,6 +43,7 @@ def test_version():
     assert done.stdout.startswith("understudy ")
 
 
+@pytest.mark.slow
 def test_shell_completion():
     names = {"_TYPER_COMPLETE_ARGS": "understudy se", "_UNDERSTUDY_COMPLETE": "complete_zsh"}
     code = "import sys; sys.argv[0] = 'understudy'; from understudy.services.cli.main import main; main()"

@@ -68,6 +68,7 @@ def test_one_file_for_dj_software(workspace: Workspace):
     assert all(stage["cached"] for stage in again["stages"])
 
 
+@pytest.mark.slow
 def test_words_for_people(workspace: Workspace):
     done = workspace.run("separate", "song.wav", "--stems", "vocals", "--midi", "vocals", "--karaoke")
     assert done.returncode == 0

@@ -98,6 +98,7 @@ def test_one_voice_may_have_several_turns(duo: Workspace):
     assert [len(turn) for turn in singer["turns"]] == [2, 2]
 
 
+@pytest.mark.slow
 def test_where_nobody_has_a_turn_the_original_sings(duo: Workspace):
     made = duo.json("cover", "song.wav", "--vocals", "vocals.wav", "--voice", "0:02.0-0:04.0=nova", "--until", "keep")
     kept, original = read(duo.folder / made["made"]["keep"]), read(duo.folder / "vocals.wav")

@@ -7,6 +7,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import pytest
+
 from tests.support.python_user import RATE, Workspace
 from understudy.jobs import CoverJob, Runner, cover_until
 from understudy.pipeline.executor import LocalExecutor
@@ -28,6 +30,7 @@ def keys(data: dict[str, Any]) -> str:
     return " ".join(data)
 
 
+@pytest.mark.slow
 def test_covers(workspace: Workspace):
     session, song = workspace.session(), (workspace.mix.samples, RATE)
     cover = plain(session.cover(song, voice="nova", settings={"output.keep_stems": True}))

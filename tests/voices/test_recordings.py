@@ -66,6 +66,7 @@ def test_clipping(context: Context, sung: Audio) -> None:
     assert "clipped" not in codes(context, Audio.of(tone, 24000))
 
 
+@pytest.mark.slow
 def test_a_room(context: Context, sung: Audio) -> None:
     assert "reverberant" in codes(context, in_a_room(sung, 0.6))
     assert codes(context, in_a_room(sung, 1.2))["reverberant"] == "problem"

@@ -22,6 +22,7 @@ HERE = ["swift-f0", "praat", "harvest", "median", *(["fcpe"] if find_spec("torch
 DEFAULT = PitchSettings()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize(("hz", "rate"), [(66, 44100), (220, 48000), (1300, 22050)])
 def test_follows_a_vibrato_without_delay(name: str, hz: float, rate: int) -> None:
@@ -75,6 +76,7 @@ def test_settings_that_make_no_sense_are_refused(bad: dict[str, object]) -> None
         PitchSettings(**bad)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(0, 60000), st.sampled_from([8000, 11025, 16000, 44100, 48000, 96000]))
 def test_a_frame_every_five_milliseconds(length: int, rate: int) -> None:
@@ -133,6 +135,7 @@ def in_windows(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "tracker", lambda name, weights: replace(tracker(name, weights), window=seconds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["swift-f0", "praat"])
 def test_windows_leave_no_seam(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rate = 22050

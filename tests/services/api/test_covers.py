@@ -87,6 +87,7 @@ def test_a_separation(working: Working, sounds: Sounds):
     assert "filename*=UTF-8''%C3%96l%20%26%20Ton%20vocals.wav" in header
 
 
+@pytest.mark.slow
 def test_events_tell_each_stage_once_and_can_be_resumed(working: Working, sounds: Sounds):
     made = working.cover(files={"song": sounds["song"]}, settings='{"conversion": {"seed": 5}}')
     text = working.client.get(f"{made.headers['location']}/events").text
@@ -139,6 +140,7 @@ def test_a_bad_song_fails_with_its_reason_and_without_folders(working: Working, 
     assert (result.status_code, result.json()["code"]) == (409, "result-not-ready")
 
 
+@pytest.mark.slow
 def test_cancelling_a_running_cover(working: Working, sounds: Sounds):
     made = working.cover(files={"song": sounds["song"]}, settings='{"conversion": {"seed": 77}}')
     href = made.headers["location"]

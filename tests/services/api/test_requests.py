@@ -328,6 +328,7 @@ def test_a_trained_model_becomes_a_voice(working: Working, tmp_path):
     assert working.client.delete(made.headers["location"]).status_code == 204
 
 
+@pytest.mark.slow
 def test_a_model_that_would_run_code_is_refused(working: Working):
     class Evil:
         def __reduce__(self):

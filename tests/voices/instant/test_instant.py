@@ -116,6 +116,7 @@ def test_the_pitch_is_the_transposed_one(
     assert (cents > 600).mean() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transpose", [0, 12])
 def test_the_result_is_as_long_and_in_time(transpose: int, tmp_path: Path, voice: Voice, prepared: Path) -> None:
     """A note after a rest begins where it began."""

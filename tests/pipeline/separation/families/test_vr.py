@@ -49,6 +49,7 @@ def separated(folder: Path, weights: Weights, song: Audio, settings: InferenceSe
     return np.stack([stem.read().samples for stem in found.values()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bands", "bins"), [(NARROW, 256), ("4band_v3", 672)])
 def test_both_stems_together_are_the_song_where_it_was(bands: str, bins: int, tmp_path: Path) -> None:
     song = np.zeros((2, 60_000), np.float32)
@@ -160,6 +161,7 @@ def refused(weights: Weights) -> UnderstudyError:
     return caught.value
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
     weights = checkpoint(tmp_path)
     beside = weights.path.with_suffix(".yaml")

@@ -127,6 +127,7 @@ def test_the_same_sound_gives_the_same_bytes(small: Path) -> None:
     assert torch.equal(encoder.encode(sound(30000), "v2"), encoder.encode(sound(30000), "v2"))
 
 
+@pytest.mark.slow
 def test_v1_is_the_ninth_layer_projected(small: Path) -> None:
     encoder = load_content_encoder(small)
     weights = random_weights(SMALL)

@@ -46,6 +46,7 @@ def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -60,6 +60,7 @@ def test_a_song_is_separated_as_the_package_does(tmp_path: Path, seconds: float)
     assert snr(as_published(model, song), separated(tmp_path, made, song)) > 90
 
 
+@pytest.mark.slow
 def test_the_overlap_is_that_which_is_asked_for(tmp_path: Path) -> None:
     model, arguments = network("HTDemucs")
     made = load(Weights(write(tmp_path / "955717e8.th", model, arguments), ""), "cpu", "float32")
@@ -168,6 +169,7 @@ def test_a_bag_is_the_mean_of_its_networks(tmp_path: Path) -> None:
     assert snr(as_published(reference, song), separated(tmp_path, bag, song)) > 90
 
 
+@pytest.mark.slow
 def test_a_bag_of_networks_on_waveforms_and_spectra(tmp_path: Path) -> None:
     """Windows of both lie on one another."""
     from demucs.apply import BagOfModels

@@ -194,6 +194,7 @@ def scaling(path: Path, factor: float, batch_first: bool) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_networks_in_onnx(tmp_path: Path, batch_first: bool) -> None:
     voice = scaling(tmp_path / "vocals.fp16.onnx", 0.8, batch_first)
