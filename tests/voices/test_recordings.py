@@ -105,7 +105,7 @@ def test_two_people(context: Context, sung: Audio) -> None:
 def test_without_the_speaker_encoder_it_says_what_was_not_measured(
     context: Context, sung: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speaker, "_weights", lambda: None)
+    monkeypatch.setattr(speaker, "usable", lambda name: None)
     report = recordings.check(context, sung, "rec.wav")
     assert report.embedding is None
     assert report.findings == ()
