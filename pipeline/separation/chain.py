@@ -39,20 +39,20 @@ class Step:
     there was nothing to take. `harm`: the most that may be taken of the ``voice``, in dB.
 
     ``own`` is the energy of the taken stem in those bins of the spectrum where it is louder than what is kept, against
-    that of the vocal. It tells what was truly there from what a model shaves off a voice: a harmony has tones of its
-    own, reverb is alone after the notes, noise between the words. `benchmarks/chain.py` measures it on sung material
-    with known truth, taken off by imitated models that err:
-    - a harmony at -6 dB has -8 of its own, one at -12 dB -14, at -18 dB -20; a second voice in unison little (-15 to
+    that of the vocal. It distinguishes sound that was there from parts of the voice that a model removes by mistake: a
+    harmony has tones of its own, reverb is alone after the notes, noise between the words. `benchmarks/chain.py`
+    measures it on sung material with known truth, removed by simulated models with errors: - a harmony at -6 dB has -8
+    of its own, one at -12 dB -14, at -18 dB -20; a second voice in unison little (-15 to
       -19 at -6 dB, -25 to -30 at -12): it stays with the lead unless it is nearly as loud.
     - reverb at -12 dB has -18 to -23, at -18 dB -25 to -33; noise at -40 dB -42.
     - of a dry voice, a model with 20 dB of SDR takes less than -50 of its own, one with 14 dB -16, one with 10 dB -12.
     Real models took -3 dB of backing off a duet, and -1.4 of reverb off a song that is nearly all reverb. The limit of
-    the lead is the highest: what is wrongly taken comes back in the mix as a ghost of the original singer.
+    the lead is the highest: what is removed by mistake is mixed back and audible as the original singer.
 
     ``voice`` and ``left`` are the energies of what is taken and of what is kept where the vocal's frames are loudest
-    (within 20 dB of their peak), against all that is there. The same two real splits have -3 and -1.3 dB of voice and
+    (within 20 dB of their peak), against the vocal's own. The same two real splits have -3 and -1.3 dB of voice and
     leave -3 and -9; a step that leaves less than `LEFT` took the voice itself, and one that takes more than there was
-    isn't in step with it. But noise has less, even at -20 dB -30, and an erring model -13 to -22.
+    isn't aligned with it. Noise has less, -30 even at -20 dB, and a model with errors -13 to -22.
     """
 
     name: str
@@ -107,14 +107,14 @@ class TakenOff:
 
 
 def used(step: Step, stems: Collection[str]) -> str | None:
-    """Which of the stems that a model gives counts in a step: what it keeps or else what it takes away; None if it
-    can't do the step."""
+    """The stem of a model that a step uses: the one that it keeps or else the one that it takes away; None if the model
+    isn't suitable for the step."""
     return next((stem for stem in (step.kept, *_KEPT, step.taken, *_TAKEN) if stem in stems), None)
 
 
 def kept_by(step: Step, context: Context, sound: AudioFile, stems: Mapping[str, AudioFile], name: str) -> AudioFile:
-    """What a model leaves of `sound`: the stem that it keeps or, of a model that only gives what it takes away, the
-    rest, as the file `name` in `context.folder`."""
+    """`sound` after the model: the stem that it keeps or, of a model that only gives what it takes away, the
+    difference, as the file `name` in `context.folder`."""
     stem = used(step, stems)
     if stem is None:
         raise ValueError(f"nothing in {', '.join(stems)} is of use in the step {step.name}")
@@ -125,7 +125,7 @@ def kept_by(step: Step, context: Context, sound: AudioFile, stems: Mapping[str, 
 
 
 def sings(context: Context, song: AudioSource, vocals: AudioSource) -> bool:
-    """Whether anybody sings in `vocals`, a stem of `song`."""
+    """Whether `vocals`, a stem of `song`, holds singing."""
     of_song, of_vocals = (_loudest_second(power) for power in energies((song, vocals), context).diagonal(0, 1, 2).T)
     return of_vocals > 0 and decibels(of_vocals / of_song) >= SINGS
 
@@ -190,8 +190,8 @@ def _report(step: Step, reason: str | None, figures: Mapping[str, float] | None 
 
 
 def _powers(sound: Samples, kept: Samples, taken: Samples, grid: Grid) -> np.ndarray:
-    """Energies: of the sound, and where it is loud; of what was taken, of that where it is louder than what was kept,
-    and of that and of what was kept where the sound is loud."""
+    """Six energies over the spectrum: the sound, the sound where it is loud, the taken part, the taken part where it is
+    louder than the kept one, and the taken and the kept part where the sound is loud."""
     whole, left, gone = (_power(samples, grid) for samples in (sound, kept, taken))
     loud = whole > 0.01 * whole.max(axis=1, keepdims=True, initial=0)
     parts = (whole, whole[loud], gone, gone[gone > left], gone[loud], left[loud])

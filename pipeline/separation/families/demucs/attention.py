@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
-    from torch import dtype as Kind
 
 _QUERIES = 512
 """Queries whose scores against all keys are held at once on a CPU."""
@@ -74,16 +74,16 @@ class _Layer:
         from torch.nn import functional
 
         # products in the weights' dtype; the stream of tokens stays in float32
-        kind = self.queries.weight.dtype
-        own = self.norm(tokens).to(kind)
-        seen = own if other is None or self.others is None else self.others(other).to(kind)
+        dtype = self.queries.weight.dtype
+        own = self.norm(tokens).to(dtype)
+        seen = own if other is None or self.others is None else self.others(other).to(dtype)
         queries, keys, values = (
             linear(source).view(*source.shape[:2], self.heads, -1).transpose(1, 2).contiguous()
             for linear, source in ((self.queries, own), (self.keys, seen), (self.values, seen))
         )
         attended = attend(queries, keys, values)
         tokens = tokens + self.out(attended.transpose(1, 2).flatten(2))
-        wide = self.ff_in(self.norm_ff(tokens).to(kind))
+        wide = self.ff_in(self.norm_ff(tokens).to(dtype))
         wide = functional.gelu(wide) if self.gelu else functional.relu(wide)
         tokens += self.ff_out(wide)
         return tokens if self.norm_out is None else self.norm_out(tokens)
@@ -115,14 +115,14 @@ class CrossTransformer:
     """The module `CrossTransformerEncoder` of the package, with its weights in the dtype of the matrix products. Made
     by `cross_transformer`."""
 
-    def __init__(self, module: Any, kind: Kind) -> None:
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
         self._module = copy(module)  # for the embeddings alone: the layers' own weights can go
         self._module._modules = {
             name: part for name, part in module.named_children() if name not in ("layers", "layers_t")
         }
         self._norms = tuple(_norm(norm) for norm in (module.norm_in, module.norm_in_t))
         self._layers = tuple(
-            (_layer(spectral, kind), _layer(temporal, kind))
+            (_layer(spectral, dtype), _layer(temporal, dtype))
             for spectral, temporal in zip(module.layers, module.layers_t, strict=True)
         )
         self._embeddings: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
@@ -157,18 +157,18 @@ class CrossTransformer:
         return self._embeddings[key]
 
 
-def cross_transformer(module: Any, kind: Kind) -> CrossTransformer | None:
-    """The module with matrix products in the dtype `kind`; None where its structure differs (no published one does)."""
+def cross_transformer(module: Any, dtype: torch.dtype) -> CrossTransformer | None:
+    """The module with matrix products in `dtype`; None where its structure differs (no published one does)."""
     from torch import nn
 
     layers = [*module.layers, *module.layers_t]
     plain = all(layer.norm_first and isinstance(layer.norm1, nn.LayerNorm) for layer in layers)
     plain = plain and isinstance(module.norm_in, nn.LayerNorm)
     plain = plain and all(layer.norm_out is None or layer.norm_out.num_groups == 1 for layer in layers)
-    return CrossTransformer(module, kind) if plain and module.sin_random_shift == 0 else None
+    return CrossTransformer(module, dtype) if plain and module.sin_random_shift == 0 else None
 
 
-def _layer(module: Any, kind: Kind) -> _Layer:
+def _layer(module: Any, dtype: torch.dtype) -> _Layer:
     import torch
 
     parts: Mapping[str, Any] = dict(module.named_children())
@@ -181,7 +181,7 @@ def _layer(module: Any, kind: Kind) -> _Layer:
 
     def linear(weight: Tensor, bias: Tensor, factor: Tensor | float = 1.0) -> _Linear:
         rows = factor[:, None] if isinstance(factor, torch.Tensor) else factor
-        return _Linear((weight * rows).to(kind), (bias * factor).to(kind))
+        return _Linear((weight * rows).to(dtype), (bias * factor).to(dtype))
 
     one, two = (getattr(parts[name], "scale", 1.0) for name in ("gamma_1", "gamma_2"))
     norm_out = parts.get("norm_out")

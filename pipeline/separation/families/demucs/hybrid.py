@@ -22,7 +22,6 @@ from understudy.pipeline.separation.families.demucs.dconv import Branch, add_bra
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from torch import dtype as Kind
 
 Axis = Literal[1, 2]
 """Along which a layer's convolution with strides goes: 1 frequencies, 2 time."""
@@ -68,7 +67,7 @@ class _Decoder:
 
 
 class Hybrid:
-    """`network`, an HTDemucs, with matrix products in the dtype `kind`. Made by `hybrid`."""
+    """`network`, an HTDemucs, with matrix products in `dtype`. Made by `hybrid`."""
 
     def __init__(
         self,
@@ -76,11 +75,11 @@ class Hybrid:
         spectral: tuple[Sequence[_Encoder], Sequence[_Decoder]],
         temporal: tuple[Sequence[_Encoder], Sequence[_Decoder]],
         meeting: Meeting,
-        kind: Kind,
+        dtype: torch.dtype,
     ) -> None:
         import torch
 
-        self._spectral, self._temporal, self._meeting, self._kind = spectral, temporal, meeting, kind
+        self._spectral, self._temporal, self._meeting, self._dtype = spectral, temporal, meeting, dtype
         self._sources = len(network.sources)
         self._size: int = network.nfft
         self._window = torch.hann_window(self._size, device=spectral[0][0].bias.device)
@@ -101,18 +100,18 @@ class Hybrid:
         saved_temporal: list[Tensor] = []
         lengths = [temporal.shape[2]]
         for encoder in self._spectral[0]:
-            spectral = _encode(spectral, encoder, None if saved else self._places).to(self._kind)
+            spectral = _encode(spectral, encoder, None if saved else self._places).to(self._dtype)
             saved.append(spectral)
         for encoder in self._temporal[0]:
-            temporal = _encode(temporal, encoder, None).to(self._kind)
+            temporal = _encode(temporal, encoder, None).to(self._dtype)
             saved_temporal.append(temporal)
             lengths.append(temporal.shape[2])
         lengths.pop()
 
         # the transformer at the deepest level; its result is added to what went in, as the first skip connection
         first, second = self._meeting(spectral, temporal[:, 0])
-        spectral = (saved.pop() + first).to(self._kind)
-        temporal = (saved_temporal.pop() + second[:, None]).to(self._kind)
+        spectral = (saved.pop() + first).to(self._dtype)
+        temporal = (saved_temporal.pop() + second[:, None]).to(self._dtype)
         # decoders; each adds its result to the skip connection in place, so that no third tensor is needed
         for decoder in self._spectral[1][:-1]:
             spectral = _decode(spectral, decoder, saved.pop(), 0)
@@ -190,39 +189,39 @@ class Meeting:
             spectral, temporal = functional.linear(spectral, *self.up[0]), functional.linear(temporal, *self.up[1])
         one, two = self.transformer(spectral.float(), temporal.float())
         if self.down:
-            kind = self.down[0][0].dtype
-            one, two = functional.linear(one.to(kind), *self.down[0]), functional.linear(two.to(kind), *self.down[1])
+            dtype = self.down[0][0].dtype
+            one, two = functional.linear(one.to(dtype), *self.down[0]), functional.linear(two.to(dtype), *self.down[1])
         return one, two
 
 
-def hybrid(network: Any, kind: Kind) -> Callable[[Tensor, tuple[int, ...]], Tensor] | None:
-    """A function that computes an HTDemucs with matrix products in the dtype `kind`; None where the network differs in
+def hybrid(network: Any, dtype: torch.dtype) -> Callable[[Tensor, tuple[int, ...]], Tensor] | None:
+    """A function that computes an HTDemucs with matrix products in `dtype`; None where the network differs in
     structure from the published ones (kernels that aren't twice the strides, normalised or wrapped outer layers, masks,
     ...), for which the package's module is used."""
     import torch
 
     if not network.cac or network.crosstransformer is None or network.audio_channels != 2:
         return None
-    meeting = cross_transformer(network.crosstransformer, kind)
+    meeting = cross_transformer(network.crosstransformer, dtype)
     if meeting is None or len(network.tencoder) != len(network.encoder):
         return None
     layers = []
     for encoders, decoders in ((network.encoder, network.decoder), (network.tencoder, network.tdecoder)):
         # the first layers see the greatest range of values, and are small: float32
-        made = [_encoder(layer, torch.float32 if number == 0 else kind) for number, layer in enumerate(encoders)]
-        unmade = [_decoder(layer, kind) for layer in decoders]
+        made = [_encoder(layer, torch.float32 if number == 0 else dtype) for number, layer in enumerate(encoders)]
+        unmade = [_decoder(layer, dtype) for layer in decoders]
         if None in made or None in unmade:
             return None
         layers.append(([layer for layer in made if layer], [layer for layer in unmade if layer]))
 
     def linear(module: Any) -> tuple[Tensor, Tensor]:
-        return module.weight[:, :, 0].to(kind), module.bias.to(kind)
+        return module.weight[:, :, 0].to(dtype), module.bias.to(dtype)
 
     up = down = None
     if network.bottom_channels:
         up = linear(network.channel_upsampler), linear(network.channel_upsampler_t)
         down = linear(network.channel_downsampler), linear(network.channel_downsampler_t)
-    return Hybrid(network, layers[0], layers[1], Meeting(meeting, up, down), kind)
+    return Hybrid(network, layers[0], layers[1], Meeting(meeting, up, down), dtype)
 
 
 def _is_plain(layer: Any) -> bool:
@@ -241,31 +240,31 @@ def _branches(layer: Any) -> tuple[Branch, ...] | None:
     return () if layer.dconv is None else branches(layer.dconv)
 
 
-def _kernel(weight: Tensor, axis: Axis, kind: Kind) -> Tensor:
+def _kernel(weight: Tensor, axis: Axis, dtype: torch.dtype) -> Tensor:
     import torch
 
     if weight.dim() == 3:
         weight = weight[:, :, None] if axis == 2 else weight[..., None]
-    return weight.to(kind).contiguous(memory_format=torch.channels_last)
+    return weight.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-def _gated(layer: Any, axis: Axis, kind: Kind) -> _Gated:
+def _gated(layer: Any, axis: Axis, dtype: torch.dtype) -> _Gated:
     module = layer.rewrite
     height, width = (0, module.padding[0]) if len(module.padding) == 1 else module.padding
-    return _Gated(_kernel(module.weight, axis, kind), module.bias.to(kind), (height, width))
+    return _Gated(_kernel(module.weight, axis, dtype), module.bias.to(dtype), (height, width))
 
 
-def _encoder(layer: Any, kind: Kind) -> _Encoder | None:
+def _encoder(layer: Any, dtype: torch.dtype) -> _Encoder | None:
     if not _is_plain(layer) or (found := _branches(layer)) is None:
         return None
     axis: Axis = 1 if layer.freq else 2
-    gated = _gated(layer, axis, kind)
+    gated = _gated(layer, axis, dtype)
     if gated.weight.shape[2:] != (1, 1):
         return None
     return _Encoder(
         axis,
-        _kernel(layer.conv.weight, axis, kind),
-        layer.conv.bias.to(kind),
+        _kernel(layer.conv.weight, axis, dtype),
+        layer.conv.bias.to(dtype),
         layer.stride,
         layer.pad,
         found,
@@ -273,7 +272,7 @@ def _encoder(layer: Any, kind: Kind) -> _Encoder | None:
     )
 
 
-def _decoder(layer: Any, kind: Kind) -> _Decoder | None:
+def _decoder(layer: Any, dtype: torch.dtype) -> _Decoder | None:
     import torch
 
     if not _is_plain(layer) or not layer.context_freq or (found := _branches(layer)) is None:
@@ -284,8 +283,8 @@ def _decoder(layer: Any, kind: Kind) -> _Decoder | None:
     weight = weight.flatten(2).unflatten(2, (2, stride)).permute(3, 1, 0, 2).flatten(0, 1)
     weight = torch.stack([weight[..., 1], weight[..., 0]], -1)  # what the one before adds, what this one adds
     bias = layer.conv_tr.bias.repeat(stride)
-    gated = _gated(layer, axis, kind)
-    return _Decoder(axis, _kernel(weight, axis, kind), bias.to(kind), stride, layer.pad, found, gated, layer.last)
+    gated = _gated(layer, axis, dtype)
+    return _Decoder(axis, _kernel(weight, axis, dtype), bias.to(dtype), stride, layer.pad, found, gated, layer.last)
 
 
 def _along(axis: Axis, value: int, other: int) -> tuple[int, int]:

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 TARGETS = ("vocals", "drums", "bass", "other")
 """Of the released models; a file is named after its target."""
 RESIDUAL = "residual"
-"""What one target alone leaves of the song; beside vocals the instrumental."""
+"""The stem that is the song minus one target alone; beside vocals it is the instrumental."""
 ITERATIONS = 1
 SECONDS, OVERLAP = 30.0, 6.0
-"""Of a window, and of what it shares with the next: the recurrent networks remember a few seconds, not the song."""
+"""Of a window, and of its overlap with the next one: the context of the recurrent networks is some seconds, not the
+song."""
 SHORTEST = 5.0
 _QUIETEST = 1e-3
-"""How much a window's ends count at least, where it fades."""
+"""Least weight at a window's ends."""
 
 
 def stems(weights: Weights) -> tuple[str, ...]:
@@ -43,18 +44,18 @@ def stems(weights: Weights) -> tuple[str, ...]:
 
 
 def load(weights: Weights, device: str, precision: Precision, iterations: int = ITERATIONS) -> Network:
-    """The networks in ``weights.path`` and its companions, one per target. One target alone gives what it leaves of the
-    song as well. `iterations`: of the Wiener filter; 0 gives the magnitudes with the song's phases.
+    """The networks in ``weights.path`` and its companions, one per target. With one target alone, the song minus that
+    is the second stem. `iterations`: of the Wiener filter; 0 gives the magnitudes with the song's phases.
 
-    The recurrent networks add up what is rounded, so that processors compute them in float32 whatever `precision` says.
+    Rounding errors accumulate in recurrent networks: on CPUs they are computed in float32 whatever `precision` is.
     Raises `UnderstudyError` ``model-invalid`` and what reading tensors raises.
     """
     import torch
 
-    kind = torch.float32 if device == "cpu" else getattr(torch, precision)
+    dtype = torch.float32 if device == "cpu" else getattr(torch, precision)
     names = stems(weights)
     by_name = {_target(path): path for path in _paths(weights)}
-    targets = [read_target(by_name[name], device, kind) for name in TARGETS if name in by_name]
+    targets = [read_target(by_name[name], device, dtype) for name in TARGETS if name in by_name]
     for target, path in zip(targets, by_name.values(), strict=True):
         if (target.bins, target.rate) != (targets[0].bins, targets[0].rate):
             raise invalid(path, "its spectra differ from those of the other targets")
@@ -73,10 +74,10 @@ def _windowed(
     shared = round(window * OVERLAP / SECONDS)
     fade = torch.ones(window)
     fade[:shared] = torch.linspace(_QUIETEST, 1.0, shared)
-    kind = targets[0].first[0].dtype
+    dtype = targets[0].first[0].dtype
 
     def separate(windows: Tensor) -> Tensor:
-        return _separated(windows, targets, kind, iterations)
+        return _separated(windows, targets, dtype, iterations)
 
     def shorter() -> Network:
         return _windowed(names, targets, device, iterations, size, seconds / 2)
@@ -95,7 +96,8 @@ def _windowed(
     )
 
 
-def _separated(windows: Tensor, targets: Sequence[Target], kind: torch.dtype, iterations: int) -> Tensor:
+def _separated(windows: Tensor, targets: Sequence[Target], dtype: torch.dtype, iterations: int) -> Tensor:
+    """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``; `dtype`: of the networks."""
     import torch
 
     size = 2 * (targets[0].bins - 1)
@@ -104,7 +106,7 @@ def _separated(windows: Tensor, targets: Sequence[Target], kind: torch.dtype, it
     spectra = torch.stft(flat, size, size // 4, window=shape, return_complex=True)
     spectra = spectra.view(*windows.shape[:2], *spectra.shape[1:]).permute(0, 3, 2, 1)  # [batch, frames, bins, 2]
     loud = spectra.abs().permute(1, 0, 3, 2)  # [frames, batch, 2, bins]
-    magnitudes = [target.magnitudes(loud, kind) for target in targets]
+    magnitudes = [target.magnitudes(loud, dtype) for target in targets]
     if len(magnitudes) == 1:
         magnitudes.append((loud - magnitudes[0]).clamp(min=0))
     stems = torch.stack([found.permute(1, 0, 3, 2) for found in magnitudes], 1)  # [batch, stems, frames, bins, 2]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from understudy.pipeline.separation.families.tensors import invalid, stored_tensors
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
-    from torch import dtype as Kind
 
 CHANNELS = 2
 EPSILON = 1e-5
@@ -38,21 +38,21 @@ class Target:
     bins: int
     rate: int
 
-    def magnitudes(self, spectra: Tensor, kind: Kind) -> Tensor:
+    def magnitudes(self, spectra: Tensor, dtype: torch.dtype) -> Tensor:
         """Magnitudes of the song, float32 ``[frames, batch, 2, bins]`` -> of the stem; matrix products in the dtype
-        `kind`."""
+        `dtype`."""
         import torch
         from torch.nn import functional
 
-        inputs = spectra[..., : self.seen].flatten(2).to(kind)
+        inputs = spectra[..., : self.seen].flatten(2).to(dtype)
         hidden = torch.tanh(functional.linear(inputs, *self.first))
         both = torch.cat([hidden, self.recurrent(hidden)[0]], -1)
         gains = functional.linear(functional.relu(functional.linear(both, *self.second)), *self.third)
         return functional.relu(gains.float()).view_as(spectra) * spectra
 
 
-def read_target(path: Path, device: str, kind: Kind) -> Target:
-    """The network in the file at `path`, with weights in the dtype `kind`. Its sizes are those of its tensors.
+def read_target(path: Path, device: str, dtype: torch.dtype) -> Target:
+    """The network in the file at `path`, with weights in `dtype`. Its sizes are those of its tensors.
 
     Raises `UnderstudyError` ``model-invalid`` and what reading tensors raises.
     """
@@ -88,8 +88,8 @@ def read_target(path: Path, device: str, kind: Kind) -> Target:
         second,
         (third[0] * gain[:, None], third[1] * gain + lift),
     )
-    one, two, three = ((weight.to(device, kind), bias.to(device, kind)) for weight, bias in prepared)
-    recurrent = recurrent.to(device, kind).eval().requires_grad_(False)
+    one, two, three = ((weight.to(device, dtype), bias.to(device, dtype)) for weight, bias in prepared)
+    recurrent = recurrent.to(device, dtype).eval().requires_grad_(False)
     recurrent.flatten_parameters()
     return Target(one, recurrent, two, three, seen, bins, _rate(state.get("sample_rate")))
 

@@ -117,11 +117,11 @@ def _named(path: Path) -> str:
     return words[0]
 
 
-def _networks(by_stem: dict[str, Path], device: str, kind: Any) -> Estimate:
+def _networks(by_stem: dict[str, Path], device: str, dtype: Any) -> Estimate:
     """Networks of torch: with four and five stems the released models have another activation, and with five their
     masks compete."""
     networks = tuple(
-        placed(read_stem(path, stem, number), len(by_stem) > 2, device, kind)
+        placed(read_stem(path, stem, number), len(by_stem) > 2, device, dtype)
         for number, (stem, path) in enumerate(by_stem.items())
     )
     return all_stems(networks, softmax=len(by_stem) == 5)

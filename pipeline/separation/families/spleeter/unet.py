@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
-    from torch import dtype as Kind
 
 FRAMES, BINS = 512, 1024
 CHANNELS = (2, 16, 32, 64, 128, 256, 512)
@@ -84,15 +84,15 @@ def shapes() -> dict[str, tuple[int, ...]]:
     return found | {"last.weight": (2, 1, 4, 4), "last.bias": (2,)}
 
 
-def placed(weights: Mapping[str, Tensor], elu: bool, device: str, kind: Kind) -> UNet:
-    """The network on `device`, its convolutions in the dtype `kind`."""
+def placed(weights: Mapping[str, Tensor], elu: bool, device: str, dtype: torch.dtype) -> UNet:
+    """The network on `device`, its convolutions in `dtype`."""
     import torch
 
     moved = {}
     for name, value in weights.items():
         format = torch.channels_last if value.dim() == 4 else torch.contiguous_format
         # with float32 statistics, torch computes a batch norm in float32 whatever its input
-        moved[name] = value.to(device, torch.float32 if ".norm." in name else kind).contiguous(memory_format=format)
+        moved[name] = value.to(device, torch.float32 if ".norm." in name else dtype).contiguous(memory_format=format)
     return UNet(moved, elu)
 
 
