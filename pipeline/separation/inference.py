@@ -66,7 +66,7 @@ def infer(
                 if network.device.startswith("cuda"):
                     raise
                 raise MemoryError("a window of the song doesn't fit into memory") from error
-        network = _shortened(context, network, shorter)
+        network = _shortened(context, network, shorter)  # begins again: the windows lie elsewhere now
     stems = {}
     for number, (name, stem) in enumerate(found.items()):
         part = context.part(0.95 + 0.05 * number / len(found), 0.95 + 0.05 * (number + 1) / len(found))
@@ -151,7 +151,7 @@ def _stems(
                     results = _separate(network, windows.to(network.device), settings.polarity)
             except RuntimeError as error:
                 if len(batch) == 1 or not _out_of_memory(error):
-                    raise
+                    raise  # `infer` goes on with shorter windows
                 at_once = len(batch) // 2
                 _make_room(network.device)
                 context.warn(
@@ -181,8 +181,9 @@ def _places(network: Network, frames: int, step: int, shifts: int) -> Iterator[P
     longest = round(LONGEST_SHIFT * network.rate)
     passes = []
     for number in range(shifts):
-        offset = number * longest // shifts
+        offset = number * longest // shifts  # as if so much silence preceded the song
         passes.append(shifted(network.layout(frames + offset, network.window, step), offset, frames))
+    # in the order of the song, so that all passes finish a stretch of it at about the same time
     return heapq.merge(*passes, key=lambda place: place.first)
 
 
@@ -220,6 +221,7 @@ class _Scale:
 
 
 def _scale(context: Context, song: AudioSource, network: Network, block: int = 1 << 20) -> _Scale:
+    # statistics of the entire song, not of each window, whose loudness would then change from one to the next
     if network.peak is not None:
         return _Scale(0.0, _peak(context, song, network, network.peak) or 1.0)
     if network.normalise == "none":

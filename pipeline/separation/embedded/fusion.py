@@ -78,6 +78,7 @@ def activity(foreground: Map, magnitude: Map, axes: Axes, seconds: float = 0.49)
     ``[frames, 1]``."""
     inside = (axes.frequencies > 200) & (axes.frequencies < 5000)
     width = axes.frames(seconds)
+    # energies over all bins, averaged over the frames around
     part, whole = (uniform_filter1d(((m * inside) ** 2).sum(axis=1), width) for m in (foreground, magnitude))
     return np.asarray(np.log(np.sqrt(np.maximum(part, 0) / (whole + 1e-9)) + 0.02), np.float32)[:, None]
 
@@ -91,7 +92,7 @@ def sung_share(cues: Mapping[str, Map], magnitude: Map, axes: Axes) -> Map:
 def context_cues(share: Map, magnitude: Map, axes: Axes) -> dict[str, Map]:
     """The cues that follow from a first `share`: how much was sung in the half second and in the four seconds
     around."""
-    foreground = magnitude * share
+    foreground = magnitude * share  # what the first mask lets through
     return {
         "briefly": activity(foreground, magnitude, axes, 0.5),
         "lately": activity(foreground, magnitude, axes, 4.0),

@@ -131,6 +131,7 @@ class CrossTransformer:
         """Spectrogram, float32 ``[batch, frequencies, frames, channels]``, and waveform, ``[batch, frames, channels]``
         -> both in the same shapes."""
         shape = spectral.shape
+        # positions: of frequency and frame for the spectrogram, of the frame for the waveform
         places, moments = self._embedded(shape[1], shape[2], temporal)
         one = self._norms[0](spectral.flatten(1, 2)) + places
         two = self._norms[1](temporal) + moments
@@ -175,7 +176,7 @@ def _layer(module: Any, dtype: torch.dtype) -> _Layer:
     crossing = "cross_attn" in parts
     attention = parts["cross_attn" if crossing else "self_attn"]
     channels = attention.embed_dim
-    weights = attention.in_proj_weight.split(channels)
+    weights = attention.in_proj_weight.split(channels)  # of queries, keys and values
     biases = attention.in_proj_bias.split(channels)
     scale = (channels // attention.num_heads) ** -0.5
 
@@ -183,6 +184,7 @@ def _layer(module: Any, dtype: torch.dtype) -> _Layer:
         rows = factor[:, None] if isinstance(factor, torch.Tensor) else factor
         return _Linear((weight * rows).to(dtype), (bias * factor).to(dtype))
 
+    # layer scales of the attention and of the feed-forward network
     one, two = (getattr(parts[name], "scale", 1.0) for name in ("gamma_1", "gamma_2"))
     norm_out = parts.get("norm_out")
     return _Layer(

@@ -54,6 +54,7 @@ def program(graph: Graph, device: str) -> Callable[[Tensor], Tensor]:
         needed |= last
         steps.append(_Step(function, inputs, node.outputs[0], last))
     steps.reverse()
+    # every input of a step must be the graph's input or some step's result
     made = {given, *(step.output for step in steps)}
     if wanted not in made or any(name not in made for step in steps for name in step.inputs):
         raise UnknownOperator("values that nothing makes")
@@ -98,6 +99,7 @@ def _folded(nodes: Sequence[Node], weights: Mapping[str, Tensor], graph: Graph) 
             and before.attributes.get("group", 1) == 1
             and uses[node.inputs[0]] == 1
         ):
+            # scale * (kernel * x + bias) + shift: output channels are the first axis of a Conv, the second otherwise
             scale, shift = _scale_and_shift(node, found)
             kernel = found[before.inputs[1]]
             shape = (-1, 1, 1, 1) if before.operator == "Conv" else (1, -1, 1, 1)

@@ -66,7 +66,7 @@ class Packing:
     def band(self, number: int, width: int) -> Linear:
         """The linear layer from a band's `width` values to its token, float32."""
         name = f"band_split.to_features.{number}"
-        gamma = self._read(f"{name}.0.gamma") * width**0.5
+        gamma = self._read(f"{name}.0.gamma") * width**0.5  # of the norm over the band's values
         return self._kept(self._read(f"{name}.1.weight") * gamma), self._kept(self._read(f"{name}.1.bias"))
 
     def transformer(self, layer: int, place: int, along: str, blocks: int) -> Transformer:
@@ -83,6 +83,7 @@ class Packing:
         return [self._linear(f"{name}.{2 * place}") for place in range(self._c.mask_layers)]
 
     def _block(self, name: str, along: str) -> Block:
+        # net.0 is the norm, net.1 the first linear layer, net.4 the second (2 is the GELU, 3 and 5 are dropout)
         weight = self._read(f"{name}.1.net.1.weight") * self._gamma(f"{name}.1.net.0")
         ff_in = self._product(weight), self._product(self._read(f"{name}.1.net.1.bias"))
         attention = self._linear_attention(f"{name}.0") if along == "linear" else self._attention(f"{name}.0")
@@ -96,6 +97,7 @@ class Packing:
         gamma = self._gamma(f"{name}.norm")
         qkv = torch.cat([self._read(f"{name}.to_qkv.weight"), self._read(f"{name}.to_gates.weight")]) * gamma
         qkv[:inner] *= c.head_dim**-0.5  # the queries
+        # only the gates have biases
         bias = torch.cat([torch.zeros(3 * inner), self._read(f"{name}.to_gates.bias")])
         if c.heads % 2:  # rows of an even length can be viewed as complex numbers, for the rotation
             qkv, bias = torch.cat([qkv, qkv[-1:]]), torch.cat([bias, bias[-1:]])

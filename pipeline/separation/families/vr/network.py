@@ -120,7 +120,7 @@ class OldUNet(nn.Module):
         for level in range(1, self.depth + 1):
             skip, values = getattr(self, f"enc{level}")(values)
             skips.append(skip)
-        values = self.aspp(values)
+        values = self.aspp(values)  # at 1 / 2 ** depth of the bins and spectra
         for level in range(self.depth, 0, -1):
             values = getattr(self, f"dec{level}")(values, skips.pop())
         return values
@@ -143,8 +143,9 @@ class OldCascade(nn.Module):
 
     def forward(self, spectra: Tensor) -> Tensor:
         """``[batch, 2, bins + 1, spectra]`` -> a mask of that shape."""
-        song = spectra[:, :, :-1]
+        song = spectra[:, :, :-1]  # an even number of bins
         low, high = song.chunk(2, 2)
+        # each stage gets the song beside the results of the stages before
         halves = torch.cat([self.stg1_low_band_net(low), self.stg1_high_band_net(high)], 2)
         whole = self.stg2_full_band_net(self.stg2_bridge(torch.cat([song, halves], 1)))
         last = self.stg3_full_band_net(self.stg3_bridge(torch.cat([song, halves, whole], 1)))
@@ -212,8 +213,9 @@ class Cascade(nn.Module):
 
     def forward(self, spectra: Tensor) -> Tensor:
         """``[batch, 2, bins + 1, spectra]`` -> a mask of that shape."""
-        song = spectra[:, :, :-1]
+        song = spectra[:, :, :-1]  # an even number of bins
         low, high = song.chunk(2, 2)
+        # each stage gets the song beside the results of the stages before
         first_low, first_high = self.stg1_low_band_net(low), self.stg1_high_band_net(high)
         second_low = self.stg2_low_band_net(torch.cat([low, first_low], 1))
         second_high = self.stg2_high_band_net(torch.cat([high, first_high], 1))
