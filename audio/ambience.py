@@ -1,9 +1,9 @@
-"""How much of a room's sound a dry copy of a vocal lacks, from nothing but the two energies over time.
+"""How much reverb a dry copy of a vocal lacks against the original, from the energies of both over time.
 
-A room keeps sounding after the voice: its energy is the dry energy convolved with an exponential decay (the model
-behind RT60; Lebart, Boucher and Denbigh, "A new method based on spectral subtraction for speech dereverberation",
-2001). The copy has the same notes at the same time, so that decay and share can be fitted by comparing the moments
-right after notes, where the dry copy has already fallen.
+The model: the energy of reverb is the dry energy convolved with an exponential decay (the model behind RT60; Lebart,
+Boucher and Denbigh, "A new method based on spectral subtraction for speech dereverberation", 2001). The dry copy has
+the same notes at the same time, so the decay time and the share of reverb are fitted to the original's energy in the
+moments right after notes, where the dry copy is already quiet. The fit is a search over a grid of decays and shares.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25, 0.35)
 _PRE_DELAY = 0.012  # seconds, as in audio.effects.reverb
 _FALLEN = 12.0  # dB that the dry copy is below its latest peak in the moments compared
 _LATEST = 1.5  # seconds that a peak counts as latest
-_RANGE = 50.0  # dB below the singing that the original's moments are compared down to
-_FARTHEST = 12.0  # dB; a moment that is further off counts as this much
-_LEAST_MOMENTS = 0.5  # seconds of them
-_GAIN = 0.8  # the fit has to bring the mean distance down to this part of that without any room
+_RANGE = 50.0  # dB below the singing down to which the original's moments are compared
+_FARTHEST = 12.0  # dB: upper limit of a moment's distance, so that outliers don't decide
+_LEAST_MOMENTS = 0.5  # seconds of compared moments without which nothing is fitted
+_GAIN = 0.8  # the fit must reduce the mean distance to this part of the distance without reverb
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,28 @@ NONE = Ambience(0.0, 0.3)
 
 
 def missing_ambience(original: Curve, dry: Curve, hop: float) -> Ambience:
-    """The room that `dry` lacks against `original`: energies every `hop` seconds, ``[values]`` each, brought to the
-    same loudness before. `NONE` where the original has no more room, or too few notes end in the clear to tell."""
+    """The reverb that `dry` lacks against `original`.
+
+    `original`, `dry`: energies every `hop` seconds, ``[values]`` each, of vocals at the same loudness. Returns `NONE`
+    where the original has no more reverb, or too few notes end in a rest.
+    """
     from scipy.ndimage import maximum_filter1d
 
     blocks = round(0.03 / hop)
-    heard, copy = smoothed(original, blocks), smoothed(dry, blocks)
-    if not len(heard) or heard.max() <= 1e-9 or copy.max() <= 1e-9:
+    wet, copy = smoothed(original, blocks), smoothed(dry, blocks)
+    if not len(wet) or wet.max() <= 1e-9 or copy.max() <= 1e-9:
         return NONE
     reach = round(_LATEST / hop)
     latest = maximum_filter1d(copy, reach, origin=(reach - 1) // 2, mode="constant")
-    singing = heard[copy > 0.1 * latest]
-    loud = float(singing.mean()) if singing.size else float(heard.mean())
+    singing = wet[copy > 0.1 * latest]
+    loud = float(singing.mean()) if singing.size else float(wet.mean())
     after = (copy < latest * 10 ** (-_FALLEN / 10)) & (latest > 0.03 * loud)
-    compared = after & (heard > loud * 10 ** (-_RANGE / 10))
+    compared = after & (wet > loud * 10 ** (-_RANGE / 10))
     if compared.sum() < _LEAST_MOMENTS / hop:
         return NONE
-    wanted = 10 * np.log10(heard[compared])
-    # what sounds on regardless (leakage, hiss) explains part of it; how much is fitted as well
-    noises = [0.0, *np.percentile(heard[compared], (1, 5, 20, 50))]
+    wanted = 10 * np.log10(wet[compared])
+    # constant noise (leakage, hiss) explains part of the energy; its level is fitted as well
+    noises = [0.0, *np.percentile(wet[compared], (1, 5, 20, 50))]
 
     def distance(energy: Curve) -> float:
         return min(
@@ -77,7 +80,8 @@ def missing_ambience(original: Curve, dry: Curve, hop: float) -> Ambience:
 
 
 def _late(dry: Curve, decay: float, hop: float) -> Curve:
-    """The energy of a room's sound alone, as much in total as `dry`."""
+    """The energy of the reverb alone ``[values]``, with the same total as `dry`: a delay and a one-pole filter, whose
+    impulse response is the exponential decay."""
     from scipy.signal import lfilter
 
     delay = max(1, round(_PRE_DELAY / hop))

@@ -1,8 +1,8 @@
-"""Sounds one after the other, each at its own place in time, with fades between them that no level shows.
+"""Sounds one after the other, each at its position in time, with cross-fades that keep the level constant.
 
-Two gains of which the squares sum to one keep the power of sounds that have nothing to do with each other; where both
-are alike (two voices that share a consonant), they would add up to twice the power. The power of a sum is
-``g² + h² + 2 r g h`` for a correlation r, so each fade is divided by the root of that, with r as it is at the seam.
+Two gains whose squares sum to one keep the power of uncorrelated sounds; where both are alike (two voices with the same
+consonant), they would add up to twice the power. The power of a sum is ``g² + h² + 2 r g h`` for a correlation r, so
+both gains are divided by the root of that, with r measured at the seam.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.context import Context
 
 FADE = 0.05  # seconds from one sound to the next
-_BLOCK = 20.0  # seconds that are held in memory
-_LEAST = -0.5  # correlation below which the quiet moment between two opposite waves is left as it is
+_BLOCK = 20.0  # seconds held in memory
+_LEAST = -0.5  # lower limit of the correlation: opposite waves cancel in the middle of a fade, and no gain helps
 
 
 @dataclass(frozen=True)
 class Segment:
-    """From frame `start` to `stop` of the whole, `source` is heard; it is read at those very positions (and a little
-    beyond, where it fades)."""
+    """`source` plays from frame `start` to `stop` of the whole; it is read at these positions (and a little beyond them
+    for the fades)."""
 
     source: AudioSource
     start: int
@@ -84,7 +84,7 @@ def raised_cosine(frames: int) -> NDArray[np.float64]:
 
 
 def fade_gains(frames: int, correlation: float) -> tuple[Samples, Samples]:
-    """Gains of what goes and of what comes, float32 ``[frames]``, for sounds that correlate so (see the top)."""
+    """Gains of the sound that ends and of the one that begins, float32 ``[frames]``, at this `correlation` (-1..1)."""
     angle = 0.5 * np.pi * raised_cosine(frames)
     falling, rising = np.cos(angle), np.sin(angle)
     power = np.sqrt(1 + 2 * max(correlation, _LEAST) * falling * rising)
@@ -92,7 +92,7 @@ def fade_gains(frames: int, correlation: float) -> tuple[Samples, Samples]:
 
 
 def _weigh(gain: Samples, start: int, place: int, weights: Samples) -> None:
-    """Multiply the gains from frame `start` on with `weights` that begin at frame `place`."""
+    """Multiply `gain`, which begins at frame `start`, in place with `weights`, which begin at frame `place`."""
     first, last = max(start, place), min(start + len(gain), place + len(weights))
     if first < last:
         gain[first - start : last - start] *= weights[first - place : last - place]

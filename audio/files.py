@@ -1,10 +1,10 @@
 """Reading sound files: any common container and codec, streamed into an `AudioFile`, sample-exact and within limits.
 
 FFmpeg's libraries (PyAV) decode everything, so there is one set of rules for all formats. They compensate encoder delay
-and padding where the file tells it (the LAME/Xing header of MP3, Opus's pre-skip and final granule position, the edit
+and padding where the file states it (the LAME/Xing header of MP3, Opus's pre-skip and final granule position, the edit
 list of MP4); the end of an MP4 track, which they leave padded, is cut here to the length its sample table gives.
-Content decides what a file is, never its name, and nothing that a file claims is believed: the limits are held against
-what was decoded.
+The type of a file is recognised by its content, never by its name, and nothing that a file claims is trusted: the
+limits are applied to what was decoded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LOUDEST = 1000.0  # +60 dBFS: past any sane float recording
 _LOUDEST_LOSSY = 16.0  # +24 dBFS: more comes out of no encoder, only out of damaged bits
 _BLOCK_SECONDS = 1.0
-_PATIENCE = 1000  # damaged packets before the first sound
+_PATIENCE = 1000  # damaged packets before the first sound after which decoding stops
 _LONGEST_GAP = 1.0  # seconds of silence for one damaged packet
 _DAMAGED_SHARE = 0.1  # more than this lost: not worth working on
 _SHORTFALL, _SHORTFALL_SHARE = 0.25, 0.005  # seconds and share that may be missing at the end
@@ -57,7 +57,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a file says about itself. `duration` in seconds, None where it doesn't say; `rate` in Hz; `container` and
+    """The header of a file. `duration` in seconds, None where it is not stored; `rate` in Hz; `container` and
     `codec` are FFmpeg's short names (``mp3``, ``mov``, ``flac``, ``pcm_s16le``, ...)."""
 
     duration: float | None
@@ -119,11 +119,11 @@ def decode(
         claimed = promised_seconds(path, container, stream)
         if claimed is not None and duration is None and claimed - start > limits.seconds:
             raise _too_long(path, claimed, limits)
-        heard = _Heard()
-        sound = _sound(path, container, stream, heard, limits)
+        decoded = _Decoded()
+        sound = _sound(path, container, stream, decoded, limits)
         first = next(sound, None)
         if first is None:
-            raise _nothing(path, heard, claimed)
+            raise _nothing(path, decoded, claimed)
         begin = round(start * first.rate)
         end = None if duration is None else begin + max(1, round(duration * first.rate))
         length = exact_frames(path, container, stream, first.rate)
@@ -149,13 +149,13 @@ def decode(
 
         with writing(out):
             file = write_blocks(out, first.rate, first.channels, part())
-            _check_end(context, path, heard, claimed, start, None if end is None else end / first.rate, file.frames)
+            _check_end(context, path, decoded, claimed, start, None if end is None else end / first.rate, file.frames)
         return file
 
 
 @dataclass
-class _Heard:
-    """What decoding has met so far: frames given out, and how many of them stand for packets that were damaged."""
+class _Decoded:
+    """The state of decoding: frames decoded so far, and how many of them replace damaged packets."""
 
     frames: int = 0
     rate: int = 0
@@ -186,7 +186,7 @@ def _estimated_seconds(container: InputContainer, stream: AudioStream) -> float 
 
 
 def _sound(
-    path: Path, container: InputContainer, stream: AudioStream, heard: _Heard, limits: Limits
+    path: Path, container: InputContainer, stream: AudioStream, decoded: _Decoded, limits: Limits
 ) -> Iterator[Audio]:
     """All of the stream in blocks of about a second, mono or stereo; a damaged packet becomes silence of its length."""
     import av
@@ -205,33 +205,33 @@ def _sound(
         if packet is None:
             break
         try:
-            pieces = [_floats(path, frame, heard, limits) for frame in packet.decode()]
+            pieces = [_floats(path, frame, decoded, limits) for frame in packet.decode()]
         except (av.FFmpegError, ValueError):
-            pieces = [_gap(heard, packet.duration * packet.time_base if packet.duration and packet.time_base else 0)]
-            if heard.places > _PATIENCE and not heard.frames:
+            pieces = [_gap(decoded, packet.duration * packet.time_base if packet.duration and packet.time_base else 0)]
+            if decoded.places > _PATIENCE and not decoded.frames:
                 return
         if lossy and pieces and not all(np.max(np.abs(piece), initial=0) < _LOUDEST_LOSSY for piece in pieces):
-            pieces = [_gap(heard, sum(piece.shape[1] for piece in pieces) / heard.rate)]  # decoded from damaged bits
+            pieces = [_gap(decoded, sum(piece.shape[1] for piece in pieces) / decoded.rate)]  # from damaged bits
         for piece in (piece for piece in pieces if piece.shape[1]):
-            heard.frames += piece.shape[1]
+            decoded.frames += piece.shape[1]
             held += piece.shape[1]
             waiting.append(piece)
-        if heard.rate and held >= _BLOCK_SECONDS * heard.rate:
-            yield Audio(np.concatenate(waiting, axis=1), heard.rate)
+        if decoded.rate and held >= _BLOCK_SECONDS * decoded.rate:
+            yield Audio(np.concatenate(waiting, axis=1), decoded.rate)
             waiting, held = [], 0
     if held:
-        yield Audio(np.concatenate(waiting, axis=1), heard.rate)
+        yield Audio(np.concatenate(waiting, axis=1), decoded.rate)
 
 
-def _gap(heard: _Heard, seconds: float | Fraction) -> Samples:
+def _gap(decoded: _Decoded, seconds: float | Fraction) -> Samples:
     """Silence in place of a packet that cannot be decoded; nothing before the first sound, where no rate is known."""
-    heard.places += 1
-    frames = round(min(float(seconds), _LONGEST_GAP) * heard.rate)
-    heard.lost += frames
-    return np.zeros((heard.channels, frames), np.float32)
+    decoded.places += 1
+    frames = round(min(float(seconds), _LONGEST_GAP) * decoded.rate)
+    decoded.lost += frames
+    return np.zeros((decoded.channels, frames), np.float32)
 
 
-def _floats(path: Path, frame: AudioFrame, heard: _Heard, limits: Limits) -> Samples:
+def _floats(path: Path, frame: AudioFrame, decoded: _Decoded, limits: Limits) -> Samples:
     """A decoded frame as float32 ``[1 or 2, frames]``, full scale ±1, in as many channels as the first frame had."""
     channels = frame.layout.nb_channels
     _check_layout(path, frame.sample_rate, channels, limits)
@@ -241,16 +241,17 @@ def _floats(path: Path, frame: AudioFrame, heard: _Heard, limits: Limits) -> Sam
     samples = _full_scale(array)
     if channels > 2:
         samples = to_stereo(samples, [channel.name for channel in frame.layout.channels])
-    if not heard.rate:
-        heard.rate, heard.channels, heard.source_channels = frame.sample_rate, samples.shape[0], channels
-    if frame.sample_rate != heard.rate:
+    if not decoded.rate:
+        decoded.rate, decoded.channels, decoded.source_channels = frame.sample_rate, samples.shape[0], channels
+    if frame.sample_rate != decoded.rate:
         raise UnderstudyError(
             "file-damaged",
-            f"{path} changes its sample rate from {heard.rate} to {frame.sample_rate} Hz at {clock(heard.seconds)}.",
+            f"{path} changes its sample rate from {decoded.rate} to {frame.sample_rate} Hz "
+            f"at {clock(decoded.seconds)}.",
             "Save it anew as wav or flac with a sound editor, then give that file.",
         )
-    if samples.shape[0] != heard.channels:
-        samples = samples.mean(axis=0, keepdims=True) if heard.channels == 1 else np.repeat(samples, 2, axis=0)
+    if samples.shape[0] != decoded.channels:
+        samples = samples.mean(axis=0, keepdims=True) if decoded.channels == 1 else np.repeat(samples, 2, axis=0)
     return np.ascontiguousarray(samples)
 
 
@@ -287,7 +288,7 @@ def _check_values(path: Path, block: Audio, position: int) -> None:
         at = (position + int(np.argmax(broken))) / block.rate
         raise UnderstudyError(
             "samples-not-finite",
-            f"{path} holds samples that are no numbers (NaN or infinite), the first at {at:.3f} s.",
+            f"{path} holds samples that are not finite (NaN or infinity), the first at {at:.3f} s.",
             "Export it again from the program that made it, e.g. as 24-bit wav.",
         )
     at = (position + int(np.argmax(peak))) / block.rate
@@ -301,40 +302,40 @@ def _check_values(path: Path, block: Audio, position: int) -> None:
 def _check_end(
     context: Context,
     path: Path,
-    heard: _Heard,
+    decoded: _Decoded,
     claimed: float | None,
     start: float,
     wanted: float | None,
     taken: int,
 ) -> None:
-    """What is to be said when decoding stopped; `wanted`: the second up to which sound was asked for."""
-    missing = 0.0 if claimed is None else claimed - heard.seconds
+    """Warnings and errors at the end of decoding. `wanted`: the second up to which sound was requested."""
+    missing = 0.0 if claimed is None else claimed - decoded.seconds
     cut_off = claimed is not None and missing > max(_SHORTFALL, _SHORTFALL_SHARE * claimed)
-    if cut_off and (wanted is None or wanted > heard.seconds):
-        raise _truncated(path, heard.seconds, claimed or 0.0, start)
+    if cut_off and (wanted is None or wanted > decoded.seconds):
+        raise _truncated(path, decoded.seconds, claimed or 0.0, start)
     if not taken:
         raise UnderstudyError(
             "start-past-end",
-            f"{path} is {clock(heard.seconds)} long; the part was to start at {clock(start)}.",
+            f"{path} is {clock(decoded.seconds)} long; the requested part starts at {clock(start)}.",
             "Choose an earlier start.",
         )
-    if heard.lost > _DAMAGED_SHARE * heard.frames:
+    if decoded.lost > _DAMAGED_SHARE * decoded.frames:
         raise UnderstudyError(
             "file-damaged",
-            f"{path} is damaged: {clock(heard.lost / heard.rate)} of {clock(heard.seconds)} cannot be decoded.",
+            f"{path} is damaged: {clock(decoded.lost / decoded.rate)} of {clock(decoded.seconds)} cannot be decoded.",
             "Get the file again from where it came from.",
         )
-    if heard.places:
-        places = "1 place" if heard.places == 1 else f"{heard.places} places"
-        context.warn(f"{path.name} is damaged in {places} ({heard.lost / heard.rate:.2f} s), now silent.")
+    if decoded.places:
+        places = "1 place" if decoded.places == 1 else f"{decoded.places} places"
+        context.warn(f"{path.name} is damaged in {places} ({decoded.lost / decoded.rate:.2f} s), now silent.")
     if claimed is None and wanted is None and lacks_end_mark(path):
-        context.warn(f"{path.name} has no end mark: it looks cut off. What is there was used.")
-    if heard.source_channels > 2:
-        context.warn(f"{path.name} has {heard.source_channels} channels; it was mixed down to stereo.")
+        context.warn(f"{path.name} has no end mark: it seems to be cut off. The existing part was used.")
+    if decoded.source_channels > 2:
+        context.warn(f"{path.name} has {decoded.source_channels} channels; it was mixed down to stereo.")
 
 
-def _nothing(path: Path, heard: _Heard, claimed: float | None) -> UnderstudyError:
-    if heard.places:
+def _nothing(path: Path, decoded: _Decoded, claimed: float | None) -> UnderstudyError:
+    if decoded.places:
         return UnderstudyError(
             "not-audio", f"Nothing in {path} can be decoded as sound.", "Get the file again from where it came from."
         )
@@ -343,12 +344,12 @@ def _nothing(path: Path, heard: _Heard, claimed: float | None) -> UnderstudyErro
     return UnderstudyError("song-empty", f"{path} holds no sound: it is 0 seconds long.", "Give a longer recording.")
 
 
-def _truncated(path: Path, heard: float, claimed: float, start: float) -> UnderstudyError:
-    there = int(heard - start)
+def _truncated(path: Path, seconds: float, claimed: float, start: float) -> UnderstudyError:
+    there = int(seconds - start)
     part = f" To use the part that is there, give --duration {there}." if there >= 1 else ""
     return UnderstudyError(
         "file-truncated",
-        f"{path} is incomplete: it ends after {clock(heard)} of {clock(claimed)}.",
+        f"{path} is incomplete: it ends after {clock(seconds)} of {clock(claimed)}.",
         f"Get the file again: its download or copy was cut off.{part}",
     )
 

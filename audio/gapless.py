@@ -1,9 +1,10 @@
 """The exact length of MP3 and MP4 files, where FFmpeg's own figures are off by a few samples.
 
-MP3: the LAME header (Gabriel Bouvigne, "Mp3 info tag revision 1") holds the encoder's delay and padding. FFmpeg's muxer
-cannot write a padding of more than one frame and 529 samples, which one length in 25 needs.
-MP4 (ISO/IEC 14496-12): the sample table counts every sample, while the edit list says which part of them is the song,
-often rounded to milliseconds. Apple's encoders store the exact figure in a tag of its own, iTunSMPB.
+MP3: an encoder adds a delay at the beginning and padding at the end; the LAME header (Gabriel Bouvigne, "Mp3 info tag
+revision 1") holds both. FFmpeg's muxer cannot write a padding of more than one frame and 529 samples, which one length
+in 25 needs, so the header is corrected here.
+MP4 (ISO/IEC 14496-12): the sample table counts all samples including delay and padding, and the edit list gives the
+part to present, often rounded to milliseconds. Apple's encoders store the exact length in an extra tag, iTunSMPB.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ from typing import BinaryIO
 
 _MP3_FRAME = 1152
 _LAME_DELAY = 576
-_LARGEST_HEADER = 64 << 20  # bytes of an MP4 index that are looked at
+_LARGEST_HEADER = 64 << 20  # bytes of an MP4 index that are read
 _SMPB = re.compile(rb"iTunSMPB.{0,24}?data.{8}\s*[0-9A-F]{8} ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{16})", re.DOTALL)
 
 
 def write_mp3_padding(path: Path, frames: int) -> None:
     """Set the padding in the LAME header of the MPEG-1 file at `path` so that it decodes to `frames`."""
     with path.open("r+b") as file:
+        # after an ID3v2 tag, whose length is stored in four bytes of seven bits
         head = file.read(10)
         start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
         file.seek(start)
         tag = bytearray(file.read(192 + 36))
-        info = tag.find(b"Info")  # behind the side information, whose size depends on the channels
+        info = tag.find(b"Info")  # after the side information, whose size depends on the channels
         packets = int.from_bytes(tag[info + 8 : info + 12], "big")
+        # three bytes hold delay and padding, 12 bits each; the last two bytes are a checksum over what precedes them
         at = info + 141
         delays = int.from_bytes(tag[at : at + 3], "big")
         padding = packets * _MP3_FRAME - (delays >> 12) - frames
@@ -39,7 +42,7 @@ def write_mp3_padding(path: Path, frames: int) -> None:
 
 
 def _crc16(data: bytes | bytearray) -> int:
-    """CRC-16/ARC, as LAME protects its header with."""
+    """CRC-16/ARC, the checksum of the LAME header."""
     value = 0
     for byte in data:
         value ^= byte
@@ -49,8 +52,8 @@ def _crc16(data: bytes | bytearray) -> int:
 
 
 def mp4_frames(path: Path, track: int, rate: int) -> int | None:
-    """How many frames at `rate` the track with the id `track` of the MP4 at `path` presents, encoder delay and padding
-    taken off; None where the file does not tell (no edit list, fragments, several edits, a broken index)."""
+    """The number of frames at `rate` that the track with the id `track` of the MP4 at `path` presents, without encoder
+    delay and padding; None where it is not known (no edit list, fragments, several edits, a broken index)."""
     with path.open("rb") as file:
         movie = _movie(file)
     try:
@@ -61,7 +64,7 @@ def mp4_frames(path: Path, track: int, rate: int) -> int | None:
         return None
     frames, scale, total = found
     tag = _SMPB.search(movie)
-    if tag and scale == rate:
+    if tag and scale == rate:  # delay, padding and length; only trusted if they add up to the sample table
         delay, rest, exact = (int(figure, 16) for figure in tag.groups())
         if delay + rest + exact == total:
             return exact
@@ -69,7 +72,7 @@ def mp4_frames(path: Path, track: int, rate: int) -> int | None:
 
 
 def _movie(file: BinaryIO) -> bytes:
-    """The content of the moov box, empty when there is none."""
+    """The content of the box ``moov`` (the index); empty when there is none."""
     at, size = 0, file.seek(0, 2)
     while at + 8 <= size:
         file.seek(at)
@@ -127,7 +130,7 @@ def _edited(movie: bytes, track: int) -> tuple[int | None, int, int] | None:
         length, begin = edits[0]
         left = total - begin
         shorter = left * movie_scale - length * scale  # in units of 1 / (scale * movie_scale) s
-        if shorter > scale:  # by more than the edit's own rounding: it does cut the end
+        if shorter > scale:  # by more than the edit's rounding: the edit cuts the end
             left = length * scale // movie_scale
         return (left if left > 0 else None), scale, total
     return None

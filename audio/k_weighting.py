@@ -1,8 +1,8 @@
 """K-weighting and loudness from energies, after ITU-R BS.1770-4.
 
-`understudy.audio.loudness` measures one finished sound. This is for decisions before it is finished: the energies of
-several stems, and what they have in common, block by block, from which the loudness of any mix of them follows without
-filtering again.
+`understudy.audio.loudness` measures one finished sound. This module is for decisions before mixing. The key idea: with
+stems x_i and gains g_i, the power of the mix is the sum over i and j of ``g_i g_j <x_i x_j>``. So the products of all
+pairs of K-weighted stems are measured once per block, and the loudness of any mix follows without filtering again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _WINDOW = 10.0  # seconds read at a time
 def k_weighting(rate: int) -> NDArray[np.float64]:
     """The filter as second-order sections ``[2, 6]``: a shelf of +4 dB above 1.7 kHz and a high-pass at 38 Hz.
 
-    The standard gives coefficients for 48 kHz; these come from the analogue filter behind them, by the bilinear
-    transform, so that they hold for any rate.
+    The standard gives coefficients for 48 kHz. These are computed from the corresponding analogue filters by the
+    bilinear transform, and so hold for any rate.
     """
     shelf_k = np.tan(np.pi * 1681.974450955533 / rate)
     shelf_q, high, band = (
@@ -58,11 +58,11 @@ def k_weighted(window: Audio) -> Samples:
 
 
 def energies(sources: Sequence[AudioSource], context: Context) -> NDArray[np.float64]:
-    """What `sources` (same rate; channels 1 or the most of any) hold and share, ``[blocks, sources, sources]``.
+    """Products of all pairs of `sources` per block, float64 ``[blocks, sources, sources]``.
 
     Element ``[b, i, j]`` is the mean over block b (`HOP` seconds) of the product of sources i and j, K-weighted and
-    summed over channels. A mono source counts in every channel. As long as the longest source; a last part shorter than
-    a block is left out.
+    summed over channels. The sources have one rate, and either 1 channel or the most that any of them has; a mono
+    source counts in every channel. As long as the longest source; a last part shorter than a block is left out.
     """
     rate = sources[0].rate
     channels = max(source.channels for source in sources)
@@ -79,6 +79,7 @@ def energies(sources: Sequence[AudioSource], context: Context) -> NDArray[np.flo
             weighted.append(np.broadcast_to(window, (channels, window.shape[1])).reshape(channels, last - first, hop))
         for i, one in enumerate(weighted):
             for j, other in enumerate(weighted[: i + 1]):
+                # the matrix is symmetric: each pair is computed once
                 shared = np.einsum("cbh,cbh->b", one, other, dtype=np.float64, optimize=False) / hop
                 result[first:last, i, j] = result[first:last, j, i] = shared
         context.progress(last / blocks)

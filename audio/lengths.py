@@ -1,6 +1,6 @@
-"""How long a file says it is, where it really says so: a length estimated from bit rate or file size is no promise.
+"""The length that a file's container stores, as opposed to one estimated from bit rate or file size.
 
-FFmpeg gives an estimated duration the same look as a stored one, so each container is asked in its own way.
+FFmpeg reports estimated and stored durations alike, so each container is read in its own way.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-_UNKNOWN_SIZE = 0xFFFFFFFF  # what a program writes that streams a wav and cannot go back to its header
+_UNKNOWN_SIZE = 0xFFFFFFFF  # written by programs that stream a wav and cannot update its header afterwards
 
 
 def promised_seconds(path: Path, container: InputContainer, stream: AudioStream) -> float | None:
     """The length that the container stores, in seconds; None where it stores none."""
     name = container.format.name
     by_stream = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-    if name == "wav":  # FFmpeg cuts what the header says to what the file has
+    if name == "wav":  # FFmpeg limits the header's length to that of the file
         return _wav_seconds(path)
     if name == "flac":
         info = stream.codec_context.extradata or b""
         return by_stream if len(info) >= 18 and int.from_bytes(info[13:18], "big") & 0xFFFFFFFFF else None
     if name == "mp3":
-        # where files were joined, the first one's header is no promise for all, and FFmpeg goes by the bit rate
+        # in concatenated files the header is that of the first one, and FFmpeg estimates the length by the bit rate
         counted = _mp3_seconds(path, stream.codec_context.sample_rate)
         return by_stream if any(by_stream and abs(seconds - by_stream) < 0.3 for seconds in counted) else None
     if name.startswith("mov") or name in ("aiff", "au", "ape", "wv", "tta"):
@@ -39,8 +39,8 @@ def promised_seconds(path: Path, container: InputContainer, stream: AudioStream)
 
 
 def exact_frames(path: Path, container: InputContainer, stream: AudioStream, rate: int) -> int | None:
-    """The length to the frame where FFmpeg leaves the encoder's padding at the end: the track of an MP4. None for all
-    else, and where the file does not tell."""
+    """The exact length in frames of an MP4's track, at whose end FFmpeg leaves the encoder's padding. None for other
+    containers, and where it is not known."""
     return mp4_frames(path, stream.id, rate) if container.format.name.startswith("mov") else None
 
 

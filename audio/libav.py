@@ -1,4 +1,4 @@
-"""Opening files of strangers with FFmpeg's libraries (PyAV): what may be opened, what goes wrong, in plain words."""
+"""Opening untrusted files with FFmpeg's libraries (PyAV): which containers and codecs are allowed, and the errors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-# Containers that hold sound themselves. Playlists and scripts (HLS, DASH, concat, ...) are left out on purpose: they
-# would open other files and addresses in the name of whoever runs this program.
+# Containers that hold sound themselves. Playlists and scripts (HLS, DASH, concat, ...) are excluded: they would open
+# other files and addresses with the rights of the user.
 CONTAINERS = (
     "wav", "w64", "aiff", "au", "caf", "flac", "mp3", "aac", "ac3", "eac3", "mov", "ogg", "matroska", "mpegts", "mpeg",
     "avi", "flv", "asf", "ape", "wv", "tta", "mpc", "mpc8", "tak", "dsf", "amr", "loas", "latm",
 )  # fmt: skip
 
-# Decoders of sound in common use. Without this list FFmpeg would decode pictures and video merely to describe them,
-# and a 16000 x 16000 pixel cover of 0.7 MB costs 2.2 CPU seconds and 730 MB.
+# Audio decoders in common use. Without this list FFmpeg would decode pictures and video to describe them, and artwork
+# of 16000 x 16000 pixels in a file of 0.7 MB costs 2.2 CPU seconds and 730 MB.
 DECODERS = (
     "aac", "aac_latm", "ac3", "eac3", "alac", "ape", "flac", "mp1float", "mp2float", "mp3float", "mp1", "mp2", "mp3",
     "opus", "libopus", "vorbis", "speex", "wavpack", "tta", "tak", "mpc7", "mpc8", "wmav1", "wmav2", "wmapro",
@@ -38,14 +38,15 @@ _NOT_AUDIO_HINT = "Give a sound file: wav, flac, mp3, m4a, ogg, opus, aiff, or a
 
 
 class _Bytes:
-    """A file without a name: FFmpeg then judges it by its content alone and takes no path for an address."""
+    """A file without a name: FFmpeg then recognises it by its content alone, and cannot take its path for an
+    address."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.read, self.tell = file.read, file.tell
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Damaged headers point to places that no file has: that is FFmpeg's to know (EINVAL), not an exception."""
+        """As `file.seek`, but impossible positions from damaged headers return EINVAL to FFmpeg instead of raising."""
         try:
             return self._file.seek(offset, whence)
         except (OSError, OverflowError, ValueError):
@@ -110,7 +111,7 @@ def opened(path: Path, largest: int = 1 << 40) -> Iterator[InputContainer]:
             except av.FFmpegError:
                 if not _begins_as_mp3(file):
                     raise
-                container = _container(file, "mp3")  # a tenth of a second is too little to be told from video by FFmpeg
+                container = _container(file, "mp3")  # FFmpeg cannot recognise a tenth of a second by itself
         except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
             raise _unopened(path, file) from error
         except OSError as error:
@@ -166,7 +167,7 @@ def audio_stream(path: Path, container: InputContainer, number: int | None = Non
     if number is not None and number >= len(container.streams.audio):
         raise UnderstudyError(
             "no-audio-track",
-            f"{path} has {len(container.streams.audio)} sound tracks; number {number + 1} was asked for.",
+            f"{path} has {len(container.streams.audio)} sound tracks; number {number + 1} was requested.",
             "Check that it is a file with one track for the mixture and one for each stem.",
         )
     best = container.streams.best("audio")

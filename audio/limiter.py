@@ -1,14 +1,14 @@
-"""A look-ahead true-peak limiter whose gain is a thing of its own, so that stems can share it.
+"""A look-ahead true-peak limiter. Its gain curve is computed separately, so that stems can share it.
 
 The peak of the continuous signal is estimated as ITU-R BS.1770-4 annex 2 does, from the signal oversampled to at least
-176.4 kHz, with a parabola through each highest point (four times oversampled alone misses up to 0.55 dB of a
-tone near half the rate). From the gain that each peak needs follows the gain curve, in dB:
+176.4 kHz, with a parabola through each local maximum (four-fold oversampling alone misses up to 0.55 dB of a tone near
+half the rate). The gain curve follows from the gain that each peak needs, in dB:
  1. release: the gain rises again by at most `RELEASE` dB per second (a running minimum of lines);
  2. look-ahead: the least value of the next `ATTACK` seconds;
  3. smoothing: averages over the last `ATTACK` seconds, which cannot rise above the gain needed, because every value
     averaged is already at most that.
-All is a function of the sound around a moment and keeps no state, so windows of a song join without seams; the gain
-is exactly 1 where no peak within reach is over the ceiling, and there the samples stay the same bits.
+The gain is a function of the sound around each moment, without state, so windows of a song join without seams. It is
+exactly 1 where no peak within reach exceeds the ceiling, and the samples there keep their bits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RELEASE = 160.0
 """dB per second. At 40 a dense song loses 1 LU more to the same ceiling."""
 
 MARGIN = 0.5
-"""Seconds of sound that `gain_curve` wants on both sides of what counts: enough for 80 dB of reduction."""
+"""Seconds of context that `gain_curve` needs on both sides: enough for the release from 80 dB of reduction."""
 
 
 def gain_curve(window: Audio, ceiling: float) -> NDArray[np.float32]:
@@ -44,12 +44,13 @@ def apply(window: Audio, gain: NDArray[np.float32]) -> Audio:
 
 
 def true_peak(window: Audio) -> float:
-    """The highest absolute value of the continuous signal over all channels, linear; what the limiter goes by."""
+    """The highest absolute value of the continuous signal over all channels, linear, as the limiter measures it."""
     return float(_peaks(window, 0.0).max(initial=0.0))
 
 
 def _peaks(window: Audio, least: float) -> Samples:
-    """The highest absolute value of the continuous signal near each frame, ``[frames]``; exact where above `least`."""
+    """The highest absolute value of the continuous signal near each frame, over all channels: ``[frames]``. Values up
+    to `least` may be underestimated, which saves time."""
     import soxr
 
     factor = max(1, -(-176400 // window.rate))
@@ -59,13 +60,15 @@ def _peaks(window: Audio, least: float) -> Samples:
     for channel in window.samples:
         fine = soxr.resample(channel, window.rate, window.rate * factor, quality="HQ") if factor > 1 else channel
         fine = np.abs(_fit(fine, window.frames * factor))
+        # the highest of the `factor` oversampled values that belong to each frame
         highest = fine[::factor].copy()
         for offset in range(1, factor):
             np.maximum(highest, fine[offset::factor], out=highest)
-        # no parabola below adds more than a tenth, so that lower tops need none
+        # Local maxima. The parabola below adds at most a tenth, so maxima below ``least / 1.1`` stay below `least`.
         tops = 1 + np.flatnonzero(fine[1:-1] > least / 1.1)
         tops = tops[(fine[tops] >= fine[tops - 1]) & (fine[tops] >= fine[tops + 1])]
         before, at, after = fine[tops - 1], fine[tops], fine[tops + 1]
+        # vertex of the parabola through three values: at - (after - before)² / (8 * (before - 2 at + after))
         bend = np.minimum(before - 2 * at + after, -1e-20)
         rise = np.minimum(-((after - before) ** 2) / (8 * bend), 0.1 * at)
         np.maximum.at(highest, tops // factor, at + rise)
@@ -89,6 +92,7 @@ def _needed(window: Audio, ceiling: float) -> NDArray[np.float64]:
 
 
 def _released(needed: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
+    # A running minimum of lines that rise by RELEASE: with the line subtracted it is a running minimum of constants.
     line = np.arange(len(needed)) * (RELEASE / rate)
     released: NDArray[np.float64] = np.minimum(np.minimum.accumulate(needed - line) + line, 0.0)
     return released
@@ -104,6 +108,6 @@ def _smooth(decibels: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
     smooth = held
     for _ in range(2):
         smooth = uniform_filter1d(smooth, half, origin=(half - 1) // 2 if half % 2 else half // 2 - 1, mode="nearest")
-    # averages are kept by a running sum, which leaves rounding behind: where all that is averaged is 0, so is this
+    # uniform_filter1d updates a running sum, which leaves rounding errors: exactly 0 where everything averaged is 0
     touched = minimum_filter1d(held, reach + 1, origin=reach // 2, mode="nearest") < 0
     return np.where(touched, np.minimum(smooth, 0.0), 0.0)

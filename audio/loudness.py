@@ -2,9 +2,9 @@
 Tech 3342 (loudness range).
 
 The measuring is done by FFmpeg's `ebur128` filter, which comes inside PyAV and is fed block by block; its true peak
-is that of the signal resampled to 192 kHz. Channels are weighted as the standard says: one channel is one channel,
-so a mono file reads 3 LU lower than the same sound on both channels of a stereo file, although it is heard as loud.
-That is harmless here, where songs and their covers always have the same channels.
+is that of the signal resampled to 192 kHz. Channels are weighted as the standard defines: a mono file reads 3 LU lower
+than the same sound on both channels of a stereo file. That is harmless here, because a song and its cover have the same
+number of channels.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def measure(source: AudioSource, context: Context) -> Loudness:
 
 def measure_blocks(blocks: Iterable[Audio], rate: int, channels: int) -> Loudness:
     """As `measure`, of `blocks` of sound that follow one another."""
-    # the package before its parts: two threads that begin with different ends of it load it half, and crash
+    # the package before its submodules: two threads that import different parts of it first deadlock or crash
     import av  # noqa: F401
     from av.error import BlockingIOError as NothingYet
     from av.error import EOFError as AllDone
@@ -106,7 +106,7 @@ def measure_blocks(blocks: Iterable[Audio], rate: int, channels: int) -> Loudnes
             except (NothingYet, AllDone):
                 return
             metadata = dict(frame.metadata)
-            if "lavfi.r128.M" not in metadata:  # a last part of less than 100 ms
+            if "lavfi.r128.M" not in metadata:  # the rest of less than 100 ms at the end
                 continue
             last = metadata
             momentary.append(float(last["lavfi.r128.M"]))
@@ -125,7 +125,7 @@ def measure_blocks(blocks: Iterable[Audio], rate: int, channels: int) -> Loudnes
     if not last:
         return Loudness(SILENT, 0.0, SILENT, np.zeros(0, np.float32), np.zeros(0, np.float32))
     peak = float(last["lavfi.r128.true_peak"])
-    if peak < 0.1 and sample_peak > peak - _PRINTED:  # of soft sounds, the filter's three decimals say too little
+    if peak < 0.1 and sample_peak > peak - _PRINTED:  # three decimals are too few for quiet sounds
         peak = sample_peak
     integrated = float(last["lavfi.r128.I"])
     return Loudness(

@@ -2,8 +2,8 @@
 
 An MP4 with five stereo tracks of one length: the first, the mix, is what any player plays; the four stems are disabled
 tracks that DJ software finds, sums and fades. The box ``moov/udta/stem`` says in JSON what they are called, in which
-colours to draw them, and what the player's compressor and limiter do to their sum. As FFmpeg can't write it, it
-is put into the finished file (boxes: ISO/IEC 14496-12).
+colours to draw them, and the settings of the player's compressor and limiter. FFmpeg can't write this box, so it is
+inserted into the finished file (boxes: ISO/IEC 14496-12).
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ COUNT = 4
 """How many stems such a file holds: neither more nor less."""
 
 COLOURS = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
-"""Of the four stems in order; told apart by the colour-blind, too (Okabe and Ito, "Color Universal Design", 2008)."""
+"""Of the four stems in order; also distinguishable for the colour-blind (Okabe, Ito, "Color Universal Design",
+2008)."""
 
 Codec = Literal["aac", "alac"]
 _KILOBITS = 256  # per track
@@ -77,7 +78,7 @@ def write_ni_stems(
 
 
 def _manifest(stems: Sequence[NamedStem]) -> bytes:
-    """What the box says; times in seconds, levels in dB, as players write it."""
+    """The content of the box, as players write it; times in seconds, levels in dB."""
     compressor = {
         "enabled": False,
         "input_gain": 0.0,
@@ -136,7 +137,7 @@ def _write_tracks(context: Context, sounds: Sequence[AudioSource | None], path: 
 
 def _in_step(context: Context, sounds: Sequence[AudioSource | None], rate: int) -> Iterator[list[Audio]]:
     """Blocks of all sounds at `rate`, side by side, two channels each; None is silent."""
-    silent = replace(context, on_progress=lambda fraction: None)  # the first one tells how far all are
+    silent = replace(context, on_progress=lambda fraction: None)  # the first one reports the progress of all
     sources = [
         None if sound is None else resample_blocks(sound, rate, silent if number else context)
         for number, sound in enumerate(sounds)

@@ -1,12 +1,12 @@
-"""Where a sound sits between two loudspeakers, measured on one recording and given to another.
+"""The stereo position and width of a sound, measured on one recording and applied to another.
 
-Place and width are what the energies of left and right and what they share say. A mono sound is given them as
+Position and width follow from the energies of left and right and their correlation. They are applied to a mono sound as
 
     left = l * dry + s * side        right = r * dry - s * side
 
-with a `side` that has the energy of `dry` and nothing in common with it. Then left², right² and left times right
-come out as measured for exactly one choice of l, r and s (`Placement`); and left + right has no side in it at all, so
-that folding to mono gives the dry sound back, uncoloured.
+with a `side` that has the energy of `dry` and is uncorrelated with it. Exactly one choice of l, r and s (`Placement`)
+gives left², right² and left times right as measured. In left + right the side cancels, so that a fold to mono gives the
+dry sound without coloration.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from understudy.audio.effects.control import Curve, smoothed
 from understudy.audio.samples import Samples
 
 _LEAST_MIDDLE = 0.1
-"""Share of the energy that left + right keeps even where the recording's cancels: no voice may vanish in mono."""
+"""Least share of the energy in left + right, also where the recording's cancels: no voice may vanish in mono."""
 
 _CLEAR = 4.0
-"""How strongly moments count that come from one place. In a separated vocal the others are often those where
-instruments leak. More of it would make truly wide vocals narrow."""
+"""Exponent of the weight of moments whose sound comes from one position. In a separated vocal the others are often
+bleed of instruments. A larger value would make truly wide vocals narrow."""
 
-_SPREAD = 0.03  # seconds over which `decorrelated` scatters a sound
-_SPREAD_DELAY = 0.004
-_SPREAD_FLOOR = 200.0  # Hz, below which nothing is spread
+_LENGTH = 0.03  # seconds of the decorrelating response
+_DELAY = 0.004  # seconds before it
+_FLOOR = 200.0  # Hz below which nothing is decorrelated
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,20 +78,20 @@ def _clearness(left: Curve, right: Curve, shared: Curve) -> Curve:
 
 
 def spreading_response(rate: int, seed: int = 5) -> Samples:
-    """A short response with a flat spectrum that makes of a sound another one with nothing in common with it.
+    """A short impulse response with a flat spectrum: a sound convolved with it is uncorrelated with the original.
 
-    Noise that decays over `_SPREAD` seconds, its spectrum made flat, without low tones (they carry no width and
-    would only smear).
+    Noise that decays over `_LENGTH` seconds, with its spectrum made flat, without low frequencies (they contribute no
+    width and would only smear).
     """
-    size = 1 << int(np.ceil(np.log2(2 * _SPREAD * rate)))
-    first, last = round(_SPREAD_DELAY * rate), round((_SPREAD_DELAY + _SPREAD) * rate)
+    size = 1 << int(np.ceil(np.log2(2 * _LENGTH * rate)))
+    first, last = round(_DELAY * rate), round((_DELAY + _LENGTH) * rate)
     noise = np.zeros(size)
     time = np.arange(last - first) / (last - first)
     noise[first:last] = np.random.default_rng(seed).standard_normal(last - first) * np.sin(np.pi * time**0.5) ** 2
     for _ in range(4):  # flat in frequency, short in time, in turns
         spectrum = np.fft.rfft(noise)
         frequency = np.fft.rfftfreq(size, 1 / rate)
-        slope = np.minimum(1.0, (frequency / _SPREAD_FLOOR) ** 2)
+        slope = np.minimum(1.0, (frequency / _FLOOR) ** 2)
         noise = np.fft.irfft(spectrum / np.maximum(np.abs(spectrum), 1e-9) * slope, size)
         noise[:first] = 0.0
         noise[last:] = 0.0

@@ -1,4 +1,4 @@
-"""`Tags`: what a file says about itself (title, artist, artwork, ...), read from any container and written to any.
+"""`Tags`: the metadata of a file (title, artist, artwork, ...), read from any container and written to any.
 
 The field names are FFmpeg's generic metadata keys, which its muxers map to ID3v2 frames, MP4 atoms, Vorbis comments
 and RIFF INFO chunks. Artwork is an attached picture; in Ogg it is FLAC's picture block in base64, as the Vorbis

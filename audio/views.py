@@ -1,4 +1,5 @@
-"""Sounds made of other sounds as they are read: nothing is written, and no more is held than is asked for."""
+"""Sources computed from other sources while they are read: nothing is written, and only the requested frames are
+held."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ from understudy.audio.samples import Audio, AudioSource
 
 @dataclass(frozen=True)
 class Sum:
-    """Several sources of one rate and channel count together, each times its factor, as long as the longest of them.
+    """The sum of `parts` (one rate and channel count), each times its factor; as long as the longest of them.
 
-    `gains`: a factor per part, 1 for all where there are none; a part whose factor is 0 isn't read.
+    `gains`: a factor per part; None: 1 for all. A part whose factor is 0 isn't read.
     """
 
     parts: Sequence[AudioSource]
@@ -45,7 +46,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class MonoMix:
-    """The mean of a source's channels, the same in each of `channels` channels."""
+    """The mean of the channels of `source`, repeated in `channels` channels."""
 
     source: AudioSource
     channels: int = 1

@@ -1,10 +1,10 @@
-"""Long audio in windows: a function of a few seconds of sound, applied to a song of any length.
+"""Windows of long audio: a function of a few seconds of sound, applied to a song of any length.
 
-Two ways, for two kinds of function:
-- `map_windows` (overlap-save): for functions with a short memory (filters, dynamics, reverbs). Each window is given
-  with context on both sides, and only its middle is kept: no seam where the context is longer than the memory.
-- `crossfade_windows` (overlap-add): for estimators whose answer depends on the whole window (separation,
-  conversion). Neighbours overlap and fade into each other with raised-cosine weights that sum to exactly one.
+There are two methods for two kinds of functions:
+- `map_windows` (overlap-save): for functions with a short memory (filters, dynamics, reverbs). Each window has context
+  on both sides, and only its middle is kept: there is no seam if the context is longer than the memory.
+- `crossfade_windows` (overlap-add): for estimators whose output depends on the whole window (separation, conversion).
+  Neighbours overlap and are cross-faded with raised-cosine weights that sum to exactly one.
 Both yield blocks in order that together are exactly as long as the source, and hold only a few windows in memory.
 """
 
@@ -103,7 +103,7 @@ def crossfade_windows(
     tail: Audio | None = None
     for done, result in enumerate(ordered_map(window, starts, context.workers), start=1):
         samples = result.samples.copy()
-        if tail is not None:
+        if tail is not None:  # the overlap with the window before; the last window may be shorter than it
             lap = min(shared, samples.shape[1])
             samples[:, :lap] = tail.samples[:, :lap] * (1 - fade_in[:lap]) + samples[:, :lap] * fade_in[:lap]
         keep = samples.shape[1] if done == len(starts) else step

@@ -76,7 +76,7 @@ def encode_stems(
 def pitch(vocals: Handle, settings: PitchSettings, subject: str = "") -> Node[PitchTrack]:
     """Tracks the pitch of `vocals`."""
     externals = {}
-    if "rmvpe" in settings.listening:
+    if "rmvpe" in settings.trackers:
         weights = require("rmvpe")
         externals["weights"] = External(weights.path, weights.content_hash)
     return Node("pitch", PITCH, {"source": vocals}, {"settings": settings}, externals, subject)

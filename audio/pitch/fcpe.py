@@ -21,7 +21,7 @@ from understudy.audio.samples import Samples
 from understudy.errors import UnderstudyError
 from understudy.packages import require_package
 
-_SURE = 0.1  # of the network's likelihood, times the asked confidence: noise gives 0.01, a voice 0.7 and more
+_SURE = 0.1  # times `settings.confidence`: threshold of the network's likelihood (noise 0.01, a voice 0.7 and more)
 _loading = Lock()
 
 

@@ -1,4 +1,4 @@
-"""`PitchSettings`: which tracker listens, and between which pitches."""
+"""`PitchSettings`: the pitch tracker and its range."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ SingleTracker = Literal["swift-f0", "fcpe", "praat", "harvest", "rmvpe"]
 
 
 class PitchSettings(BaseModel):
-    """`low` and `high` are Hz, inclusive; anything outside is unvoiced. The default band holds every sung note:
-    a bass's C2 is 65 Hz, the Queen of the Night's F6 1397 Hz."""
+    """`low` and `high` in Hz, inclusive; pitches outside are unvoiced. The default range covers every sung note: C2 of
+    a bass is 65 Hz, F6 of a soprano (the Queen of the Night) 1397 Hz."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tracker: Literal["swift-f0", "fcpe", "praat", "harvest", "rmvpe", "median"] = Field(
-        "swift-f0", description="what listens for the pitch; 'median' asks several and takes the middle"
+        "swift-f0", description="the pitch tracker; 'median' takes the median of several"
     )
     low: float = Field(50.0, ge=40, le=1000, description="lowest pitch in Hz")
     high: float = Field(1600.0, ge=100, le=2000, description="highest pitch in Hz")
     confidence: float = Field(
-        0.5, gt=0, lt=1, description="how sure a tracker must be that a frame is voiced; lower hears more"
+        0.5, gt=0, lt=1, description="confidence at which a frame counts as voiced; lower finds more notes"
     )
-    repair: bool = Field(True, description="mend short jumps to a neighbouring octave")
+    repair: bool = Field(True, description="correct short jumps to a neighbouring octave")
     median_of: tuple[SingleTracker, ...] = Field(
         ("swift-f0", "praat", "harvest"), description="the trackers of 'median', an odd number, most trusted first"
     )
 
     @property
-    def listening(self) -> tuple[SingleTracker, ...]:
-        """The trackers that are asked."""
+    def trackers(self) -> tuple[SingleTracker, ...]:
+        """The trackers that run."""
         return self.median_of if self.tracker == "median" else (self.tracker,)
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 HOP = 0.005
 """Seconds between the frames of every tracker here."""
 
-_LEAP = 2.5 / 12  # octaves per frame; more than this is a new note and not a glide: nothing lies in between
+_LEAP = 2.5 / 12  # octaves per frame; more is a new note and not a glide, and is not interpolated
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,11 @@ def regrid(
     """f0 on a grid of `frames` frames that are `step` of the given frames apart; both begin at the same moment.
 
     `f0`: Hz ``[n]``, meaningful where `certainty` (same shape) is at least `hold`. A stretch of such frames is voiced
-    if its certainty reaches `begin` somewhere: a note is surely heard in its middle and held to its soft ends, and
-    what is never sure is no note. The stretch ends where the certainty, drawn as straight lines, crosses `hold`, so
-    that its edges are finer than the given frames.
-    Between two voiced frames log f0 follows a cubic through four (Catmull-Rom), so that the turning points of a
-    vibrato keep their height; at the edges of a note, and across a leap, the nearest frame's f0 holds.
-    Answers float32 Hz ``[frames]``, 0 where unvoiced.
+    if its certainty reaches `begin` somewhere: a note is certain in its middle and extends to its soft ends; a stretch
+    that is nowhere certain is no note. The stretch ends where the certainty, drawn as straight lines, crosses `hold`,
+    so that its edges are finer than the given frames. Between two voiced frames log f0 follows a cubic through four
+    (Catmull-Rom), so that the turning points of a vibrato keep their height; at the edges of a note, and across a leap,
+    the nearest frame's f0 holds. Returns float32 Hz ``[frames]``, 0 where unvoiced.
     """
     position = np.arange(frames) * step
     sure = np.asarray(certainty >= hold)

@@ -22,24 +22,24 @@ def track(context: Context, source: AudioSource, settings: PitchSettings, weight
     """The pitch of `source`, which may have any length: it is read in windows of some 20 s, each with 2 s and more of
     context on both sides, `context.workers` at once. `weights`: the file of RMVPE's, which only that tracker reads.
 
-    Frame k is centred at ``k * 5 ms``; there are ``floor(duration / 5 ms) + 1`` frames. The answer doesn't depend on
-    the level of the sound or on the polarity of its channels. Raises `UnderstudyError` for an unknown or missing
+    Frame k is centred at ``k * 5 ms``; there are ``floor(duration / 5 ms) + 1`` frames. The result doesn't depend
+    on the level of the sound or on the polarity of its channels. Raises `UnderstudyError` for an unknown or missing
     tracker, and for weights that are missing or not RMVPE's.
     """
-    trackers = [tracker(name, weights) for name in settings.listening]
+    trackers = [tracker(name, weights) for name in settings.trackers]
     gain = _level_gain(context.part(0, 0.1), source)
     share = 0.9 / len(trackers)
-    heard = [
-        _listen(context.part(0.1 + share * at, 0.1 + share * (at + 1)), source, gain, one, settings)
+    tracks = [
+        _track_one(context.part(0.1 + share * at, 0.1 + share * (at + 1)), source, gain, one, settings)
         for at, one in enumerate(trackers)
     ]
-    pitch = PitchTrack(heard[0] if len(heard) == 1 else median(heard), HOP)
+    pitch = PitchTrack(tracks[0] if len(tracks) == 1 else median(tracks), HOP)
     return repair_octaves(pitch) if settings.repair else pitch
 
 
 def tracker(name: str, weights: Path | None = None) -> Tracker:
-    """The tracker of that name; raises `UnderstudyError` naming those that exist. `weights`: the file of the one that
-    doesn't bring its own."""
+    """The tracker called `name`; raises `UnderstudyError` ``pitch-tracker-unknown``. `weights`: the file of RMVPE's
+    weights; the other trackers' come with their packages."""
     from understudy.audio.pitch.classical import track_harvest, track_praat
     from understudy.audio.pitch.fcpe import track_fcpe
     from understudy.audio.pitch.rmvpe.tracker import MARGIN, WINDOW, track_rmvpe
@@ -61,8 +61,8 @@ def tracker(name: str, weights: Path | None = None) -> Tracker:
     return trackers[name]
 
 
-def _listen(context: Context, source: AudioSource, gain: float, one: Tracker, settings: PitchSettings) -> F0:
-    """What one tracker hears, float32 Hz ``[frames]``."""
+def _track_one(context: Context, source: AudioSource, gain: float, one: Tracker, settings: PitchSettings) -> F0:
+    """The f0 of one tracker for the whole source, float32 Hz ``[frames]``."""
     rate, length = source.rate, source.frames
     frames = length * 200 // rate + 1
     step, side = round(one.window * 200), round(one.margin * 200)  # hops
@@ -79,11 +79,11 @@ def _listen(context: Context, source: AudioSource, gain: float, one: Tracker, se
             first, last = max(0, first), min(last * rate // 200, length)
             begin = first * rate // 200
             sound = _sound(source, gain, begin, last, (last - begin) * RATE // rate)
-        return one.hear(sound, settings, context.device)[start - first : stop - first + 1]
+        return one.track(sound, settings, context.device)[start - first : stop - first + 1]
 
     f0 = np.zeros(starts[-1] + step + 1, np.float32)
-    for done, heard in enumerate(ordered_map(window, starts, context.workers)):
-        f0[done * step : done * step + len(heard)] = heard
+    for done, part in enumerate(ordered_map(window, starts, context.workers)):
+        f0[done * step : done * step + len(part)] = part
         context.progress((done + 1) / len(starts))
     return f0[:frames].copy()
 
@@ -101,8 +101,8 @@ def _level_gain(context: Context, source: AudioSource) -> float:
     for start in range(0, source.frames, source.rate):
         peaks.append(float(np.abs(source.read(start, min(start + source.rate, source.frames)).samples).max()))
         context.progress((start + source.rate) / source.frames)
-    heard = np.array([peak for peak in peaks if peak > 0.01 * max(peaks)])
-    return PEAK / float(np.percentile(heard, 90)) if len(heard) else 1.0
+    loud = np.array([peak for peak in peaks if peak > 0.01 * max(peaks)])
+    return PEAK / float(np.percentile(loud, 90)) if len(loud) else 1.0
 
 
 def _resampled(sound: Samples, rate: int, length: int) -> Samples:
@@ -110,6 +110,6 @@ def _resampled(sound: Samples, rate: int, length: int) -> Samples:
         return sound
     import soxr
 
-    # HQ is flat and clean far beyond what a tracker can hear, at a third of VHQ's time
+    # HQ is flat and clean far beyond what matters to a tracker, at a third of VHQ's time
     result = np.asarray(soxr.resample(sound, rate, RATE, quality="HQ"), np.float32)[:length]
     return np.pad(result, (0, length - len(result)))

@@ -1,4 +1,4 @@
-"""Notes of instruments that play several at once, heard by Basic Pitch's network (Bittner et al. 2022, "A Lightweight
+"""Notes of instruments that play several at once, by the network of Basic Pitch (Bittner et al. 2022, "A Lightweight
 Instrument-Agnostic Model for Polyphonic Note Transcription and Multipitch Estimation").
 
 The network is the model ``basic-pitch`` of the catalogue, the ONNX file that the package of that name carries. 86 times
@@ -44,7 +44,7 @@ Matrix = NDArray[np.float32]
 
 
 def polyphonic_notes(context: Context, source: AudioSource) -> list[Note]:
-    """The notes of `source`, by start and pitch. `context.workers` windows are heard at once.
+    """The notes of `source`, by start and pitch. `context.workers` windows are processed at once.
 
     Raises `UnderstudyError` ``transcriber-missing`` where the model isn't installed.
     """
@@ -58,18 +58,18 @@ def activations(context: Context, source: AudioSource) -> tuple[Matrix, Matrix]:
     session = _session(network())
     frames = resampled_frames(source.frames, source.rate, _RATE) // _HOP + 1
 
-    def hear(first: int) -> tuple[Matrix, Matrix]:
+    def window(first: int) -> tuple[Matrix, Matrix]:
         sound = _sound(source, (first - _EDGE) * _HOP)
         note, onset = session.run([_NOTE, _ONSET], {_INPUT: sound[None, :, None]})
         kept = slice(_EDGE, _EDGE + min(_STEP, frames - first))
         return note[0, kept], onset[0, kept]
 
     firsts = range(0, frames, _STEP)
-    heard = []
-    for done, result in enumerate(ordered_map(hear, firsts, context.workers), start=1):
-        heard.append(result)
+    parts = []
+    for done, result in enumerate(ordered_map(window, firsts, context.workers), start=1):
+        parts.append(result)
         context.progress(done / len(firsts))
-    return np.concatenate([note for note, _ in heard]), np.concatenate([onset for _, onset in heard])
+    return np.concatenate([note for note, _ in parts]), np.concatenate([onset for _, onset in parts])
 
 
 def _sound(source: AudioSource, start: int) -> Matrix:
@@ -120,6 +120,6 @@ def _session(weights: Weights) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # windows are heard side by side
+    options.intra_op_num_threads = 1  # windows run side by side
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(weights.path), options, providers=["CPUExecutionProvider"])

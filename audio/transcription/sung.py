@@ -1,9 +1,9 @@
 """Notes of a voice, or of any instrument that plays one note at a time, from its pitch track and its level.
 
-The melody is the row of semitones that follows the track most closely with the fewest changes (a least-cost path, found
-by dynamic programming: Viterbi 1967), so that neither vibrato nor a glide is taken for notes. Where the pitch stays
-and the sound dips and rises again, the same note is sung once more. A note begins where the voice has risen to it, not
-where a consonant leads there.
+The melody is the sequence of semitones that follows the track most closely with the fewest changes (a least-cost path,
+found by dynamic programming: Viterbi 1967), so that neither vibrato nor a glide becomes several notes. Where the pitch
+stays and the level dips and rises again, the note is repeated. A note begins where the level has risen, not at the
+consonant before it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from understudy.context import Context
 Curve = NDArray[np.float64]
 
 _CHANGE = 10.0
-"""What a change of note costs, in semitones off times frames of 5 ms."""
-_FARTHEST = 1.5  # semitones: a frame farther off costs no more
+"""Cost of a change of note, in the unit of the path: semitones off, summed over frames of 5 ms."""
+_FARTHEST = 1.5  # semitones: upper limit of a frame's cost
 _BRIDGE = 6  # frames without pitch that may lie within a note
 _SHORTEST = 0.08  # seconds
 _DIP = 6.0  # dB that the level dips between two notes of one pitch
 _AROUND = 0.12  # seconds on each side of a dip in which the level must be higher
 _RISEN = 6.0  # dB below a note's level at which it begins
-_BACK = 3.0  # the same of a note that is sung once more
-_LEAD = 0.2  # seconds before the end of a pitch in which a dip is the consonant of what comes next, or the end
-_BLEED = 20.0  # dB below the loud notes from which on it is what a separation left of something else
+_BACK = 3.0  # the same for a repeated note
+_LEAD = 0.2  # seconds before the end of a pitch in which a dip is a consonant or the end, not a repetition
+_BLEED = 20.0  # dB below the loud notes: softer notes are bleed of a separation
 _SILENT = -120.0
 _BEND_STEP = 0.02  # seconds from one pitch bend to the next
 
@@ -55,8 +55,8 @@ def levels(context: Context, source: AudioSource, hop: float, frames: int) -> Cu
 def sung_notes(pitch: PitchTrack, level: Curve) -> list[Note]:
     """The notes in `pitch`, one after the other. `level`: dB per frame of the track, as `levels` gives them.
 
-    A note's number is that of the nearest semitone in the singer's own tuning; its bends are the pitch as it was sung,
-    against A = 440 Hz, as far as a pitch bend reaches. Its velocity follows its level.
+    A note's number is the nearest semitone in the singer's tuning (the mean deviation from A = 440 Hz); its bends
+    follow the sung pitch relative to A = 440 Hz, within the range of a pitch bend. Its velocity follows its level.
     """
     semitones = _semitones(pitch)
     tuning = _tuning(semitones[pitch.voiced])
@@ -93,7 +93,7 @@ def _semitones(pitch: PitchTrack) -> Curve:
 
 
 def _tuning(semitones: Curve) -> float:
-    """How far the singer's semitones lie above those of A = 440 Hz, -0.5..0.5: the circular mean."""
+    """Semitones by which the singing is tuned above A = 440 Hz, -0.5..0.5: the circular mean of the fractions."""
     if not semitones.size:
         return 0.0
     return float(np.angle(np.mean(np.exp(2j * np.pi * semitones))) / (2 * np.pi))
@@ -111,7 +111,12 @@ def _voiced(pitch: PitchTrack) -> list[tuple[int, int]]:
 
 
 def _path(semitones: Curve, begin: int) -> list[tuple[int, int, int]]:
-    """The row of notes (first frame, frame after the last, number) that costs least."""
+    """The notes (first frame, frame after the last, number) with the least cost. `semitones` ``[frames]`` begin at
+    frame `begin` of the track.
+
+    The cost of a path is each frame's distance from its note (at most `_FARTHEST`) plus `_CHANGE` for each change. As
+    every change costs the same, the best predecessor of a note is either itself or the cheapest of all notes.
+    """
     low, high = int(np.floor(semitones.min())) - 1, int(np.ceil(semitones.max())) + 1
     numbers = np.arange(low, high + 1)
     costs = np.minimum(np.abs(semitones[:, None] - numbers), _FARTHEST)
@@ -136,7 +141,7 @@ def _path(semitones: Curve, begin: int) -> list[tuple[int, int, int]]:
 
 
 def _repeated(span: tuple[int, int, int], level: Curve, hop: float) -> list[tuple[int, int, int]]:
-    """A note in pieces, cut where its level dips and rises again."""
+    """The note `span` (first, last, number) in pieces, cut where its level dips by `_DIP` dB and rises again."""
     first, last, number = span
     inside = level[first:last]
     reach = round(_AROUND / hop)
@@ -146,6 +151,7 @@ def _repeated(span: tuple[int, int, int], level: Curve, hop: float) -> list[tupl
     size = 2 * (reach // 2) + 1
     before = maximum_filter1d(smooth, size, origin=size // 2, mode="nearest")
     after = maximum_filter1d(smooth, size, origin=-(size // 2), mode="nearest")
+    # how far the level lies below the highest ones shortly before and after
     depth = np.minimum(before, after) - smooth
     depth[: reach // 2] = 0
     depth[-round(_LEAD / hop) :] = 0
@@ -161,7 +167,7 @@ def _repeated(span: tuple[int, int, int], level: Curve, hop: float) -> list[tupl
 
 
 def _onset(first: int, last: int, level: Curve, below: float) -> int:
-    """Where a note of these frames has risen to `below` dB under its level."""
+    """The first frame of the note at which its level is at most `below` dB under its 75th percentile."""
     inside = level[first:last]
     return first + int(np.argmax(inside >= np.percentile(inside, 75) - below))
 
@@ -171,7 +177,7 @@ def _loudness(level: Curve, first: int, last: int) -> float:
 
 
 def _velocity(below: float) -> int:
-    """Of a note so much `below` the loud ones, in dB."""
+    """The MIDI velocity of a note `below` dB (negative) relative to the loud ones."""
     return int(np.clip(round(105 + 3 * below), 1, 127))
 
 

@@ -1,6 +1,9 @@
-"""The network: a U-Net over time and frequency, then a recurrent layer over time.
+"""RMVPE's network: a U-Net over time and frequency, then a recurrent layer over time.
 
-Batch norms are folded into the convolutions before them, so that inference knows of none."""
+The U-Net halves both axes `LEVELS` times and doubles them again; each level of the decoder is concatenated with the
+output of the encoder's level of the same size. Activations are [1, channels, frames, bands]. Batch norms are folded
+into the convolutions before them: at inference both are linear.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-MULTIPLE = 1 << LEVELS  # frames: as many fall together in the innermost level
+MULTIPLE = 1 << LEVELS  # frames per frame of the innermost level
 _EPSILON = 1e-5  # of the batch norms
 
 
@@ -43,7 +46,8 @@ class Upsampling:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Two convolutions, each with a ReLU after it, beside a shortcut."""
+    """A residual block: two convolutions, each followed by a ReLU, plus a shortcut (a convolution where the number of
+    channels changes)."""
 
     first: Convolution
     second: Convolution
@@ -73,14 +77,14 @@ class Network:
             return self._pitches(self._features(log_mel))[: len(log_mel)]
 
     def _features(self, log_mel: Tensor) -> Tensor:
-        """``[frames, 384]``, where frames are filled up to a multiple of 32. What is filled in is 0, as in training:
-        not the log of silence."""
+        """The U-Net's output ``[frames, 3 * 128]``, with frames padded to a multiple of 32. The padding is 0 as in
+        training, not the log of silence."""
         import torch
         from torch.nn.functional import avg_pool2d, pad
 
         x = pad(log_mel, (0, 0, 0, -len(log_mel) % MULTIPLE))[None, None] * self.scale + self.shift
         x = x.to(self.last.weight.dtype).contiguous(memory_format=torch.channels_last)
-        skipped = []
+        skipped = []  # the encoder's outputs, outermost first
         for level in self.encoder:
             for block in level:
                 x = block(x)
@@ -89,9 +93,11 @@ class Network:
         for block in self.middle:
             x = block(x)
         for upsample, level in self.decoder:
+            # [1, channels, frames, bands] twice as long on both axes, with the encoder's channels after its own
             x = torch.cat((upsample(x), skipped.pop()), dim=1)
             for block in level:
                 x = block(x)
+        # [1, 3, frames, 128] to [frames, 3 * 128]
         return self.last(x)[0].transpose(0, 1).flatten(1).float()
 
     def _pitches(self, features: Tensor) -> Tensor:
@@ -100,8 +106,8 @@ class Network:
 
 
 def build(weights: Weights, device: str = "cpu", precision: torch.dtype | None = None) -> Network:
-    """The network with these weights (see `weights.expected`). `precision`: of the U-Net, float32 unless given; the
-    recurrent layer always runs in float32."""
+    """The network with `weights` (named as in `weights.expected`). `precision`: dtype of the U-Net, float32 unless
+    given; the recurrent layer always runs in float32."""
     import torch
 
     precision = precision or torch.float32

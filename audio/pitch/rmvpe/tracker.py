@@ -19,8 +19,8 @@ from understudy.errors import UnderstudyError
 from understudy.models.warm import warm
 
 WINDOW = 30.72  # seconds; a multiple of 0.32, so that all windows' frames fall together alike in the inner levels
-MARGIN = 2.56  # seconds; as much as the network heard at once in training (2.55), a multiple of 0.32 as well
-_SURE = 0.06  # of the salience, times the asked confidence: 0.03, its authors' threshold, at the default
+MARGIN = 2.56  # seconds; about the length of the training examples (2.55), a multiple of 0.32 as well
+_SURE = 0.06  # times `settings.confidence`: threshold of the salience; 0.03, its authors' threshold, at the default
 _PRECISION = "float32"  # bfloat16 is nearly twice as fast, but moved 1 % of the frames across the threshold of voicing
 _LOWEST = 1997.3794084376191  # cents above 10 Hz: 31.7 Hz, the lowest of the 360 pitches, which are 20 cents apart
 _REACH = 4  # pitches on both sides of the strongest one over which the mean is taken
@@ -54,15 +54,16 @@ def _network(weights: Path | None, device: str) -> Network:
         state = weights.stat()
         key: Hashable = ("rmvpe", weights.resolve(), state.st_size, state.st_mtime_ns, device, _PRECISION)
     except OSError:
-        key = ("rmvpe", weights)  # not there: reading it says so
+        key = ("rmvpe", weights)  # missing: reading it raises the error
     return warm(key, lambda: build(read_weights(weights), device, getattr(torch, _PRECISION)))
 
 
 def decode(salience: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """f0 in Hz ``[frames]``, whether heard surely or not, and how salient it is (0..1), from ``[frames, 360]``.
+    """f0 in Hz and its salience (0..1), ``[frames]`` each, also of unvoiced frames, from the salience of 360 pitches,
+    ``[frames, 360]``.
 
-    The pitch is the mean of the most salient one and its four neighbours on both sides, in cents, weighted with their
-    salience: finer than their steps of 20 cents.
+    f0 is the mean of the most salient pitch and its four neighbours on both sides, in cents, weighted with their
+    salience: its resolution is finer than their steps of 20 cents.
     """
     best = salience.argmax(axis=1)
     around = best[:, None] + np.arange(-_REACH, _REACH + 1)

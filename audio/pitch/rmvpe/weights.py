@@ -1,5 +1,5 @@
-"""The file of RMVPE's weights: `rmvpe.pt`, a bare dict of tensors in half or single precision, or the same as
-safetensors. Read as what it is, a stranger's file."""
+"""The file of RMVPE's weights: `rmvpe.pt`, a dict of tensors in half or single precision, or the same as safetensors.
+It is read as an untrusted file."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_weights(path: Path, width: int = WIDTH) -> Weights:
     for name, tensor in stored.items():
         if name not in wanted:
             if not name.endswith(".num_batches_tracked"):
-                faults.append(f"{name} has no place in it")
+                faults.append(f"{name} is unexpected")
         elif tuple(tensor.shape) != wanted[name]:
             faults.append(f"{name} is {list(tensor.shape)} instead of {list(wanted[name])}")
         elif tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):

@@ -163,7 +163,7 @@ def test_wrong_tensors_are_named(tmp_path: Path) -> None:
     assert "fc.1.bias is [7] instead of [360]" in refused(
         write_pt(path, weights | {"fc.1.bias": torch.zeros(7)}), "model-unsuitable"
     )
-    assert "enc_p.proj.weight has no place" in refused(
+    assert "enc_p.proj.weight is unexpected" in refused(
         write_pt(path, weights | {"enc_p.proj.weight": torch.zeros(7)}), "model-unsuitable"
     )
     assert "not finite" in refused(

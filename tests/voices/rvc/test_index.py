@@ -103,36 +103,36 @@ def test_a_map_of_vectors_is_not_needed(tmp_path: Path, good: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda data: data[:-1], "cut off"),
         (lambda data: data + b"\0", "cut off, or something follows"),
-        (lambda data: data[:60], "claims to hold"),
+        (lambda data: data[:60], "its header gives"),
         (lambda data: data[:5000], "cut off"),
         (lambda data: data[:4], "cut off"),
-        (lambda data: put(data, 8, "<q", 1 << 40), "claims to hold"),
-        (lambda data: put(data, 8, "<q", -1), "claims to hold"),
-        (lambda data: put(data, 8, "<q", 199), "together"),
-        (lambda data: put(data, 32, "<B", 7), "claims to hold"),
+        (lambda data: put(data, 8, "<q", 1 << 40), "its header gives"),
+        (lambda data: put(data, 8, "<q", -1), "its header gives"),
+        (lambda data: put(data, 8, "<q", 199), "add up"),
+        (lambda data: put(data, 32, "<B", 7), "its header gives"),
         (lambda data: put(data, 37, "<Q", 1 << 50), "lists"),
         (lambda data: put(data, 37, "<Q", 0), "lists"),
         (lambda data: put(data, 45, "<Q", 1 << 50), "lists"),
-        (lambda data: put(data, data.index(b"ilar") + 4, "<Q", 3), "two sorts"),
-        (lambda data: put(data, data.index(b"ilar") + 12, "<Q", 3), "two sorts"),
+        (lambda data: put(data, data.index(b"ilar") + 4, "<Q", 3), "inconsistent"),
+        (lambda data: put(data, data.index(b"ilar") + 12, "<Q", 3), "inconsistent"),
         (lambda data: put(data, data.index(b"ilar") + 24, "<Q", 1 << 60), "missing"),
-        (lambda data: put(data, data.index(b"ilar") + 32, "<Q", 1 << 60), "together"),
+        (lambda data: put(data, data.index(b"ilar") + 32, "<Q", 1 << 60), "add up"),
         (lambda data: put(data, len(data) - 8, "<q", 200), "beyond"),
         (lambda data: put(data, len(data) - 8, "<q", -1), "beyond"),
-        (lambda data: put(data, len(data) - 8, "<q", struct.unpack("<q", data[-16:-8])[0]), "one number"),
-        (lambda data: put(data, data.index(b"ilar") + 600, "<f", float("nan")), "no numbers"),
-        (lambda data: put(data, data.index(b"IxF2") + 45, "<f", float("inf")), "no numbers"),
+        (lambda data: put(data, len(data) - 8, "<q", struct.unpack("<q", data[-16:-8])[0]), "one id"),
+        (lambda data: put(data, data.index(b"ilar") + 600, "<f", float("nan")), "not finite"),
+        (lambda data: put(data, data.index(b"IxF2") + 45, "<f", float("inf")), "not finite"),
     ],
 )  # fmt: skip
-def test_damage_is_found(change: Callable[[bytes], bytes], told: str, tmp_path: Path, good: bytes) -> None:
+def test_damage_is_found(change: Callable[[bytes], bytes], message: str, tmp_path: Path, good: bytes) -> None:
     (tmp_path / "a.index").write_bytes(change(good))
     error = refusal(tmp_path / "a.index")
     assert error.code == "index-damaged"
-    assert told in error.message
+    assert message in error.message
 
 
 def put(data: bytes, position: int, form: str, value: float) -> bytes:
