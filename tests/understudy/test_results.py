@@ -16,7 +16,7 @@ from understudy.pipeline.settings import load_settings
 from understudy.pipeline.store import Store
 
 QUALITY = "bleed residue bleed_at bleed_from bleed_to cutoffs missing phasiness blurred remarks"
-STAGE = ["name", "seconds", "cached", "device"]
+STAGE = ["name", "kind", "seconds", "cached", "device"]
 
 
 def plain(result: Any) -> dict[str, Any]:
