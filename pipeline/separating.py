@@ -12,6 +12,7 @@ from understudy.errors import UnderstudyError
 from understudy.models import catalogue
 from understudy.models.installed import size_text, trusting
 from understudy.pipeline.graph import External, Handle, Node, Setting, Stage
+from understudy.pipeline.presets import presets, read_preset
 from understudy.pipeline.separation.chain import STEPS, StepReport, used
 from understudy.pipeline.separation.models import EMBEDDED, SeparatorModel, find_separator, names_in
 from understudy.pipeline.separation.settings import EnsembleSettings, SeparationSettings
@@ -251,7 +252,10 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
     listed = ", ".join(f"{model.name} ({size_text(model.preferred)})" for model in models)
     sizes = [model.preferred.whole for model in models]
     whole = f", {sum(size or 0 for size in sizes) / 1e6:.0f} MB in all" if all(sizes) else ""
-    preset = next((name for name in _presets() if models_of(_presets()[name]) == models_of(settings)), None)
+    separations = {
+        name: SeparationSettings.model_validate(read_preset(name).get("separation", {})) for name in presets()
+    }
+    preset = next((name for name, one in separations.items() if models_of(one) == models_of(settings)), None)
     what = f"--preset {preset}" if preset else " ".join(model.name for model in models)
     return UnderstudyError(
         "models-missing",
@@ -264,9 +268,3 @@ def _missing(settings: SeparationSettings, missing: Mapping[str, UnderstudyError
 def names_of(model: Model) -> set[str]:
     """What a model of the catalogue may be called: its name, and those of its files."""
     return {model.name, *model.aliases, *(name for variant in model.variants for name in variant.names)}
-
-
-def _presets() -> dict[str, SeparationSettings]:
-    from understudy.pipeline.settings import load_settings, presets
-
-    return {name: load_settings(name, environment={}).separation for name in presets()}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
@@ -18,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.pitch.settings import PitchSettings
 from understudy.errors import UnderstudyError
-from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.presets import read_preset
+from understudy.pipeline.separation.settings import SeparationSettings, with_current_names
 from understudy.pipeline.stages.finish import FinishSettings
 from understudy.pipeline.stages.remix import RemixSettings
 from understudy.voices.engine import ConversionSettings
@@ -71,12 +70,6 @@ class CoverSettings(_Settings):
     output: OutputSettings = OutputSettings()
 
 
-def presets() -> dict[str, Path]:
-    """The presets that come with the program, by name."""
-    folder = Path(str(files("understudy.configs"))) / "presets"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
 def load_settings(
     preset: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -90,13 +83,15 @@ def load_settings(
     """
     environment = os.environ if environment is None else environment
     chosen = preset or environment.get(f"{PREFIX}PRESET") or DEFAULT_PRESET
-    layers: list[tuple[str, dict[str, Any]]] = [(f"preset {chosen!r}", _read_preset(chosen))]
+    layers: list[tuple[str, dict[str, Any]]] = [(f"preset {chosen!r}", read_preset(chosen))]
     layers.append(("the environment", _from_environment(environment)))
     given = {name: value for name, value in (options or {}).items() if value is not None}
     layers.append(("the options", _nest(given, ".")))
     merged: dict[str, Any] = {}
     settings = CoverSettings()
     for place, layer in layers:
+        if "separation" in layer:
+            layer = {**layer, "separation": with_current_names(layer["separation"])}
         merged = _merge(merged, layer)
         try:
             settings = CoverSettings.model_validate(merged)
@@ -104,33 +99,6 @@ def load_settings(
             raise _invalid(error, place) from error
     parse_format(settings.output.format)
     return settings
-
-
-def _read_preset(preset: str) -> dict[str, Any]:
-    known = presets()
-    path = known.get(preset) or Path(preset)
-    if preset not in known and path.suffix not in (".yaml", ".yml"):
-        raise UnderstudyError(
-            "preset-unknown",
-            f"There is no preset named {preset!r}.",
-            f"Choose one of {', '.join(known)}, or give the path of a YAML file.",
-        )
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).replace("\n", " ")
-        raise UnderstudyError(
-            "preset-unreadable", f"The preset {path} can't be read: {reason}.", "Give the path of a YAML file."
-        ) from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UnderstudyError(
-            "preset-invalid",
-            f"The preset {path} holds a {type(content).__name__}, not keys and values.",
-            "Look at 'understudy presets' for how one is written.",
-        )
-    return content
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from understudy.pipeline.presets import presets, read_preset
 from understudy.pipeline.separation.quality import AUDIBLE, BLURRED, CLEAN, LOST, PHASY, Level, Quality
 from understudy.pipeline.separation.settings import SeparationSettings
 
@@ -52,13 +53,11 @@ def precision_note(settings: SeparationSettings | None) -> tuple[str, str] | Non
 def better_than(settings: SeparationSettings | None) -> str | None:
     """The preset to try next: the first that is above the one whose models these settings have. None at the top, and
     for models that are in no preset, of which nobody knows whether they are better."""
-    from understudy.pipeline.settings import load_settings, presets
-
     if settings is None:
         return None
     there = presets()
     rungs = [name for name in LADDER if name in there]
-    models = [load_settings(name, environment={}).separation.model for name in rungs]
+    models = [SeparationSettings.model_validate(read_preset(name).get("separation", {})).model for name in rungs]
     if settings.model not in models:
         return None
     return next(iter(rungs[models.index(settings.model) + 1 :]), None)

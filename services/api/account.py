@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from understudy.audio.encode import FORMATS
-from understudy.pipeline.settings import CoverSettings, load_settings, presets
+from understudy.pipeline.presets import presets
+from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.api.auth import COOKIE, Deleter, Reader, identify
 from understudy.services.api.problems import documented
 from understudy.services.api.state import App

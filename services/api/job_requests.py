@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue
+from understudy.pipeline.presets import presets
 from understudy.pipeline.separating import check_models, models_of, names_of
 from understudy.pipeline.separation.models import own_files
 from understudy.pipeline.separation.settings import SeparationSettings
-from understudy.pipeline.settings import CoverSettings, load_settings, presets
+from understudy.pipeline.settings import CoverSettings, load_settings
 
 ROLES = ("song", "vocals", "instrumental", "backing_vocals")
 """What a song can be in a job."""

@@ -32,7 +32,8 @@ def doctor(options: Options) -> None:
 @with_options(*OUTPUT)
 def presets() -> None:
     """Show the presets, and every setting with its default."""
-    from understudy.pipeline.settings import CoverSettings, presets
+    from understudy.pipeline.presets import presets
+    from understudy.pipeline.settings import CoverSettings
 
     texts = {name: path.read_text("utf-8") for name, path in presets().items()}
     defaults = CoverSettings().model_dump(mode="json")

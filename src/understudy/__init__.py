@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from understudy.library import AddedVoice as AddedVoice
     from understudy.library import VoiceLibrary as VoiceLibrary
     from understudy.pipeline.executor import StageRun as StageRun
+    from understudy.pipeline.presets import presets as presets
     from understudy.pipeline.separation.advice import Remark as Remark
     from understudy.pipeline.separation.custom import register_separator as register_separator
     from understudy.pipeline.separation.quality import Quality as Quality
     from understudy.pipeline.settings import CoverSettings as Settings
     from understudy.pipeline.settings import load_settings as load_settings
-    from understudy.pipeline.settings import presets as presets
     from understudy.pipeline.stages.cast import VoicePart as VoicePart
     from understudy.results import ConversionResult as ConversionResult
     from understudy.results import CoverResult as CoverResult
@@ -80,11 +80,12 @@ _HOMES = {
     "errors": ("Cancelled", "UnderstudyError"),
     "library": ("AddedVoice", "VoiceLibrary"),
     "pipeline.executor": ("StageRun",),
+    "pipeline.presets": ("presets",),
     "pipeline.separation.advice": ("Remark",),
     "pipeline.separation.custom": ("register_separator",),
     "pipeline.separation.quality": ("Quality",),
     "pipeline.stages.cast": ("VoicePart",),
-    "pipeline.settings": ("Settings", "load_settings", "presets"),
+    "pipeline.settings": ("Settings", "load_settings"),
     "results": (
         "ConversionResult",
         "CoverResult",

@@ -12,8 +12,9 @@ import yaml
 
 from understudy.models import catalogue
 from understudy.pipeline.cover import cover_graph
+from understudy.pipeline.presets import presets
 from understudy.pipeline.separating import models_of
-from understudy.pipeline.settings import load_settings, presets
+from understudy.pipeline.settings import load_settings
 from understudy.voices.voice import Manifest, Voice
 
 

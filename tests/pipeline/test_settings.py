@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import UnderstudyError
-from understudy.pipeline.settings import CoverSettings, load_settings, presets
+from understudy.pipeline.presets import presets
+from understudy.pipeline.settings import CoverSettings, load_settings
 
 
 def test_without_anything_said_the_defaults_hold():
@@ -92,3 +93,21 @@ def test_weights_of_models_whose_names_have_dots():
     weights = {"a.ckpt": {"weight": 2.0, "bands": [{"low": 100.0, "weight": 0.5}]}}
     settings = load_settings(None, {"separation": {"ensemble": {"weights": weights}}}, {})
     assert settings.separation.ensemble.weights["a.ckpt"].bands[0].low == 100
+
+
+def test_the_old_name_of_the_instruments_is_still_accepted(tmp_path: Path):
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("separation: {band: four}")
+    with pytest.warns(FutureWarning, match=r"separation\.instruments"):
+        assert load_settings(str(preset), environment={}).separation.instruments == "four"
+    with pytest.warns(FutureWarning):
+        assert load_settings(str(preset), {"separation.instruments": "six"}, {}).separation.instruments == "six"
+    with pytest.warns(FutureWarning):
+        assert load_settings(None, {"separation.band": "six"}, {}).separation.instruments == "six"
+    environment = {"UNDERSTUDY_SEPARATION__BAND": "four"}
+    with pytest.warns(FutureWarning):
+        assert load_settings(None, {}, environment).separation.instruments == "four"
+    with pytest.warns(FutureWarning):  # as a request to the API
+        assert CoverSettings.model_validate({"separation": {"band": "four"}}).separation.instruments == "four"
+    # as a job that was queued by an older version has it
+    assert CoverSettings.model_validate({"separation": {"band": None}}).separation.instruments is None
