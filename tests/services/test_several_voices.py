@@ -79,7 +79,7 @@ def test_a_duet_and_its_promises(duo: Workspace):
 
 
 def test_another_second_voice_leaves_the_first_as_it_is(duo: Workspace):
-    until = ("cover", "song.wav", "--vocals", "vocals.wav", "--until", "roll", "--voice")
+    until = ("cover", "song.wav", "--vocals", "vocals.wav", "--until", "cast list", "--voice")
     duo.json(*until, DUET)
     again = duo.json(*until[:-1], "--voice", DUET, "--transpose", "ada=-12")
     assert "transpose ada" in ran(again)
@@ -93,7 +93,7 @@ def test_another_second_voice_leaves_the_first_as_it_is(duo: Workspace):
 
 
 def test_one_voice_may_have_several_turns(duo: Workspace):
-    texts = ("cover", "song.wav", "--vocals", "vocals.wav", "--until", "roll", "--voice", "0:00-0:02=nova,0:04-=nova")
+    texts = ("cover", "song.wav", "--vocals", "vocals.wav", "--until", "cast list", "--voice", "0:00-0:02=nova,0:04-=nova")
     (singer,) = duo.json(*texts)["made"]["singers"]
     assert [len(turn) for turn in singer["turns"]] == [2, 2]
 
@@ -157,7 +157,7 @@ def test_an_excerpt_keeps_the_songs_own_times(duo: Workspace):
 def test_the_graph_shows_every_voice(duo: Workspace):
     drawn = duo.json("graph", "song.wav", "--voice", "0:01-0:03=nova,0:03-0:05=ada", "--key", "2")
     names = {node["name"] for node in drawn["nodes"]}
-    assert {"cut nova", "cut ada", "convert nova", "convert ada", "keep", "shift vocals", "roll"} <= names
+    assert {"cut nova", "cut ada", "convert nova", "convert ada", "keep", "shift vocals", "cast list"} <= names
     assert "<svg" in duo.run("graph", "song.wav", "--voice", DUET, "--as", "svg").stdout
 
 
