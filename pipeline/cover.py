@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.errors import UnderstudyError
 from understudy.models import require
 from understudy.pipeline.cast import Cast, TimeRanges, Transpose, as_cast
 from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
-from understudy.pipeline.nodes import QUALITY, decode, encode, encode_stems, file_external, pitch
+from understudy.pipeline.nodes import QUALITY, decode, encode, encode_stems, file_external, pitch, song_analysis
 from understudy.pipeline.report.assessment import Assessment
 from understudy.pipeline.report.make import ReportFiles
 from understudy.pipeline.separating import separating
@@ -52,15 +53,15 @@ REMIX = Stage("remix", 2, remix)
 STEMS_OF_COVER = Stage("stems", 1, cover_stems)
 ASSESS = Stage("assess", 2, assess, models=("speaker-encoder",))
 ASSESS_CAST = Stage("assess cast", 2, assess_cast, models=("speaker-encoder",))
-REPORT = Stage("report", 4, report)
+REPORT = Stage("report", 5, report)
 
 
 @dataclass(frozen=True)
 class CoverGraph:
     """`cover`: the finished file. `sounds`: the cover's stems by name, where they are kept, and `stems`: the same as
-    files. `transposition`:
-    how the pitch moves, a `Transposition`; `cast`: who sings what, None where one voice sings alone. `chain`: what the
-    steps of the separation did, None where there are none."""
+    files. `transposition`: how the pitch moves, a `Transposition`; `cast`: who sings what, None where one voice sings
+    alone. `tempo`: of the song, with its beats and key. `chain`: what the steps of the separation did, None where there
+    are none."""
 
     graph: Graph
     cover: Node[Path]
@@ -71,6 +72,7 @@ class CoverGraph:
     transposition: Handle
     cast: Node[CastList] | None
     quality: Node[Quality]
+    tempo: Node[SongAnalysis]
     chain: Node[tuple[StepReport, ...]] | None
 
 
@@ -116,9 +118,7 @@ def cover_graph(
     cast = as_cast(voice)
     files = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing": backing_vocals}
     originals = {name: file_external(path) for name, path in files.items() if path is not None}
-    tagged = originals.get("song") or originals["vocals"]
-    own = bool(originals.keys() - {"song"})
-    sources = _own(originals, settings) if own else _separated(originals["song"], settings)
+    sources = _own(originals, settings) if originals.keys() - {"song"} else _separated(originals["song"], settings)
 
     backing = _backing_mode(cast, settings, "backing" in sources.taken)
     lead = _lead(sources.lead, sources.placed, cast, settings)
@@ -134,15 +134,15 @@ def cover_graph(
     transposition, members = _transposition(singers)
 
     mix = _mix(sources.song, parts, settings)
-    cover = encode(mix["cover"], settings.output.encoding, tagged, cast)
+    cover = encode(mix["cover"], settings.output.encoding, sources.original, cast)
     sounds: dict[str, Handle] = {}
     if settings.output.keep_stems:
         limited = Node("stems", STEMS_OF_COVER, {"song": sources.song, "stems": parts, "mixing": mix["mixing"]})
         sounds = {name: limited[name] for name in parts}
-    stems = encode_stems(sounds, settings.output.lossless, tagged, cast)
-    checked = _report(sources, lead, parts, mix, transposition, members, cast, settings, tagged, own)
+    stems = encode_stems(sounds, settings.output.lossless, sources.original, cast)
+    checked = _report(sources, lead, parts, mix, transposition, members, cast, settings)
     return CoverGraph(
-        Graph.of(sources.quality, cover, *stems.values(), checked),
+        Graph.of(sources.quality, sources.tempo, cover, *stems.values(), checked),
         cover,
         mix,
         checked,
@@ -151,22 +151,27 @@ def cover_graph(
         transposition,
         members,
         sources.quality,
+        sources.tempo,
         sources.chain,
     )
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """The song and its stems. `lead`: the vocal that another voice sings; `placed`: the same before reverb and noise
-    were taken off it, which says where the new vocal is placed. `taken`: what was taken off the lead, by name."""
+    """The song and its stems. `original`: the file whose tags the cover gets. `lead`: the vocal that another voice
+    sings; `placed`: the same before reverb and noise were taken off it, which says where the new vocal is placed.
+    `taken`: what was taken off the lead, by name. `own`: whether they are the user's."""
 
+    original: External
     song: Handle
     lead: Handle
     placed: Handle
     instrumental: Handle
     taken: Mapping[str, Handle]
     quality: Node[Quality]
+    tempo: Node[SongAnalysis]
     chain: Node[tuple[StepReport, ...]] | None = None
+    own: bool = False
 
 
 def _separated(original: External, settings: CoverSettings) -> _Sources:
@@ -175,7 +180,17 @@ def _separated(original: External, settings: CoverSettings) -> _Sources:
     stems = separated.stems
     taken = {step.taken: stems[step.taken] for step in STEPS.values() if step.taken in stems}
     quality = _quality(song, stems["vocals"], stems["instrumental"])
-    return _Sources(song, separated.lead, separated.placed, stems["instrumental"], taken, quality, separated.chain)
+    return _Sources(
+        original,
+        song,
+        separated.lead,
+        separated.placed,
+        stems["instrumental"],
+        taken,
+        quality,
+        song_analysis(song),
+        separated.chain,
+    )
 
 
 def _own(originals: Mapping[str, External], settings: CoverSettings) -> _Sources:
@@ -190,7 +205,9 @@ def _own(originals: Mapping[str, External], settings: CoverSettings) -> _Sources
     song = files.get("song") or Node("decode", MIX, {"stems": (lead, instrumental, *taken.values())})
     # the estimate is of two stems that sum to the song: with the backing vocals apart, of lead and instrumental alone
     whole = Node("sum", MIX, {"stems": (lead, instrumental)}, subject="of lead and instrumental") if taken else song
-    return _Sources(song, lead, lead, instrumental, taken, _quality(whole, lead, instrumental))
+    quality = _quality(whole, lead, instrumental)
+    tagged = originals.get("song") or originals["vocals"]
+    return _Sources(tagged, song, lead, lead, instrumental, taken, quality, song_analysis(song), own=True)
 
 
 def _quality(song: Handle, vocals: Handle, instrumental: Handle) -> Node[Quality]:
@@ -400,8 +417,6 @@ def _report(
     members: Node[CastList] | None,
     cast: Cast,
     settings: CoverSettings,
-    tagged: External,
-    own: bool,
 ) -> Node[ReportFiles]:
     """The report on the cover, with the warnings of everything that led to it."""
     beside = [part for name, part in parts.items() if name not in ("vocals", "instrumental")]
@@ -410,6 +425,7 @@ def _report(
         instrumental = Node("backdrop", MIX, {"stems": (instrumental, *beside)})
     inputs: dict[str, Handle] = {
         "quality": sources.quality,
+        "analysis": sources.tempo,
         "mix": mix,
         "assessment": _assessed(sources, lead, parts, cast),
         "vocals": lead.sound,
@@ -424,10 +440,10 @@ def _report(
     plain: dict[str, Setting] = {
         "key": settings.key,
         "remix": settings.remix,
-        "separation": None if own else settings.separation,
+        "separation": None if sources.own else settings.separation,
         "settings": _shown(settings),
     }
-    externals = {"voice": External(cast.solo or cast, cast.content_hash), "original": tagged}
+    externals = {"voice": External(cast.solo or cast, cast.content_hash), "original": sources.original}
     return Node("report", REPORT, inputs, plain, externals, warnings_from=before.nodes)
 
 

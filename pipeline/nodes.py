@@ -12,6 +12,7 @@ from understudy.audio.libav import check_readable, unreadable
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.pitch.settings import PitchSettings
 from understudy.audio.pitch.tracking import track
+from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.models import require
 from understudy.pipeline.cast import Cast
@@ -20,11 +21,13 @@ from understudy.pipeline.separation.quality import assess_separation
 from understudy.pipeline.settings import SongSettings
 from understudy.pipeline.stages.decode import decode_song
 from understudy.pipeline.stages.encode import encode_output, headroom
+from understudy.pipeline.stages.transcribe import tempo
 
 DECODE = Stage("decode", 1, decode_song)
 ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 2, headroom)
 QUALITY = Stage("quality", 1, assess_separation)
+TEMPO = Stage("tempo", 1, tempo, packages=("librosa",))
 PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 
 STEMS = ("vocals", "instrumental")
@@ -71,6 +74,11 @@ def encode_stems(
     """The stems as files, by name, at one gain, so that they sum to what they summed to before."""
     gain = Node("headroom", HEADROOM, {"stems": tuple(stems.values())}, {"format": format})
     return {name: encode(sound, format, original, cast, name, gain, name) for name, sound in stems.items()}
+
+
+def song_analysis(song: Handle) -> Node[SongAnalysis]:
+    """Measures tempo, beats and key of `song`."""
+    return Node("tempo", TEMPO, {"song": song})
 
 
 def pitch(vocals: Handle, settings: PitchSettings, subject: str = "") -> Node[PitchTrack]:

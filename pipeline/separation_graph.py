@@ -10,11 +10,22 @@ from typing import Any
 
 from understudy.audio.encode import OutputFormat
 from understudy.audio.ni_stems import COUNT
+from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.audio.transcription.polyphonic import MODEL, network
 from understudy.errors import UnderstudyError
 from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
-from understudy.pipeline.nodes import HEADROOM, QUALITY, STEMS, decode, encode, encode_stems, file_external, pitch
+from understudy.pipeline.nodes import (
+    HEADROOM,
+    QUALITY,
+    STEMS,
+    decode,
+    encode,
+    encode_stems,
+    file_external,
+    pitch,
+    song_analysis,
+)
 from understudy.pipeline.separating import SeparatedSong, separating
 from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.models import EMBEDDED
@@ -30,8 +41,8 @@ from understudy.pipeline.wanted import SETS, Container, Wanted, invalid_mix
 
 SUM = Stage("sum", 1, summed)
 REBALANCE = Stage("rebalance", 1, rebalance)
-MELODY = Stage("melody", 1, melody)
-HARMONY = Stage("harmony", 1, harmony, models=(MODEL,))
+MELODY = Stage("melody", 2, melody)
+HARMONY = Stage("harmony", 2, harmony, models=(MODEL,))
 STEM_FILE = Stage("encode stem file", 1, encode_stem_file)
 
 
@@ -47,8 +58,9 @@ class Mix:
 class SeparationGraph:
     """`sounds`: the requested stems by name; `stems`: each as a file, or all in `stem_file` for DJ software; `sums`:
     whether they sum to the song. `mixes`: ``mix`` and ``karaoke``, where they were requested. `notes`: MIDI files by
-    stem. `quality`: an estimate of how well vocals and instrumental were separated. `chain`: what the steps of the
-    separation did, None where there are none. `decisions`: sentences for the user about what was decided here."""
+    stem. `quality`: an estimate of how well vocals and instrumental were separated. `tempo`: of the song, with its
+    beats and key. `chain`: what the steps of the separation did, None where there are none. `decisions`: sentences for
+    the user about what was decided here."""
 
     graph: Graph
     sounds: Mapping[str, Handle]
@@ -58,6 +70,7 @@ class SeparationGraph:
     mixes: Mapping[str, Mix]
     notes: Mapping[str, Node[Path]]
     quality: Node[Quality]
+    tempo: Node[SongAnalysis]
     chain: Node[tuple[StepReport, ...]] | None
     decisions: tuple[str, ...] = ()
 
@@ -105,13 +118,14 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
         parts = _balanced(balance, given, about, sums)
         mix = Node(name, REBALANCE, {"song": decoded, "stems": parts}, {"balance": balance})
         mixes[name] = Mix(mix, encode(mix["sound"], settings.output.encoding, original, stem=name, subject=name))
+    tempo = song_analysis(decoded)
     notes = {
-        stem: _notes(stem, sums.one(stem, source), settings)
+        stem: _notes(stem, sums.one(stem, source), tempo, settings)
         for stem, source in sources(wanted.midi, given, about).items()
     }
     quality = Node("quality", QUALITY, {"song": decoded, **{stem: separated.stems[stem] for stem in STEMS}})
     targets: list[Node[Any] | None] = [separated.chain, *files.values(), stem_file]
-    targets += [*(mix.file for mix in mixes.values()), *notes.values(), quality]
+    targets += [*(mix.file for mix in mixes.values()), *notes.values(), quality, tempo]
     return SeparationGraph(
         Graph.of(*(node for node in targets if node is not None)),
         sounds,
@@ -121,6 +135,7 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
         mixes,
         notes,
         quality,
+        tempo,
         separated.chain,
         tuple(decisions),
     )
@@ -221,13 +236,13 @@ def _balanced(balance: Balance, given: Mapping[str, StemSource], about: str, sum
     return {stem: sums.one(stem, source) for stem, source in parts.items()}
 
 
-def _notes(stem: str, sound: Handle, settings: CoverSettings) -> Node[Path]:
+def _notes(stem: str, sound: Handle, tempo: Handle, settings: CoverSettings) -> Node[Path]:
     """Writes down the notes of a stem."""
     if stem in ONE_AT_A_TIME:
         tracked = pitch(sound, BASS if stem == "bass" else settings.pitch, stem)
-        return Node("notes", MELODY, {"sound": sound, "pitch": tracked}, {"stem": stem}, subject=stem)
+        return Node("notes", MELODY, {"sound": sound, "pitch": tracked, "song": tempo}, {"stem": stem}, subject=stem)
     network()
-    return Node("notes", HARMONY, {"sound": sound}, {"stem": stem}, subject=stem)
+    return Node("notes", HARMONY, {"sound": sound, "song": tempo}, {"stem": stem}, subject=stem)
 
 
 _SLOTS = ("drums", "bass", "other", "vocals")

@@ -18,6 +18,7 @@ import numpy as np
 
 from understudy.audio.loudness import LoudnessSummary
 from understudy.audio.pitch import PitchTrack
+from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.voices.transpose import Transposition
 
@@ -39,7 +40,7 @@ def stored(kind: Kind) -> Kind:
     return kind
 
 
-for below in (LoudnessSummary, Transposition):  # of packages that know nothing of the store
+for below in (LoudnessSummary, SongAnalysis, Transposition):  # of packages that know nothing of the store
     stored(below)
 
 

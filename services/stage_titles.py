@@ -10,6 +10,7 @@ TITLES = {
     "denoise": "Taking the noise off the lead",
     "instruments": "Separating the instruments",
     "chain": "Listing what was removed from the lead",
+    "tempo": "Measuring tempo and key",
     "pitch": "Tracking the pitch",
     "prepare": "Getting to know the voice",
     "transpose": "Choosing the octave",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from understudy.audio.pitch import PitchTrack
+from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.pipeline.report.assessment import Assessment
 from understudy.pipeline.separation.chain import StepReport
@@ -59,7 +60,8 @@ class ReportInputs:
     only. `warnings`: (stage, sentence), in order. `wanted_balance`: dB by which the user asked for the vocal to be
     louder against the instrumental; `wanted_lufs`: the loudness that was asked for, None for the song's own.
     `singers`: where several voices sing, all of them. `chain`: what each step of the separation's chain did. `quality`:
-    of the separation; `separation`: its settings, None for own stems.
+    of the separation; `separation`: its settings, None for own stems. `analysis`:
+    tempo and key of the song.
     """
 
     assessment: Assessment
@@ -79,5 +81,6 @@ class ReportInputs:
     wanted_lufs: float | None = None
     singers: tuple[VoicePart, ...] = ()
     quality: Quality = NOTHING
+    analysis: SongAnalysis = field(default_factory=SongAnalysis)
     separation: SeparationSettings | None = None
     chain: tuple[StepReport, ...] = ()

@@ -100,6 +100,10 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "transpose": inputs.transpose,
         "transpose_reason": inputs.transpose_reason,
         "key": inputs.key,
+        "bpm": inputs.analysis.bpm,
+        "bpm_confidence": inputs.analysis.bpm_confidence,
+        "song_key": inputs.analysis.key,
+        "song_key_confidence": inputs.analysis.key_confidence,
         "verdict": {
             "overall": verdict.overall,
             "blame": verdict.blame,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.audio.song_analysis import PITCH_CLASSES, SongAnalysis
 from understudy.pipeline.report.figures import Figures
 from understudy.pipeline.report.inputs import ReportInputs
 from understudy.pipeline.report.limits import STAGES
@@ -84,11 +85,22 @@ def render(inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: lis
         separation=_separation(inputs.quality, precision_note(inputs.separation)),
         settings=_settings(inputs.settings or {}),
         transpose=_semitones(inputs.transpose),
+        tempo_and_key=_tempo_and_key(inputs.analysis, inputs.key),
     )
 
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _tempo_and_key(analysis: SongAnalysis, moved: int) -> list[str]:
+    """What is known of the two; the key also as the cover has it, `moved` by so many semitones."""
+    words = [] if analysis.bpm is None else [f"{analysis.bpm:.0f} beats per minute"]
+    if analysis.key is not None:
+        tonic, mode = analysis.key.split()
+        here = PITCH_CLASSES[(PITCH_CLASSES.index(tonic) + moved) % 12]
+        words.append(f"{tonic} {mode}, here {here} {mode}" if moved % 12 else analysis.key)
+    return words
 
 
 def _semitones(semitones: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.audio.tags import read_tags
 from understudy.context import Context
@@ -30,6 +31,7 @@ def report(
     transposition: Transposition,
     mix: CoverMix,
     quality: Quality,
+    analysis: SongAnalysis,
     key: int,
     remix: RemixSettings,
     separation: SeparationSettings | None,
@@ -43,9 +45,8 @@ def report(
     """The report of the cover that `mix` made of `vocals` and `instrumental`; `original` is the file with the tags.
 
     `singers`: who sings what, where several voices do; `chain`: what the separation's steps did, where it has any.
-    `quality`: of the separation, whose settings are `separation`, or of the user's own stems (None). `settings`: all of
-    the cover's, by group, to be shown.
-    """
+    `quality`: of the separation, whose settings are `separation`, or of the user's own stems (None). `analysis`: tempo
+    and key of the song. `settings`: all of the cover's, by group, to be shown."""
     tags = read_tags(original)
     inputs = ReportInputs(
         assessment=assessment,
@@ -65,6 +66,7 @@ def report(
         wanted_lufs=remix.target_lufs,
         singers=tuple(singers),
         quality=quality,
+        analysis=analysis,
         separation=separation,
         chain=tuple(chain),
     )

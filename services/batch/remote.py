@@ -134,6 +134,8 @@ class Server:
             result["transpose"],
             result["verdict"]["verdict"],
             tuple(warning["warning"] for warning in state["warnings"]),
+            result.get("bpm"),  # an older server has none
+            result.get("song_key"),
         )
 
     def _fetch(self, path: str, target: Path, stop: Event) -> None:

@@ -44,6 +44,8 @@ class MadeCover:
     transpose: int
     verdict: str
     warnings: tuple[str, ...]
+    bpm: float | None = None
+    song_key: str | None = None
 
 
 class Maker(Protocol):
@@ -81,6 +83,8 @@ class LocalMaker:
             cover.transpose,
             cover.verdict.overall,
             tuple(warning.warning for warning in cover.warnings),
+            cover.bpm,
+            cover.song_key,
         )
 
 

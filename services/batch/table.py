@@ -26,6 +26,8 @@ _COLUMNS = (
     "song_loudness",
     "true_peak",
     "transpose",
+    "bpm",
+    "song_key",
     "similarity",
     "verdict",
     "warnings",

@@ -111,9 +111,9 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         for place in (path, *_beside(job, path)):
             check_replaceable(place, job.overwrite)
     graph = job.graph
-    targets = [graph.cover, graph.mix, *_transposing(graph), graph.report, graph.quality, *_optional(graph.chain)]
+    targets = [graph.cover, graph.mix, *_transposing(graph), graph.report, graph.quality, graph.tempo]
     stem_nodes = [*graph.stems.values(), *(sound.node for sound in graph.sounds.values())]
-    result = runner.run(graph.graph, list(dict.fromkeys([*targets, *stem_nodes])))
+    result = runner.run(graph.graph, list(dict.fromkeys([*targets, *_optional(graph.chain), *stem_nodes])))
     mix, report = result[graph.mix], result[graph.report]
     made = {"report": report.html, "figures": report.json}
     made |= {stem: result[node] for stem, node in graph.stems.items()} | {"cover": result[graph.cover]}
@@ -138,6 +138,8 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         loudness=_loudness(mix.loudness),
         verdict=Verdict(report.verdict, report.blame, report.reason),
         quality=result[graph.quality],
+        bpm=result[graph.tempo].bpm,
+        song_key=result[graph.tempo].key,
         stages=result.stages,
         warnings=warnings_of(result.stages),
     )
@@ -232,7 +234,7 @@ def separate_song(job: SeparationJob, runner: Runner) -> SeparationResult:
             check_replaceable(target / name, job.overwrite)
     mixes = {name: mix.mix for name, mix in graph.mixes.items()}
     sources = [sound.node for sound in graph.sounds.values()]
-    targets = [*files, *mixes.values(), *sources, *_optional(graph.chain), graph.quality]
+    targets = [*files, *mixes.values(), *sources, *_optional(graph.chain), graph.quality, graph.tempo]
     result = runner.run(graph.graph, list(dict.fromkeys(targets)))
     made = {node: result[node] for node in files}
     if job.write:
@@ -252,6 +254,8 @@ def separate_song(job: SeparationJob, runner: Runner) -> SeparationResult:
         loudness={name: result[mix].loudness for name, mix in mixes.items()},
         chain=result[graph.chain] if graph.chain else (),
         quality=quality,
+        bpm=result[graph.tempo].bpm,
+        song_key=result[graph.tempo].key,
         remarks=remarks(quality, job.settings.separation),
         stages=result.stages,
         warnings=(*(StageWarning("separate", sentence) for sentence in graph.decisions), *warnings_of(result.stages)),

@@ -65,6 +65,7 @@ class CoverResult:
     `transpose_reason`: why. `voices`: what each voice sings; empty where one sings everything. `key`: semitones that
     the entire song moved. `chain`: what the steps of the separation took off the lead, as in the report.
     `verdict`, `loudness`, and `quality`, an estimate of how well vocals and instrumental were separated.
+    `bpm`: the song's tempo in beats per minute, `song_key`: its key, such as ``F# minor``; None where it has none.
     `stages`: how long each stage took and whether it came from the cache. `warnings`: in the order of the stages.
     """
 
@@ -82,6 +83,8 @@ class CoverResult:
     loudness: Loudness
     verdict: Verdict
     quality: Quality
+    bpm: float | None
+    song_key: str | None
     stages: tuple[StageRun, ...] = field(repr=False)
     warnings: tuple[StageWarning, ...]
 
@@ -95,6 +98,8 @@ class CoverResult:
             "sample_rate": self.sample_rate,
             **_transposed(self),
             "key": self.key,
+            "bpm": self.bpm,
+            "song_key": self.song_key,
             **_chain(self.chain),
             "loudness": asdict(self.loudness),
             "verdict": {"verdict": self.verdict.overall, "blame": self.verdict.blame, "reason": self.verdict.reason},
@@ -109,12 +114,11 @@ class SeparationResult:
     `stems`: by name, each as long as the song and aligned with it. `stem_file`: the one file that holds all stems,
     where a file for DJ software was requested. `mix`, `karaoke`: the song at other levels, where requested. `midi`:
     files with the notes of stems, by stem. Where nothing was to be written (arrays in, no output), all paths are those
-    of files in the cache: copy what you keep.
-    `sum_to_song`: whether the stems sum to the song; None where there are none. `loudness`: by ``mix`` and ``karaoke``,
-    what was measured and done. `chain`: what the steps of the separation took off the lead. `quality`: an estimate of
-    how well vocals and instrumental were separated; `remarks`: the same in words, with advice.
-    `stages`: how long each stage took and whether it came from the cache. `warnings`: in the order of the stages.
-    """
+    of files in the cache: copy what you keep. `sum_to_song`: whether the stems sum to the song; None where there are
+    none. `loudness`: by ``mix`` and ``karaoke``, what was measured and done. `chain`: what the steps of the separation
+    took off the lead. `quality`: an estimate of how well vocals and instrumental were separated; `remarks`: the same in
+    words, with advice. `bpm` and `song_key` as in `CoverResult`. `stages`: how long each stage took and whether it came
+    from the cache. `warnings`: in the order of the stages."""
 
     stems: Mapping[str, AudioRef]
     stem_file: Path | None
@@ -125,6 +129,8 @@ class SeparationResult:
     loudness: Mapping[str, RebalancedLoudness]
     chain: tuple[StepReport, ...]
     quality: Quality
+    bpm: float | None
+    song_key: str | None
     remarks: tuple[Remark, ...]
     stages: tuple[StageRun, ...] = field(repr=False)
     warnings: tuple[StageWarning, ...]
@@ -143,6 +149,8 @@ class SeparationResult:
             **({} if self.sum_to_song is None else {"sum_to_song": self.sum_to_song}),
             **({"loudness": {name: asdict(one) for name, one in self.loudness.items()}} if self.loudness else {}),
             **_chain(self.chain),
+            "bpm": self.bpm,
+            "song_key": self.song_key,
             "quality": {**asdict(self.quality), "remarks": [asdict(remark) for remark in self.remarks]},
             **_stages(self.stages, self.warnings),
         }

@@ -93,8 +93,8 @@ def test_another_second_voice_leaves_the_first_as_it_is(duo: Workspace):
 
 
 def test_one_voice_may_have_several_turns(duo: Workspace):
-    texts = ("cover", "song.wav", "--vocals", "vocals.wav", "--until", "cast list", "--voice", "0:00-0:02=nova,0:04-=nova")
-    (singer,) = duo.json(*texts)["made"]["singers"]
+    until = ("cover", "song.wav", "--vocals", "vocals.wav", "--until", "cast list", "--voice")
+    (singer,) = duo.json(*until, "0:00-0:02=nova,0:04-=nova")["made"]["singers"]
     assert [len(turn) for turn in singer["turns"]] == [2, 2]
 
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from tests.support.covers import good_cover
 from tests.support.signals import song
 from understudy.audio.samples import Audio
+from understudy.audio.song_analysis import SongAnalysis
 from understudy.context import Context
 from understudy.pipeline.report import ReportInputs, listen, make, make_report
 from understudy.pipeline.report.bands import hear
@@ -166,6 +167,15 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(made: ReportFiles) ->
         if tag == "svg":
             assert attributes.get("aria-hidden") == "true" or len(attributes["aria-label"] or "") > 20
     assert ("html", {"lang": "en"}) in page.elements
+
+
+@pytest.mark.parametrize(("key", "words"), [(0, "96 beats per minute · F# minor<"), (2, "F# minor, here Ab minor<")])
+def test_tempo_and_key_are_shown(inputs: ReportInputs, tmp_path: Path, key: int, words: str) -> None:
+    analysis = SongAnalysis(bpm=96.2, bpm_confidence=0.5, key="F# minor", key_confidence=0.8)
+    made = make_report(Context(tmp_path), replace(inputs, analysis=analysis, key=key))
+    assert words in made.html.read_text(encoding="utf-8")
+    data = json.loads(made.json.read_text(encoding="utf-8"))
+    assert (data["bpm"], data["song_key"]) == (96.2, "F# minor")
 
 
 def test_the_same_cover_gives_the_same_bytes(inputs: ReportInputs, made: ReportFiles, tmp_path: Path) -> None:
