@@ -161,7 +161,7 @@ def test_graph_knows_what_is_cached(workspace: Workspace):
 
     assert cached() == set()
     workspace.json("separate", "song.wav")
-    assert cached() == {"decode", "separate", "quality"}
+    assert cached() == {"decode", "separate", "quality", "tempo"}
     for drawing, mark in (("text", "● separate"), ("mermaid", "flowchart"), ("svg", "<svg")):
         assert mark in workspace.run("graph", "song.wav", "--voice", "nova", "--as", drawing).stdout
 
