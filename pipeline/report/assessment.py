@@ -1,4 +1,4 @@
-"""`Assessment`: what can be said of a cover before it is mixed, and so holds for every mix of the same vocal."""
+"""`Assessment`: all measurements of a cover before it is mixed, which hold for every mix of the same vocal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.pipeline.report.bands import Heard
+from understudy.pipeline.report.bands import BandLevels
 from understudy.pipeline.report.intonation import Intonation
 from understudy.pipeline.report.likeness import Likeness
 from understudy.pipeline.values import stored
@@ -20,8 +20,8 @@ PARTS = ("song", "original_vocals", "vocals", "converted", "instrumental")
 @stored
 @dataclass(frozen=True)
 class Faults:
-    """Of one sound: NaN or infinite samples, samples in clipped runs, seconds of clicks (None where nobody looked
-    for them), largest sample in dBFS."""
+    """Of one sound: NaN or infinite samples, samples in clipped runs, seconds of clicks (None where they were
+    not looked for), largest sample in dBFS."""
 
     bad_samples: int
     clipped: int
@@ -29,8 +29,8 @@ class Faults:
     peak: float
 
     @staticmethod
-    def of(heard: Heard) -> Faults:
-        return Faults(heard.bad_samples, heard.clipped, heard.clicks, float(20 * np.log10(max(1e-6, heard.peak))))
+    def of(levels: BandLevels) -> Faults:
+        return Faults(levels.bad_samples, levels.clipped, levels.clicks, float(20 * np.log10(max(1e-6, levels.peak))))
 
 
 @stored
@@ -66,7 +66,7 @@ class Melody:
 @stored
 @dataclass(frozen=True)
 class Picture:
-    """A spectrogram as a PNG file, and what it shows for those who don't see it."""
+    """A spectrogram as a PNG file, and a description of what it shows."""
 
     file: Path
     alt: str

@@ -1,7 +1,7 @@
 """One pass over a sound: levels in bands over time, loudness-weighted level, and faults of its samples.
 
-Everything that the report says about level, colour and bleed comes from this one pass, which reads window by window
-and keeps only control data: about 100 bands at some 20 columns per second.
+All levels in the report come from this one pass, which reads window by window and keeps only control data: 96 bands at
+some 20 columns per second. A column is two Hann-windowed spectra of 46 ms, each overlapping the next by half.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Floats = NDArray[np.float32]
 
 BANDS = 96
 LOWEST, HIGHEST = 50.0, 16000.0  # Hz
-CLIP_RUN = 3  # full-scale samples in a row: a lone one is only a loud sample
+CLIP_RUN = 3  # full-scale samples in a row: a single one is only a loud sample
 _SECONDS = 20.0  # read at once
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """What the pass found.
+class BandLevels:
+    """Levels of a sound over time, and faults of its samples.
 
     `bands`: mean power per band, float32 ``[columns, BANDS]``, summed over channels. `weighted`: K-weighted mean square
     per column, float32 ``[columns]``, summed over channels. `step`: seconds per column; column k covers
-    ``k * step`` to ``(k + 1) * step``. `peak`: largest absolute sample. `bad_samples`: NaN or infinite ones (heard
+    ``k * step`` to ``(k + 1) * step``. `peak`: largest absolute sample. `bad_samples`: NaN or infinite ones (taken
     as silence). `clipped`: samples in runs of at least `CLIP_RUN` at the largest magnitude, when that is full scale.
-    `clicks`: seconds at which the waveform jumps as singing does not; None if they weren't looked for.
+    `clicks`: seconds at which the waveform jumps as singing does not; None where they were not looked for.
     """
 
     bands: Floats
@@ -85,26 +85,26 @@ def _loudness_weights(size: int, rate: int) -> Floats:
     return weights
 
 
-def short_term(heard: Heard, duration: float) -> Floats:
+def short_term(levels: BandLevels, duration: float) -> Floats:
     """Short-term loudness, float32 ``[values]``, ten a second, as `understudy.audio.loudness.Loudness` has it: value i
     is of the
     3 s that end (i + 1) / 10 seconds from the beginning. Taken from the columns, hence right to about 0.2 LU."""
-    energy = np.concatenate(([0.0], np.cumsum(heard.weighted, dtype=np.float64))) * heard.step
-    edges = np.arange(len(energy)) * heard.step
+    energy = np.concatenate(([0.0], np.cumsum(levels.weighted, dtype=np.float64))) * levels.step
+    edges = np.arange(len(energy)) * levels.step
     ends = np.arange(1, int(duration * 10 + 1e-6) + 1) / 10
     power = (np.interp(ends, edges, energy) - np.interp(ends - 3.0, edges, energy)) / 3.0
     return np.where(ends < 3.0 - 1e-6, np.float32(-120), _decibels(power) - np.float32(0.691)).astype(np.float32)
 
 
 def clean(audio: Audio) -> Audio:
-    """NaN and infinite samples as silence: what they are counted as elsewhere, and heard as."""
+    """NaN and infinite samples as silence."""
     finite = np.isfinite(audio.samples)
     return audio if finite.all() else Audio(np.where(finite, audio.samples, np.float32(0)), audio.rate)
 
 
-def hear(source: AudioSource, context: Context, *, clicks: bool = False) -> Heard:
-    """Listen to all of `source`, at any rate and with any number of channels. `clicks`: whether to look for them, which
-    costs as much as the rest and means something only of a voice alone."""
+def analyse(source: AudioSource, context: Context, *, clicks: bool = False) -> BandLevels:
+    """Measure all of `source`, at any rate and with any number of channels. `clicks`: whether to look for them, which
+    costs as much as the rest and is only meaningful for a voice asingle."""
     size = 1 << max(6, round(np.log2(source.rate * 0.0464)))
     hop = size // 2
     per_column = 2 * hop
@@ -143,7 +143,7 @@ def hear(source: AudioSource, context: Context, *, clicks: bool = False) -> Hear
             mid = own_samples.mean(axis=0)
             jumps += [first * per_column / source.rate + at for at in _clicks(mid, source.rate)]
     context.progress(1.0)
-    return Heard(
+    return BandLevels(
         bands=summed[:, :BANDS],
         weighted=summed[:, BANDS],
         step=per_column / source.rate,
@@ -167,7 +167,7 @@ def _clipped(channel: Floats) -> int:
 
 
 def _clicks(mono: Floats, rate: int) -> list[float]:
-    """Seconds of lone jumps: second difference far above what the 20 ms around it do, and lasting a few samples only.
+    """Seconds of single jumps: second difference far above what the 20 ms around it do, and lasting a few samples only.
 
     A click is a discontinuity, white in the second difference and over within a sample or two; a drum or a consonant
     raises the second difference for milliseconds, which raises the yardstick with it.

@@ -1,4 +1,4 @@
-"""`Figures`: everything that is known of a cover, in one value; `measure_figures` measures what its mix decides."""
+"""`Figures`: all measurements of a cover; `measure_figures` adds those that depend on the mix to the others."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from understudy.audio.loudness import Loudness, LoudnessSummary
 from understudy.context import Context
 from understudy.pipeline.report.assessment import Assessment, Faults
-from understudy.pipeline.report.bands import Heard, hear, short_term
+from understudy.pipeline.report.bands import BandLevels, analyse, short_term
 from understudy.pipeline.report.inputs import ReportInputs
 from understudy.pipeline.report.mixture import Mixture, unmix
 
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """`before`: what was found before the mix. `wrong_length`: names of parts that aren't as long as the song.
+    """`before`: what was measured before the mix. `wrong_length`: names of parts that aren't as long as the song.
     `faults`: by part, ``cover`` among them. `balance_after`: vocal against instrumental in the cover while there is
-    singing, in dB; None without either. `heard`: the cover."""
+    singing, in dB; None without either. `levels`: of the cover."""
 
     before: Assessment
     wrong_length: tuple[str, ...]
-    heard: Heard
+    levels: BandLevels
     faults: dict[str, Faults]
     song_loudness: Loudness
     cover_loudness: Loudness
@@ -32,9 +32,9 @@ class Figures:
 
 
 def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
-    """What the mix decides, measured on the cover; its integrated loudness and true peak are what remix measured."""
+    """The measurements that depend on the mix. Integrated loudness and true peak are those that remix measured."""
     before, cover = inputs.assessment, inputs.cover
-    heard = hear(cover, context.part(0.0, 0.7))
+    levels = analyse(cover, context.part(0.0, 0.7))
     mixture = unmix(cover, inputs.vocals, inputs.instrumental, context.part(0.7, 1.0))
     after = None
     if before.balance.unmixed is not None and mixture.vocal_gain is not None and mixture.instrumental_gain is not None:
@@ -43,10 +43,10 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
     return Figures(
         before=before,
         wrong_length=before.wrong_length if as_long else (*before.wrong_length, "cover"),
-        heard=heard,
-        faults={**before.faults, "cover": Faults.of(heard)},
+        levels=levels,
+        faults={**before.faults, "cover": Faults.of(levels)},
         song_loudness=_loudness(inputs.loudness.song, before.curve),
-        cover_loudness=_loudness(inputs.loudness.cover, short_term(heard, cover.duration)),
+        cover_loudness=_loudness(inputs.loudness.cover, short_term(levels, cover.duration)),
         mixture=mixture,
         balance_after=after,
     )

@@ -1,4 +1,4 @@
-"""How well the cover is sung on the notes: Praat's tracker on what was sung against what should have been.
+"""Intonation: the pitch that Praat finds in the cover's vocal against the pitch that was to be sung.
 
 Praat's autocorrelation method (Boersma 1993) is not the tracker that the conversion was steered by, so an error of
 either shows as a disagreement.
@@ -25,7 +25,7 @@ _RATE = 16000
 _SECONDS = 30.0
 _SPARE = 12  # frames beside each window, so that its first and last are found as those in between
 _DELAY_STEP = 0.01
-_ENOUGH = round(1.0 / HOP)  # frames: with less than a second of singing nothing is said
+_ENOUGH = round(1.0 / HOP)  # frames: less than a second of singing is too little
 _SILENT = 10 ** (-70 / 20)
 
 
@@ -35,7 +35,7 @@ class Intonation:
     """Shares are 0..1. `frames`: how many frames of 20 ms both tracks call voiced; with none, the other figures are 0.
 
     `on_note`: of those, the share within 50 cents. `octave_errors`: the share an octave or two off (± 1 semitone).
-    `bias`: median deviation in cents. `unsung`: share of the expected voiced frames that Praat hears no pitch in.
+    `bias`: median deviation in cents. `unsung`: share of the expected voiced frames that Praat finds no pitch in.
     `worst`: seconds where passages of 2 s stray furthest, worst first, at most five.
     """
 

@@ -1,4 +1,4 @@
-"""Whose voice is heard: cosine similarity of speaker embeddings of the cover's vocal, the recordings and the singer."""
+"""Similarity of voices: cosines of speaker embeddings of the cover's vocal, the recordings and the original singer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from understudy.audio.samples import Audio, AudioSource
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.pipeline.report.bands import Heard, clean
+from understudy.pipeline.report.bands import BandLevels, clean
 from understudy.pipeline.values import stored
 
 _SECONDS = 40.0  # of each voice: more doesn't change the embedding, and costs
@@ -33,9 +33,9 @@ class Likeness:
 
 def compare_voices(
     sung: AudioSource,
-    sung_heard: Heard,
+    sung_levels: BandLevels,
     original: AudioSource,
-    original_heard: Heard,
+    original_levels: BandLevels,
     recordings: Sequence[Path],
     context: Context,
 ) -> Likeness:
@@ -49,11 +49,11 @@ def compare_voices(
         return Likeness(
             None, None, None, "Voice likeness was not measured: the voice has no recordings to compare with."
         )
-    cover_voice = loudest_pieces(sung, sung_heard)
-    singer = loudest_pieces(original, original_heard)
+    cover_voice = loudest_pieces(sung, sung_levels)
+    singer = loudest_pieces(original, original_levels)
     target = _recorded(recordings)
     if cover_voice is None or singer is None or target is None:
-        return Likeness(None, None, None, "Voice likeness was not measured: there is too little singing to judge.")
+        return Likeness(None, None, None, "Voice likeness was not measured: there is too little singing.")
     embeddings = []
     try:
         with _one_thread():
@@ -83,18 +83,18 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def loudest_pieces(source: AudioSource, heard: Heard) -> Audio | None:
+def loudest_pieces(source: AudioSource, levels: BandLevels) -> Audio | None:
     """Up to 40 s of `source` in mono: its loudest pieces of 4 s, in the order of the song. None when it's silent."""
-    size = max(1, round(_PIECE / heard.step))
-    starts = range(0, max(1, heard.columns - size // 2), size)
-    power = np.array([float(heard.weighted[start : start + size].mean()) for start in starts])
+    size = max(1, round(_PIECE / levels.step))
+    starts = range(0, max(1, levels.columns - size // 2), size)
+    power = np.array([float(levels.weighted[start : start + size].mean()) for start in starts])
     if power.max(initial=0) < 1e-9:
         return None
     order = np.argsort(-power, kind="stable")[: round(_SECONDS / _PIECE)]
     loud = sorted(int(spot) for spot in order if power[spot] > 0.01 * power.max())
     pieces = []
     for spot in loud:
-        start = round(starts[spot] * heard.step * source.rate)
+        start = round(starts[spot] * levels.step * source.rate)
         stop = min(source.frames, start + round(_PIECE * source.rate))
         pieces.append(clean(source.read(start, stop)).mono().samples[0])
     return Audio.of(np.concatenate(pieces), source.rate)

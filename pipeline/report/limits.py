@@ -1,8 +1,7 @@
 """Where a figure stops being good: every limit with its reason, in one place.
 
-A figure between `good` and `wrong` is worth minding; beyond `wrong` something is wrong. The limits are those of the
-design page and of the standards where they say one; the rest come from measuring known-good and known-bad covers, and
-the reason says what lies behind each.
+A figure between `good` and `wrong` deserves attention; beyond `wrong` something is wrong. Limits come from standards
+where there is one, else from measurements of covers that are known to be good or bad; `reason` says which.
 """
 
 from __future__ import annotations
@@ -44,15 +43,15 @@ LIMITS = {
     limit.name: limit
     for limit in (
         Limit(
-            "bleed", "Band left in the separated vocal", "dB", False, CLEAN, -3.0,
+            "bleed", "Instruments left in the separated vocal", "dB", False, CLEAN, -3.0,
             "Estimated level of the leaked instruments against the vocal: within 8 dB in four of five songs, since the "
             "true stems aren't known. Far down they hide behind the new voice; nearly as loud as the voice, the engine "
-            "sings the band instead. In between a cover may well be good.",
+            "sings the instruments instead. In between a cover may well be good.",
         ),
         Limit(
             "residue", "Voice left in the instrumental", "dB", False, CLEAN, -3.0,
-            "Estimated level of the original singer that is left in the instrumental, against it. It is heard as a "
-            "ghost beside the new voice where that one pauses or sings something else.",
+            "Estimated level of the original singer that is left in the instrumental, against it. It is audible "
+            "beside the new voice where that one pauses or sings something else.",
         ),
         Limit(
             "tracking_octaves", "Octave errors of the pitch track", "%", False, 5.0, 25.0,
@@ -75,7 +74,7 @@ LIMITS = {
         ),
         Limit(
             "unsung", "Notes without a clear pitch", "%", False, 20.0, 40.0,
-            "Share of the original's voiced frames in which Praat hears no pitch in the cover: hoarse or whispered "
+            "Share of the original's voiced frames in which Praat finds no pitch in the cover: hoarse or whispered "
             "instead of sung. Trackers differ by about 10 % on where a note ends.",
         ),
         Limit(
@@ -88,7 +87,7 @@ LIMITS = {
         ),
         Limit(
             "vocal_delay", "Delay of the vocal", "ms", False, 15.0, 40.0,
-            "Beyond about 20 ms singing is heard as behind or ahead of the beat. Measured in steps of 10 ms.",
+            "Beyond about 20 ms singing is perceived as behind or ahead of the beat. Measured in steps of 10 ms.",
         ),
         Limit(
             "voice", "Likeness to the voice", "", True, 0.68, 0.60,
@@ -97,7 +96,7 @@ LIMITS = {
         ),
         Limit(
             "voice_lead", "Nearer to the voice than to the singer by", "", True, 0.0, -0.2,
-            "Difference of the two likenesses. Below zero, the original singer is heard through the new voice; a "
+            "Difference of the two likenesses. Below zero, the original singer shows through the new voice; a "
             "vocal that was only moved in pitch stands at −.23 to −.33.",
         ),
         Limit(
@@ -109,13 +108,13 @@ LIMITS = {
             "How far the new vocal's level strays from the original's, over 3 s. Up to 3 dB goes unnoticed in a mix.",
         ),
         Limit(
-            "balance_shift", "Vocal against band, change", "dB", False, 2.5, 6.0,
+            "balance_shift", "Vocal against instrumental, change", "dB", False, 2.5, 6.0,
             "Difference between the vocal's place in the mix before and after, less what was asked for. Listeners "
             "notice about 2 dB on a lead vocal.",
         ),
         Limit(
             "loudness_difference", "Loudness, cover against song", "LU", False, 0.3, 1.0,
-            "The cover's integrated loudness is the song's, or the one asked for. 1 LU is plainly heard.",
+            "The cover's integrated loudness is the song's, or the requested one. 1 LU is clearly audible.",
         ),
         Limit(
             "true_peak", "True peak of the cover", "dBTP", False, -0.96, 0.0,
@@ -131,7 +130,7 @@ LIMITS = {
             "A NaN or infinite sample is silence or a crack in any player.",
         ),
         Limit(
-            "delay", "Delay of the band", "samples", False, 0.0, 2.0,
+            "delay", "Delay of the instrumental", "samples", False, 0.0, 2.0,
             "The instrumental stays where it was in the song, to the sample.",
         ),
     )

@@ -1,4 +1,4 @@
-"""The second half of the report: measures a finished cover, judges it, and writes `report.html` and `report.json`."""
+"""The second half of the report: measures a finished cover, rates it, and writes `report.html` and `report.json`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _tracks(inputs: ReportInputs, cover: bytes) -> list[Track]:
         ("Song", "the original, to compare", "song"),
         ("New vocal", "the voice alone, as it goes into the mix", "vocals"),
         ("Original vocal", "as separated from the song", "original_vocals"),
-        ("Band", "the instrumental, as separated from the song", "instrumental"),
+        ("Instrumental", "as separated from the song", "instrumental"),
     )
     clips = [inputs.assessment.clips[part].read_bytes() for _, _, part in others]
     return [

@@ -29,7 +29,7 @@ STAGE_WORDS = {
     "pitch": "finds the melody of the vocal",
     "convert": "sings it with the new voice",
     "finish": "gives the new vocal the original's level, space and place",
-    "remix": "puts vocal and band together again",
+    "remix": "mixes the new vocal with the instrumental",
 }
 VERDICT_WORDS = {"good": "good", "mind": "mind this", "wrong": "wrong", "unknown": "not measured"}
 
@@ -165,7 +165,7 @@ def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dic
     return [
         card("on_note", "Notes", "of the sung notes are where they should be"),
         card("voice", "Voice", voice),
-        card("bleed", "Separation", "band left in the separated vocal, against the voice"),
+        card("bleed", "Separation", "instruments left in the separated vocal, against the voice"),
         card("balance_shift", "Place of the vocal", mix),
         card("loudness_difference", "Loudness", f"from the song's; the cover has {loud:.1f} LUFS".replace("-", "−")),
         card("true_peak", "Peaks", "highest peak; −1 or less is safe everywhere"),
@@ -195,7 +195,7 @@ def _separation(quality: Quality, computed: tuple[str, str] | None) -> list[tupl
         words = "0: the vocals keep their place where instruments play; above .18 they waver between left and right"
         rows.append(("Wavering", number(quality.blurred, ""), words))
     if computed is not None:
-        rows.append(("Number format", *computed))
+        rows.append(("Precision", *computed))
     return rows
 
 
@@ -204,9 +204,9 @@ def _loudness(figures: Figures) -> tuple[str, list[str]]:
     # a short-term value belongs to the middle of its 3 s, which ends where the value stands
     song, cover = figures.song_loudness.short_term[14:], figures.cover_loudness.short_term[14:]
     both = np.concatenate((song, cover))
-    heard = both[both > -60]
-    high = float(np.ceil((heard.max() if heard.size else -10) / 6) * 6)
-    low = max(high - 42, float(np.floor((np.percentile(heard, 2) if heard.size else -40) / 6) * 6 - 6))
+    audible = both[both > -60]
+    high = float(np.ceil((audible.max() if audible.size else -10) / 6) * 6)
+    low = max(high - 42, float(np.floor((np.percentile(audible, 2) if audible.size else -40) / 6) * 6 - 6))
     marks = [(value, "") for value in np.arange(low, high + 1, 6)]
     curves = [Curve("song", _thin(song, low), _thin_step(song)), Curve("cover", _thin(cover, low), _thin_step(cover))]
     names = " and ".join(f"{curve.kind}" for curve in curves)
@@ -233,7 +233,7 @@ def _pictures(figures: Figures, top: float) -> list[dict[str, str]]:
     found = figures.before.pictures
     parts = (("original_vocals", "Original vocal"), ("vocals", "New vocal"), ("song", "Song"))
     pictures = [(title, found[name].file.read_bytes(), found[name].alt) for name, title in parts]
-    pictures.append(("Cover", spectrogram_png(figures.heard, top), describe(figures.heard)))
+    pictures.append(("Cover", spectrogram_png(figures.levels, top), describe(figures.levels)))
     return [
         {
             "title": title,

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.pipeline.report.bands import Heard
+from understudy.pipeline.report.bands import BandLevels
 
 COLUMNS, ROWS = 1200, 192
 RANGE = 72.0  # dB from the darkest to the lightest shade
@@ -51,9 +51,9 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def spectrogram_png(heard: Heard, top: float) -> bytes:
+def spectrogram_png(levels: BandLevels, top: float) -> bytes:
     """Bands over time, low notes at the bottom. `top`: the power in dB that gets the lightest shade."""
-    power = heard.bands.astype(np.float64)
+    power = levels.bands.astype(np.float64)
     if power.shape[0] > COLUMNS:
         edges = np.linspace(0, power.shape[0], COLUMNS + 1).astype(int)
         power = np.add.reduceat(power, edges[:-1], axis=0) / np.diff(edges)[:, None]
@@ -69,14 +69,14 @@ def spectrogram_png(heard: Heard, top: float) -> bytes:
     return encode_png(np.round(shade).astype(np.uint8).T[::-1], np.round(palette).astype(np.uint8))
 
 
-def brightest(heard: Heard) -> float:
+def brightest(levels: BandLevels) -> float:
     """The level in dB that nearly all of the sound stays below: what `spectrogram_png` wants as `top`."""
-    return float(10 * np.log10(max(1e-9, float(np.percentile(heard.bands, 99.7))))) + 3.0
+    return float(10 * np.log10(max(1e-9, float(np.percentile(levels.bands, 99.7))))) + 3.0
 
 
-def describe(heard: Heard) -> str:
+def describe(levels: BandLevels) -> str:
     """What `spectrogram_png` shows, in words."""
-    level = heard.level
+    level = levels.level
     loud = float(np.percentile(level, 95)) if level.size else -120.0
     active = 100 * float(np.mean(level > loud - 30)) if level.size else 0.0
     if loud < -80:

@@ -1,4 +1,10 @@
-"""From figures to a verdict: what is good, what to mind, what is wrong, and which stage to blame for it."""
+"""From figures to a verdict: what is good, what to mind, what is wrong, and which stage caused it.
+
+Three steps. `_measured` pairs each figure with its limit (`understudy.pipeline.report.limits`) and the stage that it
+belongs to. `_findings` turns each figure beyond its limit into a sentence, some advice and a cause, which may be an
+earlier stage than the one that the figure belongs to: instruments in the separated vocal confuse the pitch tracker, and
+a wrong pitch track makes the engine sing wrong notes. The verdict is that of the worst finding; of equally bad ones the
+earliest stage is named, because what it spoils the later ones can't repair."""
 
 from __future__ import annotations
 
@@ -39,8 +45,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know. `severity`: ``mind`` or ``wrong``. `stage`: whom to blame. `sentence`: what is the matter;
-    `advice`: what to do. `at`: seconds where it can be heard."""
+    """One problem. `severity`: ``mind`` or ``wrong``. `stage`: the one that caused it. `sentence`: what is wrong;
+    `advice`: what to do about it. `at`: seconds at which it is audible."""
 
     severity: Severity
     stage: str
@@ -92,7 +98,7 @@ def _percent(share: float) -> float:
 
 
 def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
-    """Every figure, in the order of the graph, with the stage that answers for it."""
+    """Every figure in the order of the graph, with the stage that it belongs to."""
 
     def of(name: str, stage: str, value: float | None, note: str = "") -> Measured:
         return Measured(LIMITS[name], stage, value, note)
@@ -106,7 +112,7 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     for name, level in (("bleed", inputs.quality.bleed), ("residue", inputs.quality.residue)):
         yield of(name, "separate", None if level is None else level.estimate, silent)
     tracked, sung = figures.before.tracking, figures.before.intonation
-    # a second tracker can only judge the first one where the stem is a voice
+    # Praat checks the pitch track on the original vocal: where they disagree, the engine got wrong notes to sing
     yield of("tracking_agreement", "pitch", _percent(tracked.on_note) if tracked.enough else None, nobody)
     yield of("tracking_octaves", "pitch", _percent(tracked.octave_errors) if tracked.enough else None, nobody)
     expected = figures.before.pitched >= 1.0
@@ -117,6 +123,7 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     yield of("missing", "convert", None if missing is None else _percent(missing), nobody)
     lost = figures.before.balance.missing_finished
     swallowed = None if lost is None or missing is None else _percent(max(0.0, lost - missing))
+    # late or early notes would also count as wrong notes: see `delayed` in `_explain`
     delay = figures.before.vocal_delay
     yield of(
         "vocal_delay", "convert", None if delay is None else abs(1000 * delay), "The melodies don't fit at any delay."
@@ -133,7 +140,7 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     yield of("unsteadiness", "finish", figures.before.balance.unsteadiness, nobody)
     before, after = figures.before.balance.before, figures.balance_after
     shift = None if before is None or after is None else abs(after - before - inputs.wanted_balance)
-    yield of("balance_shift", "remix", shift, "There is no vocal or no band to weigh.")
+    yield of("balance_shift", "remix", shift, "There is no vocal or no instrumental to compare.")
     loud, target = figures.cover_loudness, figures.song_loudness.integrated
     target = target if inputs.wanted_lufs is None else inputs.wanted_lufs
     measurable = not loud.silent and not figures.song_loudness.silent
@@ -148,7 +155,10 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     yield of("bad_samples", _bad_stage(figures), float(sum(faults.bad_samples for faults in figures.faults.values())))
     mixture = figures.mixture
     yield of(
-        "delay", "remix", None if mixture.delay is None else float(abs(mixture.delay)), "The band is too quiet to tell."
+        "delay",
+        "remix",
+        None if mixture.delay is None else float(abs(mixture.delay)),
+        "The instrumental is too quiet to tell.",
     )
 
 
@@ -204,8 +214,8 @@ def _nobody_sings(figures: Figures) -> Finding:
     )  # fmt: skip
 
 
-def _whom(figures: Figures) -> str:
-    """The voice of which the likeness is judged: by name where several sing."""
+def _voice_name(figures: Figures) -> str:
+    """The voice whose likeness was measured: by name where several sing."""
     before = figures.before
     name = next((name for name, one in before.likenesses.items() if one == before.likeness), None)
     return f"the voice {name}" if name else "the voice"
@@ -214,7 +224,7 @@ def _whom(figures: Figures) -> str:
 def _explain(
     one: Measured, value: float, figures: Figures, inputs: ReportInputs, bleeding: bool, delayed: bool
 ) -> Finding | None:
-    """The finding for one figure that isn't good; None where another figure already tells it better."""
+    """The finding for one figure that isn't good; None where the finding of another figure covers it."""
     sung, balance, likeness = figures.before.intonation, figures.before.balance, figures.before.likeness
     separation = "Try a stronger separation model, or give your own vocal with --vocals and --instrumental."
     stage, severity = one.stage, one.limit.verdict(value)
@@ -224,20 +234,20 @@ def _explain(
             remark = next((one for one in remarks(inputs.quality, inputs.separation) if one.about == name), None)
             if remark is None:
                 return None
-            heard = "The new voice then sings along with the band. " if name == "bleed" else ""
+            effect = "The new voice then sings along with the instruments. " if name == "bleed" else ""
             own = "give your own vocal with --vocals and --instrumental."
             better = f"{remark.advice} Or {own}" if remark.advice else f"If you have them, {own}"
-            sentence, advice, at = remark.sentence, f"{heard}{better}", inputs.quality.bleed_at
+            sentence, advice, at = remark.sentence, f"{effect}{better}", inputs.quality.bleed_at
         case "tracking_agreement" | "tracking_octaves":
             octaves = one.limit.name == "tracking_octaves"
             if octaves:
                 sentence = f"The pitch track jumps by an octave in {value:.0f} % of the singing."
             else:
                 sentence = f"Two pitch trackers agree on only {value:.0f} % of the original singing."
-            advice = "Harmonies do that. If only one singer is heard, try another pitch tracker or a median of several."
+            advice = "Harmonies do that. If there is only one singer, try another pitch tracker or a median of several."
             at = figures.before.tracking.worst
-            if bleeding and not octaves:  # the stem is to blame, not the tracker that had to listen to it
-                stage, advice = "separate", f"The band in the separated vocal confuses them. {separation}"
+            if bleeding and not octaves:  # the stem is to blame, not the tracker that got it as input
+                stage, advice = "separate", f"Instruments in the separated vocal confuse them. {separation}"
                 severity = "mind"
         case "on_note" | "octave_errors" if delayed:
             return None
@@ -252,11 +262,11 @@ def _explain(
                 "Listen to the moments below; the plot of the melody shows where the two lines part.",
                 sung.worst,
             )
-            stage, advice = _pitch_blame(figures, bleeding, stage, advice)
+            stage, advice = _cause_of_wrong_notes(figures, bleeding, stage, advice)
         case "octave_errors":
             sentence = f"{value:.1f} % of the singing is an octave off."
             advice, at = "Set --transpose by hand if a passage is out of the voice's range.", sung.worst
-            stage, advice = _pitch_blame(figures, bleeding, stage, advice)
+            stage, advice = _cause_of_wrong_notes(figures, bleeding, stage, advice)
         case "unsung":
             if (balance.missing or 0) > 0.05:
                 return None
@@ -265,7 +275,7 @@ def _explain(
                 "It sounds hoarse or whispered there. A lower --index-rate or a --transpose nearer to the voice helps."
             )
             if bleeding:
-                stage, advice = "separate", f"The band in the separated vocal is sung as noise. {separation}"
+                stage, advice = "separate", f"Instruments in the separated vocal are sung as noise. {separation}"
         case "missing":
             sentence = f"{value:.0f} % of the singing is missing: the new vocal is silent there."
             if value > 95:
@@ -284,12 +294,12 @@ def _explain(
             sentence = f"The new vocal is {value:.0f} ms {side} the original."
             advice = "This is a fault of the engine; please report it."
         case "voice":
-            sentence = f"The new vocal resembles {_whom(figures)} less than it should (likeness {value:.2f})."
+            sentence = f"The new vocal resembles {_voice_name(figures)} less than it should (likeness {value:.2f})."
             advice = "More and cleaner recordings of the voice help most; then a higher --index-rate."
             if (balance.missing or 0) > 0.5:
                 return None
         case "voice_lead":
-            sentence = f"The new vocal is still nearer to the original singer than to {_whom(figures)}."
+            sentence = f"The new vocal is still nearer to the original singer than to {_voice_name(figures)}."
             advice = "A higher --index-rate and more recordings pull it towards the voice."
             if likeness.before is not None and likeness.to_voice is not None:
                 sentence += f" The likeness to the voice went from {likeness.before:.2f} to {likeness.to_voice:.2f}."
@@ -310,7 +320,7 @@ def _explain(
         case "balance_shift":
             louder = (figures.balance_after or 0) - (balance.before or 0) - inputs.wanted_balance > 0
             sentence = (
-                f"The vocal stands {value:.1f} dB {'louder' if louder else 'quieter'} against the band than it did."
+                f"The vocal stands {value:.1f} dB {'louder' if louder else 'quieter'} against the instrumental than it did."
             )
             advice = f"Set --vocal-gain {'-' if louder else ''}{min(value, 12):.0f} to put it back."
             if (balance.missing_finished or 0) > 0.5:
@@ -336,21 +346,25 @@ def _explain(
             sentence = f"{value:.0f} samples are not numbers."
             advice = f"The {stage} stage made them; please report it with this page."
         case "delay":
-            sentence = f"The band in the cover is {value:.0f} samples away from where it was."
+            sentence = f"The instrumental of the cover is {value:.0f} samples away from where it was."
             advice = "This is a fault of the program; please report it."
         case name:
             raise ValueError(f"no words for {name!r}")
     return Finding(severity, stage, one.limit.name, sentence, advice, at)
 
 
-def _pitch_blame(figures: Figures, bleeding: bool, stage: str, advice: str) -> tuple[str, str]:
-    """Who is to blame for wrong notes: the tracker if a second one contradicts it on the original; the separation if
-    that contradiction comes from the band in the stem; otherwise the engine, which was told the right notes."""
+def _cause_of_wrong_notes(figures: Figures, bleeding: bool, stage: str, advice: str) -> tuple[str, str]:
+    """The stage that caused wrong notes, and advice: the pitch track if a second tracker contradicts it on the original
+    vocal; the separation if instruments in the stem explain the contradiction; otherwise the engine, whose input was
+    right."""
     tracking = figures.before.tracking
     if not tracking.enough or LIMITS["tracking_agreement"].verdict(100 * tracking.on_note) == "good":
         return stage, advice
     if bleeding:
-        return "separate", "The band in the separated vocal misleads the pitch track. Try a stronger separation model."
+        return (
+            "separate",
+            "Instruments in the separated vocal mislead the pitch tracker. Try a stronger separation model.",
+        )
     return (
         "pitch",
         "The pitch track of the original is doubtful already. Try another pitch tracker, or the median of several.",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
+from understudy.pipeline.report.assess_parts import assess as assess_vocal
 from understudy.pipeline.report.assessment import Assessment
 from understudy.pipeline.report.inputs import AssessInputs, Singer
-from understudy.pipeline.report.listen import assess as assess_vocal
 from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 

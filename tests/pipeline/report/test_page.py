@@ -23,8 +23,8 @@ from tests.support.signals import song
 from understudy.audio.samples import Audio
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.context import Context
-from understudy.pipeline.report import ReportInputs, listen, make, make_report
-from understudy.pipeline.report.bands import hear
+from understudy.pipeline.report import ReportInputs, assess_parts, make, make_report
+from understudy.pipeline.report.bands import analyse
 from understudy.pipeline.report.clips import encode_clip
 from understudy.pipeline.report.figures import Figures, measure_figures
 from understudy.pipeline.report.make import ReportFiles
@@ -188,7 +188,7 @@ def test_the_same_cover_gives_the_same_bytes(inputs: ReportInputs, made: ReportF
 def test_the_player_s_sound_is_the_cover_s(made: ReportFiles, inputs: ReportInputs) -> None:
     page = Page(made.html.read_text(encoding="utf-8"))
     sounds = [attributes for tag, attributes in page.elements if tag == "audio"]
-    assert [sound["data-name"] for sound in sounds] == ["Cover", "Song", "New vocal", "Original vocal", "Band"]
+    assert [sound["data-name"] for sound in sounds] == ["Cover", "Song", "New vocal", "Original vocal", "Instrumental"]
     data = base64.b64decode((sounds[0]["src"] or "").partition("base64,")[2])
     with av.open(BytesIO(data)) as container:
         assert container.streams.audio[0].codec_context.name == "opus"
@@ -210,8 +210,8 @@ def test_a_clip_is_the_passage_that_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_long_song_is_embedded_in_part_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listen, "_LONGEST", 5.0)
-    monkeypatch.setattr(listen, "_EXCERPT", 4.0)
+    monkeypatch.setattr(assess_parts, "_LONGEST", 5.0)
+    monkeypatch.setattr(assess_parts, "_EXCERPT", 4.0)
     inputs = good_cover(tmp_path)
     result = make_report(Context(tmp_path), inputs)
     page = Page(result.html.read_text(encoding="utf-8"))
@@ -228,7 +228,7 @@ def test_the_spectrogram_is_a_picture_with_low_notes_below(tmp_path: Path) -> No
     rate = 22050
     time = np.arange(4 * rate) / rate
     low_then_high = np.where(time < 2, np.sin(2 * np.pi * 110 * time), np.sin(2 * np.pi * 4000 * time))
-    heard = hear(Audio.of(0.3 * low_then_high, rate), Context(tmp_path))
+    heard = analyse(Audio.of(0.3 * low_then_high, rate), Context(tmp_path))
     with av.open(BytesIO(spectrogram_png(heard, brightest(heard))), format="png_pipe") as file:
         picture = next(file.decode(video=0)).to_ndarray(format="rgb24").sum(axis=2, dtype=int)
     quarter = picture.shape[1] // 4

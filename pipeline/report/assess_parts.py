@@ -1,4 +1,6 @@
-"""The first half of the report: listens to the song, its stems and the new vocal, whatever their mix will be."""
+"""The first half of the report: measures the song, its stems and the new vocal, before they are mixed.
+
+Nothing here depends on a gain, so a cover that is only mixed anew keeps this half from the cache."""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from understudy.audio.pitch import PitchTrack
 from understudy.context import Context
 from understudy.pipeline.report.assessment import PARTS, Assessment, Balance, Faults, Picture
-from understudy.pipeline.report.bands import Heard, hear, short_term
+from understudy.pipeline.report.bands import BandLevels, analyse, short_term
 from understudy.pipeline.report.clips import encode_clip
 from understudy.pipeline.report.inputs import AssessInputs
 from understudy.pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
@@ -23,7 +25,7 @@ from understudy.pipeline.report.likeness import Likeness, compare_voices
 from understudy.pipeline.report.melody import draw_melody
 from understudy.pipeline.report.png import brightest, describe, spectrogram_png
 
-_HEARD = 25.0  # dB below the loud parts; softer tails and breaths are not what a listener judges the singing by
+_AUDIBLE = 25.0  # dB below the loud parts: softer tails and breaths say little about the singing
 _LONGEST = 600.0  # seconds that are embedded whole
 _EXCERPT = 240.0
 _CLICKING = ("converted", "vocals")
@@ -31,8 +33,8 @@ _CLIPS = {"song": False, "vocals": True, "original_vocals": True, "instrumental"
 
 
 def assess(context: Context, inputs: AssessInputs) -> Assessment:
-    """All that depends on no gain. Reads every file window by window, runs `context.workers` measurements at once, and
-    writes pictures and clips into `context.folder`."""
+    """Everything that no gain changes. Reads every file window by window, makes `context.workers` measurements at once
+    and writes pictures and clips into `context.folder`."""
     sources = {name: getattr(inputs, name) for name in PARTS}
     wanted = inputs.wanted or inputs.pitch.transposed(inputs.transpose)
     # the tasks run side by side: each is cancelled with the whole, and progress counts finished ones
@@ -43,12 +45,12 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
                 pool.submit(praat_track, inputs.converted, quiet, *search_range(wanted)),
                 pool.submit(praat_track, inputs.original_vocals, quiet, *search_range(inputs.pitch)),
             ]
-            listening = {
-                name: pool.submit(hear, source, quiet, clicks=name in _CLICKING) for name, source in sources.items()
+            analyses = {
+                name: pool.submit(analyse, source, quiet, clicks=name in _CLICKING) for name, source in sources.items()
             }
-            _await(context.part(0, 0.4), [*tracks, *listening.values()])
-            heard = {name: future.result() for name, future in listening.items()}
-            excerpt = excerpt_of(inputs.song.duration, heard["original_vocals"])
+            _await(context.part(0, 0.4), [*tracks, *analyses.values()])
+            levels = {name: future.result() for name, future in analyses.items()}
+            excerpt = excerpt_of(inputs.song.duration, levels["original_vocals"])
             start, stop = excerpt or (0.0, inputs.song.duration)
 
             def encode(name: str, mono: bool) -> Path:
@@ -61,12 +63,12 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
         finally:
             pool.shutdown(cancel_futures=True)
     sung, tracked = (future.result() for future in tracks)
-    singing = singing_columns(heard["original_vocals"], inputs.pitch)
-    counts = audible(heard["original_vocals"])
+    singing = singing_columns(levels["original_vocals"], inputs.pitch)
+    counts = audible(levels["original_vocals"])
     intonation = compare(sung, wanted, counts)
-    likeness, likenesses = _likenesses(inputs, heard, context.part(0.8, 1.0))
-    song_top = brightest(heard["song"])
-    vocal_top = max(brightest(heard[name]) for name in ("original_vocals", "vocals"))
+    likeness, likenesses = _likenesses(inputs, levels, context.part(0.8, 1.0))
+    song_top = brightest(levels["song"])
+    vocal_top = max(brightest(levels[name]) for name in ("original_vocals", "vocals"))
     tops = {"original_vocals": vocal_top, "vocals": vocal_top, "song": song_top}
     duration = inputs.song.duration
     return Assessment(
@@ -78,18 +80,18 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
             for name in PARTS
             if (sources[name].frames, sources[name].rate) != (inputs.song.frames, inputs.song.rate)
         ),
-        faults={name: Faults.of(heard[name]) for name in PARTS},
+        faults={name: Faults.of(levels[name]) for name in PARTS},
         tracking=compare(tracked, inputs.pitch, counts),
         intonation=intonation,
         vocal_delay=delay_of(sung, wanted),
         sung_share=float(singing.mean()) if singing.size else 0.0,
         pitched=float(inputs.pitch.voiced.sum() * inputs.pitch.hop),
-        vocal_silent=bool(heard["original_vocals"].weighted.mean() < 1e-7),
-        balance=_balance(heard, singing),
+        vocal_silent=bool(levels["original_vocals"].weighted.mean() < 1e-7),
+        balance=_balance(levels, singing),
         likeness=likeness,
-        curve=short_term(heard["song"], duration),
+        curve=short_term(levels["song"], duration),
         melody=draw_melody(context.folder / "melody.svg", wanted, sung, duration, intonation.on_note),
-        pictures={name: _picture(context.folder / f"{name}.png", heard[name], top) for name, top in tops.items()},
+        pictures={name: _picture(context.folder / f"{name}.png", levels[name], top) for name, top in tops.items()},
         brightest=song_top,
         excerpt=excerpt,
         clips={name: future.result() for name, future in clips.items()},
@@ -98,31 +100,31 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
 
 
 def _likenesses(
-    inputs: AssessInputs, heard: dict[str, Heard], context: Context
+    inputs: AssessInputs, levels: dict[str, BandLevels], context: Context
 ) -> tuple[Likeness, dict[str, Likeness]]:
-    """How alike the voice is, or the worst of several, and then each by its name, in its own turns."""
+    """How similar the new vocal is to the voice. Of several voices: the worst, and each by name in its own turns."""
 
-    def of(recordings: tuple[Path, ...], sung: Heard, original: Heard, context: Context) -> Likeness:
+    def of(recordings: tuple[Path, ...], sung: BandLevels, original: BandLevels, context: Context) -> Likeness:
         return compare_voices(inputs.converted, sung, inputs.original_vocals, original, recordings, context)
 
     if not inputs.singers:
-        return of(inputs.recordings, heard["converted"], heard["original_vocals"], context), {}
+        return of(inputs.recordings, levels["converted"], levels["original_vocals"], context), {}
     found: dict[str, Likeness] = {}
     for number, singer in enumerate(inputs.singers):
-        sung, original = (_only(heard[name], singer.turns) for name in ("converted", "original_vocals"))
+        sung, original = (_only(levels[name], singer.turns) for name in ("converted", "original_vocals"))
         share = context.part(number / len(inputs.singers), (number + 1) / len(inputs.singers))
         found[singer.name] = of(singer.recordings, sung, original, share)
     measured = [one for one in found.values() if one.to_voice is not None]
     return min(measured, key=lambda one: one.to_voice or 0.0, default=next(iter(found.values()))), found
 
 
-def _only(heard: Heard, turns: tuple[tuple[float, float], ...]) -> Heard:
-    """What was heard, silent outside of the turns."""
-    middles = (np.arange(heard.columns) + 0.5) * heard.step
-    inside = np.zeros(heard.columns, bool)
+def _only(levels: BandLevels, turns: tuple[tuple[float, float], ...]) -> BandLevels:
+    """The same levels, silent outside of the turns."""
+    middles = (np.arange(levels.columns) + 0.5) * levels.step
+    inside = np.zeros(levels.columns, bool)
     for start, stop in turns:
         inside |= (middles >= start) & (middles < stop)
-    return dataclasses.replace(heard, weighted=np.where(inside, heard.weighted[: heard.columns], np.float32(0)))
+    return dataclasses.replace(levels, weighted=np.where(inside, levels.weighted[: levels.columns], np.float32(0)))
 
 
 def _await(context: Context, futures: list[Future[Any]]) -> None:
@@ -131,12 +133,12 @@ def _await(context: Context, futures: list[Future[Any]]) -> None:
         wait([future])
 
 
-def _picture(file: Path, heard: Heard, top: float) -> Picture:
-    file.write_bytes(spectrogram_png(heard, top))
-    return Picture(file, describe(heard))
+def _picture(file: Path, levels: BandLevels, top: float) -> Picture:
+    file.write_bytes(spectrogram_png(levels, top))
+    return Picture(file, describe(levels))
 
 
-def excerpt_of(duration: float, original_vocals: Heard) -> tuple[float, float] | None:
+def excerpt_of(duration: float, original_vocals: BandLevels) -> tuple[float, float] | None:
     """None when all of the song is embedded; otherwise the four minutes with most voice in them."""
     if duration <= _LONGEST:
         return None
@@ -147,20 +149,20 @@ def excerpt_of(duration: float, original_vocals: Heard) -> tuple[float, float] |
     return start, start + _EXCERPT
 
 
-def audible(heard: Heard) -> Callable[[NDArray[np.floating]], NDArray[np.bool_]]:
-    """Whether the sound is within `_HEARD` dB of its loud parts, at given seconds."""
-    level = heard.level
-    loud: NDArray[np.bool_] = level > (float(np.percentile(level, 95)) if level.size else 0.0) - _HEARD
+def audible(levels: BandLevels) -> Callable[[NDArray[np.floating]], NDArray[np.bool_]]:
+    """Whether the sound is within `_AUDIBLE` dB of its loud parts, at given seconds."""
+    level = levels.level
+    loud: NDArray[np.bool_] = level > (float(np.percentile(level, 95)) if level.size else 0.0) - _AUDIBLE
 
     def at(seconds: NDArray[np.floating]) -> NDArray[np.bool_]:
-        here: NDArray[np.bool_] = loud[np.minimum((seconds / heard.step).astype(int), level.size - 1)]
+        here: NDArray[np.bool_] = loud[np.minimum((seconds / levels.step).astype(int), level.size - 1)]
         return here
 
     return at
 
 
-def singing_columns(original_vocals: Heard, pitch: PitchTrack) -> NDArray[np.bool_]:
-    """Columns of the song in which somebody sings: pitched, and `audible`."""
+def singing_columns(original_vocals: BandLevels, pitch: PitchTrack) -> NDArray[np.bool_]:
+    """Columns of the song in which there is singing: pitched, and `audible`."""
     level = original_vocals.level
     if level.size == 0 or float(level.max()) < -70:
         return np.zeros(level.shape, bool)
@@ -169,46 +171,46 @@ def singing_columns(original_vocals: Heard, pitch: PitchTrack) -> NDArray[np.boo
     return pitched & audible(original_vocals)(times)
 
 
-def _balance(heard: dict[str, Heard], singing: NDArray[np.bool_]) -> Balance:
+def _balance(levels: dict[str, BandLevels], singing: NDArray[np.bool_]) -> Balance:
     if singing.sum() < 10:
         return Balance(None, None, None, None, None, ())
 
     def level(name: str) -> float:
-        return float(10 * np.log10(max(1e-12, float(heard[name].weighted[: singing.size][singing].mean()))))
+        return float(10 * np.log10(max(1e-12, float(levels[name].weighted[: singing.size][singing].mean()))))
 
     before = unmixed = None
     if level("instrumental") > -80:
         before = level("original_vocals") - level("instrumental")
         unmixed = level("vocals") - level("instrumental")
-    step = heard["vocals"].step
+    step = levels["vocals"].step
     short = max(1, round(3.0 / step))
-    difference = _smooth(heard["vocals"], short, singing) - _smooth(heard["original_vocals"], short, singing)
+    difference = _smooth(levels["vocals"], short, singing) - _smooth(levels["original_vocals"], short, singing)
     low, high = np.percentile(difference[singing], (16, 84))
-    lost, where = _missing(heard["converted"], singing)
-    lost_finished, where_finished = _missing(heard["vocals"], singing)
+    lost, where = _missing(levels["converted"], singing)
+    lost_finished, where_finished = _missing(levels["vocals"], singing)
     return Balance(before, unmixed, float(high - low) / 2, lost, lost_finished, where or where_finished)
 
 
-def _smooth(heard: Heard, columns: int, singing: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _smooth(levels: BandLevels, columns: int, singing: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Level in dB over `columns` columns around each, counting only those in which there is singing."""
     kernel = np.ones(min(columns, singing.size))  # "same" means as long as the longer one
     counted = np.convolve(singing, kernel, "same")
-    power = np.convolve(np.where(singing, heard.weighted[: singing.size], 0), kernel, "same")
+    power = np.convolve(np.where(singing, levels.weighted[: singing.size], 0), kernel, "same")
     level: NDArray[np.float64] = 10 * np.log10(np.maximum(power / np.maximum(counted, 1), 1e-12))
     return level
 
 
-def _missing(heard: Heard, singing: NDArray[np.bool_]) -> tuple[float, tuple[float, ...]]:
+def _missing(levels: BandLevels, singing: NDArray[np.bool_]) -> tuple[float, tuple[float, ...]]:
     """Share of the singing in which this part is as good as silent, and up to three moments of it."""
-    level = heard.level[: singing.size]
+    level = levels.level[: singing.size]
     loud = float(np.percentile(level[singing], 90))
     silent = level < max(-65.0, loud - 40)
     edges = np.flatnonzero(np.diff(np.concatenate(([0], silent.astype(np.int8), [0]))))
     held = np.zeros(silent.shape, bool)
     moments = []
     for first, last in zip(edges[0::2], edges[1::2], strict=True):
-        if last - first >= 4:  # about 0.2 s; a lone column is the end of a word, not a lost one
+        if last - first >= 4:  # about 0.2 s; a single column is the end of a word, no lost word
             held[first:last] = singing[first:last]
-            moments.append((int(held[first:last].sum()), float(first * heard.step)))
+            moments.append((int(held[first:last].sum()), float(first * levels.step)))
     runs = sorted((run for run in moments if run[0]), reverse=True)[:3]
     return float(held.sum() / singing.sum()), tuple(start for _, start in runs)
