@@ -320,7 +320,7 @@ def _explain(
         case "balance_shift":
             louder = (figures.balance_after or 0) - (balance.before or 0) - inputs.wanted_balance > 0
             sentence = (
-                f"The vocal stands {value:.1f} dB {'louder' if louder else 'quieter'} against the instrumental than it did."
+                f"The vocal is {value:.1f} dB {'louder' if louder else 'quieter'} against the instrumental than before."
             )
             advice = f"Set --vocal-gain {'-' if louder else ''}{min(value, 12):.0f} to put it back."
             if (balance.missing_finished or 0) > 0.5:

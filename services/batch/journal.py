@@ -14,9 +14,9 @@ NAME = "batch.jsonl"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one cover ended. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `bpm` and `song_key` of the song,
-    `similarity` of the new vocal to the voice (cosine, -1..1), `seconds` of wall time in this batch; None where there
-    is none. `code` and `reason` of the error where it failed."""
+    """How one cover ended. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `bpm` and `song_key` of the
+    song, `similarity` of the new vocal to the voice (cosine, -1..1), `seconds` of wall time in this batch; None where
+    there is none. `code` and `reason` of the error where it failed."""
 
     identity: str
     state: Literal["done", "failed"]

@@ -112,7 +112,11 @@ def _separation(job: Claimed, context: JobContext) -> JobResult:
     files = {
         f"stems/{stem}": (sound.path, f"{job.name} {stem}{sound.path.suffix}") for stem, sound in made.stems.items()
     }
-    figures = {name: value for name, value in made.to_dict().items() if name in ("bpm", "song_key", "warnings", "chain", "stages")}
+    figures = {
+        name: value
+        for name, value in made.to_dict().items()
+        if name in ("bpm", "song_key", "warnings", "chain", "stages")
+    }
     return _stored(context, job, files, figures, made.stages)
 
 
