@@ -91,6 +91,20 @@ def stored(path: Path, sha256: str, source: str, trusted: bool = False) -> Store
     )
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all, and make its folder. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)  # others may share the folder
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
 def remembered_hash(path: Path) -> str:
     """SHA-256 in hex of the file at `path` (absolute); computed only if it has changed since the last call, in any
     process. Raises ``model-unreadable``."""
@@ -101,13 +115,8 @@ def remembered_hash(path: Path) -> str:
             return known.sha256
     sha256 = file_hash(path)
     fresh = stored(path, sha256, "named by the user", trusted=True).model_copy(update={"path": str(path)})
-    note = _note(path)
     with suppress(OSError):  # a folder that may not be written: the hash is computed every time
-        note.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=note.parent, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(fresh.model_dump_json() + "\n")
-        os.replace(temporary, note)
+        write_whole(_note(path), fresh.model_dump_json() + "\n")
     return sha256
 
 

@@ -8,9 +8,6 @@ computed again, so that a replaced file is never used under the old hash.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,10 +16,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from understudy.context import Context
-from understudy.disk import explained, writing
+from understudy.disk import explained
 from understudy.errors import UnderstudyError
 from understudy.models.catalogue import File, Model, Variant, catalogue, find_model
-from understudy.models.hashes import Stored, Verified, file_hash, models_folder, remembered_hash, stored
+from understudy.models.hashes import Stored, Verified, file_hash, models_folder, remembered_hash, stored, write_whole
 
 
 @dataclass(frozen=True)
@@ -170,18 +167,11 @@ def records() -> list[Record]:
 
 def write_record(record: Record) -> None:
     """Put the record in place, whole or not at all."""
-    folder = models_folder()
-    path = folder / f"{record.model}.json"
+    path = models_folder() / f"{record.model}.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".", suffix=".json")
+        write_whole(path, record.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise explained(path, error) from error
-    with writing(Path(name)), os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(record.model_dump(mode="json"), indent=2) + "\n")
-    with writing(Path(name)):
-        os.chmod(name, 0o644)  # others may share the folder
-        os.replace(name, path)
 
 
 def verify(name: str, context: Context) -> Verified:
