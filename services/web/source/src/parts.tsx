@@ -49,7 +49,8 @@ const WORDS: Record<string, string> = {
   convert: "Singing with the voice",
   finish: "Placing the vocal",
   shift: "Shifting the key",
-  weigh: "Weighing the parts",
+  measure: "Weighing the parts",
+  "cast list": "Listing who sings",
   remix: "Remixing",
   stems: "Cutting the stems",
   headroom: "Checking for clipping",
@@ -60,6 +61,7 @@ const WORDS: Record<string, string> = {
 
 /** What a stage does, in words. */
 export function stageWords(name: string): string {
+  if (WORDS[name]) return WORDS[name];
   const [first = "", ...rest] = name.split(" ");
   return (WORDS[first] ?? first) + (rest.length ? ` (${rest.join(" ")})` : "");
 }
