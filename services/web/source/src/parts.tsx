@@ -61,7 +61,6 @@ const WORDS: Record<string, string> = {
 
 /** What a stage does, in words. */
 export function stageWords(name: string): string {
-  if (WORDS[name]) return WORDS[name];
   const [first = "", ...rest] = name.split(" ");
-  return (WORDS[first] ?? first) + (rest.length ? ` (${rest.join(" ")})` : "");
+  return WORDS[name] ?? (WORDS[first] ?? first) + (rest.length ? ` (${rest.join(" ")})` : "");
 }
