@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.errors import UnderstudyError
+
 Samples = NDArray[np.float32]
 
 
@@ -27,13 +29,23 @@ class AudioSource(Protocol):
     def read(self, start: int = 0, stop: int | None = None) -> Audio: ...
 
 
+class InvalidAudio(UnderstudyError, ValueError):
+    """An array that isn't sound, ``array-invalid``. Also a `ValueError`, as is usual for a wrong argument."""
+
+    def __init__(self, message: str) -> None:
+        hint = "Pass float32 samples [channels, frames], full scale ±1; integers divided by their full scale."
+        super().__init__("array-invalid", f"{message}.", hint)
+
+    def __reduce__(self) -> tuple[type[InvalidAudio], tuple[str]]:  # type: ignore[override]
+        return type(self), (self.message.removesuffix("."),)
+
+
 @dataclass(frozen=True, eq=False)
 class Audio:
     """Sound in memory.
 
-    `samples`: float32 ``[channels, frames]``, full scale is ±1 but larger values are legal and kept
-    (nothing clips before the limiter). `rate`: frames per second in Hz.
-    Raises `ValueError` for any other dtype or shape: a wrong array is a bug of ours, not of the user.
+    `samples`: float32 ``[channels, frames]``. Full scale is ±1; larger values are legal and are not clipped. `rate`:
+    frames per second in Hz. Raises `InvalidAudio` for any other dtype or shape; `of` converts other floats.
     """
 
     samples: Samples
@@ -41,9 +53,9 @@ class Audio:
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 2 or self.samples.dtype != np.float32:
-            raise ValueError(f"Audio wants float32 [channels, frames], got {self.samples.dtype} {self.samples.shape}")
+            raise InvalidAudio(f"Audio wants float32 [channels, frames], got {self.samples.dtype} {self.samples.shape}")
         if self.rate <= 0:
-            raise ValueError(f"Audio wants a positive rate, got {self.rate}")
+            raise InvalidAudio(f"Audio wants a positive rate, got {self.rate}")
 
     @staticmethod
     def of(samples: NDArray[np.floating] | Sequence[float], rate: int) -> Audio:

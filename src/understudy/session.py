@@ -297,7 +297,7 @@ _guard = Lock()
 
 
 class _Runner(Runner):
-    """Tells the notifier which stages there are, for the fraction of the whole."""
+    """Gives the notifier the stages of the run, from which it computes the fraction of the whole."""
 
     def run(self, graph: Graph, targets: Sequence[Node[Any]]) -> Result:
         if isinstance(self.listener, _Notifier):
@@ -306,8 +306,8 @@ class _Runner(Runner):
 
 
 class _Notifier:
-    """Passes what an executor reports on to the user's callback. An exception of that stops the run: whichever stage
-    reports next gets `Cancelled`, and `raising` puts the user's own exception in its place."""
+    """The listener of a run: calls the user's callback with each event. When the callback raises an exception, every
+    stage that reports after it gets `Cancelled`, and `raising` raises the user's exception instead of that."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
@@ -330,7 +330,7 @@ class _Notifier:
             self._report(event, done / max(1.0, sum(self._weights.values())))
 
     def of_songs(self, count: int) -> Callable[[str, Song, StageEvent | Row], None]:
-        """What hears of an evaluation of `count` songs and separators."""
+        """The listener of an evaluation of `count` pairs of song and separator."""
         done = 0
 
         def listen(name: str, song: Song, event: StageEvent | Row) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,13 @@ def test_arrays_that_are_no_song(workspace: Workspace, song: us.Audio, code: str
     with pytest.raises(us.UnderstudyError) as caught:
         workspace.session().separate(song)
     assert caught.value.code == code
+
+
+def test_audio_is_checked_when_it_is_made():
+    with pytest.raises(us.UnderstudyError) as caught:
+        us.Audio(np.zeros((2, 100), np.int16), 44100)
+    assert (caught.value.code, isinstance(caught.value, ValueError)) == ("array-invalid", True)
+    assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message
 
 
 def test_voices(workspace: Workspace, tmp_path: Path):
