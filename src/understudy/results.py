@@ -57,16 +57,20 @@ class Loudness:
 class CoverResult:
     """A finished cover.
 
-    `path`: the cover; `report_path`: its report, an HTML page, beside which lie the same figures as ``.json``.
-    Where nothing was to be written (arrays in, no output), both are files in the cache: copy what you keep.
-    `audio`: the cover's samples. `stems`: by name, the parts that sum to the cover, with ``output.keep_stems``; else
-    empty. `duration` in seconds, `sample_rate` in Hz.
-    `transpose`: semitones that the vocal moved against the original singer (of the first voice, if there are several),
-    `transpose_reason`: why. `voices`: what each voice sings; empty where one sings everything. `key`: semitones that
-    the entire song moved. `chain`: what the steps of the separation took off the lead, as in the report.
-    `verdict`, `loudness`, and `quality`, an estimate of how well vocals and instrumental were separated.
-    `bpm`: the song's tempo in beats per minute, `song_key`: its key, such as ``F# minor``; None where it has none.
-    `stages`: how long each stage took and whether it came from the cache. `warnings`: in the order of the stages.
+    - `path`: the cover. `report_path`: its report, an HTML page, beside which lie the same figures as ``.json``. Where
+      an input was an array and no output was named, both are files in the cache: copy what you keep.
+    - `audio`: the cover's samples. `stems`: by name, the parts that sum to the cover, with the setting
+      ``output.keep_stems``; else empty.
+    - `duration`: in seconds. `sample_rate`: in Hz.
+    - `transpose`: semitones that the vocal moved against the original singer (of several voices, the first).
+      `transpose_reason`: why.
+    - `voices`: what each voice sings; empty where one sings everything.
+    - `key`: semitones that the entire song moved.
+    - `chain`: what the steps of the separation took off the lead.
+    - `loudness`, `verdict`, and `quality`, an estimate of how well vocals and instrumental were separated.
+    - `bpm`: the song's tempo in beats per minute. `song_key`: its key, such as ``F# minor``. None where it has none.
+    - `stages`: how long each stage took, and whether it came from the cache.
+    - `warnings`: in the order of the stages.
     """
 
     path: Path
@@ -111,14 +115,18 @@ class CoverResult:
 class SeparationResult:
     """A song taken apart.
 
-    `stems`: by name, each as long as the song and aligned with it. `stem_file`: the one file that holds all stems,
-    where a file for DJ software was requested. `mix`, `karaoke`: the song at other levels, where requested. `midi`:
-    files with the notes of stems, by stem. Where nothing was to be written (arrays in, no output), all paths are those
-    of files in the cache: copy what you keep. `sum_to_song`: whether the stems sum to the song; None where there are
-    none. `loudness`: by ``mix`` and ``karaoke``, what was measured and done. `chain`: what the steps of the separation
-    took off the lead. `quality`: an estimate of how well vocals and instrumental were separated; `remarks`: the same in
-    words, with advice. `bpm` and `song_key` as in `CoverResult`. `stages`: how long each stage took and whether it came
-    from the cache. `warnings`: in the order of the stages."""
+    - `stems`: by name, each as long as the song and aligned with it.
+    - `stem_file`: the one file that holds all stems, where a file for DJ software was requested.
+    - `mix`, `karaoke`: the song at other levels, where requested. `midi`: files with the notes of stems, by stem.
+    - `sum_to_song`: whether the stems sum to the song; None where there are none.
+    - `loudness`: by ``mix`` and ``karaoke``, what was measured and done.
+    - `chain`: what the steps of the separation took off the lead.
+    - `quality`: an estimate of how well vocals and instrumental were separated. `remarks`: the same in words, with
+      advice.
+    - `bpm`, `song_key`, `stages`, `warnings`: as in `CoverResult`.
+
+    Where the song was an array and no output was named, all paths are those of files in the cache: copy what you keep.
+    """
 
     stems: Mapping[str, AudioRef]
     stem_file: Path | None
@@ -160,9 +168,11 @@ class SeparationResult:
 class ConversionResult:
     """A vocal sung by another voice.
 
-    `path`: the new vocal; a file in the cache where nothing was to be written (arrays in, no output). `audio`: its
-    samples, as long as the original vocal and aligned with it. `duration` in seconds, `sample_rate` in Hz.
-    `transpose`, `transpose_reason`, `voices`, `stages` and `warnings`: as in `CoverResult`.
+    - `path`: the new vocal. Where the vocal was an array and no output was named, it is a file in the cache: copy what
+      you keep.
+    - `audio`: its samples, as long as the original vocal and aligned with it.
+    - `duration`: in seconds. `sample_rate`: in Hz.
+    - `transpose`, `transpose_reason`, `voices`, `stages`, `warnings`: as in `CoverResult`.
     """
 
     path: Path
@@ -199,9 +209,11 @@ class StageResult:
 class EvaluationResult:
     """Separators measured on songs whose stems are known.
 
-    `rows`: one for each song and separator of this call; `others`: of the same songs, by separators that were evaluated
-    into this folder before. `passed_over`: a sentence for each place in the folder that looks like a song but is none.
-    `kept`: how many of `rows` were measured before. `files`: the tables, by ``csv``, ``json`` and ``html``.
+    - `rows`: one for each song and separator of this call.
+    - `others`: of the same songs, by separators that were evaluated into this folder before.
+    - `passed_over`: a sentence for each place in the folder that looks like a song but is none.
+    - `kept`: how many of `rows` were measured before.
+    - `files`: the tables, by ``csv``, ``json`` and ``html``.
     """
 
     title: str

@@ -35,7 +35,8 @@ def test_covers(workspace: Workspace):
     session, song = workspace.session(), (workspace.mix.samples, RATE)
     cover = plain(session.cover(song, voice="nova", settings={"output.keep_stems": True}))
     assert keys(cover) == (
-        "cover report stems duration sample_rate transpose transpose_reason key loudness verdict stages warnings"
+        "cover report stems duration sample_rate transpose transpose_reason key bpm song_key loudness verdict "
+        "stages warnings"
     )
     assert keys(cover["stems"]) == "vocals instrumental"
     assert keys(cover["loudness"]) == "song cover true_peak details"
@@ -46,7 +47,8 @@ def test_covers(workspace: Workspace):
     assert keys(details["song"]) == keys(details["cover"]) == "integrated range true_peak"
     duet = plain(session.cover(song, voice="0:00-0:02=nova,0:02-=ada"))
     assert keys(duet) == (
-        "cover report stems duration sample_rate transpose transpose_reason voices key loudness verdict stages warnings"
+        "cover report stems duration sample_rate transpose transpose_reason voices key bpm song_key loudness verdict "
+        "stages warnings"
     )
     assert [keys(voice) for voice in duet["voices"]] == ["voice part transpose reason turns"] * 2
     assert all(isinstance(moment, float) for voice in duet["voices"] for turn in voice["turns"] for moment in turn)
@@ -55,12 +57,12 @@ def test_covers(workspace: Workspace):
 def test_separations(workspace: Workspace):
     session, song = workspace.session(), (workspace.mix.samples, RATE)
     stems = plain(session.separate(song))
-    assert keys(stems) == "stems sum_to_song quality stages warnings"
+    assert keys(stems) == "stems sum_to_song bpm song_key quality stages warnings"
     assert keys(stems["stems"]) == "vocals instrumental"
     assert keys(stems["quality"]) == QUALITY
     assert all(keys(remark) == "about sentence advice serious" for remark in stems["quality"]["remarks"])
     others = plain(session.separate(song, mix={"vocals": -6}, karaoke=True, midi=["vocals"]))
-    assert keys(others) == "stems mix karaoke midi loudness quality stages warnings"
+    assert keys(others) == "stems mix karaoke midi loudness bpm song_key quality stages warnings"
     assert others["stems"] == {}
     assert keys(others["midi"]) == "vocals"
     assert {name: keys(one) for name, one in others["loudness"].items()} == {
@@ -70,7 +72,7 @@ def test_separations(workspace: Workspace):
     packed = session.separate(song, stems=2, stem_file="stem.m4a")
     assert packed.stem_file == packed.stems["vocals"].path
     data = plain(packed)
-    assert keys(data) == "stems stem_file sum_to_song quality stages warnings"
+    assert keys(data) == "stems stem_file sum_to_song bpm song_key quality stages warnings"
     assert data["stems"] == {}
     assert data["warnings"][0]["stage"] == "separate"
 
