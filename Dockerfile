@@ -15,7 +15,7 @@ RUN npm install --no-save --no-audit --no-fund && npm run build
 FROM python:3.12-slim AS build
 ARG TORCH_INDEX=""
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY src src
 COPY models models
 COPY audio audio
