@@ -40,7 +40,7 @@ class Part:
 @dataclass(frozen=True)
 class Song:
     """`name`: its place below the folder. `subset`: ``train``, ``test``, or empty. `truth`: by stem, ``vocals``,
-    ``instrumental`` and those of `INSTRUMENTS`, what is there of them."""
+    ``instrumental`` and those of `INSTRUMENTS`, as far as they are there."""
 
     name: str
     subset: str

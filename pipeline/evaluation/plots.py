@@ -16,7 +16,7 @@ HUES = 6
 def strips(values: Mapping[str, Mapping[str, float]], unit: str, label: str) -> str:
     """A row for each separator: a dot for each song, a box from the first to the third quartile with the median in it.
 
-    `values`: by separator, by song; `label` tells a screen reader what is to be seen.
+    `values`: by separator, by song; `label` describes the plot to a screen reader.
     """
     every = [value for songs in values.values() for value in songs.values()]
     if not every:

@@ -120,7 +120,7 @@ class _Truth:
             stems["instrumental"] = Sum(list(read.values()))
         else:
             stems["instrumental"] = Sum((self._song, stems["vocals"]), (1.0, -1.0))
-            self._context.warn("The instrumental isn't known: what the vocals leave of the mixture was taken for it.")
+            self._context.warn("The instrumental isn't known: the mixture minus the vocals was used.")
         if detail > 2 and not all_instruments:
             self._context.warn("Drums, bass and other aren't all known: only vocals and instrumental were compared.")
         if detail > 2:

@@ -108,7 +108,7 @@ def _cell(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"  # a song's name must not become a formula of whoever opens the table
+        return f"'{value}"  # a song's name must not become a formula in a spreadsheet
     return "" if value is None else value
 
 

@@ -52,7 +52,7 @@ def precision_note(settings: SeparationSettings | None) -> tuple[str, str] | Non
 
 def better_than(settings: SeparationSettings | None) -> str | None:
     """The preset to try next: the first that is above the one whose models these settings have. None at the top, and
-    for models that are in no preset, of which nobody knows whether they are better."""
+    for models that are in no preset, which may be better than any of them."""
     if settings is None:
         return None
     there = presets()

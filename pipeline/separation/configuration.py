@@ -70,7 +70,7 @@ def read_configuration(path: Path) -> Mapping[str, Any]:
 
 
 def invalid(path: Path, reason: str) -> UnderstudyError:
-    """The error for a configuration that is of no use."""
+    """The error for a configuration that can't be used."""
     return UnderstudyError(
         "model-invalid",
         f"{path} is no configuration of a separation model: {' '.join(reason.split())}.",
@@ -82,8 +82,8 @@ def configuration_of(path: Path) -> Path | None:
     """The YAML that belongs to the checkpoint at `path`: ``NAME.yaml``, ``NAME_config.yaml`` or ``config_NAME.yaml``
     beside it, or the only file ``config*.yaml`` in its folder; None if there is none.
 
-    In the models folder, a file that belongs to a model of the catalogue is nobody else's. Raises `UnderstudyError`
-    ``model-companion`` where several could be it.
+    In the models folder, a file that belongs to a model of the catalogue is not used for another. Raises
+    `UnderstudyError` ``model-companion`` where several could be it.
     """
     names = (path.stem, f"{path.stem}_config", f"config_{path.stem}")
     for name in names:

@@ -122,7 +122,7 @@ def find_separator(name: str) -> SeparatorModel:
             return _of_catalogue(model)
         except UnderstudyError as error:
             if error.code != "model-missing" or path is None:
-                raise  # else it is there under the name that another program gave it
+                raise  # else it is installed under the name that another program gave it
     if path is None:
         raise _unknown(name)
     return _of_file(path)

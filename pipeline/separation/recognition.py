@@ -146,7 +146,8 @@ def invalid(path: Path, reason: str, hint: str = _ANOTHER) -> UnderstudyError:
 
 
 def _by_list(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """A YAML: the list of a bag of Demucs networks, or somebody named the configuration for the checkpoint."""
+    """The family of a YAML: the list of a bag of Demucs networks. The error for any other says to name the
+    checkpoint."""
     configuration = read_configuration(path)
     signatures = configuration.get("models")
     if not isinstance(signatures, list) or not all(isinstance(signature, str) for signature in signatures):
@@ -274,7 +275,7 @@ def _safetensors_names(path: Path) -> set[str]:
 
 
 def _check_safetensors(path: Path, size: int, start: bytes) -> None:
-    """The header is there; what it says lies within the file."""
+    """Check that the header is complete and that the tensors it lists lie within the file."""
     header = int.from_bytes(start[:8], "little")
     if 8 + header > size:
         raise invalid(path, "it is cut off within its header")

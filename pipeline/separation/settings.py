@@ -58,7 +58,7 @@ class EnsembleSettings(_Settings):
     combine: Literal["average", "median", "min", "max"] = "average"
     domain: Literal["waveform", "spectrogram"] = "waveform"
     weights: Mapping[str, MemberWeight] = Field(default_factory=dict)
-    leave_out: bool = Field(False, description="go on without a model that fails, and say so")
+    leave_out: bool = Field(False, description="go on without a model that fails, with a warning")
 
 
 class SeparationSettings(_Settings):

@@ -82,8 +82,8 @@ def canonical_stems(names: Sequence[str], purpose: Purpose | None = None) -> tup
 
 
 def residual(stem: str) -> str:
-    """What is left of the song without `stem`: ``instrumental`` without ``vocals``, ``other`` without ``drums``; of a
-    dry sound nobody can tell whether that is reverb or noise."""
+    """What is left of the song without `stem`: ``instrumental`` without ``vocals``, ``other`` without ``drums``;
+    ``other`` without ``dry``, too: that may be reverb or noise."""
     return _RESIDUALS.get(stem, "other")
 
 

@@ -50,7 +50,7 @@ def stored_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def invalid(path: Path, why: str) -> UnderstudyError:
-    """The error for a file whose weights are of no use."""
+    """The error for a file whose weights can't be used."""
     return UnderstudyError(
         "model-invalid",
         f"{path} can't be used as a separation model: {why}.",

@@ -91,7 +91,7 @@ def test_an_unknown_instrumental_is_what_the_vocals_leave(tmp_path: Path) -> Non
     write(tmp_path / "songs/A", mixture=sum(true.values()), vocals=true["vocals"])  # type: ignore[arg-type]
     figures, warnings = scored(tmp_path, halves())
     assert figures["instrumental"].sdr == pytest.approx(20, abs=0.01)
-    assert warnings == ["The instrumental isn't known: what the vocals leave of the mixture was taken for it."]
+    assert warnings == ["The instrumental isn't known: the mixture minus the vocals was used."]
 
 
 def test_no_vocals_are_an_error(tmp_path: Path) -> None:

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.pipeline.separation.layout import Layout, Place, aligned, centred, edges_faded, shifted, surrounded
+from understudy.pipeline.separation.layout import (
+    Layout,
+    Place,
+    aligned,
+    centred,
+    edges_faded,
+    leading,
+    shifted,
+    surrounded,
+)
 
 FRAMES = st.integers(1, 500)
 WINDOWS = st.integers(2, 120)
@@ -75,3 +84,19 @@ def test_fades_come_from_almost_nothing_and_rise(window: int, overlap: float) ->
     assert (np.diff(fade[: window // 2]) >= 0).all()
     if round(window * overlap) > 10:
         assert fade[0] < 0.01
+
+
+@given(st.integers(1, 5000), st.integers(10, 400), st.integers(0, 100), st.integers(1, 100))
+def test_every_frame_lies_within_the_ends_of_a_window(frames: int, window: int, ends: int, steps: int) -> None:
+    lead = min(window // 2 - 1, ends)
+    step = max(1, (window - 2 * lead) * steps // 100)
+    places = list(leading(lead)(frames, window, step))
+    used = [False] * frames
+    for place in places:
+        assert 0 <= place.first < frames
+        assert place.first == place.start + place.skip
+        assert place.first + place.frames <= frames
+        for frame in range(place.first, place.first + place.frames):
+            used[frame] |= lead <= frame - place.start < window - lead
+    assert all(used)
+    assert [place.first for place in places] == sorted(place.first for place in places)

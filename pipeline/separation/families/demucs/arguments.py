@@ -65,7 +65,7 @@ def checked(kind: Kind, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sources(value: Any) -> list[str]:
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= _MOST_SOURCES:
-        raise ValueError("it doesn't say which stems it gives")
+        raise ValueError("it doesn't name its stems")
     if not all(isinstance(name, str) and 0 < len(name) <= 40 and name.isprintable() for name in value):
         raise ValueError("the names of its stems are not printable texts")
     if len(set(value)) != len(value):

@@ -73,7 +73,7 @@ def invalid(path: Path, why: str) -> UnderstudyError:
 def _pickled(path: Path) -> tuple[str, Any, Mapping[str, Any], Mapping[str, Any]]:
     tree = torch_file.load(path, _LARGEST, unknown="ignore")
     if not isinstance(tree, dict) or not isinstance(tree.get("klass"), torch_file.Name):
-        raise invalid(path, "it doesn't say which network it is (its class is missing)")
+        raise invalid(path, "it doesn't name its network (its class is missing)")
     named, state = tree.get("kwargs"), tree.get("state")
     if not isinstance(named, dict) or not isinstance(state, dict):
         raise invalid(path, "its arguments or its weights are missing")
@@ -85,7 +85,7 @@ def _pickled(path: Path) -> tuple[str, Any, Mapping[str, Any], Mapping[str, Any]
 def _safetensors(path: Path) -> tuple[str, Any, Mapping[str, Any], Mapping[str, Any]]:
     tensors, metadata = safetensors_file.load(path, _LARGEST)
     if not {"klass", "args", "kwargs"} <= set(metadata):
-        raise invalid(path, "it doesn't say which network it is (its metadata lack the class or its arguments)")
+        raise invalid(path, "it doesn't name its network (its metadata lack the class or its arguments)")
     if "structure" in metadata:
         raise _quantised(path)
     try:

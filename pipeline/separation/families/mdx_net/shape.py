@@ -61,7 +61,7 @@ def read_shape(weights: Weights, graph: Graph) -> tuple[Shape, tuple[str, ...]]:
     known = parameters(weights.path)
     for name, there in (("dim_f", bins), ("dim_t", spectra)):
         if known is not None and known.get(name, there) != there:
-            raise invalid(weights, f"it takes {name} {there}, but what is known of it says {known[name]!r}")
+            raise invalid(weights, f"it takes {name} {there}, but its known parameters say {known[name]!r}")
     facts = known or {}
     n_fft, gain = facts.get("n_fft", _guessed(weights, bins)), facts.get("compensate", 1.0)
     least, most = max(2 * HOP, 2 * (bins - 1)), min(1 << 16, HOP * (spectra - 1) // 2)
@@ -71,8 +71,8 @@ def read_shape(weights: Weights, graph: Graph) -> tuple[Shape, tuple[str, ...]]:
     if "n_fft" not in facts:
         cautions.append(
             f"Nothing is known of the model {weights.path.name}; it is run as one with spectra of {n_fft} frames "
-            f"that gives the stem {stem(weights)}. If that sounds wrong, put what its maker says (n_fft, compensate, "
-            f"primary_stem) into {weights.path.with_suffix('.yaml').name} beside it."
+            f"that gives the stem {stem(weights)}. If that sounds wrong, put what its publisher says "
+            f"(n_fft, compensate, primary_stem) into {weights.path.with_suffix('.yaml').name} beside it."
         )
     if type(gain) not in (int, float) or not _CREDIBLE[0] <= gain <= _CREDIBLE[1]:
         cautions.append(f"The gain {gain!r} given for the model {weights.path.name} can't be right; 1 is used.")

@@ -1,6 +1,6 @@
-"""Spleeter: a U-Net per stem tells its magnitudes up to 11 kHz, and their shares are masks for the song's spectrum.
+"""Spleeter: a U-Net per stem estimates its magnitudes up to 11 kHz; their shares are masks for the song's spectrum.
 
-Source: Hennequin et al. (2020), with the masks' exponent of 2. Above what the networks see, the mean of a spectrum's
+Source: Hennequin et al. (2020), with the masks' exponent of 2. Above 11 kHz, the mean of a spectrum's
 mask is used, so that the stems add up to the song; the released models cut everything off there.
 """
 
@@ -44,7 +44,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     """The networks in ``weights.path`` (torch or safetensors, all stems or one) and its companions, or those in ONNX
     files, one per stem.
 
-    On processors they are computed in float32 whatever `precision` says: bfloat16 reaches an SNR of 31 dB only, and
+    On CPUs they are computed in float32 whatever `precision` says: bfloat16 reaches an SNR of 31 dB only, and
     they take little time. Raises `UnderstudyError` ``model-invalid``, ``model-companion``, and what reading the files
     raises.
     """

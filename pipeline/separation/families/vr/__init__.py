@@ -137,7 +137,7 @@ def _known(weights: Weights) -> Mapping[str, Any]:
         raise UnderstudyError(
             "model-companion",
             f"The VR network in {weights.path} doesn't contain its bands, and it is not a known one.",
-            f"Put what its maker says into {weights.path.with_suffix('.yaml')}: 'bands: NAME' and 'primary_stem: "
+            f"Put what its publisher says into {weights.path.with_suffix('.yaml')}: 'bands: NAME' and 'primary_stem: "
             f"NAME'. The bands are one of {', '.join(band_names())}.",
         )
     return known
