@@ -19,10 +19,10 @@ from understudy.errors import UnderstudyError
 from understudy.voices.voice import Voice
 
 SHORTEST = 0.5
-"""Seconds that a turn must have: below it, there is no time to hear who sings."""
+"""Seconds that a turn must have: a shorter one is not recognised as another voice."""
 
 BRIDGED = 1.0
-"""Seconds between two turns that are no gap: whoever writes 0:00-1:11 and 1:12-2:00 leaves nobody out."""
+"""Seconds between two turns that are closed: 0:00-1:11 and 1:12-2:00 are meant to touch."""
 
 Transpose = Literal["auto"] | int
 
@@ -69,8 +69,8 @@ class Turn:
 
 @dataclass(frozen=True)
 class Cast:
-    """`lead`: the turns, in order, none overlapping; between them the original singer is heard. `backing`: who sings
-    the backing vocals, None for whoever the settings say. `transposes`: by a voice's name, what is asked of it alone.
+    """`lead`: the turns, in order, none overlapping; between them the original singer stays. `backing`: who sings
+    the backing vocals, None for what the settings say. `transposes`: by a voice's name, what is set for it alone.
     """
 
     lead: tuple[Turn, ...]
@@ -113,7 +113,7 @@ class Cast:
 
     @property
     def leaves_gaps(self) -> bool:
-        """Whether the original singer is heard anywhere: before, between or after the turns."""
+        """Whether the original singer stays anywhere: before, between or after the turns."""
         times = [turn.time for turn in self.lead]
         touching = all(before.stop == after.start for before, after in pairwise(times))
         return not (times[0].start == 0 and times[-1].stop is None and touching)
@@ -122,24 +122,24 @@ class Cast:
         return tuple(turn.time for turn in self.lead if turn.voice.name == voice.name)
 
     def within(self, start: float, duration: float | None) -> Cast:
-        """Those turns of which anything is heard when only `duration` seconds (None: to the end) from `start` are sung.
+        """Those turns that lie at least partly in the `duration` seconds (None: to the end) from `start`.
 
-        Raises ``cast-silent`` if nobody is left.
+        Raises ``cast-silent`` if none is left.
         """
         end = float("inf") if duration is None else start + duration
-        heard = tuple(
+        present = tuple(
             turn
             for turn in self.lead
             if min(end, float("inf") if turn.time.stop is None else turn.time.stop) - max(start, turn.time.start)
             >= SHORTEST
         )
-        if not heard:
+        if not present:
             raise UnderstudyError(
                 "cast-silent",
-                "None of the voices has a turn in the part of the song that was asked for.",
+                "None of the voices has a turn in the requested part of the song.",
                 "The times of --voice are those of the whole song, also with --start; change one of them.",
             )
-        return Cast(heard, self.backing, self.transposes)
+        return Cast(present, self.backing, self.transposes)
 
 
 def as_cast(voice: Voice | Cast) -> Cast:
@@ -283,4 +283,4 @@ def _in_order(turns: list[tuple[TimeRange, str]]) -> tuple[tuple[TimeRange, str]
 
 
 def _invalid(reason: str, hint: str) -> UnderstudyError:
-    return UnderstudyError("cast-invalid", f"It can't be told who sings what: {reason}.", hint)
+    return UnderstudyError("cast-invalid", f"It isn't clear who sings what: {reason}.", hint)

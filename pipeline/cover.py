@@ -262,7 +262,7 @@ def _lead(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) -
 
 
 def _turns(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) -> _Vocal:
-    """The lead sung by several voices in turns; where none of them has a turn, the original singer is heard.
+    """The lead sung by several voices in turns; where none of them has a turn, the original singer stays.
 
     Each voice converts its own turns alone. Their conversions are joined to one dry vocal, which is then finished as a
     whole, so that all voices stand in the same room.
@@ -390,15 +390,15 @@ def _backing_mode(cast: Cast, settings: CoverSettings, split: bool) -> Literal["
 def _put_back(settings: CoverSettings, taken: Mapping[str, Handle], backing: str | None) -> list[str]:
     """Which stems that were taken off the lead are a part of the cover as they are."""
     gains = {"reverb": settings.remix.reverb_gain, "noise": settings.remix.noise_gain}
-    wanted = [name for name, gain in gains.items() if gain is not None]
-    for name in wanted:
+    requested = [name for name, gain in gains.items() if gain is not None]
+    for name in requested:
         if name not in taken:
             raise UnderstudyError(
                 "stem-missing",
                 f"The {name} can't be put back: nothing takes it off the lead here.",
                 f"Name a model that does (separation.de{name}), or leave out remix.{name}_gain.",
             )
-    return [*(["backing"] if backing == "original" else []), *wanted]
+    return [*(["backing"] if backing == "original" else []), *requested]
 
 
 def _mix(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings) -> Node[CoverMix]:
@@ -471,5 +471,5 @@ def _assessed(sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast
         inputs["transposition"] = singer.transposition
         voice = External(singer.voice, singer.voice.manifest.content_hash)
         return Node("assess", ASSESS, inputs, externals={"voice": voice})
-    inputs |= {"wanted": lead.joined["pitch"], "turns": lead.joined["turns"]}
+    inputs |= {"target": lead.joined["pitch"], "turns": lead.joined["turns"]}
     return Node("assess", ASSESS_CAST, inputs, externals={"singers": External(cast.singers, cast.content_hash)})

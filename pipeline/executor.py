@@ -67,11 +67,11 @@ class Result:
     runs: Mapping[Node[Any], StageRun]
 
     @overload
-    def __getitem__(self, wanted: Node[T]) -> T: ...
+    def __getitem__(self, handle: Node[T]) -> T: ...
     @overload
-    def __getitem__(self, wanted: Output) -> Any: ...
-    def __getitem__(self, wanted: Node[Any] | Output) -> Any:
-        return resolve(wanted, self.values.__getitem__)
+    def __getitem__(self, handle: Output) -> Any: ...
+    def __getitem__(self, handle: Node[Any] | Output) -> Any:
+        return resolve(handle, self.values.__getitem__)
 
     @property
     def stages(self) -> tuple[StageRun, ...]:
@@ -190,7 +190,7 @@ class LocalExecutor:
     def _make(
         self, node: Node[Any], key: str, arguments: Mapping[str, Any], listener: Listener, cancelled: Event
     ) -> tuple[Artifact, bool]:
-        """Run one node into the store; also says whether somebody else had made it meanwhile."""
+        """Run one node into the store; also says whether another run had made it meanwhile."""
         with self.store.making(key, cancelled) as folder:
             if self.store.has(key):
                 found = self.store.load(key)

@@ -136,7 +136,7 @@ def _members(
     models: Mapping[str, SeparatorModel],
     song: Handle | None = None,
 ) -> dict[str, Node[Stems]]:
-    """A node for each model that separates `sound`, by the name that the model was asked for. Given the `song` whose
+    """A node for each model that separates `sound`, by the name that was given. Given the `song` whose
     vocals `sound` is, they run as models of the chain's step `kind`."""
     files = [Path(model.name).name for model in models.values()]
     optional = len(models) > 1 and settings.ensemble.leave_out

@@ -32,12 +32,12 @@ from understudy.pipeline.separation.models import EMBEDDED
 from understudy.pipeline.separation.quality import Quality
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.separation.stems import INSTRUMENTS
+from understudy.pipeline.separation_request import SETS, Container, SeparationRequest, invalid_mix
 from understudy.pipeline.settings import CoverSettings
-from understudy.pipeline.sources import INSTRUMENTAL, VOCALS, StemSource, overlapping, sources, sum_to_song
 from understudy.pipeline.stages.encode import encode_stem_file
 from understudy.pipeline.stages.rebalance import Balance, Rebalanced, rebalance, summed
 from understudy.pipeline.stages.transcribe import BASS, NO_NOTES, ONE_AT_A_TIME, harmony, melody
-from understudy.pipeline.wanted import SETS, Container, Wanted, invalid_mix
+from understudy.pipeline.stem_sources import INSTRUMENTAL, VOCALS, StemSource, overlapping, sources, sum_to_song
 
 SUM = Stage("sum", 1, summed)
 REBALANCE = Stage("rebalance", 1, rebalance)
@@ -75,31 +75,31 @@ class SeparationGraph:
     decisions: tuple[str, ...] = ()
 
 
-def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None = None) -> SeparationGraph:
-    """How `song` is taken apart into what is `wanted`: vocals and instrumental by default.
+def separation_graph(song: Path, settings: CoverSettings, request: SeparationRequest | None = None) -> SeparationGraph:
+    """How `song` is taken apart into what the `request` says: vocals and instrumental by default.
 
-    Models run only where something that is wanted needs them. Raises `UnderstudyError` before anything is done:
+    Models run only where something requested needs them. Raises `UnderstudyError` before anything is done:
     ``stem-unavailable`` for a stem that no model here gives, ``mix-invalid`` for levels of stems of which one holds the
     other, ``stem-file-incomplete`` for a file for DJ software whose stems don't sum to the song, ``midi-impossible``
     for notes of drums, ``transcriber-missing``, and what `understudy.pipeline.separating.separating` raises.
     """
-    wanted = wanted or Wanted()
-    for stem in wanted.midi:
+    request = request or SeparationRequest()
+    for stem in request.midi:
         if stem in NO_NOTES:
             raise UnderstudyError(
                 "midi-impossible", f"The stem {stem!r} has no notes to write down.", f"Leave {stem} out of --midi."
             )
     original = file_external(song)
     decoded = decode(original, settings.song)
-    balances = {"mix": Balance(levels=wanted.levels)} if wanted.levels else {}
-    if wanted.karaoke:
-        balances["karaoke"] = _karaoke(settings.separation, wanted.guide)
-    others = {*wanted.midi, *(stem for balance in balances.values() for stem in balance.levels)}
-    names = _stems(wanted)
+    balances = {"mix": Balance(levels=request.levels)} if request.levels else {}
+    if request.karaoke:
+        balances["karaoke"] = _karaoke(settings.separation, request.guide)
+    others = {*request.midi, *(stem for balance in balances.values() for stem in balance.levels)}
+    names = _stems(request)
     try:
         separated, stems = _separated(decoded, settings.separation, names, others)
     except UnderstudyError as error:
-        if wanted.stems is not None or error.code != "stem-unavailable":
+        if request.stems is not None or error.code != "stem-unavailable":
             raise
         separated, stems = _separated(decoded, settings.separation, SETS["2"], others)  # four were only a default
     given, about = _given(separated), _about(settings.separation)
@@ -109,8 +109,8 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
     decisions: list[str] = []
     files: dict[str, Node[Path]] = {}
     stem_file = None
-    if wanted.container and sounds:
-        stem_file = _stem_file(decoded, stems, sounds, sums, wanted.container, original, decisions)
+    if request.container and sounds:
+        stem_file = _stem_file(decoded, stems, sounds, sums, request.container, original, decisions)
     elif sounds:
         files = encode_stems(sounds, settings.output.encoding, original)
     mixes = {}
@@ -121,7 +121,7 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
     tempo = song_analysis(decoded)
     notes = {
         stem: _notes(stem, sums.one(stem, source), tempo, settings)
-        for stem, source in sources(wanted.midi, given, about).items()
+        for stem, source in sources(request.midi, given, about).items()
     }
     quality = Node("quality", QUALITY, {"song": decoded, **{stem: separated.stems[stem] for stem in STEMS}})
     targets: list[Node[Any] | None] = [separated.chain, *files.values(), stem_file]
@@ -141,14 +141,14 @@ def separation_graph(song: Path, settings: CoverSettings, wanted: Wanted | None 
     )
 
 
-def _stems(wanted: Wanted) -> tuple[str, ...]:
-    """The stems to be written. Where nobody says which: what fills a file for DJ software, none beside a mix or notes,
+def _stems(request: SeparationRequest) -> tuple[str, ...]:
+    """The stems to be written. By default those that fill a file for DJ software, none beside a mix or notes,
     else vocals and instrumental."""
-    if wanted.stems is not None:
-        return wanted.stems
-    if wanted.container:
+    if request.stems is not None:
+        return request.stems
+    if request.container:
         return SETS["4"]
-    return () if wanted.levels or wanted.karaoke or wanted.midi else SETS["2"]
+    return () if request.levels or request.karaoke or request.midi else SETS["2"]
 
 
 @dataclass(frozen=True)

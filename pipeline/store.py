@@ -2,7 +2,7 @@
 
 An artifact is made in ``making/<key>`` and renamed to ``artifacts/<k>/<key>`` when it is complete, so a killed
 process leaves none half written. A file lock per key keeps two processes from making the same artifact twice;
-who gets the lock also knows that a leftover of that key belongs to nobody and removes it.
+who gets the lock also knows that a leftover of that key has no owner and removes it.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Store:
         return [folder for folder in (self.root / "artifacts").glob("*/*") if folder.is_dir()]
 
     def _remove_leftovers(self) -> None:
-        """Free the disk of what killed processes left: a folder in `making` whose lock nobody holds."""
+        """Remove what killed processes left: folders in `making` whose lock is free."""
         for folder in (self.root / "making").iterdir():
             with suppress(Timeout), FileLock(self.root / "locks" / f"{folder.name}.lock", timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -148,7 +148,7 @@ class Store:
 
 def _bytes(folder: Path) -> int:
     total = 0
-    with suppress(FileNotFoundError):  # somebody else removes it meanwhile
+    with suppress(FileNotFoundError):  # another process removes it meanwhile
         for path in folder.rglob("*"):
             total += path.stat().st_size
     return total

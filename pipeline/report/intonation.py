@@ -77,8 +77,8 @@ def praat_track(source: AudioSource, context: Context, low: float, high: float) 
         low_rate = soxr.resample(samples.astype(np.float64), mono.rate, _RATE, "HQ")
         sound = parselmouth.Sound(low_rate, _RATE)
         pitch = sound.to_pitch_ac(time_step=HOP, pitch_floor=low, pitch_ceiling=high)
-        wanted = (first + np.arange(count)) * HOP - start / mono.rate
-        nearest = np.round((wanted - pitch.xs()[0]) / HOP).astype(int)
+        moments = (first + np.arange(count)) * HOP - start / mono.rate
+        nearest = np.round((moments - pitch.xs()[0]) / HOP).astype(int)
         inside = (nearest >= 0) & (nearest < pitch.n_frames)
         f0[inside] = pitch.selected_array["frequency"][nearest[inside]]
         return f0
@@ -111,19 +111,20 @@ def at_times(track: PitchTrack, seconds: NDArray[np.floating]) -> NDArray[np.flo
 
 
 def compare(
-    sung: PitchTrack, wanted: PitchTrack, counts: Callable[[NDArray[np.floating]], NDArray[np.bool_]]
+    sung: PitchTrack, expected: PitchTrack, counts: Callable[[NDArray[np.floating]], NDArray[np.bool_]]
 ) -> Intonation:
-    """`sung` (Praat's) against the `wanted` track, at the seconds that count."""
-    target = np.where(counts(sung.times), at_times(wanted, sung.times), 0)
-    expected = target > 0
-    both = expected & (sung.f0 > 0)
+    """`sung` (Praat's) against the `expected` track, at the seconds that count."""
+    target = np.where(counts(sung.times), at_times(expected, sung.times), 0)
+    due = target > 0
+    both = due & (sung.f0 > 0)
     count = int(both.sum())
-    unsung = 1 - count / int(expected.sum()) if expected.any() else 0.0
+    unsung = 1 - count / int(due.sum()) if due.any() else 0.0
     if count == 0:
         return Intonation(0, 0.0, 0.0, 0.0, unsung, ())
     cents = np.zeros(sung.frames)
     cents[both] = 1200 * np.log2(sung.f0[both] / target[both])
     deviation = cents[both]
+    # within a semitone of a whole number of octaves off: an octave error, which is not merely a wrong note
     octaves = np.round(deviation / 1200)
     octave_error = (octaves != 0) & (np.abs(deviation - 1200 * octaves) <= 100)
     return Intonation(

@@ -1,4 +1,4 @@
-"""The stage that judges all that no gain changes: the stems, the melody, the voice."""
+"""The stage that measures all that no gain changes: the stems, the melody, the voice."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def assess_cast(
     converted: AudioFile,
     instrumental: AudioFile,
     pitch: PitchTrack,
-    wanted: PitchTrack,
+    target: PitchTrack,
     turns: Sequence[tuple[int, int, int]],
     singers: Sequence[Voice],
 ) -> Assessment:
-    """As `assess`, of a vocal that several voices share. `wanted`: the pitch that is to be heard. `turns`: (number of
+    """As `assess`, of a vocal that several voices share. `target`: the pitch that they are to sing. `turns`: (number of
     the singer, first frame, end) as `understudy.pipeline.stages.cast.join` gave them."""
-    heard = tuple(
+    shares = tuple(
         Singer(
             voice.name,
             tuple(voice.recording_files),
@@ -62,6 +62,6 @@ def assess_cast(
         for place, voice in enumerate(singers)
     )
     inputs = AssessInputs(
-        song, original_vocals, vocals, converted, instrumental, pitch, 0.0, wanted=wanted, singers=heard
+        song, original_vocals, vocals, converted, instrumental, pitch, 0.0, wanted=target, singers=shares
     )
     return assess_vocal(context, inputs)

@@ -1,8 +1,8 @@
-"""The stages of a cover with several voices: what each sings is cut out, sung, and joined again.
+"""The stages of a cover with several voices: what each sings is cut out, converted, and joined again.
 
 A voice converts its own turns and a second of context around each, no more. Where two turns meet, the seam is put into
 the nearest pause of the singing within `SNAP` seconds, unless the moment was given exactly, and the two voices
-cross-fade there. Where nobody has a turn, the original singer is heard.
+cross-fade there. Where no voice has a turn, the original singer stays.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def cut(context: Context, vocals: AudioFile, pitch: PitchTrack, turns: TimeRange
                 f"A voice is to sing {time.text}, but the song ends at {end}.",
                 "Times are those of the song: 1:12 is 72 seconds from its beginning.",
             )
+    # Pieces begin at a whole number of pitch hops, so that the pitch track can be cut without resampling.
     pieces = _pieces(own, rate, length)
     frames_per_hop = rate * pitch.hop
     f0: list[np.ndarray] = []
@@ -115,9 +116,10 @@ def cut(context: Context, vocals: AudioFile, pitch: PitchTrack, turns: TimeRange
         count = round((frames + _apart(rate)) / frames_per_hop)
         times = (first + np.arange(count)) * frames_per_hop
         piece = np.zeros(count, np.float32)
-        heard = pitch.f0[first : first + round(frames / frames_per_hop)]
-        piece[: len(heard)] = heard
+        known = pitch.f0[first : first + round(frames / frames_per_hop)]
+        piece[: len(known)] = known
         f0.append(piece)
+        # the context is converted, too, but the octave is chosen by what the voice itself sings
         only.append(np.where(_inside(times, own), piece, np.float32(0)))
     closing = np.zeros(1, np.float32)  # a track of a sound has one frame more than hops
     return Cut(
@@ -147,11 +149,12 @@ def join(
     """What the voices sang as one conversion, as long as the original `vocals`.
 
     `cuts`, `converted` and `transpositions` are those of the voices, in one order. Each voice is made as loud as the
-    original was in its turns. Where nobody has a turn, the original is heard, and the pitch is the original's moved by
+    original was in its turns. Where no voice has a turn, the original stays, and the pitch is the original's moved by
     `key` semitones.
     """
     original = MonoMix(vocals)
     turns = _order([one.turns for one in cuts], vocals.frames, round(SHORTEST * vocals.rate))
+    # Each conversion is read at its places in the whole, silence elsewhere: no copy of the whole song per voice.
     sources: list[AudioSource] = []
     for number, (one, sung) in enumerate(zip(cuts, converted, strict=True)):
         part = context.part(0.6 * number / len(cuts), 0.6 * (number + 1) / len(cuts))
@@ -193,7 +196,7 @@ def cast_list(
         reasons.append(f"{name} ({when}): {chosen.reason}" if when else f"{name}: {chosen.reason}")
     first = transpositions[0]
     if len({one.transpose % 12 for one in singers}) > 1:
-        context.warn("The voices are in different keys, because they were asked to move by different semitones.")
+        context.warn("The voices are in different keys, because they move by different semitones.")
     return CastList(Transposition(first.semitones, first.octaves, " ".join(reasons)), tuple(singers))
 
 
@@ -296,6 +299,7 @@ def pause_near(vocals: AudioSource, frame: int) -> int:
     centre = reach + width + steps * hop
     level = 10 * np.log10((power[centre + width] - power[centre - width]) / (2 * width) + 1e-12)
     level = np.maximum(level, max(level.max() - _DEEP, -90.0))
+    # distance costs dB, so that a slightly softer moment far away doesn't win over a pause nearby
     best = int(np.argmin(level + _DISTANCE * np.abs(steps * hop) / reach))
     return int(np.clip(frame + steps[best] * hop, 1, vocals.frames - 1))
 

@@ -14,7 +14,7 @@ from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 
-SILENT = 1e-4  # -80 dBFS: nothing above it is a sound that anybody would call a song
+SILENT = 1e-4  # -80 dBFS: a file with nothing above it counts as silent
 BLOCK = 1 << 20  # frames
 
 
@@ -87,7 +87,7 @@ def own_stems(
     if len(missing) > 1 or (missing and song is None):
         raise UnderstudyError(
             "stem-missing",
-            f"Beside the backing vocals, {' and '.join(sorted(missing))} can't be told from what was given.",
+            f"Beside the backing vocals, {' and '.join(sorted(missing))} can't be derived from what was given.",
             "Give --vocals with the lead alone, too; then the instrumental is what is left of the song.",
         )
     for name in missing:

@@ -1,5 +1,9 @@
 """Stage `finish`: a dry mono conversion becomes a vocal that sits in the mix as the original one did.
 
+Everything is derived from the original vocal: its K-weighted loudness over time (ITU-R BS.1770), its stereo placement
+and its reverberation. Only curves of one value per `HOP` are taken from it, never samples, so nothing of the original
+singer gets into the cover.
+
 The sound is read three times, window by window; of the whole song only curves of `HOP` seconds a value are kept.
  1. The original vocal's energies (K-weighted: left, right, shared) and the conversion's.
  2. The conversion through the vocal chain.
@@ -178,13 +182,14 @@ def _chain(converted: AudioFile, level: float, settings: FinishSettings, context
 
 def _following(original: Curve, sung: Curve, follow: float, hop: float) -> Curve:
     """The linear gain over time that gives `sung` the loudness of `original`."""
-    wanted, had = _singing_level(original), _singing_level(sung)
-    if wanted <= -120 or had <= -120:
+    target, had = _singing_level(original), _singing_level(sung)
+    if target <= -120 or had <= -120:
         return np.zeros(len(original))
+    # One gain for the whole vocal, and slow moves around it where the two differ over time.
     blocks = round(_FOLLOW / hop)
-    mean = wanted - had
+    mean = target - had
     # what both add keeps the mean gain in pauses
-    floor = 10 ** ((wanted + _FLOOR) / 10)
+    floor = 10 ** ((target + _FLOOR) / 10)
     ratio = (smoothed(original, blocks) + floor) / (smoothed(sung, blocks) * 10 ** (mean / 10) + floor)
     moves = np.clip(10 * np.log10(ratio), *_REACH) * follow
     decibels = mean + smoothed(moves, blocks // 3)
@@ -194,10 +199,11 @@ def _following(original: Curve, sung: Curve, follow: float, hop: float) -> Curve
 
 def _gate(original: Curve, hop: float) -> Curve:
     """1 where the original sings, 0 where it is silent, with slopes between: it opens ahead of a note and closes
-    slowly enough after it not to be heard."""
+    slowly enough after it to be inaudible."""
     level = 10 * np.log10(smoothed(original, round(_GATE_LEVEL / hop)) + TINY) - _singing_level(original)
     slope = np.clip((_GATE[0] - level) / (_GATE[0] - _GATE[1]), 0.0, 1.0)
-    # a mountain's slope on both sides of every open moment
+    # The gate opens and closes at limited speed: a one-sided release filter gives the closing slope, and the same
+    # filter run backwards the opening slope, which begins before the note.
     closing = -released(_SHUT * slope, _CLOSES * hop)
     gain = -released(-closing[::-1], _OPENS * hop)[::-1]
     factors: Curve = np.where(gain <= -_SHUT, 0.0, 10 ** (gain / 20))
@@ -216,7 +222,8 @@ def _placed(
     rate = treated.rate
     reverbs = [reverb.room(rate, room.decay, seed) for seed in (11, 12)] if room.share else []
     spreading = spreading_response(rate)
-    # what spreads a dry voice is scattering, what spreads a reverberant one is the room
+    # Mid/side: the middle is placed left and right by the original's energies. The side comes from decorrelating
+    # filters for a dry vocal and from a second, independent room for a reverberant one.
     roominess = room.share / (room.share + 0.05)
 
     def mixed(dry: Samples, other: Samples, share: float) -> Samples:

@@ -27,7 +27,7 @@ CEILING = -1.0
 
 _HEADROOM = 0.1  # dB below the ceiling that the limiter is set to: true-peak meters differ
 _TRIES = 4
-_HARD = 8.0  # dB of limiting that can be heard
+_HARD = 8.0  # dB of limiting that is audible
 
 
 class Balance(BaseModel):
@@ -85,7 +85,7 @@ def rebalance(context: Context, song: AudioFile, balance: Balance, stems: Mappin
     source = Sum((parts,), (float(10 ** (gain / 20)),)) if gain else parts
     ceiling = CEILING - _HEADROOM
     for attempt in range(1, _TRIES + 1):
-        # nobody knows how many tries it takes: each gets half of the progress that is left
+        # the number of tries is not known: each gets half of the progress that is left
         part = context.part(1 - 0.75 * 0.5 ** (attempt - 1), 1 - 0.75 * 0.5**attempt)
         limited = _Limited(part, source, ceiling)
         with AudioWriter(context.folder / "mix.npy", source.rate, source.channels) as writer:

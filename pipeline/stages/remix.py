@@ -33,7 +33,7 @@ VOCAL_TRIM = 1.0
 _ACCEPTED = TOLERANCE + 0.05  # LU: two meters differ by a few hundredths
 _HEADROOM = 0.1  # dB below the ceiling that the limiter is set to: true-peak meters differ too
 _TRIES = 6
-_HARD = 8.0  # dB of limiting that can be heard
+_HARD = 8.0  # dB of limiting that is audible
 _STEP = 6.0  # dB that a try may differ from the one before
 
 
@@ -154,14 +154,14 @@ def remix(
     """
     stems = _fitting(song, stems)
     original, shared = measured.song, measured.energies
-    asked = {
+    gains = {
         "vocals": settings.vocal_gain,
         "instrumental": settings.instrumental_gain,
         "backing": settings.backing_gain,
         "reverb": settings.reverb_gain or 0.0,
         "noise": settings.noise_gain or 0.0,
     }
-    wanted = np.array([asked[name] for name in stems])
+    wanted = np.array([gains[name] for name in stems])
     target = original.integrated if settings.target_lufs is None else settings.target_lufs
     measurable = mixed_loudness(shared, _linear(wanted)) is not None and target > SILENT
     trim, gain, step, before = 0.0, 0.0, 0.0, 0.0
@@ -169,12 +169,14 @@ def remix(
         free = settings.target_lufs is None and not wanted.any()
         trim, gain = _gains(shared, wanted, target, trim_allowed=free)
 
+    # The limiter takes back some of every gain, by an amount that depends on the sound. So the mix is made, measured
+    # and corrected by a secant step: `slope` is how many LU the last dB of gain brought.
     ceiling, slope = settings.ceiling - _HEADROOM, 1.0
     for attempt in range(1, _TRIES + 1):
         levels = wanted + gain
         levels[0] += trim
         source = _Stems(tuple(stems.values()), tuple(_linear(levels)), song.rate, song.channels, song.frames)
-        # nobody knows how many tries it takes: each gets half of the progress that is left
+        # the number of tries is not known: each gets half of the progress that is left
         part = context.part(1 - 0.5 ** (attempt - 1), 1 - 0.5**attempt)
         found, reduction = _write_cover(part, source, ceiling)
         error = target - found.integrated if measurable and not found.silent else 0.0
@@ -200,7 +202,7 @@ def remix(
         )
     if reduction > _HARD:
         context.warn(
-            f"To be as loud as wanted, the cover's peaks had to be turned down by up to {reduction:.0f} dB; "
+            f"To be that loud, the cover's peaks had to be turned down by up to {reduction:.0f} dB; "
             "a lower loudness target would leave it more open."
         )
     loudness = CoverLoudness(

@@ -37,7 +37,7 @@ def run_model(
     step: str | None = None,
 ) -> Stems:
     """The stems that one model makes of `sound`; for a `step` of the chain, only the one that is used there. Given the
-    `song` whose vocals `sound` is, no stems where nobody sings in it."""
+    `song` whose vocals `sound` is, no stems where there is no singing in it."""
     if song is not None and not sings(context.part(0.0, 0.02), song, sound):
         return {}
     stems = separate_with(context.part(0.02, 1.0), sound, model, settings or InferenceSettings())
@@ -126,7 +126,7 @@ def chain(context: Context, steps: tuple[StepReport, ...]) -> tuple[StepReport, 
 
 @contextmanager
 def _workshop(context: Context) -> Iterator[Context]:
-    """The same context with a folder for files that nobody needs afterwards."""
+    """The same context with a folder for temporary files."""
     folder = context.folder / "work"
     folder.mkdir()
     yield replace(context, folder=folder)
@@ -163,7 +163,7 @@ def _with_instrumental(context: Context, song: AudioFile, stems: Stems, name: st
 
 
 def _audible(context: Context, song: AudioFile) -> AudioFile:
-    """As much of the song as networks hear."""
+    """The part of the song within the band of the networks."""
     return song if song.rate <= HIGHEST_RATE else within_band(context, song)
 
 

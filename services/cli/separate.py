@@ -13,7 +13,7 @@ from understudy.services.cli.cover import print_warnings
 from understudy.services.cli.options import OUTPUT, Options, with_options
 
 if TYPE_CHECKING:
-    from understudy.pipeline.wanted import Container, Wanted
+    from understudy.pipeline.separation_request import Container, SeparationRequest
     from understudy.results import SeparationResult
 
 STEMS = Annotated[
@@ -72,7 +72,7 @@ def separate(
     version or notes are requested instead.
     """
     from understudy.jobs import SeparationJob, separate_song
-    from understudy.pipeline.wanted import container_named
+    from understudy.pipeline.separation_request import container_named
 
     container = container_named(format) if format else None
     settings = options.settings(more={"output.format": None if container else format})
@@ -90,10 +90,10 @@ def _wanted(
     karaoke: bool,
     guide: str | None,
     midi: str | None,
-) -> Wanted:
-    from understudy.pipeline.wanted import GUIDE, Wanted, parse_guide, parse_levels, parse_stems
+) -> SeparationRequest:
+    from understudy.pipeline.separation_request import GUIDE, SeparationRequest, parse_guide, parse_levels, parse_stems
 
-    return Wanted(
+    return SeparationRequest(
         None if stems is None else parse_stems(stems),
         container,
         {} if mix is None else parse_levels(mix),

@@ -27,9 +27,9 @@ from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.publish import check_replaceable, check_writable, free_name, publish
 from understudy.pipeline.separation.advice import remarks
 from understudy.pipeline.separation_graph import separation_graph
+from understudy.pipeline.separation_request import SeparationRequest
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.stages.remix import CoverLoudness
-from understudy.pipeline.wanted import Wanted
 from understudy.results import (
     ConversionResult,
     CoverResult,
@@ -208,24 +208,24 @@ class SeparationJob:
 
     song: Path
     settings: CoverSettings
-    wanted: Wanted = field(default_factory=Wanted)
+    request: SeparationRequest = field(default_factory=SeparationRequest)
     folder: Path | None = None
     overwrite: bool = False
     write: bool = True
 
 
 def separate_song(job: SeparationJob, runner: Runner) -> SeparationResult:
-    """Take the song apart into what is wanted.
+    """Take the song apart into what the request says.
 
     Raises `UnderstudyError`: what `separation_graph` and the stages raise, ``output-exists`` for files that Understudy
     did not make, ``output-not-writable``, ``disk-full``; `Cancelled`.
     """
     target = job.folder or Path("stems") / job.song.stem
-    graph = separation_graph(job.song, job.settings, job.wanted)
+    graph = separation_graph(job.song, job.settings, job.request)
     suffix = _suffix(job.settings)
     files = {node: f"{stem}{suffix}" for stem, node in graph.stems.items()}
-    if graph.stem_file and job.wanted.container:
-        files[graph.stem_file] = f"{job.song.stem}{job.wanted.container.extension}"
+    if graph.stem_file and job.request.container:
+        files[graph.stem_file] = f"{job.song.stem}{job.request.container.extension}"
     files |= {mix.file: f"{name}{suffix}" for name, mix in graph.mixes.items()}
     files |= {node: f"{stem}.mid" for stem, node in graph.notes.items()}
     if job.write:

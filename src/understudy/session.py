@@ -35,9 +35,17 @@ from understudy.pipeline.evaluation.dataset import Song
 from understudy.pipeline.evaluation.run import Row
 from understudy.pipeline.executor import LocalExecutor, Result, StageEvent
 from understudy.pipeline.graph import Graph, Node
+from understudy.pipeline.separation_request import (
+    GUIDE,
+    Container,
+    SeparationRequest,
+    container_named,
+    parse_guide,
+    parse_levels,
+    parse_stems,
+)
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.pipeline.store import Store
-from understudy.pipeline.wanted import GUIDE, Container, Wanted, container_named, parse_guide, parse_levels, parse_stems
 from understudy.results import ConversionResult, CoverResult, EvaluationResult, SeparationResult
 from understudy.sounds import Sound, as_files, is_file
 from understudy.voices.voice import Voice
@@ -215,7 +223,7 @@ class Session:
         settings gives, ``mix-invalid``, ``model-missing``, and those of `cover` that concern the song; `Cancelled`.
         """
         chosen, _ = _settings(settings, None)
-        wanted = Wanted(
+        request = SeparationRequest(
             None if stems is None else _stems(stems),
             None if stem_file is None else _container(stem_file),
             parse_levels(",".join(f"{stem}={_level(gain)}" for stem, gain in mix.items())) if mix else {},
@@ -226,7 +234,7 @@ class Session:
         with self._running(progress, cancel) as (runner, context):
             file = as_files({"song": song}, context)["song"]
             folder = None if output is None else Path(output)
-            return separate_song(SeparationJob(file, chosen, wanted, folder, overwrite, _writes(output, song)), runner)
+            return separate_song(SeparationJob(file, chosen, request, folder, overwrite, _writes(output, song)), runner)
 
     def evaluate(
         self,

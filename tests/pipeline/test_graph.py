@@ -1,16 +1,26 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from understudy.context import Context
+from understudy.pipeline.cast import Cast, TimeRange, Turn
+from understudy.pipeline.cover import cover_graph
 from understudy.pipeline.drawing import as_mermaid, as_svg, as_text
-from understudy.pipeline.graph import External, Graph, Node, Output, Stage, resolve
+from understudy.pipeline.graph import External, Graph, Node, Output, Source, Stage, resolve
+from understudy.pipeline.settings import CoverSettings
+from understudy.voices.voice import Manifest, Voice
 
 
 class Settings(BaseModel):
@@ -22,6 +32,20 @@ def nothing(context: Context, **anything: object) -> None:
 
 
 STAGE = Stage("stage", 1, nothing)
+
+
+def a_voice(folder: Path, name: str) -> Voice:
+    manifest = Manifest(
+        name=name,
+        engine="instant",
+        sample_rate=16000,
+        pitch_range=None,
+        recordings=(),
+        consent="self",
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        content_hash=f"{len(name):064x}",
+    )
+    return Voice(folder, manifest)
 
 
 def chain(gain: float = 0.0, content: str = "a", version: int = 1, names: str = "") -> Graph:
@@ -117,6 +141,52 @@ def needs_two(context: Context, sound: object, level: int, gain: float = 1.0) ->
 def test_arguments_that_do_not_fit_the_stage_are_refused(inputs, settings, said):
     with pytest.raises(TypeError, match=said):
         Node("b", Stage("needs two", 1, needs_two), inputs, settings)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_no_code_takes_the_name_of_a_node_apart():
+    """Names are for people. What a node is, its kind and its stage say."""
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for folder in (ROOT / "pipeline", ROOT / "src/understudy", ROOT / "services")
+        for path in sorted(folder.glob("*.py" if folder.name == "understudy" else "**/*.py"))
+        if "separation" not in path.relative_to(folder).parts  # of models and stems, not of nodes
+        for line in path.read_text("utf-8").splitlines()
+        if re.search(
+            r"\b(node|stage|event)\w*(\.name|\.node|\[.name.\])\)?\.(r?partition|r?split|starts|ends|remove)", line
+        )
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_names_decide_no_key_of_a_cover(several: bool, tmp_path: Path):
+    """The same cover with all nodes called otherwise has the same keys."""
+    soundfile.write(tmp_path / "song.wav", np.zeros(8000), 8000)
+    voices = [a_voice(tmp_path, name) for name in ("nova", "ada")]
+    cast = Cast((Turn(voices[0], TimeRange(stop=3.0)), Turn(voices[1], TimeRange(start=3.0)))) if several else voices[0]
+    graph = cover_graph(tmp_path / "song.wav", cast, CoverSettings()).graph
+    renamed: dict[Node[Any], Node[Any]] = {}
+
+    def moved(source: Source) -> Source:
+        match source:
+            case Node():
+                return renamed[source]
+            case Output():
+                return Output(renamed[source.node], source.field)
+            case tuple():
+                return tuple(map(moved, source))
+            case _:
+                return {name: moved(item) for name, item in source.items()}
+
+    for number, node in enumerate(graph.nodes):
+        inputs = {name: moved(source) for name, source in node.inputs.items()}
+        warnings_from = tuple(renamed[other] for other in node.warnings_from)
+        renamed[node] = replace(node, kind=f"n{number}", subject="x", inputs=inputs, warnings_from=warnings_from)
+    keys = Graph(tuple(renamed.values())).keys()
+    assert [keys[renamed[node]] for node in graph.nodes] == list(graph.keys().values())
 
 
 def test_a_model_s_package_is_part_of_the_key():

@@ -16,9 +16,9 @@ from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import LocalExecutor, Result
 from understudy.pipeline.graph import Node
 from understudy.pipeline.separation_graph import SeparationGraph, separation_graph
+from understudy.pipeline.separation_request import SETS, Container, SeparationRequest
 from understudy.pipeline.settings import load_settings
 from understudy.pipeline.store import Store
-from understudy.pipeline.wanted import SETS, Container, Wanted
 
 __all__ = ["models"]
 
@@ -45,19 +45,19 @@ def song(tmp_path: Path) -> Path:
     return path
 
 
-def planned(song: Path, wanted: Wanted | None = None, **separation: Any) -> SeparationGraph:
+def planned(song: Path, wanted: SeparationRequest | None = None, **separation: Any) -> SeparationGraph:
     options = {f"separation.{name}": value for name, value in separation.items()}
     return separation_graph(song, load_settings(options={**options, "output.format": "wav32f"}, environment={}), wanted)
 
 
-def made(song: Path, wanted: Wanted, **separation: Any) -> tuple[dict[str, np.ndarray], Result]:
+def made(song: Path, wanted: SeparationRequest, **separation: Any) -> tuple[dict[str, np.ndarray], Result]:
     """The stems that were written, and how."""
     plan = planned(song, wanted, **separation)
     result = run(song, plan, list(plan.stems.values()))
     return {name: read(result[node]) for name, node in plan.stems.items()}, result
 
 
-def mixed(song: Path, wanted: Wanted, **separation: Any) -> tuple[np.ndarray, Result]:
+def mixed(song: Path, wanted: SeparationRequest, **separation: Any) -> tuple[np.ndarray, Result]:
     """The only mix that was made, and how."""
     plan = planned(song, wanted, **separation)
     (mix,) = plan.mixes.values()
@@ -82,24 +82,24 @@ def ran(result: Result) -> set[str]:
     [*SETS.values(), ("lead", "backing", "instrumental"), ("lead", "reverb", "backing", "drums", "bass", "other")],
 )
 def test_a_whole_set_of_stems_sums_to_the_song(song, six, names):
-    stems, _ = made(song, Wanted(names), **STUDIO)
+    stems, _ = made(song, SeparationRequest(names), **STUDIO)
     assert tuple(stems) == names
-    assert planned(song, Wanted(names), **STUDIO).sums
+    assert planned(song, SeparationRequest(names), **STUDIO).sums
     whole = read(song)
     assert np.abs(sum(stems.values()) - whole).max() < 1e-5
 
 
 def test_other_takes_guitar_and_piano_where_they_are_not_wanted(song, six):
-    four, _ = made(song, Wanted(SETS["4"]), **STUDIO)
-    all_six, _ = made(song, Wanted(SETS["6"]), **STUDIO)
+    four, _ = made(song, SeparationRequest(SETS["4"]), **STUDIO)
+    all_six, _ = made(song, SeparationRequest(SETS["6"]), **STUDIO)
     assert np.abs(four["other"] - sum(all_six[name] for name in ("other", "guitar", "piano"))).max() < 1e-6
     assert np.abs(four["drums"] - all_six["drums"]).max() == 0
 
 
 def test_the_lead_is_dry_where_its_reverb_is_wanted_apart(song, six):
     true = parts(3.0, backing=0.1, reverb=0.05, noise=0.02)
-    wet, _ = made(song, Wanted(("lead",)), **STUDIO)
-    dry, _ = made(song, Wanted(("lead", "reverb")), **STUDIO)
+    wet, _ = made(song, SeparationRequest(("lead",)), **STUDIO)
+    dry, _ = made(song, SeparationRequest(("lead", "reverb")), **STUDIO)
     assert np.abs(wet["lead"] - true["lead"] - true["reverb"] - true["noise"])[:, INSIDE].max() < 0.02
     assert np.abs(dry["lead"] - true["lead"] - true["noise"])[:, INSIDE].max() < 0.02
     assert np.abs(dry["lead"] + dry["reverb"] - wet["lead"]).max() < 1e-6
@@ -108,11 +108,11 @@ def test_the_lead_is_dry_where_its_reverb_is_wanted_apart(song, six):
 @pytest.mark.parametrize(
     ("wanted", "nodes"),
     [
-        (Wanted(), {"separate vox", "separate"}),
-        (Wanted(SETS["4"]), {"separate vox", "separate", "instruments six", "instruments", "sum other"}),
-        (Wanted(("drums",)), {"separate vox", "separate", "instruments six", "instruments"}),
-        (Wanted(("backing",)), {"separate vox", "separate", "lead karaoke", "lead"}),
-        (Wanted(levels={"lead": -3.0}), {"separate vox", "separate", "lead karaoke", "lead", "mix"}),
+        (SeparationRequest(), {"separate vox", "separate"}),
+        (SeparationRequest(SETS["4"]), {"separate vox", "separate", "instruments six", "instruments", "sum other"}),
+        (SeparationRequest(("drums",)), {"separate vox", "separate", "instruments six", "instruments"}),
+        (SeparationRequest(("backing",)), {"separate vox", "separate", "lead karaoke", "lead"}),
+        (SeparationRequest(levels={"lead": -3.0}), {"separate vox", "separate", "lead karaoke", "lead", "mix"}),
     ],
 )
 def test_only_what_is_wanted_runs(song, six, wanted, nodes):
@@ -122,26 +122,26 @@ def test_only_what_is_wanted_runs(song, six, wanted, nodes):
 
 def test_models_that_are_not_needed_need_not_be_there(song, six):
     six.missing = ("karaoke", "dry", "hiss", "six")
-    assert made(song, Wanted(), **STUDIO)[0].keys() == {"vocals", "instrumental"}
+    assert made(song, SeparationRequest(), **STUDIO)[0].keys() == {"vocals", "instrumental"}
     with pytest.raises(UnderstudyError) as failed:
-        planned(song, Wanted(SETS["4"]), **STUDIO)
+        planned(song, SeparationRequest(SETS["4"]), **STUDIO)
     assert failed.value.code == "model-missing"
 
 
 def test_a_first_model_of_four_stems_needs_no_second(song, six):
-    _, result = made(song, Wanted(SETS["4"]), model="four", instruments="six")
+    _, result = made(song, SeparationRequest(SETS["4"]), model="four", instruments="six")
     assert ran(result) == {"separate four", "separate"}
 
 
 @pytest.mark.parametrize(
     ("wanted", "code", "named"),
     [
-        (Wanted(SETS["4"]), "stem-unavailable", "drums"),
-        (Wanted(("lead",)), "stem-unavailable", "lead"),
-        (Wanted(levels={"guitar": 1.0}), "stem-unavailable", "guitar"),
-        (Wanted(midi=("bass",)), "stem-unavailable", "bass"),
-        (Wanted(("vocals",), Container()), "stem-file-incomplete", "vocals"),
-        (Wanted(levels={"vocals": 1.0, "lead": 1.0}), "stem-unavailable", "lead"),
+        (SeparationRequest(SETS["4"]), "stem-unavailable", "drums"),
+        (SeparationRequest(("lead",)), "stem-unavailable", "lead"),
+        (SeparationRequest(levels={"guitar": 1.0}), "stem-unavailable", "guitar"),
+        (SeparationRequest(midi=("bass",)), "stem-unavailable", "bass"),
+        (SeparationRequest(("vocals",), Container()), "stem-file-incomplete", "vocals"),
+        (SeparationRequest(levels={"vocals": 1.0, "lead": 1.0}), "stem-unavailable", "lead"),
     ],
 )
 def test_what_cannot_be_made_is_not_begun(song, models, wanted, code, named):
@@ -154,28 +154,28 @@ def test_what_cannot_be_made_is_not_begun(song, models, wanted, code, named):
 
 def test_levels_of_stems_that_hold_each_other_are_refused(song, six):
     with pytest.raises(UnderstudyError) as failed:
-        planned(song, Wanted(levels={"vocals": 1.0, "lead": 1.0}), **STUDIO)
+        planned(song, SeparationRequest(levels={"vocals": 1.0, "lead": 1.0}), **STUDIO)
     assert failed.value.code == "mix-invalid"
-    assert planned(song, Wanted(levels={"backing": 1.0, "lead": None}), **STUDIO).sounds == {}
+    assert planned(song, SeparationRequest(levels={"backing": 1.0, "lead": None}), **STUDIO).sounds == {}
 
 
 def test_a_mix_is_the_song_with_the_changes_alone(song, six):
     true = parts(3.0, backing=0.1, reverb=0.05, noise=0.02)
-    mix, _ = mixed(song, Wanted(levels={"lead": None, "drums": -6.0}), **STUDIO)
-    stems, _ = made(song, Wanted(("lead", "drums")), **STUDIO)
+    mix, _ = mixed(song, SeparationRequest(levels={"lead": None, "drums": -6.0}), **STUDIO)
+    stems, _ = made(song, SeparationRequest(("lead", "drums")), **STUDIO)
     wanted = read(song) - stems["lead"] + (10 ** (-6 / 20) - 1) * stems["drums"]
     assert np.abs(mix - wanted).max() < 1e-5
     assert np.abs(mix - true["backing"] - 0.85 * true["instrumental"])[:, INSIDE].max() < 0.02
 
 
 def test_karaoke_keeps_backing_and_a_guide(song, six):
-    stems, _ = made(song, Wanted(("lead", "backing", "instrumental")), **STUDIO)
-    karaoke, result = mixed(song, Wanted(karaoke=True, guide=-20.0), **STUDIO)
+    stems, _ = made(song, SeparationRequest(("lead", "backing", "instrumental")), **STUDIO)
+    karaoke, result = mixed(song, SeparationRequest(karaoke=True, guide=-20.0), **STUDIO)
     wanted = stems["instrumental"] + stems["backing"] + 0.1 * stems["lead"]
     assert np.abs(karaoke - wanted).max() < 1e-5
     assert "dereverb" not in ran(result)
-    karaoke, _ = mixed(song, Wanted(karaoke=True, guide=None), model="vox")
-    both, _ = made(song, Wanted(), model="vox")
+    karaoke, _ = mixed(song, SeparationRequest(karaoke=True, guide=None), model="vox")
+    both, _ = made(song, SeparationRequest(), model="vox")
     assert np.abs(karaoke - both["instrumental"]).max() < 1e-6
 
 
@@ -189,7 +189,7 @@ def test_karaoke_keeps_backing_and_a_guide(song, six):
     ],
 )
 def test_one_file_for_dj_software(song, six, stems, settings, names, noted):
-    wanted = Wanted(stems, Container("alac"))
+    wanted = SeparationRequest(stems, Container("alac"))
     plan = planned(song, wanted, **settings)
     assert noted in " ".join(plan.decisions)
     assert bool(noted) == bool(plan.decisions)
@@ -210,13 +210,13 @@ def test_one_file_for_dj_software(song, six, stems, settings, names, noted):
 
 
 def test_more_than_four_stems_that_are_no_set_do_not_fit_into_a_file(song, six):
-    wanted = Wanted(("lead", "backing", "drums", "bass", "other"), Container())
+    wanted = SeparationRequest(("lead", "backing", "drums", "bass", "other"), Container())
     with pytest.raises(UnderstudyError) as failed:
         planned(song, wanted, **STUDIO)
     assert failed.value.code == "stem-file-incomplete"
 
 
 def test_stems_by_the_model_s_own_opinion_are_not_said_to_sum(song, six):
-    assert not planned(song, Wanted(), model="vox2", consistency="model").sums
-    assert planned(song, Wanted(), model="vox2").sums
-    assert not planned(song, Wanted(("drums", "bass")), model="four").sums
+    assert not planned(song, SeparationRequest(), model="vox2", consistency="model").sums
+    assert planned(song, SeparationRequest(), model="vox2").sums
+    assert not planned(song, SeparationRequest(("drums", "bass")), model="four").sums

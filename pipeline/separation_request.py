@@ -1,4 +1,4 @@
-"""What is wanted of a song that is taken apart: which stems, in which files, at which levels; and how users say it."""
+"""What a separation is to give: which stems, in which files, at which levels; and how users write that."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEMS = ("vocals", "instrumental", "lead", "backing", "dry", "reverb", "noise", 
 """All stems that the program knows."""
 
 GUIDE = -12.0
-"""dB of the lead in karaoke, where nothing else is asked for: heard by who sings, not by who listens."""
+"""dB of the lead in karaoke by default: enough to guide whoever sings along."""
 
 _HIGHEST, _LOWEST = 24.0, -60.0
 _SILENT = ("off", "mute", "-inf")
@@ -38,11 +38,11 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """`stems`: each is written as a file, or all in one for DJ software where there is a `container`; None: what goes
-    with the rest of what is wanted, vocals and instrumental where there is none. `levels`: dB by
-    stem (None: left out) of a mix that is written, too, if any. `guide`: dB of the lead in a karaoke version (None:
-    left out), if there is to be one (`karaoke`). `midi`: stems whose notes are written."""
+class SeparationRequest:
+    """`stems`: each is written as a file, or all in one for DJ software where there is a `container`; None: those that
+    suit the rest of the request, vocals and instrumental by default. `levels`: dB by stem (None: left out) of a mix,
+    which is written where there are any. `karaoke`: whether a karaoke version is written, with the lead at `guide` dB
+    (None: left out). `midi`: stems whose notes are written."""
 
     stems: tuple[str, ...] | None = None
     container: Container | None = None

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue
 from understudy.pipeline.graph import Node, Stage
-from understudy.pipeline.sources import (
+from understudy.pipeline.separation_request import SETS, STEMS
+from understudy.pipeline.stem_sources import (
     GIVERS,
     INSTRUMENTAL,
     SONG,
@@ -19,7 +20,6 @@ from understudy.pipeline.sources import (
     sources,
     sum_to_song,
 )
-from understudy.pipeline.wanted import SETS, STEMS
 
 
 def node(kind: str) -> Node[None]:

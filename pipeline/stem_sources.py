@@ -1,8 +1,8 @@
-"""Where the stems that are wanted come from, among those that a separation gives.
+"""Which stems of a separation make up each requested stem.
 
-A song consists of nine parts that no stem divides further. What the names of stems stand for is told by the parts that
-they hold; ``lead`` and ``other`` hold less where more is wanted beside them: wanted together with ``guitar``,
-``other`` has no guitar in it, and wanted without it, it has.
+A song consists of nine parts that no stem divides further. Each stem is described by the set of parts that it holds.
+``lead`` and ``other`` hold less when more is requested beside them: requested together with ``guitar``, ``other`` has
+no guitar in it; requested without it, it has.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ class StemSource:
     parts: Parts
 
 
-def sources(wanted: Iterable[str], given: Mapping[str, StemSource], about: str) -> dict[str, StemSource]:
-    """Where each of the stems `wanted` comes from, among those `given` by name. `about`: what gives them, for people.
+def sources(requested: Iterable[str], given: Mapping[str, StemSource], about: str) -> dict[str, StemSource]:
+    """For each of the stems `requested` the stems that sum to it, among those `given` by name. `about`: what gives
+    them, for the error message.
 
     Raises `UnderstudyError` ``stem-unavailable`` for a stem that isn't among them.
     """
-    names = tuple(wanted)
+    names = tuple(requested)
     return {name: _source(name, names, given, about) for name in names}
 
 
-def _source(name: str, wanted: Collection[str], given: Mapping[str, StemSource], about: str) -> StemSource:
-    parts = _parts(name, wanted)
+def _source(name: str, requested: Collection[str], given: Mapping[str, StemSource], about: str) -> StemSource:
+    parts = _parts(name, requested)
     if parts is None:
         if name in given:
             return given[name]
@@ -56,12 +57,12 @@ def _source(name: str, wanted: Collection[str], given: Mapping[str, StemSource],
     return StemSource(tuple(found), parts)
 
 
-def _parts(name: str, wanted: Collection[str]) -> Parts | None:
-    """What is meant by a name whose meaning hangs on what else is wanted; None for all others."""
+def _parts(name: str, requested: Collection[str]) -> Parts | None:
+    """The parts of a stem that depend on what else is requested; None for all others."""
     if name == "lead":
-        return _LEAD if "dry" in wanted else _LEAD - {"reverb", "noise"}.intersection(wanted)
+        return _LEAD if "dry" in requested else _LEAD - {"reverb", "noise"}.intersection(requested)
     if name == "other":
-        return _OTHER - {"guitar", "piano"}.intersection(wanted)
+        return _OTHER - {"guitar", "piano"}.intersection(requested)
     return None
 
 

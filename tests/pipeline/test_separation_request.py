@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from understudy.errors import UnderstudyError
-from understudy.pipeline.wanted import SETS, STEMS, Container, container_named, parse_guide, parse_levels, parse_stems
+from understudy.pipeline.separation_request import (
+    SETS,
+    STEMS,
+    Container,
+    container_named,
+    parse_guide,
+    parse_levels,
+    parse_stems,
+)
 
 
 def test_numbers_and_names_of_stems():
