@@ -1,7 +1,7 @@
 """A voice as one file: a zip with its manifest and recordings or model, to carry it to another library.
 
-The archive of a voice is always the same bytes. One that comes back may come from a stranger: besides what
-`understudy.models.unpacking` sees to, everything in it must be what its manifest says.
+The same voice gives the same bytes. An imported archive is untrusted: besides the checks of
+`understudy.models.unpacking`, everything in it must match its manifest.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def import_voice(
     replace: bool = False,
 ) -> tuple[Voice, list[Finding]]:
     """Put the voice in the archive at `path` into the library `root`, as `name` or under its own name, with `consent`
-    or its own word of it; returns it and what was found in its recordings or its model.
+    or the consent in its manifest; returns it and the findings of its recordings or its model.
 
-    Raises `UnderstudyError`: ``archive-refused`` for what isn't exactly a manifest and the files that it lists,
-    ``voice-kind-unknown`` for an engine that isn't there, those of a bad manifest, of a bad model and of `library.add`.
+    Raises `UnderstudyError`: ``archive-refused`` unless it holds exactly a manifest and the files that it lists,
+    ``voice-kind-unknown`` for an unknown engine, those of `manifest.parse`, of an invalid model and of `library.add`.
     """
     with opened(path, _LIMITS, HINT) as archive:
         _check_names(archive)
@@ -94,46 +94,46 @@ def _unpack(
     consent: Consent | None,
     replace: bool,
 ) -> tuple[Voice, list[Finding]]:
-    told = manifest.parse(archive.read(MANIFEST, manifest.LARGEST), f"{archive.path}:{MANIFEST}")
-    if told.engine not in ("instant", "rvc"):
+    content = manifest.parse(archive.read(MANIFEST, manifest.LARGEST), f"{archive.path}:{MANIFEST}")
+    if content.engine not in ("instant", "rvc"):
         raise UnderstudyError(
             "voice-kind-unknown",
-            f"{archive.path} holds a voice for the engine {told.engine!r}, which this Understudy doesn't have.",
+            f"{archive.path} holds a voice for the engine {content.engine!r}, which this version doesn't have.",
             "Update Understudy, or import a voice of the engine 'instant' or 'rvc'.",
         )
-    name = names.valid_name(told.name if name is None else name)
-    told = told.model_copy(update={"name": name, "consent": consent or told.consent})
+    name = names.valid_name(content.name if name is None else name)
+    content = content.model_copy(update={"name": name, "consent": consent or content.consent})
     if not replace:
-        library.refuse_taken(root, told.name)
-    voice = Voice(folder, told)
+        library.refuse_taken(root, content.name)
+    voice = Voice(folder, content)
     listed = {file.relative_to(folder).as_posix(): sha256 for file, sha256 in voice.stored_files.items()}
     if not listed or listed.keys() != archive.entries.keys() - {MANIFEST}:
-        raise archive.refused("its files aren't those that its manifest lists")
+        raise archive.refused("its files are not those that its manifest lists")
     for done, (entry, sha256) in enumerate(listed.items()):
         part = context.part(0.3 * done / len(listed), 0.3 * (done + 1) / len(listed))
         (folder / entry).parent.mkdir(exist_ok=True)
         if archive.copy(entry, folder / entry, part) != sha256:
-            raise archive.refused(f"{entry} in it isn't the one that its manifest describes")
-    if told.model is not None:
-        from understudy.voices.rvc.checks import check_stored  # only there is it known what a model is
+            raise archive.refused(f"the SHA-256 of {entry} is not the one in its manifest")
+    if content.model is not None:
+        from understudy.voices.rvc.checks import check_stored
 
         findings = check_stored(voice)
     else:
-        findings = _check_recordings(archive, folder, told, context.part(0.3, 1))
-    return library.settle(root, folder, told, replace=replace), findings
+        findings = _check_recordings(archive, folder, content, context.part(0.3, 1))
+    return library.settle(root, folder, content, replace=replace), findings
 
 
-def _check_recordings(archive: Archive, folder: Path, told: Manifest, context: Context) -> list[Finding]:
-    files = Voice(folder, told).recording_files
-    for file, recording in zip(files, told.recordings, strict=True):
+def _check_recordings(archive: Archive, folder: Path, content: Manifest, context: Context) -> list[Finding]:
+    files = Voice(folder, content).recording_files
+    for file, recording in zip(files, content.recordings, strict=True):
         _check_flac(archive, file, recording)
     reports, findings = recordings.check_files(
-        context, files, [recording.source for recording in told.recordings], folder
+        context, files, [recording.source for recording in content.recordings], folder
     )
-    for report, recording in zip(reports, told.recordings, strict=True):
+    for report, recording in zip(reports, content.recordings, strict=True):
         if abs(report.duration - recording.duration) > 0.05:
-            raise archive.refused(f"the recording {recording.file} isn't as long as its manifest says")
-    if max(report.measures.rate for report in reports) != told.sample_rate:
+            raise archive.refused(f"the recording {recording.file} is not as long as its manifest states")
+    if max(report.measures.rate for report in reports) != content.sample_rate:
         raise archive.refused("the sample rate in its manifest isn't that of its recordings")
     return findings
 

@@ -1,6 +1,6 @@
-"""What an engine is: the thing that sings with a voice.
+"""`Engine`: the interface of what converts a vocal to a voice.
 
-The pipeline knows engines only through this interface, so a cover doesn't care which one a voice uses.
+The pipeline uses engines only through this interface, so a cover does not depend on which one a voice uses.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from understudy.voices.voice import Voice
 
 
 class ConversionSettings(BaseModel):
-    """How an engine sings. The words are RVC's; each engine gives them the meaning nearest to RVC's.
+    """Settings of a conversion. Names and meanings are RVC's; each engine implements them as closely as it can.
 
-    What only a trained RVC model has is said so: with other voices such a setting changes nothing.
+    Settings marked "rvc only" have no effect with voices of other engines.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,19 +42,19 @@ class ConversionSettings(BaseModel):
     )
     fill_unvoiced: bool = Field(
         False,
-        description="rvc only: draw the pitch on through unvoiced sound, for models trained with RVC after July 2026",
+        description="rvc only: interpolate the pitch in unvoiced sound, for models trained with RVC after July 2026",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="rvc only: number format of the decoder; auto takes what the machine is fast at"
+        "auto", description="rvc only: precision of the decoder; auto takes the fastest that the machine supports"
     )
     seed: int = Field(0, ge=0, description="same seed, same bytes")
 
 
 @dataclass(frozen=True)
 class Performance:
-    """What is to be sung: a vocal stem and its pitch, as the original singer sang them.
+    """The vocal to convert.
 
-    `vocals`: any channels and rate. `pitch`: the tracked f0 of `vocals`. `transpose`: semitones to sing higher.
+    `vocals`: any channels and rate. `pitch`: the f0 track of `vocals`. `transpose`: semitones to sing higher.
     """
 
     vocals: AudioSource
@@ -63,16 +63,19 @@ class Performance:
 
 
 class Engine(Protocol):
-    """Two functions and a version; a new version makes old artifacts miss the cache. `packages`: the distributions
-    whose models the engine uses; their versions do the same. `models`: names in the catalogue of the model files that
-    `convert` needs; whoever calls it finds them first, so that a missing one is said before any work begins."""
+    """Two functions, and what their results depend on.
+
+    `version`: part of the cache key; a new version invalidates old artifacts. `packages`: distributions whose models
+    the engine uses; their versions are part of the key as well. `models`: catalogue names of the model files that
+    `convert` needs; the caller resolves them first, so that a missing one is reported before any work.
+    """
 
     version: int
     packages: tuple[str, ...]
     models: tuple[str, ...]
 
     def prepare(self, context: Context, voice: Voice) -> Path:
-        """Everything that can be made from the voice alone, as one file in `context.folder`; cached by the
+        """Everything that can be computed from the voice alone, as one file in `context.folder`; cached under the
         voice's content hash."""
         ...
 

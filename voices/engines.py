@@ -1,4 +1,4 @@
-"""The engines that exist, by the name that a voice's manifest carries."""
+"""The engines by name, as in a voice's manifest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from understudy.voices.engine import Engine
 
 
 def engine(name: str) -> Engine:
-    """The engine of that name; raises `UnderstudyError` naming those that exist."""
+    """The engine called `name`; raises `UnderstudyError` ``engine-unknown``."""
     from understudy.voices.instant import InstantEngine
     from understudy.voices.rvc.engine import RvcEngine
 

@@ -1,4 +1,4 @@
-"""Taking a voice in, whatever it comes as: our own archive, or an RVC model as file, folder or zip."""
+"""Import of a voice from an archive of Understudy, or from an RVC model as file, folder or zip."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def import_voice(
     speaker: int | None = None,
     replace: bool = False,
 ) -> tuple[Voice, list[Finding]]:
-    """Put the voice at `path` into the library `root`; returns it and what is to be said of it.
+    """Put the voice at `path` into the library `root`; returns it and the findings about it.
 
-    An archive of ours brings its word of consent and its model along; for all else see
+    An archive of Understudy includes consent and model; for all else see
     `understudy.voices.rvc.importing.import_model`. Raises `UnderstudyError` as that and
     `understudy.voices.archive.import_voice` do.
     """
@@ -39,7 +39,7 @@ def import_voice(
     if index is not None or model is not None or speaker is not None:
         raise UnderstudyError(
             "archive-is-complete",
-            f"{path} is a voice that Understudy exported: its model, index and speaker are settled.",
+            f"{path} was exported by Understudy: its model, index and speaker are fixed.",
             "Leave out --index, --model and --speaker.",
         )
     return archive.import_voice(root, path, context, name, consent=consent, replace=replace)

@@ -1,9 +1,9 @@
 """The voice library: a folder with a folder per voice, each with a manifest (`voice.json`) and its recordings or model.
 
-A voice is built in a hidden folder beside the others and appears under its name by one rename; a voice that exists is
-replaced by putting the new files (their names hold their hashes) beside the old and then exchanging the manifest,
-again by one rename. So there is no moment at which a reader, or whoever comes after a crash, finds half a voice.
-Everything that changes what is there happens under a lock on the library.
+A voice is built in a hidden folder beside the others and appears under its name by one rename. An existing voice is
+replaced by putting the new files (their names contain their hashes) beside the old ones and then replacing the
+manifest, again by one rename. So neither a reader nor a process after a crash ever finds half a voice. All changes of
+the library happen under a lock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from understudy.voices.recordings import Finding, RecordingReport
 from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice, content_hash
 
 _MOST_RECORDINGS = 999
-_STALE = 24 * 3600  # seconds after which a hidden folder is nobody's work in progress
+_STALE = 24 * 3600  # seconds after which a hidden folder is left over from a crash
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ def add(
     *,
     replace: bool = False,
 ) -> tuple[Voice, list[Finding]]:
-    """Make the voice `name` in the library `root` from recordings; returns it and what was found in them.
+    """Make the voice `name` in the library `root` from recordings; returns it and the findings about them.
 
-    `consent` is whose word allows it: the user's own voice (``self``) or another's permission (``granted``).
-    Recordings of no use are left out and say so among the findings. Raises `UnderstudyError` for a bad or taken name,
+    `consent`: the voice is the user's own (``self``), or its owner has agreed (``granted``). Unusable recordings are
+    left out and listed in the findings. Raises `UnderstudyError` for a bad or taken name,
     a missing file, recordings that hold less than `recordings.LEAST_VOICE` seconds of voice together, a full disk.
     """
     name = names.valid_name(name)
@@ -126,7 +126,7 @@ def load(root: Path, name: str) -> Voice:
 
 
 def verify(voice: Voice) -> None:
-    """Raise `UnderstudyError` unless the files of `voice` are there and are those that its manifest describes."""
+    """Raise `UnderstudyError` unless all files of `voice` exist with the hashes in its manifest."""
     what, code, hint = "recording", "recording", _ADD_AGAIN
     if voice.manifest.model is not None:
         what, code, hint = "model", "voice-model", _IMPORT_AGAIN
@@ -181,17 +181,17 @@ def rename(root: Path, old: str, new: str) -> Voice:
             refuse_taken(root, new)
         manifest = manifests.read(folder).model_copy(update={"name": new})
         target = folder.rename(root / new)
-        # A voice goes by its folder's name: a crash here leaves the old name in the manifest, which nobody asks.
+        # A voice's name is that of its folder: after a crash here the manifest's old name has no effect.
         manifests.write(target, manifest)
     return Voice(target, manifest)
 
 
 def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport], list[Finding]]:
-    """Look at the recordings of the voice `name` again: a report for each, and what is to be said of all together; or
-    at its model, on which there are no reports."""
+    """Check the voice `name` again: a report for each of its recordings, and findings about all of them; for a voice
+    with a model no reports, and findings about the model."""
     voice = load(root, name)
     if voice.manifest.model is not None:
-        from understudy.voices.rvc.checks import check_stored  # only there is it known what a model is
+        from understudy.voices.rvc.checks import check_stored
 
         return [], check_stored(voice)
     sources = [recording.source for recording in voice.manifest.recordings]
@@ -199,7 +199,7 @@ def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport
 
 
 def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Voice:
-    """Let the voice built in `folder` (with `manifest` and all files that it lists) appear in the library."""
+    """Move the voice built in `folder` (with all files that `manifest` lists) into the library under its name."""
     manifests.write(folder, manifest)
     target = root / manifest.name
     with _locked(root):
@@ -225,7 +225,8 @@ def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Vo
 def _store_all(
     files: Sequence[Path], folder: Path, context: Context
 ) -> tuple[list[Recording], list[RecordingReport], list[Finding]]:
-    """Decode, check and store `files`: (what was stored, its reports, what is to be said of those left out)."""
+    """Decode, check and store `files`; returns the stored recordings, their reports, and findings about those left
+    out."""
     folder.mkdir()
     decoded = folder.parent / "decoded.npy"
     stored: list[Recording] = []
@@ -259,7 +260,7 @@ def _store_all(
 
 @contextlib.contextmanager
 def building(root: Path) -> Iterator[Path]:
-    """A hidden folder in the library to build a voice in; it goes away with whatever is still in it."""
+    """A hidden folder in the library to build a voice in; it is removed with what is still in it."""
     with _disk(root):
         root.mkdir(parents=True, exist_ok=True)
         for left in root.glob(".*ing-*"):
@@ -282,7 +283,7 @@ def _hidden(root: Path, purpose: str) -> Path:
 
 @contextlib.contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    """Nobody else changes what the library holds meanwhile. The system lets go of the lock of a process that dies."""
+    """A lock on the library against other threads and processes. The system releases the lock of a killed process."""
     with (root / ".lock").open("a+b") as file:
         if sys.platform == "win32":
             import msvcrt
@@ -303,7 +304,7 @@ def _locked(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _disk(root: Path) -> Iterator[None]:
-    """Say in the user's words what the disk refused."""
+    """Turns an `OSError` into an `UnderstudyError` about the library `root`."""
     try:
         yield
     except OSError as error:
@@ -361,7 +362,7 @@ def _taken(name: str) -> UnderstudyError:
     return UnderstudyError(
         "voice-exists",
         f"There is a voice named {name!r} already.",
-        f"Choose another name, or say --replace with the name {name!r} to put the new one in its place.",
+        f"Choose another name, or replace the voice {name!r} with --replace.",
     )
 
 
@@ -373,10 +374,10 @@ def refuse_taken(root: Path, name: str) -> None:
 
 
 def refuse_without_consent(consent: str | None) -> None:
-    """Raise ``consent-missing`` unless somebody has said that the voice's owner agrees."""
+    """Raise ``consent-missing`` unless `consent` states that the voice's owner agrees."""
     if consent not in ("self", "granted"):
         raise UnderstudyError(
             "consent-missing",
-            "A voice is somebody's: Understudy needs to know that its owner agrees.",
-            "Say --consent self for your own voice, or --consent granted when its owner has agreed.",
+            "A voice belongs to a person: the consent of its owner must be stated.",
+            "Use --consent self for your own voice, or --consent granted when its owner has agreed.",
         )

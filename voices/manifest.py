@@ -1,4 +1,4 @@
-"""Reading and writing `voice.json`. What is read may come from a stranger: it is bounded and checked field by field."""
+"""Reading and writing `voice.json`. A manifest is untrusted: its size is bounded, and every field is checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from understudy.voices.voice import MANIFEST, Manifest, content_hash
 
 LARGEST = 1_000_000  # bytes; 999 recordings need a third of it
 
-_MEND = "Correct that field by hand, or make the voice again: `understudy voices add` or `import` with --replace."
+_HINT = "Correct that field by hand, or make the voice again: `understudy voices add` or `import` with --replace."
 
 
 def read(folder: Path) -> Manifest:
@@ -33,8 +33,8 @@ def read(folder: Path) -> Manifest:
 def parse(data: bytes, where: str) -> Manifest:
     """The manifest in `data` (JSON, UTF-8); `where` names it in errors. Raises `UnderstudyError`.
 
-    `content_hash` is computed from the other fields whatever the file says, so that a voice edited by hand can't
-    answer for the sound of the old one in a cache.
+    `content_hash` is always computed from the other fields, so that a voice edited by hand does not get the cached
+    sound of the old one.
     """
     if len(data) > LARGEST:
         raise UnderstudyError(
@@ -48,7 +48,7 @@ def parse(data: bytes, where: str) -> Manifest:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         if first["type"] == "json_invalid":
             raise UnderstudyError(
-                "manifest-not-json", f"{where} is not a JSON object ({_shorten(first['msg'])}).", _MEND
+                "manifest-not-json", f"{where} is not a JSON object ({_shorten(first['msg'])}).", _HINT
             ) from None
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
@@ -59,12 +59,12 @@ def parse(data: bytes, where: str) -> Manifest:
             ) from None
         place = f"the field {_shorten(field)!r}" if field else "it"
         raise UnderstudyError(
-            "manifest-bad-field", f"{where}: {place} is wrong: {_shorten(first['msg'])}.", _MEND
+            "manifest-bad-field", f"{where}: {place} is wrong: {_shorten(first['msg'])}.", _HINT
         ) from None
     files = [recording.file for recording in manifest.recordings]
     if len(set(files)) != len(files):
         raise UnderstudyError(
-            "manifest-bad-field", f"{where}: the field 'recordings' names one file more than once.", _MEND
+            "manifest-bad-field", f"{where}: the field 'recordings' names one file more than once.", _HINT
         )
     hashed = content_hash(
         manifest.engine, manifest.sample_rate, manifest.pitch_range, manifest.recordings, manifest.model

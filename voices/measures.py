@@ -36,8 +36,8 @@ class Measures:
 
     `snr`: dB of voice over steady noise. `other`, `other_often`: dB of voice over steady tones that aren't its own
     harmonics, on average and in the quarter of the time that has most; music below a voice makes both small.
-    `decay`: how fast sound dies away where it is fast, in dB per second (80th percentile); rooms make it slow.
-    `ringing`: seconds for 60 dB at the median of the decays. Both None if too few decays were heard.
+    `decay`: 80th percentile of the decays of sound, in dB per second; reverb makes them slow.
+    `ringing`: seconds for 60 dB at the median of the decays. Both None if there are too few decays.
     `clips`: crests cut flat, per second. `crowding`: how many samples lie just below the peak, for those a bit lower.
     `bandwidth`: Hz above which there is nothing (60 dB down). `f0`: Hz of the voiced frames, 5 ms each.
     """
@@ -73,8 +73,8 @@ def measure(context: Context, source: AudioSource) -> Measures:
     voiced_levels = _at(pitch.voiced.astype(float), pitch.hop, len(levels), 1 / _LEVEL_HOP) > 0
     near_voiced = uniform_filter1d(voiced_levels.astype(float), 2 * 40 + 1, mode="constant") > 1e-9
     loud = float(np.percentile(levels, 95)) if len(levels) else -120.0
-    heard = (levels > max(loud - 35, -70)) & near_voiced
-    voice = float(heard.sum()) / _LEVEL_HOP
+    active = (levels > max(loud - 35, -70)) & near_voiced
+    voice = float(active.sum()) / _LEVEL_HOP
     duration = source.frames / source.rate
     if voice == 0:
         empty = np.zeros(0, np.float32)
@@ -100,7 +100,7 @@ def measure(context: Context, source: AudioSource) -> Measures:
         rate=source.rate,
         duration=duration,
         voice=voice,
-        level=float(_decibels(np.mean(10 ** (levels[heard] / 10)))),
+        level=float(_decibels(np.mean(10 ** (levels[active] / 10)))),
         snr=level - _noise(power[per_frame > top - 60], per_frame[per_frame > top - 60]),
         other=level - other,
         other_often=level - other_often,
@@ -171,7 +171,7 @@ def _at(values: Floats, hop: float, frames: int, new_hop: float) -> Floats:
 
 
 def _noise(power: Floats, levels: Floats) -> float:
-    """Level of the steady noise in dB, the lower of two estimates that both hear too much where noise is never alone.
+    """Level of the steady noise in dB: the lower of two estimates, which both are too high where noise is never alone.
 
     The 5th percentile of each bin over time, after smoothing over 80 ms (minimum statistics, Martin 2001, in their
     simplest form): noise is alone between moving harmonics; a tone held throughout misleads it. The 5th percentile of

@@ -1,4 +1,4 @@
-"""Names of voices: what may be one, and which one was probably meant."""
+"""Names of voices: validation, and suggestions for unknown names."""
 
 from __future__ import annotations
 

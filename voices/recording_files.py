@@ -1,4 +1,4 @@
-"""Taking a recording in: from the user's file to what the library keeps, mono 24-bit FLAC of at most 48 kHz."""
+"""Reading recordings in any format, and storing them in the library as mono 24-bit FLAC of at most 48 kHz."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from understudy.audio.tags import Tags
 from understudy.context import Context
 from understudy.voices.voice import Recording
 
-HIGHEST_RATE = 48000  # Hz; beyond it there is nothing of a voice that anyone hears
+HIGHEST_RATE = 48000  # Hz; higher rates hold nothing audible of a voice
 _BLOCK = 1 << 18  # frames
 
 
@@ -42,7 +42,7 @@ def decode(context: Context, path: Path, out: Path) -> AudioFile:
 
 
 def store(context: Context, source: AudioFile, folder: Path, number: int, name: str) -> Recording:
-    """Write a mono `source` into `folder`; the file is called after its `number`, the `name` it had and its hash.
+    """Write a mono `source` into `folder`; the file name consists of `number`, `name` (the user's file) and its hash.
 
     Sound beyond full scale (float files can hold it) is turned down as a whole. Raises `UnderstudyError` as
     `understudy.audio.encode.encode` does.
@@ -81,8 +81,8 @@ def _mono(source: AudioFile) -> Iterator[Audio]:
 
 
 def _weights(source: AudioFile) -> Samples:
-    """What to take of each channel, ``[1, channels]``: their mean, or the loudest alone where the mean would lose half
-    of it, as with a dead channel or one in reversed polarity."""
+    """Weights of the channels, ``[1, channels]``: the mean, or the loudest channel alone where the mean would lose half
+    of its energy, as with a dead channel or one in reversed polarity."""
     if source.channels == 1:
         return np.ones((1, 1), np.float32)
     energies, middle = np.zeros(source.channels), 0.0

@@ -1,7 +1,7 @@
-"""Recordings of a voice: saying in plain words what is wrong with them.
+"""Checks of recordings of a voice, with findings in plain words.
 
-The limits were set on real speech and singing, untouched and degraded in known ways; `docs/measurements.md` counts
-hits and false alarms. A finding never refuses a recording: whatever holds some voice is used.
+The limits were set on real speech and singing, untouched and degraded in known ways; `docs/measurements.md` lists hits
+and false alarms. A finding never rejects a recording: any recording with at least half a second of voice is used.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from understudy.voices import recording_files, speaker
 from understudy.voices.measures import Measures, measure
 from understudy.voices.voice import PitchRange
 
-LEAST_VOICE = 5.0  # seconds of voice without which there is no voice
+LEAST_VOICE = 5.0  # seconds of voice that a voice needs in all
 GOOD_VOICE = 15.0  # seconds below which more recordings help noticeably
-_LEAST_USABLE = 0.5  # seconds of voice without which a recording is of no use
+_LEAST_USABLE = 0.5  # seconds of voice that a recording needs to be used
 
 Severity = Literal["problem", "advice"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about a recording. `recording`: its name, or "" where it concerns all of them together.
+    """A finding about a recording. `recording`: its name, or "" where it concerns all of them together.
 
-    ``problem``: the cover will suffer from it; ``advice``: it could be better. `sentence` is for people. `code`:
+    ``problem``: it will be audible in the cover; ``advice``: it could be better. `sentence` is for people. `code`:
     ``unreadable``, ``duplicate``, ``silent``, ``short``, ``quiet``, ``clipped``, ``noisy``, ``reverberant``, ``music``,
     ``two-speakers``, ``band-limited``, ``little-pitch-range``, ``another-speaker``, ``speakers-not-compared``.
     """
@@ -45,7 +45,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class RecordingReport:
-    """What was found in one recording. `embedding`: its voice (see `speaker`), None where that can't be measured."""
+    """The measures and findings of one recording. `embedding`: see `speaker`; None where it can't be measured."""
 
     recording: str
     measures: Measures
@@ -59,7 +59,7 @@ class RecordingReport:
 
     @property
     def voice(self) -> float:
-        """Seconds in which somebody is heard."""
+        """Seconds of voice."""
         return self.measures.voice
 
     @property
@@ -68,21 +68,21 @@ class RecordingReport:
 
 
 def check(context: Context, source: AudioSource, name: str) -> RecordingReport:
-    """Look at one mono recording of any length; `name` is what its findings call it."""
+    """Check one mono recording of any length; its findings refer to it as `name`."""
     measures = measure(context.part(0, 0.8), source)
     if measures.voice < _LEAST_USABLE:
         silent = measures.level < -60
         why = "it is silent" if silent else f"of its {measures.duration:.1f} s, {measures.voice:.1f} s hold a voice"
-        sentence = f"{name}: of no use, {why}; give a recording in which somebody speaks or sings."
+        sentence = f"{name}: not usable, {why}; give a recording in which somebody speaks or sings."
         return RecordingReport(name, measures, None, (Finding("silent", "problem", name, sentence),))
     partials = _partials(source)
     context.progress(1)
-    told = [_clipped(measures), *_background(measures), _narrow(measures), _quiet(measures), _monotone(measures)]
+    drafts = [_clipped(measures), *_background(measures), _narrow(measures), _quiet(measures), _monotone(measures)]
     if partials is not None:
-        told.append(_two_speakers(partials))
+        drafts.append(_two_speakers(partials))
     findings = tuple(
         Finding(code, severity, name, f"{name}: {sentence}")
-        for code, severity, sentence in (finding for finding in told if finding is not None)
+        for code, severity, sentence in (finding for finding in drafts if finding is not None)
     )
     return RecordingReport(name, measures, None if partials is None else speaker.together(partials), findings)
 
@@ -90,9 +90,9 @@ def check(context: Context, source: AudioSource, name: str) -> RecordingReport:
 def check_files(
     context: Context, files: Sequence[Path], names: Sequence[str] | None = None, folder: Path | None = None
 ) -> tuple[list[RecordingReport], list[Finding]]:
-    """Look at audio files of any format: a report for each, and what is to be said of all together.
+    """Check audio files of any format: a report for each, and findings about all of them.
 
-    `names`: what to call them (default: their file names). Works in `folder` (default: the context's). Raises
+    `names`: names for the findings (default: the file names). Works in `folder` (default: the context's). Raises
     `UnderstudyError` for a file that can't be decoded.
     """
     names = names or [recording_files.printable(path.name) for path in files]
@@ -109,7 +109,7 @@ def check_files(
 
 
 def check_together(reports: Sequence[RecordingReport]) -> list[Finding]:
-    """What is to be said of usable recordings as a whole: how much there is, and whether one person is heard in all."""
+    """Findings about all usable recordings together: the amount of voice, and whether all are of one person."""
     usable = [report for report in reports if report.usable]
     findings = []
     voice = sum(report.voice for report in usable)
@@ -118,9 +118,9 @@ def check_together(reports: Sequence[RecordingReport]) -> list[Finding]:
         sentence = f"There are {voice:.0f} s of voice in all; 15 to 40 s make the cover noticeably better."
         findings.append(Finding("short", severity, "", sentence))
     if not speaker.available():
-        sentence = "Whether one person is heard in all recordings was not measured: the speaker encoder is missing."
+        sentence = "Whether all recordings are of one person was not measured: the speaker encoder is missing."
         findings.append(Finding("speakers-not-compared", "advice", "", sentence))
-    return findings + _strangers(usable)
+    return findings + _other_speakers(usable)
 
 
 def pitch_range(reports: Sequence[RecordingReport]) -> PitchRange | None:
@@ -132,10 +132,11 @@ def pitch_range(reports: Sequence[RecordingReport]) -> PitchRange | None:
     return PitchRange(low=low, median=median, high=high)
 
 
-Told = tuple[str, Severity, str]
+Draft = tuple[str, Severity, str]
+"""Code, severity and sentence of a finding, without the recording's name."""
 
 
-def _clipped(measures: Measures) -> Told | None:
+def _clipped(measures: Measures) -> Draft | None:
     # a steady pure tone crowds its peak by 3.2 and has flat crests as well
     if (measures.clips >= 1.5 and measures.crowding >= 3.5) or measures.crowding >= 13:
         return (
@@ -146,11 +147,11 @@ def _clipped(measures: Measures) -> Told | None:
     return None
 
 
-def _background(measures: Measures) -> list[Told | None]:
-    """Noise, other sounds and reverberation fill the same gaps of a voice, so each must be told from the others.
+def _background(measures: Measures) -> list[Draft | None]:
+    """Noise, other sounds and reverberation fill the same gaps of a voice and must be distinguished.
 
-    Rooms slow the decays down; so does music, but not without being heard as much itself (decay in dB/s against six
-    times its distance in dB divides the two); so does loud noise, but not as far.
+    Reverberation makes decays slow. So does music, but then it is loud itself (a decay in dB/s of six times its
+    distance in dB separates the two). So does loud noise, but less.
     """
     slow = measures.decay if measures.decay is not None and measures.decay < 160 else None
     reverberant = slow is not None and slow < 6 * measures.other and (measures.snr >= 16 or slow < 115)
@@ -163,9 +164,9 @@ def _background(measures: Measures) -> list[Told | None]:
                 "use a recording of the voice alone (`understudy separate` takes music away).",
             )
         ]
-    told: list[Told | None] = []
+    drafts: list[Draft | None] = []
     if slow is not None and reverberant:
-        told.append(
+        drafts.append(
             (
                 "reverberant",
                 "problem" if slow < 130 else "advice",
@@ -174,7 +175,7 @@ def _background(measures: Measures) -> list[Told | None]:
             )
         )
     if measures.snr < (12 if reverberant else 25):
-        told.append(
+        drafts.append(
             (
                 "noisy",
                 "problem" if measures.snr < 16 else "advice",
@@ -182,10 +183,10 @@ def _background(measures: Measures) -> list[Told | None]:
                 "microphone, away from fans and traffic.",
             )
         )
-    return told
+    return drafts
 
 
-def _narrow(measures: Measures) -> Told | None:
+def _narrow(measures: Measures) -> Draft | None:
     if measures.bandwidth >= 9500 and (measures.rate < 40000 or measures.bandwidth >= 13000):
         return None
     severity: Severity = "problem" if measures.bandwidth < 6500 else "advice"
@@ -203,13 +204,13 @@ def _narrow(measures: Measures) -> Told | None:
     )
 
 
-def _quiet(measures: Measures) -> Told | None:
+def _quiet(measures: Measures) -> Draft | None:
     if measures.level >= -45:
         return None
     return "quiet", "advice", f"it is very quiet ({measures.level:.0f} dBFS); turn the recording level up."
 
 
-def _monotone(measures: Measures) -> Told | None:
+def _monotone(measures: Measures) -> Draft | None:
     if measures.semitones is None or measures.semitones >= 4:
         return None
     return (
@@ -231,7 +232,7 @@ def _partials(source: AudioSource) -> NDArray[np.float32] | None:
         return None
 
 
-def _two_speakers(partials: NDArray[np.float32]) -> Told | None:
+def _two_speakers(partials: NDArray[np.float32]) -> Draft | None:
     """Partials of 1.6 s, averaged over three, split in two groups around the most unlike pair (2-means): two people if
     the groups are less alike than one person's moments ever were."""
     if len(partials) < 8:
@@ -253,11 +254,11 @@ def _two_speakers(partials: NDArray[np.float32]) -> Told | None:
     return (
         "two-speakers",
         "problem",
-        f"two people seem to be heard (similarity {alike_groups:.2f}); cut it so that one remains.",
+        f"it seems to contain two people (similarity {alike_groups:.2f}); cut it so that one remains.",
     )
 
 
-def _strangers(usable: Sequence[RecordingReport]) -> list[Finding]:
+def _other_speakers(usable: Sequence[RecordingReport]) -> list[Finding]:
     """Recordings that sound like another person than the rest."""
     known = [report for report in usable if report.embedding is not None and report.voice >= 3]
     findings = []

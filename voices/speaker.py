@@ -1,8 +1,9 @@
-"""Who is heard: speaker embeddings, to measure how alike two voices are.
+"""Speaker embeddings, to measure the similarity of two voices.
 
 The network is the GE2E speaker encoder (Wan et al., "Generalized end-to-end loss for speaker verification", 2018):
 three LSTM layers over 40 mel bands, of 1.6 s at a time. Its weights are the model ``speaker-encoder`` of the catalogue,
-the file that the package resemblyzer carries. The mel front end and the network here answer as that package's do.
+the file that the package resemblyzer includes. The mel front end and the network here give the same results as that
+package.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Embedding = NDArray[np.float32]
 MODEL = "speaker-encoder"
 RATE = 16000  # Hz
 _HOP, _WINDOW, _BANDS = 160, 400, 40  # 10 ms, 25 ms
-_PARTIAL = 160  # mel frames that the network hears at a time
+_PARTIAL = 160  # mel frames per embedding
 _PARTIALS_PER_SECOND = 1.3
 _LEAST_FILLED = 0.75  # of the last partial
 _QUIETEST = 10 ** (-30 / 20)  # RMS that softer sound is raised to
@@ -43,7 +44,7 @@ def available() -> bool:
 def embed(source: AudioSource) -> Embedding:
     """The voice in `source` as a unit vector, float32 ``[256]``, all values at least 0.
 
-    Any rate and channels; silences are cut out; of more than three minutes, evenly spaced pieces are heard.
+    Any rate and channels; silences are cut out; of more than three minutes, evenly spaced excerpts are used.
     Raises `UnderstudyError`: ``speaker-encoder-missing``, and ``nobody-heard`` for silence.
     """
     return together(partials(source))
@@ -56,13 +57,14 @@ def similarity(a: Embedding, b: Embedding) -> float:
 
 
 def partials(source: AudioSource) -> NDArray[np.float32]:
-    """An embedding for each 1.6 s heard, ``[partials, 256]``, in order; neighbours share half. Raises as `embed`."""
-    _network()  # says what is missing before any work
-    voice = without_silence(_heard(source))
+    """An embedding for each 1.6 s of voice, ``[partials, 256]``, in order; neighbours overlap by half. Raises as
+    `embed`."""
+    _network()  # a missing model is reported before any work
+    voice = without_silence(_mono(source))
     if len(voice) == 0:
         raise UnderstudyError(
             "nobody-heard",
-            "There is no voice to be heard in this sound.",
+            "There is no voice in this sound.",
             "Check that the recording isn't silent and holds somebody who speaks or sings.",
         )
     return partials_of(voice)
@@ -113,9 +115,9 @@ def mel_spectrogram(voice: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def without_silence(voice: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mono samples at `RATE` without the stretches in which nobody is heard; gaps up to 0.2 s stay. May be empty.
+    """Mono samples at `RATE` without pauses; gaps up to 0.2 s stay. May be empty.
 
-    A frame of 30 ms counts as heard if it is within 35 dB of the loud frames (their 95th percentile) and, where the
+    A frame of 30 ms counts as voice if it is within 35 dB of the loud frames (their 95th percentile) and, where the
     background is loud, nearer to the loud frames than to it.
     """
     size = RATE * 30 // 1000
@@ -126,13 +128,13 @@ def without_silence(voice: NDArray[np.float32]) -> NDArray[np.float32]:
     loud, background = np.percentile(level, [95, 5])
     if loud < -70:
         return voice[:0]
-    heard = level > max(loud - 35, min(loud - 15, background + 6))
-    share = np.convolve(heard, np.ones(8) / 8, mode="same")
+    active = level > max(loud - 35, min(loud - 15, background + 6))
+    share = np.convolve(active, np.ones(8) / 8, mode="same")
     near = np.convolve(share >= 0.5, np.ones(7), mode="same") > 0
     return voice[: count * size].reshape(count, size)[near].reshape(-1)
 
 
-def _heard(source: AudioSource) -> NDArray[np.float32]:
+def _mono(source: AudioSource) -> NDArray[np.float32]:
     """Mono at `RATE`, excerpts of long sound, quiet sound raised."""
     mono = np.concatenate(
         [source.read(*part).mono().samples[0] for part in excerpts(source)] or [np.zeros(0, np.float32)]

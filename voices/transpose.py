@@ -1,4 +1,4 @@
-"""How many semitones higher or lower than the original singer a voice sings a song."""
+"""The transposition of a voice against the original singer, in semitones."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import numpy as np
 from understudy.audio.pitch import PitchTrack
 from understudy.voices.voice import PitchRange
 
-_LIFT = 5  # semitones between the middle of a voice's recordings and the middle of what it sings at ease
-_RELUCTANCE = (0, 4, 12)  # semitones nearer that the song must come for 0, 1, 2 octaves to be worth the change
-_STRAIN_ABOVE = _LIFT + 4  # semitones beyond what was heard of a voice at which a warning is due: every voice sings
-_STRAIN_BELOW = 4  # higher than it speaks, and none much lower
+_LIFT = 5  # semitones between the median of a voice's recordings and the middle of its comfortable singing range
+_RELUCTANCE = (0, 4, 12)  # semitones nearer that 0, 1, 2 octaves must bring the song to be chosen
+# Semitones beyond the recordings' range from which on there is a warning: every voice sings higher than it speaks, and
+# none much lower.
+_STRAIN_ABOVE = _LIFT + 4
+_STRAIN_BELOW = 4
 
 
 @dataclass(frozen=True)
 class Transposition:
-    """`semitones`: what the vocal moves by in all, the key included. `octaves`: the octaves of it that were chosen here
-    (0 when a number was asked for). `reason`: one plain sentence or two for the report. `warnings`: sentences for the
-    user."""
+    """`semitones`: the total transposition of the vocal, the key included. `octaves`: the octaves that were chosen
+    automatically (0 for a requested number). `reason`: one or two sentences for the report. `warnings`: sentences for
+    the user."""
 
     semitones: int
     octaves: int
@@ -43,25 +45,25 @@ def voice_pitch_range(tracks: Iterable[PitchTrack]) -> PitchRange | None:
 def choose_transpose(
     source: PitchTrack, voice: PitchRange | None, *, requested: int | Literal["auto"] = "auto", key: int = 0
 ) -> Transposition:
-    """What a voice's vocal moves by against the original, whose pitch is `source`.
+    """The transposition of a voice against the original, whose pitch is `source`.
 
-    `requested`: semitones that only the voice moves by, or ``auto``: whole octaves, -2 to 2, so that the song's key
-    stays. `key`: semitones that the entire song moves by, the voice with it, on top of that.
+    `requested`: semitones for the voice only, or ``auto``: whole octaves, -2 to 2, so that the song's key stays. `key`:
+    semitones by which the entire song is transposed, including the voice, in addition.
 
-    ``auto`` puts the song's median near the place where the voice sings at ease. Recordings are mostly speech, and
-    people speak near the bottom of what they can sing: that place lies about 5 semitones above their median. Without
-    this lift a man who speaks at 115 Hz would growl a man's song of 233 Hz an octave too low, and a woman who speaks at
-    205 Hz a woman's song of 350 Hz. An octave is only left when that brings the song at least 4 semitones nearer
-    (12 for two octaves): the original octave is what a listener expects, so it wins near ties. In sum it stays where
-    the song's median lies 3 semitones below to 13 above that of the recordings.
+    ``auto`` brings the song's median near the middle of the voice's comfortable range. Recordings are mostly speech,
+    and people speak near the bottom of their singing range: the middle lies about 5 semitones above their median.
+    Without this offset a man who speaks at 115 Hz would sing a man's song of 233 Hz an octave too low, and a woman who
+    speaks at 205 Hz a woman's song of 350 Hz. The octave only changes when that brings the song at least 4 semitones
+    nearer (12 for two octaves), because listeners expect the original octave. It stays where the song's median lies
+    between 3 semitones below and 13 above that of the recordings.
     """
     sung = voice_pitch_range([source])
     if requested != "auto":
         octaves = 0
-        reason = f"The voice sings {_moved(requested)}, as asked."
+        reason = f"The voice sings {_moved(requested)}, as requested."
     elif sung is None:
         octaves = 0
-        reason = "The voice keeps the octave of the song, in which no sung pitch was heard."
+        reason = "The voice keeps the octave of the song, in which no sung pitch was found."
     elif voice is None:
         octaves = 0
         reason = "The voice keeps the octave of the song, because its own range is not known."
@@ -101,12 +103,12 @@ def _strain(sung: PitchRange, voice: PitchRange, semitones: int) -> Iterable[str
     below = round(_semitones(voice.low, sung.low) - semitones)
     if above >= _STRAIN_ABOVE:
         yield (
-            f"The highest notes lie {above} semitones above what the voice was heard to reach, "
+            f"The highest notes lie {above} semitones above those of the voice's recordings, "
             "so they may sound thin or strained; recordings with higher notes would help."
         )
     if below >= _STRAIN_BELOW:
         yield (
-            f"The lowest notes lie {below} semitones below what the voice was heard to reach, "
+            f"The lowest notes lie {below} semitones below those of the voice's recordings, "
             "so they may sound rough; recordings with lower notes would help."
         )
 

@@ -20,7 +20,7 @@ Hertz = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 
 class PitchRange(BaseModel):
-    """What the voice was heard to reach, in Hz: 5th percentile, median and 95th percentile of the voiced frames."""
+    """The range of the recordings in Hz: 5th percentile, median and 95th percentile of the voiced frames."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class RvcModel(BaseModel):
     sample_rate: int = Field(ge=8000, le=192000)  # Hz
     speakers: int = Field(ge=1, le=10_000)
     speaker: int = Field(0, ge=0)  # the one that sings
-    info: str = Field("", max_length=1000)  # what its file says of it
+    info: str = Field("", max_length=1000)  # metadata of its file
     author: str = Field("", max_length=200)
     source: str = Field(max_length=255)  # the name of the file that the user gave
     index: RvcIndex | None = None
@@ -77,7 +77,7 @@ class RvcModel(BaseModel):
 
 
 class Manifest(BaseModel):
-    """`voice.json`: what is known of a voice. `content_hash` covers everything that changes how it sounds."""
+    """`voice.json`: the description of a voice. `content_hash` covers everything that changes its sound."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -107,9 +107,9 @@ def content_hash(
     recordings: tuple[Recording, ...],
     model: RvcModel | None = None,
 ) -> str:
-    """SHA-256 in hex of all that changes the sound: neither the voice's name nor when or from where it came.
+    """SHA-256 in hex of everything that changes the sound; name, date and origin of the voice are not included.
 
-    The recordings count with their bytes and in their order, a model with its bytes, its index's and its speaker.
+    Included are the recordings' hashes in their order, and of a model its hash, its index's and its speaker.
     """
     described: list[object] = [
         engine,
@@ -153,7 +153,7 @@ class Voice:
 
     @property
     def stored_files(self) -> dict[Path, str]:
-        """Every file that the voice sings with, and the SHA-256 that it must have; in the manifest's order."""
+        """Every file of the voice with its SHA-256 from the manifest, in the manifest's order."""
         files = dict(zip(self.recording_files, (r.sha256 for r in self.manifest.recordings), strict=True))
         model = self.manifest.model
         if model is not None:

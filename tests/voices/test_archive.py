@@ -164,7 +164,7 @@ def test_recordings_must_be_those_of_the_manifest(exported: bytes, tmp_path: Pat
         return rezip(exported, change)
 
     changed = rezip(exported, lambda name, data: [(name, data if name == "voice.json" else data[:-1] + b"!")])
-    assert "isn't the one" in refusal(changed, tmp_path, context).message
+    assert "is not the one" in refusal(changed, tmp_path, context).message
     missing = rezip(exported, lambda name, data: [(name, data)] if name == "voice.json" else [])
     assert "lists" in refusal(missing, tmp_path, context).message
     headless = rezip(exported, lambda name, data: [] if name == "voice.json" else [(name, data)])

@@ -1,4 +1,4 @@
-"""What a voice comes in: a model file, a folder, or a zip as voices are shared; and which of its files are meant."""
+"""The source of an RVC import: a model file, a folder, or a zip as voices are shared; and which of its files to use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMITS = Limits(bytes=6 << 30, entries=2000)
 _MODELS = (".pth", ".pt", ".safetensors")
 _MOST_FILES = 5000
 _FOLDERS_DOWN = 3
-# files of training and of other networks, which lie beside a voice in some folders
+# files of training and of other networks, which are in some folders beside the voice
 _BESIDE = re.compile(
     r"(f0)?[DG](_?\d+)?(k|_latest)?(_v2)?|rmvpe|hubert.*|contentvec.*|fcpe|pretrained.*", re.IGNORECASE
 )
@@ -26,7 +26,7 @@ _PACKED_HINT = "Ask whoever packed it for another copy, or unpack it yourself, l
 
 @dataclass(frozen=True)
 class Bundle:
-    """`path`: what the user gave. `files`: those on disk, by the name that they have in it; or else `archive`."""
+    """`path`: as given by the user. `files`: the files on disk by their names in it, or else `archive`."""
 
     path: Path
     files: Mapping[str, Path]
@@ -34,25 +34,25 @@ class Bundle:
 
     @property
     def names(self) -> list[str]:
-        """The files in it, but for what file managers leave behind."""
+        """Names of the files in it, without those that file managers create."""
         found = self.files if self.archive is None else self.archive.entries
         return [name for name in found if not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))]
 
     def shown(self, name: str) -> str:
-        """How to speak of a file in it."""
+        """The name of a file in it for messages."""
         return f"{self.path}:{name}" if self.archive else str(self.files[name])
 
     def fetch(self, name: str, target: Path, context: Context) -> None:
-        """Put a copy of a file in it at `target`."""
+        """Copy the file `name` to `target`."""
         if self.archive:
             self.archive.copy(name, target, context)
         else:
             shutil.copyfile(self.files[name], target)
 
     def model(self, wanted: str | None) -> str:
-        """The name of the one model in it, or of the one that is `wanted`. Raises `UnderstudyError`."""
+        """The name of its only model, or of the model `wanted`. Raises `UnderstudyError`."""
         if self.path.name in self.files and self.path.is_file():
-            return self.path.name  # told to be one, whatever it is called
+            return self.path.name  # a single file is taken as the model, whatever its name is
         models = [name for name in self.names if PurePosixPath(name).suffix.lower() in _MODELS]
         if wanted is not None:
             return _meant(wanted, models, "model", "--model")
@@ -61,19 +61,19 @@ class Bundle:
             raise UnderstudyError(
                 "several-models",
                 f"There are {len(voices)} models in {self.path}: {_listed(voices)}.",
-                "Say which one: --model NAME. For several voices import once for each.",
+                "Choose one with --model NAME. For several voices import once for each.",
             )
         if not voices:
             raise UnderstudyError(
                 "no-model",
                 f"There is no model in {self.path}"
                 + (f", only {_listed(self.names)}." if self.names else ": it is empty."),
-                "An RVC voice is a .pth (or .safetensors) file; mostly an added_….index comes along.",
+                "An RVC voice is a .pth (or .safetensors) file, usually with an added_….index.",
             )
         return voices[0]
 
     def index(self, model: str, wanted: str | None) -> str | None:
-        """The name of the index that goes with `model`, or of the one that is `wanted`; `None` where there is none."""
+        """The name of the index that belongs to `model`, or of the index `wanted`; None where there is none."""
         indexes = [name for name in self.names if PurePosixPath(name).suffix.lower() == ".index"]
         if wanted is not None:
             return _meant(wanted, indexes, "index", "--index")
@@ -91,7 +91,7 @@ class Bundle:
             raise UnderstudyError(
                 "several-indexes",
                 f"There are {len(filled)} indexes in {self.path}: {_listed(filled)}.",
-                "Say which one goes with the model: --index NAME.",
+                "Choose the one that belongs to the model with --index NAME.",
             )
         return None
 
@@ -149,7 +149,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _meant(wanted: str, names: list[str], what: str, option: str) -> str:
-    """The one of `names` that is called so: with its folders, without, or without its ending."""
+    """The one of `names` that equals `wanted`: with its folders, without them, or without its suffix."""
     for form in (lambda name: name, lambda name: PurePosixPath(name).name, lambda name: PurePosixPath(name).stem):
         found = [name for name in names if form(name) == wanted]
         if len(found) == 1:

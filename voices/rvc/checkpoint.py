@@ -1,8 +1,11 @@
 """`Checkpoint`: a trained RVC model as read from its file, validated tensor by tensor, and writing it again.
 
-What a `.pth` holds, and the same as safetensors: ``weight`` (tensors), ``config`` (18 values, the sizes), ``version``,
-``f0``, ``sr`` and what its maker had to say. The loaders of the tools that write these files accept anything and sing
-noise with it; here a file is right in every tensor or is refused by name.
+A `.pth` and its safetensors form hold ``weight`` (tensors), ``config`` (18 values, the sizes), ``version``, ``f0``,
+``sr`` and metadata. Other tools load wrong files and produce noise with them; here every tensor must have the name and
+shape that follow from the sizes, or the file is rejected with the names of the wrong tensors.
+
+The file is untrusted: `torch_file` unpickles tensors only, every value of the config is bounded before a size is
+derived from it, and texts are shortened before they appear in messages.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ INFO = (
 )  # fmt: skip
 _MOST_VALUES = 200_000_000
 _LONGEST_TEXT = 1000
-_EMBEDDERS = ("", "contentvec", "contentvec_base", "hubert", "hubert_base")  # names of the one usual encoder
+_EMBEDDERS = ("", "contentvec", "contentvec_base", "hubert", "hubert_base")  # all of them names of ContentVec
 _VOCODERS = ("", "hifi-gan", "hifigan", "hifi-gan-nsf", "nsf-hifi-gan")
 _ANOTHER = "Ask whoever made the model for another copy, or choose another model."
 _OLD_NAMES = ((".parametrizations.weight.original0", ".weight_g"), (".parametrizations.weight.original1", ".weight_v"))
@@ -38,9 +41,9 @@ _OLD_NAMES = ((".parametrizations.weight.original0", ".weight_g"), (".parametriz
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`weights`: contiguous tensors under RVC's names, with the values and precision of the file (float16, bfloat16 or
-    float32), weight-norm pairs not folded. `info`: what the file tells of itself, those of `INFO` that it has, as
-    short texts and numbers. `training`: it was read from a checkpoint of training, not from a finished voice."""
+    """`weights`: contiguous tensors under RVC's names, with the values and dtypes of the file (float16, bfloat16 or
+    float32), weight-norm pairs not folded. `info`: metadata, those fields of `INFO` that the file has, as short texts
+    and numbers. `training`: it was read from a training checkpoint, not from a finished voice."""
 
     architecture: Architecture
     weights: dict[str, Tensor]
@@ -65,13 +68,13 @@ def write_pth(checkpoint: Checkpoint, path: Path) -> None:
     """Write `checkpoint` as RVC itself does, for other tools to load; overwrites. Raises `OSError`."""
     import torch
 
-    with path.open("wb") as file:  # torch would turn what the disk says into a RuntimeError
+    with path.open("wb") as file:  # given a path, torch would turn an OSError into a RuntimeError
         torch.save({"weight": dict(checkpoint.weights), **_header(checkpoint)}, file)
 
 
 def write_safetensors(checkpoint: Checkpoint, path: Path) -> None:
-    """Write `checkpoint` as safetensors; overwrites. The same checkpoint gives the same bytes. What stands beside the
-    weights in a `.pth` is JSON in the metadata, under ``rvc``. Raises `OSError`."""
+    """Write `checkpoint` as safetensors; overwrites. The same checkpoint gives the same bytes. The other entries of a
+    `.pth` are JSON in the metadata, under ``rvc``. Raises `OSError`."""
     from safetensors.torch import save
 
     metadata = {"rvc": json.dumps(_header(checkpoint), sort_keys=True)}
@@ -79,7 +82,7 @@ def write_safetensors(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def config_list(architecture: Architecture) -> list[Any]:
-    """The 18 positional values that a `.pth` states its sizes with."""
+    """The sizes as the 18 positional values of a `.pth`."""
     a = architecture
     return [
         spectrum_bins(a.sample_rate),
@@ -134,7 +137,7 @@ _SIGNATURES = (
 
 
 def refuse_other_kinds(start: bytes, path: Path) -> None:
-    """Raise ``model-not-rvc`` where the first bytes of a file or its name tell that it is something else altogether."""
+    """Raise ``model-not-rvc`` where the first bytes of a file or its name show that it is of another type."""
     for signature, what, hint in _SIGNATURES:
         if start.startswith(signature):
             raise UnderstudyError("model-not-rvc", f"{path} is {what}.", hint)
@@ -147,8 +150,8 @@ def refuse_other_kinds(start: bytes, path: Path) -> None:
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
     weights, metadata = safetensors_file.load(path, LARGEST)
-    told = _json(metadata.pop("rvc", None))
-    described = told if isinstance(told, dict) else {key: _json(value) for key, value in metadata.items()}
+    stated = _json(metadata.pop("rvc", None))
+    described = stated if isinstance(stated, dict) else {key: _json(value) for key, value in metadata.items()}
     return {**described, "weight": weights} if "config" in described else weights
 
 
@@ -172,9 +175,9 @@ def _checked(document: Any, path: Path) -> Checkpoint:
 
 
 def _parts(document: Any, path: Path) -> tuple[Mapping[Any, Any], list[Any] | None]:
-    """The state dict and the config of a finished voice, or the state dict of a checkpoint of training and `None`."""
+    """The state dict and the config of a finished voice, or the state dict of a training checkpoint and None."""
     if not isinstance(document, dict):
-        raise _not_rvc(path, "it holds no dictionary of weights")
+        raise _not_rvc(path, "it holds no dict of weights")
     weight, config, model = document.get("weight"), document.get("config"), document.get("model")
     if isinstance(weight, dict) and isinstance(config, list | tuple):
         return weight, list(config)
@@ -183,7 +186,7 @@ def _parts(document: Any, path: Path) -> tuple[Mapping[Any, Any], list[Any] | No
     for state in (weight, model, document):
         if isinstance(state, dict):
             if any(isinstance(name, str) and name.startswith("discriminators.") for name in state):
-                raise _not_rvc(path, "it is a discriminator (a D file), which training needs and singing doesn't")
+                raise _not_rvc(path, "it is a discriminator (a D file), which is only used in training")
             if "enc_p.emb_phone.weight" in state:
                 return state, None
             if any(isinstance(name, str) and name.startswith("f0_decoder.") for name in state):
@@ -200,42 +203,42 @@ def _refuse_other_networks(document: Mapping[Any, Any], path: Path) -> None:
     if isinstance(vocoder, str) and vocoder.lower() not in _VOCODERS:
         raise UnderstudyError(
             "model-unsupported",
-            f"{path} is an RVC model whose decoder is {_shorten(vocoder)}, another network than RVC's own HiFi-GAN.",
-            "Only models trained with the vocoder HiFi-GAN can sing here; ask its maker for one, or train anew.",
+            f"{path} is an RVC model with the vocoder {_shorten(vocoder)}; only HiFi-GAN, RVC's own, is supported.",
+            "Ask its maker for a model trained with the vocoder HiFi-GAN, or train one.",
         )
     if isinstance(embedder, str) and embedder.lower() not in _EMBEDDERS:
         raise UnderstudyError(
             "model-unsupported",
-            f"{path} is an RVC model trained on the features of the encoder {_shorten(embedder)}, not of ContentVec; "
-            "with the usual encoder it would only babble.",
-            "Only models trained with the embedder contentvec can sing here; ask its maker for one, or train anew.",
+            f"{path} is an RVC model trained with the embedder {_shorten(embedder)}; only ContentVec is supported, and "
+            "with it this model would sing no words.",
+            "Ask its maker for a model trained with the embedder contentvec, or train one.",
         )
 
 
 def _renamed(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """The tensors without those of training, weight-norm pairs under their old names."""
+    """The tensors that inference needs, weight-norm pairs under their old names."""
     import torch
 
     weights: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if not isinstance(name, str):
-            raise _invalid(path, "a tensor in it has a number for a name")
+            raise _invalid(path, "the name of a tensor is not a text")
         if "enc_q" in name:
-            continue  # of use in training only
+            continue  # the posterior encoder, used in training only
         for new, old in _OLD_NAMES:
             name = name.replace(new, old)
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
-            raise _invalid(path, f"{_shorten(name)} in it is no tensor")
+            raise _invalid(path, f"{_shorten(name)} is not a tensor")
         if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-            raise _invalid(path, f"{_shorten(name)} in it has values of the kind {tensor.dtype}")
+            raise _invalid(path, f"{_shorten(name)} has the dtype {tensor.dtype}")
         if name in weights:
-            raise _invalid(path, f"{_shorten(name)} is in it twice")
+            raise _invalid(path, f"it holds {_shorten(name)} twice")
         weights[name] = tensor.detach()
     return weights
 
 
 def _deduced(weights: Mapping[str, Tensor], state: Mapping[Any, Any], path: Path) -> Architecture:
-    """The sizes of a checkpoint of training, which states none: those of the published kind with just these tensors."""
+    """The sizes of a training checkpoint, which has no config: those of the published kind with these very tensors."""
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     bins = tuple(getattr(state.get("enc_q.pre.weight"), "shape", ()))[1:2]
     for version, rate in UPSAMPLING:
@@ -246,7 +249,7 @@ def _deduced(weights: Mapping[str, Tensor], state: Mapping[Any, Any], path: Path
             architecture = published(version, rate, f0, speakers[0])
             if tensor_shapes(architecture) == shapes and bins in ((), (spectrum_bins(rate),)):
                 return architecture
-    raise _invalid(path, "it is a checkpoint of training, and its tensors are those of no published kind of RVC model")
+    raise _invalid(path, "it is a training checkpoint, and its tensors match no published kind of RVC model")
 
 
 _MOST_SPEAKERS = 10_000
@@ -297,14 +300,14 @@ def _stated(config: list[Any], document: Mapping[Any, Any], weights: Mapping[str
         (math.prod(rates) * 100 != number[17], "a sample rate that isn't 100 times its samples a frame"),
     ):
         if wrong:
-            raise _invalid(path, f"its config tells of {why}")
+            raise _invalid(path, f"its config has {why}")
     return Architecture(
         version=_version(document.get("version"), weights, path),
         f0=_guided(document.get("f0"), weights, path),
         sample_rate=number[17],
         upsample_rates=rates,
         upsample_kernels=kernels,
-        speakers=_speakers(weights, path),  # what the file says of them is wrong in many
+        speakers=_speakers(weights, path),  # the number in the config is wrong in many files
         latent_channels=number[2],
         hidden_channels=number[3],
         filter_channels=number[4],
@@ -328,25 +331,28 @@ def _integers(values: Any, what: str, longest: int, most: int, path: Path) -> tu
     return tuple(values)
 
 
-def _version(told: Any, weights: Mapping[str, Tensor], path: Path) -> Literal["v1", "v2"]:
-    """By the width of the content features that the weights take; the file may keep silent about it, but not lie."""
+def _version(stated: Any, weights: Mapping[str, Tensor], path: Path) -> Literal["v1", "v2"]:
+    """The version, by the width of the content features in the weights. The file's own entry may be missing, but not
+    contradict."""
     shape = _shape(weights, "enc_p.emb_phone.weight", 2, path)
     found: dict[int, Literal["v1", "v2"]] = {CONTENT_CHANNELS["v1"]: "v1", CONTENT_CHANNELS["v2"]: "v2"}
     if shape[1] not in found:
         raise _invalid(path, f"it takes {shape[1]} content features a frame; RVC has 256 (v1) or 768 (v2)")
     version = found[shape[1]]
-    if told is not None and told != version:
-        raise _invalid(path, f"it says that it is of version {_shorten(_plain(told))}, but its tensors are {version}'s")
+    if stated is not None and stated != version:
+        raise _invalid(
+            path, f"its version is given as {_shorten(_plain(stated))}, but its tensors are those of {version}"
+        )
     return version
 
 
-def _guided(told: Any, weights: Mapping[str, Tensor], path: Path) -> bool:
+def _guided(stated: Any, weights: Mapping[str, Tensor], path: Path) -> bool:
     has = "enc_p.emb_pitch.weight" in weights
-    plain = str(told).lower() if isinstance(told, str | bool) or told in (0, 1) else ""
-    said = {"1": True, "0": False, "true": True, "false": False}.get(plain, has)
-    if said != has:
-        claim = "guided by pitch" if said else "not guided by pitch"
-        raise _invalid(path, f"it says that it is {claim}, and its tensors say the contrary")
+    plain = str(stated).lower() if isinstance(stated, str | bool) or stated in (0, 1) else ""
+    claimed = {"1": True, "0": False, "true": True, "false": False}.get(plain, has)
+    if claimed != has:
+        claim = "with" if claimed else "without"
+        raise _invalid(path, f"it is marked as a model {claim} pitch guidance (f0), and its tensors contradict that")
     return has
 
 
@@ -404,7 +410,7 @@ def _axes(shape: tuple[int, ...]) -> str:
 
 
 def _owned(tensor: Tensor) -> Tensor:
-    """A copy that needs neither the file nor more memory than its values."""
+    """A contiguous copy that does not keep the file's storage in memory."""
     import torch
 
     kept = tensor.float() if tensor.dtype == torch.float64 else tensor
@@ -423,9 +429,9 @@ def _info(document: Mapping[Any, Any]) -> dict[str, str | int | float | bool]:
 
 
 def _plain(value: Any) -> str:
-    """Any value of a stranger's file as text; never the whole of a long one."""
+    """Any value of an untrusted file as text of limited length."""
     if isinstance(value, str | int | float | bool) or value is None:
-        # a number of thousands of digits can't be turned into text
+        # Python refuses to convert an integer of thousands of digits
         return repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "a huge number"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_plain(item) if not isinstance(item, list | tuple) else "…" for item in value[:8]) + "]"
@@ -438,12 +444,12 @@ def _shorten(text: str, most: int = 80) -> str:
 
 
 def _invalid(path: Path, why: str) -> UnderstudyError:
-    return UnderstudyError("model-invalid", f"{path} isn't a sound RVC model: {why}.", _ANOTHER)
+    return UnderstudyError("model-invalid", f"{path} is not a valid RVC model: {why}.", _ANOTHER)
 
 
 def _not_rvc(path: Path, why: str) -> UnderstudyError:
     return UnderstudyError(
         "model-not-rvc",
         f"{path} isn't an RVC voice model: {why}.",
-        "Give the voice's .pth as RVC or Applio exports it (some 55 MB; its name is mostly the voice's).",
+        "Give the voice's .pth as RVC or Applio exports it (about 55 MB, usually named after the voice).",
     )

@@ -1,4 +1,4 @@
-"""What there is to know about an RVC model and its index before it sings, and whether stored ones are intact."""
+"""Findings about an RVC model and its index, and the check of a stored voice."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from understudy.voices.voice import Voice
 
 
 def check_stored(voice: Voice) -> list[Finding]:
-    """What is to be said of the stored model of `voice`, after its files were read again; raises `UnderstudyError` for
-    files that aren't what its manifest tells."""
+    """Read the stored model and index of `voice` again; returns findings about them. Raises `UnderstudyError` for files
+    that do not match its manifest."""
     model = voice.manifest.model
     assert model is not None
     checkpoint = read_checkpoint(voice.model_file)
@@ -31,25 +31,21 @@ def check_stored(voice: Voice) -> list[Finding]:
 def model_findings(checkpoint: Checkpoint) -> list[Finding]:
     findings = []
     if checkpoint.training:
-        sentence = "It is a checkpoint of training, not the finished voice; it sings, but mostly not as well."
+        sentence = "It is a training checkpoint, not the finished voice; it works, but usually not as well."
         findings.append(Finding("training-checkpoint", "advice", "", sentence))
     if not checkpoint.architecture.f0:
         sentence = (
-            "The model isn't guided by pitch: it was trained to speak, and follows no melody. For singing take one "
-            "that was trained with pitch guidance (f0)."
+            "The model has no pitch guidance (f0): it was trained for speech and does not follow a melody. For singing "
+            "use one that was trained with pitch guidance."
         )
         findings.append(Finding("no-pitch-guidance", "problem", "", sentence))
     return findings
 
 
 def no_index_finding() -> Finding:
-    sentence = (
-        "It has no index. It sings without one; with the added_….index that came along it sounds more like its owner."
-    )
+    sentence = "It has no index. It works without one, but with its added_….index it sounds more like its owner."
     return Finding("no-index", "advice", "", sentence)
 
 
 def _changed(what: str) -> UnderstudyError:
-    return UnderstudyError(
-        "model-invalid", f"{what} isn't what the voice's manifest tells of it.", "Import the voice again."
-    )
+    return UnderstudyError("model-invalid", f"{what} does not match the voice's manifest.", "Import the voice again.")

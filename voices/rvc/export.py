@@ -1,4 +1,4 @@
-"""An RVC voice for other tools: the `.pth` and the `.index` as RVC's own trainers name and fill them."""
+"""Export of an RVC voice for other tools: the `.pth` and the `.index` as RVC's trainers write them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = Fa
     if voice.manifest.model is None:
         raise UnderstudyError(
             "voice-without-model",
-            f"The voice {voice.name!r} is made from recordings; there is no RVC model of it.",
+            f"The voice {voice.name!r} is made from recordings and has no RVC model.",
             "Export it without --format rvc.",
         )
     library.verify(voice)
@@ -54,9 +54,9 @@ def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = Fa
 
 def _write(voice: Voice, model: Path, index: Path, context: Context) -> list[Path]:
     checkpoint = read_checkpoint(voice.model_file)
-    told = voice.manifest.model
-    if told is not None and told.speaker:
-        checkpoint = changed(checkpoint, info={**checkpoint.info, "speaker": told.speaker})
+    described = voice.manifest.model
+    if described is not None and described.speaker:
+        checkpoint = changed(checkpoint, info={**checkpoint.info, "speaker": described.speaker})
     written = [model]
     part = model.with_name(f".{model.name}.part")
     with writing(part):
@@ -91,7 +91,7 @@ def _packed(voice: Voice, path: Path, context: Context) -> Path:
 
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
-    """The folder at `path`; where work in it fails, it goes away again if it is new and empty."""
+    """The folder at `path`; on an error it is removed again if it is empty."""
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:

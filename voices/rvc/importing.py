@@ -1,4 +1,4 @@
-"""Taking an RVC voice in: from what the user was given to what the library keeps, safetensors and a checked index."""
+"""Import of an RVC voice: from files as they are shared to the library's safetensors and checked index."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def import_model(
     replace: bool = False,
 ) -> tuple[Voice, list[Finding]]:
     """Put the RVC voice at `path` (a `.pth` or `.safetensors`, a folder or zip that holds one) into the library `root`,
-    as `name` or named after `path`; returns it and what is to be said of it.
+    as `name` or named after `path`; returns it and the findings about it.
 
-    `index`: a file, or the name of one in the folder or zip; else the one that lies there. `model`: which one, where
-    there are several. `speaker`: which of the model's. Raises `UnderstudyError`: ``consent-missing``, ``no-model``,
+    `index`: a file, or the name of one in the folder or zip; None: the one found there. `model`: its name, where there
+    are several. `speaker`: number of the model's speaker. Raises `UnderstudyError`: ``consent-missing``, ``no-model``,
     ``several-models``, ``speaker-unknown``, those of `read_checkpoint`, `check_index`,
     `understudy.models.unpacking.opened` and `library.settle`.
     """
@@ -53,7 +53,7 @@ def import_model(
         chosen = bundle.model(model)
         checkpoint = _read(bundle, chosen, folder, context.part(0, 0.4))
         findings = model_findings(checkpoint)
-        told = checkpoint.info.pop("speaker", 0)  # as exported from here
+        stored_speaker = checkpoint.info.pop("speaker", 0)  # written by `export_rvc`
         stored = _store(checkpoint, folder)
         context.progress(0.6)
         kept, more = _take_index(bundle, chosen, index, checkpoint, folder, context.part(0.6, 1))
@@ -64,7 +64,7 @@ def import_model(
             f0=checkpoint.architecture.f0,
             sample_rate=checkpoint.architecture.sample_rate,
             speakers=checkpoint.architecture.speakers,
-            speaker=_speaker(speaker, told, checkpoint.architecture.speakers),
+            speaker=_speaker(speaker, stored_speaker, checkpoint.architecture.speakers),
             info=str(checkpoint.info.get("info", ""))[:1000],
             author=str(checkpoint.info.get("author", ""))[:200],
             source=printable(PurePosixPath(chosen).name)[-255:],
@@ -93,7 +93,7 @@ def _read(bundle: Bundle, name: str, folder: Path, context: Context) -> Checkpoi
 
 @contextlib.contextmanager
 def _unpacked(bundle: Bundle, name: str, file: Path, context: Context) -> Iterator[Path]:
-    """The file while it is needed; what is said of it is said under the name that the user knows."""
+    """A temporary copy of the file `name`; errors about it mention the name that the user knows."""
     try:
         bundle.fetch(name, file, context)
         yield file
@@ -142,14 +142,19 @@ def _refuse_other_version(found: IndexFile, version: Literal["v1", "v2"], shown:
         other = "v1" if version == "v2" else "v2"
         raise UnderstudyError(
             "index-of-another-model",
-            f"{shown} is the index of a model of version {other}, and this model is {version}: they don't belong "
-            "together.",
+            f"{shown} is the index of a model of version {other}, but this model is of version {version}.",
             "Give the index that came with the model, or import the model without an index.",
         )
 
 
-def _speaker(wanted: int | None, told: object, speakers: int) -> int:
-    chosen = wanted if wanted is not None else told if type(told) is int and 0 <= told < speakers else 0
+def _speaker(wanted: int | None, stored_speaker: object, speakers: int) -> int:
+    chosen = (
+        wanted
+        if wanted is not None
+        else stored_speaker
+        if type(stored_speaker) is int and 0 <= stored_speaker < speakers
+        else 0
+    )
     if not 0 <= chosen < speakers:
         raise UnderstudyError(
             "speaker-unknown",
@@ -160,7 +165,7 @@ def _speaker(wanted: int | None, told: object, speakers: int) -> int:
 
 
 def _named_after(path: Path) -> str:
-    """A name for the voice from the name of what the user gave."""
+    """A name for the voice from the name of the imported file or folder."""
     stem = path.resolve().name if path.is_dir() else path.stem
     letters = (
         letter if unicodedata.category(letter)[0] in "LMN" or letter in "-_.'&+(),"  else " "
