@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from understudy.pipeline.executor import StageRun as StageRun
     from understudy.pipeline.presets import presets as presets
     from understudy.pipeline.separation.advice import Remark as Remark
+    from understudy.pipeline.separation.chain import StepReport as StepReport
     from understudy.pipeline.separation.custom import register_separator as register_separator
     from understudy.pipeline.separation.quality import Quality as Quality
     from understudy.pipeline.settings import CoverSettings as Settings
@@ -82,6 +83,7 @@ _HOMES = {
     "pipeline.executor": ("StageRun",),
     "pipeline.presets": ("presets",),
     "pipeline.separation.advice": ("Remark",),
+    "pipeline.separation.chain": ("StepReport",),
     "pipeline.separation.custom": ("register_separator",),
     "pipeline.separation.quality": ("Quality",),
     "pipeline.stages.cast": ("VoicePart",),
@@ -133,6 +135,7 @@ __all__ = [
     "Sound",
     "StageRun",
     "StageWarning",
+    "StepReport",
     "UnderstudyError",
     "Verdict",
     "Voice",

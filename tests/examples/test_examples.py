@@ -38,6 +38,7 @@ def run(workspace: Workspace, name: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_one_cover(workspace: Workspace):
     lines = run(workspace, "one_cover", "song.wav", "recording.wav")
     assert lines[0] == "covers/song (nova).flac"
@@ -45,6 +46,7 @@ def test_one_cover(workspace: Workspace):
     assert soundfile.info(workspace.folder / lines[0]).duration == pytest.approx(SECONDS)
 
 
+@pytest.mark.slow
 def test_batch_of_arrays(workspace: Workspace):
     before = set(workspace.folder.rglob("*.flac"))
     lines = run(workspace, "batch_of_arrays", "covers.npz", "song.wav", "instrumental.wav")

@@ -213,6 +213,37 @@ def test_voices(workspace: Workspace, tmp_path: Path):
         voices.add("y", [(recording, rate)], consent="self", cancel=stop)
 
 
+def test_evaluation(workspace: Workspace, tmp_path: Path):
+    for name, sound in (("mixture", workspace.mix), ("vocals", workspace.sounds.vocals)):
+        (tmp_path / "songs" / "one").mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "songs" / "one" / f"{name}.wav", sound.samples.T, RATE, subtype="FLOAT")
+    instrumental = workspace.sounds.instrumental.samples
+    soundfile.write(tmp_path / "songs" / "one" / "instrumental.wav", instrumental.T, RATE, subtype="FLOAT")
+    us.register_separator("half", lambda samples, rate: {"vocals": samples / 2})
+    session, events = workspace.session(), list[us.ProgressEvent]()
+
+    def evaluate(*models: str) -> us.EvaluationResult:
+        return session.evaluate(tmp_path / "songs", models=models, output=tmp_path / "out", progress=events.append)
+
+    result = evaluate("half", "embedded")
+    assert [(row.candidate, row.song, row.state) for row in result.rows] == [
+        ("half", "one", "done"),
+        ("embedded", "one", "done"),
+    ]
+    figures = {row.candidate: row.stems["vocals"].sdr for row in result.rows}
+    truth, guess = workspace.sounds.vocals.samples, workspace.mix.samples / 2
+    expected = 10 * np.log10(np.sum(truth.astype(float) ** 2) / np.sum((truth - guess).astype(float) ** 2))
+    assert figures["half"] == pytest.approx(expected, abs=0.05)
+    assert (events[-1].item, events[-1].total) == ("one (embedded)", 1.0)
+    assert result.files["csv"].is_file()
+    again = evaluate("half")
+    assert (again.kept, [row.candidate for row in again.others]) == (1, ["embedded"])
+    assert again.to_dict()["format"] == "understudy-evaluation"
+    with pytest.raises(us.UnderstudyError) as caught:
+        evaluate("no such model")
+    assert caught.value.code == "separator-unknown"
+
+
 def test_progress_counts_to_one(workspace: Workspace, tmp_path: Path):
     events: list[us.ProgressEvent] = []
     inside = threading.Lock()
@@ -280,6 +311,7 @@ def test_an_exception_of_the_callback_ends_the_call(workspace: Workspace, tmp_pa
     assert session.separate((workspace.mix.samples, RATE)).sum_to_song
 
 
+@pytest.mark.slow
 def test_four_threads_share_one_session(workspace: Workspace, tmp_path: Path):
     session = workspace.session(tmp_path)
     songs = [(np.roll(workspace.mix.samples, shift * 997, axis=1), RATE) for shift in range(4)]
@@ -341,6 +373,7 @@ def test_pydub(workspace: Workspace):
     assert np.abs(back.samples - np.asarray(vocals)).max() < 2**-23
 
 
+@pytest.mark.slow
 def test_the_bytes_are_those_of_the_command_line(workspace: Workspace, tmp_path: Path):
     """Also in a program that imported NumPy first, whose BLAS had more threads then."""
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
