@@ -22,7 +22,6 @@ from understudy.models.catalogue import published
 from understudy.models.hashes import remembered_hash
 from understudy.models.installed import beside
 from understudy.models.precision import Precision
-from understudy.packages import package_missing
 from understudy.pipeline.separation.configuration import configuration_of
 from understudy.pipeline.separation.recognition import EXTENSIONS, FAMILIES, check_file, is_bag, recognised
 from understudy.pipeline.separation.stems import Purpose, canonical_stems, purpose_of
@@ -154,21 +153,16 @@ def _load(family: str, weights: Weights, device: str, precision: Precision) -> N
         try:
             return _family(_FALLBACK).load(weights, device, precision)
         except UnderstudyError as second:
-            raise (_uninstalled(error) if second.code == "package-missing" else error) from second
+            if second.code != "package-missing":
+                raise error from second
+            message = f"{error.message} audio-separator might read it. {second.message}"
+            raise UnderstudyError(second.code, message, second.hint) from second
 
 
 def _has_fallback(path: Path, error: UnderstudyError) -> bool:
     from understudy.pipeline.separation.families.audio_separator import in_registry
 
     return error.code == "model-invalid" and in_registry(path.name)
-
-
-def _uninstalled(error: UnderstudyError) -> UnderstudyError:
-    """The error for a file that a family here refuses with `error`, and audio-separator might read."""
-    missing = package_missing(_FALLBACK)
-    return UnderstudyError(
-        missing.code, f"{error.message} The package audio-separator, which may read it, is not installed.", missing.hint
-    )
 
 
 def own_files() -> list[Path]:

@@ -1,4 +1,4 @@
-"""What is said of the number format that the networks computed in."""
+"""The note on the dtype that the networks computed in."""
 
 from __future__ import annotations
 

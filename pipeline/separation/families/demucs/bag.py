@@ -106,7 +106,7 @@ def _counts(path: Path, value: Any, networks: int, stems: int) -> tuple[tuple[fl
     try:
         counts = [[float(weight) for weight in row] for row in value]
     except (TypeError, ValueError) as error:
-        raise invalid(path, "its weights are no numbers") from error
+        raise invalid(path, "its weights are not numbers") from error
     if len(counts) != networks or any(len(row) != stems for row in counts):
         raise invalid(path, f"it needs weights for {networks} networks and {stems} stems each")
     if any(not math.isfinite(weight) or weight < 0 for row in counts for weight in row):
