@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -73,21 +74,15 @@ def publish(artifact: Path, path: Path) -> Path:
     """Copy `artifact` to `path` in one step: `path` holds the whole file or what it held before."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".understudy-", suffix=path.suffix)
-        os.close(handle)
+        # not tempfile.mkstemp: its files are private, and a process's umask can only be read by setting it, which
+        # other threads of the user's program would notice
+        temporary = path.with_name(f".understudy-{secrets.token_hex(8)}{path.suffix}")
         try:
             shutil.copyfile(artifact, temporary)
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise explained(path, error) from error
     return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
