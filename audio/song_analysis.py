@@ -9,8 +9,8 @@ Key: a chroma profile, i.e. how strong the sustained tones of each of the 12 pit
 profile of each major and minor key (Krumhansl, "Cognitive Foundations of Musical Pitch", 1990, chapter 4). The profiles
 are the ratings of Krumhansl and Kessler (Psychological Review 89, 1982).
 
-The filter banks are librosa's. librosa's own `beat`, `onset` and `feature` modules are not imported: with an empty
-numba cache their import compiles for about 20 s of CPU time, that of `librosa.filters` for less than 1 s.
+Mel bands and pitch scale are librosa's. Its modules `beat`, `onset`, `feature` and `util` are not loaded: with an empty
+numba cache that compiles for 13 to 24 s of CPU time, `librosa.filters` alone takes about 1 s.
 """
 
 from __future__ import annotations
@@ -297,6 +297,12 @@ def _tuning(sustained: Array) -> float:
 
 
 def _chroma_bank(tuning: float) -> Array:
-    """``[12, bins]``, C first, for tones `tuning` semitones above A = 440 Hz."""
-    bank: Array = _filters().chroma(sr=RATE, n_fft=_CHROMA_FFT, tuning=tuning, norm=None, octwidth=None)
-    return bank * _TONES
+    """``[12, bins]``, C first, for tones `tuning` semitones above A = 440 Hz: a Gaussian around each pitch class whose
+    width is two standard deviations of a semitone, or of a bin where bins are wider, as in `librosa.filters.chroma`
+    (which would load librosa's compiled functions)."""
+    octaves = _filters().hz_to_octs(np.maximum(_FREQUENCIES, _FREQUENCIES[1]), tuning=tuning, bins_per_octave=12)
+    semitones = 12 * np.asarray(octaves) + 9  # above C
+    width = np.maximum(np.diff(semitones, append=semitones[-1]), 1.0)
+    distance = (semitones - np.arange(12)[:, None] + 6) % 12 - 6
+    bank: Array = np.exp(-0.5 * (2 * distance / width) ** 2) * _TONES
+    return bank
