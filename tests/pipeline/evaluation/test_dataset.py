@@ -52,11 +52,11 @@ def test_what_is_not_whole_is_passed_over_and_told(tmp_path: Path) -> None:
     touch(tmp_path, ".hidden/mixture.wav", ".hidden/vocals.wav", "D/vocals.wav")
     found = find_songs(tmp_path)
     assert [song.name for song in found.songs] == ["A"]
-    told = " ".join(found.passed_over)
-    assert "B was passed over: it has a mixture but no stems" in told
-    assert "C was passed over: it has stems but no mixture" in told
-    assert "A: vocals.wav was passed over" in told
-    assert "D" not in told.replace("D was", "")
+    sentences = " ".join(found.passed_over)
+    assert "B was passed over: it has a mixture but no stems" in sentences
+    assert "C was passed over: it has stems but no mixture" in sentences
+    assert "A: vocals.wav was passed over" in sentences
+    assert "D" not in sentences.replace("D was", "")
 
 
 @pytest.mark.parametrize(("make", "code"), [(False, "folder-not-found"), (True, "dataset-empty")])

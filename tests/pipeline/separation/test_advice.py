@@ -10,8 +10,8 @@ def test_the_number_format_is_told_where_a_network_ran() -> None:
     exact = InferenceSettings(precision="float32")
     assert precision_note(None) is None
     assert precision_note(SeparationSettings()) is None
-    told = precision_note(SeparationSettings(dereverb="a"))
-    assert told is not None
-    assert told[0] == "automatic"
-    assert "dB (Roformers)" in told[1]
+    phrases = precision_note(SeparationSettings(dereverb="a"))
+    assert phrases is not None
+    assert phrases[0] == "automatic"
+    assert "dB (Roformers)" in phrases[1]
     assert precision_note(SeparationSettings(model="a", inference=exact)) == ("float32", "as exact as can be")

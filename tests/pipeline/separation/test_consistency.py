@@ -62,8 +62,8 @@ def test_what_lies_above_the_networks_band_stays_in_the_instrumental(tmp_path: P
     rate, frames = 96000, 150_000
     high, voice, band = tone(30_000, frames, rate), tone(400, frames, rate), tone(1000, frames, rate)
     song = Audio(high + voice + band, rate)
-    heard = {"vocals": Audio(voice, rate), "instrumental": Audio(band, rate)}  # as a network at 44.1 kHz gives them
-    found = consistent(Context(tmp_path), song, heard, policy, "instrumental")
+    stems = {"vocals": Audio(voice, rate), "instrumental": Audio(band, rate)}  # as a network at 44.1 kHz gives them
+    found = consistent(Context(tmp_path), song, stems, policy, "instrumental")
     inside = slice(20_000, -20_000)
     rest = found["instrumental"].read().samples - band - high
     assert decibels(rest[:, inside]) < decibels(high) - 60

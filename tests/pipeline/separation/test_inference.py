@@ -35,7 +35,7 @@ def network(
     layout: Layout = aligned,
     rate: int = RATE,
 ) -> Network:
-    """One that gives what it gets, unless told otherwise."""
+    """A network that returns its input, unless given another function."""
     return Network(stems, rate, window, round(window * 0.75), edges_faded(window), separate, layout=layout)
 
 
@@ -154,16 +154,16 @@ def test_a_network_may_want_the_song_at_one_loudness(tmp_path: Path, offset: flo
 
 
 def test_a_network_may_measure_the_song_first(tmp_path: Path) -> None:
-    heard = []
+    peaks = []
 
     def listening(windows: Tensor) -> Tensor:
-        heard.append(float(windows.abs().max()))
+        peaks.append(float(windows.abs().max()))
         return windows[:, None]
 
     measuring = replace(network(listening), peak=lambda windows: float(windows.abs().max()))
     song = noise(5000)
     found = stems_of(tmp_path, measuring, song)["vocals"]
-    assert max(heard) == pytest.approx(1.0, abs=1e-6)
+    assert max(peaks) == pytest.approx(1.0, abs=1e-6)
     assert np.abs(found - song.samples).max() < 1e-6
 
 
@@ -189,11 +189,11 @@ def test_it_stops_within_a_window(tmp_path: Path) -> None:
 
 
 def test_progress_goes_forward_to_the_end(tmp_path: Path) -> None:
-    told: list[float] = []
-    infer(Context(tmp_path, on_progress=told.append), network(), noise(20_000, rate=16_000), InferenceSettings())
-    assert told == sorted(told)
-    assert len(told) > 10
-    assert told[-1] == pytest.approx(1.0)
+    fractions: list[float] = []
+    infer(Context(tmp_path, on_progress=fractions.append), network(), noise(20_000, rate=16_000), InferenceSettings())
+    assert fractions == sorted(fractions)
+    assert len(fractions) > 10
+    assert fractions[-1] == pytest.approx(1.0)
 
 
 class Full:

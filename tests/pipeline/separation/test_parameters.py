@@ -30,14 +30,14 @@ def test_a_short_file_counts_whole(tmp_path: Path) -> None:
 
 def test_the_shipped_facts_are_whole() -> None:
     assert len(known()) > 70
-    for told in known().values():
-        if "dim_f" in told:
-            assert told["n_fft"] // 2 + 1 >= told["dim_f"]
-            assert told["dim_t"] in (128, 256, 512)
-            assert isinstance(told["compensate"], float)
+    for parameter in known().values():
+        if "dim_f" in parameter:
+            assert parameter["n_fft"] // 2 + 1 >= parameter["dim_f"]
+            assert parameter["dim_t"] in (128, 256, 512)
+            assert isinstance(parameter["compensate"], float)
         else:
-            assert isinstance(told["bands"], str)
-        assert isinstance(told["primary_stem"], str)
+            assert isinstance(parameter["bands"], str)
+        assert isinstance(parameter["primary_stem"], str)
 
 
 def test_a_file_beside_it_says_more_in_either_words(tmp_path: Path) -> None:

@@ -138,11 +138,11 @@ def test_a_voice_that_wavers_between_left_and_right_where_a_band_plays() -> None
     band = (0.1 * random.standard_normal(vocals.shape) * (seconds % 1.0 > 0.3)).astype(np.float32)
     waver = np.sin(2 * np.pi * 7 * seconds) * (seconds % 1.0 > 0.3)
     wavering = vocals + np.float32(0.5) * np.stack([waver, -waver]).astype(np.float32) * band
-    steady, heard = (judged(one, whole=vocals + band).blurred for one in (vocals, wavering))
+    steady, uneven = (judged(one, whole=vocals + band).blurred for one in (vocals, wavering))
     assert steady is not None
-    assert heard is not None
+    assert uneven is not None
     assert steady < 0.02
-    assert heard > steady + 0.05
+    assert uneven > steady + 0.05
 
 
 def test_silence_and_snippets_say_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What a file is, told by what is in it and beside it; and what isn't a model, told at once."""
+"""The family of a file by its content and the files beside it; and quick checks for what is no model."""
 
 from __future__ import annotations
 

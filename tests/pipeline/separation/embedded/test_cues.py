@@ -126,12 +126,12 @@ def test_the_second_look_knows_when_the_first_one_heard_a_voice() -> None:
     magnitude = np.ones((600, GRID.bins), np.float32)
     share = np.full_like(magnitude, 0.01)
     share[300:400] = 0.9
-    heard = context_cues(share, magnitude, GRID)
+    context = context_cues(share, magnitude, GRID)
     inside, outside = slice(330, 370), slice(0, 150)
-    for cue in heard.values():
+    for cue in context.values():
         assert cue.shape == (600, 1)
         assert cue[inside].min() > cue[outside].max() + 1
-    assert heard["briefly"][310] > heard["lately"][310]  # the longer one looks back to when there was none
+    assert context["briefly"][310] > context["lately"][310]  # the longer one looks back to when there was none
     flat = dict.fromkeys(FIRST.weights, np.zeros_like(magnitude))
     sung = {**flat, "melody": (share > 0.5) * np.float32(3)}
     assert sung_share(sung, magnitude, GRID)[350].mean() > sung_share(sung, magnitude, GRID)[50].mean()

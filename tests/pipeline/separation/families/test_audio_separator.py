@@ -52,13 +52,13 @@ def roformer(folder: Path, configuration: str = "config.yaml") -> tuple[Path, to
     package = pytest.importorskip("audio_separator.separator.uvr_lib_v5.roformer.mel_band_roformer")
     network = shaken(package.MelBandRoformer(**MODEL))
     torch.nn.init.zeros_(network.get_parameter("band_split.to_features.0.1.bias"))
-    told = {
+    settings_of = {
         "model": MODEL,
         "audio": {"sample_rate": 44100, "chunk_size": 128 * 70},
         "training": {"instruments": ["Vocals", "other"], "target_instrument": "Vocals"},
         "inference": {"dim_t": 71},
     }
-    path = written(folder / ROFORMER, network, told)
+    path = written(folder / ROFORMER, network, settings_of)
     path.with_suffix(".yaml").rename(folder / configuration)
     tensors = network.state_dict()
     tensors["band_split.to_features.0.1.bias"] = tensors["band_split.to_features.0.1.bias"].to(torch.int16)

@@ -19,7 +19,7 @@ from understudy.pipeline.separation.families import mdx23c
 from understudy.pipeline.separation.inference import infer
 from understudy.pipeline.separation.settings import InferenceSettings
 
-TOLD: dict[str, Any] = {
+CONFIG: dict[str, Any] = {
     "audio": {
         "chunk_size": 4032, "dim_f": 128, "dim_t": 64, "hop_length": 64, "n_fft": 512, "num_channels": 2,
         "sample_rate": 44100,
@@ -34,8 +34,8 @@ TOLD: dict[str, Any] = {
 WINDOW = 64 * 63
 
 
-def told(training: dict[str, Any] | None = None, audio: dict[str, Any] | None = None, **model: Any) -> dict[str, Any]:
-    changed = deepcopy(TOLD)
+def config(training: dict[str, Any] | None = None, audio: dict[str, Any] | None = None, **model: Any) -> dict[str, Any]:
+    changed = deepcopy(CONFIG)
     changed["model"].update(model)
     changed["training"].update(training or {})
     changed["audio"].update(audio or {})
@@ -55,11 +55,11 @@ def noise(batch: int = 1, frames: int = WINDOW) -> torch.Tensor:
 @pytest.mark.parametrize(
     "configuration",
     [
-        told(),
-        told({"target_instrument": "Vocals"}),
-        told(norm="BatchNorm", act="relu", num_scales=3),
-        told(norm="GroupNorm4", act="elu0.5", scale=[2, 4], num_blocks_per_scale=1, bottleneck_factor=2),
-        told(norm=None, num_subbands=2, bottleneck_factor=8),
+        config(),
+        config({"target_instrument": "Vocals"}),
+        config(norm="BatchNorm", act="relu", num_scales=3),
+        config(norm="GroupNorm4", act="elu0.5", scale=[2, 4], num_blocks_per_scale=1, bottleneck_factor=2),
+        config(norm=None, num_subbands=2, bottleneck_factor=8),
     ],
     ids=["instance norm", "one target", "batch norm", "group norm", "no norm"],
 )
@@ -76,7 +76,7 @@ def test_it_computes_what_the_published_network_does(tmp_path: Path, configurati
 
 
 def test_one_channel_networks_hear_both_channels_alone(tmp_path: Path) -> None:
-    configuration = told(audio={"num_channels": 1})
+    configuration = config(audio={"num_channels": 1})
     network = published(configuration)
     weights = write(tmp_path, network.state_dict(), configuration)
     sound = noise(2)
@@ -89,7 +89,7 @@ def test_one_channel_networks_hear_both_channels_alone(tmp_path: Path) -> None:
 
 
 def test_windows_can_be_halved_as_long_as_the_scales_allow(tmp_path: Path) -> None:
-    configuration = told()
+    configuration = config()
     weights = write(tmp_path, published(configuration).state_dict(), configuration)
     network = mdx23c.load(weights, "cpu", "float32")
     assert network.window == WINDOW
@@ -102,7 +102,7 @@ def test_windows_can_be_halved_as_long_as_the_scales_allow(tmp_path: Path) -> No
 
 
 def test_a_song_comes_out_as_long_as_it_was_and_the_same_again(tmp_path: Path) -> None:
-    configuration = told()
+    configuration = config()
     weights = write(tmp_path, published(configuration).state_dict(), configuration)
     network = mdx23c.load(weights, "cpu", "bfloat16")
     song = Audio(noise(frames=3 * WINDOW + 77)[0].numpy(), 44100)
@@ -125,24 +125,24 @@ def refused(weights: Weights) -> str:
 @pytest.mark.parametrize(
     ("configuration", "said"),
     [
-        (told(act="tanh"), "'tanh'"),
-        (told(scale=2), "scale"),
-        (told(num_scales=40), "num_scales"),
-        (told(num_subbands=3), "bins"),
-        (told(audio={"n_fft": None}), "n_fft is missing"),
-        (told(num_scales=5), "can't be halved"),
-        (told(growth=16), "instead of"),
-        (told({"instruments": []}), "instruments"),
+        (config(act="tanh"), "'tanh'"),
+        (config(scale=2), "scale"),
+        (config(num_scales=40), "num_scales"),
+        (config(num_subbands=3), "bins"),
+        (config(audio={"n_fft": None}), "n_fft is missing"),
+        (config(num_scales=5), "can't be halved"),
+        (config(growth=16), "instead of"),
+        (config({"instruments": []}), "instruments"),
     ],
 )
 def test_configurations_of_no_such_network_are_refused(
     tmp_path: Path, configuration: dict[str, Any], said: str
 ) -> None:
-    message = refused(write(tmp_path, published(told()).state_dict(), configuration))
+    message = refused(write(tmp_path, published(config()).state_dict(), configuration))
     assert message.startswith("model-invalid")
     assert said in message
 
 
 def test_without_its_configuration_it_is_not_read(tmp_path: Path) -> None:
-    weights = write(tmp_path, published(told()).state_dict(), told())
+    weights = write(tmp_path, published(config()).state_dict(), config())
     assert refused(Weights(weights.path, weights.sha256)).startswith("model-companion")

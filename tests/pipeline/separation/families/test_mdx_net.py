@@ -53,9 +53,9 @@ def test_a_network_that_changes_nothing_gives_the_song_where_it_was(tmp_path: Pa
     song = np.zeros((2, 70_001), np.float32)
     song[0, [0, 30_000, 70_000]] = 1
     song[1, 45_000] = -0.5
-    heard = stem_of(tmp_path, weights, Audio(song, 44100))
+    output = stem_of(tmp_path, weights, Audio(song, 44100))
     # only the three lowest bins, of which the network knows nothing, are missing; the gain is what the facts tell
-    assert np.abs(heard - 1.05 * song).max() < 0.01
+    assert np.abs(output - 1.05 * song).max() < 0.01
 
 
 def test_the_stem_is_named_as_told(tmp_path: Path) -> None:
@@ -105,15 +105,15 @@ def test_the_same_song_gives_the_same_bytes_and_windows_do_not_show(tmp_path: Pa
 def test_it_stops_within_a_window_when_cancelled(tmp_path: Path) -> None:
     network = mdx_net.load(facts(identity(tmp_path / "net.onnx")), "cpu", "float32")
     cancelled = Event()
-    told: list[float] = []
+    fractions: list[float] = []
 
     def stop(fraction: float) -> None:
-        told.append(fraction)
+        fractions.append(fraction)
         cancelled.set()
 
     with pytest.raises(Cancelled):
         infer(Context(tmp_path, on_progress=stop, cancelled=cancelled), network, noise(400_000), InferenceSettings())
-    assert len(told) == 1
+    assert len(fractions) == 1
 
 
 def test_the_program_for_gpus_computes_what_onnxruntime_does(tmp_path: Path) -> None:

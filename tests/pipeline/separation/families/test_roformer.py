@@ -32,7 +32,7 @@ BANDS = [4, 4, 8, 16, 32, 64, 129]
 WINDOW = 128 * 70
 
 
-def told(model: dict[str, Any], target: str | None = "Vocals", **training: Any) -> dict[str, Any]:
+def config(model: dict[str, Any], target: str | None = "Vocals", **training: Any) -> dict[str, Any]:
     names = {"instruments": ["Vocals", "other"], "target_instrument": target, **training}
     return {"audio": {"chunk_size": WINDOW + 50, "sample_rate": 44100}, "model": model, "training": names}
 
@@ -51,7 +51,7 @@ def bs(**more: Any) -> tuple[torch.nn.Module, dict[str, Any]]:
     return shaken(BSRoformer(**model, freqs_per_bands=tuple(BANDS))), {**model, "freqs_per_bands": BANDS}
 
 
-def heard(weights: Weights, sound: torch.Tensor, precision: Precision = "float32") -> torch.Tensor:
+def computed(weights: Weights, sound: torch.Tensor, precision: Precision = "float32") -> torch.Tensor:
     network = roformer.load(weights, "cpu", precision)
     with torch.inference_mode():
         return network.separate(sound)
@@ -77,23 +77,23 @@ def test_it_computes_what_the_published_network_does(
     tmp_path: Path, made: tuple[torch.nn.Module, dict[str, Any]], target: str | None
 ) -> None:
     network, model = made
-    weights = write(tmp_path, network.state_dict(), told(model, target))
+    weights = write(tmp_path, network.state_dict(), config(model, target))
     with torch.inference_mode():
         wanted = network(noise(2))
     wanted = wanted if wanted.ndim == 4 else wanted[:, None]
-    assert snr(heard(weights, noise(2)), wanted) > 110
-    assert snr(heard(weights, noise(2), "bfloat16"), wanted) > 40
+    assert snr(computed(weights, noise(2)), wanted) > 110
+    assert snr(computed(weights, noise(2), "bfloat16"), wanted) > 40
     assert roformer.stems(weights) == (("vocals",) if target else ("vocals", "instrumental"))
 
 
 def test_long_sequences_take_another_way_to_the_same(tmp_path: Path) -> None:
     network, model = mel()
-    weights = write(tmp_path, network.state_dict(), told(model))
+    weights = write(tmp_path, network.state_dict(), config(model))
     sound = noise(frames=128 * 640)  # more scores along time than are made at once
     with torch.inference_mode():
         wanted = network(sound)[:, None]
-    assert snr(heard(weights, sound), wanted) > 110
-    assert snr(heard(weights, sound, "bfloat16"), wanted) > 40
+    assert snr(computed(weights, sound), wanted) > 110
+    assert snr(computed(weights, sound, "bfloat16"), wanted) > 40
 
 
 @pytest.mark.parametrize("length", [60, 801])
@@ -110,16 +110,16 @@ def test_scores_far_from_zero_are_not_rounded_away(length: int) -> None:
 
 def test_one_channel_networks_hear_both_channels_alone(tmp_path: Path) -> None:
     network, model = mel(stereo=False, num_stems=2)
-    weights = write(tmp_path, network.state_dict(), told(model, None))
+    weights = write(tmp_path, network.state_dict(), config(model, None))
     sound = noise(3)
     with torch.inference_mode():
         wanted = network(sound.reshape(6, 1, -1)).reshape(3, 2, 2, -1).transpose(1, 2)
-    assert snr(heard(weights, sound), wanted) > 110
+    assert snr(computed(weights, sound), wanted) > 110
 
 
 def test_silence_stays_silence(tmp_path: Path) -> None:
     network, model = bs()
-    found = heard(write(tmp_path, network.state_dict(), told(model)), torch.zeros(1, 2, WINDOW))
+    found = computed(write(tmp_path, network.state_dict(), config(model)), torch.zeros(1, 2, WINDOW))
     assert not found.any()
 
 
@@ -135,27 +135,29 @@ def test_layers_may_hear_all_before_them(tmp_path: Path) -> None:
     """Networks with skip connections exist, though the package doesn't know them: that they matter is all that can be
     said here."""
     network, model = bs()
-    plain = heard(write(tmp_path / "a", network.state_dict(), told(model)), noise())
-    skipping = heard(write(tmp_path / "b", network.state_dict(), told({**model, "skip_connection": True})), noise())
+    plain = computed(write(tmp_path / "a", network.state_dict(), config(model)), noise())
+    skipping = computed(
+        write(tmp_path / "b", network.state_dict(), config({**model, "skip_connection": True})), noise()
+    )
     assert snr(skipping, plain) < 40
 
 
 def test_wrapped_and_half_precision_tensors_are_read(tmp_path: Path) -> None:
     network, model = bs()
     state = network.state_dict()
-    plain = heard(write(tmp_path / "a", state, told(model)), noise())
+    plain = computed(write(tmp_path / "a", state, config(model)), noise())
     wrapped = {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}, "epoch": 3}
-    assert torch.equal(heard(write(tmp_path / "b", wrapped, told(model)), noise()), plain)
-    half = write(tmp_path / "c", {name: tensor.half() for name, tensor in state.items()}, told(model))
-    assert snr(heard(half, noise()), plain) > 40
+    assert torch.equal(computed(write(tmp_path / "b", wrapped, config(model)), noise()), plain)
+    half = write(tmp_path / "c", {name: tensor.half() for name, tensor in state.items()}, config(model))
+    assert snr(computed(half, noise()), plain) > 40
     save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, tmp_path / "net.safetensors")
     safe = Weights(tmp_path / "net.safetensors", "0" * 64, half.companions)
-    assert torch.equal(heard(safe, noise()), plain)
+    assert torch.equal(computed(safe, noise()), plain)
 
 
 def test_the_window_is_what_it_was_trained_on(tmp_path: Path) -> None:
     network, model = bs()
-    loaded = roformer.load(write(tmp_path, network.state_dict(), told(model)), "cpu", "float32")
+    loaded = roformer.load(write(tmp_path, network.state_dict(), config(model)), "cpu", "float32")
     assert loaded.window == WINDOW  # a whole number of hops
     assert loaded.fade.shape == (WINDOW,)
     assert float(loaded.fade.min()) > 0
@@ -165,7 +167,7 @@ def test_the_window_is_what_it_was_trained_on(tmp_path: Path) -> None:
     assert half.window == WINDOW // 2
     assert half.working < loaded.working
     assert half.separate(noise(frames=half.window)).shape == (1, 1, 2, half.window)
-    without = told(model)
+    without = config(model)
     del without["audio"]
     without["inference"] = {"dim_t": 41}
     assert roformer.load(write(tmp_path, network.state_dict(), without), "cpu", "float32").window == 40 * 128
@@ -173,7 +175,7 @@ def test_the_window_is_what_it_was_trained_on(tmp_path: Path) -> None:
 
 def test_a_song_comes_out_as_long_as_it_was_and_the_same_again(tmp_path: Path) -> None:
     network, model = bs(num_stems=2)
-    loaded = roformer.load(write(tmp_path, network.state_dict(), told(model, None)), "cpu", "bfloat16")
+    loaded = roformer.load(write(tmp_path, network.state_dict(), config(model, None)), "cpu", "bfloat16")
     song = Audio(noise(frames=3 * WINDOW + 77)[0].numpy(), 44100)
     found = []
     for name in ("a", "b"):
@@ -197,14 +199,14 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path) -> None:
     network, model = bs()
     state = dict(network.state_dict())
     missing = {name: tensor for name, tensor in state.items() if name != "final_norm.gamma"}
-    assert "final_norm.gamma is missing" in refused(write(tmp_path, missing, told(model)))
-    assert "no place in it" in refused(write(tmp_path, {**state, "more.weight": torch.ones(3)}, told(model)))
-    message = refused(write(tmp_path, state, told({**model, "dim": 32})))
+    assert "final_norm.gamma is missing" in refused(write(tmp_path, missing, config(model)))
+    assert "no place in it" in refused(write(tmp_path, {**state, "more.weight": torch.ones(3)}, config(model)))
+    message = refused(write(tmp_path, state, config({**model, "dim": 32})))
     assert message.startswith("model-invalid")
     assert "instead of" in message
     broken = {**state, "final_norm.gamma": torch.full((24,), float("nan"))}
-    assert "not finite" in refused(write(tmp_path, broken, told(model)))
-    assert "no named tensors" in refused(write(tmp_path, [torch.ones(3)], told(model)))
+    assert "not finite" in refused(write(tmp_path, broken, config(model)))
+    assert "no named tensors" in refused(write(tmp_path, [torch.ones(3)], config(model)))
 
 
 @pytest.mark.parametrize(
@@ -221,26 +223,26 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path) -> None:
 )
 def test_configurations_of_no_such_network_are_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
     network, model = bs()
-    message = refused(write(tmp_path, network.state_dict(), told({**model, **changed})))
+    message = refused(write(tmp_path, network.state_dict(), config({**model, **changed})))
     assert message.startswith("model-invalid")
     assert said in message
 
 
 def test_mel_bands_beyond_the_spectrum_are_refused(tmp_path: Path) -> None:
     network, model = mel()
-    assert "too many" in refused(write(tmp_path, network.state_dict(), told({**model, "num_bands": 200})))
+    assert "too many" in refused(write(tmp_path, network.state_dict(), config({**model, "num_bands": 200})))
 
 
 def test_without_its_configuration_it_is_not_read(tmp_path: Path) -> None:
     network, model = bs()
-    weights = write(tmp_path, network.state_dict(), told(model))
+    weights = write(tmp_path, network.state_dict(), config(model))
     assert refused(Weights(weights.path, weights.sha256)).startswith("model-companion")
     assert refused(write(tmp_path, network.state_dict(), "[1, 2]")).startswith("model-invalid")
 
 
 def test_real_configurations_are_understood(tmp_path: Path) -> None:
     """As published: tuples of Python, other names for the same, what only training needs."""
-    text = yaml.safe_dump(told({**SMALL, "dim": "24", "stft_hop_length": 128.0, "num_stems": 1}, "karaoke"))
+    text = yaml.safe_dump(config({**SMALL, "dim": "24", "stft_hop_length": 128.0, "num_stems": 1}, "karaoke"))
     text = text.replace("stft_n_fft: 512", "n_fft: 512\n  attn_dropout: 0.1\n  flash_attn: true")
     text = text.replace(
         "  stereo: true", "  stereo: true\n  freqs_per_bands: !!python/tuple\n  - " + "\n  - ".join(map(str, BANDS))

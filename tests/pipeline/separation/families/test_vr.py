@@ -57,7 +57,7 @@ def test_both_stems_together_are_the_song_where_it_was(bands: str, bins: int, tm
     song[1, 40_000] = -0.5
     together = separated(tmp_path, checkpoint(tmp_path, bands, bins, halves=True), Audio(song, 44100)).sum(0)
     assert (np.abs(together).argmax(1) == [20_000, 40_000]).all()
-    assert np.abs(together - song).max() < 0.25  # the highest frequencies are not heard by these networks
+    assert np.abs(together - song).max() < 0.25  # the highest frequencies are not in these networks' bands
 
 
 def test_the_mask_is_lowered_as_published(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_gain_is_that_of_the_song(tmp_path: Path) -> None:
     loud = Audio(quiet.samples * np.float32(8), 44100)
     once, again = separated(tmp_path / "quiet", weights, quiet), separated(tmp_path / "loud", weights, loud)
     assert np.abs(8 * once - again).max() < 1e-4 * np.abs(again).max()
-    assert np.std(once[0]) > 0.01  # it is heard at all
+    assert np.std(once[0]) > 0.01  # it isn't silent
 
 
 @pytest.mark.slow
@@ -99,16 +99,16 @@ def test_silence_gives_silence_and_short_songs_their_length(tmp_path: Path) -> N
 
 def test_it_stops_within_a_window_when_cancelled(tmp_path: Path) -> None:
     cancelled = Event()
-    told: list[float] = []
+    fractions: list[float] = []
 
     def stop(fraction: float) -> None:
-        told.append(fraction)
+        fractions.append(fraction)
         cancelled.set()
 
     network = vr.load(checkpoint(tmp_path), "cpu", "float32")
     with pytest.raises(Cancelled):
         infer(Context(tmp_path, on_progress=stop, cancelled=cancelled), network, noise(500_000), InferenceSettings())
-    assert len(told) == 1
+    assert len(fractions) == 1
 
 
 @pytest.mark.slow

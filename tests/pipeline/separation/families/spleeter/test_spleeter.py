@@ -207,9 +207,9 @@ def test_networks_in_onnx(tmp_path: Path, batch_first: bool) -> None:
     song[1] = noise(song.shape[1])[0].numpy()
     found = infer(Context(tmp_path), network, Audio(song, RATE), InferenceSettings(batch=3))
     for stem, share in (("vocals", 0.64), ("instrumental", 0.36)):
-        heard = found[stem].read(0, song.shape[1]).samples
-        assert heard.shape == song.shape
-        assert np.abs(heard - share * song).max() < 1e-4
+        output = found[stem].read(0, song.shape[1]).samples
+        assert output.shape == song.shape
+        assert np.abs(output - share * song).max() < 1e-4
 
 
 def test_stems_that_are_missing_are_named(tmp_path: Path) -> None:
