@@ -266,8 +266,8 @@ def _beat_path(context: Context, novelty: Array, period: float) -> NDArray[np.in
         path.append(int(came_from[path[-1]]))
     frames = np.array(path[::-1])
     # beats before the first and after the last onset were only extrapolated
-    heard = np.flatnonzero(local[frames] > 0.3 * np.sqrt(np.mean(local[frames] ** 2)))
-    return frames[heard[0] : heard[-1] + 1] if len(heard) else frames[:0]
+    strong = np.flatnonzero(local[frames] > 0.3 * np.sqrt(np.mean(local[frames] ** 2)))
+    return frames[strong[0] : strong[-1] + 1] if len(strong) else frames[:0]
 
 
 def _key(sustained: Array) -> tuple[str | None, float]:

@@ -48,8 +48,8 @@ def polyphonic_notes(context: Context, source: AudioSource) -> list[Note]:
 
     Raises `UnderstudyError` ``transcriber-missing`` where the model isn't installed.
     """
-    sounding, beginning = activations(context, source)
-    return _notes(sounding, beginning)
+    notes_active, onsets = activations(context, source)
+    return _notes(notes_active, onsets)
 
 
 def activations(context: Context, source: AudioSource) -> tuple[Matrix, Matrix]:
@@ -84,14 +84,14 @@ def _sound(source: AudioSource, start: int) -> Matrix:
     return np.pad(sound, (0, _WINDOW - len(sound)))
 
 
-def _notes(sounding: Matrix, beginning: Matrix) -> list[Note]:
+def _notes(notes_active: Matrix, onsets: Matrix) -> list[Note]:
     from scipy.signal import argrelmax
 
-    frames = len(sounding)
-    peaks = np.zeros((frames + 2, beginning.shape[1]), bool)
-    peaks[argrelmax(np.pad(beginning, ((1, 1), (0, 0))), axis=0)] = True  # the first frame may be one
-    peaks = peaks[1:-1] & (beginning >= _BEGINS)
-    left = sounding.copy()
+    frames = len(notes_active)
+    peaks = np.zeros((frames + 2, onsets.shape[1]), bool)
+    peaks[argrelmax(np.pad(onsets, ((1, 1), (0, 0))), axis=0)] = True  # the first frame may be one
+    peaks = peaks[1:-1] & (onsets >= _BEGINS)
+    left = notes_active.copy()
     notes = []
     # from the end on: what a later note takes, an earlier one of the same key can't reach into
     for first, key in sorted(np.argwhere(peaks).tolist(), reverse=True):
@@ -100,7 +100,7 @@ def _notes(sounding: Matrix, beginning: Matrix) -> list[Note]:
         last = first + int(np.argmax(ends)) if ends.any() else frames - int(np.argmin(low[::-1]))
         if last - first <= _SHORTEST:
             continue
-        sure = float(sounding[first:last, key].mean())
+        sure = float(notes_active[first:last, key].mean())
         left[first:last, max(0, key - 1) : key + 2] = 0
         velocity = int(np.clip(round(127 * sure), 1, 127))
         notes.append(Note(first * _HOP / _RATE, last * _HOP / _RATE, _LOWEST + key, velocity))

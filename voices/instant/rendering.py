@@ -78,7 +78,7 @@ def sung(
         times = np.arange(len(signal)) / rate
         weight = np.interp(times, np.arange(len(f0)) * hop, weight)
         result = weight * made + (1 - weight) * result
-    return result * _sounding(signal, rate)
+    return result * _activity(signal, rate)
 
 
 def _frequencies(rate: int) -> NDArray[np.float64]:
@@ -130,7 +130,7 @@ def _synthesised(
     return np.asarray(pyworld.synthesize(higher, power, np.ascontiguousarray(aperiodicity), rate, hop * 1000))
 
 
-def _sounding(signal: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
+def _activity(signal: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
     """``[samples]``: 1 where there is sound within 10 ms, 0 in digital silence, with ramps of 5 ms between."""
     reach = max(1, rate // 100)
     loud = (np.abs(signal) > SILENCE).astype(np.float64)
