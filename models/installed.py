@@ -126,7 +126,9 @@ def by_hand(variant: Variant) -> str:
 def size_text(file: File) -> str:
     """The size of a published file, with that of the other weights that belong to it, in words."""
     size = file.whole if isinstance(file, Variant) else file.size
-    return "size unknown" if size is None else f"{size / 1e6:.0f} MB" if size >= 5e5 else f"{size} bytes"
+    if size is None:
+        return "size unknown"
+    return f"{size / 1e6:.0f} MB" if size >= 5e5 else f"{size / 1e3:.0f} kB" if size >= 1e4 else f"{size} bytes"
 
 
 def record_path(model: Model) -> Path:

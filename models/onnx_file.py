@@ -85,6 +85,7 @@ def load(path: Path, largest: int = 1 << 30) -> Graph:
 
 
 def _model(content: Bytes) -> Graph:
+    # ModelProto: graph (7), opset_import (8), functions (25)
     graphs: list[Bytes] = []
     operators = 0
     for field, value in _fields(content):
@@ -101,6 +102,7 @@ def _model(content: Bytes) -> Graph:
     weights: dict[str, Weights] = {}
     inputs: dict[str, tuple[int | None, ...]] = {}
     outputs: dict[str, tuple[int | None, ...]] = {}
+    # GraphProto: node (1), initializer (5), input (11), output (12), sparse_initializer (15)
     for field, value in _fields(graphs[0], 10 * _MOST_NODES):
         if field == 1:
             nodes.append(_node(_bytes(value)))
@@ -130,6 +132,7 @@ def _operator_set(content: Bytes) -> tuple[str, int]:
 
 
 def _node(content: Bytes) -> Node:
+    # NodeProto: input (1), output (2), op_type (4), attribute (5), domain (7)
     operator, inputs, outputs, attributes = "", [], [], {}
     for field, value in _fields(content):
         if field == 1:
@@ -147,6 +150,7 @@ def _node(content: Bytes) -> Node:
 
 
 def _attribute(content: Bytes) -> tuple[str, Any]:
+    # AttributeProto: name (1), f (2), i (3), s (4), t (5), g (6), floats (7), ints (8), graphs (11)
     name, floats, integers = "", list[float](), list[int]()
     single: Any = None
     for field, value in _fields(content):
@@ -170,6 +174,8 @@ def _attribute(content: Bytes) -> tuple[str, Any]:
 
 
 def _tensor(content: Bytes) -> tuple[str, Weights]:
+    # TensorProto: dims (1), data_type (2), name (8); the values are raw_data (9), or float_data (4), int64_data (7) or
+    # double_data (10); external_data (13) and data_location (14) name another file
     name, kind, shape = "", 0, list[int]()
     raw: Bytes | None = None
     lists: dict[int, list[Any]] = {}

@@ -129,6 +129,7 @@ def _checked(archive: zipfile.ZipFile, path: Path, limits: Limits, hint: str) ->
             raise _refused(path, why, hint)
         if info.is_dir():
             continue
+        # on Windows and macOS, names that differ in case or in composed letters are the same file
         one = unicodedata.normalize("NFKC", info.filename).casefold()
         if one in taken:
             raise _refused(path, f"it holds {_shown(info.filename)} twice", hint)
@@ -136,6 +137,7 @@ def _checked(archive: zipfile.ZipFile, path: Path, limits: Limits, hint: str) ->
         entries[info.filename] = info
     if sum(info.file_size for info in infos) > limits.bytes:
         raise _refused(path, f"it would unpack to more than {_size(limits.bytes)}", hint)
+    # entries that share their bytes (a "zip bomb" without nesting) add up to more than the file has
     if sum(info.compress_size for info in infos) > path.stat().st_size:
         raise _refused(path, "its entries overlap", hint)
     return entries
