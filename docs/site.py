@@ -1,10 +1,12 @@
-"""Pages of the documentation site that stand at the top of the repository: README, CONTRIBUTING and CHANGELOG."""
+"""What the documentation site has beside the files in docs/: README, CONTRIBUTING and CHANGELOG from the top of the
+repository as pages, and examples in docstrings as blocks of code."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from griffe import Extension, Object
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -32,3 +34,11 @@ def _link(match: re.Match[str]) -> str:
     if target.startswith("docs/") and target.endswith(".md"):
         return f"[{text}]({target.removeprefix('docs/')}{anchor or ''})"
     return f"[{text}]({PAGES[target]}{anchor or ''})" if target in PAGES else text
+
+
+class Examples(Extension):
+    """Lines that begin with ``>>>``, and what they print, in docstrings become blocks of code."""
+
+    def on_object(self, *, obj: Object, **_: object) -> None:
+        if obj.docstring:
+            obj.docstring.value = re.sub(r"(?m)^>>> .*(?:\n.+)*", r"```pycon\n\g<0>\n```", obj.docstring.value)
