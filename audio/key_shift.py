@@ -42,7 +42,7 @@ def shift_key(source: AudioSource, semitones: float, context: Context) -> Iterat
     if semitones == 0:
         yield from map_windows(source, lambda window, start: window, context, margin=0.0)
         return
-    joins = _joins(source, context)
+    joins = find_joins(source, context)
     half = round(_JOIN * source.rate / 2)
     # gains whose squares sum to 1, because two renderings have unrelated phases
     fade = np.sin(0.5 * np.pi * (np.arange(2 * half) + 0.5) / max(1, 2 * half)).astype(np.float32)
@@ -60,7 +60,7 @@ def shift_key(source: AudioSource, semitones: float, context: Context) -> Iterat
         yield Audio(np.ascontiguousarray(shifted[:, :keep]), source.rate)
 
 
-def _joins(source: AudioSource, context: Context) -> list[int]:
+def find_joins(source: AudioSource, context: Context) -> list[int]:
     """Where renderings meet: the quietest moments near every `SEGMENT` frames."""
     search = min(round(_SEARCH * source.rate), SEGMENT // 4)
     step = max(1, round(_JOIN * source.rate))

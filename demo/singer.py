@@ -116,10 +116,10 @@ def sing(
     lateness = np.clip(random.normal(0.0, 0.008, len(notes)), -0.015, 0.015)
     starts = np.array([n.start * BEAT for n in notes]) + lateness
     stops = np.array([(n.start + n.beats) * BEAT for n in notes])
-    syllables = _syllables(speech.phones)
+    syllables = syllables_of(speech.phones)
     if len(syllables) != len(notes):
         raise ValueError(f"{line.text!r} has {len(syllables)} vowels and {len(notes)} notes")
-    target, source, vowels = _time_map(syllables, starts, stops)
+    target, source, vowels = time_map(syllables, starts, stops)
     first = int(np.floor((target[0] - EDGE) / HOP))
     grid = np.arange(first, int(np.ceil((target[-1] + EDGE) / HOP))) * HOP
     position = np.interp(grid, target, source) / HOP
@@ -185,7 +185,7 @@ def place(into: Floats, sound: Floats, start: int) -> None:
         into[first:last] += sound[first - start : last - start]
 
 
-def _syllables(phones: Sequence[Phone]) -> list[tuple[list[Phone], Phone, list[Phone]]]:
+def syllables_of(phones: Sequence[Phone]) -> list[tuple[list[Phone], Phone, list[Phone]]]:
     """Onset, vowel and coda of each syllable; consonants inside a word belong to the vowel that they lead to."""
     nuclei = [index for index, phone in enumerate(phones) if phone.vowel]
     result: list[tuple[list[Phone], Phone, list[Phone]]] = []
@@ -204,7 +204,7 @@ def _syllables(phones: Sequence[Phone]) -> list[tuple[list[Phone], Phone, list[P
     return result
 
 
-def _time_map(
+def time_map(
     syllables: Sequence[tuple[list[Phone], Phone, list[Phone]]], starts: Floats, stops: Floats
 ) -> tuple[Floats, Floats, list[tuple[float, float]]]:
     """Knots (song time, speech time) that lay the syllables on their notes, and each vowel's span in song time."""

@@ -12,11 +12,11 @@ def available_memory() -> int | None:
     On Linux the smaller of what the machine has (``MemAvailable``) and what the control group leaves (a container's
     limit, cgroup v2; its page cache counts as available because the kernel drops it first).
     """
-    found = [size for size in (_machine(), _group()) if size is not None]
+    found = [size for size in (machine_memory(), group_memory()) if size is not None]
     return min(found) if found else None
 
 
-def _machine(path: Path = Path("/proc/meminfo")) -> int | None:
+def machine_memory(path: Path = Path("/proc/meminfo")) -> int | None:
     try:
         for line in path.read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -29,7 +29,7 @@ def _machine(path: Path = Path("/proc/meminfo")) -> int | None:
         return None
 
 
-def _group(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
+def group_memory(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
     """What the strictest of the groups around this process leaves."""
     try:
         own = next(line[3:] for line in membership.read_text().splitlines() if line.startswith("0::"))

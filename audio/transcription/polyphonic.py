@@ -49,7 +49,7 @@ def polyphonic_notes(context: Context, source: AudioSource) -> list[Note]:
     Raises `UnderstudyError` ``transcriber-missing`` where the model isn't installed.
     """
     notes_active, onsets = activations(context, source)
-    return _notes(notes_active, onsets)
+    return notes_of(notes_active, onsets)
 
 
 def activations(context: Context, source: AudioSource) -> tuple[Matrix, Matrix]:
@@ -84,7 +84,7 @@ def _sound(source: AudioSource, start: int) -> Matrix:
     return np.pad(sound, (0, _WINDOW - len(sound)))
 
 
-def _notes(notes_active: Matrix, onsets: Matrix) -> list[Note]:
+def notes_of(notes_active: Matrix, onsets: Matrix) -> list[Note]:
     from scipy.signal import argrelmax
 
     frames = len(notes_active)

@@ -91,7 +91,7 @@ def test_a_song_longer_than_a_segment_is_joined_in_its_pauses(monkeypatch: pytes
     time = np.arange(70 * rate) / rate
     sung = time % 4 < 3.5  # half a second of silence every four seconds
     audio = Audio.of(0.3 * sung * np.sin(2 * np.pi * 440 * time), rate)
-    assert len(key_shift._joins(audio, Context(Path()))) >= 3
+    assert len(key_shift.find_joins(audio, Context(Path()))) >= 3
     result = shifted(audio, 4)
     assert result.frames == audio.frames
     level = np.sqrt(np.square(result.samples[0]).reshape(-1, rate // 10).mean(axis=1))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import demo
 from demo.artwork import SIZE, cover_picture
 from demo.score import BAR, BARS, BEAT, DURATION, LINES, PROGRESSION, SCALE_LINES, SECTIONS
-from demo.singer import HOP, _syllables, _time_map
+from demo.singer import HOP, syllables_of, time_map
 from demo.speech import Phone
 from understudy.audio.files import decode
 from understudy.audio.tags import read_tags
@@ -99,13 +99,13 @@ def test_the_score_fits_its_form() -> None:
 def test_syllables_lie_on_their_notes() -> None:
     names = ("s", "ɪ", "ŋ", "ɪ", "t")
     phones = [Phone(name, 0.1 * k, 0.1 * (k + 1), k // 3) for k, name in enumerate(names)]
-    syllables = _syllables(phones)
+    syllables = syllables_of(phones)
     assert [[p.name for p in onset] + [vowel.name] + [p.name for p in coda] for onset, vowel, coda in syllables] == [
         ["s", "ɪ", "ŋ"],
         ["ɪ", "t"],
     ]
     starts, stops = np.array([1.0, 2.0]), np.array([2.0, 2.5])
-    song, speech, vowels = _time_map(syllables, starts, stops)
+    song, speech, vowels = time_map(syllables, starts, stops)
     assert np.all(np.diff(song) > 0)
     assert np.all(np.diff(speech) >= 0)
     np.testing.assert_allclose(np.interp([1.0, 2.0], song, speech), [0.1, 0.3], atol=1e-6)  # vowels start on the note

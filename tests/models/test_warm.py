@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.command import HANGS
 from understudy.models import warm
-from understudy.models.memory import _group, _machine, available_memory
+from understudy.models.memory import available_memory, group_memory, machine_memory
 from understudy.models.warm import KEEP_FREE, forget, release
 
 MODULE = sys.modules["understudy.models.warm"]  # the package's attribute of that name is the function
@@ -117,7 +117,7 @@ def test_memory_of_this_machine_is_plausible():
 
 def test_linux_says_how_much_is_available(tmp_path: Path):
     (tmp_path / "meminfo").write_text("MemTotal: 2000 kB\nMemAvailable:    1234 kB\n")
-    assert _machine(tmp_path / "meminfo") == 1234 * 1024
+    assert machine_memory(tmp_path / "meminfo") == 1234 * 1024
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("5000", 5000 - 3000 + 700 + 50), ("max", None), ("1000", 0)])
@@ -130,4 +130,4 @@ def test_a_containers_limit_counts(tmp_path: Path, limit: str, expected: int | N
     (group.parent / "memory.stat").write_text("anon 2250\ninactive_file 700\nactive_file 50\n")
     if limit == "1000":
         (group.parent / "memory.stat").write_text("anon 3000\n")
-    assert _group(tmp_path / "sys", tmp_path / "cgroup") == expected
+    assert group_memory(tmp_path / "sys", tmp_path / "cgroup") == expected

@@ -42,9 +42,7 @@ class Installed:
         return self._run([str(self.python), "-c", code], 0)
 
     def _run(self, command: list[str], code: int) -> str:
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=550
-        )
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True)
         assert done.returncode == code, done.stderr
         return done.stdout
 
@@ -71,7 +69,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("src", *FOLDERS):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=unwanted)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(dist), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return next(dist.glob("*.whl"))
 
@@ -85,7 +83,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     _link_requirements(wheel, site)
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--quiet"]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([*command, wheel, _other(folder)], env=clean, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*command, wheel, _other(folder)], env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (site / "understudy" / "__init__.py").is_file()
     for name in FOLDERS:

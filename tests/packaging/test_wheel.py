@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.packaging.conftest import FOLDERS, ROOT, Installed
+from tests.support.command import HANGS
 from understudy.packages import OPTIONAL
 
 pytestmark = pytest.mark.slow
@@ -105,7 +106,7 @@ def test_a_server_with_a_worker(installed: Installed, voice: str) -> None:
     log = (installed.folder / "server.log").open("wb")
     with subprocess.Popen(command, cwd=installed.folder, env=installed.environment(), stdout=log, stderr=log) as server:
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANGS) as client:
                 _reached(server, client)
                 recordings = {"recordings": (ROOT / "demo" / "voice" / "speaking.flac").read_bytes()}
                 added = client.post("/v1/voices", data={"name": "nova", "consent": "self"}, files=recordings).json()

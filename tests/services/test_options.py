@@ -47,9 +47,7 @@ def test_version():
 def test_shell_completion():
     names = {"_TYPER_COMPLETE_ARGS": "understudy se", "_UNDERSTUDY_COMPLETE": "complete_zsh"}
     code = "import sys; sys.argv[0] = 'understudy'; from understudy.services.cli.main import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **names}, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **names}, capture_output=True, text=True)
     assert "separate" in done.stdout
     assert "serve" in done.stdout
     assert "cover" not in done.stdout.split()

@@ -18,6 +18,7 @@ import pytest
 import soundfile
 
 import understudy as us
+from tests.support.command import HANGS
 from tests.support.python_user import RATE, Workspace
 from understudy.models.warm import warm
 from understudy.pipeline.executor import LocalExecutor
@@ -272,12 +273,12 @@ def test_another_thread_cancels(workspace: Workspace, tmp_path: Path):
     def listen(event: us.ProgressEvent) -> None:
         if event.stage == "separate" and event.state == "progress" and not cancel.is_set():
             reached.set()
-            assert cancel.wait(60)
+            assert cancel.wait(HANGS)
         elif cancel.is_set():
             after.append(event)
 
     def other() -> None:
-        assert reached.wait(60)
+        assert reached.wait(HANGS)
         cancel.set()
 
     session = workspace.session(tmp_path)

@@ -83,7 +83,7 @@ def test_notes_from_what_a_network_is_sure_of():
     sounding[120:160, 60] = 0.9  # begins nowhere
     for frame, key in ((0, 39), (60, 39), (90, 43), (150, 50)):
         beginning[frame, key] = 0.9
-    found = polyphonic._notes(sounding, beginning)
+    found = polyphonic.notes_of(sounding, beginning)
     assert [(note.pitch, round(note.start * 22050 / 256), round(note.end * 22050 / 256)) for note in found] == [
         (60, 0, 40),
         (60, 60, 100),

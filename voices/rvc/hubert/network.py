@@ -79,7 +79,7 @@ class Network:
     def __call__(self, sound: Tensor, layers: int) -> Tensor:
         """The output of layer number `layers` (1 is the first) for `sound` [B, N]: [B, frame_count(N), hidden]
         float32."""
-        x = self._project(self._convolve(sound))
+        x = self._project(self.convolve(sound))
         x = self._norm(x + self._positions(x), self.position_norm)
         for layer in self.layers[:layers]:
             x = self._layer(x, *layer)
@@ -90,7 +90,7 @@ class Network:
         assert self.final is not None
         return functional.linear(x.to(self.precision), *self.final).float()
 
-    def _convolve(self, sound: Tensor) -> Tensor:
+    def convolve(self, sound: Tensor) -> Tensor:
         """[B, N] to [B, T, channels] float32."""
         frames = frame_count(sound.shape[1])
         weight, bias = self._first(sound)

@@ -61,11 +61,11 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     run: _Run | None = None
     if device.startswith("cuda"):
         try:
-            run = _on_gpu(graph, device, precision)
+            run = program_for_gpu(graph, device, precision)
         except UnknownOperator as error:
             cautions = (*cautions, f"The model {weights.path.name} can't use the GPU (it needs {error}); it is slow.")
     if run is None:
-        run = _session(weights)
+        run = session_of(weights)
     checked = _checked(weights, run)
     hann = torch.hann_window(shape.n_fft, device=device)
     return Network(
@@ -113,7 +113,7 @@ def _graph(weights: Weights) -> Graph:
     return graph
 
 
-def _on_gpu(graph: Graph, device: str, precision: Precision) -> _Run:
+def program_for_gpu(graph: Graph, device: str, precision: Precision) -> _Run:
     import torch
 
     network = program(graph, device)
@@ -125,7 +125,7 @@ def _on_gpu(graph: Graph, device: str, precision: Precision) -> _Run:
     return run
 
 
-def _session(weights: Weights) -> _Run:
+def session_of(weights: Weights) -> _Run:
     """The network on the CPU, by onnxruntime."""
     import onnxruntime
     import torch

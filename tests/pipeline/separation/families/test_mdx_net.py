@@ -120,9 +120,9 @@ def test_the_program_for_gpus_computes_what_onnxruntime_does(tmp_path: Path) -> 
     path = MDXNet(BINS, SPECTRA, depth=2, layers=2).write(tmp_path / "net.onnx")
     weights = facts(path)
     spectra = torch.randn(2, 4, BINS, SPECTRA)
-    expected = mdx_net._session(weights)(spectra)
+    expected = mdx_net.session_of(weights)(spectra)
     with torch.inference_mode():
-        found = mdx_net._on_gpu(read_graph(path), "cpu", "float16")(spectra)
+        found = mdx_net.program_for_gpu(read_graph(path), "cpu", "float16")(spectra)
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
@@ -134,7 +134,7 @@ def test_single_operators(operator: str, function: Callable[[torch.Tensor], torc
     path = identity(tmp_path / "net.onnx", operator=operator)
     values = torch.randn(1, 4, BINS, SPECTRA)
     assert torch.equal(program(read_graph(path), "cpu")(values), function(values))
-    assert torch.allclose(mdx_net._session(facts(path))(values), function(values), atol=1e-6)
+    assert torch.allclose(mdx_net.session_of(facts(path))(values), function(values), atol=1e-6)
 
 
 def test_arithmetic_with_weights_on_either_side(tmp_path: Path) -> None:
