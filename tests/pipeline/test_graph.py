@@ -103,7 +103,7 @@ def test_parts_of_one_value_have_different_keys():
 
 def test_inputs_of_every_form_have_different_keys():
     one, two = Node("one", STAGE), Node("two", Stage("other", 1, nothing))
-    inputs = [
+    inputs: list[Any] = [
         one,
         two,
         (one, two),
@@ -121,7 +121,7 @@ def test_inputs_of_every_form_have_different_keys():
 def test_inputs_of_every_form_are_resolved():
     one, two = Node("one", STAGE), Node("two", STAGE)
     values = {one: {"a": 1}, two: [2]}
-    source = {"whole": two, "part": one["a"], "several": (one["a"], two)}
+    source: Any = {"whole": two, "part": one["a"], "several": (one["a"], two)}
     assert resolve(source, values.__getitem__) == {"whole": [2], "part": 1, "several": (1, [2])}
     assert one["a"] == Output(one, "a") != two["a"]
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyloudnorm
@@ -163,7 +164,7 @@ def test_gains_move_the_balance_and_not_the_loudness(tmp_path: Path) -> None:
 def test_reverb_and_noise_are_put_back_at_their_gains(tmp_path: Path) -> None:
     music, room, hiss = band(3, 0.05), voice(4, 0.02), band(5, 0.002)
     song = voice(1, 0.05) + music + room + hiss
-    put_back = {"reverb": room, "noise": hiss, "reverb_gain": -6.0, "noise_gain": 0.0}
+    put_back: dict[str, Any] = {"reverb": room, "noise": hiss, "reverb_gain": -6.0, "noise_gain": 0.0}
     result = remixed(tmp_path, song, voice(2, 0.05), music, **put_back)
     assert set(result.stems) == {"vocals", "instrumental", "reverb", "noise"}
     gains = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.separators import Models, models, parts, tones
+from tests.support.separators import Models, models, parts, tones, total
 from understudy.audio.samples import Audio, Samples
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.errors import UnderstudyError
@@ -23,7 +23,7 @@ from understudy.pipeline.store import Store
 
 __all__ = ["models"]
 
-CHAIN = {"lead": "karaoke", "dereverb": "dry", "denoise": "hiss"}
+CHAIN: dict[str, Any] = {"lead": "karaoke", "dereverb": "dry", "denoise": "hiss"}
 
 
 def given(context: Any, sound: Audio) -> AudioFile:
@@ -118,7 +118,7 @@ def test_what_decides_a_models_key_is_its_weights_and_how_it_is_driven(tmp_path:
 def test_a_failing_member_is_named_and_left_out_if_asked(tmp_path: Path, models: Models, leave_out: bool):
     true = parts(2.0)
     song = true["lead"] + true["instrumental"]
-    asked = {"model": "vox+broken+vox2", "ensemble": {"leave_out": leave_out}}
+    asked: dict[str, Any] = {"model": "vox+broken+vox2", "ensemble": {"leave_out": leave_out}}
     if not leave_out:
         with pytest.raises(UnderstudyError, match="'broken' failed: mat1 and mat2"):
             take_apart(tmp_path, song, **asked)
@@ -141,7 +141,7 @@ def test_a_failing_member_is_named_and_left_out_if_asked(tmp_path: Path, models:
 
 def test_an_ensemble_of_nothing_but_failures_fails(tmp_path: Path, models: Models):
     models.functions["broken2"] = models.functions["broken"]
-    song = sum(parts(1.0).values())
+    song = total(parts(1.0))
     with pytest.raises(UnderstudyError, match=r"'broken2?' failed"):
         take_apart(tmp_path, song, model="broken+broken2", ensemble={"leave_out": True})
 
@@ -186,12 +186,12 @@ def test_the_top_band_stays_in_the_instrumental(
 
 def test_the_chain_takes_off_what_is_there_and_keeps_it(tmp_path: Path, models: Models):
     true = parts(4.0, backing=0.05, reverb=0.03, noise=0.01)
-    song = sum(true.values())
+    song = total(true)
     stems, result = take_apart(tmp_path, song, model="vox", **CHAIN)
     assert set(stems) == {"vocals", "instrumental", "lead", "backing", "dry", "reverb", "noise"}
     for name, of in (("dry", "lead"), ("backing", "backing"), ("reverb", "reverb"), ("noise", "noise")):
         assert db(stems[name] - true[of], true[of]) < -20, name
-    whole = sum(stems[name] for name in ("dry", "backing", "reverb", "noise", "instrumental"))
+    whole = total({name: stems[name] for name in ("dry", "backing", "reverb", "noise", "instrumental")})
     assert db(whole - song, song) < -60
     assert db(stems["lead"] + stems["backing"] - stems["vocals"], song) < -100
     steps = steps_of(result)
@@ -212,7 +212,7 @@ def test_steps_that_find_nothing_are_left_out(tmp_path: Path, models: Models):
         "no reverb was found",
         "no noise was found",
     ]
-    assert all(step.own < -45 for step in steps_of(result))
+    assert all(step.own is not None and step.own < -45 for step in steps_of(result))
     for stem in ("backing", "reverb", "noise"):
         assert not stems[stem].any()
     assert np.array_equal(stems["dry"], stems["vocals"])
@@ -247,7 +247,8 @@ def test_a_model_that_takes_the_voice_away_does_no_harm(tmp_path: Path, models: 
         ("dereverb", "opposite", "the voice would have gone with it"),
         ("lead", "greedy", "no lead was found"),
     ):
-        stems, result = take_apart(tmp_path, song, model="vox", **{setting: name})
+        chosen: dict[str, Any] = {setting: name}
+        stems, result = take_apart(tmp_path, song, model="vox", **chosen)
         assert steps_of(result)[0].skipped == reason
         assert np.array_equal(stems["dry" if setting != "lead" else "lead"], stems["vocals"])
     models.functions["coarse"] = {"noise": lambda sound: torch_gate(sound)}
@@ -332,7 +333,7 @@ def test_odd_songs_go_through_every_step(tmp_path: Path, models: Models, rate: i
     rng = np.random.default_rng(0)
     song = (0.1 * rng.standard_normal((channels, round(rate * seconds)))).astype(np.float32)
     stems, result = take_apart(tmp_path, song, rate, model="vox+vox2", instruments="four", **CHAIN)
-    whole = sum(stems[name] for name in ("dry", "backing", "reverb", "noise", "instrumental"))
+    whole = total({name: stems[name] for name in ("dry", "backing", "reverb", "noise", "instrumental")})
     assert db(whole - song, song) < -60
     assert len(steps_of(result)) == 3
 
@@ -366,7 +367,7 @@ def test_a_processor_out_of_memory_says_so(tmp_path: Path, models: Models):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
     models.functions["huge"] = {"vocals": greedy}
-    song = sum(parts(1.0).values())
+    song = total(parts(1.0))
     with pytest.raises(UnderstudyError) as raised:
         take_apart(tmp_path, song, model="huge")
     assert (raised.value.code, "separate huge" in raised.value.message) == ("out-of-memory", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.support.separators import Models, middle, models, parts
+from tests.support.separators import Models, middle, models, parts, total
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import LocalExecutor, Result
 from understudy.pipeline.graph import Node
@@ -28,12 +29,16 @@ INSIDE = slice(22050, -22050)
 """The filters of these models know nothing of what is beyond a song's ends."""
 
 
+def sides(share: float, sound: Any) -> Any:
+    return share * (sound - middle(sound))
+
+
 @pytest.fixture
 def six(models: Models) -> Models:
     shares = {"drums": 0.3, "bass": 0.2, "guitar": 0.2, "piano": 0.1, "other": 0.2}
     models.functions["six"] = {
         "vocals": lambda sound: 0.0 * sound,
-        **{name: lambda sound, share=share: share * (sound - middle(sound)) for name, share in shares.items()},
+        **{name: partial(sides, share) for name, share in shares.items()},
     }
     return models
 
@@ -41,7 +46,7 @@ def six(models: Models) -> Models:
 @pytest.fixture
 def song(tmp_path: Path) -> Path:
     path = tmp_path / "song.wav"
-    soundfile.write(path, sum(parts(3.0, backing=0.1, reverb=0.05, noise=0.02).values()).T, 44100, subtype="FLOAT")
+    soundfile.write(path, total(parts(3.0, backing=0.1, reverb=0.05, noise=0.02)).T, 44100, subtype="FLOAT")
     return path
 
 

@@ -30,7 +30,7 @@ def make(store: Store, key: str, value: object) -> Artifact:
 def test_every_kind_of_value_comes_back(store: Store):
     sound = Audio.of(np.random.default_rng(0).normal(size=(2, 1000)), 8000)
     track = PitchTrack(np.array([0, 220.5, 440], np.float32), 0.01)
-    chosen = Transposition(12.0, 1, "because", ("too high",))
+    chosen = Transposition(12, 1, "because", ("too high",))
     with store.making(KEY, Event()) as folder:
         value = {
             "sound": write_blocks(folder / "sound.npy", 8000, 2, [sound]),

@@ -84,9 +84,9 @@ def test_every_value_comes_back_as_it_was(value: Any):
 
 
 def test_arrays_and_tracks_inside_of_others_come_back(tmp_path: Path):
-    arrays = (np.arange(3), np.zeros((2, 2), np.float32))
+    arrays: tuple[Any, ...] = (np.arange(3), np.zeros((2, 2), np.float32))
     track = PitchTrack(np.array([0, 220], np.float32), 0.01)
-    found = through_the_store({"arrays": arrays, "a/b": {"pitch": track}}, tmp_path)
+    found: Any = through_the_store({"arrays": arrays, "a/b": {"pitch": track}}, tmp_path)
     for before, after in zip(arrays, found["arrays"], strict=True):
         assert before.dtype == after.dtype
         assert np.array_equal(before, after)

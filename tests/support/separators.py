@@ -130,6 +130,11 @@ def parts(seconds: float = 4.0, rate: int = 44100, **levels: float) -> dict[str,
     return found
 
 
+def total(sounds: Mapping[str, Samples]) -> Samples:
+    """Their sum."""
+    return np.asarray(sum(sounds.values()), np.float32)
+
+
 ROFORMER = """
 audio: {{chunk_size: 44032, sample_rate: 44100}}
 model: {{dim: 8, depth: 1, stereo: true, time_transformer_depth: 1, freq_transformer_depth: 1, {bands}, dim_head: 4,

@@ -4,6 +4,7 @@ squares."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def by_the_book(truths: dict[str, Audio], estimates: dict[str, Audio], taps: int
 def test_as_by_the_book(count: int, channels: int) -> None:
     truths = stems(count, channels=channels)
     estimates = confused(truths)
-    found = windowed(Context(Path()), truths, estimates, 4 * RATE)
+    found: Any = windowed(Context(Path()), truths, estimates, 4 * RATE)
     np.testing.assert_allclose(found, by_the_book(truths, estimates), atol=1e-6)
 
 
@@ -149,7 +150,7 @@ def test_a_stem_in_the_middle_of_the_image() -> None:
     truths = stems(2)
     truths["stem 0"].samples[1] = truths["stem 0"].samples[0]
     estimates = confused(truths)
-    found = windowed(Context(Path()), truths, estimates, 4 * RATE)
+    found: Any = windowed(Context(Path()), truths, estimates, 4 * RATE)
     np.testing.assert_allclose(found, by_the_book(truths, estimates), atol=0.01)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +53,7 @@ def halves() -> dict[str, Floats]:
 
 def test_the_instrumental_is_the_sum_of_the_band(tmp_path: Path) -> None:
     song(tmp_path / "songs/A")
+    figures: Any
     figures, warnings = scored(tmp_path, halves())
     assert figures.keys() == {"vocals", "instrumental"}
     assert figures["instrumental"].sdr == pytest.approx(20, abs=0.01)
@@ -63,6 +65,7 @@ def test_the_instrumental_is_the_sum_of_the_band(tmp_path: Path) -> None:
 
 def test_the_band_in_detail(tmp_path: Path) -> None:
     song(tmp_path / "songs/A")
+    figures: Any
     figures, warnings = scored(tmp_path, {**halves(), **{name: 0.9 * sound for name, sound in parts().items()}}, 4)
     assert figures.keys() == {"vocals", "instrumental", "drums", "bass", "other"}
     assert all(figures[name].sdr == pytest.approx(20, abs=0.01) for name in ("drums", "bass", "other"))
@@ -75,12 +78,14 @@ def test_guitar_and_piano_belong_to_other_where_they_are_not_known(tmp_path: Pat
     true = parts()
     six = {name: true[name] for name in ("drums", "bass")}
     six |= {"other": 0.25 * true["other"], "guitar": 0.5 * true["other"], "piano": 0.15 * true["other"]}
+    figures: Any
     figures, _ = scored(tmp_path, {**halves(), **six}, 4)
     assert figures["other"].sdr == pytest.approx(20, abs=0.01)
 
 
 def test_a_stem_that_a_separator_lacks_is_told(tmp_path: Path) -> None:
     song(tmp_path / "songs/A")
+    figures: Any
     figures, warnings = scored(tmp_path, halves(), 4)
     assert figures.keys() == {"vocals", "instrumental"}
     assert warnings == ["The separator gives no drums and no bass and no other."]
@@ -89,6 +94,7 @@ def test_a_stem_that_a_separator_lacks_is_told(tmp_path: Path) -> None:
 def test_an_unknown_instrumental_is_what_the_vocals_leave(tmp_path: Path) -> None:
     true = parts()
     write(tmp_path / "songs/A", mixture=sum(true.values()), vocals=true["vocals"])  # type: ignore[arg-type]
+    figures: Any
     figures, warnings = scored(tmp_path, halves())
     assert figures["instrumental"].sdr == pytest.approx(20, abs=0.01)
     assert warnings == ["The instrumental isn't known: the mixture minus the vocals was used."]
@@ -104,6 +110,7 @@ def test_no_vocals_are_an_error(tmp_path: Path) -> None:
 def test_silent_vocals_say_only_how_much_leaked(tmp_path: Path) -> None:
     rest = parts()["drums"]
     write(tmp_path / "songs/A", mixture=rest, vocals=np.zeros_like(rest), instrumental=rest)
+    figures: Any
     figures, _ = scored(tmp_path, halves())
     assert figures["vocals"].sdr is None
     assert figures["vocals"].sir is None
@@ -114,6 +121,7 @@ def test_a_stem_that_is_a_little_short_is_told(tmp_path: Path) -> None:
     true = parts()
     rest = true["drums"] + true["bass"] + true["other"]
     write(tmp_path / "songs/A", mixture=sum(true.values()), vocals=true["vocals"][:, :-80], instrumental=rest)  # type: ignore[arg-type]
+    figures: Any
     figures, warnings = scored(tmp_path, halves())
     assert figures["instrumental"].sdr == pytest.approx(20, abs=0.01)
     assert warnings == ["vocals.wav is 0.010 s shorter than the mixture."]
@@ -134,7 +142,10 @@ def test_another_rate_and_mono_are_brought_together_and_told(tmp_path: Path) -> 
     middle = np.repeat(true["vocals"].mean(axis=0, keepdims=True), 2, axis=0)
     rest = true["drums"] + true["bass"] + true["other"]
     write(tmp_path / "songs/A", mixture=middle + rest, instrumental=rest)
-    write(tmp_path / "songs/A", 2 * RATE, vocals=resample(Audio.of(middle[:1], RATE), 2 * RATE).samples)
+    write(
+        tmp_path / "songs/A", 2 * RATE, vocals=resample(Audio.of(middle[:1], RATE), 2 * RATE).samples.astype(np.float64)
+    )
+    figures: Any
     figures, warnings = scored(tmp_path, {"vocals": 0.9 * middle, "instrumental": 0.9 * rest})
     assert figures["vocals"].sdr == pytest.approx(20, abs=1.0)  # the resampler's band ends a little below half the rate
     assert warnings[:2] == [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_clicks_are_found_where_they_are_and_drums_are_not_clicks(context: Conte
     places = [1.5, 2.75, 4.0]
     for place in places:
         torn[:, round(place * 44100)] += 0.4
-    found = analyse(Audio(torn, 44100), context, clicks=True).clicks
+    found: Any = analyse(Audio(torn, 44100), context, clicks=True).clicks
     assert len(found) == 3
     np.testing.assert_allclose(found, places, atol=0.001)
 

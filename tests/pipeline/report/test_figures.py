@@ -60,7 +60,7 @@ def test_long_sound_is_tracked_in_windows_without_seams(context: Context) -> Non
     time = np.arange(rate * seconds) / rate
     f0 = 150 * 2 ** (time / seconds)
     phase = 2 * np.pi * np.cumsum(f0) / rate
-    sound = Audio.of(0.1 * sum(np.sin(k * phase) / k for k in range(1, 12)), rate)
+    sound = Audio.of(0.1 * np.sum([np.sin(k * phase) / k for k in range(1, 12)], axis=0), rate)
     track = praat_track(sound, context, 80, 500)
     inner = slice(20, -20)
     assert track.voiced[inner].all()

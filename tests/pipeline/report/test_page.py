@@ -190,7 +190,7 @@ def test_the_player_s_sound_is_the_cover_s(made: ReportFiles, inputs: ReportInpu
     sounds = [attributes for tag, attributes in page.elements if tag == "audio"]
     assert [sound["data-name"] for sound in sounds] == ["Cover", "Song", "New vocal", "Original vocal", "Instrumental"]
     data = base64.b64decode((sounds[0]["src"] or "").partition("base64,")[2])
-    with av.open(BytesIO(data)) as container:
+    with av.open(BytesIO(data), "r") as container:
         assert container.streams.audio[0].codec_context.name == "opus"
         decoded = np.concatenate([frame.to_ndarray().mean(axis=0) for frame in container.decode(audio=0)])
     assert len(decoded) / 48000 == pytest.approx(inputs.cover.duration, abs=0.03)
@@ -201,7 +201,7 @@ def test_a_clip_is_the_passage_that_was_asked_for(tmp_path: Path) -> None:
     sound = np.zeros((2, 30 * rate), np.float32)
     sound[:, 12 * rate : 13 * rate] = 0.3 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
     clip = encode_clip(Audio(sound, rate), Context(tmp_path), start=10.0, stop=24.0, mono=True)
-    with av.open(BytesIO(clip)) as container:
+    with av.open(BytesIO(clip), "r") as container:
         decoded = np.concatenate([frame.to_ndarray().mean(axis=0) for frame in container.decode(audio=0)])
     assert len(decoded) / 48000 == pytest.approx(14.0, abs=0.03)
     loud = np.flatnonzero(np.abs(decoded) > 0.1)
@@ -229,7 +229,7 @@ def test_the_spectrogram_is_a_picture_with_low_notes_below(tmp_path: Path) -> No
     time = np.arange(4 * rate) / rate
     low_then_high = np.where(time < 2, np.sin(2 * np.pi * 110 * time), np.sin(2 * np.pi * 4000 * time))
     heard = analyse(Audio.of(0.3 * low_then_high, rate), Context(tmp_path))
-    with av.open(BytesIO(spectrogram_png(heard, brightest(heard))), format="png_pipe") as file:
+    with av.open(BytesIO(spectrogram_png(heard, brightest(heard))), "r", format="png_pipe") as file:
         picture = next(file.decode(video=0)).to_ndarray(format="rgb24").sum(axis=2, dtype=int)
     quarter = picture.shape[1] // 4
     assert picture[:, quarter].argmax() > picture.shape[0] * 0.7

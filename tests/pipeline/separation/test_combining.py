@@ -54,7 +54,8 @@ def test_models_that_agree_change_nothing(tmp_path: Path, how: str, domain: str)
 def test_of_one_sound_at_several_gains(tmp_path: Path, how: str, domain: str, gains: list[float]) -> None:
     sound = noise(1, 9_000)
     found = combined(tmp_path, {str(n): sound * np.float32(g) for n, g in enumerate(gains)}, combine=how, domain=domain)
-    wanted = {"average": np.mean, "median": np.median, "min": np.min, "max": np.max}[how](gains)
+    ways: dict[str, Any] = {"average": np.mean, "median": np.median, "min": np.min, "max": np.max}
+    wanted = ways[how](gains)
     assert decibels(found - np.float32(wanted) * sound) < decibels(sound) - 90
 
 

@@ -34,7 +34,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 def half(samples: Samples, rate: int) -> Mapping[str, Samples]:
     assert samples.dtype == np.float32
     assert rate == RATE
-    return {"vocals": samples / 2}
+    return {"vocals": np.float32(0.5) * samples}
 
 
 def separate(tmp_path: Path, **options: object) -> SeparationResult:

@@ -151,7 +151,12 @@ def test_the_hash_is_remembered_until_the_file_changes(folder: Path, monkeypatch
     assert first is not None
     counted: list[Path] = []
     real = hashes.file_hash
-    monkeypatch.setattr(hashes, "file_hash", lambda path: counted.append(path) or real(path))
+
+    def counting(path: Path) -> str:
+        counted.append(path)
+        return real(path)
+
+    monkeypatch.setattr(hashes, "file_hash", counting)
     assert find_separator("mine.onnx").weights == first
     assert counted == []
     os.utime(path)

@@ -179,7 +179,8 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_gain_is_no_matter() -> None:
     vocals, band = true()
     leaking = vocals + np.float32(0.2) * band
-    quiet = judged(0.1 * leaking, whole=0.1 * (vocals + band))
+    gain = np.float32(0.1)
+    quiet = judged(gain * leaking, whole=gain * (vocals + band))
     assert level(quiet.bleed) == pytest.approx(level(judged(leaking).bleed), abs=0.1)
 
 

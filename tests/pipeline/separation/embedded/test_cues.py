@@ -29,7 +29,9 @@ TIME = np.arange(6 * RATE) / RATE
 
 def tone(pitch: float | np.ndarray, harmonics: int = 10) -> Samples:
     phase = 2 * np.pi * np.cumsum(np.broadcast_to(pitch, TIME.shape)) / RATE
-    return sum(np.sin(n * phase) / n for n in range(1, harmonics + 1))[None].astype(np.float32) * np.float32(0.2)
+    return np.sum([np.sin(n * phase) / n for n in range(1, harmonics + 1)], axis=0)[None].astype(
+        np.float32
+    ) * np.float32(0.2)
 
 
 def weighted(share: np.ndarray, samples: Samples) -> float:

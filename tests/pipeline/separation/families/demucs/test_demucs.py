@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -165,7 +165,7 @@ def test_a_bag_is_the_mean_of_its_networks(tmp_path: Path) -> None:
     assert stems(given) == SOURCES
     assert bag.size == 2 * 4 * sum(value.numel() for value in made[0][0].state_dict().values())
     song = music(4)
-    reference = BagOfModels([model for model, _ in made], weights, 1.5)
+    reference = BagOfModels([cast(Any, model) for model, _ in made], weights, 1.5)
     assert snr(as_published(reference, song), separated(tmp_path, bag, song)) > 90
 
 
@@ -182,7 +182,7 @@ def test_a_bag_of_networks_on_waveforms_and_spectra(tmp_path: Path) -> None:
     files = tuple(Weights(tmp_path / f"{name}.th", "") for name in ("0d19c1c6", "7ecf8ec1"))
     bag = load(Weights(listed, "", files), "cpu", "float32")
     song = music(5)
-    truth = as_published(BagOfModels([model for model, _ in made]), song)
+    truth = as_published(BagOfModels([cast(Any, model) for model, _ in made]), song)
     found = separated(tmp_path, bag, song)
     last = bag.step * (song.shape[1] // bag.step) - RATE // 4
     assert snr(truth[..., :last], found[..., :last]) > 90

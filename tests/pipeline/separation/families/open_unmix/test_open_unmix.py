@@ -42,10 +42,17 @@ class Published(nn.Module):
         for norm in (self.bn1, self.bn2, self.bn3):
             nn.init.uniform_(norm.weight, 0.5, 1.5)
             nn.init.normal_(norm.bias)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             norm.running_mean.normal_()
             norm.running_var.uniform_(0.5, 2.0)
         self.register_buffer("sample_rate", torch.tensor(float(RATE)))
         self.eval()
+
+    input_mean: torch.Tensor
+    input_scale: torch.Tensor
+    output_mean: torch.Tensor
+    output_scale: torch.Tensor
 
     def forward(self, magnitudes: torch.Tensor) -> torch.Tensor:
         """``[frames, 2, bins]``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +49,7 @@ class Published(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.normal_(module.bias, 0, 0.2)
+                assert module.running_var is not None
                 module.running_var.uniform_(0.01, 0.1)
         self.eval()
 
@@ -188,9 +190,9 @@ def test_a_window_is_the_published_networks_and_masks(tmp_path: Path, names: tup
 
 def scaling(path: Path, factor: float, batch_first: bool) -> Path:
     """A network that gives its input times `factor`."""
-    shape: list[object] = ["windows", 2, 512, 1024] if batch_first else [2, "windows", 512, 1024]
+    shape: list[Any] = ["windows", 2, 512, 1024] if batch_first else [2, "windows", 512, 1024]
     steps = [node("Mul", ["input", "factor"], ["output"])]
-    path.write_bytes(model(steps, {"factor": np.float32([factor])}, {"input": shape}, {"output": shape}))
+    path.write_bytes(model(steps, {"factor": np.array([factor], np.float32)}, {"input": shape}, {"output": shape}))
     return path
 
 
@@ -249,7 +251,7 @@ def test_files_that_are_no_such_networks(tmp_path: Path) -> None:
 
 
 def test_an_onnx_file_of_another_network(tmp_path: Path) -> None:
-    shape: list[object] = [1, 4, 2048, 256]
+    shape: list[Any] = [1, 4, 2048, 256]
     for name in TWO:
         made = model([node("Identity", ["input"], ["output"])], {}, {"input": shape}, {"output": shape})
         (tmp_path / f"{name}.onnx").write_bytes(made)
