@@ -25,20 +25,7 @@ if TYPE_CHECKING:
     from understudy.services.batch.run import Listener
 
 
-@with_options(
-    "format",
-    "start",
-    "duration",
-    "overwrite",
-    "transpose",
-    "key",
-    "preset",
-    "set",
-    "voices",
-    "cache",
-    "device",
-    *OUTPUT,
-)
+@with_options("format start duration overwrite transpose key preset set voices cache device", OUTPUT)
 def batch(
     sources: Annotated[
         list[str],

@@ -35,27 +35,12 @@ UNTIL = Annotated[
     str | None,
     typer.Option("--until", help="Stop after this stage and write its outputs.", show_default=False),
 ]
-CONVERSION = ("transpose", "index_rate", "protect", "formant_shift", "tracker", "seed")
-PLACES = ("preset", "set", "voices", "cache", "device")
+CONVERSION = "transpose index_rate protect formant_shift tracker seed"
+MIX = "backing vocal_gain backing_gain instrumental_gain target_lufs"
+PLACES = "preset set voices cache device"
 
 
-@with_options(
-    "format",
-    "keep_stems",
-    "start",
-    "duration",
-    "model",
-    "overwrite",
-    "key",
-    *CONVERSION,
-    "backing",
-    "vocal_gain",
-    "backing_gain",
-    "instrumental_gain",
-    "target_lufs",
-    *PLACES,
-    *OUTPUT,
-)
+@with_options("format keep_stems start duration model overwrite key", CONVERSION, MIX, PLACES, OUTPUT)
 def cover(
     song: SONG = None,
     *,
@@ -83,7 +68,7 @@ def cover(
     print_result(result.to_dict(), lambda: _text(result))
 
 
-@with_options("format", "start", "duration", "overwrite", *CONVERSION, *PLACES, *OUTPUT)
+@with_options("format start duration overwrite", CONVERSION, PLACES, OUTPUT)
 def convert(
     vocals: Annotated[Path, typer.Argument(help="A vocal without accompaniment.")],
     *,
@@ -101,21 +86,7 @@ def convert(
     print_result(result.to_dict(), lambda: f"[bold]{escape(str(result.path))}[/]\n{escape(result.transpose_reason)}")
 
 
-@with_options(
-    "format",
-    "keep_stems",
-    "start",
-    "duration",
-    "model",
-    "transpose",
-    "key",
-    "backing",
-    "preset",
-    "set",
-    "voices",
-    "cache",
-    *OUTPUT,
-)
+@with_options("format keep_stems start duration model transpose key backing preset set voices cache", OUTPUT)
 def graph(
     song: Annotated[Path, typer.Argument(help="The song, or the vocal of 'convert'.")],
     job: Annotated[

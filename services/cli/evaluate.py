@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from understudy.pipeline.executor import StageEvent
 
 
-@with_options("set", "cache", "device", *OUTPUT)
+@with_options("set cache device", OUTPUT)
 def evaluate(
     folder: Annotated[
         Path,

@@ -29,7 +29,7 @@ TRUST = Annotated[bool, typer.Option("--trust", help="Accept a file whose hash i
 
 
 @models_app.command("list")
-@with_options(*OUTPUT)
+@with_options(OUTPUT)
 def list_(
     words: Annotated[
         list[str] | None, typer.Argument(help="Only models whose names or descriptions contain these words.")
@@ -78,7 +78,7 @@ def list_(
 
 
 @models_app.command()
-@with_options(*OUTPUT)
+@with_options(OUTPUT)
 def show(name: NAME) -> None:
     """Show the details of a model, its files and their hashes."""
     from understudy.models.catalogue import find_model
@@ -101,7 +101,7 @@ def show(name: NAME) -> None:
 
 
 @models_app.command()
-@with_options(*OUTPUT)
+@with_options(OUTPUT)
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Models; 'understudy models list' shows them.")] = None,
     preset: Annotated[
@@ -144,7 +144,7 @@ def fetch(
 
 
 @models_app.command()
-@with_options(*OUTPUT)
+@with_options(OUTPUT)
 def add(
     path: Annotated[Path, typer.Argument(help="A model's file, or the folder of a transformers model.")],
     name: Annotated[
@@ -175,7 +175,7 @@ def add(
 
 
 @models_app.command()
-@with_options(*OUTPUT)
+@with_options(OUTPUT)
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Models; all that are installed if none is named.")] = None,
 ) -> None:
@@ -207,7 +207,7 @@ def verify(
 
 
 @models_app.command()
-@with_options(*OUTPUT)
+@with_options(OUTPUT)
 def remove(name: NAME) -> None:
     """Delete a model's files; a linked file stays where it is."""
     from understudy.models.hashes import remove_file

@@ -1,6 +1,6 @@
 """The options that several commands share: one table, from which the commands and the settings get them.
 
-``@with_options("preset", "key", ...)`` gives a command the named options of the table; it receives their values as one
+``@with_options("preset key")`` gives a command the named options of the table; it receives their values as one
 `Options` object in its parameter `options`, if it has one.
 """
 
@@ -157,7 +157,7 @@ _TABLE = (
     Option("debug", bool, "Show tracebacks.", callback=_set_mode("debug")),
 )
 OPTIONS = {option.name: option for option in _TABLE}
-OUTPUT = ("json", "quiet", "debug")
+OUTPUT = "json quiet debug"
 """The options of every command that prints a result. They act by themselves: no command looks at their values."""
 
 
@@ -247,8 +247,10 @@ class Options:
         return settings.load(self.values.get("config"), {name: self.values[name] for name in names})
 
 
-def with_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a typer command: add the options `names` of the table to its parameters."""
+def with_options(*groups: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a typer command: add options of the table, named in `groups` with spaces between them, to its
+    parameters."""
+    names = " ".join(groups).split()
     added = [OPTIONS[name].parameter() for name in names]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -51,7 +51,7 @@ FORMAT = Annotated[
 ]
 
 
-@with_options("start", "duration", "model", "overwrite", "preset", "set", "cache", "device", *OUTPUT)
+@with_options("start duration model overwrite preset set cache device", OUTPUT)
 def separate(
     song: Annotated[Path, typer.Argument(help="The song: any common audio or video file.")],
     output: Annotated[

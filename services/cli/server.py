@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
 
 
-@with_options("host", "port", "workers", "keys", "config", "data", "database", "storage", "device", "debug")
+@with_options("host port workers keys config data database storage device debug")
 def serve(options: Options) -> None:
     """Serve the HTTP API, with workers that run its jobs. On 127.0.0.1 it needs no keys."""
     from understudy.services.queue import logs
@@ -29,7 +29,7 @@ def serve(options: Options) -> None:
     serve(settings)
 
 
-@with_options("config", "data", "database", "storage", "device", "debug")
+@with_options("config data database storage device debug")
 def worker(
     name: Annotated[str | None, typer.Option("--name", help="Its name in logs.", show_default=False)] = None,
     parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
@@ -45,7 +45,7 @@ def worker(
 
 
 @keys_app.command()
-@with_options("config", "data", "database", *OUTPUT)
+@with_options("config data database", OUTPUT)
 def create(
     owner: Annotated[
         str, typer.Option("--owner", help="The key's owner; all keys of an owner give access to the same data.")
@@ -71,7 +71,7 @@ def create(
 
 
 @keys_app.command("list")
-@with_options("config", "data", "database", *OUTPUT)
+@with_options("config data database", OUTPUT)
 def list_(options: Options) -> None:
     """List the keys, without their secrets."""
     from understudy.services.queue import owners
@@ -91,7 +91,7 @@ def list_(options: Options) -> None:
 
 
 @keys_app.command()
-@with_options("config", "data", "database", *OUTPUT)
+@with_options("config data database", OUTPUT)
 def revoke(
     id: Annotated[str, typer.Argument(help="The key's id, as 'keys list' shows it.")], *, options: Options
 ) -> None:

@@ -16,7 +16,7 @@ from understudy.services.cli.options import OUTPUT, Options, with_options
 cache_app = typer.Typer(help="The cached results of stages.", no_args_is_help=True)
 
 
-@with_options("voices", "cache", *OUTPUT)
+@with_options("voices cache", OUTPUT)
 def doctor(options: Options) -> None:
     """Check device, libraries, models and disk; says what is missing and what it costs. Exits 1 for a problem."""
     from understudy.services.doctor import examine
@@ -29,7 +29,7 @@ def doctor(options: Options) -> None:
         raise typer.Exit(1)
 
 
-@with_options(*OUTPUT)
+@with_options(OUTPUT)
 def presets() -> None:
     """Show the presets, and every setting with its default."""
     from understudy.pipeline.presets import presets
@@ -53,7 +53,7 @@ def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 @cache_app.command("show")
-@with_options("cache", *OUTPUT)
+@with_options("cache", OUTPUT)
 def show_cache(options: Options) -> None:
     """Show the cache's folder and size."""
     from understudy.pipeline.store import Store
@@ -66,7 +66,7 @@ def show_cache(options: Options) -> None:
 
 
 @cache_app.command("clear")
-@with_options("cache", *OUTPUT)
+@with_options("cache", OUTPUT)
 def clear_cache(options: Options) -> None:
     """Delete all artifacts; covers and voices stay."""
     from understudy.pipeline.store import Store

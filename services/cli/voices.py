@@ -38,7 +38,7 @@ REPLACE = Annotated[bool, typer.Option("--replace", help="Replace a voice of tha
 
 
 @voices_app.command()
-@with_options("voices", *OUTPUT)
+@with_options("voices", OUTPUT)
 def add(
     name: NAME,
     recordings: Annotated[list[Path], typer.Argument(help="Recordings of the voice alone; 15 s or more in total.")],
@@ -58,7 +58,7 @@ def add(
 
 
 @voices_app.command("list")
-@with_options("voices", *OUTPUT)
+@with_options("voices", OUTPUT)
 def list_(options: Options) -> None:
     """List the voices."""
     from understudy.voices import library
@@ -71,7 +71,7 @@ def list_(options: Options) -> None:
 
 
 @voices_app.command()
-@with_options("voices", *OUTPUT)
+@with_options("voices", OUTPUT)
 def show(name: NAME, *, options: Options) -> None:
     """Show the details of a voice."""
     from understudy.voices import library
@@ -81,7 +81,7 @@ def show(name: NAME, *, options: Options) -> None:
 
 
 @voices_app.command()
-@with_options("voices", *OUTPUT)
+@with_options("voices", OUTPUT)
 def check(
     names: Annotated[list[str], typer.Argument(help="A voice's name, or recordings not yet added.")],
     *,
@@ -117,7 +117,7 @@ def check(
 
 
 @voices_app.command()
-@with_options("voices", *OUTPUT)
+@with_options("voices", OUTPUT)
 def rename(name: NAME, new: Annotated[str, typer.Argument(help="Its new name.")], *, options: Options) -> None:
     """Rename a voice; covers made with it stay in the cache."""
     from understudy.voices import library
@@ -127,7 +127,7 @@ def rename(name: NAME, new: Annotated[str, typer.Argument(help="Its new name.")]
 
 
 @voices_app.command()
-@with_options("voices", *OUTPUT)
+@with_options("voices", OUTPUT)
 def remove(name: NAME, *, options: Options) -> None:
     """Delete a voice and its stored recordings or model."""
     from understudy.voices import library
@@ -137,7 +137,7 @@ def remove(name: NAME, *, options: Options) -> None:
 
 
 @voices_app.command()
-@with_options("overwrite", "voices", *OUTPUT)
+@with_options("overwrite voices", OUTPUT)
 def export(
     name: NAME,
     output: Annotated[
@@ -174,7 +174,7 @@ def export(
 
 
 @voices_app.command("import")
-@with_options("voices", *OUTPUT)
+@with_options("voices", OUTPUT)
 def import_(
     file: Annotated[
         Path,
