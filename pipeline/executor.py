@@ -196,6 +196,8 @@ class LocalExecutor:
                 found = self.store.load(key)
                 listener(StageEvent(node.kind, "cached", 1.0, 0.0, found.device, node.subject))
                 return found, True
+            if cancelled.is_set():  # it waited in its lane until then
+                raise Cancelled
             device = self._device(node)
             begun = time.monotonic()
 
