@@ -269,6 +269,7 @@ def _turns(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) 
     """
     present = cast.within(settings.song.start, settings.song.duration)
     track = pitch(vocals, settings.pitch)
+    # one chain of nodes per voice, so that another second voice leaves the first one's conversion in the cache
     singers, cuts, converted = [], [], []
     for voice in present.singers:
         turns = TimeRanges(ranges=present.ranges_of(voice), offset=settings.song.start)
@@ -288,6 +289,7 @@ def _turns(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) 
         "converted": tuple(converted),
         "transpositions": tuple(singer.transposition for singer in singers),
     }
+    # called "convert" as the only conversion of a solo is: what follows is the same for both
     joined = Node("convert", JOIN, inputs, {"key": settings.key})
     sound = _finished(joined["vocals"], placed, settings)
     if gaps:

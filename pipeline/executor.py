@@ -141,6 +141,7 @@ class LocalExecutor:
         for node in graph.nodes:
             if node not in waiting and self.store.has(keys[node]):
                 listener(StageEvent(node.kind, "cached", 1.0, 0.0, artifact(node).device, node.subject))
+        # a node is submitted as soon as everything that it needs is stored; lanes queue what they can't run yet
         try:
             while waiting or running:
                 unmade = {*waiting, *running.values()}
@@ -192,7 +193,7 @@ class LocalExecutor:
     ) -> tuple[Artifact, bool]:
         """Run one node into the store; also says whether another run had made it meanwhile."""
         with self.store.making(key, cancelled) as folder:
-            if self.store.has(key):
+            if self.store.has(key):  # another run, or another node that does the same, was first
                 found = self.store.load(key)
                 listener(StageEvent(node.kind, "cached", 1.0, 0.0, found.device, node.subject))
                 return found, True

@@ -37,7 +37,7 @@ def encode_clip(source: AudioSource, context: Context, *, start: float, stop: fl
             end = min(last, begin + round(_SECONDS * source.rate))
             block = clean(source.read(begin, end)).samples
             folded = block.mean(axis=0, keepdims=True) if channels == 1 else block[:2]
-            # the decoder in the browser clips: a cover that breaks its ceiling is heard as it would be played
+            # the decoder in the browser clips: a cover above its ceiling sounds as in any player
             ready = resampler.resample_chunk(np.ascontiguousarray(folded.T), last=end >= last)
             if len(ready):
                 frame = av.AudioFrame.from_ndarray(

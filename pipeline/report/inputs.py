@@ -57,8 +57,8 @@ class ReportInputs:
     `cover` is aligned with `vocals` and `instrumental`, the parts that were mixed. `loudness`: what remix measured.
     `transpose`: semitones by which the vocal was moved in all, `key` included, and `transpose_reason` says why in
     one sentence. `key`: semitones by which the whole song was moved. `settings`: all settings by stage, plain values
-    only. `warnings`: (stage, sentence), in order. `wanted_balance`: dB by which the user asked for the vocal to be
-    louder against the instrumental; `wanted_lufs`: the loudness that was asked for, None for the song's own.
+    only. `warnings`: (stage, sentence), in order. `wanted_balance`: requested gain of the vocal against the
+    instrumental in dB; `wanted_lufs`: the requested loudness, None for the song's own.
     `singers`: where several voices sing, all of them. `chain`: what each step of the separation's chain did. `quality`:
     of the separation; `separation`: its settings, None for own stems. `analysis`:
     tempo and key of the song.

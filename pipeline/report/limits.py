@@ -109,7 +109,7 @@ LIMITS = {
         ),
         Limit(
             "balance_shift", "Vocal against instrumental, change", "dB", False, 2.5, 6.0,
-            "Difference between the vocal's place in the mix before and after, less what was asked for. Listeners "
+            "Difference between the vocal's place in the mix before and after, less the requested change. Listeners "
             "notice about 2 dB on a lead vocal.",
         ),
         Limit(

@@ -22,7 +22,7 @@ _REACH = 0.25  # seconds that the delay is looked for on both sides
 class Mixture:
     """`vocal_gain` and `instrumental_gain` in dB: the parts' levels in the cover against their own files, by least
     squares. `residual`: dB of the cover that the two don't explain, against the cover; limiting shows here too.
-    `delay`: frames by which the cover's instrumental is late. None wherever it can't be told: a part is silent."""
+    `delay`: frames by which the cover's instrumental is late. None where a part is silent."""
 
     vocal_gain: float | None
     instrumental_gain: float | None
