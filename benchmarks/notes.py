@@ -1,6 +1,6 @@
 """Accuracy of the transcription of stems whose score is known.
 
-    python benchmarks/notes.py
+    python -m benchmarks.notes
 
 The demo song's vocals (lead with doubles, second part, reverb and consonants), true and as separated by the embedded
 separator; random melodies of a synthesised singer; the demo song's bass; and, if basic-pitch is installed, random
