@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from threading import Timer
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.services.api.conftest import Service, Sounds, Start
+from tests.support.command import until
 from understudy.errors import UnderstudyError
 from understudy.services.api.app import make_app
 from understudy.services.queue import owners
@@ -177,8 +178,15 @@ def test_streams_end_when_their_key_is_revoked(guarded: Service, sounds: Sounds)
     headers = guarded.key("ada")
     place = send(guarded, sounds, headers).headers["location"]  # nobody works here: the stream would not end
     database = guarded.app.state.services.database
-    Timer(1.0, owners.revoke_key, (database, headers["Authorization"].split("_")[1])).start()
-    text = guarded.client.get(f"{place}/events", headers=headers).text
+    ada = owners.ensure_owner(database, "ada")
+
+    def revoke() -> None:
+        until(lambda: guarded.app.state.services.streams.get(ada))
+        owners.revoke_key(database, headers["Authorization"].split("_")[1])
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(revoke)
+        text = guarded.client.get(f"{place}/events", headers=headers).text
     assert "queued" in text
     assert guarded.client.get(place, headers=guarded.key("ada")).json()["state"] == "queued", "the job goes on"
 
