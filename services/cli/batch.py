@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import TaskID
 
 from understudy.errors import UnderstudyError
-from understudy.services.cli.console import cancellable, print_note, print_result, progress_bars
-from understudy.services.cli.options import OUTPUT, Options, with_options
-from understudy.services.stage_titles import stage_title
+from understudy.services.cli.console import cancellable, item_progress, print_note, print_result
+from understudy.services.cli.options import OUTPUT, SETTINGS, Options, with_options
 
 if TYPE_CHECKING:
     from understudy.pipeline.cast import Cast
     from understudy.pipeline.executor import StageEvent
     from understudy.services.batch.journal import Outcome
     from understudy.services.batch.plan import Item
-    from understudy.services.batch.run import Listener
 
 
-@with_options("format start duration overwrite transpose key preset set voices cache device", OUTPUT)
+@with_options("format start duration overwrite transpose key", SETTINGS, OUTPUT)
 def batch(
     sources: Annotated[
         list[str],
@@ -33,26 +28,17 @@ def batch(
             help="A chart (CSV or JSON lines with the columns song, voice and any setting), folders, globs, songs."
         ),
     ],
-    voice: Annotated[
-        list[str] | None, typer.Option("--voice", help="Sing every song with this voice; repeat for more.")
-    ] = None,
+    voice: Annotated[list[str] | None, typer.Option(help="Sing every song with this voice; repeat for more.")] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder of covers and table; default covers/CHART.", show_default=False),
+        Path | None, typer.Option("--output", "-o", help="Folder of covers and table; default covers/CHART.")
     ] = None,
     at_once: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Covers made at once.")] = 2,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, list what would be made, and stop.")
     ] = False,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Only covers that failed the last time.")] = False,
-    server: Annotated[
-        str | None,
-        typer.Option("--server", help="Let this server make them, e.g. http://host:8000.", show_default=False),
-    ] = None,
-    key_for_server: Annotated[
-        str | None,
-        typer.Option("--server-key", help="Its API key; or UNDERSTUDY_SERVER_KEY.", show_default=False),
-    ] = None,
+    server: Annotated[str | None, typer.Option(help="Let this server make them, e.g. http://host:8000.")] = None,
+    server_key: Annotated[str | None, typer.Option(help="Its API key; or UNDERSTUDY_SERVER_KEY.")] = None,
     *,
     options: Options,
 ) -> None:
@@ -84,7 +70,7 @@ def batch(
     maker: Maker = LocalMaker(executor, cast, options.overwrite)
     check = check_models if server is None else None
     if server is not None:
-        maker = Server(server, key_for_server or os.environ.get("UNDERSTUDY_SERVER_KEY"))
+        maker = Server(server, server_key or os.environ.get("UNDERSTUDY_SERVER_KEY"))
     items = plan(rows, folder, options.preset, options.assignments(), options.overwrite, maker.find, check)
     journal = Journal(folder)
     left, outcomes = remaining(items, journal.read(), only_failed)
@@ -103,13 +89,16 @@ def batch(
             lambda: "\n".join(f"{'make' if one['make'] else 'kept'}  {escape(str(one['cover']))}" for one in described),
         )
         return
-    with cancellable() as cancelled, _lines(len(left)) as listener:
+    with cancellable() as cancelled, item_progress("The batch", len(left)) as show:
 
         def tidy() -> None:
             write_table(folder, items, outcomes)
             executor.store.prune(environment.cache_limit(), spare=3600)  # a long chart would fill the disk
 
-        run_batch(left, outcomes, maker, journal, listener, cancelled, at_once, tidy)
+        def listen(item: Item, event: StageEvent | Outcome) -> None:
+            show(item.title, event)
+
+        run_batch(left, outcomes, maker, journal, listen, cancelled, at_once, tidy)
     _answer(folder, items, outcomes, write_table(folder, items, outcomes))
 
 
@@ -118,30 +107,6 @@ def _folder(sources: list[str]) -> Path:
     only = Path(sources[0])
     named = len(sources) == 1 and (only.is_dir() or only.is_file()) and only.resolve().stem
     return Path("covers") / named if named else Path("covers")
-
-
-@contextmanager
-def _lines(count: int) -> Iterator[Listener]:
-    """A progress line for the whole batch, and one for each cover that is being made."""
-    from understudy.pipeline.executor import StageEvent
-
-    with progress_bars() as progress:
-        total = progress.add_task("The batch".ljust(36), total=count, note="")
-        tasks: dict[str, TaskID] = {}
-
-        def listen(item: Item, event: StageEvent | Outcome) -> None:
-            task = tasks.get(item.identity)
-            if task is None:
-                task = tasks[item.identity] = progress.add_task(item.title[:36].ljust(36), total=1.0, note="")
-            if isinstance(event, StageEvent):
-                progress.update(task, completed=event.fraction, note=stage_title(event.kind, event.subject))
-                return
-            progress.remove_task(task)
-            progress.advance(total)
-            if event.state == "failed":
-                print_note(f"[red]Failed:[/] {escape(item.title)}: {escape(event.reason)}")
-
-        yield listen
 
 
 def _answer(folder: Path, items: list[Item], outcomes: dict[str, Outcome], files: dict[str, Path]) -> None:

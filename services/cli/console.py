@@ -22,7 +22,9 @@ from understudy.errors import Cancelled, UnderstudyError
 from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
+    from understudy.pipeline.evaluation.run import Row
     from understudy.pipeline.executor import Listener, StageEvent
+    from understudy.services.batch.journal import Outcome
 
 
 @dataclass
@@ -98,6 +100,31 @@ def stage_progress() -> Iterator[Listener]:
                 tasks[event.node] = progress.add_task(title.ljust(36), total=1.0, note="")
             note = "cached" if event.state == "cached" else "" if event.device == "cpu" else event.device
             progress.update(tasks[event.node], completed=event.fraction, note=note)
+
+        yield listen
+
+
+@contextmanager
+def item_progress(title: str, count: int) -> Iterator[Callable[[str, StageEvent | Outcome | Row], None]]:
+    """A progress line for all `count` items, and one for each that is being worked on. The function that it yields
+    gets an item's label with the events of its stages and then with its outcome."""
+    from understudy.pipeline.executor import StageEvent
+
+    with progress_bars() as progress:
+        total = progress.add_task(title.ljust(36), total=count, note="")
+        tasks: dict[str, TaskID] = {}
+
+        def listen(label: str, event: StageEvent | Outcome | Row) -> None:
+            if isinstance(event, StageEvent):
+                if label not in tasks:
+                    tasks[label] = progress.add_task(label[:36].ljust(36), total=1.0, note="")
+                progress.update(tasks[label], completed=event.fraction, note=stage_title(event.kind, event.subject))
+                return
+            if label in tasks:
+                progress.remove_task(tasks.pop(label))
+            progress.advance(total)
+            if event.state == "failed":
+                print_note(f"[red]Failed:[/] {escape(label)}: {escape(event.reason)}")
 
         yield listen
 

@@ -10,46 +10,27 @@ import typer
 from rich.markup import escape
 
 from understudy.services.cli.console import print_note, print_result
-from understudy.services.cli.options import OUTPUT, VOICE, Options, with_options
+from understudy.services.cli.options import MIX, OUTPUT, SETTINGS, SINGING, VOICE, Options, with_options
 
 if TYPE_CHECKING:
     from understudy.results import CoverResult, StageResult, StageWarning
 
-SONG = Annotated[Path | None, typer.Argument(help="The song: any common audio or video file.", show_default=False)]
-OWN_VOCALS = Annotated[
-    Path | None, typer.Option("--vocals", help="Your own vocal stem; skips the separation.", show_default=False)
-]
-OWN_INSTRUMENTAL = Annotated[
-    Path | None, typer.Option("--instrumental", help="Your own instrumental stem.", show_default=False)
-]
-OWN_BACKING = Annotated[
-    Path | None,
-    typer.Option(
-        "--backing-vocals", help="Your own backing stem; --vocals is then the lead alone.", show_default=False
-    ),
-]
-DESTINATION = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.", show_default=False)
-]
-UNTIL = Annotated[
-    str | None,
-    typer.Option("--until", help="Stop after this stage and write its outputs.", show_default=False),
-]
-CONVERSION = "transpose index_rate protect formant_shift tracker seed"
-MIX = "backing vocal_gain backing_gain instrumental_gain target_lufs"
-PLACES = "preset set voices cache device"
+OWN_VOCALS = Annotated[Path | None, typer.Option(help="Your own vocal stem; skips the separation.")]
+OWN_INSTRUMENTAL = Annotated[Path | None, typer.Option(help="Your own instrumental stem.")]
+OWN_BACKING = Annotated[Path | None, typer.Option(help="Your own backing stem; --vocals is then the lead alone.")]
+OUTPUT_FILE = Annotated[Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.")]
 
 
-@with_options("format keep_stems start duration model overwrite key", CONVERSION, MIX, PLACES, OUTPUT)
+@with_options("format keep_stems start duration model overwrite", SINGING, MIX, SETTINGS, OUTPUT)
 def cover(
-    song: SONG = None,
+    song: Annotated[Path | None, typer.Argument(help="The song: any common audio or video file.")] = None,
     *,
     voice: VOICE,
     vocals: OWN_VOCALS = None,
     instrumental: OWN_INSTRUMENTAL = None,
     backing_vocals: OWN_BACKING = None,
-    output: DESTINATION = None,
-    until: UNTIL = None,
+    output: OUTPUT_FILE = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage and write its outputs.")] = None,
     options: Options,
 ) -> None:
     """Make a cover: the song, sung by the voice.
@@ -68,12 +49,14 @@ def cover(
     print_result(result.to_dict(), lambda: _text(result))
 
 
-@with_options("format start duration overwrite", CONVERSION, PLACES, OUTPUT)
+@with_options(
+    "format start duration overwrite transpose index_rate protect formant_shift tracker seed", SETTINGS, OUTPUT
+)
 def convert(
     vocals: Annotated[Path, typer.Argument(help="A vocal without accompaniment.")],
     *,
     voice: VOICE,
-    output: DESTINATION = None,
+    output: OUTPUT_FILE = None,
     options: Options,
 ) -> None:
     """Sing a vocal with the voice: an a cappella, nothing mixed."""
@@ -90,9 +73,9 @@ def convert(
 def graph(
     song: Annotated[Path, typer.Argument(help="The song, or the vocal of 'convert'.")],
     job: Annotated[
-        Literal["cover", "separate", "convert"], typer.Option("--job", help="The command whose stages to draw.")
+        Literal["cover", "separate", "convert"], typer.Option(help="The command whose stages to draw.")
     ] = "cover",
-    voice: Annotated[list[str] | None, typer.Option("--voice", help="Who sings a cover or conversion.")] = None,
+    voice: Annotated[list[str] | None, typer.Option(help="Who sings a cover or conversion.")] = None,
     vocals: OWN_VOCALS = None,
     instrumental: OWN_INSTRUMENTAL = None,
     backing_vocals: OWN_BACKING = None,

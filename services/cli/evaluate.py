@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
-from rich.progress import TaskID
 
-from understudy.services.cli.console import cancellable, print_note, print_result, progress_bars
+from understudy.services.cli.console import cancellable, item_progress, print_note, print_result
 from understudy.services.cli.options import OUTPUT, Options, with_options
-from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
     from understudy.pipeline.evaluation.dataset import Song
-    from understudy.pipeline.evaluation.run import Listener, Row
+    from understudy.pipeline.evaluation.run import Row
     from understudy.pipeline.executor import StageEvent
 
 
@@ -30,22 +26,17 @@ def evaluate(
         ),
     ],
     model: Annotated[
-        list[str] | None,
-        typer.Option("--model", help="A separator, or an ensemble A+B; repeat to compare several.", show_default=False),
+        list[str] | None, typer.Option(help="A separator, or an ensemble A+B; repeat to compare several.")
     ] = None,
-    preset: Annotated[
-        list[str] | None,
-        typer.Option("--preset", help="A preset's separation; repeat to compare several.", show_default=False),
-    ] = None,
+    preset: Annotated[list[str] | None, typer.Option(help="A preset's separation; repeat to compare several.")] = None,
     stems: Annotated[
-        Literal["2", "4"], typer.Option("--stems", help="2: vocals, instrumental; 4: drums, bass and other, too.")
+        Literal["2", "4"], typer.Option(help="2: vocals, instrumental; 4: drums, bass and other, too.")
     ] = "2",
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder of the tables; default evaluations/FOLDER.", show_default=False),
+        Path | None, typer.Option("--out", "-o", help="Folder of the tables; default evaluations/FOLDER.")
     ] = None,
     at_once: Annotated[int, typer.Option("--jobs", min=1, max=64, help="Songs at once.")] = 1,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many songs.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many songs.")] = None,
     *,
     options: Options,
 ) -> None:
@@ -66,8 +57,13 @@ def evaluate(
     def tidy() -> None:
         executor.store.prune(environment.cache_limit(), spare=3600)
 
-    with cancellable() as cancelled, _lines(len(job.dataset.songs) * len(compared)) as listener:
-        result = evaluate_separators(job, executor, listener, cancelled, tidy)
+    pairs = len(job.dataset.songs) * len(compared)
+    with cancellable() as cancelled, item_progress("All songs", pairs) as show:
+
+        def listen(name: str, song: Song, event: StageEvent | Row) -> None:
+            show(f"{song.name} ({name})", event)
+
+        result = evaluate_separators(job, executor, listen, cancelled, tidy)
     table, page = escape(text_table([*result.rows, *result.others])), escape(str(result.files["html"]))
     failed = "".join(
         f"[red]failed[/] {escape(row.song)} ({escape(row.candidate)}): {escape(row.reason)}\n" for row in result.failed
@@ -75,30 +71,3 @@ def evaluate(
     print_result(result.to_dict(), lambda: f"{table}\n{failed}Tables and plots: [bold]{page}[/]")
     if result.failed:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _lines(count: int) -> Iterator[Listener]:
-    """A progress line for all songs, and one for each that is being worked on."""
-    from understudy.pipeline.evaluation.run import Row
-
-    with progress_bars() as progress:
-        total = progress.add_task("All songs".ljust(36), total=count, note="")
-        tasks: dict[tuple[str, str], TaskID] = {}
-
-        def listen(name: str, song: Song, event: StageEvent | Row) -> None:
-            label = f"{song.name} ({name})"
-            if isinstance(event, Row):
-                if (name, song.name) in tasks:
-                    progress.remove_task(tasks.pop((name, song.name)))
-                progress.advance(total)
-                if event.state == "failed":
-                    print_note(f"[red]Failed:[/] {escape(label)}: {escape(event.reason)}")
-                return
-            if (name, song.name) not in tasks:
-                tasks[name, song.name] = progress.add_task(label[:36].ljust(36), total=1.0, note="")
-            progress.update(
-                tasks[name, song.name], completed=event.fraction, note=stage_title(event.kind, event.subject)
-            )
-
-        yield listen

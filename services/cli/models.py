@@ -35,11 +35,9 @@ def list_(
         list[str] | None, typer.Argument(help="Only models whose names or descriptions contain these words.")
     ] = None,
     purpose: Annotated[
-        str | None, typer.Option("--purpose", "-p", help="vocals, karaoke, dereverb, stems, ...", show_default=False)
+        str | None, typer.Option("--purpose", "-p", help="vocals, karaoke, dereverb, stems, ...")
     ] = None,
-    family: Annotated[
-        str | None, typer.Option("--family", help="roformer, mdx_net, vr, demucs, ...", show_default=False)
-    ] = None,
+    family: Annotated[str | None, typer.Option(help="roformer, mdx_net, vr, demucs, ...")] = None,
     installed: Annotated[bool, typer.Option("--installed", help="Only installed models.")] = False,
 ) -> None:
     """List the models: purpose, size, published SDR, and whether they are installed."""
@@ -104,9 +102,7 @@ def show(name: NAME) -> None:
 @with_options(OUTPUT)
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(help="Models; 'understudy models list' shows them.")] = None,
-    preset: Annotated[
-        str | None, typer.Option("--preset", help="All models that this preset separates with.", show_default=False)
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help="All models that this preset separates with.")] = None,
     trust: TRUST = False,
 ) -> None:
     """Download models. An interrupted download is resumed."""
@@ -147,9 +143,7 @@ def fetch(
 @with_options(OUTPUT)
 def add(
     path: Annotated[Path, typer.Argument(help="A model's file, or the folder of a transformers model.")],
-    name: Annotated[
-        str | None, typer.Option("--as", help="Which model it is, if it can't be told.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option("--as", help="Which model it is, if it can't be told.")] = None,
     trust: TRUST = False,
     link: Annotated[bool, typer.Option("--link", help="Use it where it is instead of copying it.")] = False,
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -46,7 +46,6 @@ class Option:
     default: str | None = None
     short: str | None = None
     metavar: str | None = None
-    hidden: bool = False
     callback: Callable[[bool], bool] | None = None
 
     def parameter(self) -> inspect.Parameter:
@@ -58,7 +57,6 @@ class Option:
             show_default=self.default or False,
             rich_help_panel=self.panel,
             metavar=self.metavar,
-            hidden=self.hidden,
             callback=self.callback,
         )
         annotation = Annotated[self.type if switch else self.type | None, info]  # type: ignore[valid-type]
@@ -74,89 +72,66 @@ def _set_mode(name: str) -> Callable[[bool], bool]:
     return set_mode
 
 
-_TABLE = (
-    Option("start", float, "Start of the part to use, in seconds.", "song.start"),
-    Option("duration", float, "Length of the part to use, in seconds.", "song.duration"),
-    Option("format", str, "wav16, wav24, wav32f, flac, mp3, m4a or opus.", "output.format"),
-    Option("keep_stems", bool, "Also write the cover's stems.", "output.keep_stems"),
-    Option("model", str, "Separation model; A+B combines several; 'embedded' needs no weights.", "separation.model"),
-    Option(
-        "transpose",
-        str,
-        "Semitones, or auto for the best octave; by voice: A=-12,B=auto.",
-        "transpose",
-        panel=SINGING,
+_TABLE: Mapping[str | None, tuple[Option, ...]] = {
+    None: (
+        Option("start", float, "Start of the part to use, in seconds.", "song.start"),
+        Option("duration", float, "Length of the part to use, in seconds.", "song.duration"),
+        Option("format", str, "wav16, wav24, wav32f, flac, mp3, m4a or opus.", "output.format"),
+        Option("keep_stems", bool, "Also write the cover's stems.", "output.keep_stems"),
+        Option(
+            "model", str, "Separation model; A+B combines several; 'embedded' needs no weights.", "separation.model"
+        ),
+        Option("overwrite", bool, "Replace files that Understudy did not make."),
+        Option("json", bool, "Print the result as one JSON object.", callback=_set_mode("as_json")),
+        Option("quiet", bool, "Print only the result, no progress.", short="-q", callback=_set_mode("quiet")),
+        Option("debug", bool, "Show tracebacks.", callback=_set_mode("debug")),
     ),
-    Option("key", int, "Semitones by which the entire song moves.", "key", panel=SINGING),
-    Option(
-        "index_rate",
-        float,
-        "How much of the sound comes from the recordings, 0 to 1.",
-        "conversion.index_rate",
-        panel=SINGING,
+    SINGING: (
+        Option("key", int, "Semitones by which the entire song moves.", "key"),
+        Option("transpose", str, "Semitones, or auto for the best octave; by voice: A=-12,B=auto.", "transpose"),
+        Option(
+            "index_rate", float, "How much of the sound comes from the recordings, 0 to 1.", "conversion.index_rate"
+        ),
+        Option("protect", float, "Protection of consonants and breaths, 0 to 0.5; 0.5 is off.", "conversion.protect"),
+        Option("formant_shift", float, "Shift of the formants in semitones.", "conversion.formant_shift"),
+        Option("tracker", str, "Pitch tracker: swift-f0, rmvpe, fcpe, praat, harvest or median.", "pitch.tracker"),
+        Option("seed", int, "Seed of the random numbers: the same seed gives the same bytes.", "conversion.seed"),
     ),
-    Option(
-        "protect",
-        float,
-        "Protection of consonants and breaths, 0 to 0.5; 0.5 is off.",
-        "conversion.protect",
-        panel=SINGING,
+    MIX: (
+        Option(
+            "backing",
+            Literal["original", "convert", "mute"],
+            "Backing vocals, if a stem holds them: keep, convert or mute them.",
+            "backing",
+        ),
+        Option("vocal_gain", float, "Gain of the vocal in dB.", "remix.vocal_gain"),
+        Option(
+            "backing_gain", float, "Gain of the backing vocals in dB, if there is a stem of them.", "remix.backing_gain"
+        ),
+        Option("instrumental_gain", float, "Gain of the instrumental in dB.", "remix.instrumental_gain"),
+        Option("target_lufs", float, "Loudness of the cover in LUFS; default: that of the song.", "remix.target_lufs"),
     ),
-    Option("formant_shift", float, "Shift of the formants in semitones.", "conversion.formant_shift", panel=SINGING),
-    Option(
-        "tracker",
-        str,
-        "Pitch tracker: swift-f0, rmvpe, fcpe, praat, harvest or median.",
-        "pitch.tracker",
-        panel=SINGING,
+    SETTINGS: (
+        Option("preset", str, "Name of a preset, or path of a YAML file."),
+        Option("set", list[str], "Any setting by its full name; may be repeated.", metavar="GROUP.FIELD=VALUE"),
+        Option("voices", Path, "Folder of the voice library."),
+        Option("cache", Path, "Folder of the cache."),
+        Option("device", str, "auto, cpu, cuda:0, ..."),
     ),
-    Option(
-        "seed", int, "Seed of the random numbers: the same seed gives the same bytes.", "conversion.seed", panel=SINGING
+    SERVER: (
+        Option("host", str, "Address to bind.", default="127.0.0.1"),
+        Option("port", int, "Port; 0 selects a free one.", default="8000"),
+        Option("workers", int, "Worker processes.", default="1"),
+        Option("keys", bool, "Require API keys on loopback, too."),
+        Option("config", Path, "A YAML file of server settings."),
+        Option("data", Path, "Folder of all its data."),
+        Option("database", str, "URL of a PostgreSQL database; default: SQLite."),
+        Option("storage", str, "URL of the storage, e.g. s3://bucket/path; default: a local folder."),
     ),
-    Option(
-        "backing",
-        Literal["original", "convert", "mute"],
-        "Backing vocals, if a stem holds them: keep, convert or mute them.",
-        "backing",
-        panel=MIX,
-    ),
-    Option("vocal_gain", float, "Gain of the vocal in dB.", "remix.vocal_gain", panel=MIX),
-    Option(
-        "backing_gain",
-        float,
-        "Gain of the backing vocals in dB, if there is a stem of them.",
-        "remix.backing_gain",
-        panel=MIX,
-    ),
-    Option("instrumental_gain", float, "Gain of the instrumental in dB.", "remix.instrumental_gain", panel=MIX),
-    Option(
-        "target_lufs",
-        float,
-        "Loudness of the cover in LUFS; default: that of the song.",
-        "remix.target_lufs",
-        panel=MIX,
-    ),
-    Option("preset", str, "Name of a preset, or path of a YAML file.", panel=SETTINGS),
-    Option(
-        "set", list[str], "Any setting by its full name; may be repeated.", metavar="GROUP.FIELD=VALUE", panel=SETTINGS
-    ),
-    Option("voices", Path, "Folder of the voice library.", panel=SETTINGS),
-    Option("cache", Path, "Folder of the cache.", panel=SETTINGS),
-    Option("device", str, "auto, cpu, cuda:0, ...", panel=SETTINGS),
-    Option("overwrite", bool, "Replace files that Understudy did not make."),
-    Option("host", str, "Address to bind.", default="127.0.0.1", panel=SERVER),
-    Option("port", int, "Port; 0 selects a free one.", default="8000", panel=SERVER),
-    Option("workers", int, "Worker processes.", default="1", panel=SERVER),
-    Option("keys", bool, "Require API keys on loopback, too.", panel=SERVER),
-    Option("config", Path, "A YAML file of server settings.", panel=SERVER),
-    Option("data", Path, "Folder of all its data.", panel=SERVER),
-    Option("database", str, "URL of a PostgreSQL database; default: SQLite.", panel=SERVER),
-    Option("storage", str, "URL of the storage, e.g. s3://bucket/path; default: a local folder.", panel=SERVER),
-    Option("json", bool, "Print the result as one JSON object.", callback=_set_mode("as_json")),
-    Option("quiet", bool, "Print only the result, no progress.", short="-q", callback=_set_mode("quiet")),
-    Option("debug", bool, "Show tracebacks.", callback=_set_mode("debug")),
-)
-OPTIONS = {option.name: option for option in _TABLE}
+}
+"""The options by their heading in the help."""
+OPTIONS = {option.name: replace(option, panel=panel) for panel, group in _TABLE.items() for option in group}
+_NAMES = {panel: [option.name for option in group] for panel, group in _TABLE.items() if panel}
 OUTPUT = "json quiet debug"
 """The options of every command that prints a result. They act by themselves: no command looks at their values."""
 
@@ -248,9 +223,9 @@ class Options:
 
 
 def with_options(*groups: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a typer command: add options of the table, named in `groups` with spaces between them, to its
-    parameters."""
-    names = " ".join(groups).split()
+    """Decorate a typer command: add options of the table to its parameters. Each of the `groups` is a heading, for all
+    that are under it, or names with spaces between them."""
+    names = [name for group in groups for name in _NAMES.get(group) or group.split()]
     added = [OPTIONS[name].parameter() for name in names]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -282,8 +257,7 @@ def _format_of(output: Path) -> str:
 VOICE = Annotated[
     list[str],
     typer.Option(
-        "--voice",
         help="Who sings; 'understudy voices list' shows them. Several: lead=A and backing=B, or by time "
-        "'0:00-1:12=A,1:12-=B'.",
+        "'0:00-1:12=A,1:12-=B'."
     ),
 ]

@@ -13,57 +13,38 @@ from understudy.services.cli.cover import print_warnings
 from understudy.services.cli.options import OUTPUT, Options, with_options
 
 if TYPE_CHECKING:
-    from understudy.pipeline.separation_request import Container, SeparationRequest
     from understudy.results import SeparationResult
-
-STEMS = Annotated[
-    str | None,
-    typer.Option(
-        "--stems",
-        help="2 (vocals, instrumental), 4 (vocals, drums, bass, other), 6 (guitar and piano, too), or names: "
-        "lead,backing,reverb,drums...",
-        show_default=False,
-    ),
-]
-MIX = Annotated[
-    str | None,
-    typer.Option(
-        "--mix", help="Write the song with other levels, in dB: 'vocals=-6,drums=+2,bass=off'.", show_default=False
-    ),
-]
-KARAOKE = Annotated[bool, typer.Option("--karaoke", help="Write a karaoke version: the lead stays softly, as a guide.")]
-GUIDE = Annotated[
-    str | None,
-    typer.Option("--guide", help="dB of the lead in karaoke, or off; default -12.", show_default=False),
-]
-MIDI = Annotated[
-    str | None,
-    typer.Option("--midi", help="Write the notes of these stems as MIDI: vocals,bass,piano...", show_default=False),
-]
-FORMAT = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help="wav16, wav24, wav32f, flac, mp3, m4a, opus; stem.m4a or stem.mp4: one file for DJ software (add :alac "
-        "for lossless).",
-        show_default=False,
-    ),
-]
 
 
 @with_options("start duration model overwrite preset set cache device", OUTPUT)
 def separate(
     song: Annotated[Path, typer.Argument(help="The song: any common audio or video file.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder; default stems/SONG.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default stems/SONG.")] = None,
     *,
-    stems: STEMS = None,
-    mix: MIX = None,
-    karaoke: KARAOKE = False,
-    guide: GUIDE = None,
-    midi: MIDI = None,
-    format: FORMAT = None,
+    stems: Annotated[
+        str | None,
+        typer.Option(
+            help="2 (vocals, instrumental), 4 (vocals, drums, bass, other), 6 (guitar and piano, too), or names: "
+            "lead,backing,reverb,drums..."
+        ),
+    ] = None,
+    mix: Annotated[
+        str | None, typer.Option(help="Write the song with other levels, in dB: 'vocals=-6,drums=+2,bass=off'.")
+    ] = None,
+    karaoke: Annotated[
+        bool, typer.Option("--karaoke", help="Write a karaoke version: the lead stays softly, as a guide.")
+    ] = False,
+    guide: Annotated[str | None, typer.Option(help="dB of the lead in karaoke, or off; default -12.")] = None,
+    midi: Annotated[
+        str | None, typer.Option(help="Write the notes of these stems as MIDI: vocals,bass,piano...")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="wav16, wav24, wav32f, flac, mp3, m4a, opus; stem.m4a or stem.mp4: one file for DJ software (add "
+            ":alac for lossless)."
+        ),
+    ] = None,
     options: Options,
 ) -> None:
     """Take a song apart: its stems, a mix with other levels, a karaoke version, notes.
@@ -72,28 +53,18 @@ def separate(
     version or notes are requested instead.
     """
     from understudy.jobs import SeparationJob, separate_song
-    from understudy.pipeline.separation_request import container_named
+    from understudy.pipeline.separation_request import (
+        GUIDE,
+        SeparationRequest,
+        container_named,
+        parse_guide,
+        parse_levels,
+        parse_stems,
+    )
 
     container = container_named(format) if format else None
     settings = options.settings(more={"output.format": None if container else format})
-    request = _wanted(stems, container, mix, karaoke, guide, midi)
-    with options.runner() as runner:
-        result = separate_song(SeparationJob(song, settings, request, output, options.overwrite), runner)
-    print_warnings(result.warnings)
-    print_result(result.to_dict(), lambda: _text(result))
-
-
-def _wanted(
-    stems: str | None,
-    container: Container | None,
-    mix: str | None,
-    karaoke: bool,
-    guide: str | None,
-    midi: str | None,
-) -> SeparationRequest:
-    from understudy.pipeline.separation_request import GUIDE, SeparationRequest, parse_guide, parse_levels, parse_stems
-
-    return SeparationRequest(
+    request = SeparationRequest(
         None if stems is None else parse_stems(stems),
         container,
         {} if mix is None else parse_levels(mix),
@@ -101,6 +72,10 @@ def _wanted(
         GUIDE if guide is None else parse_guide(guide),
         () if midi is None else parse_stems(midi),
     )
+    with options.runner() as runner:
+        result = separate_song(SeparationJob(song, settings, request, output, options.overwrite), runner)
+    print_warnings(result.warnings)
+    print_result(result.to_dict(), lambda: _text(result))
 
 
 def _text(result: SeparationResult) -> str:

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import print_result
-from understudy.services.cli.options import OUTPUT, Options, with_options
+from understudy.services.cli.options import OUTPUT, SERVER, Options, with_options
 
 if TYPE_CHECKING:
     from understudy.services.queue.database import Database
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
 
 
-@with_options("host port workers keys config data database storage device debug")
+@with_options(SERVER, "device debug")
 def serve(options: Options) -> None:
     """Serve the HTTP API, with workers that run its jobs. On 127.0.0.1 it needs no keys."""
     from understudy.services.queue import logs
@@ -31,8 +31,8 @@ def serve(options: Options) -> None:
 
 @with_options("config data database storage device debug")
 def worker(
-    name: Annotated[str | None, typer.Option("--name", help="Its name in logs.", show_default=False)] = None,
-    parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
+    name: Annotated[str | None, typer.Option(help="Its name in logs.")] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     *,
     options: Options,
 ) -> None:
@@ -47,16 +47,13 @@ def worker(
 @keys_app.command()
 @with_options("config data database", OUTPUT)
 def create(
-    owner: Annotated[
-        str, typer.Option("--owner", help="The key's owner; all keys of an owner give access to the same data.")
-    ],
-    name: Annotated[str, typer.Option("--name", help="What the key is for.")] = "",
+    owner: Annotated[str, typer.Option(help="The key's owner; all keys of an owner give access to the same data.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "",
     scopes: Annotated[
-        str, typer.Option("--scopes", help="read, make, voices, delete; joined by commas.")
+        str, typer.Option(help="read, make, voices, delete; joined by commas.")
     ] = "read,make,voices,delete",
     limit: Annotated[
-        list[str] | None,
-        typer.Option("--limit", metavar="NAME=NUMBER", help="A limit of this owner's own: jobs_queued=10."),
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="A limit of this owner's own: jobs_queued=10.")
     ] = None,
     *,
     options: Options,

@@ -28,10 +28,8 @@ NAME = Annotated[str, typer.Argument(help="The voice's name.")]
 CONSENT = Annotated[
     Literal["self", "granted"] | None,
     typer.Option(
-        "--consent",
         help="Required, but for a voice that 'voices export' wrote. self: it is your voice. granted: its owner has "
-        "agreed.",
-        show_default=False,
+        "agreed."
     ),
 ]
 REPLACE = Annotated[bool, typer.Option("--replace", help="Replace a voice of that name.")]
@@ -140,16 +138,13 @@ def remove(name: NAME, *, options: Options) -> None:
 @with_options("overwrite voices", OUTPUT)
 def export(
     name: NAME,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default NAME.zip or NAME.pth.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default NAME.zip or NAME.pth.")] = None,
     form: Annotated[
         Literal["archive", "rvc"] | None,
         typer.Option(
             "--format",
             help="archive: one file for Understudy. rvc: .pth and .index for other tools, into a .pth, a folder or a "
             "zip. Default: rvc for a .pth, else archive.",
-            show_default=False,
         ),
     ] = None,
     *,
@@ -184,20 +179,13 @@ def import_(
             "'voices export' wrote.",
         ),
     ],
-    name: Annotated[
-        str | None, typer.Option("--name", help="Its name; default: after the file.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Its name; default: after the file.")] = None,
     consent: CONSENT = None,
     index: Annotated[
-        Path | None,
-        typer.Option("--index", help="The model's .index: a file, or a name in the zip or folder.", show_default=False),
+        Path | None, typer.Option(help="The model's .index: a file, or a name in the zip or folder.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", help="Which model, where there are several.", show_default=False)
-    ] = None,
-    speaker: Annotated[
-        int | None, typer.Option("--speaker", help="Which of the model's speakers sings.", show_default="0")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Which model, where there are several.")] = None,
+    speaker: Annotated[int | None, typer.Option(help="Which of the model's speakers sings.", show_default="0")] = None,
     replace: REPLACE = False,
     *,
     options: Options,
