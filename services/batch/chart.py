@@ -53,15 +53,18 @@ def read_chart(sources: Sequence[str], voices: Sequence[str]) -> list[Row]:
     if not rows and not problems:
         problems.append("there is no song in it")
     if problems:
-        listed = problems[:_MOST_LISTED] + (
-            [f"and {len(problems) - _MOST_LISTED} more"] if problems[_MOST_LISTED:] else []
-        )
         raise UnderstudyError(
             "chart-invalid",
-            f"{', '.join(sources)} can't be made into covers: {'; '.join(listed)}.",
+            f"{', '.join(sources)} can't be made into covers: {listed(problems)}.",
             "Correct that and run the same command again; nothing was made yet.",
         )
     return rows
+
+
+def listed(problems: Sequence[str]) -> str:
+    """The first of the problems, and how many more there are."""
+    more = len(problems) - _MOST_LISTED
+    return "; ".join([*problems[:_MOST_LISTED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _entries(source: str, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -150,16 +153,14 @@ def _json_lines(text: str, path: Path, problems: list[str]) -> Iterator[tuple[in
 
 
 def _rows(source: str, cells: Mapping[str, Any], voices: Sequence[str], problems: list[str]) -> Iterable[Row]:
-    song, own, *options = (
-        cells.get("song"),
-        cells.get("voice"),
-        *((name, value) for name, value in cells.items() if name not in ("song", "voice")),
-    )
+    song, own = cells.get("song"), cells.get("voice")
     if not isinstance(song, Path) or "\0" in str(song):
         problems.append(f"{source} names no song")
         return []
     named: dict[str, Any] = {}
-    for name, value in options:
+    for name, value in cells.items():
+        if name in ("song", "voice"):
+            continue
         dotted = setting_names().get(name, name)
         if dotted in named:
             problems.append(f"{source} gives {dotted} twice")

@@ -16,18 +16,18 @@ NAME = "batch.jsonl"
 class Outcome:
     """How one cover ended. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `bpm` and `song_key` of the
     song, `similarity` of the new vocal to the voice (cosine, -1..1), `seconds` of wall time in this batch; None where
-    there is none. `code` and `reason` of the error where it failed."""
+    there is none. `code` and `reason` of the error where it failed. The table has these columns, too, in this order."""
 
     identity: str
-    state: Literal["done", "failed"]
     song: str
     voice: str
+    state: Literal["done", "failed"]
     cover: str = ""
     report: str = ""
-    seconds: float = 0.0
     duration: float | None = None
-    song_loudness: float | None = None
+    seconds: float = 0.0
     loudness: float | None = None
+    song_loudness: float | None = None
     true_peak: float | None = None
     transpose: int | None = None
     bpm: float | None = None

@@ -16,7 +16,7 @@ from understudy.pipeline.nodes import file_external
 from understudy.pipeline.publish import check_replaceable, check_writable
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import CoverSettings, load_settings
-from understudy.services.batch.chart import Row
+from understudy.services.batch.chart import Row, listed
 
 SEPARATING = 0.12
 """Wall seconds per second of song that the separation takes on 2 cores with the embedded separator
@@ -24,8 +24,6 @@ SEPARATING = 0.12
 
 SINGING = 0.12
 """And all that is done anew for each voice."""
-
-_MOST_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -108,11 +106,10 @@ def plan(
             Item(number, row.source, row.song, content, duration, row.voice, voice.name, settings, output, identity)
         )
     if problems:
-        listed = [f"{_shown(sources)}: {message}" for message, sources in list(problems.items())[:_MOST_LISTED]]
-        more = f"; and {len(problems) - _MOST_LISTED} more" if len(problems) > _MOST_LISTED else ""
+        found = listed([f"{_shown(sources)}: {message}" for message, sources in problems.items()])
         raise UnderstudyError(
             "batch-invalid",
-            f"{sum(map(len, problems.values()))} of {len(rows)} covers can't be made. {'; '.join(listed)}{more}.",
+            f"{sum(map(len, problems.values()))} of {len(rows)} covers can't be made. {found}.",
             "Correct that and run the same command again; nothing was made yet.",
         )
     return items

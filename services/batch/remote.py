@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -16,7 +16,6 @@ from understudy.pipeline.cast import parse_voices
 from understudy.pipeline.executor import StageEvent
 from understudy.pipeline.publish import publish
 from understudy.services.batch.plan import FoundVoice, Item
-from understudy.services.batch.run import MadeCover
 
 _POLL = 1.0  # seconds between polls of a job
 _ANSWER = 600.0  # seconds without a byte; a busy server may take minutes to check a song
@@ -37,9 +36,6 @@ class Server:
         self._address = address
         self._songs: dict[str, str] = {}
         self._lock = Lock()
-
-    def close(self) -> None:
-        self._client.close()
 
     def ask(self, method: str, path: str, stop: Event | None = None, **more: Any) -> httpx.Response:
         """Send a request; returns the answer. With `stop` it waits while the server is unreachable or busy, for
@@ -99,7 +95,7 @@ class Server:
                 self._songs[item.content] = answer.json()["id"]
             return self._songs[item.content]
 
-    def make(self, item: Item, notify: Callable[[StageEvent], None], stop: Event) -> MadeCover:
+    def make(self, item: Item, notify: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
         """Submit the cover, follow it, and fetch cover, report and figures. A batch that is started again finds the job
         that it had submitted, by its idempotency key."""
         body = {
@@ -123,20 +119,8 @@ class Server:
         beside = {"report": cover.with_name(f"{cover.stem}.report.html"), "figures": cover.with_suffix(".report.json")}
         for name, target in {**beside, "audio": cover}.items():
             self._fetch(state[name]["href"], target, stop)
-        result = state["result"]
-        return MadeCover(
-            cover,
-            beside["report"],
-            result["duration"],
-            result["loudness"]["song"],
-            result["loudness"]["cover"],
-            result["loudness"]["true_peak"],
-            result["transpose"],
-            result["verdict"]["verdict"],
-            tuple(warning["warning"] for warning in state["warnings"]),
-            result.get("bpm"),  # an older server has none
-            result.get("song_key"),
-        )
+        files = {"cover": str(cover), "report": str(beside["report"])}
+        return {**state["result"], **files, "warnings": state["warnings"]}
 
     def _fetch(self, path: str, target: Path, stop: Event) -> None:
         with tempfile.NamedTemporaryFile(suffix=target.suffix) as file:

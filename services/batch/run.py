@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.jobs import CoverJob, Runner, make_cover
@@ -24,28 +24,8 @@ Listener = Callable[[Item, StageEvent | Outcome], None]
 
 Notify = Callable[[StageEvent], None]
 
-_FATAL = (
-    "disk-full",
-    "output-not-writable",
-    "cache-not-writable",
-)  # every further cover would fail, too
-
-
-@dataclass(frozen=True)
-class MadeCover:
-    """A finished cover: its files and its figures, as in `Outcome`."""
-
-    path: Path
-    report: Path
-    duration: float
-    song_loudness: float
-    loudness: float
-    true_peak: float
-    transpose: int
-    verdict: str
-    warnings: tuple[str, ...]
-    bpm: float | None = None
-    song_key: str | None = None
+_FATAL = ("disk-full", "output-not-writable", "cache-not-writable")
+"""Errors that every further cover would meet, too."""
 
 
 class Maker(Protocol):
@@ -54,8 +34,8 @@ class Maker(Protocol):
     def find(self, voice: str) -> FoundVoice:
         """Look up the voice; raises `UnderstudyError` if it doesn't exist."""
 
-    def make(self, item: Item, notify: Notify, stop: Event) -> MadeCover:
-        """Make one cover; `stop` cancels it. Called from several threads."""
+    def make(self, item: Item, notify: Notify, stop: Event) -> Mapping[str, Any]:
+        """Make one cover; returns what `CoverResult.to_dict` gives. `stop` cancels it. Called from several threads."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +50,9 @@ class LocalMaker:
         cast = self.cast(voice)
         return FoundVoice(cast.name, cast.content_hash)
 
-    def make(self, item: Item, notify: Notify, stop: Event) -> MadeCover:
+    def make(self, item: Item, notify: Notify, stop: Event) -> Mapping[str, Any]:
         job = CoverJob(item.song, self.cast(item.voice), item.settings, output=item.output, overwrite=self.overwrite)
-        cover = make_cover(job, Runner(self.executor, notify, stop))
-        return MadeCover(
-            cover.path,
-            cover.report_path,
-            cover.duration,
-            cover.loudness.song,
-            cover.loudness.cover,
-            cover.loudness.true_peak,
-            cover.transpose,
-            cover.verdict.overall,
-            tuple(warning.warning for warning in cover.warnings),
-            cover.bpm,
-            cover.song_key,
-        )
+        return make_cover(job, Runner(self.executor, notify, stop)).to_dict()
 
 
 def run_batch(
@@ -152,9 +119,26 @@ def run_batch(
 def _make(item: Item, maker: Maker, notify: Notify, stop: Event) -> Outcome:
     """Make one cover. A failure is an outcome, too, unless every further cover would meet it."""
     begun = time.monotonic()
-    outcome = Outcome(item.identity, "failed", item.song.name, item.voice_name, duration=item.duration)
+    outcome = Outcome(item.identity, item.song.name, item.voice_name, "failed", duration=item.duration)
     try:
         made = maker.make(item, notify, stop)
+        return replace(
+            outcome,
+            state="done",
+            cover=made["cover"],
+            report=made["report"],
+            seconds=time.monotonic() - begun,
+            duration=made["duration"],
+            song_loudness=made["loudness"]["song"],
+            loudness=made["loudness"]["cover"],
+            true_peak=made["loudness"]["true_peak"],
+            transpose=made["transpose"],
+            bpm=made.get("bpm"),  # an older server has none
+            song_key=made.get("song_key"),
+            similarity=_similarity(Path(made["report"]).with_suffix(".json")),
+            verdict=made["verdict"]["verdict"],
+            warnings=tuple(warning["warning"] for warning in made["warnings"]),
+        )
     except Cancelled:
         raise
     except UnderstudyError as error:
@@ -164,16 +148,6 @@ def _make(item: Item, maker: Maker, notify: Notify, stop: Event) -> Outcome:
     except Exception as error:  # whatever goes wrong with one cover, the others go on
         reason = f"Something unexpected went wrong: {type(error).__name__}: {error}"
         return replace(outcome, code="internal-error", reason=reason)
-    figures = {name: value for name, value in vars(made).items() if name not in ("path", "report")}
-    return replace(
-        outcome,
-        state="done",
-        cover=str(made.path),
-        report=str(made.report),
-        seconds=time.monotonic() - begun,
-        similarity=_similarity(made.report.with_suffix(".json")),
-        **figures,
-    )
 
 
 def _similarity(figures: Path) -> float | None:

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,26 +15,7 @@ from understudy.services.batch.journal import Outcome
 from understudy.services.batch.plan import Item
 
 _HERE = Path(__file__).parent
-_COLUMNS = (
-    "number",
-    "song",
-    "voice",
-    "state",
-    "cover",
-    "duration",
-    "seconds",
-    "loudness",
-    "song_loudness",
-    "true_peak",
-    "transpose",
-    "bpm",
-    "song_key",
-    "similarity",
-    "verdict",
-    "warnings",
-    "code",
-    "reason",
-)
+_COLUMNS = ("number", *(field.name for field in fields(Outcome) if field.name not in ("identity", "report")))
 
 
 def write_table(folder: Path, items: Sequence[Item], outcomes: Mapping[str, Outcome]) -> dict[str, Path]:
