@@ -24,6 +24,8 @@ from understudy.pipeline.separation.families.roformer.bands import mel_bands
 from understudy.pipeline.separation.inference import infer
 from understudy.pipeline.separation.settings import InferenceSettings
 
+pytest.importorskip("audio_separator", reason="the published networks aren't installed")
+
 SMALL = {
     "dim": 24, "depth": 2, "stereo": True, "time_transformer_depth": 1, "freq_transformer_depth": 2, "dim_head": 8,
     "heads": 3, "stft_n_fft": 512, "stft_hop_length": 128, "stft_win_length": 512, "mask_estimator_depth": 2,
