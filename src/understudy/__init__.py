@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+import lazy_loader
 
 __version__ = "0.2.0"
 
@@ -36,132 +36,6 @@ if "OPENBLAS_NUM_THREADS" not in os.environ:
 # is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-if TYPE_CHECKING:
-    from understudy.audio.audiosegment import from_audiosegment as from_audiosegment
-    from understudy.audio.audiosegment import to_audiosegment as to_audiosegment
-    from understudy.audio.samples import Audio as Audio
-    from understudy.errors import Cancelled as Cancelled
-    from understudy.errors import UnderstudyError as UnderstudyError
-    from understudy.library import AddedVoice as AddedVoice
-    from understudy.library import VoiceLibrary as VoiceLibrary
-    from understudy.pipeline.executor import StageRun as StageRun
-    from understudy.pipeline.presets import presets as presets
-    from understudy.pipeline.separation.advice import Remark as Remark
-    from understudy.pipeline.separation.chain import StepReport as StepReport
-    from understudy.pipeline.separation.custom import register_separator as register_separator
-    from understudy.pipeline.separation.quality import Quality as Quality
-    from understudy.pipeline.settings import CoverSettings as Settings
-    from understudy.pipeline.settings import load_settings as load_settings
-    from understudy.pipeline.stages.cast import VoicePart as VoicePart
-    from understudy.results import ConversionResult as ConversionResult
-    from understudy.results import CoverResult as CoverResult
-    from understudy.results import EvaluationResult as EvaluationResult
-    from understudy.results import Loudness as Loudness
-    from understudy.results import SeparationResult as SeparationResult
-    from understudy.results import StageWarning as StageWarning
-    from understudy.results import Verdict as Verdict
-    from understudy.session import Progress as Progress
-    from understudy.session import ProgressEvent as ProgressEvent
-    from understudy.session import Session as Session
-    from understudy.session import SettingsLike as SettingsLike
-    from understudy.session import VoiceLike as VoiceLike
-    from understudy.session import convert as convert
-    from understudy.session import cover as cover
-    from understudy.session import evaluate as evaluate
-    from understudy.session import separate as separate
-    from understudy.sounds import AudioRef as AudioRef
-    from understudy.sounds import Sound as Sound
-    from understudy.voices.recordings import Finding as Finding
-    from understudy.voices.voice import Voice as Voice
-
-# Where each public name is: it is imported when it is first used, so that ``import understudy`` takes no time.
-_HOMES = {
-    "audio.audiosegment": ("from_audiosegment", "to_audiosegment"),
-    "audio.samples": ("Audio",),
-    "errors": ("Cancelled", "UnderstudyError"),
-    "library": ("AddedVoice", "VoiceLibrary"),
-    "pipeline.executor": ("StageRun",),
-    "pipeline.presets": ("presets",),
-    "pipeline.separation.advice": ("Remark",),
-    "pipeline.separation.chain": ("StepReport",),
-    "pipeline.separation.custom": ("register_separator",),
-    "pipeline.separation.quality": ("Quality",),
-    "pipeline.stages.cast": ("VoicePart",),
-    "pipeline.settings": ("Settings", "load_settings"),
-    "results": (
-        "ConversionResult",
-        "CoverResult",
-        "EvaluationResult",
-        "Loudness",
-        "SeparationResult",
-        "StageWarning",
-        "Verdict",
-    ),
-    "session": (
-        "Progress",
-        "ProgressEvent",
-        "Session",
-        "SettingsLike",
-        "VoiceLike",
-        "convert",
-        "cover",
-        "evaluate",
-        "separate",
-    ),
-    "sounds": ("AudioRef", "Sound"),
-    "voices.recordings": ("Finding",),
-    "voices.voice": ("Voice",),
-}
-_MODULES = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "AddedVoice",
-    "Audio",
-    "AudioRef",
-    "Cancelled",
-    "ConversionResult",
-    "CoverResult",
-    "EvaluationResult",
-    "Finding",
-    "Loudness",
-    "Progress",
-    "ProgressEvent",
-    "Quality",
-    "Remark",
-    "SeparationResult",
-    "Session",
-    "Settings",
-    "SettingsLike",
-    "Sound",
-    "StageRun",
-    "StageWarning",
-    "StepReport",
-    "UnderstudyError",
-    "Verdict",
-    "Voice",
-    "VoiceLibrary",
-    "VoiceLike",
-    "VoicePart",
-    "__version__",
-    "convert",
-    "cover",
-    "evaluate",
-    "from_audiosegment",
-    "load_settings",
-    "presets",
-    "register_separator",
-    "separate",
-    "to_audiosegment",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'understudy' has no attribute {name!r}")
-    value = getattr(import_module(f"understudy.{_MODULES[name]}"), "CoverSettings" if name == "Settings" else name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Each public name is imported when it is first used, so that ``import understudy`` takes no time. The stub beside this
+# file lists them.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

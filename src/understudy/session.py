@@ -44,13 +44,16 @@ from understudy.pipeline.separation_request import (
     parse_levels,
     parse_stems,
 )
-from understudy.pipeline.settings import CoverSettings, load_settings
+from understudy.pipeline.settings import CoverSettings as Settings
+from understudy.pipeline.settings import load_settings
 from understudy.pipeline.store import Store
 from understudy.results import ConversionResult, CoverResult, EvaluationResult, SeparationResult
 from understudy.sounds import Sound, as_files, is_file
 from understudy.voices.voice import Voice
 
-SettingsLike = CoverSettings | str | Mapping[str, object] | None
+__all__ = ["Settings"]  # exported under this name; all else is defined here
+
+SettingsLike = Settings | str | Mapping[str, object] | None
 """Settings as `load_settings` gives them; the name of a preset, or the path of one (YAML); a mapping of dotted names to
 values, ``{"remix.vocal_gain": 2}``, over the default preset; None: the default preset."""
 
@@ -377,9 +380,9 @@ class _Notifier:
             raise
 
 
-def _settings(settings: SettingsLike, output: str | os.PathLike[str] | None) -> tuple[CoverSettings, Path | None]:
+def _settings(settings: SettingsLike, output: str | os.PathLike[str] | None) -> tuple[Settings, Path | None]:
     """The settings, with the format that the extension of `output` names, and `output` as a path."""
-    if isinstance(settings, CoverSettings):
+    if isinstance(settings, Settings):
         chosen = settings
     elif isinstance(settings, str):
         chosen = load_settings(settings)
