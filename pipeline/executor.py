@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any, Literal, Protocol, TypeVar, overload
 
@@ -220,7 +220,7 @@ class LocalExecutor:
                         raise
                     device = "cpu"
                     context.warn(f"{node.name}: the GPU ran out of memory, so this stage ran on the CPU.")
-                    value = node.stage.run(Context(folder, device, *_rest(context)), **arguments)
+                    value = node.stage.run(replace(context, device=device), **arguments)
                 seconds = time.monotonic() - begun
                 sealed = self.store.seal(
                     key, Artifact(node.stage.name, value, device, seconds, tuple(context.warnings))
@@ -254,7 +254,3 @@ class _Either(Event):
 
     def is_set(self) -> bool:
         return super().is_set() or self._other.is_set()
-
-
-def _rest(context: Context) -> tuple[int, Callable[[float], None], Event, list[str]]:
-    return context.workers, context.on_progress, context.cancelled, context.warnings

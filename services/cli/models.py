@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from understudy.context import Context
+from understudy.context import Context, scratch_context
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import cancellable, print_note, print_result, stage_progress
 from understudy.services.cli.options import OUTPUT, with_options
@@ -217,16 +216,13 @@ def _work(title: str) -> Iterator[Context]:
     """A context whose progress is one line."""
     from understudy.pipeline.executor import StageEvent
 
-    with (
-        tempfile.TemporaryDirectory(prefix="understudy-") as folder,
-        cancellable() as cancelled,
-        stage_progress() as listen,
-    ):
+    with cancellable() as cancelled, stage_progress() as listen:
 
         def progress(fraction: float) -> None:
             listen(StageEvent(title, "progress", fraction, 0.0, "cpu"))
 
-        yield Context(Path(folder), on_progress=progress, cancelled=cancelled)
+        with scratch_context(progress, cancelled) as context:
+            yield context
 
 
 def _check(option: str, value: str | None, known: list[str | None]) -> None:

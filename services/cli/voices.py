@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from understudy.context import Context
+from understudy.context import scratch_context
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import cancellable, print_result
 from understudy.services.cli.options import OUTPUT, Options, with_options
@@ -50,7 +48,7 @@ def add(
 
     library.refuse_without_consent(consent)
     assert consent is not None
-    with _context() as context:
+    with cancellable() as cancelled, scratch_context(cancel=cancelled) as context:
         voice, findings = library.add(options.voices, name, recordings, consent, context, replace=replace)
     _answer_made(voice, findings)
 
@@ -89,7 +87,7 @@ def check(
     from understudy.voices import library
     from understudy.voices.recordings import check_files
 
-    with _context() as context:
+    with cancellable() as cancelled, scratch_context(cancel=cancelled) as context:
         if all(Path(name).is_file() for name in names):
             reports, together = check_files(context, [Path(name) for name in names])
         elif len(names) == 1:
@@ -156,7 +154,7 @@ def export(
     voice = library.load(options.voices, name)
     if form is None:
         form = "rvc" if output is not None and output.suffix.lower() == ".pth" else "archive"
-    with _context() as context:
+    with cancellable() as cancelled, scratch_context(cancel=cancelled) as context:
         if form == "rvc":
             from understudy.voices.rvc.export import export_rvc
 
@@ -193,7 +191,7 @@ def import_(
     """Import an RVC voice or an exported voice. No code in the file is run."""
     from understudy.voices.importing import import_voice
 
-    with _context() as context:
+    with cancellable() as cancelled, scratch_context(cancel=cancelled) as context:
         voice, findings = import_voice(
             options.voices,
             file,
@@ -206,12 +204,6 @@ def import_(
             replace=replace,
         )
     _answer_made(voice, findings)
-
-
-@contextmanager
-def _context() -> Iterator[Context]:
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder, cancellable() as cancelled:
-        yield Context(Path(folder), cancelled=cancelled)
 
 
 def _answer_made(voice: Voice, findings: Sequence[Finding]) -> None:

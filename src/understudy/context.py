@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
@@ -44,11 +46,13 @@ class Context:
 
     def part(self, start: float, stop: float) -> Context:
         """The same context for a sub-task whose progress 0..1 is `start`..`stop` of the whole."""
-        return Context(
-            self.folder,
-            self.device,
-            self.workers,
-            lambda fraction: self.on_progress(start + (stop - start) * fraction),
-            self.cancelled,
-            self.warnings,
-        )
+        return replace(self, on_progress=lambda fraction: self.on_progress(start + (stop - start) * fraction))
+
+
+@contextmanager
+def scratch_context(
+    on_progress: Callable[[float], None] | None = None, cancel: Event | None = None
+) -> Iterator[Context]:
+    """A context with an empty folder that is removed afterwards; `cancel`: an event that stops the work."""
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        yield Context(Path(folder), on_progress=on_progress or _ignore, cancelled=cancel or Event())

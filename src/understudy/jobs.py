@@ -6,8 +6,7 @@ The Python API (`understudy.session`), the command line, the batch and the worke
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from understudy.audio.encode import encode, parse_format
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.stored import AudioFile
 from understudy.audio.tags import Tags
-from understudy.context import Context
+from understudy.context import Context, scratch_context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import Cast, as_cast
 from understudy.pipeline.cover import ConversionGraph, CoverGraph, conversion_graph, cover_graph
@@ -47,13 +46,17 @@ from understudy.voices.voice import Voice
 
 @dataclass(frozen=True)
 class Runner:
-    """What a job runs with: an executor, who listens to its progress, and the event that stops it."""
+    """What a job runs with: an executor, who listens to its progress, and the event that stops it. `planned` gets the
+    stages before they run."""
 
     executor: Executor
     listener: Listener
     cancelled: Event
+    planned: Callable[[Graph], None] | None = None
 
     def run(self, graph: Graph, targets: Sequence[Node[Any]]) -> Result:
+        if self.planned:
+            self.planned(graph.upstream(targets))
         return self.executor.run(graph, targets, self.listener, self.cancelled)
 
 
@@ -169,8 +172,7 @@ def cover_until(job: CoverJob, node: str, runner: Runner) -> StageResult:
     check_writable(folder)
     result = runner.run(graph, [target])
     parts = _parts(result[target], node)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as scratch:
-        context = Context(Path(scratch), cancelled=runner.cancelled)
+    with scratch_context(cancel=runner.cancelled) as context:
         written = {name: _written(context, part, name, folder, job.overwrite) for name, part in parts.items()}
     return StageResult(node, written, result.stages, warnings_of(result.stages))
 

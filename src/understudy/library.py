@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 from understudy import environment
-from understudy.context import Context
+from understudy.context import scratch_context
 from understudy.sounds import Sound, as_files
 from understudy.voices import archive, library
 from understudy.voices.importing import import_voice
@@ -75,7 +73,7 @@ class VoiceLibrary:
         ``voice-not-usable`` when the recordings hold less than 5 seconds of voice together; `Cancelled`.
         """
         library.refuse_without_consent(consent)
-        with _context(progress, cancel) as context:
+        with scratch_context(progress, cancel) as context:
             sounds = {f"recording {number}": sound for number, sound in enumerate(recordings, start=1)}
             files = list(as_files(sounds, context.part(0, 0)).values())
             voice, findings = library.add(self.folder, name, files, consent, context, replace=replace)
@@ -106,7 +104,7 @@ class VoiceLibrary:
         Raises `UnderstudyError`: ``consent-missing``, ``voice-exists``, and a code for each way in which a file can be
         broken or unsafe; `Cancelled`.
         """
-        with _context(progress, cancel) as context:
+        with scratch_context(progress, cancel) as context:
             voice, findings = import_voice(
                 self.folder,
                 Path(path),
@@ -146,22 +144,11 @@ class VoiceLibrary:
     def export(self, name: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write a voice into one zip, for another library. Raises `UnderstudyError`: ``voice-unknown``,
         ``file-exists``, ``output-not-writable``, ``disk-full``."""
-        with _context(None, None) as context:
+        with scratch_context() as context:
             return archive.export(self.get(name), Path(path), context, replace=overwrite)
 
     def check(self, name: str) -> tuple[Finding, ...]:
         """What is wrong with a voice's recordings or model; nothing if it is good. Raises as `get` does."""
-        with _context(None, None) as context:
+        with scratch_context() as context:
             reports, together = library.check(self.folder, name, context)
         return (*(finding for report in reports for finding in report.findings), *together)
-
-
-@contextmanager
-def _context(progress: Fraction | None, cancel: Event | None) -> Iterator[Context]:
-    """A context with a scratch folder."""
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        yield Context(
-            Path(folder),
-            on_progress=progress or (lambda fraction: None),
-            cancelled=cancel if cancel is not None else Event(),
-        )

@@ -6,7 +6,7 @@ Each result has a ``to_dict``: the JSON object that the command line prints with
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,20 +94,14 @@ class CoverResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy cover --json`` prints it."""
+        verdict = self.verdict
         return {
             "cover": str(self.path),
             "report": str(self.report_path),
-            "stems": _paths(self.stems),
-            "duration": self.duration,
-            "sample_rate": self.sample_rate,
-            **_transposed(self),
-            "key": self.key,
-            "bpm": self.bpm,
-            "song_key": self.song_key,
-            **_chain(self.chain),
-            "loudness": asdict(self.loudness),
-            "verdict": {"verdict": self.verdict.overall, "blame": self.verdict.blame, "reason": self.verdict.reason},
-            **_stages(self.stages, self.warnings),
+            **_fields(self, "stems duration sample_rate transpose transpose_reason voices key bpm song_key"),
+            **_fields(self, "chain loudness"),
+            "verdict": {"verdict": verdict.overall, "blame": verdict.blame, "reason": verdict.reason},
+            **_fields(self, "stages warnings"),
         }
 
 
@@ -145,22 +139,11 @@ class SeparationResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy separate --json`` prints it."""
-        single = {
-            "stem_file": self.stem_file,
-            "mix": self.mix and self.mix.path,
-            "karaoke": self.karaoke and self.karaoke.path,
-        }
         return {
-            "stems": {} if self.stem_file else _paths(self.stems),
-            **{name: str(path) for name, path in single.items() if path is not None},
-            **({"midi": {name: str(path) for name, path in self.midi.items()}} if self.midi else {}),
-            **({} if self.sum_to_song is None else {"sum_to_song": self.sum_to_song}),
-            **({"loudness": {name: asdict(one) for name, one in self.loudness.items()}} if self.loudness else {}),
-            **_chain(self.chain),
-            "bpm": self.bpm,
-            "song_key": self.song_key,
-            "quality": {**asdict(self.quality), "remarks": [asdict(remark) for remark in self.remarks]},
-            **_stages(self.stages, self.warnings),
+            "stems": {} if self.stem_file else _plain(self.stems),
+            **_fields(self, "stem_file mix karaoke midi sum_to_song loudness chain bpm song_key"),
+            "quality": {**_plain(self.quality), "remarks": _plain(self.remarks)},
+            **_fields(self, "stages warnings"),
         }
 
 
@@ -187,7 +170,7 @@ class ConversionResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy convert --json`` prints it."""
-        return {"output": str(self.path), **_transposed(self), **_stages(self.stages, self.warnings)}
+        return {"output": str(self.path), **_fields(self, "transpose transpose_reason voices stages warnings")}
 
 
 @dataclass(frozen=True)
@@ -201,8 +184,7 @@ class StageResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy cover --until STAGE --json`` prints it."""
-        made = {name: str(part) if isinstance(part, Path) else _plain(part) for name, part in self.made.items()}
-        return {"until": self.stage, "made": made, **_stages(self.stages, self.warnings)}
+        return {"until": self.stage, **_fields(self, "made stages warnings")}
 
 
 @dataclass(frozen=True)
@@ -233,8 +215,7 @@ class EvaluationResult:
 
         return {
             **as_data(self.title, [*self.rows, *self.others], self.passed_over),
-            "kept": self.kept,
-            "files": {kind: str(path) for kind, path in self.files.items()},
+            **_fields(self, "kept files"),
         }
 
 
@@ -242,27 +223,32 @@ def warnings_of(stages: tuple[StageRun, ...]) -> tuple[StageWarning, ...]:
     return tuple(StageWarning(stage.name, text) for stage in stages for text in stage.warnings)
 
 
+_IF_ANY = ("voices", "chain", "stem_file", "mix", "karaoke", "midi", "sum_to_song", "loudness")
+"""The fields that are left out of the JSON where there is nothing in them."""
+
+
+def _fields(result: object, names: str) -> dict[str, Any]:
+    """The fields of `result` as plain data; `names` with spaces between them."""
+    values = {name: getattr(result, name) for name in names.split()}
+    return {name: _plain(value) for name, value in values.items() if name not in _IF_ANY or value not in (None, (), {})}
+
+
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return {name: _plain(item) for name, item in value.items()} if isinstance(value, Mapping) else value
-
-
-def _paths(sounds: Mapping[str, AudioRef]) -> dict[str, str]:
-    return {name: str(sound.path) for name, sound in sounds.items()}
-
-
-def _transposed(result: CoverResult | ConversionResult) -> dict[str, Any]:
-    moved = {"transpose": result.transpose, "transpose_reason": result.transpose_reason}
-    return {**moved, "voices": [voice.to_dict() for voice in result.voices]} if result.voices else moved
-
-
-def _chain(steps: tuple[StepReport, ...]) -> dict[str, Any]:
-    return {"chain": [asdict(step) for step in steps]} if steps else {}
-
-
-def _stages(stages: tuple[StageRun, ...], warnings: tuple[StageWarning, ...]) -> dict[str, Any]:
-    timed = [{name: value for name, value in asdict(stage).items() if name != "warnings"} for stage in stages]
-    return {"stages": timed, "warnings": [asdict(warning) for warning in warnings]}
+    """`value` as JSON has it: paths as text, a sound as the path of its file."""
+    match value:
+        case AudioRef():
+            return str(value.path)
+        case Path():
+            return str(value)
+        case VoicePart():
+            return value.to_dict()
+        case Mapping():
+            return {name: _plain(item) for name, item in value.items()}
+        case tuple() | list():
+            return [_plain(item) for item in value]
+    if is_dataclass(value):
+        names = [field.name for field in fields(value)]
+        if isinstance(value, StageRun):
+            names.remove("warnings")  # the result lists those of all stages
+        return {name: _plain(getattr(value, name)) for name in names}
+    return value

@@ -7,17 +7,16 @@ command line's folders and device.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, Literal
+from typing import Literal
 
 from understudy import environment
 from understudy.audio.encode import parse_format
-from understudy.context import Context
+from understudy.context import Context, scratch_context
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.evaluations import EvaluationJob, candidates, evaluate_separators
 from understudy.jobs import (
@@ -33,8 +32,8 @@ from understudy.library import VoiceLibrary
 from understudy.pipeline.cast import Cast, as_cast, parse_voices
 from understudy.pipeline.evaluation.dataset import Song
 from understudy.pipeline.evaluation.run import Row
-from understudy.pipeline.executor import LocalExecutor, Result, StageEvent
-from understudy.pipeline.graph import Graph, Node
+from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.graph import Graph
 from understudy.pipeline.separation_request import (
     GUIDE,
     Container,
@@ -270,11 +269,10 @@ class Session:
         chosen = candidates(models, presets, settings)
         target = None if output is None else Path(output)
         job = EvaluationJob(Path(folder), chosen, stems, target, limit, at_once)
-        executor, cancelled = self._executor(), cancel if cancel is not None else Event()
-        notify = _Notifier(progress)
+        executor, notify = self._executor(), _Notifier(progress)
         with notify.raising():
             listener = notify.of_songs(len(job.dataset.songs) * len(chosen))
-            return evaluate_separators(job, executor, listener, cancelled, _pruning(executor))
+            return evaluate_separators(job, executor, listener, cancel or Event(), lambda: _prune(executor))
 
     def _cast(self, voice: VoiceLike, transposes: Mapping[str, int | Literal["auto"]] | None) -> Cast:
         if isinstance(voice, Voice | Cast):
@@ -285,12 +283,11 @@ class Session:
     @contextmanager
     def _running(self, progress: Progress | None, cancel: Event | None) -> Iterator[tuple[Runner, Context]]:
         """What a job runs with, and a context for its inputs; afterwards the cache is brought under its limit."""
-        executor, cancelled = self._executor(), cancel if cancel is not None else Event()
-        notify = _Notifier(progress)
-        with tempfile.TemporaryDirectory(prefix="understudy-") as scratch, notify.raising():
-            yield _Runner(executor, notify, cancelled), Context(Path(scratch), cancelled=cancelled)
+        executor, notify = self._executor(), _Notifier(progress)
+        with scratch_context(cancel=cancel) as context, notify.raising():
+            yield Runner(executor, notify, context.cancelled, notify.expect), context
         if notify.computed:
-            _pruning(executor)()
+            _prune(executor)
 
     def _executor(self) -> LocalExecutor:
         """The one executor of this process for these folders and devices."""
@@ -305,15 +302,6 @@ class Session:
 
 _executors: dict[tuple[int, Path, str, int | None], LocalExecutor] = {}
 _guard = Lock()
-
-
-class _Runner(Runner):
-    """Gives the notifier the stages of the run, from which it computes the fraction of the whole."""
-
-    def run(self, graph: Graph, targets: Sequence[Node[Any]]) -> Result:
-        if isinstance(self.listener, _Notifier):
-            self.listener.expect(graph.upstream(targets))
-        return super().run(graph, targets)
 
 
 class _Notifier:
@@ -420,11 +408,8 @@ def _container(name: str) -> Container:
     return found
 
 
-def _pruning(executor: LocalExecutor) -> Callable[[], None]:
-    def prune() -> None:
-        executor.store.prune(environment.cache_limit(), spare=_SPARED)
-
-    return prune
+def _prune(executor: LocalExecutor) -> None:
+    executor.store.prune(environment.cache_limit(), spare=_SPARED)
 
 
 _default = Session()
