@@ -21,18 +21,18 @@ from understudy.models import require
 from understudy.pipeline.cast import Cast, TimeRanges, Transpose, as_cast
 from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
 from understudy.pipeline.nodes import QUALITY, decode, encode, encode_stems, file_external, pitch, song_analysis
+from understudy.pipeline.report.assess_parts import assess
 from understudy.pipeline.report.assessment import Assessment
-from understudy.pipeline.report.make import ReportFiles
+from understudy.pipeline.report.inputs import AssessInputs, ReportInputs
+from understudy.pipeline.report.make import ReportFiles, make_report
 from understudy.pipeline.separating import separating
 from understudy.pipeline.separation.chain import STEPS, StepReport
 from understudy.pipeline.separation.quality import Quality
 from understudy.pipeline.settings import CoverSettings
-from understudy.pipeline.stages.assess import assess, assess_cast
 from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cut, join, keep
 from understudy.pipeline.stages.decode import mixed, own_stems
 from understudy.pipeline.stages.finish import finish
 from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
-from understudy.pipeline.stages.report import report
 from understudy.pipeline.stages.shift import shift
 from understudy.pipeline.stages.sing import convert, prepare, transpose
 from understudy.voices.engines import engine
@@ -51,9 +51,8 @@ SHIFT = Stage("shift", 1, shift)
 MEASURE = Stage("measure", 1, measure_stems)
 REMIX = Stage("remix", 2, remix)
 STEMS_OF_COVER = Stage("stems", 1, cover_stems)
-ASSESS = Stage("assess", 2, assess, models=("speaker-encoder",))
-ASSESS_CAST = Stage("assess cast", 2, assess_cast, models=("speaker-encoder",))
-REPORT = Stage("report", 5, report)
+ASSESS = Stage("assess", 3, assess, models=("speaker-encoder",), kind=AssessInputs)
+REPORT = Stage("report", 6, make_report, kind=ReportInputs)
 
 
 @dataclass(frozen=True)
@@ -428,7 +427,8 @@ def _report(
     inputs: dict[str, Handle] = {
         "quality": sources.quality,
         "analysis": sources.tempo,
-        "mix": mix,
+        "cover": mix["cover"],
+        "loudness": mix["loudness"],
         "assessment": _assessed(sources, lead, parts, cast),
         "vocals": lead.sound,
         "instrumental": instrumental,
@@ -441,11 +441,13 @@ def _report(
     before = Graph.of(*(handle.node for handle in inputs.values()))
     plain: dict[str, Setting] = {
         "key": settings.key,
-        "remix": settings.remix,
+        "wanted_balance": settings.remix.vocal_gain - settings.remix.instrumental_gain,
+        "wanted_lufs": settings.remix.target_lufs,
         "separation": None if sources.own else settings.separation,
         "settings": _shown(settings),
     }
-    externals = {"voice": External(cast.solo or cast, cast.content_hash), "original": sources.original}
+    names = " and ".join(singer.name for singer in cast.voices)
+    externals = {"voice": External(names, cast.content_hash), "original": sources.original}
     return Node("report", REPORT, inputs, plain, externals, warnings_from=before.nodes)
 
 
@@ -470,8 +472,8 @@ def _assessed(sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast
     }
     if lead.joined is None:
         (singer,) = lead.singers
-        inputs["transposition"] = singer.transposition
-        voice = External(singer.voice, singer.voice.manifest.content_hash)
-        return Node("assess", ASSESS, inputs, externals={"voice": voice})
-    inputs |= {"target": lead.joined["pitch"], "turns": lead.joined["turns"]}
-    return Node("assess", ASSESS_CAST, inputs, externals={"singers": External(cast.singers, cast.content_hash)})
+        inputs["transpose"] = singer.transposition["semitones"]
+        recordings = External(singer.voice.recording_files, singer.voice.manifest.content_hash)
+        return Node("assess", ASSESS, inputs, externals={"recordings": recordings})
+    inputs |= {"wanted": lead.joined["pitch"], "turns": lead.joined["turns"]}
+    return Node("assess", ASSESS, inputs, externals={"singers": External(cast.singers, cast.content_hash)})

@@ -214,13 +214,13 @@ class LocalExecutor:
             context.progress(0.0)
             try:
                 try:
-                    value = node.stage.run(context, **arguments)
+                    value = node.stage(context, arguments)
                 except RuntimeError as error:
                     if device == "cpu" or type(error).__name__ != "OutOfMemoryError":
                         raise
                     device = "cpu"
                     context.warn(f"{node.name}: the GPU ran out of memory, so this stage ran on the CPU.")
-                    value = node.stage.run(replace(context, device=device), **arguments)
+                    value = node.stage(replace(context, device=device), arguments)
                 seconds = time.monotonic() - begun
                 sealed = self.store.seal(
                     key, Artifact(node.stage.name, value, device, seconds, tuple(context.warnings))

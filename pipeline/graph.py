@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
+from understudy.context import Context
 from understudy.models import usable
 
 T = TypeVar("T")
@@ -29,12 +30,13 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Stage(Generic[T_co]):
-    """`run(context, **arguments) -> value`. Raise `version` whenever the same arguments give another answer.
+    """`run(context, **arguments) -> value`, or `run(context, kind(**arguments))` where a dataclass `kind` holds them.
+    Raise `version` whenever the same arguments give another answer.
 
     `models`: models of the catalogue that the stage uses where they are installed; their hashes are part of the key, so
     that installing one makes the stage run again. `packages`: distributions whose versions are part of the key, because
-    they compute or carry something that the stage uses. `big`: it holds so
-    much memory that no other such stage runs beside it.
+    they compute or carry something that the stage uses. `big`: it holds so much memory that no other such stage runs
+    beside it.
     """
 
     name: str
@@ -44,6 +46,15 @@ class Stage(Generic[T_co]):
     models: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     big: bool = False
+    kind: type[Any] | None = None
+
+    def __call__(self, context: Context, arguments: Mapping[str, Any]) -> T_co:
+        return self.run(context, **arguments) if self.kind is None else self.run(context, self.kind(**arguments))
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raise `TypeError` unless these are the arguments that it takes."""
+        given = dict.fromkeys(names)
+        _signature(self.kind).bind(**given) if self.kind else _signature(self.run).bind(None, **given)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ class Node(Generic[T_co]):
         if len(set(names)) < len(names):
             raise TypeError(f"node {self.name!r} is given an argument twice: {', '.join(names)}")
         try:
-            _signature(self.stage.run).bind(None, **dict.fromkeys(names))
+            self.stage.check(names)
         except TypeError as error:
             raise TypeError(f"node {self.name!r} doesn't fit the stage {self.stage.name!r}: {error}") from None
 
@@ -300,7 +311,7 @@ def _plain(value: Setting) -> Any:
 
 
 @cache
-def _signature(run: Callable[..., Any]) -> inspect.Signature:
+def _signature(run: Any) -> inspect.Signature:
     return inspect.signature(run)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -104,21 +104,24 @@ def _likenesses(
 ) -> tuple[Likeness, dict[str, Likeness]]:
     """How similar the new vocal is to the voice. Of several voices: the worst, and each by name in its own turns."""
 
-    def of(recordings: tuple[Path, ...], sung: BandLevels, original: BandLevels, context: Context) -> Likeness:
+    def of(recordings: Sequence[Path], sung: BandLevels, original: BandLevels, context: Context) -> Likeness:
         return compare_voices(inputs.converted, sung, inputs.original_vocals, original, recordings, context)
 
     if not inputs.singers:
         return of(inputs.recordings, levels["converted"], levels["original_vocals"], context), {}
     found: dict[str, Likeness] = {}
     for number, singer in enumerate(inputs.singers):
-        sung, original = (_only(levels[name], singer.turns) for name in ("converted", "original_vocals"))
+        turns = [
+            (start / inputs.song.rate, stop / inputs.song.rate) for who, start, stop in inputs.turns if who == number
+        ]
+        sung, original = (_only(levels[name], turns) for name in ("converted", "original_vocals"))
         share = context.part(number / len(inputs.singers), (number + 1) / len(inputs.singers))
-        found[singer.name] = of(singer.recordings, sung, original, share)
+        found[singer.name] = of(singer.recording_files, sung, original, share)
     measured = [one for one in found.values() if one.to_voice is not None]
     return min(measured, key=lambda one: one.to_voice or 0.0, default=next(iter(found.values()))), found
 
 
-def _only(levels: BandLevels, turns: tuple[tuple[float, float], ...]) -> BandLevels:
+def _only(levels: BandLevels, turns: Sequence[tuple[float, float]]) -> BandLevels:
     """The same levels, silent outside of the turns."""
     middles = (np.arange(levels.columns) + 0.5) * levels.step
     inside = np.zeros(levels.columns, bool)

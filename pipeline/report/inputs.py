@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,8 @@ from understudy.pipeline.separation.quality import NOTHING, Quality
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.stages.cast import VoicePart
 from understudy.pipeline.stages.remix import CoverLoudness
-
-
-@dataclass(frozen=True)
-class Singer:
-    """A voice of several: its name, its recordings, and the seconds (from, to) in which it sings."""
-
-    name: str
-    recordings: tuple[Path, ...]
-    turns: tuple[tuple[float, float], ...]
+from understudy.voices.transpose import Transposition
+from understudy.voices.voice import Voice
 
 
 @dataclass(frozen=True)
@@ -34,8 +27,8 @@ class AssessInputs:
     `original_vocals` and `instrumental` are what separation gave, the latter moved by the song's new key; `converted`
     is the conversion as the engine left it (mono, dry); `vocals` is the finished vocal, before any gain. `pitch` is
     the track of `original_vocals`. `transpose`: semitones by which the vocal was moved in all. `recordings`: the
-    voice's own (mono files that soundfile reads). Where several voices share the vocal, `singers` are they, and
-    `wanted` is the pitch that they are to sing, in place of `recordings` and `transpose`.
+    voice's own (mono files that soundfile reads). Where several voices share the vocal, `singers` are they, `turns`
+    says when each sings (number of the singer, first frame, end), and `wanted` is the pitch that they are to sing.
     """
 
     song: AudioFile
@@ -44,10 +37,11 @@ class AssessInputs:
     converted: AudioFile
     instrumental: AudioFile
     pitch: PitchTrack
-    transpose: float
-    recordings: tuple[Path, ...] = ()
+    transpose: float = 0.0
+    recordings: Sequence[Path] = ()
     wanted: PitchTrack | None = None
-    singers: tuple[Singer, ...] = ()
+    singers: Sequence[Voice] = ()
+    turns: Sequence[tuple[int, int, int]] = ()
 
 
 @dataclass(frozen=True)
@@ -55,13 +49,12 @@ class ReportInputs:
     """What was assessed before the mix, and the mix.
 
     `cover` is aligned with `vocals` and `instrumental`, the parts that were mixed. `loudness`: what remix measured.
-    `transpose`: semitones by which the vocal was moved in all, `key` included, and `transpose_reason` says why in
-    one sentence. `key`: semitones by which the whole song was moved. `settings`: all settings by stage, plain values
-    only. `warnings`: (stage, sentence), in order. `wanted_balance`: requested gain of the vocal against the
-    instrumental in dB; `wanted_lufs`: the requested loudness, None for the song's own.
-    `singers`: where several voices sing, all of them. `chain`: what each step of the separation's chain did. `quality`:
-    of the separation; `separation`: its settings, None for own stems. `analysis`:
-    tempo and key of the song.
+    `transposition`: how the vocal was moved in all, `key` included. `key`: semitones by which the whole song was moved.
+    `original`: the file whose tags give `title` and `artist`. `settings`: all settings by stage, plain values only.
+    `warnings`: (stage, sentence), in order. `wanted_balance`: requested gain of the vocal against the instrumental in
+    dB; `wanted_lufs`: the requested loudness, None for the song's own. `singers`: where several voices sing, all of
+    them. `chain`: what each step of the separation's chain did. `quality`: of the separation; `separation`: its
+    settings, None for own stems. `analysis`: tempo and key of the song.
     """
 
     assessment: Assessment
@@ -69,14 +62,14 @@ class ReportInputs:
     vocals: AudioFile
     instrumental: AudioFile
     loudness: CoverLoudness
-    transpose: float
-    transpose_reason: str
+    transposition: Transposition
     key: int
-    title: str
-    artist: str
     voice: str
+    title: str = ""
+    artist: str = ""
+    original: Path | None = None
     settings: Mapping[str, Mapping[str, Any]] | None = None
-    warnings: tuple[tuple[str, str], ...] = ()
+    warnings: Sequence[tuple[str, str]] = ()
     wanted_balance: float = 0.0
     wanted_lufs: float | None = None
     singers: tuple[VoicePart, ...] = ()

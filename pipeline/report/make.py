@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from understudy.audio.tags import read_tags
 from understudy.audio.windows import ordered_map
 from understudy.context import Context
 from understudy.pipeline.report.clips import encode_clip
@@ -46,6 +47,9 @@ def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
 
     The same inputs give the same bytes: neither file holds a time or a path.
     """
+    if inputs.original is not None:
+        tags = read_tags(inputs.original)
+        inputs = dataclasses.replace(inputs, title=tags.title or inputs.original.stem, artist=tags.artist)
     quiet = Context(context.folder, context.device, 1, cancelled=context.cancelled, warnings=context.warnings)
     jobs: tuple[Callable[[], Any], ...] = (
         partial(_encode_cover, quiet, inputs),
@@ -97,8 +101,8 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "duration": figures.before.duration,
         "sample_rate": figures.before.rate,
         "channels": figures.before.channels,
-        "transpose": inputs.transpose,
-        "transpose_reason": inputs.transpose_reason,
+        "transpose": inputs.transposition.semitones,
+        "transpose_reason": inputs.transposition.reason,
         "key": inputs.key,
         "bpm": inputs.analysis.bpm,
         "bpm_confidence": inputs.analysis.bpm_confidence,

@@ -84,7 +84,7 @@ def render(inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: lis
         melody_clock=Markup(clock_scale(figures.before.duration, melody.width // 90)),
         separation=_separation(inputs.quality, precision_note(inputs.separation)),
         settings=_settings(inputs.settings or {}),
-        transpose=_semitones(inputs.transpose),
+        transpose=_semitones(inputs.transposition.semitones),
         tempo_and_key=_tempo_and_key(inputs.analysis, inputs.key),
     )
 

@@ -16,6 +16,7 @@ from understudy.context import Context
 from understudy.pipeline.report import AssessInputs, ReportInputs, assess
 from understudy.pipeline.separation.quality import assess_separation
 from understudy.pipeline.stages.remix import CoverLoudness
+from understudy.voices.transpose import Transposition
 
 RATE = 22050
 SECONDS = 9.0
@@ -64,8 +65,7 @@ def good_cover(folder: Path, **changes: object) -> ReportInputs:
     context = Context(folder, workers=2)
     original, found = (measure(part, context).summary() for part in (before.song, mixed))
     values: dict[str, object] = {
-        "transpose": before.transpose,
-        "transpose_reason": "The voice reaches all of it.",
+        "transposition": Transposition(0, 0, "The voice reaches all of it."),
         "key": 0,
         "title": "Known Song",
         "artist": "Nobody",

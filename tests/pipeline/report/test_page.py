@@ -32,6 +32,7 @@ from understudy.pipeline.report.page import Track, number, render
 from understudy.pipeline.report.png import brightest, spectrogram_png
 from understudy.pipeline.report.svg import Curve, clock, plot, time_ticks
 from understudy.pipeline.report.verdict import judge
+from understudy.voices.transpose import Transposition
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}'</title></style>&lt;"
 
@@ -139,7 +140,7 @@ def test_hostile_words_stay_words(inputs: ReportInputs, figures: Figures) -> Non
         title=HOSTILE,
         artist=HOSTILE,
         voice=HOSTILE,
-        transpose_reason=HOSTILE,
+        transposition=Transposition(0, 0, HOSTILE),
         settings={HOSTILE: {HOSTILE: HOSTILE, "list": [HOSTILE], "map": {HOSTILE: 1}}},
         warnings=((HOSTILE, HOSTILE),),
     )
