@@ -1,9 +1,8 @@
-"""A spectrogram as a PNG: eight-bit palette, written with the standard library (PNG specification, third edition)."""
+"""A spectrogram as a PNG with a palette of its own."""
 
 from __future__ import annotations
 
-import struct
-import zlib
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,23 +31,16 @@ _RAMP = np.array(
 
 def encode_png(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
     """``[rows, columns]`` of palette positions and a palette ``[colours, 3]`` as a PNG file."""
-    rows, columns = indices.shape
-    raw = np.zeros((rows, columns + 1), np.uint8)  # first byte of each row: filter 0
-    raw[:, 1:] = indices
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        _chunk(kind, data)
-        for kind, data in (
-            (b"IHDR", header),
-            (b"PLTE", palette.tobytes()),
-            (b"IDAT", zlib.compress(raw.tobytes(), 9)),
-            (b"IEND", b""),
-        )
-    )
+    import av
 
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    colours = np.full((256, 4), 255, np.uint8)  # alpha, red, green, blue
+    colours[: len(palette), 1:] = palette
+    codec = av.VideoCodecContext.create("png", "w")
+    codec.height, codec.width = indices.shape
+    codec.pix_fmt, codec.time_base = "pal8", Fraction(1)
+    codec.options = {"compression_level": "9"}
+    frame = av.VideoFrame.from_ndarray((np.ascontiguousarray(indices), colours), format="pal8")
+    return b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None)))
 
 
 def spectrogram_png(levels: BandLevels, top: float) -> bytes:

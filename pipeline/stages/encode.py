@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from understudy.audio.encode import OutputFormat, encode, peak
 from understudy.audio.ni_stems import Codec, NamedStem, write_ni_stems
-from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.samples import AudioSource
 from understudy.audio.stored import AudioFile
 from understudy.audio.tags import Tags, cover_tags, read_tags, stem_tags
+from understudy.audio.views import Sum
 from understudy.context import Context
 
 TOP = -0.1  # dBFS: as high as a stem may reach in a format that clips, dither included
-
-
-@dataclass(frozen=True)
-class _Turned:
-    """`source` with a linear gain."""
-
-    source: AudioSource
-    gain: float
-
-    @property
-    def rate(self) -> int:
-        return self.source.rate
-
-    @property
-    def channels(self) -> int:
-        return self.source.channels
-
-    @property
-    def frames(self) -> int:
-        return self.source.frames
-
-    def read(self, start: int = 0, stop: int | None = None) -> Audio:
-        return Audio(self.source.read(start, stop).samples * np.float32(self.gain), self.rate)
 
 
 def headroom(context: Context, stems: Sequence[AudioFile], format: OutputFormat) -> float:
@@ -77,8 +54,7 @@ def encode_output(
         tags = stem_tags(tags, stem)
     if voice:
         tags = cover_tags(tags, voice)
-    source = sound if gain == 1 else _Turned(sound, gain)
-    return encode(context, source, context.folder / f"sound{format.extension}", format, tags)
+    return encode(context, _turned(sound, gain), context.folder / f"sound{format.extension}", format, tags)
 
 
 def encode_stem_file(
@@ -95,11 +71,11 @@ def encode_stem_file(
 
     `names`: what the four stems are called there, empty for one that is silent. `stems`: the others, in order.
     """
-
-    def turned(sound: AudioFile) -> AudioSource:
-        return sound if gain == 1 else _Turned(sound, gain)
-
     sounds = iter(stems)
-    named = [NamedStem(name, turned(next(sounds))) if name else NamedStem("Empty", None) for name in names]
+    named = [NamedStem(name, _turned(next(sounds), gain)) if name else NamedStem("Empty", None) for name in names]
     tags = stem_tags(read_tags(original), "stems")
-    return write_ni_stems(context, turned(song), named, context.folder / f"song{extension}", codec, tags)
+    return write_ni_stems(context, _turned(song, gain), named, context.folder / f"song{extension}", codec, tags)
+
+
+def _turned(sound: AudioSource, gain: float) -> AudioSource:
+    return sound if gain == 1 else Sum([sound], [gain])  # a sum would make -0.0 to 0.0

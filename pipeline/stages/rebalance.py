@@ -6,20 +6,18 @@ what is quieter stays so. The true peak is kept by the limiter that keeps a cove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.audio.limiter import MARGIN, gain_curve
-from understudy.audio.loudness import LoudnessSummary, measure, measure_blocks
-from understudy.audio.samples import Audio
-from understudy.audio.stored import AudioFile, AudioWriter
+from understudy.audio.loudness import LoudnessSummary, measure
+from understudy.audio.stored import AudioFile
 from understudy.audio.views import Sum
-from understudy.audio.windows import map_windows
 from understudy.context import Context
 from understudy.pipeline.separation.blockwise import map_blocks
+from understudy.pipeline.stages.remix import Stacked, write_limited
 from understudy.pipeline.values import stored
 
 CEILING = -1.0
@@ -82,59 +80,29 @@ def rebalance(context: Context, song: AudioFile, balance: Balance, stems: Mappin
     gain = 0.0
     if not (original.silent or plain.silent):
         gain = min(0.0, original.integrated - plain.integrated)
-    source = Sum((parts,), (float(10 ** (gain / 20)),)) if gain else parts
+    source = Stacked((parts,), (float(10 ** (gain / 20)),), parts.rate, parts.channels, parts.frames)
     ceiling = CEILING - _HEADROOM
     for attempt in range(1, _TRIES + 1):
         # the number of tries is not known: each gets half of the progress that is left
         part = context.part(1 - 0.75 * 0.5 ** (attempt - 1), 1 - 0.75 * 0.5**attempt)
-        limited = _Limited(part, source, ceiling)
-        with AudioWriter(context.folder / "mix.npy", source.rate, source.channels) as writer:
-            measured = measure_blocks(_written(limited.blocks(), writer), source.rate, source.channels)
+        measured, reduction = write_limited(part, source, ceiling, context.folder / "mix.npy")
         excess = measured.true_peak - CEILING
         if excess <= 0:
             break
         ceiling -= excess + 0.02
     context.progress(1.0)
-    if limited.reduction > _HARD:
+    if reduction > _HARD:
         context.warn(
-            f"The mix's peaks had to be turned down by up to {limited.reduction:.0f} dB; lower levels would leave it "
-            "more open."
+            f"The mix's peaks had to be turned down by up to {reduction:.0f} dB; lower levels would leave it more open."
         )
     loudness = RebalancedLoudness(
         song=original.summary(),
         mix=measured.summary(),
         true_peak=round(measured.true_peak, 2),
         gain=round(gain, 2) + 0.0,
-        reduction=round(limited.reduction, 2) + 0.0,
+        reduction=round(reduction, 2) + 0.0,
     )
-    return Rebalanced(writer.file, loudness)
-
-
-class _Limited:
-    """`source` under `ceiling` dBTP; once all `blocks` were read, `reduction` is the most dB that it took."""
-
-    def __init__(self, context: Context, source: Sum, ceiling: float) -> None:
-        self._context, self._source, self._ceiling = context, source, ceiling
-        self._least = 1.0
-
-    def blocks(self) -> Iterator[Audio]:
-        def limit(window: Audio, start: int) -> Audio:
-            gain = gain_curve(window, self._ceiling)
-            return Audio(np.concatenate([window.samples * gain, gain[None]]), window.rate)
-
-        for block in map_windows(self._source, limit, self._context, margin=MARGIN):
-            self._least = min(self._least, float(block.samples[-1].min(initial=1.0)))
-            yield Audio(np.ascontiguousarray(block.samples[:-1]), block.rate)
-
-    @property
-    def reduction(self) -> float:
-        return float(-20 * np.log10(max(self._least, 1e-6)))
-
-
-def _written(blocks: Iterator[Audio], writer: AudioWriter) -> Iterator[Audio]:
-    for block in blocks:
-        writer.write(block)
-        yield block
+    return Rebalanced(AudioFile.open(context.folder / "mix.npy", song.rate), loudness)
 
 
 def summed(context: Context, stems: Sequence[AudioFile]) -> AudioFile:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from understudy.audio.k_weighting import energies, mixed_loudness
 from understudy.audio.limiter import MARGIN, gain_curve
 from understudy.audio.loudness import SILENT, Loudness, LoudnessSummary, measure, measure_blocks
-from understudy.audio.samples import Audio, Samples
+from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.audio.windows import map_windows
 from understudy.context import Context
@@ -110,10 +111,10 @@ class CoverMix:
 
 
 @dataclass(frozen=True)
-class _Stems:
-    """Several files as one source: their channels stacked, each file in `width` channels, times its gain."""
+class Stacked:
+    """Several sounds as one source: their channels stacked, each sound in `width` channels, times its gain."""
 
-    files: tuple[AudioFile, ...]
+    files: tuple[AudioSource, ...]
     gains: tuple[float, ...]
     rate: int
     width: int
@@ -175,10 +176,10 @@ def remix(
     for attempt in range(1, _TRIES + 1):
         levels = wanted + gain
         levels[0] += trim
-        source = _Stems(tuple(stems.values()), tuple(_linear(levels)), song.rate, song.channels, song.frames)
+        source = Stacked(tuple(stems.values()), tuple(_linear(levels)), song.rate, song.channels, song.frames)
         # the number of tries is not known: each gets half of the progress that is left
         part = context.part(1 - 0.5 ** (attempt - 1), 1 - 0.5**attempt)
-        found, reduction = _write_cover(part, source, ceiling)
+        found, reduction = write_limited(part, source, ceiling, context.folder / "cover.npy")
         error = target - found.integrated if measurable and not found.silent else 0.0
         excess = found.true_peak - settings.ceiling
         if (abs(error) <= _ACCEPTED and excess <= 0) or attempt == _TRIES:
@@ -223,7 +224,7 @@ def cover_stems(
 ) -> Mapping[str, AudioFile]:
     """The cover's stems by name, with the gains and the limiting of the cover, so that they sum to it."""
     stems = _fitting(song, stems)
-    source = _Stems(tuple(stems.values()), tuple(_linear(mixing.levels)), song.rate, song.channels, song.frames)
+    source = Stacked(tuple(stems.values()), tuple(_linear(mixing.levels)), song.rate, song.channels, song.frames)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(AudioWriter(context.folder / f"{name}.npy", song.rate, song.channels)) for name in stems
@@ -283,7 +284,7 @@ class _Limited:
     least: float
 
 
-def _limited(context: Context, source: _Stems, ceiling: float) -> Iterator[_Limited]:
+def _limited(context: Context, source: Stacked, ceiling: float) -> Iterator[_Limited]:
     """All stems block by block, with the one gain that keeps their sum under `ceiling` dBTP."""
 
     def limit(window: Audio, start: int) -> Audio:
@@ -302,18 +303,18 @@ def _sum(stems: Samples) -> Samples:
     return total
 
 
-def _write_cover(context: Context, source: _Stems, ceiling: float) -> tuple[Loudness, float]:
-    """Write the cover; its loudness and the most dB that the limiter took away."""
+def write_limited(context: Context, source: Stacked, ceiling: float, path: Path) -> tuple[Loudness, float]:
+    """Write the sum of `source` under `ceiling` dBTP to `path`; its loudness and the most dB that the limiter took."""
     least = 1.0
 
-    def covers(writer: AudioWriter) -> Iterator[Audio]:
+    def mixes(writer: AudioWriter) -> Iterator[Audio]:
         nonlocal least
         for limited in _limited(context, source, ceiling):
             least = min(least, limited.least)
-            cover = Audio(_sum(limited.stems), source.rate)
-            writer.write(cover)
-            yield cover
+            mix = Audio(_sum(limited.stems), source.rate)
+            writer.write(mix)
+            yield mix
 
-    with AudioWriter(context.folder / "cover.npy", source.rate, source.width) as writer:
-        measured = measure_blocks(covers(writer), source.rate, source.width)
+    with AudioWriter(path, source.rate, source.width) as writer:
+        measured = measure_blocks(mixes(writer), source.rate, source.width)
     return measured, 20 * float(np.log10(1 / least)) if least > 0 else 120.0
