@@ -46,7 +46,7 @@ class Stage(Generic[T_co]):
     models: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     big: bool = False
-    kind: type[Any] | None = None
+    kind: Callable[..., Any] | None = None
 
     def __call__(self, context: Context, arguments: Mapping[str, Any]) -> T_co:
         return self.run(context, **arguments) if self.kind is None else self.run(context, self.kind(**arguments))
@@ -311,7 +311,7 @@ def _plain(value: Setting) -> Any:
 
 
 @cache
-def _signature(run: Any) -> inspect.Signature:
+def _signature(run: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(run)
 
 

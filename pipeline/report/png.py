@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,8 @@ def encode_png(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
     codec.height, codec.width = indices.shape
     codec.pix_fmt, codec.time_base = "pal8", Fraction(1)
     codec.options = {"compression_level": "9"}
-    frame = av.VideoFrame.from_ndarray((np.ascontiguousarray(indices), colours), format="pal8")
+    both: Any = (np.ascontiguousarray(indices), colours)
+    frame = av.VideoFrame.from_ndarray(both, format="pal8")
     return b"".join(bytes(packet) for packet in (*codec.encode(frame), *codec.encode(None)))
 
 

@@ -8,6 +8,7 @@ from warnings import warn
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from understudy.errors import RenamedSetting
 from understudy.models.precision import Precision
 
 _NAMES = 2000  # letters; paths are long
@@ -94,6 +95,6 @@ def with_current_names(values: Any) -> Any:
     values = dict(values)
     old = values.pop("band")
     if old is not None:
-        warn("The setting separation.band is now called separation.instruments.", FutureWarning, stacklevel=2)
+        warn("The setting separation.band is now called separation.instruments.", RenamedSetting, stacklevel=2)
     values.setdefault("instruments", old)
     return values

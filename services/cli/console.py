@@ -7,18 +7,19 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from understudy.errors import Cancelled, UnderstudyError
+from understudy.errors import Cancelled, RenamedSetting, UnderstudyError
 from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
@@ -54,6 +55,21 @@ def print_note(sentence: str) -> None:
     """A sentence beside the result; silent with --json and --quiet."""
     if not (mode.as_json or mode.quiet):
         _stderr.print(sentence, soft_wrap=True)
+
+
+def print_python_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """In place of `warnings.showwarning`: our own as a sentence, without the place in the source code."""
+    if not issubclass(category, RenamedSetting):
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
+    elif not mode.quiet:
+        _stderr.print(f"[yellow]Note:[/] {escape(str(message))}", soft_wrap=True)
 
 
 @contextmanager

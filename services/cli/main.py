@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from understudy import __version__
 from understudy.errors import UnderstudyError
 from understudy.services.cli.batch import batch
-from understudy.services.cli.console import mode, print_error, readable_errors
+from understudy.services.cli.console import mode, print_error, print_python_warning, readable_errors
 from understudy.services.cli.cover import convert, cover, graph
 from understudy.services.cli.evaluate import evaluate
 from understudy.services.cli.models import models_app
@@ -62,6 +63,7 @@ app.add_typer(keys_app, name="keys")
 
 def main() -> None:
     """Run the command; every error ends in two lines and a non-zero exit."""
+    warnings.showwarning = print_python_warning
     mode.as_json = "--json" in sys.argv  # so that errors in the options themselves come as JSON, too
     with readable_errors():
         try:

@@ -36,3 +36,7 @@ class Cancelled(UnderstudyError):
         hint: str = "Run the same command again: finished stages are not repeated.",
     ) -> None:
         super().__init__(code, message, hint)
+
+
+class RenamedSetting(FutureWarning):
+    """A setting was given by its old name, which the next release won't accept."""

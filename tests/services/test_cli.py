@@ -236,6 +236,14 @@ def test_bad_input_gets_two_lines_and_leaves_nothing(workspace: Workspace, argum
     assert answer["hint"]
 
 
+def test_an_old_name_of_a_setting_is_noted_in_one_sentence(workspace: Workspace):
+    preset = workspace.folder / "old.yaml"
+    preset.write_text("separation: {band: off}")
+    done = workspace.run("separate", "no-song.wav", "--preset", str(preset))
+    assert done.stderr.splitlines()[0] == "Note: The setting separation.band is now called separation.instruments."
+    assert "settings.py" not in done.stderr
+
+
 @pytest.mark.slow
 def test_what_stands_beside_a_cover_is_not_overwritten_either(workspace: Workspace):
     mine = workspace.folder / "own.report.html"
