@@ -15,9 +15,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource, Samples
@@ -27,9 +28,6 @@ from understudy.models.memory import available_memory
 from understudy.pipeline.separation.layout import Place, shifted
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.settings import InferenceSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CHANNELS = 2
 LONGEST_SHIFT = 0.5
@@ -99,8 +97,6 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 def _make_room(device: str) -> None:
-    import torch
-
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
 
@@ -130,8 +126,6 @@ def _stems(
     context: Context, network: Network, song: AudioSource, settings: InferenceSettings
 ) -> Mapping[str, AudioFile]:
     """The stems at the network's rate, two channels each."""
-    import torch
-
     scale = _scale(context, song, network)
     step = network.step
     if settings.overlap is not None:
@@ -198,8 +192,6 @@ def _window(song: AudioSource, place: Place, frames: int, scale: _Scale) -> Samp
 
 def _batch(network: Network) -> int:
     """The number of windows that fit into the GPU's free memory. On a CPU a batch of more than one is no faster."""
-    import torch
-
     if not network.device.startswith("cuda"):
         return 1
     free, _ = torch.cuda.mem_get_info(network.device)
@@ -237,8 +229,6 @@ def _scale(context: Context, song: AudioSource, network: Network, block: int = 1
 
 
 def _peak(context: Context, song: AudioSource, network: Network, peak: Callable[[Tensor], float]) -> float:
-    import torch
-
     found = 0.0
     with torch.inference_mode():
         for place in network.layout(song.frames, network.window, network.step):

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Lock
 from typing import TypeVar
 
+import torch
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -26,7 +28,6 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 def in_lanes(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """``[function(item) for item in items]``, as many at a time as torch has threads, in inference mode. An exception
     is raised after all lanes have finished: they may write into memory that the caller owns."""
-    import torch
 
     def inferred(item: T) -> R:
         with torch.inference_mode():
@@ -45,8 +46,6 @@ def _lanes(count: int) -> ThreadPoolExecutor:
     """A pool of `count` threads in each of which torch uses one. torch's number of threads is set per thread, but a new
     thread takes it from the last setting anywhere; so every thread sets it to 1 (the barrier makes sure that each of
     them does), and the caller's is restored."""
-    import torch
-
     with _making:
         if count not in _made:
             lanes = ThreadPoolExecutor(count, thread_name_prefix="lane")

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision
@@ -20,9 +22,6 @@ from understudy.pipeline.separation.families.demucs.construction import Run, pre
 from understudy.pipeline.separation.layout import Layout, Place
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.stems import canonical_stems
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 OVERLAP = 0.25
 LONGEST_ON_CPU = 12.0
@@ -68,8 +67,6 @@ def _network(bag: Bag, device: str, precision: Precision) -> Network:
 
 def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str, size: int) -> Network:
     """The bag with windows of `segment` seconds."""
-    import torch
-
     rate = bag.checkpoints[0].arguments["samplerate"]
     core = int(segment * rate)
     members = [

@@ -10,12 +10,11 @@ import inspect
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from torch import nn
 
 from understudy.packages import require_package
-
-if TYPE_CHECKING:
-    from torch import nn
 
 Kind = Literal["HTDemucs", "HDemucs", "Demucs"]
 

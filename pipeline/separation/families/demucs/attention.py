@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 _QUERIES = 512
 """Queries whose scores against all keys are held at once on a CPU."""
@@ -26,8 +26,6 @@ class _Linear:
     bias: Tensor
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        from torch.nn import functional
-
         return functional.linear(tokens, self.weight, self.bias)
 
 
@@ -41,9 +39,6 @@ class _Norm:
     whole: bool = False
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        import torch
-        from torch.nn import functional
-
         if not self.whole:
             return functional.layer_norm(tokens, tokens.shape[-1:], self.weight, self.bias, self.epsilon)
         normed = functional.layer_norm(tokens, tokens.shape[1:], eps=self.epsilon)
@@ -71,8 +66,6 @@ class _Layer:
 
     def __call__(self, tokens: Tensor, other: Tensor | None) -> Tensor:
         """float32 ``[batch, tokens, channels]`` of the own branch (and the other, in cross-attention) -> the same."""
-        from torch.nn import functional
-
         # products in the weights' dtype; the stream of tokens stays in float32
         dtype = self.queries.weight.dtype
         own = self.norm(tokens).to(dtype)
@@ -95,9 +88,6 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     On CPUs torch's fused attention is no faster in bfloat16 than in float32; products of blocks are twice as fast.
     There the mean of the keys is subtracted first: that adds the same to all scores of a row, so the softmax stays as
     it is, and smaller scores lose less when they are rounded to bfloat16."""
-    import torch
-    from torch.nn import functional
-
     if queries.device.type != "cpu" or queries.dtype == torch.float32:
         return functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)
     result = torch.empty_like(queries)
@@ -160,8 +150,6 @@ class CrossTransformer:
 
 def cross_transformer(module: Any, dtype: torch.dtype) -> CrossTransformer | None:
     """The module with matrix products in `dtype`; None where its structure differs (no published one does)."""
-    from torch import nn
-
     layers = [*module.layers, *module.layers_t]
     plain = all(layer.norm_first and isinstance(layer.norm1, nn.LayerNorm) for layer in layers)
     plain = plain and isinstance(module.norm_in, nn.LayerNorm)
@@ -170,8 +158,6 @@ def cross_transformer(module: Any, dtype: torch.dtype) -> CrossTransformer | Non
 
 
 def _layer(module: Any, dtype: torch.dtype) -> _Layer:
-    import torch
-
     parts: Mapping[str, Any] = dict(module.named_children())
     crossing = "cross_attn" in parts
     attention = parts["cross_attn" if crossing else "self_attn"]
@@ -204,12 +190,8 @@ def _layer(module: Any, dtype: torch.dtype) -> _Layer:
 
 
 def _is_gelu(module: Any) -> bool:
-    from torch.nn import functional
-
     return bool(module.activation is functional.gelu)
 
 
 def _norm(module: Any) -> _Norm:
-    from torch import nn
-
     return _Norm(module.weight, module.bias, module.eps, isinstance(module, nn.GroupNorm))

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
 
 from understudy.errors import UnderstudyError
 from understudy.models import safetensors_file, torch_file
 from understudy.pipeline.separation.families.demucs.arguments import Kind, checked
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _LARGEST = 2 << 30  # bytes; the largest published ones have 0.3 GB
 
@@ -107,8 +107,6 @@ def _fractions(value: dict[str, Any]) -> Any:
 
 
 def _is_weight(value: Any) -> bool:
-    import torch
-
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 

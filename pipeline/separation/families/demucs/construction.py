@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
 
 from understudy.models.precision import Precision
 from understudy.pipeline.separation.families.demucs.arguments import network_class
 from understudy.pipeline.separation.families.demucs.checkpoint import Checkpoint, invalid
 from understudy.pipeline.separation.families.demucs.hybrid import hybrid
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,6 @@ class Run:
 def prepared(checkpoint: Checkpoint, device: str, precision: Precision) -> Run:
     """The network of a file, ready to run on `device`: those with a transformer in `precision`, older ones in float32.
     Raises what `construct` raises."""
-    import torch
-
     network = construct(checkpoint).to(device)
     if checkpoint.kind == "HTDemucs":
         computed = hybrid(network, getattr(torch, precision))
@@ -49,9 +46,6 @@ def construct(checkpoint: Checkpoint) -> nn.Module:
 
     Raises `UnderstudyError` ``model-invalid`` where the weights don't fit the arguments or aren't finite.
     """
-    import torch
-    from torch import nn
-
     try:
         with torch.device("meta"):
             network = network_class(checkpoint.kind)(**checkpoint.arguments)

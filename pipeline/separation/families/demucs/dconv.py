@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 EPSILON = 1e-5
 
@@ -44,9 +45,6 @@ class Branch:
 
 def branches(dconv: Any) -> tuple[Branch, ...] | None:
     """The branches of a module `DConv` of the package; None where it has attention or recurrence."""
-    import torch
-    from torch import nn
-
     found = []
     for layer in dconv.layers:
         kinds = [type(module) for module in layer]
@@ -89,9 +87,6 @@ def add_branches(rows: Tensor, found: Sequence[Branch], at_once: int) -> None:
 
 def _squeezed(rows: Tensor, branch: Branch) -> Tensor:
     """``[rows, frames, few + 3]``: the input of `Branch.value` and `Branch.gate`."""
-    import torch
-    from torch.nn import functional
-
     convolved = functional.conv2d(
         rows[None].permute(0, 3, 1, 2),
         branch.squeeze,

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from understudy.pipeline.separation.families.demucs.attention import CrossTransformer, cross_transformer
 from understudy.pipeline.separation.families.demucs.dconv import Branch, add_branches, branches
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 Axis = Literal[1, 2]
 """Along which a layer's convolution with strides goes: 1 frequencies, 2 time."""
@@ -77,8 +77,6 @@ class Hybrid:
         meeting: Meeting,
         dtype: torch.dtype,
     ) -> None:
-        import torch
-
         self._spectral, self._temporal, self._meeting, self._dtype = spectral, temporal, meeting, dtype
         self._sources = len(network.sources)
         self._size: int = network.nfft
@@ -130,9 +128,6 @@ class Hybrid:
     def _spectrum(self, windows: Tensor) -> Tensor:
         """``[batch, 2, samples]`` -> ``[batch, frequencies, frames, 4]``: real and imaginary part of the left channel,
         then of the right. The highest frequency is left out, as in the package (spec.py)."""
-        import torch
-        from torch.nn import functional
-
         hop = self._size // 4
         length = windows.shape[-1]
         beyond = -length % hop
@@ -147,8 +142,6 @@ class Hybrid:
         neighbouring frequencies, ``[batch, groups, frames, 2 * wanted, 2 * neighbours]``. Groups at either end reach
         beyond the spectrum, and that is cut off; the highest frequency is zero. A stem at a time, so that only one
         spectrum is held in float32; overlap-add by quarters of the window, without a scatter."""
-        import torch
-
         hop: int = self._size // 4
         below, count = self._spectral[1][-1].padding, groups.shape[2]
         found = groups.new_zeros(groups.shape[0], groups.shape[3] // 2, 2, shape[-1], dtype=torch.float32)
@@ -183,8 +176,6 @@ class Meeting:
     down: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None
 
     def __call__(self, spectral: Tensor, temporal: Tensor) -> tuple[Tensor, Tensor]:
-        from torch.nn import functional
-
         if self.up:
             spectral, temporal = functional.linear(spectral, *self.up[0]), functional.linear(temporal, *self.up[1])
         one, two = self.transformer(spectral.float(), temporal.float())
@@ -198,8 +189,6 @@ def hybrid(network: Any, dtype: torch.dtype) -> Callable[[Tensor, tuple[int, ...
     """A function that computes an HTDemucs with matrix products in `dtype`; None where the network differs in
     structure from the published ones (kernels that aren't twice the strides, normalised or wrapped outer layers, masks,
     ...), for which the package's module is used."""
-    import torch
-
     if not network.cac or network.crosstransformer is None or network.audio_channels != 2:
         return None
     meeting = cross_transformer(network.crosstransformer, dtype)
@@ -241,8 +230,6 @@ def _branches(layer: Any) -> tuple[Branch, ...] | None:
 
 
 def _kernel(weight: Tensor, axis: Axis, dtype: torch.dtype) -> Tensor:
-    import torch
-
     if weight.dim() == 3:
         weight = weight[:, :, None] if axis == 2 else weight[..., None]
     return weight.to(dtype).contiguous(memory_format=torch.channels_last)
@@ -273,8 +260,6 @@ def _encoder(layer: Any, dtype: torch.dtype) -> _Encoder | None:
 
 
 def _decoder(layer: Any, dtype: torch.dtype) -> _Decoder | None:
-    import torch
-
     if not _is_plain(layer) or not layer.context_freq or (found := _branches(layer)) is None:
         return None
     axis: Axis = 1 if layer.freq else 2
@@ -295,8 +280,6 @@ def _convolved(
     values: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
     """``[batch, frequencies, frames, channels]``, before as after."""
-    from torch.nn import functional
-
     return functional.conv2d(values.permute(0, 3, 1, 2), weight, bias, stride, padding).permute(0, 2, 3, 1).contiguous()
 
 
@@ -312,8 +295,6 @@ def _at_once(values: Tensor) -> int:
 def _encode(values: Tensor, layer: _Encoder, places: Tensor | None) -> Tensor:
     """An encoder: strided convolution, GELU, residual branches, gated 1x1 convolution. ``[batch, frequencies, frames,
     channels]``; `places`: ``[frequencies, channels]``, the embedding of the frequencies, added to the result."""
-    from torch.nn import functional
-
     if layer.axis == 2 and (beyond := -values.shape[2] % layer.stride):
         values = functional.pad(values, (0, 0, 0, beyond))
     stride, padding = _along(layer.axis, layer.stride, 1), _along(layer.axis, layer.padding, 0)
@@ -334,9 +315,6 @@ def _encode(values: Tensor, layer: _Encoder, places: Tensor | None) -> Tensor:
 
 def _gate(values: Tensor, gated: _Gated, out: Tensor, at_once: int) -> None:
     """``[rows, frames, channels]`` through a gated 1x1 convolution into `out`, as two matrix products per block."""
-    import torch
-    from torch.nn import functional
-
     flat, into = values.flatten(0, 1), out.flatten(0, 1)
     weight = gated.weight[:, :, 0, 0]
     middle = flat.shape[1]
@@ -349,8 +327,6 @@ def _gate(values: Tensor, gated: _Gated, out: Tensor, at_once: int) -> None:
 
 def _inside(values: Tensor, layer: _Decoder) -> Tensor:
     """A decoder up to its transposed convolution (gated convolution, residual branches), written over `values`."""
-    import torch
-
     both = _convolved(values, layer.gated.weight, layer.gated.bias, (1, 1), layer.gated.padding)
     rows, out = both.flatten(0, 1), values.flatten(0, 1)
     at_once = _at_once(rows)
@@ -372,8 +348,6 @@ def _inside(values: Tensor, layer: _Decoder) -> Tensor:
 def _decode(values: Tensor, layer: _Decoder, skipped: Tensor, length: int) -> Tensor:
     """A decoder's result, added to the skip connection `skipped` of the next one in place. `length`: frames that the
     encoder of the same level took, to which the waveform is cut."""
-    from torch.nn import functional
-
     inside = _inside(values, layer)
     groups = _convolved(inside, layer.weight, layer.bias, (1, 1), _along(layer.axis, 1, 0))
     if layer.axis == 2:

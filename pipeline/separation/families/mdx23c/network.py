@@ -10,13 +10,13 @@ memory, which the convolutions are faster at.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from understudy.pipeline.separation.families.mdx23c.configuration import Mdx23cConfiguration
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 _EPSILON = 1e-5
 
@@ -28,8 +28,6 @@ class Mdx23c:
     def __init__(
         self, configuration: Mdx23cConfiguration, tensors: Mapping[str, Tensor], device: str, dtype: torch.dtype
     ) -> None:
-        import torch
-
         self._c, self._dtype = configuration, dtype
         self._window = torch.hann_window(configuration.n_fft, device=device)
         self._tensors = {name: self._kept(tensor, device) for name, tensor in tensors.items()}
@@ -43,9 +41,6 @@ class Mdx23c:
         return 8 * outermost + (2 + 4 * len(c.stems)) * spectrum
 
     def separate(self, windows: Tensor) -> Tensor:
-        import torch
-        import torch.nn.functional as functional
-
         c = self._c
         both, frames = windows.shape[0], windows.shape[-1]
         windows = windows.reshape(-1, c.channels, frames)
@@ -95,8 +90,6 @@ class Mdx23c:
 
     def _along_frequency(self, x: Tensor, name: str) -> Tensor:
         """A linear layer on the last dimension, as ``W @ x`` with the channels as columns: they are last in memory."""
-        import torch
-
         batch, channels, times, bins = x.shape
         weight = self._tensors[f"{name}.weight"]
         columns = x.permute(0, 2, 3, 1).reshape(batch * times, bins, channels)
@@ -105,22 +98,15 @@ class Mdx23c:
 
     def _kept(self, tensor: Tensor, device: str) -> Tensor:
         """A copy on the device; gains and biases of norms stay float32."""
-        import torch
-
         dtype = torch.float32 if tensor.ndim == 1 else self._dtype
         order = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
         return tensor.detach().to(device, dtype, copy=True, memory_format=order)
 
     def _convolved(self, x: Tensor, name: str, **options: Any) -> Tensor:
-        import torch.nn.functional as functional
-
         return functional.conv2d(x, self._tensors[f"{name}.weight"], **options)
 
     def _normed(self, x: Tensor, name: str) -> Tensor:
         """Norm and activation."""
-        import torch
-        import torch.nn.functional as functional
-
         norm = self._c.norm
         if norm == "none":
             return self._active(x)
@@ -139,8 +125,6 @@ class Mdx23c:
         return self._active(x)
 
     def _active(self, x: Tensor) -> Tensor:
-        import torch.nn.functional as functional
-
         if self._c.activation == "gelu":
             return functional.gelu(x)
         return functional.relu(x) if self._c.activation == "relu" else functional.elu(x, self._c.slope)

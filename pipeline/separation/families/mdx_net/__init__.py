@@ -13,7 +13,6 @@ from understudy.models.installed import Weights
 from understudy.models.onnx_file import Graph
 from understudy.models.onnx_file import load as read_graph
 from understudy.models.precision import Precision
-from understudy.pipeline.separation.families.mdx_net.program import UnknownOperator, program
 from understudy.pipeline.separation.families.mdx_net.shape import HOP, Shape, described, invalid, read_shape, stem
 from understudy.pipeline.separation.layout import leading
 from understudy.pipeline.separation.network import Network
@@ -60,6 +59,8 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     shape, cautions = read_shape(weights, graph)
     run: _Run | None = None
     if device.startswith("cuda"):
+        from understudy.pipeline.separation.families.mdx_net.program import UnknownOperator
+
         try:
             run = program_for_gpu(graph, device, precision)
         except UnknownOperator as error:
@@ -115,6 +116,8 @@ def _graph(weights: Weights) -> Graph:
 
 def program_for_gpu(graph: Graph, device: str, precision: Precision) -> _Run:
     import torch
+
+    from understudy.pipeline.separation.families.mdx_net.program import program
 
     network = program(graph, device)
 

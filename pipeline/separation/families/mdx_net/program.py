@@ -12,16 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from understudy.models.onnx_file import Graph, Node
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-_Function = Callable[..., "Tensor"]
+_Function = Callable[..., Tensor]
 
 
 class UnknownOperator(Exception):
@@ -72,8 +71,6 @@ def program(graph: Graph, device: str) -> Callable[[Tensor], Tensor]:
 
 
 def _weights(graph: Graph, device: str) -> dict[str, Tensor]:
-    import torch
-
     arrays = dict(graph.weights)
     for node in graph.nodes:
         if node.operator == "Constant":
@@ -128,8 +125,6 @@ def _constants(node: Node, weights: Mapping[str, Tensor], count: int) -> tuple[s
 
 def _function(node: Node, weights: Mapping[str, Tensor]) -> tuple[_Function, tuple[str, ...]]:
     """The node as a function, and the names of its inputs that aren't weights."""
-    import torch
-
     attributes = dict(node.attributes)
     simple: Mapping[str, _Function] = {
         "Relu": torch.relu,
@@ -175,8 +170,6 @@ def _with_constants(
 
 
 def _convolution(node: Node, weights: Sequence[Tensor], attributes: Mapping[str, Any]) -> _Function:
-    import torch
-
     pads = attributes.get("pads", (0, 0, 0, 0))
     if (
         attributes.get("auto_pad", "NOTSET") != "NOTSET"

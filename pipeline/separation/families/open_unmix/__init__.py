@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from understudy.errors import UnderstudyError
 from understudy.models.installed import Weights
@@ -15,10 +17,6 @@ from understudy.pipeline.separation.families.open_unmix.wiener import wiener
 from understudy.pipeline.separation.families.tensors import invalid
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.stems import canonical_stems
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 TARGETS = ("vocals", "drums", "bass", "other")
 """Of the released models; a file is named after its target."""
@@ -50,8 +48,6 @@ def load(weights: Weights, device: str, precision: Precision, iterations: int = 
     Rounding errors accumulate in recurrent networks: on CPUs they are computed in float32 whatever `precision` is.
     Raises `UnderstudyError` ``model-invalid`` and what reading tensors raises.
     """
-    import torch
-
     dtype = torch.float32 if device == "cpu" else getattr(torch, precision)
     names = stems(weights)
     by_name = {_target(path): path for path in _paths(weights)}
@@ -66,8 +62,6 @@ def load(weights: Weights, device: str, precision: Precision, iterations: int = 
 def _windowed(
     names: tuple[str, ...], targets: Sequence[Target], device: str, iterations: int, size: int, seconds: float
 ) -> Network:
-    import torch
-
     rate = targets[0].rate
     hop = (targets[0].bins - 1) // 2
     window = round(seconds * rate / hop) * hop
@@ -98,8 +92,6 @@ def _windowed(
 
 def _separated(windows: Tensor, targets: Sequence[Target], dtype: torch.dtype, iterations: int) -> Tensor:
     """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``; `dtype`: of the networks."""
-    import torch
-
     size = 2 * (targets[0].bins - 1)
     shape = torch.hann_window(size, device=windows.device)
     flat = windows.flatten(0, 1)

@@ -10,13 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from understudy.pipeline.separation.families.tensors import invalid, stored_tensors
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
 
 CHANNELS = 2
 EPSILON = 1e-5
@@ -41,9 +40,6 @@ class Target:
     def magnitudes(self, spectra: Tensor, dtype: torch.dtype) -> Tensor:
         """Magnitudes of the song, float32 ``[frames, batch, 2, bins]`` -> of the stem; matrix products in the dtype
         `dtype`."""
-        import torch
-        from torch.nn import functional
-
         inputs = spectra[..., : self.seen].flatten(2).to(dtype)
         hidden = torch.tanh(functional.linear(inputs, *self.first))
         both = torch.cat([hidden, self.recurrent(hidden)[0]], -1)
@@ -56,9 +52,6 @@ def read_target(path: Path, device: str, dtype: torch.dtype) -> Target:
 
     Raises `UnderstudyError` ``model-invalid`` and what reading tensors raises.
     """
-    import torch
-    from torch import nn
-
     state = stored_tensors(path)
     bins, hidden, seen = _sizes(path, state)
     found = {match[0]: match for name in state if (match := _RECURRENT.fullmatch(name))}

@@ -10,10 +10,8 @@ E. Vincent, "Multichannel Audio Source Separation with Deep Neural Networks" (20
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 EPSILON = 1e-10
 LARGEST = 10.0
@@ -25,8 +23,6 @@ FRAMES = 300
 def wiener(magnitudes: Tensor, song: Tensor, iterations: int) -> Tensor:
     """The stems' complex spectra, ``[stems, frames, bins, 2]``, of their magnitudes (of that shape) and the song's
     complex spectrum ``[frames, bins, 2]``; with no `iterations`, the magnitudes with the song's phases."""
-    import torch
-
     parts = []
     for start in range(0, song.shape[0], FRAMES):
         seen = song[start : start + FRAMES]
@@ -43,8 +39,6 @@ def wiener(magnitudes: Tensor, song: Tensor, iterations: int) -> Tensor:
 
 def _filtered(stems: Tensor, song: Tensor) -> Tensor:
     """One iteration: ``[stems, frames, bins, 2]`` and ``[frames, bins, 2]`` -> the stems."""
-    import torch
-
     powers = (stems.real**2 + stems.imag**2).mean(-1)  # [stems, frames, bins]
     weights = powers.sum(1) + EPSILON
     covariances = torch.einsum("sfbi,sfbj->sbij", stems, stems.conj()) / weights[..., None, None]

@@ -12,14 +12,13 @@ keys in the same matrix product.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
 from understudy.pipeline.separation.families.roformer.packing import AttentionWeights
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 _BESIDE = 2  # more features of queries and keys: what is added to all scores of a row, and what hides a padded key
 _HIDDEN = -10_000.0  # score of a padded key
@@ -40,9 +39,6 @@ def attended(
 ) -> Tensor:
     """Gated attention over normalised tokens: ``[n, length, dim]`` -> ``[n, length, heads * head_dim]``, before the
     output product. `rotation`: complex ``[length, head_dim / 2]``."""
-    import torch
-    import torch.nn.functional as functional
-
     n, length, _ = normed.shape
     heads, width = configuration.heads, configuration.head_dim
     inner = heads * width
@@ -64,8 +60,6 @@ def attended(
 def attended_features(normed: Tensor, weights: AttentionWeights, configuration: RoformerConfiguration) -> Tensor:
     """Attention of the features to each other, over all tokens (A. El-Nouby et al. 2021, "XCiT: Cross-Covariance Image
     Transformers"): linear in the number of tokens. Shapes as in `attended`."""
-    import torch.nn.functional as functional
-
     heads, width = configuration.heads, configuration.head_dim
     assert weights.temperature is not None
     mixed = functional.linear(normed, weights.qkv).view(*normed.shape[:2], 3, heads, width)
@@ -78,8 +72,6 @@ def attended_features(normed: Tensor, weights: AttentionWeights, configuration: 
 def by_products(queries: Tensor, keys: Tensor, values: Tensor, buffers: Buffers) -> Tensor:
     """``[n, length, heads, width]`` each -> ``[n, heads, length, width]`` in the dtype of `values`. `queries` and
     `keys` are float32 and are overwritten."""
-    import torch
-
     n, length, heads, width = queries.shape
     left, right, right_values, scores, found = _buffers(buffers, n, length, heads, width, values.dtype)
     # without the keys' mean, the scores of a row have mean zero, and a deviation of |query| times that of the keys
@@ -105,8 +97,6 @@ def _buffers(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Queries ``[n, heads, length, width + 2]``, keys and values ``[n, heads, padded length, ...]``, scores and
     results. What is the same for all tiles (ones, the padding's score) is written once."""
-    import torch
-
     key = (n, length, heads, width, dtype)
     if key not in buffers.held:
         filled = -(-length // _LANES) * _LANES

@@ -14,7 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from understudy.pipeline.separation.families.roformer.attention import Buffers, attended, attended_features
 from understudy.pipeline.separation.families.roformer.bands import Bands
@@ -22,10 +26,6 @@ from understudy.pipeline.separation.families.roformer.configuration import Rofor
 from understudy.pipeline.separation.families.roformer.packing import Linear, Packing, Transformer
 from understudy.pipeline.separation.families.roformer.shapes import transformers, widths
 from understudy.pipeline.separation.lanes import in_lanes
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,8 +46,6 @@ class Roformer:
         device: str,
         dtype: torch.dtype,
     ) -> None:
-        import torch
-
         c = self._c = configuration
         self._device, self._dtype = device, dtype
         self._places = [slice(2 * c.channels * first, 2 * c.channels * end) for first, end in bands]
@@ -69,8 +67,6 @@ class Roformer:
 
     def working(self, frames: int) -> int:
         """Bytes that a window of `frames` takes while it is computed, roughly."""
-        import torch
-
         c = self._c
         times, bands = frames // c.hop + 1, len(self._places)
         spectrum = 2 * c.channels * self._overlaid.numel() * times * 4
@@ -81,8 +77,6 @@ class Roformer:
         return (3 + 3 * len(c.stems)) * spectrum + 2 * tokens + in_tile * each + times * c.mask_width * 12
 
     def separate(self, windows: Tensor) -> Tensor:
-        import torch
-
         c = self._c
         both, frames = windows.shape[0], windows.shape[-1]
         windows = windows.reshape(-1, c.channels, frames)  # mono networks: the channels become batch
@@ -117,8 +111,6 @@ class Roformer:
 
     def _tokens(self, values: Tensor) -> Tensor:
         """``[batch, times, values]`` -> tokens ``[batch, times, bands, dim]`` after all layers."""
-        import torch.nn.functional as functional
-
         tokens = values.new_empty(*values.shape[:2], len(self._places), self._c.dim)
         for band, (place, (weight, bias)) in enumerate(zip(self._places, self._split, strict=True)):
             part = values[:, :, place]
@@ -166,8 +158,6 @@ class Roformer:
     def _go(self, sequences: Tensor, transformer: Transformer, spare: SimpleQueue[Buffers]) -> None:
         """Sequences ``[n, length, dim]`` through all blocks of a transformer, in place: attention and feed-forward
         network, each on normalised tokens and added to the stream."""
-        import torch.nn.functional as functional
-
         try:
             buffers = spare.get_nowait()
         except Empty:
@@ -193,8 +183,6 @@ class Roformer:
     def _rotation(self, length: int, buffers: Buffers) -> Tensor:
         """The rotary positions: unit numbers by which pairs of features are multiplied, complex ``[length, head_dim /
         2]``. The scores then depend on the distance of two tokens alone."""
-        import torch
-
         key = ("rotation", length)
         if key not in buffers.held:
             width = self._c.head_dim
@@ -206,8 +194,6 @@ class Roformer:
     def _mask(self, tokens: Tensor, estimators: list[list[Linear]], band: int) -> Tensor:
         """Tokens ``[batch, times, bands, dim]`` -> the mask of one band, float32 ``[batch, times, values of the
         band]``."""
-        import torch.nn.functional as functional
-
         found, layers = tokens[:, :, band].to(self._dtype), estimators[band]
         for layer in layers[:-1]:
             found = functional.linear(found, *layer).tanh_()
@@ -224,7 +210,5 @@ class Roformer:
 def _scale(values: Tensor) -> Tensor:
     """Factors that give the vectors of the last dimension unit length (RMS norm; its gain is in the weights behind
     it)."""
-    import torch
-
     norms: Tensor = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
     return norms.clamp_min_(_TINY).reciprocal_()

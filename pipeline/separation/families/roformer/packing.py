@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
 _LINEAR_SCALE = 8.0
-Linear = tuple["Tensor", "Tensor"]
+Linear = tuple[Tensor, Tensor]
 """Weight and bias."""
 
 
@@ -90,8 +88,6 @@ class Packing:
         return Block(attention, ff_in, self._linear(f"{name}.1.net.4"))
 
     def _attention(self, name: str) -> AttentionWeights:
-        import torch
-
         c = self._c
         inner = c.heads * c.head_dim
         gamma = self._gamma(f"{name}.norm")

@@ -14,14 +14,15 @@ from understudy.errors import UnderstudyError
 from understudy.models import onnx_file
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision
-from understudy.pipeline.separation.families.spleeter.names import STEMS, read_stem, stems_in
-from understudy.pipeline.separation.families.spleeter.unet import BINS, FRAMES, Estimate, all_stems, placed
+from understudy.pipeline.separation.families.spleeter.names import BINS, FRAMES, STEMS, read_stem, stems_in
 from understudy.pipeline.separation.families.tensors import invalid
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.stems import canonical_stems
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from understudy.pipeline.separation.families.spleeter.unet import Estimate
 
 RATE = 44_100
 SIZE, HOP = 4096, 1024
@@ -120,6 +121,8 @@ def _named(path: Path) -> str:
 def _networks(by_stem: dict[str, Path], device: str, dtype: Any) -> Estimate:
     """Networks of torch: with four and five stems the released models have another activation, and with five their
     masks compete."""
+    from understudy.pipeline.separation.families.spleeter.unet import all_stems, placed
+
     networks = tuple(
         placed(read_stem(path, stem, number), len(by_stem) > 2, device, dtype)
         for number, (stem, path) in enumerate(by_stem.items())

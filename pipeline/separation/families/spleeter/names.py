@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from understudy.pipeline.separation.families.spleeter.unet import shapes
 from understudy.pipeline.separation.families.tensors import invalid, stored_tensors
 
 if TYPE_CHECKING:
@@ -23,12 +22,32 @@ STEMS: Mapping[int, tuple[str, ...]] = {
     5: ("vocals", "piano", "drums", "bass", "other"),
 }
 """Of the released models, in the order of their training."""
+FRAMES, BINS = 512, 1024
+"""Of the spectra that the networks take."""
+CHANNELS = (2, 16, 32, 64, 128, 256, 512)
+NORMS = ("weight", "bias", "running_mean", "running_var")
 _EVERY = ("accompaniment", "vocals", "piano", "drums", "bass", "other")
 _PARTS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _NORM = ".norm."
 
 Namer = Callable[[str, str, int], str]
 """(a tensor's name in `shapes`, the stem, its number) -> its name in a file."""
+
+
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Those of all tensors of a `UNet`, by name."""
+    found: dict[str, tuple[int, ...]] = {}
+    for layer in range(6):
+        before, after = CHANNELS[layer], CHANNELS[layer + 1]
+        found |= {f"down{layer}.weight": (after, before, 5, 5), f"down{layer}.bias": (after,)}
+        if layer < 5:
+            found |= {f"down{layer}.norm.{part}": (after,) for part in NORMS}
+    for layer in range(6):
+        before = CHANNELS[6 - layer] * (1 if layer == 0 else 2)
+        after = CHANNELS[5 - layer] if layer < 5 else 1
+        found |= {f"up{layer}.weight": (before, after, 5, 5), f"up{layer}.bias": (after,)}
+        found |= {f"up{layer}.norm.{part}": (after,) for part in NORMS}
+    return found | {"last.weight": (2, 1, 4, 4), "last.bias": (2,)}
 
 
 def stems_in(path: Path) -> tuple[str, ...] | None:

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-FRAMES, BINS = 512, 1024
-CHANNELS = (2, 16, 32, 64, 128, 256, 512)
+from understudy.pipeline.separation.families.spleeter.names import NORMS
+
 EPSILON = 1e-3
 """Of the batch normalisations."""
-_NORMS = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,9 @@ class UNet:
 
     def logits(self, magnitudes: Tensor) -> Tensor:
         """Magnitudes ``[batch, 2, 512, 1024]`` -> logits of the mask, for a sigmoid or, across stems, a softmax."""
-        import torch
-        from torch.nn import functional
 
         def normed(values: Tensor, name: str) -> Tensor:
-            weight, bias, mean, variance = (self.weights[f"{name}.{part}"] for part in _NORMS)
+            weight, bias, mean, variance = (self.weights[f"{name}.{part}"] for part in NORMS)
             return functional.batch_norm(values, mean, variance, weight, bias, eps=EPSILON)
 
         values, seen = magnitudes.to(self.weights["down0.weight"].dtype), []
@@ -58,36 +54,14 @@ class UNet:
         return self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
 
     def _squashed(self, values: Tensor) -> Tensor:
-        from torch.nn import functional
-
         return functional.elu(values) if self.elu else functional.leaky_relu(values, 0.2)
 
     def _raised(self, values: Tensor) -> Tensor:
-        from torch.nn import functional
-
         return functional.elu(values) if self.elu else functional.relu(values)
-
-
-def shapes() -> dict[str, tuple[int, ...]]:
-    """Those of all tensors of a `UNet`, by name."""
-    found: dict[str, tuple[int, ...]] = {}
-    for layer in range(6):
-        before, after = CHANNELS[layer], CHANNELS[layer + 1]
-        found |= {f"down{layer}.weight": (after, before, 5, 5), f"down{layer}.bias": (after,)}
-        if layer < 5:
-            found |= {f"down{layer}.norm.{part}": (after,) for part in _NORMS}
-    for layer in range(6):
-        before = CHANNELS[6 - layer] * (1 if layer == 0 else 2)
-        after = CHANNELS[5 - layer] if layer < 5 else 1
-        found |= {f"up{layer}.weight": (before, after, 5, 5), f"up{layer}.bias": (after,)}
-        found |= {f"up{layer}.norm.{part}": (after,) for part in _NORMS}
-    return found | {"last.weight": (2, 1, 4, 4), "last.bias": (2,)}
 
 
 def placed(weights: Mapping[str, Tensor], elu: bool, device: str, dtype: torch.dtype) -> UNet:
     """The network on `device`, its convolutions in `dtype`."""
-    import torch
-
     moved = {}
     for name, value in weights.items():
         format = torch.channels_last if value.dim() == 4 else torch.contiguous_format
@@ -96,13 +70,12 @@ def placed(weights: Mapping[str, Tensor], elu: bool, device: str, dtype: torch.d
     return UNet(moved, elu)
 
 
-Estimate = Callable[["Tensor"], "Tensor"]
+Estimate = Callable[[Tensor], Tensor]
 """The song's magnitudes, float32 ``[batch, 2, 512, 1024]`` -> the stems', ``[stems, batch, 2, 512, 1024]``."""
 
 
 def all_stems(networks: tuple[UNet, ...], softmax: bool) -> Estimate:
     """All stems' magnitudes; with `softmax`, their masks compete."""
-    import torch
 
     def estimate(magnitudes: Tensor) -> Tensor:
         image = magnitudes.contiguous(memory_format=torch.channels_last)

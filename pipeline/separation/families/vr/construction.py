@@ -6,14 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
 
 from understudy.pipeline.separation.families.tensors import invalid, read_tensors, stored_tensors
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from understudy.pipeline.separation.families.vr.network import Cascade, OldCascade
+from understudy.pipeline.separation.families.vr.network import Cascade, OldCascade
 
 _UNREAD = (".num_batches_tracked", "aux_out.weight", "aux1_out.weight", "aux2_out.weight")  # for training alone
 
@@ -40,8 +38,6 @@ def construct(path: Path, bins: int, device: str) -> VrNetwork:
 
     Raises `UnderstudyError` ``model-invalid`` where the tensors are no such network's, or are for other bins.
     """
-    import torch
-
     found = stored_tensors(path)
     with torch.device("meta"):
         network = (_newer if is_newer(path) else _older)(path, found, bins)
@@ -56,8 +52,6 @@ def construct(path: Path, bins: int, device: str) -> VrNetwork:
 
 
 def _older(path: Path, found: Mapping[str, Tensor], bins: int) -> OldCascade:
-    from understudy.pipeline.separation.families.vr.network import OldCascade
-
     stage = "stg1_low_band_net"
     first = found.get(f"{stage}.enc1.conv1.conv.0.weight")
     if first is None or first.ndim != 4:
@@ -71,8 +65,6 @@ def _older(path: Path, found: Mapping[str, Tensor], bins: int) -> OldCascade:
 
 
 def _newer(path: Path, found: Mapping[str, Tensor], bins: int) -> Cascade:
-    from understudy.pipeline.separation.families.vr.network import Cascade
-
     last = "stg3_full_band_net"
     first, memory = (found.get(f"{last}.{name}") for name in ("enc1.conv.0.weight", "lstm_dec2.lstm.weight_ih_l0"))
     if first is None or memory is None or first.ndim != 4 or memory.ndim != 2:
@@ -87,7 +79,6 @@ def _newer(path: Path, found: Mapping[str, Tensor], bins: int) -> Cascade:
 
 def _fold(network: nn.Module) -> None:
     """Put each batch normalisation that follows a convolution into that convolution's weights."""
-    import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     for group in network.modules():

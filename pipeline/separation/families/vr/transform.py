@@ -11,14 +11,11 @@ within `MARGIN` spectra, which the network doesn't get.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from understudy.pipeline.separation.families.vr.bands import Band, Bands
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MARGIN = 8
 """Spectra at either end of a window that are not part of the network's input."""

@@ -20,7 +20,7 @@ from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.models.installed import Weights
 from understudy.pipeline.separation.families.spleeter import RATE, load, stems
-from understudy.pipeline.separation.families.spleeter.unet import shapes
+from understudy.pipeline.separation.families.spleeter.names import shapes
 from understudy.pipeline.separation.inference import infer
 from understudy.pipeline.separation.settings import InferenceSettings
 
