@@ -147,15 +147,14 @@ inference: {{num_overlap: 2}}
 def tiny_roformer(path: Path, stems: tuple[str, str], seed: int, kind: str = "mel") -> None:
     """A checkpoint of the real format with random weights at `path`, and the YAML beside it: its target is the first of
     the stems."""
-    from understudy.pipeline.separation.families.roformer.bands import mel_bands, split_bands
-    from understudy.pipeline.separation.families.roformer.configuration import read_roformer_configuration
-    from understudy.pipeline.separation.families.roformer.shapes import expected
+    from understudy.pipeline.separation.configuration import read_configuration
+    from understudy.pipeline.separation.families.roformer import roformer_configuration
+    from understudy.pipeline.separation.families.roformer.packing import expected
 
     bands = "num_bands: 12" if kind == "mel" else "freqs_per_bands: [8, 8, 16, 32, 64, 129]"
     configuration = path.with_suffix(".yaml")
     configuration.write_text(ROFORMER.format(bands=bands, stems=", ".join(stems), target=stems[0]))
-    told = read_roformer_configuration(configuration)
-    parts = mel_bands(12, 512, 44100) if kind == "mel" else split_bands(told.bands)
+    shapes = expected(roformer_configuration(read_configuration(configuration)))
     generator = torch.Generator().manual_seed(seed)
-    tensors = {name: torch.randn(shape, generator=generator) for name, shape in expected(told, parts).items()}
+    tensors = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     torch.save(tensors, path)

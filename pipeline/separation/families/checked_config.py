@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+from understudy.models.installed import Weights
+from understudy.pipeline.separation.configuration import configuration_among, invalid, read_configuration
 from understudy.pipeline.separation.stems import canonical, canonical_stems
+
+T = TypeVar("T")
 
 
 class CheckedConfig:
@@ -70,3 +74,16 @@ def configured_stems(training: Mapping[str, Any]) -> tuple[str, ...]:
     if target in instruments:
         return (names[instruments.index(target)],)
     return (canonical(str(target)),)
+
+
+def read_checked(weights: Weights, family: str, check: Callable[[Mapping[str, Any]], T]) -> T:
+    """What `check` makes of the configuration among the companions of a checkpoint of that family.
+
+    Raises ``model-companion``, and ``model-invalid``, also where `check` raises `ValueError`.
+    """
+    path = configuration_among(weights, family)
+    configuration = read_configuration(path)
+    try:
+        return check(configuration)
+    except ValueError as error:
+        raise invalid(path, str(error)) from error

@@ -20,11 +20,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from understudy.pipeline.separation.families.roformer import RoformerConfiguration
 from understudy.pipeline.separation.families.roformer.attention import Buffers, attended, attended_features
-from understudy.pipeline.separation.families.roformer.bands import Bands
-from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
-from understudy.pipeline.separation.families.roformer.packing import Linear, Packing, Transformer
-from understudy.pipeline.separation.families.roformer.shapes import transformers, widths
+from understudy.pipeline.separation.families.roformer.packing import (
+    Linear,
+    Packing,
+    Transformer,
+    transformers,
+    widths,
+)
 from understudy.pipeline.separation.lanes import in_lanes
 
 T = TypeVar("T")
@@ -39,30 +43,25 @@ class Roformer:
     network of one channel gets each of the two alone. `size`: bytes of its weights."""
 
     def __init__(
-        self,
-        configuration: RoformerConfiguration,
-        bands: Bands,
-        tensors: Mapping[str, Tensor],
-        device: str,
-        dtype: torch.dtype,
+        self, configuration: RoformerConfiguration, tensors: Mapping[str, Tensor], device: str, dtype: torch.dtype
     ) -> None:
         c = self._c = configuration
         self._device, self._dtype = device, dtype
-        self._places = [slice(2 * c.channels * first, 2 * c.channels * end) for first, end in bands]
+        self._places = [slice(2 * c.channels * first, 2 * c.channels * end) for first, end in c.bands]
         self._window = torch.hann_window(c.span, device=device)
         # mel bands overlap: the masks of a bin's bands are averaged
         overlaid = torch.zeros(c.n_fft // 2 + 1)
-        for first, end in bands:
+        for first, end in c.bands:
             overlaid[first:end] += 1
         self._overlaid = overlaid[:, None].to(device)
         packing = Packing(c, tensors, device, dtype)
-        self._split = [packing.band(number, width) for number, width in enumerate(widths(c, bands))]
+        self._split = [packing.band(number, width) for number, width in enumerate(widths(c))]
         self._layers = [
             [packing.transformer(layer, place, *along) for place, along in enumerate(transformers(c))]
             for layer in range(c.depth)
         ]
         self._final = packing.final()
-        self._masks = [[packing.mask(stem, band) for band in range(len(bands))] for stem in range(len(c.stems))]
+        self._masks = [[packing.mask(stem, band) for band in range(len(c.bands))] for stem in range(len(c.stems))]
         self.size = packing.size
 
     def working(self, frames: int) -> int:
