@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -52,7 +52,7 @@ from understudy.models.precision import Precision, default_precision
 from understudy.pipeline.separation.families import demucs as demucs_family
 from understudy.pipeline.separation.families import mdx23c, roformer
 from understudy.pipeline.separation.inference import infer
-from understudy.pipeline.separation.layout import surrounded
+from understudy.pipeline.separation.layout import Place, clipped
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.settings import InferenceSettings
 
@@ -282,6 +282,12 @@ def roformers(network: torch.nn.Module, model: dict[str, Any], folder: Path, ove
 
     settings = InferenceSettings(overlap=1 - 1 / overlap)
     return Comparison(separator.demix, load, settings, {"vocals": "vocals"})
+
+
+def surrounded(frames: int, window: int, step: int) -> Iterator[Place]:
+    """The song with silence on both sides, so that every frame of it lies in as many windows as any other."""
+    for start in range(step - window, frames, step):
+        yield clipped(Place(start, window), frames)
 
 
 def mdx(folder: Path, overlap: int) -> Comparison:

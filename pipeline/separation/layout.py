@@ -50,12 +50,6 @@ def aligned(frames: int, window: int, step: int) -> Iterator[Place]:
         yield Place(start, window)
 
 
-def surrounded(frames: int, window: int, step: int) -> Iterator[Place]:
-    """The song with silence on both sides, so that every frame of it lies in as many windows as any other."""
-    for start in range(step - window, frames, step):
-        yield clipped(Place(start, window), frames)
-
-
 def leading(lead: int) -> Layout:
     """The first window begins `lead` frames before the song, and the last one ends at least as much after it: for
     networks that are less accurate at a window's ends than in its middle."""
@@ -69,13 +63,17 @@ def leading(lead: int) -> Layout:
     return places
 
 
-def centred(frames: int, window: int, step: int) -> Iterator[Place]:
-    """From the song's beginning on; where less than a window is left, it stands in the middle of its window, with
-    sound from before it and silence after it (as Demucs does)."""
-    for start in range(0, frames, step):
-        left = min(window, frames - start)
-        before = (window - left) // 2
-        yield Place(start - before, left, before)
+def centred(core: int) -> Layout:
+    """Every `step` frames, `core` frames count, in the middle of their window (of what is left at the song's end, as
+    much), with sound from before them and silence after the song (as Demucs does)."""
+
+    def places(frames: int, window: int, step: int) -> Iterator[Place]:
+        for start in range(0, frames, step):
+            left = min(core, frames - start)
+            before = (window - left) // 2
+            yield Place(start - before, left, before)
+
+    return places
 
 
 def shifted(places: Iterator[Place], offset: int, frames: int) -> Iterator[Place]:

@@ -20,7 +20,7 @@ from understudy.context import Context
 from understudy.errors import Cancelled
 from understudy.pipeline.separation import inference
 from understudy.pipeline.separation.inference import infer
-from understudy.pipeline.separation.layout import Layout, aligned, centred, edges_faded, surrounded
+from understudy.pipeline.separation.layout import Layout, aligned, centred, edges_faded, leading
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.settings import InferenceSettings
 
@@ -56,7 +56,7 @@ def stems_of(
     return {name: file.read().samples for name, file in stems.items()}
 
 
-@pytest.mark.parametrize("layout", [aligned, surrounded, centred])
+@pytest.mark.parametrize("layout", [aligned, leading(50), centred(WINDOW)])
 @settings(max_examples=25)
 @given(
     frames=st.integers(1, 5000),

@@ -7,7 +7,6 @@ and the song's scaling are those of its `apply_model`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -19,7 +18,7 @@ from understudy.models.precision import Precision
 from understudy.pipeline.separation.families.demucs.bag import Bag, read_bag
 from understudy.pipeline.separation.families.demucs.checkpoint import Checkpoint
 from understudy.pipeline.separation.families.demucs.construction import Run, prepared
-from understudy.pipeline.separation.layout import Layout, Place
+from understudy.pipeline.separation.layout import centred
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.stems import canonical_stems
 
@@ -43,7 +42,12 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     raises (``model-unsafe``, ``model-damaged``, ...).
     """
     bag = read_bag(weights)
-    return _network(bag, device, precision)
+    runs = [prepared(checkpoint, device, precision) for checkpoint in bag.checkpoints]
+    values = sum(value.numel() for checkpoint in bag.checkpoints for value in checkpoint.state.values())
+    older = any(checkpoint.kind != "HTDemucs" for checkpoint in bag.checkpoints)  # float32 always
+    size = values * (4 if older or precision == "float32" else 2)
+    light = replace(bag, checkpoints=tuple(replace(checkpoint, state={}) for checkpoint in bag.checkpoints))
+    return _windowed(light, runs, _segment(bag, device), device, size)
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,6 @@ class _Member:
     run: Run
     weights: tuple[float, ...]
     frames: int
-
-
-def _network(bag: Bag, device: str, precision: Precision) -> Network:
-    runs = [prepared(checkpoint, device, precision) for checkpoint in bag.checkpoints]
-    values = sum(value.numel() for checkpoint in bag.checkpoints for value in checkpoint.state.values())
-    older = any(checkpoint.kind != "HTDemucs" for checkpoint in bag.checkpoints)  # float32 always
-    size = values * (4 if older or precision == "float32" else 2)
-    light = replace(bag, checkpoints=tuple(replace(checkpoint, state={}) for checkpoint in bag.checkpoints))
-    return _windowed(light, runs, _segment(bag, device), device, size)
 
 
 def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str, size: int) -> Network:
@@ -86,7 +81,7 @@ def _windowed(bag: Bag, runs: list[Run], segment: float | Fraction, device: str,
         fade=fade,
         separate=lambda windows: _averaged(members, windows),
         device=device,
-        layout=_centred(core),
+        layout=centred(core),
         normalise="deviation",
         size=size,
         working=max(run.bytes_per_frame for run in runs) * window,
@@ -122,19 +117,6 @@ def _needed(checkpoint: Checkpoint, frames: int) -> int:
     for _ in range(depth):
         length = (length - 1) * stride + kernel
     return -(-length // factor)
-
-
-def _centred(core: int) -> Layout:
-    """Every `step` frames, `core` frames count, in the middle of their window (of what is left at the
-    song's end, as much)."""
-
-    def layout(frames: int, window: int, step: int) -> Iterator[Place]:
-        for start in range(0, frames, step):
-            left = min(core, frames - start)
-            before = (window - left) // 2
-            yield Place(start - before, left, before)
-
-    return layout
 
 
 def _averaged(members: list[_Member], windows: Tensor) -> Tensor:

@@ -40,19 +40,9 @@ class _Gated:
 
 
 @dataclass(frozen=True)
-class _Encoder:
-    axis: Axis
-    weight: Tensor
-    bias: Tensor
-    stride: int
-    padding: int
-    branches: tuple[Branch, ...]
-    gated: _Gated
-
-
-@dataclass(frozen=True)
-class _Decoder:
-    """A transposed convolution whose kernel is twice its stride is an ordinary one with a kernel of two that gives
+class _Layer:
+    """An encoder: a convolution with strides, `branches` and a gated convolution; or a decoder: these in reverse, with
+    a transposed convolution. One whose kernel is twice its stride is an ordinary one with a kernel of two that gives
     `stride` neighbouring outputs at a time as channels: `weight` is ``[stride * channels, channels before, 2]`` with
     the kernel along the axis. The convolution is faster, and its groups of neighbours need no scattered additions."""
 
@@ -63,7 +53,6 @@ class _Decoder:
     padding: int
     branches: tuple[Branch, ...]
     gated: _Gated
-    last: bool
 
 
 class Hybrid:
@@ -72,8 +61,8 @@ class Hybrid:
     def __init__(
         self,
         network: Any,
-        spectral: tuple[Sequence[_Encoder], Sequence[_Decoder]],
-        temporal: tuple[Sequence[_Encoder], Sequence[_Decoder]],
+        spectral: tuple[Sequence[_Layer], Sequence[_Layer]],  # encoders and decoders
+        temporal: tuple[Sequence[_Layer], Sequence[_Layer]],
         meeting: Meeting,
         dtype: torch.dtype,
     ) -> None:
@@ -241,25 +230,18 @@ def _gated(layer: Any, axis: Axis, dtype: torch.dtype) -> _Gated:
     return _Gated(_kernel(module.weight, axis, dtype), module.bias.to(dtype), (height, width))
 
 
-def _encoder(layer: Any, dtype: torch.dtype) -> _Encoder | None:
+def _encoder(layer: Any, dtype: torch.dtype) -> _Layer | None:
     if not _is_plain(layer) or (found := _branches(layer)) is None:
         return None
     axis: Axis = 1 if layer.freq else 2
     gated = _gated(layer, axis, dtype)
     if gated.weight.shape[2:] != (1, 1):
         return None
-    return _Encoder(
-        axis,
-        _kernel(layer.conv.weight, axis, dtype),
-        layer.conv.bias.to(dtype),
-        layer.stride,
-        layer.pad,
-        found,
-        gated,
-    )
+    kernel, bias = _kernel(layer.conv.weight, axis, dtype), layer.conv.bias.to(dtype)
+    return _Layer(axis, kernel, bias, layer.stride, layer.pad, found, gated)
 
 
-def _decoder(layer: Any, dtype: torch.dtype) -> _Decoder | None:
+def _decoder(layer: Any, dtype: torch.dtype) -> _Layer | None:
     if not _is_plain(layer) or not layer.context_freq or (found := _branches(layer)) is None:
         return None
     axis: Axis = 1 if layer.freq else 2
@@ -269,7 +251,7 @@ def _decoder(layer: Any, dtype: torch.dtype) -> _Decoder | None:
     weight = torch.stack([weight[..., 1], weight[..., 0]], -1)  # what the one before adds, what this one adds
     bias = layer.conv_tr.bias.repeat(stride)
     gated = _gated(layer, axis, dtype)
-    return _Decoder(axis, _kernel(weight, axis, dtype), bias.to(dtype), stride, layer.pad, found, gated, layer.last)
+    return _Layer(axis, _kernel(weight, axis, dtype), bias.to(dtype), stride, layer.pad, found, gated)
 
 
 def _along(axis: Axis, value: int, other: int) -> tuple[int, int]:
@@ -292,7 +274,7 @@ def _at_once(values: Tensor) -> int:
     return _AT_ONCE if values.device.type == "cpu" else values.numel()
 
 
-def _encode(values: Tensor, layer: _Encoder, places: Tensor | None) -> Tensor:
+def _encode(values: Tensor, layer: _Layer, places: Tensor | None) -> Tensor:
     """An encoder: strided convolution, GELU, residual branches, gated 1x1 convolution. ``[batch, frequencies, frames,
     channels]``; `places`: ``[frequencies, channels]``, the embedding of the frequencies, added to the result."""
     if layer.axis == 2 and (beyond := -values.shape[2] % layer.stride):
@@ -325,7 +307,7 @@ def _gate(values: Tensor, gated: _Gated, out: Tensor, at_once: int) -> None:
         torch.mul(functional.linear(part, weight[:middle], gated.bias[:middle]), gate, out=into[start : start + step])
 
 
-def _inside(values: Tensor, layer: _Decoder) -> Tensor:
+def _inside(values: Tensor, layer: _Layer) -> Tensor:
     """A decoder up to its transposed convolution (gated convolution, residual branches), written over `values`."""
     both = _convolved(values, layer.gated.weight, layer.gated.bias, (1, 1), layer.gated.padding)
     rows, out = both.flatten(0, 1), values.flatten(0, 1)
@@ -345,7 +327,7 @@ def _inside(values: Tensor, layer: _Decoder) -> Tensor:
     return values
 
 
-def _decode(values: Tensor, layer: _Decoder, skipped: Tensor, length: int) -> Tensor:
+def _decode(values: Tensor, layer: _Layer, skipped: Tensor, length: int) -> Tensor:
     """A decoder's result, added to the skip connection `skipped` of the next one in place. `length`: frames that the
     encoder of the same level took, to which the waveform is cut."""
     inside = _inside(values, layer)
@@ -365,7 +347,7 @@ def _decode(values: Tensor, layer: _Decoder, skipped: Tensor, length: int) -> Te
     return skipped
 
 
-def _last(values: Tensor, layer: _Decoder, sources: int, wanted: tuple[int, ...]) -> Tensor:
+def _last(values: Tensor, layer: _Layer, sources: int, wanted: tuple[int, ...]) -> Tensor:
     """The last decoder's result for the stems in `wanted`: ``[batch, ..., 2 * wanted, neighbours * parts]``, where a
     channel has two parts (real, imaginary) in the spectrogram branch and one in the waveform's. Only the rows of the
     weights that belong to these stems are multiplied."""
