@@ -12,6 +12,7 @@ from understudy.errors import UnderstudyError
 from understudy.models import onnx_file, safetensors_file, torch_file
 from understudy.pipeline.separation.configuration import EXTENSIONS as YAML
 from understudy.pipeline.separation.configuration import configuration_of, read_configuration, required_configuration
+from understudy.pipeline.separation.families.tensors import invalid, plain_name, unwrapped
 from understudy.pipeline.separation.parameters import beside_it
 
 FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter")
@@ -37,9 +38,7 @@ _BEGINNINGS = (  # family, how the names of some tensors begin
     ("demucs", r"(crosstransformer|freq_emb|encoder\.0\.conv)\."),
     ("spleeter", r"(stems\.\w+\.encoder_layers|(vocals|drums|accompaniment)\.conv_layers)\."),
 )
-_WRAPPERS = ("state_dict", "state", "model_state_dict", "model")
 _ZIP_END = 22 + 0xFFFF  # bytes at a zip's end among which its directory's record begins
-_ANOTHER = "Get it again from where it was published."
 
 
 def recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
@@ -140,11 +139,6 @@ def check_file(path: Path) -> None:
         _check_safetensors(path, size, start)
 
 
-def invalid(path: Path, reason: str, hint: str = _ANOTHER) -> UnderstudyError:
-    """The error for a file that is no separation model."""
-    return UnderstudyError("model-invalid", f"{path} can't be used as a separation model: {reason}.", hint)
-
-
 def _by_list(path: Path) -> tuple[str, tuple[Path, ...]]:
     """The family of a YAML: the list of a bag of Demucs networks. The error for any other says to name the
     checkpoint."""
@@ -200,13 +194,13 @@ def _by_tensors(path: Path) -> str:
         tree = torch_file.load(path, unknown="ignore")
         if isinstance(tree, Mapping) and {"klass", "state"} <= tree.keys():
             return "demucs"
-        names = set(_names(tree))
+        names = {str(name) for name in unwrapped(tree)}
     return family_of_tensors(path, names)
 
 
 def family_of_tensors(path: Path, names: Iterable[str]) -> str:
     """The family whose networks have tensors of these names. Raises ``model-invalid``."""
-    found = {name.removeprefix("module.").removeprefix("model.") for name in names}
+    found = {plain_name(name) for name in names}
     for family, wanted in _TENSORS:
         if all(name in found for name in wanted):
             return family
@@ -218,16 +212,6 @@ def family_of_tensors(path: Path, names: Iterable[str]) -> str:
         "its tensors are those of no family of separation networks that Understudy knows",
         "Roformer, MDX23C, MDX-Net, VR, Demucs, Open-Unmix and Spleeter are known.",
     )
-
-
-def _names(tree: Any) -> Iterable[str]:
-    """The names of a state dict's tensors, which may lie one level down."""
-    if not isinstance(tree, Mapping):
-        return ()
-    for wrapper in _WRAPPERS:
-        if isinstance(tree.get(wrapper), Mapping):
-            return (str(name) for name in tree[wrapper])
-    return (str(name) for name in tree)
 
 
 def _other_stems(path: Path, targets: tuple[str, ...]) -> tuple[Path, ...]:

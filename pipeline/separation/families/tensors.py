@@ -40,39 +40,45 @@ def read_tensors(path: Path, expected: Mapping[str, Shape], unread: tuple[str, .
             faults.append(f"{name} holds numbers that are not finite")
     if faults:
         more = f", and {len(faults) - 3} more faults" if len(faults) > 3 else ""
-        raise invalid(path, f"its tensors don't fit its configuration: {'; '.join(faults[:3])}{more}")
+        raise invalid(
+            path,
+            f"its tensors don't fit its configuration: {'; '.join(faults[:3])}{more}",
+            "Get it again together with its configuration, from where both were published.",
+        )
     return {name: found[name] for name in expected}
 
 
 def stored_tensors(path: Path) -> dict[str, Tensor]:
     """All named tensors in the file at `path`, unchecked. Raises `UnderstudyError` as `read_tensors` does."""
-    return {_plain(name): tensor for name, tensor in _stored(path).items()}
-
-
-def invalid(path: Path, why: str) -> UnderstudyError:
-    """The error for a file whose weights can't be used."""
-    return UnderstudyError(
-        "model-invalid",
-        f"{path} can't be used as a separation model: {why}.",
-        "Get it again together with its configuration, from where both were published.",
-    )
-
-
-def _plain(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
-
-
-def _stored(path: Path) -> Mapping[str, Tensor]:
     import torch
 
     if safetensors_file.is_safetensors(path):
         tree: Any = safetensors_file.load(path)[0]
     else:
         tree = torch_file.load(path, unknown="ignore")
-    if isinstance(tree, Mapping):
-        tree = next((tree[name] for name in _WRAPPERS if isinstance(tree.get(name), Mapping)), tree)
     if not isinstance(tree, Mapping):
         raise invalid(path, "it holds no named tensors")
-    return {name: value for name, value in tree.items() if isinstance(name, str) and isinstance(value, torch.Tensor)}
+    return {
+        plain_name(name): value
+        for name, value in unwrapped(tree).items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
+
+
+def invalid(path: Path, why: str, hint: str = "Get it again from where it was published.") -> UnderstudyError:
+    """The error for a file that is no separation model."""
+    return UnderstudyError("model-invalid", f"{path} can't be used as a separation model: {why}.", hint)
+
+
+def unwrapped(tree: Any) -> Mapping[Any, Any]:
+    """The state dict in the contents of a checkpoint, where it may lie one level down; empty where there is none."""
+    if not isinstance(tree, Mapping):
+        return {}
+    return next((tree[name] for name in _WRAPPERS if isinstance(tree.get(name), Mapping)), tree)
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name without what training wrapped the network in."""
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name

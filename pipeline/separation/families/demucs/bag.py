@@ -24,7 +24,6 @@ _SHORTEST, _LONGEST = 0.5, 60.0  # seconds
 class Bag:
     """`weights`: by network, then by stem; those of a stem add up to one."""
 
-    path: Path
     checkpoints: tuple[Checkpoint, ...]
     weights: tuple[tuple[float, ...], ...]
     segment: float | None = None
@@ -43,7 +42,7 @@ def read_bag(weights: Weights) -> Bag:
     """
     if weights.path.suffix.lower() not in EXTENSIONS:
         checkpoint = read_checkpoint(weights.path)
-        return Bag(weights.path, (checkpoint,), ((1.0,) * len(checkpoint.sources),))
+        return Bag((checkpoint,), ((1.0,) * len(checkpoint.sources),))
     description = read_configuration(weights.path)
     signatures = description.get("models")
     if (
@@ -59,13 +58,12 @@ def read_bag(weights: Weights) -> Bag:
         if (other.sources, other.arguments["samplerate"]) != (first.sources, first.arguments["samplerate"]):
             raise invalid(weights.path, f"{other.path.name} gives other stems, or another rate, than {first.path.name}")
     rows: dict[Path, tuple[float, ...]] = {}  # of each network once
-    for path, row in zip(
-        paths, _counts(weights.path, description.get("weights"), len(paths), len(first.sources)), strict=True
-    ):
+    counts = _counts(weights.path, description.get("weights"), len(paths), len(first.sources))
+    for path, row in zip(paths, counts, strict=True):
         rows[path] = tuple(a + b for a, b in zip(rows.get(path, (0.0,) * len(row)), row, strict=True))
     counted = {path: row for path, row in rows.items() if any(row)}
     segment = _segment(weights.path, description.get("segment"))
-    return Bag(weights.path, tuple(read[path] for path in counted), tuple(counted.values()), segment)
+    return Bag(tuple(read[path] for path in counted), tuple(counted.values()), segment)
 
 
 def _of(signature: str, bag: Weights) -> Path:

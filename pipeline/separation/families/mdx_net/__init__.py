@@ -13,7 +13,8 @@ from understudy.models.installed import Weights
 from understudy.models.onnx_file import Graph
 from understudy.models.onnx_file import load as read_graph
 from understudy.models.precision import Precision
-from understudy.pipeline.separation.families.mdx_net.shape import HOP, Shape, described, invalid, read_shape, stem
+from understudy.pipeline.separation.families.mdx_net.shape import HOP, Shape, described, read_shape, stem
+from understudy.pipeline.separation.families.tensors import invalid
 from understudy.pipeline.separation.layout import leading
 from understudy.pipeline.separation.network import Network
 
@@ -110,7 +111,7 @@ def _graph(weights: Weights) -> Graph:
         raise
     unknown = sorted({node.operator for node in graph.nodes} - _OPERATORS)
     if unknown:
-        raise invalid(weights, f"no such network has the operators {', '.join(unknown)[:200]}")
+        raise invalid(weights.path, f"no such network has the operators {', '.join(unknown)[:200]}")
     return graph
 
 
@@ -142,7 +143,7 @@ def session_of(weights: Weights) -> _Run:
     try:
         session = onnxruntime.InferenceSession(weights.path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no base of their own
-        raise invalid(weights, "onnxruntime can't read it") from error
+        raise invalid(weights.path, "onnxruntime can't read it") from error
     name = session.get_inputs()[0].name
 
     def run(spectra: Tensor) -> Tensor:
@@ -161,7 +162,9 @@ def _checked(weights: Weights, network: _Run) -> _Run:
     def run(spectra: Tensor) -> Tensor:
         found = network(spectra)
         if found.shape != spectra.shape or found.dtype != spectra.dtype:
-            raise invalid(weights, f"it gives {described(tuple(found.shape))} for {described(tuple(spectra.shape))}")
+            raise invalid(
+                weights.path, f"it gives {described(tuple(found.shape))} for {described(tuple(spectra.shape))}"
+            )
         return found
 
     return run

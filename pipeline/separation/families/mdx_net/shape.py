@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.errors import UnderstudyError
 from understudy.models.installed import Weights
 from understudy.models.onnx_file import Graph
+from understudy.pipeline.separation.families.tensors import invalid
 from understudy.pipeline.separation.parameters import parameters
 from understudy.pipeline.separation.stems import canonical_stems, purpose_of
 
@@ -52,21 +52,23 @@ def stem(weights: Weights) -> str:
 def read_shape(weights: Weights, graph: Graph) -> tuple[Shape, tuple[str, ...]]:
     """The sizes of the network in the file, and cautions for its user as sentences. Raises ``model-invalid``."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise invalid(weights, f"it has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs instead of one")
+        raise invalid(
+            weights.path, f"it has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs instead of one"
+        )
     taken = next(iter(graph.inputs.values()))
     sizes = [size or 0 for size in taken]
     if len(sizes) != 4 or sizes[1] != 4 or not (16 <= sizes[2] <= 1 << 15 and 16 <= sizes[3] <= 1 << 12):
-        raise invalid(weights, f"it takes {described(taken)} instead of 4 channels of spectra of a known size")
+        raise invalid(weights.path, f"it takes {described(taken)} instead of 4 channels of spectra of a known size")
     bins, spectra = sizes[2:]
     known = parameters(weights.path)
     for name, there in (("dim_f", bins), ("dim_t", spectra)):
         if known is not None and known.get(name, there) != there:
-            raise invalid(weights, f"it takes {name} {there}, but its known parameters say {known[name]!r}")
+            raise invalid(weights.path, f"it takes {name} {there}, but its known parameters say {known[name]!r}")
     facts = known or {}
     n_fft, gain = facts.get("n_fft", _guessed(weights, bins)), facts.get("compensate", 1.0)
     least, most = max(2 * HOP, 2 * (bins - 1)), min(1 << 16, HOP * (spectra - 1) // 2)
     if type(n_fft) is not int or n_fft % 2 or not least <= n_fft <= most:
-        raise invalid(weights, f"spectra of {n_fft!r} frames don't go with {bins} bins and {spectra} spectra")
+        raise invalid(weights.path, f"spectra of {n_fft!r} frames don't go with {bins} bins and {spectra} spectra")
     cautions = []
     if "n_fft" not in facts:
         cautions.append(
@@ -78,15 +80,6 @@ def read_shape(weights: Weights, graph: Graph) -> tuple[Shape, tuple[str, ...]]:
         cautions.append(f"The gain {gain!r} given for the model {weights.path.name} can't be right; 1 is used.")
         gain = 1.0
     return Shape(n_fft, bins, spectra, float(gain)), tuple(cautions)
-
-
-def invalid(weights: Weights, reason: str) -> UnderstudyError:
-    """The error for a file that holds no such network."""
-    return UnderstudyError(
-        "model-invalid",
-        f"{weights.path} can't be used as an MDX-Net: {reason}.",
-        "Check that it is the right file, or get it again from where it was first published.",
-    )
 
 
 def described(shape: tuple[int | None, ...]) -> str:

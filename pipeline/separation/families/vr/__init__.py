@@ -8,8 +8,7 @@ post-processing of the mask, no mirrored high end.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,25 +16,16 @@ from understudy.errors import UnderstudyError
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision
 from understudy.pipeline.separation.families.tensors import invalid
-from understudy.pipeline.separation.families.vr.bands import Bands, band_names, read_bands
-from understudy.pipeline.separation.layout import leading
+from understudy.pipeline.separation.families.vr.bands import Bands, Curve, band_names, read_bands
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.parameters import parameters
 from understudy.pipeline.separation.stems import canonical_stems, purpose_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from understudy.pipeline.separation.families.vr.construction import VrNetwork
-    from understudy.pipeline.separation.families.vr.transform import Transform
 
 SPECTRA = 512
 """Spectra per window; Ultimate Vocal Remover's default."""
 AGGRESSION = 0.1
 """The first stem's mask is raised to the power 1 + AGGRESSION (in the lowest band 1 + AGGRESSION / 3), which lowers it.
 Twice the published 5 %; the masks of instruments and voices get 1 - AGGRESSION instead, as published."""
-BLEND = 8
-"""Spectra over which one window's result fades into the next one's."""
 _SOUNDS = ("vocals", "other", "bass", "drums", "guitar", "piano", "synthesizer", "strings", "woodwinds", "brass",
            "wind inst")  # fmt: skip
 _PAIRS = {"vocals": "instrumental", "instrumental": "vocals"}
@@ -52,7 +42,7 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
 
     Raises `UnderstudyError`: ``model-companion`` where nothing is known of it, ``model-invalid``.
     """
-    from understudy.pipeline.separation.families.vr.construction import construct, is_newer
+    from understudy.pipeline.separation.families.vr.construction import Masker, construct, is_newer
 
     known = _known(weights)
     if known["bands"] not in band_names():
@@ -64,71 +54,6 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     model = construct(weights.path, bands.bins, device)
     powers = _powers(bands, _primary(known))
     return Masker(model, bands, powers, _stems(weights, known), device, precision).network(SPECTRA)
-
-
-@dataclass(frozen=True, eq=False)
-class Masker:
-    """`model` gives masks for spectra of `bands`. `powers`: ``[bins + 1]``, exponents of the masks."""
-
-    model: VrNetwork
-    bands: Bands
-    powers: np.ndarray[Any, np.dtype[np.float32]]
-    stems: tuple[str, ...]
-    device: str
-    precision: Precision
-
-    def network(self, spectra: int) -> Network:
-        """The network in windows of `spectra` spectra, without `MARGIN`."""
-        import torch
-
-        from understudy.pipeline.separation.families.vr.transform import MARGIN, Transform
-
-        hop = self.bands.hop
-        transform = Transform(self.bands, spectra, self.device)
-        seen = spectra - 2 * self.model.edge
-        lead = (MARGIN + self.model.edge) * hop
-        step = seen * hop
-        slope = torch.linspace(0, 1, BLEND * hop + 2)[1:-1]
-        inner = torch.cat([slope, torch.ones(step - BLEND * hop), slope.flip(0)])
-        outer = (transform.window - inner.numel()) // 2
-        shorter = spectra - 2 * ((spectra - 2 * self.model.edge) // 4 // 16 * 16)
-        return Network(
-            stems=self.stems,
-            rate=self.bands.rate,
-            window=transform.window,
-            step=step,
-            fade=torch.nn.functional.pad(inner, (outer, outer), value=1e-6),
-            separate=lambda windows: self.separate(transform, windows),
-            device=self.device,
-            layout=leading(lead),
-            peak=lambda windows: float(_inner(transform, transform.analyse(windows)).abs().max()),
-            size=self.model.size,
-            working=14 * 4 * spectra * self.bands.bins * self.model.width,  # of its last layers
-            shorter=(lambda: self.network(shorter)) if 2 * self.model.edge + 32 <= shorter < spectra else None,
-        )
-
-    def separate(self, transform: Transform, windows: Tensor) -> Tensor:
-        """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``."""
-        import torch
-
-        from understudy.pipeline.separation.families.vr.transform import MARGIN
-
-        stacked = transform.analyse(windows)
-        seen = _inner(transform, stacked).abs().contiguous(memory_format=torch.channels_last)
-        with torch.autocast(stacked.device.type, getattr(torch, self.precision), enabled=self.precision != "float32"):
-            mask = self.model.module(seen)
-        mask = mask.float() ** torch.from_numpy(self.powers).to(mask)[:, None]
-        mask = torch.nn.functional.pad(mask, (MARGIN, MARGIN + 1, 0, 0), mode="replicate")
-        both = torch.cat([stacked * mask, stacked * (1 - mask)])
-        found = transform.synthesise(both).reshape(2, *windows.shape)
-        return found.transpose(0, 1)
-
-
-def _inner(transform: Transform, stacked: Tensor) -> Tensor:
-    """The spectra that the network gets: without `MARGIN` at either end."""
-    from understudy.pipeline.separation.families.vr.transform import MARGIN
-
-    return stacked[..., MARGIN : MARGIN + transform.spectra]
 
 
 def _known(weights: Weights) -> Mapping[str, Any]:
@@ -155,7 +80,7 @@ def _stems(weights: Weights, known: Mapping[str, Any]) -> tuple[str, ...]:
     return canonical_stems([first, second], "karaoke" if known.get("karaoke") else purpose_of(weights.path.stem))
 
 
-def _powers(bands: Bands, primary: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _powers(bands: Bands, primary: str) -> Curve:
     aggression = 1 - AGGRESSION if primary.lower() in _SOUNDS else AGGRESSION
     powers = np.full(bands.bins + 1, 1 + aggression, np.float32)
     powers[: bands.bands[0].high] = 1 + aggression / 3

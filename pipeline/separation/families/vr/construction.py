@@ -1,5 +1,6 @@
-"""The network of a VR checkpoint: its tensors' names and shapes say which one it is. For speed, batch normalisations
-are folded into the convolutions before them, and arrays lie channels last, which CPUs and GPUs compute faster."""
+"""The network of a VR checkpoint, whose tensors' names and shapes say which one it is, and its windows. For speed,
+batch normalisations are folded into the convolutions before them, and arrays lie channels last, which CPUs and GPUs compute
+faster."""
 
 from __future__ import annotations
 
@@ -10,22 +11,74 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from understudy.models.precision import Precision
 from understudy.pipeline.separation.families.tensors import invalid, read_tensors, stored_tensors
+from understudy.pipeline.separation.families.vr.bands import Bands, Curve
 from understudy.pipeline.separation.families.vr.network import Cascade, OldCascade
+from understudy.pipeline.separation.families.vr.transform import MARGIN, Transform
+from understudy.pipeline.separation.layout import leading
+from understudy.pipeline.separation.network import Network
 
 _UNREAD = (".num_batches_tracked", "aux_out.weight", "aux1_out.weight", "aux2_out.weight")  # for training alone
 
+BLEND = 8
+"""Spectra over which one window's result fades into the next one's."""
+
 
 @dataclass(frozen=True, eq=False)
-class VrNetwork:
-    """`module`: float32 ``[batch, 2, bins + 1, spectra]``, channels last -> a mask 0..1 of that shape. `edge`: how many
-    spectra at either end have less context than it was trained with. `width`: channels of its last, widest layer.
-    `size`: bytes."""
+class Masker:
+    """`model` gives masks for spectra of `bands`: float32 ``[batch, 2, bins + 1, spectra]``, channels last -> 0..1 in
+    that shape. `powers`: ``[bins + 1]``, exponents of the masks."""
 
-    module: nn.Module
-    edge: int
-    width: int
-    size: int
+    model: OldCascade | Cascade
+    bands: Bands
+    powers: Curve
+    stems: tuple[str, ...]
+    device: str
+    precision: Precision
+
+    def network(self, spectra: int) -> Network:
+        """The network in windows of `spectra` spectra, without `MARGIN`."""
+        hop = self.bands.hop
+        transform = Transform(self.bands, spectra, self.device)
+        seen = spectra - 2 * self.model.edge
+        lead = (MARGIN + self.model.edge) * hop
+        step = seen * hop
+        slope = torch.linspace(0, 1, BLEND * hop + 2)[1:-1]
+        inner = torch.cat([slope, torch.ones(step - BLEND * hop), slope.flip(0)])
+        outer = (transform.window - inner.numel()) // 2
+        shorter = spectra - 2 * ((spectra - 2 * self.model.edge) // 4 // 16 * 16)
+        return Network(
+            stems=self.stems,
+            rate=self.bands.rate,
+            window=transform.window,
+            step=step,
+            fade=torch.nn.functional.pad(inner, (outer, outer), value=1e-6),
+            separate=lambda windows: self.separate(transform, windows),
+            device=self.device,
+            layout=leading(lead),
+            peak=lambda windows: float(_inner(transform, transform.analyse(windows)).abs().max()),
+            size=sum(weight.nbytes for weight in self.model.parameters()),
+            working=14 * 4 * spectra * self.bands.bins * self.model.out.in_channels,  # of its last layers
+            shorter=(lambda: self.network(shorter)) if 2 * self.model.edge + 32 <= shorter < spectra else None,
+        )
+
+    def separate(self, transform: Transform, windows: Tensor) -> Tensor:
+        """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``."""
+        stacked = transform.analyse(windows)
+        seen = _inner(transform, stacked).abs().contiguous(memory_format=torch.channels_last)
+        with torch.autocast(stacked.device.type, getattr(torch, self.precision), enabled=self.precision != "float32"):
+            mask = self.model(seen)
+        mask = mask.float() ** torch.from_numpy(self.powers).to(mask)[:, None]
+        mask = torch.nn.functional.pad(mask, (MARGIN, MARGIN + 1, 0, 0), mode="replicate")
+        both = torch.cat([stacked * mask, stacked * (1 - mask)])
+        found = transform.synthesise(both).reshape(2, *windows.shape)
+        return found.transpose(0, 1)
+
+
+def _inner(transform: Transform, stacked: Tensor) -> Tensor:
+    """The spectra that the network gets: without `MARGIN` at either end."""
+    return stacked[..., MARGIN : MARGIN + transform.spectra]
 
 
 def is_newer(path: Path) -> bool:
@@ -33,8 +86,9 @@ def is_newer(path: Path) -> bool:
     return any("lstm" in name for name in stored_tensors(path))
 
 
-def construct(path: Path, bins: int, device: str) -> VrNetwork:
-    """The network of the checkpoint at `path` with its weights, for stacked spectra of ``bins + 1``, on `device`.
+def construct(path: Path, bins: int, device: str) -> OldCascade | Cascade:
+    """The network of the checkpoint at `path` with its weights, for stacked spectra of ``bins + 1``, on `device`. Its
+    `edge`: how many spectra at either end have less context than it was trained with.
 
     Raises `UnderstudyError` ``model-invalid`` where the tensors are no such network's, or are for other bins.
     """
@@ -45,10 +99,8 @@ def construct(path: Path, bins: int, device: str) -> VrNetwork:
     tensors = read_tensors(path, expected, _UNREAD)
     network.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False, assign=True)
     _fold(network.eval())
-    width, edge = network.out.in_channels, network.edge
-    size = sum(weight.numel() * weight.element_size() for weight in network.parameters())
     network.requires_grad_(False).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return VrNetwork(network, edge, width, size)
+    return network
 
 
 def _older(path: Path, found: Mapping[str, Tensor], bins: int) -> OldCascade:

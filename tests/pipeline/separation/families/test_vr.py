@@ -215,7 +215,7 @@ def test_networks_are_recognised_by_their_shapes_and_compute_what_the_package_do
     assert is_newer(path) == isinstance(kind, tuple)
     assert found.edge == network.offset
     with torch.inference_mode():
-        assert (found.module(spectra) - network(spectra)).abs().max() < 1e-6
+        assert (found(spectra) - network(spectra)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(("size", "low", "high"), [(321, 25, 53), (257, 139, 210), (385, 37, 73)])
