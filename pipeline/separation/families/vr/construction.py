@@ -1,6 +1,6 @@
 """The network of a VR checkpoint, whose tensors' names and shapes say which one it is, and its windows. For speed,
-batch normalisations are folded into the convolutions before them, and arrays lie channels last, which CPUs and GPUs compute
-faster."""
+batch normalisations are folded into the convolutions before them, and arrays lie channels last, which CPUs and GPUs
+compute faster."""
 
 from __future__ import annotations
 
