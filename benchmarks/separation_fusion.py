@@ -30,8 +30,9 @@ from understudy.audio.resample import resample
 from understudy.audio.samples import Samples
 from understudy.context import Context
 from understudy.pipeline.evaluation.dataset import Part, find_songs
+from understudy.pipeline.separation.embedded.cues import cues_of
 from understudy.pipeline.separation.embedded.fusion import FIRST, KNOTS, SECOND, Fusion, bias_at, context_cues, fuse
-from understudy.pipeline.separation.embedded.separate import HIGHEST, cues_of
+from understudy.pipeline.separation.embedded.separate import HIGHEST
 from understudy.pipeline.separation.spectrogram import Grid, Map, analyse
 from understudy.pipeline.separation.stems import INSTRUMENTS
 

@@ -28,6 +28,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from understudy.audio.samples import AudioSource
 from understudy.context import Context
@@ -89,7 +91,7 @@ def windowed(
     rate = sources[0].rate
     starts = range(0, max(frames - rate, 0) + 1, rate)
     size = min(rate, frames)
-    bins = _fast_length(size + TAPS - 1)
+    bins = int(next_fast_len(size + TAPS - 1, real=True))
     # spectra of the filters, [bins, out, into], for one matrix product per bin
     through = np.fft.rfft(joint, bins, axis=2).transpose(2, 1, 0)
     alone = np.fft.rfft(own, bins, axis=2).transpose(2, 1, 0)
@@ -144,12 +146,6 @@ def _own(filters: Spectrum, truths: Spectrum, channels: int) -> Spectrum:
 def _stacked(sources: Sequence[AudioSource], start: int, stop: int) -> Floats:
     """All channels of all sources, ``[channels, frames]``, in double precision."""
     return np.concatenate([source.read(start, stop).samples for source in sources]).astype(np.float64)
-
-
-def _fast_length(length: int) -> int:
-    from scipy.fft import next_fast_len
-
-    return int(next_fast_len(length, real=True))
 
 
 def _correlations(
@@ -217,8 +213,6 @@ def _solved(matrix: Floats, wanted: Floats) -> Floats:
     """The solution of the normal equations, by LU although Cholesky would be twice as fast: lossy material has nothing
     above 16 kHz, so the matrix is nearly singular, and the smallest load on its diagonal with which Cholesky succeeds
     changes SIR by 0.1 dB."""
-    from scipy.linalg import LinAlgError, cho_factor, cho_solve
-
     mean = float(np.trace(matrix)) / len(matrix)
     with warnings.catch_warnings(), suppress(LinAlgError):
         warnings.simplefilter("ignore")  # about the condition number; the residual is checked below

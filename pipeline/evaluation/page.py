@@ -11,6 +11,7 @@ from understudy.pipeline.evaluation.plots import HUES, differences, strips
 from understudy.pipeline.evaluation.run import Row
 from understudy.pipeline.evaluation.summary import (
     COLUMNS,
+    by_song,
     candidates_of,
     comparisons,
     speeds,
@@ -36,16 +37,7 @@ def page(title: str, rows: Sequence[Row], passed_over: Sequence[str]) -> str:
     plotted = []
     for stem in stems_of(rows):
         for column in (COLUMNS[0], COLUMNS[3]):
-            values = {
-                name: {
-                    row.song: value
-                    for row in rows
-                    if row.candidate == name
-                    and stem in row.stems
-                    and (value := getattr(row.stems[stem], column.field)) is not None
-                }
-                for name in names
-            }
+            values = {name: by_song(rows, name, stem, column.field) for name in names}
             words = f"{column.title} of the {stem} by separator, a dot for each song"
             drawing = strips(values, "dB", words)
             if drawing:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from understudy.pipeline.separation.stems import INSTRUMENTS
 SCORE = Stage("score", VERSION, score)
 JOURNAL = "evaluation.jsonl"
 
+_ContentHash = Callable[[Path], str]
 _FATAL = ("disk-full", "output-not-writable", "cache-not-writable")  # errors that every further song would have, too
 
 
@@ -124,7 +126,7 @@ def evaluate(
         check_models(candidate.settings)
     journal = Journal(folder)
     before = journal.read()
-    hashes = _Hashes()
+    content_hash = cache(lambda path: file_external(path).content_hash)  # each file is read once
     lock = Lock()
     stop = Event()
     rows: list[Row] = []
@@ -136,7 +138,7 @@ def evaluate(
                 stop.set()
             listener(candidate.name, song, event)
 
-        row = _row(candidate, song, detail, hashes, before, executor, report, stop, at_once == 1)
+        row = _row(candidate, song, detail, content_hash, before, executor, report, stop, at_once == 1)
         known = before.get(row.identity) is row
         if not known:
             with lock:
@@ -183,7 +185,7 @@ def _row(
     candidate: Candidate,
     song: Song,
     detail: int,
-    hashes: _Hashes,
+    content_hash: _ContentHash,
     before: Mapping[str, Row],
     executor: LocalExecutor,
     report: Callable[[StageEvent], None],
@@ -193,8 +195,8 @@ def _row(
     """One song with one candidate. A failure is a row, too, unless every other song would fail in the same way."""
     row = Row("", "", candidate.name, song.name, song.subset, detail, "failed")
     try:
-        truth = hashes.of(song)
-        decoded, stems, scoring = _nodes(candidate, song, detail, hashes, truth)
+        truth = _truth_hash(song, content_hash)
+        decoded, stems, scoring = _nodes(candidate, song, detail, content_hash, truth)
         graph = Graph.of(scoring)
         keys = graph.keys()
         identity = keys[scoring]
@@ -202,8 +204,9 @@ def _row(
         if known is not None and known.state == "done" and known.candidate == candidate.name:
             return known
         row = replace(row, identity=identity, truth=truth)
-        with _PeakMemory(alone) as memory:
-            result = executor.run(graph, stems, report, stop)
+        measured = alone and _forget_peak()
+        result = executor.run(graph, stems, report, stop)
+        peak = _peak_mib() if measured else None
         ran = any(not run.cached for node, run in result.runs.items() if node is not decoded)
         scored = executor.run(graph, [decoded, scoring], report, stop)
         mixture = scored[decoded]
@@ -218,7 +221,7 @@ def _row(
             stems=dict(scored[scoring]),
             seconds=seconds,
             rtf=seconds / mixture.duration,
-            peak_mib=memory.peak if ran else None,
+            peak_mib=peak if ran else None,
             device=" and ".join(sorted({artifact.device for artifact in made})),
             notices=tuple(dict.fromkeys(text for stage in scored.stages for text in stage.warnings)),
         )
@@ -239,12 +242,12 @@ def _stand_in(row: Row) -> str:
 
 
 def _nodes(
-    candidate: Candidate, song: Song, detail: int, hashes: _Hashes, truth: str
+    candidate: Candidate, song: Song, detail: int, content_hash: _ContentHash, truth: str
 ) -> tuple[Node[AudioFile], list[Node[Any]], Node[Mapping[str, Figures]]]:
     """The node that reads the song, those that give the stems, and the one that scores them."""
     mixture = song.mixture
     track = {} if mixture.track is None else {"track": mixture.track}
-    original = External(mixture.path, hashes.of_file(mixture.path))
+    original = External(mixture.path, content_hash(mixture.path))
     decoded = Node("decode", DECODE, {}, {"start": 0.0, "duration": None, **track}, {"path": original})
     parts = separating(decoded, candidate.settings)
     wanted = STEMS if detail <= 2 else (*STEMS, *INSTRUMENTS)
@@ -254,42 +257,25 @@ def _nodes(
     return decoded, list(dict.fromkeys(stem.node for stem in given.values())), scoring
 
 
-class _Hashes:
-    """Content hashes of the songs' files, each file read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, str] = {}
-
-    def of_file(self, path: Path) -> str:
-        if path not in self._known:
-            self._known[path] = file_external(path).content_hash
-        return self._known[path]
-
-    def of(self, song: Song) -> str:
-        """Hash of the mixture and its true stems."""
-        parts: list[tuple[str, Part]] = [("mixture", song.mixture), *sorted(song.truth.items())]
-        text = "\n".join(f"{name} {self.of_file(part.path)} {part.track}" for name, part in parts)
-        return hashlib.sha256(text.encode()).hexdigest()[:40]
+def _truth_hash(song: Song, content_hash: _ContentHash) -> str:
+    """Hash of the mixture and its true stems."""
+    parts: list[tuple[str, Part]] = [("mixture", song.mixture), *sorted(song.truth.items())]
+    text = "\n".join(f"{name} {content_hash(part.path)} {part.track}" for name, part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-class _PeakMemory:
-    """The largest resident memory of this process inside the block, MiB; None where the system can't tell (anything but
-    Linux) or it isn't wanted."""
+def _forget_peak() -> bool:
+    """Whether the largest memory of this process so far could be forgotten, which only Linux can (man 5 proc)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
-    def __init__(self, wanted: bool) -> None:
-        self.peak: float | None = None
-        self._wanted = wanted
 
-    def __enter__(self) -> _PeakMemory:
-        if self._wanted:
-            try:
-                Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back (man 5 proc)
-            except OSError:
-                self._wanted = False
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._wanted:
-            with suppress(OSError, ValueError, StopIteration):
-                lines = Path("/proc/self/status").read_text().splitlines()
-                self.peak = int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+def _peak_mib() -> float | None:
+    """The largest resident memory of this process since `_forget_peak`."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+    return None

@@ -60,7 +60,7 @@ def score(
     """
     with TemporaryDirectory(dir=context.folder) as folder:
         scratch = Context(Path(folder), workers=context.workers, cancelled=context.cancelled, warnings=context.warnings)
-        true = _Truth(scratch, song, truth).stems(detail)
+        true = _true_stems(scratch, song, truth, detail)
         context.progress(0.2)
         estimates = _estimates(found, true)
         _warn_of_other_sum(context, song, true)
@@ -96,58 +96,51 @@ def _estimates(found: Mapping[str, AudioFile], true: Mapping[str, AudioSource]) 
     return estimates
 
 
-class _Truth:
-    """The true stems of a song, read into files: at the rate and in the channels of the song."""
+def _true_stems(context: Context, song: AudioFile, truth: Song, detail: int) -> dict[str, AudioSource]:
+    """The true stems, read into files: at the rate and in the channels of the song."""
+    known = truth.truth
+    if "vocals" not in known:
+        raise UnderstudyError(
+            "truth-incomplete", f"The vocals of {truth.name} aren't known.", "Add the file vocals.wav."
+        )
+    stems = {"vocals": _read(context, song, "vocals", known["vocals"])}
+    instruments = [name for name in INSTRUMENTS if name in known]
+    all_instruments = {"drums", "bass", "other"} <= set(instruments)
+    read: dict[str, AudioSource] = {}
+    if all_instruments and (detail > 2 or "instrumental" not in known):
+        read = {name: _read(context, song, name, known[name]) for name in instruments}
+    if "instrumental" in known:
+        stems["instrumental"] = _read(context, song, "instrumental", known["instrumental"])
+    elif all_instruments:
+        stems["instrumental"] = Sum(list(read.values()))
+    else:
+        stems["instrumental"] = Sum((song, stems["vocals"]), (1.0, -1.0))
+        context.warn("The instrumental isn't known: the mixture minus the vocals was used.")
+    if detail > 2 and not all_instruments:
+        context.warn("Drums, bass and other aren't all known: only vocals and instrumental were compared.")
+    return stems | read if detail > 2 else stems
 
-    def __init__(self, context: Context, song: AudioFile, truth: Song) -> None:
-        self._context, self._song, self._truth = context, song, truth
 
-    def stems(self, detail: int) -> dict[str, AudioSource]:
-        known = self._truth.truth
-        if "vocals" not in known:
-            raise UnderstudyError(
-                "truth-incomplete", f"The vocals of {self._truth.name} aren't known.", "Add the file vocals.wav."
-            )
-        stems: dict[str, AudioSource] = {"vocals": self._read("vocals", known["vocals"])}
-        instruments = [name for name in INSTRUMENTS if name in known]
-        all_instruments = {"drums", "bass", "other"} <= set(instruments)
-        read: dict[str, AudioSource] = {}
-        if (detail > 2 and all_instruments) or ("instrumental" not in known and all_instruments):
-            read = {name: self._read(name, known[name]) for name in instruments}
-        if "instrumental" in known:
-            stems["instrumental"] = self._read("instrumental", known["instrumental"])
-        elif all_instruments:
-            stems["instrumental"] = Sum(list(read.values()))
-        else:
-            stems["instrumental"] = Sum((self._song, stems["vocals"]), (1.0, -1.0))
-            self._context.warn("The instrumental isn't known: the mixture minus the vocals was used.")
-        if detail > 2 and not all_instruments:
-            self._context.warn("Drums, bass and other aren't all known: only vocals and instrumental were compared.")
-        if detail > 2:
-            stems |= read
-        return stems
-
-    def _read(self, name: str, part: Part) -> AudioSource:
-        song, context = self._song, self._context
-        stem = decode(context, part.path, context.folder / f"{name}.npy", track=part.track)
-        if abs(stem.duration - song.duration) > _LONGER:
-            raise UnderstudyError(
-                "truth-length",
-                f"{part.name} is {clock(stem.duration)} long, the mixture {clock(song.duration)}.",
-                "All stems of a song must begin with it and be as long.",
-            )
-        if abs(stem.duration - song.duration) > _ALIGNED:
-            way = "longer" if stem.duration > song.duration else "shorter"
-            context.warn(f"{part.name} is {abs(stem.duration - song.duration):.3f} s {way} than the mixture.")
-        if stem.rate != song.rate:
-            context.warn(f"{part.name} has {stem.rate} Hz, the mixture {song.rate}: it was resampled.")
-            path = context.folder / f"{name}.resampled.npy"
-            stem = write_blocks(path, song.rate, stem.channels, resample_blocks(stem, song.rate, context))
-        if stem.channels != song.channels:
-            words = {1: "mono", 2: "stereo"}
-            context.warn(f"{part.name} is {words[stem.channels]}, the mixture {words[song.channels]}.")
-            return MonoMix(stem, song.channels)
-        return stem
+def _read(context: Context, song: AudioFile, name: str, part: Part) -> AudioSource:
+    stem = decode(context, part.path, context.folder / f"{name}.npy", track=part.track)
+    if abs(stem.duration - song.duration) > _LONGER:
+        raise UnderstudyError(
+            "truth-length",
+            f"{part.name} is {clock(stem.duration)} long, the mixture {clock(song.duration)}.",
+            "All stems of a song must begin with it and be as long.",
+        )
+    if abs(stem.duration - song.duration) > _ALIGNED:
+        way = "longer" if stem.duration > song.duration else "shorter"
+        context.warn(f"{part.name} is {abs(stem.duration - song.duration):.3f} s {way} than the mixture.")
+    if stem.rate != song.rate:
+        context.warn(f"{part.name} has {stem.rate} Hz, the mixture {song.rate}: it was resampled.")
+        path = context.folder / f"{name}.resampled.npy"
+        stem = write_blocks(path, song.rate, stem.channels, resample_blocks(stem, song.rate, context))
+    if stem.channels != song.channels:
+        words = {1: "mono", 2: "stereo"}
+        context.warn(f"{part.name} is {words[stem.channels]}, the mixture {words[song.channels]}.")
+        return MonoMix(stem, song.channels)
+    return stem
 
 
 def _warn_of_other_sum(context: Context, song: AudioFile, true: Mapping[str, AudioSource]) -> None:

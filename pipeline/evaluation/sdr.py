@@ -8,7 +8,6 @@ a wrong gain doesn't count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +34,9 @@ class Ratios:
 def ratios(context: Context, truth: AudioSource, estimate: AudioSource, song: AudioSource) -> Ratios:
     """The ratios of sources with one rate and channel count, over as many frames as `song` has."""
     signal = product = noise = power = whole = 0.0
-    for stop, parts in _blocks(context, song.frames, truth, estimate, song):
+    for start in range(0, song.frames, _BLOCK):
+        stop = min(start + _BLOCK, song.frames)
+        parts = (source.read(start, stop).samples for source in (truth, estimate, song))
         wanted, found, mixed = (part.astype(np.float64) for part in parts)
         signal += float(np.vdot(wanted, wanted))
         product += float(np.vdot(wanted, found))
@@ -51,11 +52,3 @@ def ratios(context: Context, truth: AudioSource, estimate: AudioSource, song: Au
     least = _LEAST * max(power, _DELTA)
     si_sdr = 10 * float(np.log10(max(near, least) / max(power - near, least)))
     return Ratios(sdr, si_sdr, leak)
-
-
-def _blocks(
-    context: Context, frames: int, *sources: AudioSource
-) -> Iterator[tuple[int, list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]]]:
-    for start in range(0, frames, _BLOCK):
-        stop = min(start + _BLOCK, frames)
-        yield stop, [source.read(start, stop).samples for source in sources]

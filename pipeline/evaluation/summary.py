@@ -101,7 +101,8 @@ def summaries(rows: Sequence[Row]) -> list[Summary]:
             values: dict[str, float | None] = {}
             for column in COLUMNS:
                 there = [value for one in figures if (value := getattr(one, column.field)) is not None]
-                values[column.field] = _over(column, there) if there else None
+                average = np.mean if column.over == "mean" else np.median
+                values[column.field] = float(average(there)) if there else None
             ratios = [one.sdr for one in figures if one.sdr is not None]
             low, high = interval(ratios)
             found.append(Summary(candidate, stem, len(ratios), values, low, high))
@@ -116,16 +117,8 @@ def speeds(rows: Sequence[Row]) -> list[Speed]:
         seconds = [row.seconds for row in done if row.seconds is not None]
         rtf = [row.rtf for row in done if row.rtf is not None]
         peaks = [row.peak_mib for row in done if row.peak_mib is not None]
-        found.append(
-            Speed(
-                candidate,
-                len(done),
-                len(mine) - len(done),
-                float(np.mean(seconds)) if seconds else None,
-                float(np.median(rtf)) if rtf else None,
-                max(peaks, default=None),
-            )
-        )
+        mean, median = float(np.mean(seconds)) if seconds else None, float(np.median(rtf)) if rtf else None
+        found.append(Speed(candidate, len(done), len(mine) - len(done), mean, median, max(peaks, default=None)))
     return found
 
 
@@ -135,7 +128,7 @@ def comparisons(rows: Sequence[Row]) -> list[Comparison]:
     found = []
     for candidate in rest:
         for stem in stems_of(rows):
-            base, other = _ratios(rows, first, stem), _ratios(rows, candidate, stem)
+            base, other = by_song(rows, first, stem), by_song(rows, candidate, stem)
             differences = {song: other[song] - base[song] for song in base if song in other}
             if not differences:
                 continue
@@ -158,13 +151,10 @@ def interval(values: Sequence[float]) -> tuple[float, float] | tuple[None, None]
     return float(low), float(high)
 
 
-def _over(column: Column, values: Sequence[float]) -> float:
-    return float(np.mean(values) if column.over == "mean" else np.median(values))
-
-
-def _ratios(rows: Sequence[Row], candidate: str, stem: str) -> dict[str, float]:
+def by_song(rows: Sequence[Row], candidate: str, stem: str, field: str = "sdr") -> dict[str, float]:
+    """The figure of each song that has it."""
     return {
-        row.song: ratio
+        row.song: value
         for row in rows
-        if row.candidate == candidate and stem in row.stems and (ratio := row.stems[stem].sdr) is not None
+        if row.candidate == candidate and stem in row.stems and (value := getattr(row.stems[stem], field)) is not None
     }

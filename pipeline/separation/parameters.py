@@ -58,19 +58,16 @@ def known() -> Mapping[str, Mapping[str, Any]]:
 
 def tail_md5(path: Path) -> str:
     """MD5 in hex of the last `TAIL` bytes of a file. Raises ``model-unreadable``."""
-    digest = hashlib.md5(usedforsecurity=False)
     try:
         with path.open("rb") as file:
             file.seek(-min(TAIL, path.stat().st_size), 2)
-            while block := file.read(1 << 20):
-                digest.update(block)
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise UnderstudyError(
             "model-unreadable",
             f"The model file {path} can't be read ({error.strerror or error}).",
             "Check that it is there and that you may read it.",
         ) from error
-    return digest.hexdigest()
 
 
 def _our_names(values: Mapping[str, Any]) -> dict[str, Any]:

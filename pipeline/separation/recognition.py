@@ -3,6 +3,7 @@ in it; and quick checks for files that are no models at all."""
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -156,7 +157,7 @@ def _by_list(path: Path) -> tuple[str, tuple[Path, ...]]:
     for signature in dict.fromkeys(signatures):
         beside = sorted(
             other
-            for other in path.parent.glob(f"{_literally(signature)}*")
+            for other in path.parent.glob(f"{glob.escape(signature)}*")
             if other.suffix in CHECKPOINTS and (other.stem == signature or other.stem.startswith(f"{signature}-"))
         )
         if not beside:
@@ -264,10 +265,6 @@ def _check_safetensors(path: Path, size: int, start: bytes) -> None:
     if 8 + header > size:
         raise invalid(path, "it is cut off within its header")
     _safetensors_names(path)
-
-
-def _literally(text: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
 
 
 def _first_line(error: Exception) -> str:

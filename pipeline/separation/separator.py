@@ -1,8 +1,8 @@
-"""`separator`: any separator as a function from a song to its stems."""
+"""`separate_with`: the stems of a song by any separator."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from understudy.audio.samples import AudioSource
@@ -17,18 +17,6 @@ from understudy.pipeline.separation.settings import InferenceSettings
 if TYPE_CHECKING:
     from understudy.pipeline.separation.models import SeparatorModel
     from understudy.pipeline.separation.network import Network
-
-Separator = Callable[[Context, AudioSource], Mapping[str, AudioFile]]
-"""(context, song) -> stems by name, each a file in `context.folder`, with the song's rate, channels and length,
-sample-aligned with it."""
-
-
-def separator(name: str, settings: InferenceSettings | None = None) -> Separator:
-    """The separator of that name as a function. Raises what `find_separator` raises."""
-    from understudy.pipeline.separation.models import find_separator
-
-    model = find_separator(name)
-    return lambda context, song: separate_with(context, song, model, settings or InferenceSettings())
 
 
 def separate_with(

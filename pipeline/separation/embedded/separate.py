@@ -1,9 +1,9 @@
 """`separate_embedded`: vocals and instrumental by classical means, without any weights of a network.
 
-Five cues, each from a module of its own, show which bins of the spectrogram are likely sung: those that do not repeat,
-that are tonal over short times and unsteady over long ones, that lie on the harmonics of the predominant pitch, and
-that are equally loud on both sides. `fusion` makes a mask of them. The instrumental is the song minus the masked song,
-so that the two sum to the song.
+Five `cues` show which bins of the spectrogram are likely sung: those that do not repeat, that are tonal over short
+times and unsteady over long ones, that lie on the harmonics of the predominant pitch, and that are equally loud on both
+sides. `fusion` makes a mask of them. The instrumental is the song minus the masked song, so that the two sum to the
+song.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ from math import ceil
 
 import numpy as np
 
-from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.samples import Audio, AudioSource
 from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.audio.windows import crossfade_windows
 from understudy.context import Context
-from understudy.pipeline.separation.embedded.fusion import activity, log_odds, sung_share
-from understudy.pipeline.separation.embedded.harmonic import restless_share, tonal_share
-from understudy.pipeline.separation.embedded.panning import imbalance
-from understudy.pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
-from understudy.pipeline.separation.embedded.repetition import varying_share
-from understudy.pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
+from understudy.pipeline.separation.embedded.cues import cues_of
+from understudy.pipeline.separation.embedded.fusion import sung_share
+from understudy.pipeline.separation.spectrogram import Grid, analyse, level, resynthesize
 
 WINDOW, OVERLAP = 45.0, 3.0
 """Length of a window in seconds, and its overlap with the next one."""
@@ -60,21 +57,3 @@ def vocals_of(mix: Audio) -> Audio:
     spectrum = analyse(samples, grid)
     spectrum *= sung_share(cues_of(samples, spectrum, grid), level(spectrum), grid)
     return Audio(resynthesize(spectrum, grid, mix.frames) * peak, mix.rate)
-
-
-def cues_of(samples: Samples, spectrum: Spectrum, grid: Grid) -> dict[str, Map]:
-    """The cues for `sung_share`, by name, ``[frames, bins]`` or ``[frames, 1]``: of `samples`, whose short-time
-    spectrum on `grid` is `spectrum`."""
-    magnitude = level(spectrum)
-    tonal = tonal_share(samples, spectrum, grid)
-    restless = restless_share(samples, spectrum, grid)
-    varying = varying_share(magnitude, grid)
-    foreground = magnitude * varying * tonal * restless
-    return {
-        "varying": log_odds(varying),
-        "tonal": log_odds(tonal),
-        "restless": log_odds(restless),
-        "melody": comb(predominant_pitch(foreground, grid), grid),
-        "activity": activity(foreground, magnitude, grid),
-        "imbalance": imbalance(spectrum),
-    }

@@ -20,8 +20,12 @@ from understudy.models.catalogue import published
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision
 from understudy.packages import require_package
-from understudy.pipeline.separation.configuration import configuration_among, read_configuration
-from understudy.pipeline.separation.families.checked_config import CheckedConfig, configured_stems, section
+from understudy.pipeline.separation.families.checked_config import (
+    CheckedConfig,
+    configured_stems,
+    read_checked,
+    section,
+)
 from understudy.pipeline.separation.families.tensors import invalid
 from understudy.pipeline.separation.layout import OVERLAP, edges_faded
 from understudy.pipeline.separation.network import Network
@@ -50,7 +54,7 @@ def in_registry(name: str) -> bool:
 
 def stems(weights: Weights) -> tuple[str, ...]:
     """The stems that the network gives, by its configuration. Raises ``model-companion`` and ``model-invalid``."""
-    return _stems(weights, read_configuration(configuration_among(weights, "audio-separator")))
+    return read_checked(weights, "audio-separator", _checked)[1]
 
 
 def load(weights: Weights, device: str, precision: Precision) -> Network:
@@ -61,20 +65,10 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     """
     import torch
 
-    path = configuration_among(weights, "audio-separator")
-    configuration = read_configuration(path)
-    names = _stems(weights, configuration)
+    configuration, names, rate, window = read_checked(weights, "audio-separator", _checked)
     network = _built(weights.path, configuration, device)
     if not all(bool(torch.isfinite(value).all()) for value in network.parameters()):
         raise invalid(weights.path, "it holds numbers that are not finite")
-    audio, model, inference = (CheckedConfig(section(configuration, name)) for name in ("audio", "model", "inference"))
-    try:
-        rate = audio.number("sample_rate", 8000, 192_000, model.number("sample_rate", 8000, 192_000, 44_100))
-        hop = model.number("stft_hop_length", 1, 1 << 16, audio.number("hop_length", 1, 1 << 16, 512))
-        frames = inference.number("dim_t", 2, 1 << 16, audio.number("dim_t", 2, 1 << 16, 801))
-    except ValueError as error:
-        raise invalid(path, str(error)) from error
-    window = hop * (frames - 1)
 
     def separate(windows: Tensor) -> Tensor:
         """``[batch, 2, window]`` -> ``[batch, stems, 2, window]``."""
@@ -98,11 +92,13 @@ def load(weights: Weights, device: str, precision: Precision) -> Network:
     )
 
 
-def _stems(weights: Weights, configuration: Mapping[str, Any]) -> tuple[str, ...]:
-    try:
-        return configured_stems(section(configuration, "training"))
-    except ValueError as error:
-        raise invalid(weights.path, str(error)) from error
+def _checked(configuration: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...], int, int]:
+    """The configuration with what is used of it here: stems, sample rate, frames per window. Raises `ValueError`."""
+    audio, model, inference = (CheckedConfig(section(configuration, name)) for name in ("audio", "model", "inference"))
+    rate = audio.number("sample_rate", 8000, 192_000, model.number("sample_rate", 8000, 192_000, 44_100))
+    hop = model.number("stft_hop_length", 1, 1 << 16, audio.number("hop_length", 1, 1 << 16, 512))
+    frames = inference.number("dim_t", 2, 1 << 16, audio.number("dim_t", 2, 1 << 16, 801))
+    return configuration, configured_stems(section(configuration, "training")), rate, hop * (frames - 1)
 
 
 def _built(path: Path, configuration: Mapping[str, Any], device: str) -> nn.Module:

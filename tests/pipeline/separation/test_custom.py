@@ -17,7 +17,8 @@ from understudy.jobs import Runner, SeparationJob, separate_song
 from understudy.pipeline.executor import LocalExecutor
 from understudy.pipeline.separation.custom import register_separator
 from understudy.pipeline.separation.models import find_separator, registered
-from understudy.pipeline.separation.separator import separator
+from understudy.pipeline.separation.separator import separate_with
+from understudy.pipeline.separation.settings import InferenceSettings
 from understudy.pipeline.settings import load_settings
 from understudy.pipeline.store import Store
 from understudy.results import SeparationResult
@@ -96,7 +97,7 @@ def test_in_an_ensemble(tmp_path: Path):
 def test_what_it_gives_is_checked(tmp_path: Path, function: object, code: str):
     register_separator("mine", function)  # type: ignore[arg-type]
     with pytest.raises(UnderstudyError, match="mine") as caught:
-        separator("mine")(Context(tmp_path), song(1.0, RATE).mix)
+        separate_with(Context(tmp_path), song(1.0, RATE).mix, find_separator("mine"), InferenceSettings())
     assert caught.value.code == code
 
 
@@ -107,7 +108,7 @@ def test_the_song_is_not_changed_by_it(tmp_path: Path):
 
     register_separator("mine", spoil)
     sound = song(1.0, RATE).mix
-    separator("mine")(Context(tmp_path), sound)
+    separate_with(Context(tmp_path), sound, find_separator("mine"), InferenceSettings())
     assert sound.samples.any()
 
 

@@ -6,6 +6,14 @@ import numpy as np
 import pytest
 
 from understudy.audio.samples import Samples
+from understudy.pipeline.separation.embedded.cues import (
+    comb,
+    imbalance,
+    predominant_pitch,
+    restless_share,
+    tonal_share,
+    varying_share,
+)
 from understudy.pipeline.separation.embedded.fusion import (
     FIRST,
     KNOTS,
@@ -16,10 +24,6 @@ from understudy.pipeline.separation.embedded.fusion import (
     log_odds,
     sung_share,
 )
-from understudy.pipeline.separation.embedded.harmonic import restless_share, tonal_share
-from understudy.pipeline.separation.embedded.panning import imbalance
-from understudy.pipeline.separation.embedded.predominant_pitch import comb, predominant_pitch
-from understudy.pipeline.separation.embedded.repetition import varying_share
 from understudy.pipeline.separation.spectrogram import Grid, analyse, level, resynthesize
 
 RATE = 16000
