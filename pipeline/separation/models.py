@@ -113,7 +113,7 @@ def find_separator(name: str) -> SeparatorModel:
         return SeparatorModel(EMBEDDED, EMBEDDED, ("vocals", "instrumental"), None)
     if custom := registered.get(name):
         return SeparatorModel(name, "custom", custom.stems, None, custom)
-    known = Path(name).name if _in_models_folder(name) else name
+    known = Path(name).name if Path(name).is_absolute() and Path(name).parent == models_folder() else name
     model = catalogue().get(known) or published(known)
     path = _file(name)
     if model is not None:
@@ -243,10 +243,6 @@ def _model(name: str, family: str, weights: Weights, purpose: Purpose | None) ->
 
 def _family(name: str) -> Family:
     return cast(Family, import_module(f"understudy.pipeline.separation.families.{name}"))
-
-
-def _in_models_folder(name: str) -> bool:
-    return Path(name).is_absolute() and Path(name).parent == models_folder()
 
 
 def _file(name: str) -> Path | None:

@@ -69,24 +69,18 @@ def _windowed(
     fade = torch.ones(window)
     fade[:shared] = torch.linspace(_QUIETEST, 1.0, shared)
     dtype = targets[0].first[0].dtype
-
-    def separate(windows: Tensor) -> Tensor:
-        return _separated(windows, targets, dtype, iterations)
-
-    def shorter() -> Network:
-        return _windowed(names, targets, device, iterations, size, seconds / 2)
-
+    half = seconds / 2
     return Network(
         stems=names,
         rate=rate,
         window=window,
         step=window - shared,
         fade=fade * fade.flip(0),
-        separate=separate,
+        separate=lambda windows: _separated(windows, targets, dtype, iterations),
         device=device,
         size=size,
         working=window * len(names) * 210,
-        shorter=shorter if seconds / 2 >= SHORTEST else None,
+        shorter=None if half < SHORTEST else lambda: _windowed(names, targets, device, iterations, size, half),
     )
 
 

@@ -14,7 +14,7 @@ from understudy.errors import UnderstudyError
 from understudy.models import onnx_file
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision
-from understudy.pipeline.separation.families.spleeter.names import BINS, FRAMES, STEMS, read_stem, stems_in
+from understudy.pipeline.separation.families.spleeter.names import BINS, EVERY, FRAMES, STEMS, read_stem, stems_in
 from understudy.pipeline.separation.families.tensors import invalid
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.stems import canonical_stems
@@ -32,7 +32,6 @@ EXPONENT = 2
 EPSILON = 1e-10
 _QUIETEST = 1e-3
 """How much a window's ends count at least, where it fades."""
-_EVERY = tuple(dict.fromkeys(stem for stems in STEMS.values() for stem in stems))
 
 
 def stems(weights: Weights) -> tuple[str, ...]:
@@ -112,7 +111,7 @@ def _by_stem(weights: Weights) -> dict[str, Path]:
 
 def _named(path: Path) -> str:
     """The stem in a file's name."""
-    words = [word for word in re.split(r"[^a-z]+", path.stem.lower()) if word in _EVERY]
+    words = [word for word in re.split(r"[^a-z]+", path.stem.lower()) if word in EVERY]
     if len(set(words)) != 1:
         raise invalid(path, "it holds one stem of a Spleeter model, but its name doesn't say which")
     return words[0]

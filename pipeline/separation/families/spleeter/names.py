@@ -7,7 +7,7 @@ per stem. TensorFlow numbers the layers of all stems through and keeps a kernel'
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +26,9 @@ FRAMES, BINS = 512, 1024
 """Of the spectra that the networks take."""
 CHANNELS = (2, 16, 32, 64, 128, 256, 512)
 NORMS = ("weight", "bias", "running_mean", "running_var")
-_EVERY = ("accompaniment", "vocals", "piano", "drums", "bass", "other")
+EVERY = tuple(dict.fromkeys(stem for stems in STEMS.values() for stem in stems))
 _PARTS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _NORM = ".norm."
-
-Namer = Callable[[str, str, int], str]
-"""(a tensor's name in `shapes`, the stem, its number) -> its name in a file."""
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
@@ -60,7 +57,7 @@ def stems_in(path: Path) -> tuple[str, ...] | None:
         if count not in STEMS:
             raise invalid(path, f"it has networks for {count} stems; Spleeter's have 2, 4 or 5")
         return STEMS[count]
-    named = {stem for stem in _EVERY for name in found if re.match(rf"(stems\.)?{stem}[._]", name)}
+    named = {stem for stem in EVERY for name in found if re.match(rf"(stems\.)?{stem}[._]", name)}
     if not named:
         return None
     wanted = STEMS.get(len(named), ())
@@ -75,8 +72,8 @@ def read_stem(path: Path, stem: str, number: int) -> dict[str, Tensor]:
     import torch
 
     found = stored_tensors(path)
-    for namer in (_by_layer, _by_number, _by_kind, _by_tensorflow):
-        names = {name: namer(name, stem, number) for name in shapes()}
+    for layout in range(4):
+        names = {name: _names(name, stem, number)[layout] for name in shapes()}
         if any(other in found for name, other in names.items() if _NORM not in name):
             break
     else:
@@ -94,50 +91,26 @@ def read_stem(path: Path, stem: str, number: int) -> dict[str, Tensor]:
     return tensors
 
 
-def _by_layer(name: str, stem: str, number: int) -> str:
-    """A network of its own per stem: ``conv``, ``bn``, ``conv1``, ..., ``up7``."""
-    layer, part = _split(name)
-    if layer == "last":
-        return f"up7.{part}"
-    place = int(layer[-1])
-    if _NORM in name:
-        index = place if layer.startswith("down") else place + 5
-        return f"bn{index or ''}.{part}"
-    return f"conv{place or ''}.{part}" if layer.startswith("down") else f"up{place + 1}.{part}"
-
-
-def _by_number(name: str, stem: str, number: int) -> str:
-    layer, part = _split(name)
-    if layer == "last":
-        return f"stems.{stem}.up_final.{part}"
-    side, own = ("encoder", "conv") if layer.startswith("down") else ("decoder", "tconv")
-    return f"stems.{stem}.{side}_layers.{layer[-1]}.{'bn' if _NORM in name else own}.{part}"
-
-
-def _by_kind(name: str, stem: str, number: int) -> str:
-    layer, part = _split(name)
-    if layer == "last":
-        return f"{stem}.last_layer.{part}"
-    which = f"conv_layers.{layer[-1]}" if layer.startswith("down") else f"deconv_layers.{layer[-1]}"
-    return f"{stem}.{'mask_layer' if layer == 'up5' else which}.{'bn' if _NORM in name else 'conv'}.{part}"
-
-
-def _by_tensorflow(name: str, stem: str, number: int) -> str:
-    layer, part = _split(name)
-    place = 6 if layer == "last" else int(layer[-1])
-    if _NORM in name:
-        return (
-            f"batch_normalization{_numbered(12 * number + place + (6 if layer.startswith('up') else 0))}/{_PARTS[part]}"
-        )
-    kind = "kernel" if part == "weight" else "bias"
-    if layer.startswith("up"):
-        return f"conv2d_transpose{_numbered(6 * number + place)}/{kind}"
-    return f"conv2d{_numbered(7 * number + place)}/{kind}"
-
-
-def _split(name: str) -> tuple[str, str]:
+def _names(name: str, stem: str, number: int) -> tuple[str, str, str, str]:
+    """What the tensor `name` of `shapes` is called in each layout: a file per stem with plain names, numbered layers of
+    all stems, layers by their kind, and TensorFlow's. `number`: of the stem."""
     layer, *_, part = name.split(".")
-    return layer, part
+    kind = "kernel" if part == "weight" else "bias"
+    if layer == "last":
+        last = f"conv2d{_numbered(7 * number + 6)}/{kind}"
+        return f"up7.{part}", f"stems.{stem}.up_final.{part}", f"{stem}.last_layer.{part}", last
+    down, place = layer.startswith("down"), int(layer[-1])
+    by_number = f"stems.{stem}.{'encoder' if down else 'decoder'}_layers.{place}"
+    by_kind = f"{stem}.mask_layer" if layer == "up5" else f"{stem}.{'conv' if down else 'deconv'}_layers.{place}"
+    if _NORM in name:
+        plain = f"bn{(place if down else place + 5) or ''}"
+        tensorflow = f"batch_normalization{_numbered(12 * number + place + (0 if down else 6))}/{_PARTS[part]}"
+        return f"{plain}.{part}", f"{by_number}.bn.{part}", f"{by_kind}.bn.{part}", tensorflow
+    if down:
+        plain, own, tensorflow = f"conv{place or ''}", "conv", f"conv2d{_numbered(7 * number + place)}"
+    else:
+        plain, own, tensorflow = f"up{place + 1}", "tconv", f"conv2d_transpose{_numbered(6 * number + place)}"
+    return f"{plain}.{part}", f"{by_number}.{own}.{part}", f"{by_kind}.conv.{part}", f"{tensorflow}/{kind}"
 
 
 def _numbered(index: int) -> str:
