@@ -148,7 +148,7 @@ def tiny_roformer(path: Path, stems: tuple[str, str], seed: int, kind: str = "me
     """A checkpoint of the real format with random weights at `path`, and the YAML beside it: its target is the first of
     the stems."""
     from understudy.pipeline.separation.configuration import read_configuration
-    from understudy.pipeline.separation.families.roformer import roformer_configuration
+    from understudy.pipeline.separation.families.roformer.configuration import roformer_configuration
     from understudy.pipeline.separation.families.roformer.packing import expected
 
     bands = "num_bands: 12" if kind == "mel" else "freqs_per_bands: [8, 8, 16, 32, 64, 129]"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from understudy.pipeline.separation.families.mdx23c import Mdx23cConfiguration
+from understudy.pipeline.separation.families.mdx23c.configuration import Mdx23cConfiguration
 from understudy.pipeline.separation.families.tensors import Shape
 
 _EPSILON = 1e-5

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from understudy.pipeline.separation.families.roformer import RoformerConfiguration
+from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
 from understudy.pipeline.separation.families.roformer.packing import AttentionWeights
 
 _BESIDE = 2  # more features of queries and keys: what is added to all scores of a row, and what hides a padded key

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from understudy.pipeline.separation.families.roformer import RoformerConfiguration
 from understudy.pipeline.separation.families.roformer.attention import Buffers, attended, attended_features
+from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
 from understudy.pipeline.separation.families.roformer.packing import (
     Linear,
     Packing,

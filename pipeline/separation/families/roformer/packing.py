@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from understudy.pipeline.separation.families.roformer import RoformerConfiguration
+from understudy.pipeline.separation.families.roformer.configuration import RoformerConfiguration
 from understudy.pipeline.separation.families.tensors import Shape
 
 UNREAD = (".rotary_embed.freqs", ".rotary_embed.dummy", ".rotary_embed.cached_freqs", ".rotary_embed.scale")
