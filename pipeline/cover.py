@@ -21,16 +21,17 @@ from understudy.models import require
 from understudy.pipeline.cast import Cast, TimeRanges, Transpose, as_cast
 from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
 from understudy.pipeline.nodes import QUALITY, decode, encode, encode_stems, file_external, pitch, song_analysis
-from understudy.pipeline.report.assess_parts import assess
+from understudy.pipeline.report.assess_parts import AssessInputs, assess
 from understudy.pipeline.report.assessment import Assessment
-from understudy.pipeline.report.inputs import AssessInputs, ReportInputs
+from understudy.pipeline.report.figures import ReportInputs
 from understudy.pipeline.report.make import ReportFiles, make_report
 from understudy.pipeline.separating import separating
+from understudy.pipeline.separation.blockwise import summed
 from understudy.pipeline.separation.chain import STEPS, StepReport
 from understudy.pipeline.separation.quality import Quality
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cut, join, keep
-from understudy.pipeline.stages.decode import mixed, own_stems
+from understudy.pipeline.stages.decode import own_stems
 from understudy.pipeline.stages.finish import finish
 from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
 from understudy.pipeline.stages.shift import shift
@@ -40,7 +41,7 @@ from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 
 OWN_STEMS = Stage("own stems", 1, own_stems)
-MIX = Stage("mix", 1, mixed)
+MIX = Stage("mix", 1, summed)
 TRANSPOSE = Stage("transpose", 1, transpose)
 CUT = Stage("cut", 1, cut)
 JOIN = Stage("join", 1, join)

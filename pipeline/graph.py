@@ -262,24 +262,16 @@ def resolve(source: Source, value_of: Callable[[Node[Any]], Any]) -> Any:
 
 
 def _nodes(source: Source) -> Iterator[Node[Any]]:
-    match source:
-        case Node():
-            yield source
-        case Output():
-            yield source.node
-        case tuple():
-            for item in source:
-                yield from _nodes(item)
-        case _:
-            for item in source.values():
-                yield from _nodes(item)
+    if isinstance(source, Node | Output):
+        yield source.node
+    else:
+        for item in source if isinstance(source, tuple) else source.values():
+            yield from _nodes(item)
 
 
 def _without(source: Source, left_out: Mapping[Node[Any], str]) -> Source | None:
     match source:
-        case Node():
-            return None if source in left_out else source
-        case Output():
+        case Node() | Output():
             return None if source.node in left_out else source
         case tuple():
             kept = (_without(item, left_out) for item in source)

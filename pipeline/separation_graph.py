@@ -27,6 +27,7 @@ from understudy.pipeline.nodes import (
     song_analysis,
 )
 from understudy.pipeline.separating import SeparatedSong, separating
+from understudy.pipeline.separation.blockwise import summed
 from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.models import EMBEDDED
 from understudy.pipeline.separation.quality import Quality
@@ -35,7 +36,7 @@ from understudy.pipeline.separation.stems import INSTRUMENTS
 from understudy.pipeline.separation_request import SETS, Container, SeparationRequest, invalid_mix
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.stages.encode import encode_stem_file
-from understudy.pipeline.stages.rebalance import Balance, Rebalanced, rebalance, summed
+from understudy.pipeline.stages.rebalance import Balance, Rebalanced, rebalance
 from understudy.pipeline.stages.transcribe import BASS, NO_NOTES, ONE_AT_A_TIME, harmony, melody
 from understudy.pipeline.stem_sources import INSTRUMENTAL, VOCALS, StemSource, overlapping, sources, sum_to_song
 

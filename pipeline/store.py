@@ -64,13 +64,8 @@ class Store:
         try:
             record = json.loads(path.read_text("utf-8"))
             os.utime(path)  # the time of last use, for `prune`
-            return Artifact(
-                record["stage"],
-                from_tree(record["value"], folder),
-                record["device"],
-                record["seconds"],
-                tuple(record["warnings"]),
-            )
+            value, warnings = from_tree(record["value"], folder), tuple(record["warnings"])
+            return Artifact(record["stage"], value, record["device"], record["seconds"], warnings)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UnderstudyError(
                 "artifact-unreadable",
@@ -104,13 +99,7 @@ class Store:
     def seal(self, key: str, artifact: Artifact) -> Artifact:
         """Give the artifact in its `making` folder its final name; the value comes back read from there."""
         making, final = self.root / "making" / key, self.folder(key)
-        record = {
-            "stage": artifact.stage,
-            "value": to_tree(artifact.value, making),
-            "device": artifact.device,
-            "seconds": artifact.seconds,
-            "warnings": list(artifact.warnings),
-        }
+        record = {**vars(artifact), "value": to_tree(artifact.value, making)}
         (making / "artifact.json").write_text(json.dumps(record, indent=1), "utf-8")
         final.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(final, ignore_errors=True)  # only ever a damaged one: the caller holds the lock and saw none

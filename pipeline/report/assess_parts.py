@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audio.pitch import PitchTrack
+from understudy.audio.stored import AudioFile
 from understudy.context import Context
 from understudy.pipeline.report.assessment import PARTS, Assessment, Balance, Faults, Picture
 from understudy.pipeline.report.bands import BandLevels, analyse, short_term
 from understudy.pipeline.report.clips import encode_clip
-from understudy.pipeline.report.inputs import AssessInputs
 from understudy.pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
 from understudy.pipeline.report.likeness import Likeness, compare_voices
 from understudy.pipeline.report.melody import draw_melody
 from understudy.pipeline.report.png import brightest, describe, spectrogram_png
+from understudy.voices.voice import Voice
 
 _AUDIBLE = 25.0  # dB below the loud parts: softer tails and breaths say little about the singing
 _LONGEST = 600.0  # seconds that are embedded whole
 _EXCERPT = 240.0
 _CLICKING = ("converted", "vocals")
 _CLIPS = {"song": False, "vocals": True, "original_vocals": True, "instrumental": False}  # whether in mono
+
+
+@dataclass(frozen=True)
+class AssessInputs:
+    """The song, its stems and the new vocal, all sample-aligned with `song` and exactly as long.
+
+    `original_vocals` and `instrumental` are what separation gave, the latter moved by the song's new key; `converted`
+    is the conversion as the engine left it (mono, dry); `vocals` is the finished vocal, before any gain. `pitch` is
+    the track of `original_vocals`. `transpose`: semitones by which the vocal was moved in all. `recordings`: the
+    voice's own (mono files that soundfile reads). Where several voices share the vocal, `singers` are they, `turns`
+    says when each sings (number of the singer, first frame, end), and `wanted` is the pitch that they are to sing.
+    """
+
+    song: AudioFile
+    original_vocals: AudioFile
+    vocals: AudioFile
+    converted: AudioFile
+    instrumental: AudioFile
+    pitch: PitchTrack
+    transpose: float = 0.0
+    recordings: Sequence[Path] = ()
+    wanted: PitchTrack | None = None
+    singers: Sequence[Voice] = ()
+    turns: Sequence[tuple[int, int, int]] = ()
 
 
 def assess(context: Context, inputs: AssessInputs) -> Assessment:

@@ -17,8 +17,7 @@ from understudy.audio.tags import read_tags
 from understudy.audio.windows import ordered_map
 from understudy.context import Context
 from understudy.pipeline.report.clips import encode_clip
-from understudy.pipeline.report.figures import Figures, measure_figures
-from understudy.pipeline.report.inputs import ReportInputs
+from understudy.pipeline.report.figures import Figures, ReportInputs, measure_figures
 from understudy.pipeline.report.limits import Severity
 from understudy.pipeline.report.page import Track, render
 from understudy.pipeline.report.verdict import Verdict, judge

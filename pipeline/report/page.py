@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audio.song_analysis import PITCH_CLASSES, SongAnalysis
-from understudy.pipeline.report.figures import Figures
-from understudy.pipeline.report.inputs import ReportInputs
+from understudy.pipeline.report.figures import Figures, ReportInputs
 from understudy.pipeline.report.limits import STAGES
 from understudy.pipeline.report.png import describe, spectrogram_png
 from understudy.pipeline.report.svg import Curve, clock, clock_scale, plot

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from understudy.pipeline.report.figures import Figures
-from understudy.pipeline.report.inputs import ReportInputs
+from understudy.pipeline.report.figures import Figures, ReportInputs
 from understudy.pipeline.report.limits import LIMITS, STAGES, Limit, Severity
 from understudy.pipeline.separation.advice import remarks
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+
+import numpy as np
 
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, AudioWriter
@@ -43,3 +45,9 @@ def map_blocks(
                 writer.write(Audio(made[name][:, margin : margin + stop - start], rate))
             context.progress(stop / frames)
     return {name: writer.file for name, writer in writers.items()}
+
+
+def summed(context: Context, stems: Sequence[AudioSource]) -> AudioFile:
+    """Several stems of one shape as one."""
+    named = {str(number): stem for number, stem in enumerate(stems)}
+    return map_blocks(context, named, ("sum",), lambda parts: {"sum": np.sum(list(parts.values()), axis=0)})["sum"]

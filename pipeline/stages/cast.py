@@ -158,8 +158,8 @@ def join(
     sources: list[AudioSource] = []
     for number, (one, sung) in enumerate(zip(cuts, converted, strict=True)):
         part = context.part(0.6 * number / len(cuts), 0.6 * (number + 1) / len(cuts))
-        gain = _matching(_Scattered(sung, one.pieces, vocals.frames), original, one.turns, part)
-        sources.append(_Scattered(sung, one.pieces, vocals.frames, gain))
+        gain = _matching(_Placed(sung, one.pieces, vocals.frames), original, one.turns, part)
+        sources.append(_Placed(sung, one.pieces, vocals.frames, gain))
     segments = [Segment(original if number < 0 else sources[number], start, stop) for number, start, stop in turns]
     joined = write_blocks(context.folder / "vocals.npy", vocals.rate, 1, spliced(segments, context.part(0.6, 1.0)))
     wanted = pitch.f0.copy()
@@ -201,10 +201,10 @@ def cast_list(
 
 
 @dataclass(frozen=True)
-class _Scattered:
-    """The pieces of a short mono file at their places in the whole, times a gain; silence elsewhere."""
+class _Placed:
+    """`pieces` of a source, each (first frame here, frames, first frame there), times a gain; silence between them."""
 
-    file: AudioFile
+    file: AudioSource
     pieces: tuple[tuple[int, int, int], ...]
     frames: int
     gain: float = 1.0
@@ -228,42 +228,19 @@ class _Scattered:
         return Audio(samples, self.rate)
 
 
-@dataclass(frozen=True)
-class _Gathered:
-    """Some stretches of a source as one sound."""
-
-    source: AudioSource
-    turns: Sequence[tuple[int, int]]
-
-    @property
-    def rate(self) -> int:
-        return self.source.rate
-
-    @property
-    def channels(self) -> int:
-        return self.source.channels
-
-    @property
-    def frames(self) -> int:
-        return sum(stop - start for start, stop in self.turns)
-
-    def read(self, start: int = 0, stop: int | None = None) -> Audio:
-        stop = self.frames if stop is None else stop
-        samples = np.zeros((self.channels, max(0, stop - start)), np.float32)
-        position = 0
-        for first, last in self.turns:
-            a, b = max(start, position), min(stop, position + last - first)
-            if a < b:
-                block = self.source.read(first + a - position, first + b - position)
-                samples[:, a - start : b - start] = block.samples
-            position += last - first
-        return Audio(samples, self.rate)
+def _gathered(source: AudioSource, turns: Sequence[tuple[int, int]]) -> _Placed:
+    """Those turns of the source, one right after the other."""
+    pieces, position = [], 0
+    for start, stop in turns:
+        pieces.append((position, stop - start, start))
+        position += stop - start
+    return _Placed(source, tuple(pieces), position)
 
 
 def _matching(sung: AudioSource, original: AudioSource, turns: Sequence[tuple[int, int]], context: Context) -> float:
     """The gain that makes `sung` as loud as the original in those turns."""
-    had = measure(_Gathered(sung, turns), context.part(0.0, 0.5))
-    wanted = measure(_Gathered(original, turns), context.part(0.5, 1.0))
+    had = measure(_gathered(sung, turns), context.part(0.0, 0.5))
+    wanted = measure(_gathered(original, turns), context.part(0.5, 1.0))
     if had.silent or wanted.silent:
         return 1.0
     return float(10 ** (np.clip(wanted.integrated - had.integrated, -_MOST, _MOST) / 20))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -96,16 +96,6 @@ def own_stems(
     for leftover in context.folder.glob("*.resampled.npy"):
         leftover.unlink()
     return taken
-
-
-def mixed(context: Context, stems: Sequence[AudioFile]) -> AudioFile:
-    """What stems of one shape make together: the song when none was given."""
-    first, *others = stems
-    blocks = (
-        Audio(np.sum([part.samples for part in parts], axis=0, dtype=np.float32), first.rate)
-        for parts in zip(*(_blocks(stem) for stem in (first, *others)), strict=True)
-    )
-    return write_blocks(context.folder / "song.npy", first.rate, first.channels, blocks)
 
 
 def _blocks(source: AudioSource, frames: int | None = None) -> Iterator[Audio]:

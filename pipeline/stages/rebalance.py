@@ -6,17 +6,15 @@ what is quieter stays so. The true peak is kept by the limiter that keeps a cove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from understudy.audio.loudness import LoudnessSummary, measure
 from understudy.audio.stored import AudioFile
 from understudy.audio.views import Sum
 from understudy.context import Context
-from understudy.pipeline.separation.blockwise import map_blocks
 from understudy.pipeline.stages.remix import Stacked, write_limited
 from understudy.pipeline.values import stored
 
@@ -103,9 +101,3 @@ def rebalance(context: Context, song: AudioFile, balance: Balance, stems: Mappin
         reduction=round(reduction, 2) + 0.0,
     )
     return Rebalanced(AudioFile.open(context.folder / "mix.npy", song.rate), loudness)
-
-
-def summed(context: Context, stems: Sequence[AudioFile]) -> AudioFile:
-    """Several stems of one shape as one."""
-    named = {str(number): stem for number, stem in enumerate(stems)}
-    return map_blocks(context, named, ("sum",), lambda parts: {"sum": np.sum(list(parts.values()), axis=0)})["sum"]

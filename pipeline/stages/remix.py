@@ -288,19 +288,12 @@ def _limited(context: Context, source: Stacked, ceiling: float) -> Iterator[_Lim
     """All stems block by block, with the one gain that keeps their sum under `ceiling` dBTP."""
 
     def limit(window: Audio, start: int) -> Audio:
-        gain = gain_curve(Audio(_sum(source.stacked(window)), window.rate), ceiling)
+        gain = gain_curve(Audio(source.stacked(window).sum(axis=0), window.rate), ceiling)
         return Audio(np.concatenate([window.samples * gain, gain[None]]), window.rate)
 
     for block in map_windows(source, limit, context, margin=MARGIN):
         stems, gain = Audio(block.samples[:-1], block.rate), block.samples[-1]
         yield _Limited(source.stacked(stems), float(gain.min(initial=1.0)))
-
-
-def _sum(stems: Samples) -> Samples:
-    total: Samples = stems[0].copy()
-    for stem in stems[1:]:
-        total += stem
-    return total
 
 
 def write_limited(context: Context, source: Stacked, ceiling: float, path: Path) -> tuple[Loudness, float]:
@@ -311,7 +304,7 @@ def write_limited(context: Context, source: Stacked, ceiling: float, path: Path)
         nonlocal least
         for limited in _limited(context, source, ceiling):
             least = min(least, limited.least)
-            mix = Audio(_sum(limited.stems), source.rate)
+            mix = Audio(limited.stems.sum(axis=0), source.rate)
             writer.write(mix)
             yield mix
 

@@ -10,12 +10,9 @@ from dataclasses import replace
 from shutil import rmtree
 from typing import TypeAlias
 
-import numpy as np
-
-from understudy.audio.samples import Samples
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
-from understudy.pipeline.separation.blockwise import map_blocks
+from understudy.pipeline.separation.blockwise import map_blocks, summed
 from understudy.pipeline.separation.chain import STEPS, StepReport, TakenOff, kept_by, sings, taken_off, untouched, used
 from understudy.pipeline.separation.combining import combine
 from understudy.pipeline.separation.consistency import HIGHEST_RATE, Policy, consistent, within_band
@@ -73,8 +70,8 @@ def separate(
             wanted[rest] = combined[rest]
         stems = dict(consistent(context.part(0.5, 0.9), song, wanted, consistency, rest))
     if rest == "other":
-        parts = {name: stem for name, stem in stems.items() if name != "vocals"}
-        stems |= map_blocks(context.part(0.9, 1.0), parts, ("instrumental",), lambda given: _sum(given, "instrumental"))
+        parts = [stem for name, stem in stems.items() if name != "vocals"]
+        stems["instrumental"] = summed(context.part(0.9, 1.0), parts)
     return stems
 
 
@@ -148,36 +145,21 @@ def _with_vocals(context: Context, song: AudioFile, stems: Stems, name: str) -> 
         return stems
     if "lead" in stems:
         return {"vocals": stems["lead"]}
-    rest = {"song": _audible(context, song), "instrumental": stems["instrumental"]}
-    made = f"{_file_name(name)} vocals"
-    return {**stems, "vocals": map_blocks(context, rest, (made,), lambda parts: _left(parts, made))[made]}
+    return {**stems, "vocals": _left(context, song, stems["instrumental"], f"{_file_name(name)} vocals")}
 
 
 def _with_instrumental(context: Context, song: AudioFile, stems: Stems, name: str) -> Stems:
     """A model's stems with ``instrumental`` among them, unless it separates the instruments."""
     if stems.keys() & {"instrumental", *INSTRUMENTS}:
         return stems
-    made = f"{_file_name(name)} instrumental"
-    rest = {"song": _audible(context, song), "vocals": stems["vocals"]}
-    return {**stems, "instrumental": map_blocks(context, rest, (made,), lambda parts: _left(parts, made))[made]}
+    return {**stems, "instrumental": _left(context, song, stems["vocals"], f"{_file_name(name)} instrumental")}
 
 
-def _audible(context: Context, song: AudioFile) -> AudioFile:
-    """The part of the song within the band of the networks."""
-    return song if song.rate <= HIGHEST_RATE else within_band(context, song)
-
-
-def _left(parts: Mapping[str, Samples], name: str) -> Mapping[str, Samples]:
-    """What the other parts leave of the song."""
-    left = parts["song"].copy()
-    for stem, samples in parts.items():
-        if stem != "song":
-            left -= samples
-    return {name: left}
-
-
-def _sum(parts: Mapping[str, Samples], name: str) -> Mapping[str, Samples]:
-    return {name: np.sum(list(parts.values()), axis=0, dtype=np.float32)}
+def _left(context: Context, song: AudioFile, stem: AudioFile, name: str) -> AudioFile:
+    """What the stem leaves of the song, as far as the band of the networks reaches, in a file of that name."""
+    audible = song if song.rate <= HIGHEST_RATE else within_band(context, song)
+    parts = {"song": audible, "stem": stem}
+    return map_blocks(context, parts, (name,), lambda given: {name: given["song"] - given["stem"]})[name]
 
 
 def _file_name(name: str) -> str:

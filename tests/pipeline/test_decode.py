@@ -8,7 +8,8 @@ from understudy.audio import Audio, AudioFile
 from understudy.audio.stored import write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.pipeline.stages.decode import decode_song, mixed, own_stems
+from understudy.pipeline.separation.blockwise import summed
+from understudy.pipeline.stages.decode import decode_song, own_stems
 
 RATE = 44100
 
@@ -67,7 +68,7 @@ def test_own_stems_take_the_song_s_form(context: Context, tmp_path: Path):
 def test_two_own_stems_make_the_song(context: Context, tmp_path: Path):
     vocals, instrumental = noise(1), noise(2, seed=1)
     stems = own_stems(context, vocals=on_disk(tmp_path, "v", vocals), instrumental=on_disk(tmp_path, "i", instrumental))
-    song = mixed(context, (stems["vocals"], stems["instrumental"]))
+    song = summed(context, (stems["vocals"], stems["instrumental"]))
     expected = instrumental.samples.copy()
     expected[:, : vocals.frames] += vocals.samples
     assert np.array_equal(song.read().samples, expected)

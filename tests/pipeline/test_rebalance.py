@@ -14,7 +14,8 @@ from understudy.audio.loudness import measure
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
-from understudy.pipeline.stages.rebalance import Balance, rebalance, summed
+from understudy.pipeline.separation.blockwise import summed
+from understudy.pipeline.stages.rebalance import Balance, rebalance
 
 
 @pytest.fixture
