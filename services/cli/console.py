@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
@@ -45,8 +45,7 @@ _stdout = Console(highlight=False, soft_wrap=True)
 def print_result(data: Any, text: Callable[[], str]) -> None:
     """The command's result: `data` as one JSON object with --json, else `text()` for people."""
     if mode.as_json:
-        sys.stdout.write(json.dumps(data, indent=2, default=str, allow_nan=False) + "\n")
-        sys.stdout.flush()
+        print(json.dumps(data, indent=2, default=str, allow_nan=False), flush=True)
     else:
         _stdout.print(text(), markup=True)
 
@@ -166,8 +165,7 @@ def readable_errors() -> Iterator[None]:
 def print_error(error: UnderstudyError) -> None:
     """The error's two lines; with --json one object on stdout."""
     if mode.as_json:
-        fields: Mapping[str, str] = {"code": error.code, "message": error.message, "hint": error.hint}
-        sys.stdout.write(json.dumps({"error": fields}, indent=2) + "\n")
-        sys.stdout.flush()
+        fields = {"code": error.code, "message": error.message, "hint": error.hint}
+        print(json.dumps({"error": fields}, indent=2), flush=True)
     _stderr.print(f"[bold red]Error:[/] {escape(error.message)}", soft_wrap=True)
     _stderr.print(f"[bold]Do:[/] {escape(error.hint)}", soft_wrap=True)

@@ -45,20 +45,10 @@ def understudy(
         context.get_help()  # typer prints it
 
 
-app.command()(cover)
-app.command()(separate)
-app.command()(convert)
-app.add_typer(voices_app, name="voices")
-app.add_typer(models_app, name="models")
-app.command()(batch)
-app.command()(graph)
-app.command()(evaluate)
-app.command()(presets)
-app.add_typer(cache_app, name="cache")
-app.command()(doctor)
-app.command()(serve)
-app.command()(worker)
-app.add_typer(keys_app, name="keys")
+for command in (cover, separate, convert, batch, graph, evaluate, presets, doctor, serve, worker):
+    app.command()(command)
+for name, group in {"voices": voices_app, "models": models_app, "cache": cache_app, "keys": keys_app}.items():
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

@@ -56,15 +56,10 @@ class ListedModel:
 
     def to_dict(self) -> dict[str, Any]:
         model, error = self.model, self.error
-        as_they_are = ("name", "purpose", "group", "architecture", "licence", "page", "by", "note", "sdr_from")
         return {
-            **{name: getattr(model, name) for name in as_they_are},
-            "aliases": list(model.aliases),
+            **model.model_dump(mode="json", exclude={"without"}),
             "size": model.preferred.whole,
             "url": model.preferred.url,
-            "stems": list(model.stems),
-            "sdr": dict(model.sdr),
-            "variants": [variant.model_dump(mode="json") for variant in model.variants],
             "state": self.state,
             **({"error": {"code": error.code, "message": error.message, "hint": error.hint}} if error else {}),
             **({"installed": record_dict(self.record)} if self.record else {}),

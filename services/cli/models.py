@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -283,11 +283,11 @@ def _made(record: Record) -> str:
 
 
 def _verdict(model: Verified) -> str:
-    file = escape(model.file)
-    says: dict[str, Callable[[], str]] = {
-        "ok": lambda: f"[green]✓[/] [bold]{model.name}[/]  {file}" + (" (trusted by you)" if model.trusted else ""),
-        "changed": lambda: f"[red]✗[/] [bold]{model.name}[/]  {file} has changed: it is {model.sha256} now",
-        "missing": lambda: f"[red]✗[/] [bold]{model.name}[/]  {file} is missing",
-        "absent": lambda: f"[red]✗[/] [bold]{model.name}[/]  is not installed: understudy models fetch {model.name}",
+    mark, file = "[green]✓[/]" if model.state == "ok" else "[red]✗[/]", escape(model.file)
+    says = {
+        "ok": f"{file} (trusted by you)" if model.trusted else file,
+        "changed": f"{file} has changed: it is {model.sha256} now",
+        "missing": f"{file} is missing",
+        "absent": f"is not installed: understudy models fetch {model.name}",
     }
-    return says[model.state]()
+    return f"{mark} [bold]{model.name}[/]  {says[model.state]}"

@@ -28,7 +28,6 @@ from understudy.pipeline.separation.advice import remarks
 from understudy.pipeline.separation_graph import separation_graph
 from understudy.pipeline.separation_request import SeparationRequest
 from understudy.pipeline.settings import CoverSettings
-from understudy.pipeline.stages.remix import CoverLoudness
 from understudy.results import (
     ConversionResult,
     CoverResult,
@@ -86,11 +85,6 @@ class CoverJob:
         return cover_graph(self.song, self.voice, self.settings, self.vocals, self.instrumental, self.backing_vocals)
 
     @property
-    def stems(self) -> tuple[str, ...]:
-        """The stems that are written beside the cover."""
-        return tuple(self.graph.stems)
-
-    @property
     def path(self) -> Path:
         """Where the cover is to go."""
         named = self.song or self.vocals
@@ -118,6 +112,7 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
     stem_nodes = [*graph.stems.values(), *(sound.node for sound in graph.sounds.values())]
     result = runner.run(graph.graph, list(dict.fromkeys([*targets, *_optional(graph.chain), *stem_nodes])))
     mix, report = result[graph.mix], result[graph.report]
+    loudness = mix.loudness
     made = {"report": report.html, "figures": report.json}
     made |= {stem: result[node] for stem, node in graph.stems.items()} | {"cover": result[graph.cover]}
     if job.write:
@@ -138,7 +133,7 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         voices=result[graph.cast].singers if graph.cast else (),
         key=job.settings.key,
         chain=result[graph.chain] if graph.chain else (),
-        loudness=_loudness(mix.loudness),
+        loudness=Loudness(loudness.song.integrated, loudness.cover.integrated, loudness.true_peak, loudness),
         verdict=Verdict(report.verdict, report.blame, report.reason),
         quality=result[graph.quality],
         bpm=result[graph.tempo].bpm,
@@ -153,7 +148,7 @@ def _beside(job: CoverJob, cover: Path) -> list[Path]:
     paths = [cover.with_name(f"{cover.stem}.report{suffix}") for suffix in (".html", ".json")]
     if job.settings.output.keep_stems:
         folder = cover.with_name(f"{cover.stem} stems")
-        paths += [folder / f"{stem}{job.settings.output.lossless.extension}" for stem in job.stems]
+        paths += [folder / f"{stem}{job.settings.output.lossless.extension}" for stem in job.graph.stems]
     return paths
 
 
@@ -321,10 +316,6 @@ def _transposing(graph: CoverGraph | ConversionGraph) -> list[Node[Any]]:
 
 def _optional(node: Node[Any] | None) -> list[Node[Any]]:
     return [node] if node else []
-
-
-def _loudness(measured: CoverLoudness) -> Loudness:
-    return Loudness(measured.song.integrated, measured.cover.integrated, measured.true_peak, measured)
 
 
 def _suffix(settings: CoverSettings) -> str:
