@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
@@ -52,22 +52,23 @@ class SeparationRequest:
     midi: tuple[str, ...] = ()
 
 
-def parse_stems(text: str) -> tuple[str, ...]:
-    """``2``, ``4``, ``6``, or names with commas between: the stems, in order, each once.
+def parse_stems(names: int | str | Sequence[str]) -> tuple[str, ...]:
+    """``2``, ``4``, ``6``, or names, in a text with commas between: the stems, in order, each once.
 
     Raises `UnderstudyError` ``stems-invalid``.
     """
+    text = str(names) if isinstance(names, int | str) else ",".join(names)
     if text.strip() in SETS:
         return SETS[text.strip()]
-    names = [canonical(name) if name.strip() else "" for name in text.split(",")]
-    unknown = [name for name in names if name not in STEMS]
+    stems = [canonical(name) if name.strip() else "" for name in text.split(",")]
+    unknown = [stem for stem in stems if stem not in STEMS]
     if unknown:
         raise UnderstudyError(
             "stems-invalid",
             f"{text!r} names no stems" + (f": there is no stem {unknown[0]!r}." if unknown[0] else "."),
             f"Write {', '.join(SETS)} or some of {', '.join(STEMS)} with commas between.",
         )
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(stems))
 
 
 def parse_levels(text: str) -> dict[str, float | None]:

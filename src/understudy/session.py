@@ -149,22 +149,13 @@ class Session:
         ``array-invalid``, ``setting-unknown``, ``setting-invalid``, ``model-missing``, ``output-exists``,
         ``disk-full``; `Cancelled`.
         """
-        given = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing vocals": backing_vocals}
+        given = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing_vocals": backing_vocals}
         chosen, path = _settings(settings, output)
         cast = self._cast(voice, transposes)
         with self._running(progress, cancel) as (runner, context):
-            files = as_files(given, context)
-            job = CoverJob(
-                files.get("song"),
-                cast,
-                chosen,
-                files.get("vocals"),
-                files.get("instrumental"),
-                path,
-                overwrite,
-                files.get("backing vocals"),
-                _writes(output, *given.values()),
-            )
+            files = {"song": None, **as_files(given, context)}
+            writes = _writes(output, *given.values())
+            job = CoverJob(voice=cast, settings=chosen, output=path, overwrite=overwrite, write=writes, **files)
             return make_cover(job, runner)
 
     def convert(
@@ -226,12 +217,12 @@ class Session:
         """
         chosen, _ = _settings(settings, None)
         request = SeparationRequest(
-            None if stems is None else _stems(stems),
+            None if stems is None else parse_stems(stems),
             None if stem_file is None else _container(stem_file),
             parse_levels(",".join(f"{stem}={_level(gain)}" for stem, gain in mix.items())) if mix else {},
             karaoke,
             parse_guide(_level(guide)),
-            _stems(midi) if midi else (),
+            parse_stems(midi) if midi else (),
         )
         with self._running(progress, cancel) as (runner, context):
             file = as_files({"song": song}, context)["song"]
@@ -389,10 +380,6 @@ def _settings(settings: SettingsLike, output: str | os.PathLike[str] | None) -> 
 def _writes(output: str | os.PathLike[str] | None, *sounds: Sound | None) -> bool:
     """Whether files are put into place: to an output that is named, or beside where files came from."""
     return output is not None or all(sound is None or is_file(sound) for sound in sounds)
-
-
-def _stems(names: int | str | Sequence[str]) -> tuple[str, ...]:
-    return parse_stems(str(names) if isinstance(names, int | str) else ",".join(names))
 
 
 def _level(gain: float | None) -> str:

@@ -114,7 +114,7 @@ def as_files(sounds: Mapping[str, Sound | None], context: Context) -> dict[str, 
         if isinstance(sound, str | os.PathLike):
             files[name] = Path(sound)
         elif sound is not None:
-            source = sound.stored if isinstance(sound, AudioRef) else checked_audio(sound, name)
+            source = sound.stored if isinstance(sound, AudioRef) else checked_audio(sound, name.replace("_", " "))
             path = context.folder / f"{name}.wav"
             files[name] = encode(context, source, path, parse_format("wav32f"), Tags())
     return files
