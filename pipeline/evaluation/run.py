@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from threading import Event, Lock
@@ -18,7 +18,7 @@ from understudy.pipeline.evaluation.dataset import Dataset, Part, Song
 from understudy.pipeline.evaluation.score import VERSION, Figures, score
 from understudy.pipeline.executor import LocalExecutor, StageEvent
 from understudy.pipeline.graph import External, Graph, Node, Source, Stage
-from understudy.pipeline.json_lines import append_line, read_lines
+from understudy.pipeline.journal import Journal
 from understudy.pipeline.nodes import DECODE, STEMS, file_external
 from understudy.pipeline.separating import check_models, separating
 from understudy.pipeline.separation.settings import SeparationSettings
@@ -72,29 +72,6 @@ Listener = Callable[[str, Song, StageEvent | Row], None]
 """Is called with the candidate's name, the song and each event of its stages, and at its end with its row."""
 
 
-class Journal:
-    """The rows of all evaluations in one folder, as lines of JSON."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / JOURNAL
-
-    def read(self) -> dict[str, Row]:
-        """The latest row of each identity, in the order in which they were written."""
-        rows: dict[str, Row] = {}
-        names = {one.name for one in fields(Row)}
-        for line in read_lines(self.path):
-            with suppress(TypeError, KeyError, AttributeError):
-                stems = {name: Figures(**figures) for name, figures in line["stems"].items()}
-                known = {name: value for name, value in line.items() if name in names}
-                row = Row(**{**known, "stems": stems, "notices": tuple(line["notices"])})
-                rows.pop(row.identity, None)
-                rows[row.identity] = row
-        return rows
-
-    def add(self, row: Row) -> None:
-        append_line(self.path, asdict(row))
-
-
 @dataclass(frozen=True)
 class Outcome:
     """`rows`: of the candidates and songs of this run. `others`: of earlier runs on the same songs, with other
@@ -124,7 +101,7 @@ def evaluate(
     """
     for candidate in candidates:
         check_models(candidate.settings)
-    journal = Journal(folder)
+    journal = Journal(folder / JOURNAL, Row)
     before = journal.read()
     content_hash = cache(lambda path: file_external(path).content_hash)  # each file is read once
     lock = Lock()

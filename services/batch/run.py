@@ -10,14 +10,42 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.jobs import CoverJob, Runner, make_cover
 from understudy.pipeline.cast import Cast
 from understudy.pipeline.executor import Executor, StageEvent
-from understudy.services.batch.journal import Journal, Outcome
+from understudy.pipeline.journal import Journal
 from understudy.services.batch.plan import FoundVoice, Item
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one cover ended. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `bpm` and `song_key` of the
+    song, `similarity` of the new vocal to the voice (cosine, -1..1), `seconds` of wall time in this batch; None where
+    there is none. `code` and `reason` of the error where it failed. The table has these columns, too, in this order."""
+
+    identity: str
+    song: str
+    voice: str
+    state: Literal["done", "failed"]
+    cover: str = ""
+    report: str = ""
+    duration: float | None = None
+    seconds: float = 0.0
+    loudness: float | None = None
+    song_loudness: float | None = None
+    true_peak: float | None = None
+    transpose: int | None = None
+    bpm: float | None = None
+    song_key: str | None = None
+    similarity: float | None = None
+    verdict: str = ""
+    warnings: tuple[str, ...] = ()
+    code: str = ""
+    reason: str = ""
+
 
 Listener = Callable[[Item, StageEvent | Outcome], None]
 """Gets the events of all items' stages, and the outcome of each item."""
@@ -59,7 +87,7 @@ def run_batch(
     items: Sequence[Item],
     outcomes: dict[str, Outcome],
     maker: Maker,
-    journal: Journal,
+    journal: Journal[Outcome],
     listener: Listener,
     cancelled: Event,
     at_once: int,

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from understudy.audio.files import clock
-from understudy.services.batch.journal import Outcome
 from understudy.services.batch.plan import Item
+from understudy.services.batch.run import Outcome
 
 _HERE = Path(__file__).parent
 _COLUMNS = ("number", *(field.name for field in fields(Outcome) if field.name not in ("identity", "report")))

@@ -16,8 +16,8 @@ from understudy.services.cli.options import OUTPUT, SETTINGS, Options, with_opti
 if TYPE_CHECKING:
     from understudy.pipeline.cast import Cast
     from understudy.pipeline.executor import StageEvent
-    from understudy.services.batch.journal import Outcome
     from understudy.services.batch.plan import Item
+    from understudy.services.batch.run import Outcome
 
 
 @with_options("format start duration overwrite transpose key", SETTINGS, OUTPUT)
@@ -49,12 +49,12 @@ def batch(
     """
     from understudy import environment
     from understudy.audio.files import clock
+    from understudy.pipeline.journal import Journal
     from understudy.pipeline.separating import check_models
     from understudy.services.batch.chart import read_chart
-    from understudy.services.batch.journal import Journal
     from understudy.services.batch.plan import estimate, plan
     from understudy.services.batch.remote import Server
-    from understudy.services.batch.run import LocalMaker, Maker, remaining, run_batch
+    from understudy.services.batch.run import LocalMaker, Maker, Outcome, remaining, run_batch
     from understudy.services.batch.table import write_table
 
     if "=" in (options.values["transpose"] or ""):
@@ -72,7 +72,7 @@ def batch(
     if server is not None:
         maker = Server(server, server_key or os.environ.get("UNDERSTUDY_SERVER_KEY"))
     items = plan(rows, folder, options.preset, options.assignments(), options.overwrite, maker.find, check)
-    journal = Journal(folder)
+    journal = Journal(folder / "batch.jsonl", Outcome)
     left, outcomes = remaining(items, journal.read(), only_failed)
     seconds = estimate(left)
     print_note(

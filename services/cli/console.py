@@ -25,7 +25,7 @@ from understudy.services.stage_titles import stage_title
 if TYPE_CHECKING:
     from understudy.pipeline.evaluation.run import Row
     from understudy.pipeline.executor import Listener, StageEvent
-    from understudy.services.batch.journal import Outcome
+    from understudy.services.batch.run import Outcome
 
 
 @dataclass

@@ -10,8 +10,9 @@ import pytest
 from tests.support.stem_songs import RATE, song, stem, write
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.evaluation.dataset import Dataset, find_songs
-from understudy.pipeline.evaluation.run import JOURNAL, Candidate, Journal, Outcome, Row, evaluate
+from understudy.pipeline.evaluation.run import JOURNAL, Candidate, Outcome, Row, evaluate
 from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.journal import Journal
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.store import Store
 
@@ -85,7 +86,7 @@ def test_a_killed_run_goes_on(bench: Bench) -> None:
     assert outcome.kept == 1
     assert [row.state for row in outcome.rows] == ["done"] * 3
     assert "separate" not in bench.ran  # the stems were there
-    assert len(Journal(bench.root / "out").read()) == 3
+    assert len(Journal(bench.root / "out" / JOURNAL, Row).read()) == 3
 
 
 def test_a_journal_lost_costs_no_separation(bench: Bench) -> None:
@@ -166,7 +167,7 @@ def test_can_be_cancelled(bench: Bench) -> None:
 
 
 def test_lines_of_other_versions_are_no_rows(bench: Bench) -> None:
-    journal = Journal(bench.root / "out")
+    journal = Journal(bench.root / "out" / JOURNAL, Row)
     row = bench.songs(1).run().rows[0]
     with journal.path.open("a") as file:
         file.write(json.dumps({"identity": "x", "stems": {"vocals": {"what": 1}}, "notices": []}) + "\nnull\n{}\n")

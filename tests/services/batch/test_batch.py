@@ -13,7 +13,8 @@ import soundfile
 from tests.support import signals
 from tests.support.command import HANGS, Workspace, until
 from tests.support.server import serve
-from understudy.pipeline.json_lines import read_lines
+from understudy.pipeline.journal import Journal
+from understudy.services.batch.run import Outcome
 
 
 def _songs(workspace: Workspace, count: int) -> None:
@@ -106,7 +107,7 @@ def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(workspace: Workspac
         until(lambda: journal.is_file() and journal.stat().st_size)
         process.kill()
     # another cover may have been written whose line isn't in the journal yet: that one is written again
-    done = [workspace.folder / line["cover"] for line in read_lines(journal)]
+    done = [workspace.folder / made.cover for made in Journal(journal, Outcome).read().values()]
     kept = {path.name: path.stat().st_mtime_ns for path in done}
     assert kept
     assert workspace.json(*arguments)["made"] == 3

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from understudy.services.batch.journal import Journal, Outcome
+from understudy.pipeline.journal import Journal
+from understudy.services.batch.run import Outcome
 
 
 def test_the_latest_outcome_counts(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path / "batch.jsonl", Outcome)
     assert journal.read() == {}
     journal.add(Outcome("one", "a.wav", "nova", "failed", reason="no"))
     journal.add(Outcome("two", "b.wav", "nova", "done", warnings=("soft",)))
@@ -16,7 +17,7 @@ def test_the_latest_outcome_counts(tmp_path: Path) -> None:
 
 
 def test_a_line_that_a_kill_cut_off_costs_only_itself(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = Journal(tmp_path / "batch.jsonl", Outcome)
     journal.add(Outcome("one", "a.wav", "nova", "done"))
     with journal.path.open("ab") as file:
         file.write(b'{"identity": "two", "sta')
