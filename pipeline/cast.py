@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.settings import FrozenModel
 from understudy.voices.voice import Voice
 
 SHORTEST = 0.5
@@ -33,11 +32,9 @@ _NEXT = re.compile(r",(?=\s*[\d:.]*\s*[-–]\s*[\d:.]*\s*=)")  # a comma in a na
 _MOVE = re.compile(r"\s*(?P<name>[^=\s][^=]*)=\s*(?P<value>auto|[+-]?\d{1,2})\s*(?:,(?=.)|$)")
 
 
-class TimeRange(BaseModel):
+class TimeRange(FrozenModel):
     """Seconds of the song, the end None where it is the song's. `exact_start` and `exact_stop`: whether the moment is
     meant as it is; otherwise the nearest pause in the singing is (see `understudy.pipeline.stages.cast`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: float = 0.0
     stop: float | None = None
@@ -50,10 +47,8 @@ class TimeRange(BaseModel):
         return f"{clock(self.start)}-{'' if self.stop is None else clock(self.stop)}"
 
 
-class TimeRanges(BaseModel):
+class TimeRanges(FrozenModel):
     """The turns of one voice, as a stage's settings. `offset`: the song's second at which the sound begins."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ranges: tuple[TimeRange, ...]
     offset: float = 0.0

@@ -96,8 +96,7 @@ def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings)
     transposition, members = _transposition(lead.singers)
     mix = _mix(song, {"vocals": lead.sound}, settings)
     output = encode(mix["cover"], settings.output.encoding, original, cast)
-    targets = [output, *([members] if members else lead.transpositions)]
-    return ConversionGraph(Graph.of(*targets), output, mix, transposition, members)
+    return ConversionGraph(Graph.of(output, transposition.node), output, mix, transposition, members)
 
 
 def cover_graph(
@@ -118,11 +117,15 @@ def cover_graph(
     cast = as_cast(voice)
     files = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing": backing_vocals}
     originals = {name: file_external(path) for name, path in files.items() if path is not None}
+    # 1. the song and its stems, separated or given: from here on it makes no difference which
     sources = _own(originals, settings) if originals.keys() - {"song"} else _separated(originals["song"], settings)
 
+    # 2. the lead, and the backing vocals where they are apart, sung by their voices
     backing = _backing_mode(cast, settings, "backing" in sources.taken)
     lead = _lead(sources.lead, sources.placed, cast, settings)
     singers = lead.singers
+    # Converted parts come out in the new key, as their voices sing them there. What stays as it is in the song is
+    # shifted as sound.
     instruments = _in_key(sources.instrumental, settings)
     parts: dict[str, Handle] = {"vocals": lead.sound, "instrumental": instruments}
     if backing == "convert":
@@ -133,6 +136,7 @@ def cover_graph(
         parts[name] = _in_key(sources.taken[name], settings, name)
     transposition, members = _transposition(singers)
 
+    # 3. all parts become the cover; its stems are made only where they are kept, since most covers need none
     mix = _mix(sources.song, parts, settings)
     cover = encode(mix["cover"], settings.output.encoding, sources.original, cast)
     sounds: dict[str, Handle] = {}
@@ -246,10 +250,6 @@ class _Vocal:
     singers: tuple[_Singer, ...]
     joined: Node[JoinedVocal] | None = None
 
-    @property
-    def transpositions(self) -> list[Node[Transposition]]:
-        return [singer.transposition for singer in self.singers]
-
 
 def _lead(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) -> _Vocal:
     """The lead sung by its voice or voices, in the place and room that the original has in `placed`."""
@@ -330,6 +330,7 @@ def _converted(
     preparing = Stage(f"prepare {name}", version, prepare, packages=packages)
     converting = Stage(f"convert {name}", version, convert, uses_gpu=True, packages=packages)
 
+    # What depends on the voice alone is a node of its own: its artifact serves every song that this voice sings.
     prepared = Node("prepare", preparing, {}, {}, singer, subject)
     requested = {"requested": transposes.get(voice.name, settings.transpose), "key": settings.key}
     transposition = Node("transpose", TRANSPOSE, {"pitch": own}, requested, singer, subject)

@@ -118,7 +118,7 @@ class LocalExecutor:
         keys = graph.keys()
         waiting = dict.fromkeys(graph.pending(targets, self.store.has))
         artifacts: dict[Node[Any], Artifact] = {}
-        stop = _Either(cancelled)
+        stop = _Either(cancelled)  # what the stages of this run look at: the caller's wish, or the first failure
         running: dict[Future[tuple[Artifact, bool]], Node[Any]] = {}
 
         def artifact(node: Node[Any]) -> Artifact:
@@ -138,10 +138,12 @@ class LocalExecutor:
                 given["warnings"] = [(other.name, text) for other in sources for text in artifact(other).warnings]
             return given
 
+        # Nodes that are neither waiting nor stored lie behind a stored one: nothing needs them, so nothing is said of them.
         for node in graph.nodes:
             if node not in waiting and self.store.has(keys[node]):
                 listener(StageEvent(node.kind, "cached", 1.0, 0.0, artifact(node).device, node.subject))
-        # a node is submitted as soon as everything that it needs is stored; lanes queue what they can't run yet
+        # A node is submitted as soon as everything that it needs is stored; lanes queue what they can't run yet. This
+        # thread alone touches the three tables; lanes get finished arguments and give back an artifact.
         try:
             while waiting or running:
                 unmade = {*waiting, *running.values()}

@@ -179,14 +179,8 @@ def _separated(
     denoise = bool(needed_for & {"noise", "dry"})
     dereverb = bool(needed_for & {"reverb", "dry"}) or denoise
     lead = bool(needed_for & {"lead", "backing"}) or dereverb
-    needed = settings.model_copy(
-        update={
-            "lead": settings.lead if lead else None,
-            "dereverb": settings.dereverb if dereverb else None,
-            "denoise": settings.denoise if denoise else None,
-            "instruments": None,
-        }
-    )
+    needless = [step for step, use in {"lead": lead, "dereverb": dereverb, "denoise": denoise}.items() if not use]
+    needed = settings.model_copy(update=dict.fromkeys([*needless, "instruments"]))
     separated = separating(song, needed)
     if settings.instruments is not None and needed_for & set(INSTRUMENTS) - separated.stems.keys():
         separated = separating(song, needed.model_copy(update={"instruments": settings.instruments}))

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import BaseModel, Field, StrictInt, ValidationError
 
 from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.pitch.settings import PitchSettings
 from understudy.errors import UnderstudyError
 from understudy.pipeline.presets import read_preset
-from understudy.pipeline.separation.settings import SeparationSettings, with_current_names
+from understudy.pipeline.separation.settings import FrozenModel, SeparationSettings, with_current_names
 from understudy.pipeline.stages.finish import FinishSettings
 from understudy.pipeline.stages.remix import RemixSettings
 from understudy.voices.engine import ConversionSettings
@@ -26,18 +26,14 @@ DEFAULT_PRESET = "embedded"
 PREFIX = "UNDERSTUDY_"
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SongSettings(_Settings):
+class SongSettings(FrozenModel):
     """Which part of the song: seconds from its beginning, and how many (None: to its end)."""
 
     start: float = Field(0.0, ge=0, allow_inf_nan=False, description="seconds from the song's beginning")
     duration: float | None = Field(None, ge=0.4, allow_inf_nan=False, description="seconds to cover; none: to the end")
 
 
-class OutputSettings(_Settings):
+class OutputSettings(FrozenModel):
     format: str = Field("flac", description="wav16, wav24, wav32f, flac, mp3, m4a or opus")
     keep_stems: bool = Field(False, description="write the cover's stems, too: they sum to the cover")
 
@@ -51,7 +47,7 @@ class OutputSettings(_Settings):
         return OutputFormat() if self.encoding.lossy else self.encoding
 
 
-class CoverSettings(_Settings):
+class CoverSettings(FrozenModel):
     """All settings of a cover, a conversion or a separation. Frozen; a wrong name or value is an error."""
 
     song: SongSettings = SongSettings()

@@ -207,7 +207,7 @@ def _loudness(figures: Figures) -> tuple[str, list[str]]:
     high = float(np.ceil((audible.max() if audible.size else -10) / 6) * 6)
     low = max(high - 42, float(np.floor((np.percentile(audible, 2) if audible.size else -40) / 6) * 6 - 6))
     marks = [(value, "") for value in np.arange(low, high + 1, 6)]
-    curves = [Curve("song", _thin(song, low), _thin_step(song)), Curve("cover", _thin(cover, low), _thin_step(cover))]
+    curves = [_curve("song", song, low), _curve("cover", cover, low)]
     names = " and ".join(f"{curve.kind}" for curve in curves)
     label = (
         f"Short-term loudness of {names} from {low:.0f} to {high:.0f} LUFS; integrated "
@@ -217,14 +217,11 @@ def _loudness(figures: Figures) -> tuple[str, list[str]]:
     return drawing, [f"{value:.0f}".replace("-", "−") for value, _ in marks[::-1]]
 
 
-def _thin_step(values: NDArray[np.float32]) -> float:
-    return 0.1 * max(1, -(-values.size // 1200))
-
-
-def _thin(values: NDArray[np.float32], low: float) -> NDArray[np.float64]:
+def _curve(kind: str, values: NDArray[np.float32], low: float) -> Curve:
     """Every so many values, so that an hour is as big as a minute; below the plot's floor becomes a gap."""
-    kept = values[:: max(1, -(-values.size // 1200))].astype(np.float64)
-    return np.where(kept < low, np.nan, kept)
+    every = max(1, -(-values.size // 1200))
+    thinned = values[::every].astype(np.float64)
+    return Curve(kind, np.where(thinned < low, np.nan, thinned), 0.1 * every)
 
 
 def _pictures(figures: Figures, top: float) -> list[dict[str, str]]:

@@ -193,6 +193,8 @@ def _findings(measured: tuple[Measured, ...], figures: Figures, inputs: ReportIn
         if remark.about in ("cutoffs", "missing"):
             yield Finding("mind", "separate", remark.about, remark.sentence, remark.advice)
     values = {one.limit.name: one for one in measured}
+    # Two faults explain others: instruments in the vocal mislead the pitch tracker and the engine, and a late vocal is
+    # never on the note. Findings that follow from these blame their cause or are left out.
     bleeding, delayed = (values[name].verdict in ("mind", "wrong") for name in ("bleed", "vocal_delay"))
     for one in measured:
         if one.verdict in ("mind", "wrong") and one.value is not None:
@@ -249,7 +251,7 @@ def _explain(
                 stage, advice = "separate", f"Instruments in the separated vocal confuse them. {separation}"
                 severity = "mind"
         case "on_note" | "octave_errors" if delayed:
-            return None
+            return None  # the delay is the finding
         case "on_note":
             sentence = f"Only {value:.0f} % of the notes are sung where they should be."
             if abs(sung.bias) > 30:
@@ -268,7 +270,7 @@ def _explain(
             stage, advice = _cause_of_wrong_notes(figures, bleeding, stage, advice)
         case "unsung":
             if (balance.missing or 0) > 0.05:
-                return None
+                return None  # a silent vocal has no pitch either: "missing" says so
             sentence = f"In {value:.0f} % of the sung notes the new vocal has no clear pitch."
             advice = (
                 "It sounds hoarse or whispered there. A lower --index-rate or a --transpose nearer to the voice helps."

@@ -22,11 +22,13 @@ def _none(value: Any) -> Any:
 _Models = Annotated[Annotated[str, Field(max_length=_NAMES)] | None, BeforeValidator(_none)]
 
 
-class _Settings(BaseModel):
+class FrozenModel(BaseModel):
+    """Frozen, and a name that it doesn't know is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class InferenceSettings(_Settings):
+class InferenceSettings(FrozenModel):
     """How a network is run over the song; without effect on the embedded separator."""
 
     overlap: float | None = Field(
@@ -38,7 +40,7 @@ class InferenceSettings(_Settings):
     batch: int | None = Field(None, ge=1, le=256, description="windows at once; none: what fits into memory")
 
 
-class Band(_Settings):
+class Band(FrozenModel):
     """Frequencies from `low` up to `high` Hz in which a model counts `weight`."""
 
     low: float = Field(0.0, ge=0)
@@ -46,14 +48,14 @@ class Band(_Settings):
     weight: float = Field(1.0, ge=0, allow_inf_nan=False)
 
 
-class MemberWeight(_Settings):
+class MemberWeight(FrozenModel):
     """How much a model counts in an ensemble: `weight`, times that of each of its `bands` there."""
 
     weight: float = Field(1.0, ge=0, allow_inf_nan=False)
     bands: tuple[Band, ...] = ()
 
 
-class EnsembleSettings(_Settings):
+class EnsembleSettings(FrozenModel):
     """How the stems of several models become one; `weights` by model, 1 for those not named."""
 
     combine: Literal["average", "median", "min", "max"] = "average"
@@ -62,7 +64,7 @@ class EnsembleSettings(_Settings):
     leave_out: bool = Field(False, description="go on without a model that fails, with a warning")
 
 
-class SeparationSettings(_Settings):
+class SeparationSettings(FrozenModel):
     """`model`: the separator's name, several joined with '+' for an ensemble; ``embedded`` needs no weights. The steps
     of the chain, `lead`, `dereverb` and `denoise`, each name models in the same way or are ``off``, and so does
     `instruments`. `ensemble`, `inference` and `consistency` hold for all of them."""

@@ -68,21 +68,17 @@ def own_stems(
             stem = write_blocks(context.folder / f"{name}.resampled.npy", rate, stem.channels, blocks)
         return stem
 
-    def difference(whole: AudioFile, parts: Iterable[AudioFile], name: str) -> AudioFile:
+    def remainder(whole: AudioFile, parts: Iterable[AudioFile], name: str) -> AudioFile:
         blocks = (
             Audio(_spread(sound, channels) - sum(_spread(part, channels) for part in others), rate)
             for sound, *others in zip(_blocks(whole, frames), *(_blocks(part, frames) for part in parts), strict=True)
         )
         return write_blocks(context.folder / f"{name}.npy", rate, channels, blocks)
 
-    def copied(stem: AudioFile, name: str) -> AudioFile:
-        blocks = (Audio(_spread(block, channels), rate) for block in _blocks(stem, frames))
-        return write_blocks(context.folder / f"{name}.npy", rate, channels, blocks)
-
     stems = {"vocals": vocals, "instrumental": instrumental}
     if backing is not None:
         stems = {"lead": vocals, "backing": backing, "instrumental": instrumental}
-    taken = {name: copied(fitted(stem, name), name) for name, stem in stems.items() if stem is not None}
+    taken = {name: remainder(fitted(stem, name), [], name) for name, stem in stems.items() if stem is not None}
     missing = stems.keys() - taken.keys()
     if len(missing) > 1 or (missing and song is None):
         raise UnderstudyError(
@@ -92,7 +88,7 @@ def own_stems(
         )
     for name in missing:
         assert song is not None
-        taken[name] = difference(song, list(taken.values()), name)
+        taken[name] = remainder(song, list(taken.values()), name)
     for leftover in context.folder.glob("*.resampled.npy"):
         leftover.unlink()
     return taken

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from understudy.audio.ambience import Ambience, missing_ambience
 from understudy.audio.effects import compressor, de_esser, equaliser, reverb
@@ -28,6 +28,7 @@ from understudy.audio.stored import AudioFile, write_blocks
 from understudy.audio.windows import map_windows
 from understudy.context import Context
 from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.settings import FrozenModel
 
 HOP = 0.01
 """Seconds per value of the curves that are known of the whole song."""
@@ -43,10 +44,8 @@ _SHUT = 60.0  # dB at which the gate is shut altogether
 _CLOSES, _OPENS = 200.0, 1000.0  # dB per second
 
 
-class FinishSettings(BaseModel):
+class FinishSettings(FrozenModel):
     """How the converted vocal is made to sit where the original one sat."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     effects: bool = Field(default=True, description="Whether the vocal chain (the five settings below) is used at all.")
     high_pass: float = Field(default=70.0, ge=0, le=300, description="Cut below this frequency in Hz; 0 for none.")

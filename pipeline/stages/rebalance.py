@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from understudy.audio.loudness import LoudnessSummary, measure
 from understudy.audio.stored import AudioFile
 from understudy.audio.views import Sum
 from understudy.context import Context
+from understudy.pipeline.separation.settings import FrozenModel
 from understudy.pipeline.stages.remix import Stacked, write_limited
 from understudy.pipeline.values import stored
 
@@ -26,11 +27,9 @@ _TRIES = 4
 _HARD = 8.0  # dB of limiting that is audible
 
 
-class Balance(BaseModel):
+class Balance(FrozenModel):
     """`levels`: dB by stem, None for a stem that is left out. `rest`: whether what none of these stems holds stays as
     it is in the song, or is left out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     levels: Mapping[str, float | None] = Field(min_length=1)
     rest: bool = True

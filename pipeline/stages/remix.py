@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from understudy.audio.k_weighting import energies, mixed_loudness
 from understudy.audio.limiter import MARGIN, gain_curve
@@ -23,6 +23,7 @@ from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.audio.windows import map_windows
 from understudy.context import Context
 from understudy.errors import UnderstudyError
+from understudy.pipeline.separation.settings import FrozenModel
 from understudy.pipeline.values import stored
 
 TOLERANCE = 0.2
@@ -38,10 +39,8 @@ _HARD = 8.0  # dB of limiting that is audible
 _STEP = 6.0  # dB that a try may differ from the one before
 
 
-class RemixSettings(BaseModel):
+class RemixSettings(FrozenModel):
     """How the stems of a cover are put together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     vocal_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the converted vocal in dB.")
     backing_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the backing vocals in dB.")
@@ -112,7 +111,11 @@ class CoverMix:
 
 @dataclass(frozen=True)
 class Stacked:
-    """Several sounds as one source: their channels stacked, each sound in `width` channels, times its gain."""
+    """Several sounds as one source: their channels stacked, each sound in `width` channels, times its gain.
+
+    The limiter needs all stems at once: its gain follows from their sum and is applied to each of them. As one source
+    with ``width * len(files)`` channels they go through `map_windows` together.
+    """
 
     files: tuple[AudioSource, ...]
     gains: tuple[float, ...]
@@ -229,8 +232,8 @@ def cover_stems(
         writers = [
             stack.enter_context(AudioWriter(context.folder / f"{name}.npy", song.rate, song.channels)) for name in stems
         ]
-        for limited in _limited(context, source, mixing.ceiling):
-            for writer, samples in zip(writers, limited.stems, strict=True):
+        for limited, _ in _limited(context, source, mixing.ceiling):
+            for writer, samples in zip(writers, limited, strict=True):
                 writer.write(Audio(np.ascontiguousarray(samples), song.rate))
     return {name: AudioFile.open(context.folder / f"{name}.npy", song.rate) for name in stems}
 
@@ -266,6 +269,7 @@ def _gains(shared: np.ndarray, wanted: np.ndarray, target: float, trim_allowed: 
     if abs(error) <= TOLERANCE:
         return 0.0, 0.0
     if trim_allowed:
+        # the vocal alone is moved first, because a decibel there is less of a change than one of everything:
         # the smallest trim that is enough; the mix does not always grow with the vocal (phase), hence a search
         steps = sorted(np.arange(-VOCAL_TRIM, VOCAL_TRIM + 0.05, 0.1), key=lambda step: (abs(step), -step))
         errors = [(step, off(float(step))) for step in steps]
@@ -276,24 +280,18 @@ def _gains(shared: np.ndarray, wanted: np.ndarray, target: float, trim_allowed: 
     return trim, off(trim)
 
 
-@dataclass(frozen=True)
-class _Limited:
-    """A block of the cover: its stems ``[stems, channels, frames]`` after the limiter, and the least gain of that."""
-
-    stems: Samples
-    least: float
-
-
-def _limited(context: Context, source: Stacked, ceiling: float) -> Iterator[_Limited]:
-    """All stems block by block, with the one gain that keeps their sum under `ceiling` dBTP."""
+def _limited(context: Context, source: Stacked, ceiling: float) -> Iterator[tuple[Samples, float]]:
+    """All stems block by block, ``[stems, channels, frames]``, with the one gain over time that keeps their sum under
+    `ceiling` dBTP; and the least that this gain is in each block."""
 
     def limit(window: Audio, start: int) -> Audio:
         gain = gain_curve(Audio(source.stacked(window).sum(axis=0), window.rate), ceiling)
+        # the gain travels as one more channel: windows overlap, and only the blocks that are used count
         return Audio(np.concatenate([window.samples * gain, gain[None]]), window.rate)
 
     for block in map_windows(source, limit, context, margin=MARGIN):
         stems, gain = Audio(block.samples[:-1], block.rate), block.samples[-1]
-        yield _Limited(source.stacked(stems), float(gain.min(initial=1.0)))
+        yield source.stacked(stems), float(gain.min(initial=1.0))
 
 
 def write_limited(context: Context, source: Stacked, ceiling: float, path: Path) -> tuple[Loudness, float]:
@@ -302,9 +300,9 @@ def write_limited(context: Context, source: Stacked, ceiling: float, path: Path)
 
     def mixes(writer: AudioWriter) -> Iterator[Audio]:
         nonlocal least
-        for limited in _limited(context, source, ceiling):
-            least = min(least, limited.least)
-            mix = Audio(limited.stems.sum(axis=0), source.rate)
+        for limited, lowest in _limited(context, source, ceiling):
+            least = min(least, lowest)
+            mix = Audio(limited.sum(axis=0), source.rate)
             writer.write(mix)
             yield mix
 

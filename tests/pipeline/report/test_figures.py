@@ -12,8 +12,8 @@ from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import Cancelled
 from understudy.pipeline.report import assess
+from understudy.pipeline.report.figures import unmix
 from understudy.pipeline.report.intonation import compare, delay_of, praat_track, search_range
-from understudy.pipeline.report.mixture import unmix
 
 
 @pytest.fixture
