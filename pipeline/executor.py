@@ -138,7 +138,7 @@ class LocalExecutor:
                 given["warnings"] = [(other.name, text) for other in sources for text in artifact(other).warnings]
             return given
 
-        # Nodes that are neither waiting nor stored lie behind a stored one: nothing needs them, so nothing is said of them.
+        # A node that is neither waiting nor stored lies behind a stored one: nothing needs it, and no event names it.
         for node in graph.nodes:
             if node not in waiting and self.store.has(keys[node]):
                 listener(StageEvent(node.kind, "cached", 1.0, 0.0, artifact(node).device, node.subject))

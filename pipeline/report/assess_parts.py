@@ -23,8 +23,8 @@ from understudy.pipeline.report.bands import BandLevels, analyse, short_term
 from understudy.pipeline.report.clips import encode_clip
 from understudy.pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
 from understudy.pipeline.report.likeness import Likeness, compare_voices
-from understudy.pipeline.report.melody import draw_melody
 from understudy.pipeline.report.png import brightest, describe, spectrogram_png
+from understudy.pipeline.report.svg import draw_melody
 from understudy.voices.voice import Voice
 
 _AUDIBLE = 25.0  # dB below the loud parts: softer tails and breaths say little about the singing

@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +49,8 @@ def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
         tags = read_tags(inputs.original)
         inputs = dataclasses.replace(inputs, title=tags.title or inputs.original.stem, artist=tags.artist)
     quiet = Context(context.folder, context.device, 1, cancelled=context.cancelled, warnings=context.warnings)
-    jobs: tuple[Callable[[], Any], ...] = (
-        partial(_encode_cover, quiet, inputs),
-        partial(measure_figures, quiet, inputs),
-    )
-    clip, figures = ordered_map(lambda job: job(), jobs, context.workers)
+    jobs: tuple[Callable[[Context, ReportInputs], Any], ...] = (_encode_cover, measure_figures)
+    clip, figures = ordered_map(lambda job: job(quiet, inputs), jobs, context.workers)
     context.progress(0.9)
     verdict = judge(figures, inputs)
     tracks = _tracks(inputs, clip)
@@ -79,14 +75,8 @@ def _tracks(inputs: ReportInputs, cover: bytes) -> list[Track]:
         ("Original vocal", "as separated from the song", "original_vocals"),
         ("Instrumental", "as separated from the song", "instrumental"),
     )
-    clips = [inputs.assessment.clips[part].read_bytes() for _, _, part in others]
-    return [
-        Track(1, "Cover", "the result", cover),
-        *(
-            Track(key, name, words, clip)
-            for key, ((name, words, _), clip) in enumerate(zip(others, clips, strict=True), start=2)
-        ),
-    ]
+    clips = ((name, words, inputs.assessment.clips[part].read_bytes()) for name, words, part in others)
+    return [Track(key, *each) for key, each in enumerate((("Cover", "the result", cover), *clips), start=1)]
 
 
 def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[str, Any]:
@@ -107,13 +97,7 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "bpm_confidence": inputs.analysis.bpm_confidence,
         "song_key": inputs.analysis.key,
         "song_key_confidence": inputs.analysis.key_confidence,
-        "verdict": {
-            "overall": verdict.overall,
-            "blame": verdict.blame,
-            "headline": verdict.headline,
-            "reason": verdict.reason,
-            "stages": verdict.stages,
-        },
+        "verdict": {name: getattr(verdict, name) for name in ("overall", "blame", "headline", "reason", "stages")},
         "findings": [dataclasses.asdict(finding) for finding in verdict.findings],
         "figures": [
             {
