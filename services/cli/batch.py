@@ -14,7 +14,6 @@ from understudy.services.cli.console import cancellable, item_progress, print_no
 from understudy.services.cli.options import OUTPUT, SETTINGS, Options, with_options
 
 if TYPE_CHECKING:
-    from understudy.pipeline.cast import Cast
     from understudy.pipeline.executor import StageEvent
     from understudy.services.batch.plan import Item
     from understudy.services.batch.run import Outcome
@@ -62,12 +61,8 @@ def batch(
         raise UnderstudyError("option-invalid", "A batch can't transpose single voices with --transpose.", hint)
     rows = read_chart(sources, voice or [])
     folder = output or _folder(sources)
-
-    def cast(name: str) -> Cast:
-        return options.cast([name])
-
     executor = options.executor()
-    maker: Maker = LocalMaker(executor, cast, options.overwrite)
+    maker: Maker = LocalMaker(executor, lambda name: options.cast([name]), options.overwrite)
     check = check_models if server is None else None
     if server is not None:
         maker = Server(server, server_key or os.environ.get("UNDERSTUDY_SERVER_KEY"))

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +22,7 @@ from understudy.services.cli.console import cancellable, mode, stage_progress
 
 if TYPE_CHECKING:  # imported where they are used, so that ``understudy --help`` answers at once
     from understudy.jobs import Runner
+    from understudy.library import VoiceLibrary
     from understudy.pipeline.cast import Cast
     from understudy.pipeline.executor import LocalExecutor
     from understudy.pipeline.settings import CoverSettings
@@ -46,7 +47,6 @@ class Option:
     default: str | None = None
     short: str | None = None
     metavar: str | None = None
-    callback: Callable[[bool], bool] | None = None
 
     def parameter(self) -> inspect.Parameter:
         """The option as a parameter of a typer command."""
@@ -57,19 +57,10 @@ class Option:
             show_default=self.default or False,
             rich_help_panel=self.panel,
             metavar=self.metavar,
-            callback=self.callback,
         )
         annotation = Annotated[self.type if switch else self.type | None, info]  # type: ignore[valid-type]
         default = False if switch else None
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _set_mode(name: str) -> Callable[[bool], bool]:
-    def set_mode(value: bool) -> bool:
-        setattr(mode, name, value)
-        return value
-
-    return set_mode
 
 
 _TABLE: Mapping[str | None, tuple[Option, ...]] = {
@@ -82,9 +73,9 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
             "model", str, "Separation model; A+B combines several; 'embedded' needs no weights.", "separation.model"
         ),
         Option("overwrite", bool, "Replace files that Understudy did not make."),
-        Option("json", bool, "Print the result as one JSON object.", callback=_set_mode("as_json")),
-        Option("quiet", bool, "Print only the result, no progress.", short="-q", callback=_set_mode("quiet")),
-        Option("debug", bool, "Show tracebacks.", callback=_set_mode("debug")),
+        Option("json", bool, "Print the result as one JSON object."),
+        Option("quiet", bool, "Print only the result, no progress.", short="-q"),
+        Option("debug", bool, "Show tracebacks."),
     ),
     SINGING: (
         Option("key", int, "Semitones by which the entire song moves.", "key"),
@@ -133,7 +124,7 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
 OPTIONS = {option.name: replace(option, panel=panel) for panel, group in _TABLE.items() for option in group}
 _NAMES = {panel: [option.name for option in group] for panel, group in _TABLE.items() if panel}
 OUTPUT = "json quiet debug"
-"""The options of every command that prints a result. They act by themselves: no command looks at their values."""
+"""The options of every command that prints a result. They set the `mode`: no command looks at their values."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +136,12 @@ class Options:
     @property
     def voices(self) -> Path:
         return self.values.get("voices") or environment.voices_folder()
+
+    @property
+    def library(self) -> VoiceLibrary:
+        from understudy.library import VoiceLibrary
+
+        return VoiceLibrary(self.voices)
 
     @property
     def cache(self) -> Path:
@@ -192,11 +189,10 @@ class Options:
     def cast(self, voices: list[str]) -> Cast:
         """Who sings, from the values of ``--voice`` and a ``--transpose`` that names voices."""
         from understudy.pipeline.cast import parse_transposes, parse_voices
-        from understudy.voices.library import load
 
         transpose = self.values.get("transpose") or ""
         by_voice = parse_transposes(transpose) if "=" in transpose else {}
-        return parse_voices(voices).cast(partial(load, self.voices), by_voice)
+        return parse_voices(voices).cast(self.library.get, by_voice)
 
     def executor(self) -> LocalExecutor:
         from understudy.pipeline.executor import LocalExecutor
@@ -235,6 +231,7 @@ def with_options(*groups: str) -> Callable[[Callable[..., None]], Callable[..., 
         @wraps(command)
         def call(**values: Any) -> None:
             shared = {name: values.pop(name) for name in names}
+            mode.as_json, mode.quiet, mode.debug = (bool(shared.get(name)) for name in OUTPUT.split())
             if "options" in signature.parameters:
                 values["options"] = Options(shared)
             command(**values)

@@ -16,6 +16,7 @@ from understudy.services.cli.console import cancellable, print_result
 from understudy.services.cli.options import OUTPUT, Options, with_options
 
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
+    from understudy.library import AddedVoice
     from understudy.voices.library import BrokenVoice
     from understudy.voices.recordings import Finding, RecordingReport
     from understudy.voices.voice import RvcModel, Voice
@@ -44,24 +45,21 @@ def add(
     options: Options,
 ) -> None:
     """Make a voice from recordings and report problems with them."""
-    from understudy.voices import library
+    from understudy.voices.library import refuse_without_consent
 
-    library.refuse_without_consent(consent)
+    refuse_without_consent(consent)
     assert consent is not None
-    with cancellable() as cancelled, scratch_context(cancel=cancelled) as context:
-        voice, findings = library.add(options.voices, name, recordings, consent, context, replace=replace)
-    _answer_made(voice, findings)
+    with cancellable() as cancelled:
+        added = options.library.add(name, recordings, consent=consent, replace=replace, cancel=cancelled)
+    _print_added(added)
 
 
 @voices_app.command("list")
 @with_options("voices", OUTPUT)
 def list_(options: Options) -> None:
     """List the voices."""
-    from understudy.voices import library
-
-    root = options.voices
-    found = library.list_voices(root)
-    data = {"folder": str(root), "voices": [_described(voice) for voice in found]}
+    found = options.library.list()
+    data = {"folder": str(options.voices), "voices": [_described(voice) for voice in found]}
     nothing = "No voices yet. Make one: understudy voices add NAME recording.wav --consent self"
     print_result(data, lambda: "\n".join(map(_line, found)) or nothing)
 
@@ -70,9 +68,7 @@ def list_(options: Options) -> None:
 @with_options("voices", OUTPUT)
 def show(name: NAME, *, options: Options) -> None:
     """Show the details of a voice."""
-    from understudy.voices import library
-
-    voice = library.load(options.voices, name)
+    voice = options.library.get(name)
     print_result(_described(voice), lambda: _details(voice))
 
 
@@ -116,9 +112,7 @@ def check(
 @with_options("voices", OUTPUT)
 def rename(name: NAME, new: Annotated[str, typer.Argument(help="Its new name.")], *, options: Options) -> None:
     """Rename a voice; covers made with it stay in the cache."""
-    from understudy.voices import library
-
-    voice = library.rename(options.voices, name, new)
+    voice = options.library.rename(name, new)
     print_result(_described(voice), lambda: _line(voice))
 
 
@@ -126,9 +120,7 @@ def rename(name: NAME, new: Annotated[str, typer.Argument(help="Its new name.")]
 @with_options("voices", OUTPUT)
 def remove(name: NAME, *, options: Options) -> None:
     """Delete a voice and its stored recordings or model."""
-    from understudy.voices import library
-
-    library.remove(options.voices, name)
+    options.library.remove(name)
     print_result({"removed": name}, lambda: f"Removed {escape(name)}.")
 
 
@@ -149,9 +141,9 @@ def export(
     options: Options,
 ) -> None:
     """Write a voice to one file, as a backup or for another machine; or as RVC files for other tools."""
-    from understudy.voices import archive, library
+    from understudy.voices import archive
 
-    voice = library.load(options.voices, name)
+    voice = options.library.get(name)
     if form is None:
         form = "rvc" if output is not None and output.suffix.lower() == ".pth" else "archive"
     with cancellable() as cancelled, scratch_context(cancel=cancelled) as context:
@@ -189,26 +181,17 @@ def import_(
     options: Options,
 ) -> None:
     """Import an RVC voice or an exported voice. No code in the file is run."""
-    from understudy.voices.importing import import_voice
-
-    with cancellable() as cancelled, scratch_context(cancel=cancelled) as context:
-        voice, findings = import_voice(
-            options.voices,
-            file,
-            context,
-            name,
-            consent=consent,
-            index=index,
-            model=model,
-            speaker=speaker,
-            replace=replace,
+    with cancellable() as cancelled:
+        added = options.library.import_(
+            file, name, consent=consent, index=index, model=model, speaker=speaker, replace=replace, cancel=cancelled
         )
-    _answer_made(voice, findings)
+    _print_added(added)
 
 
-def _answer_made(voice: Voice, findings: Sequence[Finding]) -> None:
-    data = {**_described(voice), "findings": [asdict(finding) for finding in findings]}
-    print_result(data, lambda: "\n".join([_line(voice), *map(_finding_line, findings), _try_it(voice)]))
+def _print_added(added: AddedVoice) -> None:
+    data = {**_described(added.voice), "findings": [asdict(finding) for finding in added.findings]}
+    try_it = f'Try it: understudy cover song.mp3 --voice "{escape(added.voice.name)}" --duration 30'
+    print_result(data, lambda: "\n".join([_line(added.voice), *map(_finding_line, added.findings), try_it]))
 
 
 def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:
@@ -270,7 +253,3 @@ def _check_text(reports: Sequence[RecordingReport], together: Sequence[Finding])
         lines.append(f"[bold]{escape(report.recording)}[/]  {report.duration:.1f} s, {report.voice:.1f} s of voice")
         lines += [_finding_line(finding) for finding in report.findings] or ["[green]✓[/] nothing wrong"]
     return "\n".join([*lines, *map(_finding_line, together)]) or "[green]✓[/] nothing wrong"
-
-
-def _try_it(voice: Voice) -> str:
-    return f'Try it: understudy cover song.mp3 --voice "{escape(voice.name)}" --duration 30'

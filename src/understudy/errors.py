@@ -29,13 +29,9 @@ class UnderstudyError(Exception):
 class Cancelled(UnderstudyError):
     """The work was stopped by its caller."""
 
-    def __init__(
-        self,
-        code: str = "cancelled",
-        message: str = "The work was cancelled.",
-        hint: str = "Run the same command again: finished stages are not repeated.",
-    ) -> None:
-        super().__init__(code, message, hint)
+    def __init__(self, *_: str) -> None:  # the code, message and hint when it is unpickled
+        hint = "Run the same command again: finished stages are not repeated."
+        super().__init__("cancelled", "The work was cancelled.", hint)
 
 
 class RenamedSetting(FutureWarning):
