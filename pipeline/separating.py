@@ -4,7 +4,7 @@ what the models of an ensemble give together, and one for each step of the chain
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,7 @@ from understudy.pipeline.separation.chain import STEPS, StepReport, used
 from understudy.pipeline.separation.models import EMBEDDED, SeparatorModel, find_separator, names_in
 from understudy.pipeline.separation.settings import EnsembleSettings, SeparationSettings
 from understudy.pipeline.separation.stems import INSTRUMENTS
-from understudy.pipeline.stages.separate import (
-    Stems,
-    chain,
-    instruments,
-    run_model,
-    separate,
-    take_off,
-)
+from understudy.pipeline.stages.separate import Stems, chain, instruments, run_model, separate, take_off
 
 if TYPE_CHECKING:
     from understudy.models import Model
@@ -116,7 +109,7 @@ def _separate(
     """The stems that the first models give together."""
     chosen = _there(settings.model, models)
     if settings.model == EMBEDDED:  # its stems are consistent as they are
-        only = _running("separate", "", song, settings, chosen[EMBEDDED])
+        only = replace(_members("separate", song, settings, chosen)[EMBEDDED], subject="")
         return {"vocals": only["vocals"], "instrumental": only["instrumental"]}
     members = _members("separate", song, settings, chosen)
     plain: dict[str, Setting] = {"ensemble": _ensemble(settings, members), "consistency": settings.consistency}
@@ -140,45 +133,24 @@ def _members(
     vocals `sound` is, they run as models of the chain's step `kind`."""
     files = [Path(model.name).name for model in models.values()]
     optional = len(models) > 1 and settings.ensemble.leave_out
-    return {
-        name: _running(
-            kind,
-            file if files.count(file) == 1 else f"{file} {number}",
-            sound,
-            settings,
-            model,
-            optional,
-            song,
+    inputs = {"sound": sound} if song is None else {"sound": sound, "song": song}
+    members: dict[str, Node[Stems]] = {}
+    for number, ((name, model), file) in enumerate(zip(models.items(), files, strict=True), start=1):
+        stage = Stage(
+            f"separate {model.family}",
+            _VERSIONS.get(model.family, 1),
+            run_model,
+            uses_gpu=True,
+            packages=_PACKAGES.get(model.family, ()),
+            big=model.weights is not None,
         )
-        for number, ((name, model), file) in enumerate(zip(models.items(), files, strict=True), start=1)
-    }
-
-
-def _running(
-    kind: str,
-    subject: str,
-    sound: Handle,
-    settings: SeparationSettings,
-    model: SeparatorModel,
-    optional: bool = False,
-    song: Handle | None = None,
-) -> Node[Stems]:
-    stage = Stage(
-        f"separate {model.family}",
-        _VERSIONS.get(model.family, 1),
-        run_model,
-        uses_gpu=True,
-        packages=_PACKAGES.get(model.family, ()),
-        big=model.weights is not None,
-    )
-    inputs = {"sound": sound}
-    plain: dict[str, Setting] = {}
-    if model.weights is not None:
-        plain["settings"] = settings.inference
-    if song is not None:
-        inputs["song"] = song
-        plain["step"] = kind
-    return Node(kind, stage, inputs, plain, {"model": External(model, model.identity)}, subject, optional=optional)
+        plain: dict[str, Setting] = {} if song is None else {"step": kind}
+        if model.weights is not None:
+            plain["settings"] = settings.inference
+        subject = file if files.count(file) == 1 else f"{file} {number}"
+        external = {"model": External(model, model.identity)}
+        members[name] = Node(kind, stage, inputs, plain, external, subject, optional=optional)
+    return members
 
 
 def _ensemble(settings: SeparationSettings, members: Mapping[str, Node[Stems]]) -> EnsembleSettings:

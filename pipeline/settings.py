@@ -82,7 +82,7 @@ def load_settings(
     layers: list[tuple[str, dict[str, Any]]] = [(f"preset {chosen!r}", read_preset(chosen))]
     layers.append(("the environment", _from_environment(environment)))
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    layers.append(("the options", _nest(given, ".")))
+    layers.append(("the options", _nest(given)))
     merged: dict[str, Any] = {}
     settings = CoverSettings()
     for place, layer in layers:
@@ -104,7 +104,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         dotted = name.removeprefix(PREFIX).lower().replace("__", ".")
         if name.startswith(PREFIX) and dotted.partition(".")[0] in CoverSettings.model_fields and text:
             found[dotted] = parse_value(name, text)
-    return _nest(found, ".")
+    return _nest(found)
 
 
 def parse_value(name: str, text: str) -> Any:
@@ -119,10 +119,10 @@ def parse_value(name: str, text: str) -> Any:
         ) from error
 
 
-def _nest(flat: Mapping[str, Any], separator: str) -> dict[str, Any]:
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, value in flat.items():
-        *groups, field = name.split(separator)
+        *groups, field = name.split(".")
         place = nested
         for group in groups:
             inner = place.setdefault(group, {})

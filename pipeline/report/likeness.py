@@ -25,9 +25,9 @@ class Likeness:
     """Cosines, −1..1. `to_voice`: the cover's vocal to the recordings. `to_singer`: to the original singer.
     `before`: the original singer to the recordings. All None when not measured; `note` then says why."""
 
-    to_voice: float | None
-    to_singer: float | None
-    before: float | None
+    to_voice: float | None = None
+    to_singer: float | None = None
+    before: float | None = None
     note: str = ""
 
 
@@ -44,16 +44,14 @@ def compare_voices(
 
     if not speaker.available():
         note = "Voice likeness was not measured: 'understudy models fetch speaker-encoder' gets the model for it."
-        return Likeness(None, None, None, note)
+        return Likeness(note=note)
     if not recordings:
-        return Likeness(
-            None, None, None, "Voice likeness was not measured: the voice has no recordings to compare with."
-        )
+        return Likeness(note="Voice likeness was not measured: the voice has no recordings to compare with.")
     cover_voice = loudest_pieces(sung, sung_levels)
     singer = loudest_pieces(original, original_levels)
     target = _recorded(recordings)
     if cover_voice is None or singer is None or target is None:
-        return Likeness(None, None, None, "Voice likeness was not measured: there is too little singing.")
+        return Likeness(note="Voice likeness was not measured: there is too little singing.")
     embeddings = []
     try:
         with _one_thread():
@@ -63,7 +61,7 @@ def compare_voices(
     except UnderstudyError as error:
         if error.code != "nobody-heard":
             raise
-        return Likeness(None, None, None, f"Voice likeness was not measured: {error.message}")
+        return Likeness(note=f"Voice likeness was not measured: {error.message}")
     ours, theirs, wanted = embeddings
     return Likeness(
         speaker.similarity(ours, wanted), speaker.similarity(ours, theirs), speaker.similarity(theirs, wanted)

@@ -69,6 +69,7 @@ def own_stems(
         return stem
 
     def remainder(whole: AudioFile, parts: Iterable[AudioFile], name: str) -> AudioFile:
+        """What `parts` leave of `whole` (all of it, without any), in the shape that all stems have here."""
         blocks = (
             Audio(_spread(sound, channels) - sum(_spread(part, channels) for part in others), rate)
             for sound, *others in zip(_blocks(whole, frames), *(_blocks(part, frames) for part in parts), strict=True)
