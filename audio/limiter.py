@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.audio.effects.control import released
 from understudy.audio.samples import Audio, Samples
 
 ATTACK = 0.01
@@ -33,14 +34,9 @@ def gain_curve(window: Audio, ceiling: float) -> NDArray[np.float32]:
     needed = _needed(window, 10 ** (ceiling / 20))
     if not needed.any():
         return np.ones(window.frames, np.float32)
-    decibels = _smooth(_released(needed, window.rate), window.rate)
+    decibels = _smooth(np.minimum(released(needed, RELEASE / window.rate), 0.0), window.rate)
     gain: NDArray[np.float32] = np.power(10.0, decibels / 20).astype(np.float32)
     return gain
-
-
-def apply(window: Audio, gain: NDArray[np.float32]) -> Audio:
-    """`window` times `gain`, each channel alike."""
-    return Audio(window.samples * gain, window.rate)
 
 
 def true_peak(window: Audio) -> float:
@@ -89,13 +85,6 @@ def _needed(window: Audio, ceiling: float) -> NDArray[np.float64]:
     over = np.maximum(_peaks(window, ceiling) / np.float32(ceiling), 1.0).astype(np.float64)
     needed: NDArray[np.float64] = -20 * np.log10(over)
     return needed
-
-
-def _released(needed: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
-    # A running minimum of lines that rise by RELEASE: with the line subtracted it is a running minimum of constants.
-    line = np.arange(len(needed)) * (RELEASE / rate)
-    released: NDArray[np.float64] = np.minimum(np.minimum.accumulate(needed - line) + line, 0.0)
-    return released
 
 
 def _smooth(decibels: NDArray[np.float64], rate: int) -> NDArray[np.float64]:

@@ -9,13 +9,14 @@ number of channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource
 from understudy.context import Context
 from understudy.errors import UnderstudyError
@@ -29,7 +30,6 @@ SILENT = -120.0
 CURVE_RATE = 10
 """Values per second of the two curves."""
 
-_BLOCK_SECONDS = 5.0
 _PRINTED = 0.0005  # half of the last decimal that FFmpeg prints of a linear peak
 
 
@@ -68,7 +68,7 @@ class Loudness:
 
 def measure(source: AudioSource, context: Context) -> Loudness:
     """The loudness of all of `source`, at its own rate, with 1 to 8 channels."""
-    return measure_blocks(_blocks(source, context), source.rate, source.channels)
+    return measure_blocks(resample_blocks(source, source.rate, context), source.rate, source.channels)
 
 
 def measure_blocks(blocks: Iterable[Audio], rate: int, channels: int) -> Loudness:
@@ -135,14 +135,6 @@ def measure_blocks(blocks: Iterable[Audio], rate: int, channels: int) -> Loudnes
         np.maximum(np.array(momentary, np.float32), SILENT),
         np.maximum(np.array(short_term, np.float32), SILENT),
     )
-
-
-def _blocks(source: AudioSource, context: Context) -> Iterator[Audio]:
-    size = max(1, round(_BLOCK_SECONDS * source.rate))
-    for start in range(0, source.frames, size):
-        stop = min(start + size, source.frames)
-        yield source.read(start, stop)
-        context.progress(stop / source.frames)
 
 
 def _frame(block: Audio, position: int, layout: str) -> AudioFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,6 +95,12 @@ class Audio:
         if self.channels == 1:
             return self
         return Audio(self.samples.mean(axis=0, keepdims=True, dtype=np.float32), self.rate)
+
+
+def read_blocks(source: AudioSource, frames: int) -> Iterator[Audio]:
+    """All of `source` in order, in blocks of `frames` frames; the last one may be shorter."""
+    for start in range(0, source.frames, frames):
+        yield source.read(start, min(start + frames, source.frames))
 
 
 def concatenate(parts: Sequence[Audio]) -> Audio:

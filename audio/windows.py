@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TypeVar
 
 import numpy as np
@@ -28,16 +29,19 @@ _LONGEST_EXCERPTS = 180.0  # seconds in all
 _EXCERPT = 20.0  # seconds each
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`map` with up to `workers` threads, in order, with at most `workers` + 1 results waiting."""
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T], workers: int, pool: Executor | None = None
+) -> Iterator[R]:
+    """`map` with up to `workers` threads, in order, with at most `workers` + 1 results waiting. `pool`: the threads, if
+    they are not to be new ones."""
     if workers <= 1:
         yield from map(function, items)
         return
     waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with nullcontext(pool) if pool else ThreadPoolExecutor(workers) as threads:
         try:
             for item in items:
-                waiting.append(pool.submit(function, item))
+                waiting.append(threads.submit(function, item))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:

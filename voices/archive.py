@@ -7,13 +7,14 @@ The same voice gives the same bytes. An imported archive is untrusted: besides t
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 import zipfile
 from pathlib import Path
 
 from understudy.audio.files import probe
 from understudy.context import Context
-from understudy.disk import writing
+from understudy.disk import replacing
 from understudy.errors import UnderstudyError
 from understudy.models.unpacking import Archive, Limits, opened
 from understudy.voices import library, manifest, names, recording_files, recordings
@@ -41,18 +42,14 @@ def export(voice: Voice, path: Path, context: Context, *, replace: bool = False)
             "file-exists", f"{path} exists already.", "Choose another name, or say --overwrite to replace it."
         )
     library.verify(voice)
-    part = path.with_name(f".{path.name}.part")
-    with writing(part):
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(_entry(MANIFEST), manifest.to_bytes(voice.manifest))
-            for done, file in enumerate(voice.stored_files):
-                context.progress(done / len(voice.stored_files))
-                entry = _entry(file.relative_to(voice.folder).as_posix())
-                entry.file_size = file.stat().st_size
-                with file.open("rb") as source, archive.open(entry, "w") as target:
-                    while block := source.read(_BLOCK):
-                        target.write(block)
-        part.replace(path)
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(_entry(MANIFEST), manifest.to_bytes(voice.manifest))
+        for done, file in enumerate(voice.stored_files):
+            context.progress(done / len(voice.stored_files))
+            entry = _entry(file.relative_to(voice.folder).as_posix())
+            entry.file_size = file.stat().st_size
+            with file.open("rb") as source, archive.open(entry, "w") as target:
+                shutil.copyfileobj(source, target, _BLOCK)
     return path
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import secrets
 import shutil
-import sys
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -21,12 +19,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock
+
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import manifest as manifests
 from understudy.voices import names, recording_files, recordings
 from understudy.voices.recordings import Finding, RecordingReport
-from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice, content_hash
+from understudy.voices.voice import (
+    MANIFEST,
+    MODEL,
+    RECORDINGS,
+    Consent,
+    Manifest,
+    Recording,
+    Voice,
+    content_hash,
+    file_hash,
+)
 
 _MOST_RECORDINGS = 999
 _STALE = 24 * 3600  # seconds after which a hidden folder is left over from a crash
@@ -132,8 +142,7 @@ def verify(voice: Voice) -> None:
         what, code, hint = "model", "voice-model", _IMPORT_AGAIN
     for path, sha256 in voice.stored_files.items():
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = file_hash(path)
         except OSError as error:
             raise UnderstudyError(
                 f"{code}-missing",
@@ -234,7 +243,7 @@ def _store_all(
     left_out: list[Finding] = []
     for position, path in enumerate(files):
         part = context.part(position / len(files), (position + 1) / len(files))
-        name = recording_files.printable(path.name)
+        name = names.printable(path.name)
         try:
             source = recording_files.decode(part.part(0, 0.2), path, decoded)
         except UnderstudyError as error:
@@ -281,25 +290,9 @@ def _hidden(root: Path, purpose: str) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def _locked(root: Path) -> FileLock:
     """A lock on the library against other threads and processes. The system releases the lock of a killed process."""
-    with (root / ".lock").open("a+b") as file:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-            try:
-                yield
-            finally:
-                file.seek(0)
-                msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    return FileLock(root / ".lock")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from understudy.errors import UnderstudyError
+from understudy.voices.names import printable
 from understudy.voices.voice import MANIFEST, Manifest, content_hash
 
 LARGEST = 1_000_000  # bytes; 999 recordings need a third of it
@@ -88,5 +89,4 @@ def to_bytes(manifest: Manifest) -> bytes:
 
 
 def _shorten(text: str, most: int = 120) -> str:
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return printable if len(printable) <= most else printable[: most - 1] + "…"
+    return printable(text) if len(text) <= most else printable(text[: most - 1]) + "…"

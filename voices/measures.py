@@ -16,7 +16,7 @@ from scipy.signal import butter, sosfilt
 
 from understudy.audio.pitch import PitchSettings, PitchTrack, track
 from understudy.audio.resample import resample
-from understudy.audio.samples import AudioSource, Samples
+from understudy.audio.samples import AudioSource, Samples, read_blocks
 from understudy.audio.windows import excerpts
 from understudy.context import Context
 
@@ -120,10 +120,8 @@ def _decibels(power: Floats | np.floating) -> Floats:
 def _levels(source: AudioSource) -> tuple[Floats, float, float]:
     """The RMS level of every 10 ms in dBFS, and the lowest and the highest sample."""
     size = source.rate // _LEVEL_HOP
-    block = size * _LEVEL_HOP * _BLOCK_SECONDS
     levels, low, high = [], 0.0, 0.0
-    for start in range(0, source.frames, block):
-        samples = source.read(start, min(start + block, source.frames)).samples[0]
+    for samples in (block.samples[0] for block in read_blocks(source, size * _LEVEL_HOP * _BLOCK_SECONDS)):
         low, high = min(low, float(samples.min())), max(high, float(samples.max()))
         whole = samples[: len(samples) // size * size].reshape(-1, size).astype(np.float64)
         levels.append(_decibels(np.mean(whole**2, axis=1)))
@@ -137,9 +135,7 @@ def _clipping(source: AudioSource, low: float, high: float) -> tuple[float, floa
     Encoding and filtering bend flat crests, but still leave more samples in the top 2 % than in as many below.
     """
     runs = crowded = below = 0
-    block = _BLOCK_SECONDS * source.rate
-    for start in range(0, source.frames, block):
-        samples = source.read(start, min(start + block, source.frames)).samples[0]
+    for samples in (block.samples[0] for block in read_blocks(source, _BLOCK_SECONDS * source.rate)):
         relative = np.where(samples > 0, samples / max(high, 1e-9), samples / min(low, -1e-9))
         crowded += int(np.sum(relative > 0.98))
         below += int(np.sum((relative > 0.90) & (relative <= 0.98)))

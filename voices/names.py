@@ -44,6 +44,11 @@ def valid_name(name: str) -> str:
     return name
 
 
+def printable(text: str) -> str:
+    """`text` without what a terminal, JSON or UTF-8 can't take (control characters, undecodable bytes)."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def unknown(name: str, known: Iterable[str]) -> UnderstudyError:
     """The error for a voice that isn't there; suggests the nearest of `known`."""
     known = sorted(known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -13,11 +12,12 @@ import numpy as np
 from understudy.audio.encode import OutputFormat, encode, peak
 from understudy.audio.files import decode as decode_file
 from understudy.audio.resample import resample_blocks
-from understudy.audio.samples import Audio, Samples
+from understudy.audio.samples import Audio, Samples, read_blocks
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.audio.tags import Tags
 from understudy.context import Context
-from understudy.voices.voice import Recording
+from understudy.voices.names import printable
+from understudy.voices.voice import Recording, file_hash
 
 HIGHEST_RATE = 48000  # Hz; higher rates hold nothing audible of a voice
 _BLOCK = 1 << 18  # frames
@@ -53,30 +53,19 @@ def store(context: Context, source: AudioFile, folder: Path, number: int, name: 
     try:
         if highest > 1:
             gain = np.float32(0.999 / highest)
-            blocks = (Audio(block.samples * gain, source.rate) for block in _blocks(source))
+            blocks = (Audio(block.samples * gain, source.rate) for block in read_blocks(source, _BLOCK))
             source = write_blocks(quieter, source.rate, 1, blocks)
         encode(context.part(0.2, 1), source, temporary, OutputFormat(name="flac"), Tags())
     finally:
         quieter.unlink(missing_ok=True)
-    with temporary.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_hash(temporary)
     path = temporary.rename(folder / f"{number:03d}-{_slug(name)}-{digest[:8]}.flac")
     return Recording(file=path.name, source=printable(name)[-255:], duration=source.duration, sha256=digest)
 
 
-def printable(name: str) -> str:
-    """`name` without what a terminal, JSON or UTF-8 can't take (control characters, undecodable bytes)."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
-
-
-def _blocks(source: AudioFile) -> Iterator[Audio]:
-    for start in range(0, source.frames, _BLOCK):
-        yield source.read(start, min(start + _BLOCK, source.frames))
-
-
 def _mono(source: AudioFile) -> Iterator[Audio]:
     weights = _weights(source)
-    for block in _blocks(source):
+    for block in read_blocks(source, _BLOCK):
         yield Audio((weights @ block.samples).astype(np.float32), source.rate)
 
 
@@ -86,7 +75,7 @@ def _weights(source: AudioFile) -> Samples:
     if source.channels == 1:
         return np.ones((1, 1), np.float32)
     energies, middle = np.zeros(source.channels), 0.0
-    for block in _blocks(source):
+    for block in read_blocks(source, _BLOCK):
         energies += np.sum(block.samples.astype(np.float64) ** 2, axis=1)
         middle += float(np.sum(block.mono().samples.astype(np.float64) ** 2))
     if middle < 0.5 * energies.max():

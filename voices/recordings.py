@@ -19,6 +19,7 @@ from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import recording_files, speaker
 from understudy.voices.measures import Measures, measure
+from understudy.voices.names import printable
 from understudy.voices.voice import PitchRange
 
 LEAST_VOICE = 5.0  # seconds of voice that a voice needs in all
@@ -95,7 +96,7 @@ def check_files(
     `names`: names for the findings (default: the file names). Works in `folder` (default: the context's). Raises
     `UnderstudyError` for a file that can't be decoded.
     """
-    names = names or [recording_files.printable(path.name) for path in files]
+    names = names or [printable(path.name) for path in files]
     reports = []
     decoded = (folder or context.folder) / "decoded.npy"
     for done, (path, name) in enumerate(zip(files, names, strict=True)):

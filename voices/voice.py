@@ -19,20 +19,20 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hertz = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 
-class PitchRange(BaseModel):
-    """The range of the recordings in Hz: 5th percentile, median and 95th percentile of the voiced frames."""
-
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PitchRange(_Part):
+    """The range of the recordings in Hz: 5th percentile, median and 95th percentile of the voiced frames."""
 
     low: Hertz
     median: Hertz
     high: Hertz
 
 
-class Recording(BaseModel):
+class Recording(_Part):
     """One recording of the voice. `file` is its name inside the voice's `recordings` folder (mono FLAC)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     # one plain name: no folders, no leading dot, nothing that a shell or Windows would trip over
     file: str = Field(pattern=r"^[0-9]{3}-[a-z0-9-]{1,80}\.flac$")
@@ -41,10 +41,8 @@ class Recording(BaseModel):
     sha256: Sha256  # of the stored file
 
 
-class RvcIndex(BaseModel):
+class RvcIndex(_Part):
     """The faiss index of the voice's content features. `file` is its name inside the voice's `model` folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(pattern=r"^index-[0-9a-f]{8}\.index$")
     sha256: Sha256  # of the stored file
@@ -52,10 +50,8 @@ class RvcIndex(BaseModel):
     source: str = Field(max_length=255)  # the name of the file that the user gave
 
 
-class RvcModel(BaseModel):
+class RvcModel(_Part):
     """A trained RVC model. `file` is its name inside the voice's `model` folder (safetensors)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(pattern=r"^model-[0-9a-f]{8}\.safetensors$")
     sha256: Sha256  # of the stored file
@@ -76,10 +72,8 @@ class RvcModel(BaseModel):
         return self
 
 
-class Manifest(BaseModel):
+class Manifest(_Part):
     """`voice.json`: the description of a voice. `content_hash` covers everything that changes its sound."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=64)
     engine: str = Field(pattern=r"^[a-z0-9-]{1,32}$")  # "instant" or "rvc"
@@ -98,6 +92,12 @@ class Manifest(BaseModel):
         if self.model is not None and (self.recordings or self.model.sample_rate != self.sample_rate):
             raise ValueError("a voice with a model has its sample rate and no recordings")
         return self
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 in hex of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_hash(

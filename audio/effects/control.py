@@ -48,6 +48,7 @@ def per_frame(curve: Curve, first_block: int, start: int, frames: int, hop: int)
 
 def released(decibels: Curve, per_block: float) -> Curve:
     """The curve that falls with `decibels` at once and rises by at most `per_block` dB per block."""
+    # a running minimum of rising lines: with the line subtracted it is a running minimum of constants
     line = np.arange(len(decibels)) * per_block
     rising: Curve = np.minimum.accumulate(decibels - line) + line
     return rising

@@ -28,26 +28,6 @@ def peak(rate: int, frequency: float, gain: float, q: float = 0.7) -> Section:
     )
 
 
-def low_shelf(rate: int, frequency: float, gain: float, q: float = 0.7) -> Section:
-    """`gain` dB below `frequency` Hz."""
-    a, c, alpha = _basics(rate, frequency, gain, q)
-    slope = 2 * np.sqrt(a) * alpha
-    return _normal(
-        [a * ((a + 1) - (a - 1) * c + slope), 2 * a * ((a - 1) - (a + 1) * c), a * ((a + 1) - (a - 1) * c - slope)],
-        [(a + 1) + (a - 1) * c + slope, -2 * ((a - 1) + (a + 1) * c), (a + 1) + (a - 1) * c - slope],
-    )
-
-
-def high_shelf(rate: int, frequency: float, gain: float, q: float = 0.7) -> Section:
-    """`gain` dB above `frequency` Hz."""
-    a, c, alpha = _basics(rate, frequency, gain, q)
-    slope = 2 * np.sqrt(a) * alpha
-    return _normal(
-        [a * ((a + 1) + (a - 1) * c + slope), -2 * a * ((a - 1) + (a + 1) * c), a * ((a + 1) + (a - 1) * c - slope)],
-        [(a + 1) - (a - 1) * c + slope, 2 * ((a - 1) - (a + 1) * c), (a + 1) - (a - 1) * c - slope],
-    )
-
-
 def high_pass(rate: int, frequency: float, q: float = 0.7071) -> Section:
     """12 dB per octave below `frequency` Hz."""
     _, cosine, alpha = _basics(rate, frequency, 0.0, q)

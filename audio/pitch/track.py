@@ -50,12 +50,6 @@ class PitchTrack:
         frames = int((self.frames - 1) * self.hop / hop + 1e-6) + 1 if self.frames else 0
         return PitchTrack(regrid(self.f0, self.voiced.astype(np.float32), 0.5, 0.5, hop / self.hop, frames), hop)
 
-    def percentiles(self, *percents: float) -> tuple[float, ...]:
-        """Percentiles (0..100) of the voiced frames in Hz; all 0 when nothing is voiced."""
-        if not self.voiced.any():
-            return (0.0,) * len(percents)
-        return tuple(float(hz) for hz in np.percentile(self.f0[self.voiced], percents))
-
 
 def stretches(frames: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """(start, stop) of every run of true values."""

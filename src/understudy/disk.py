@@ -28,6 +28,25 @@ def writing(path: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A block that writes a hidden file beside `path`, which takes the place of `path` at the end. Errors as of
+    `writing`."""
+    part = path.with_name(f".{path.name}.part")
+    with writing(part):
+        yield part
+        part.replace(path)
+
+
+@contextmanager
+def reading(path: Path, hint: str = "Check the path; name a file.") -> Iterator[None]:
+    """A block that reads `path`: an `OSError` becomes `UnderstudyError` ``file-not-found`` with `hint`."""
+    try:
+        yield
+    except OSError as error:
+        raise UnderstudyError("file-not-found", f"{path} cannot be read ({error.strerror or error}).", hint) from error
+
+
 def is_full(error: OSError) -> bool:
     """Whether `error` says that the disk, the user's quota or the largest file size is reached."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -8,13 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from understudy.audio.limiter import ATTACK, MARGIN, apply, gain_curve, true_peak
+from understudy.audio.limiter import ATTACK, MARGIN, gain_curve, true_peak
 from understudy.audio.loudness import measure
 from understudy.audio.samples import Audio, concatenate
 from understudy.audio.windows import map_windows
 from understudy.context import Context
 
 SECONDS = 1.0
+
+
+def apply(window: Audio, gain: NDArray[np.float32]) -> Audio:
+    return Audio(window.samples * gain, window.rate)
 
 
 def signal(name: str, rate: int) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from tests.support.recording_takes import take, write
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
-from understudy.voices import recording_files
+from understudy.voices import names, recording_files
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_file_names_are_plain_whatever_the_recording_was_called(context: Context
 
 @given(st.text(st.characters(codec=None), max_size=300))
 def test_any_name_can_be_printed(name: str) -> None:
-    shown = recording_files.printable(name)
+    shown = names.printable(name)
     assert shown.isprintable()
     assert len(shown) == len(name)
     shown.encode()

@@ -44,33 +44,15 @@ class VoiceProfile:
     spectrum: Array
 
     def save(self, path: Path) -> None:
-        np.savez(
-            path,
-            frames=self.frames.astype(np.float16),
-            content=self.content.astype(np.float16),
-            voiced=self.voiced,
-            mean=self.mean,
-            deviation=self.deviation,
-            unvoiced_mean=self.unvoiced_mean,
-            pitch=np.float64(self.pitch),
-            top=np.float64(self.top),
-            spectrum=self.spectrum,
-        )
+        small = {"frames": self.frames.astype(np.float16), "content": self.content.astype(np.float16)}
+        np.savez(path, **{**vars(self), **small})
 
     @staticmethod
     def load(path: Path) -> VoiceProfile:
         with np.load(path, allow_pickle=False) as stored:
-            return VoiceProfile(
-                stored["frames"].astype(np.float32),
-                stored["content"].astype(np.float32),
-                stored["voiced"],
-                stored["mean"],
-                stored["deviation"],
-                stored["unvoiced_mean"],
-                float(stored["pitch"]),
-                float(stored["top"]),
-                stored["spectrum"],
-            )
+            fields = dict(stored)
+        fields |= {name: fields[name].astype(np.float32) for name in ("frames", "content")}
+        return VoiceProfile(**{**fields, "pitch": float(fields["pitch"]), "top": float(fields["top"])})
 
 
 def loud_frames(level: Array) -> NDArray[np.bool_]:

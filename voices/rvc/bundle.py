@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from understudy.context import Context
+from understudy.disk import reading
 from understudy.errors import UnderstudyError
 from understudy.models.unpacking import Archive, Limits, opened
+from understudy.voices.names import printable
 
 LIMITS = Limits(bytes=6 << 30, entries=2000)
 _MODELS = (".pth", ".pt", ".safetensors")
@@ -115,25 +117,16 @@ def opened_bundle(path: Path) -> Iterator[Bundle]:
 def _is_packed(path: Path) -> bool:
     if path.suffix.lower() in _MODELS:
         return False  # read as a model, whose limits are others
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"PK\3\4"
-    except OSError as error:
-        raise UnderstudyError(
-            "file-not-found", f"{path} cannot be read ({error.strerror or error}).", "Check the path."
-        ) from error
+    with reading(path, "Check the path."), path.open("rb") as file:
+        return file.read(4) == b"PK\3\4"
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     count, waiting = 0, [folder]
     while waiting:
         here = waiting.pop()
-        try:
+        with reading(here, "Check its permissions."):
             entries = sorted(here.iterdir())
-        except OSError as error:
-            raise UnderstudyError(
-                "file-not-found", f"{here} cannot be read ({error.strerror or error}).", "Check its permissions."
-            ) from error
         for entry in entries:
             count += 1
             if count > _MOST_FILES:
@@ -162,5 +155,5 @@ def _meant(wanted: str, names: list[str], what: str, option: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    shown = ["".join(letter if letter.isprintable() else "?" for letter in name[:80]) for name in names]
+    shown = [printable(name[:80]) for name in names]
     return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "")

@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from understudy.disk import reading
 from understudy.errors import UnderstudyError
 from understudy.models import safetensors_file, torch_file
 from understudy.models.safetensors_file import is_safetensors
+from understudy.voices.names import printable
 from understudy.voices.rvc.architecture import CONTENT_CHANNELS, UPSAMPLING, Architecture, published, spectrum_bins
 from understudy.voices.rvc.shapes import Shape, tensor_shapes
 
@@ -58,7 +60,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     ``archive-refused`` (a bad `.pth`), ``model-not-rvc`` for other kinds of models, ``model-unsupported`` for RVC
     models with another vocoder or encoder, ``model-invalid`` with what is wrong with its sizes or tensors.
     """
-    start = _first_bytes(path)
+    with reading(path), path.open("rb") as file:
+        start = file.read(64)
     refuse_other_kinds(start, path)
     document = _read_safetensors(path) if is_safetensors(path) else torch_file.load(path, LARGEST)
     return _checked(document, path)
@@ -107,39 +110,26 @@ def _header(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(64)
-    except OSError as error:
-        raise UnderstudyError(
-            "file-not-found", f"{path} cannot be read ({error.strerror or error}).", "Check the path; name a file."
-        ) from error
-
-
+_UNPACK = "Unpack it and import the folder, or pack it as a zip."
+# first bytes of a file, what it is, and the hint
 _SIGNATURES = (
-    (b"Iw", "a faiss index, which goes along with a model", "Import the model's .pth, and this with --index."),
-    (b"Ix", "a faiss index, which goes along with a model", "Import the model's .pth, and this with --index."),
-    (b"Rar!", "a RAR archive", "Unpack it and import the folder, or pack it as a zip."),
-    (b"7z\xbc\xaf", "a 7z archive", "Unpack it and import the folder, or pack it as a zip."),
-    (b"\x1f\x8b", "a gzip archive", "Unpack it and import the folder, or pack it as a zip."),
-    (b"version https://git-lfs", "the stand-in that Git LFS leaves for a file", "Download the file itself."),
-    (b"<", "a web page; the download went wrong", "Download the file itself."),
-    (b"{", "a text", "Give the model's .pth."),
-    (b"GGUF", "a language model", "Give the .pth of an RVC voice."),
-    (b"RIFF", "a recording", "Recordings become a voice with `understudy voices add`."),
-    (b"fLaC", "a recording", "Recordings become a voice with `understudy voices add`."),
-    (b"OggS", "a recording", "Recordings become a voice with `understudy voices add`."),
-    (b"ID3", "a recording", "Recordings become a voice with `understudy voices add`."),
-    (b"\x89PNG", "a picture", "Give the model's .pth."),
-    (b"\xff\xd8\xff", "a picture", "Give the model's .pth."),
+    ((b"Iw", b"Ix"), "a faiss index, which goes along with a model", "Import the model's .pth, and this with --index."),
+    ((b"Rar!",), "a RAR archive", _UNPACK),
+    ((b"7z\xbc\xaf",), "a 7z archive", _UNPACK),
+    ((b"\x1f\x8b",), "a gzip archive", _UNPACK),
+    ((b"version https://git-lfs",), "the stand-in that Git LFS leaves for a file", "Download the file itself."),
+    ((b"<",), "a web page; the download went wrong", "Download the file itself."),
+    ((b"{",), "a text", "Give the model's .pth."),
+    ((b"GGUF",), "a language model", "Give the .pth of an RVC voice."),
+    ((b"RIFF", b"fLaC", b"OggS", b"ID3"), "a recording", "Recordings become a voice with `understudy voices add`."),
+    ((b"\x89PNG", b"\xff\xd8\xff"), "a picture", "Give the model's .pth."),
 )
 
 
 def refuse_other_kinds(start: bytes, path: Path) -> None:
     """Raise ``model-not-rvc`` where the first bytes of a file or its name show that it is of another type."""
-    for signature, what, hint in _SIGNATURES:
-        if start.startswith(signature):
+    for signatures, what, hint in _SIGNATURES:
+        if start.startswith(signatures):
             raise UnderstudyError("model-not-rvc", f"{path} is {what}.", hint)
     if path.suffix.lower() == ".onnx":
         hint = "Give the .pth that it was made from."
@@ -253,29 +243,29 @@ def _deduced(weights: Mapping[str, Tensor], state: Mapping[Any, Any], path: Path
 
 
 _MOST_SPEAKERS = 10_000
-# position in the config, what it is, smallest and largest
+# position in the config, the field of `Architecture`, what it is, smallest and largest
 _NUMBERS = (
-    (2, "inter channels", 2, 1024),
-    (3, "hidden channels", 2, 1024),
-    (4, "filter channels", 1, 8192),
-    (5, "heads", 1, 64),
-    (6, "layers", 1, 32),
-    (7, "kernel size", 1, 31),
-    (13, "initial upsample channels", 2, 4096),
-    (16, "speaker channels", 1, 2048),
-    (17, "sample rate", 8000, 96000),
+    (2, "latent_channels", "inter channels", 2, 1024),
+    (3, "hidden_channels", "hidden channels", 2, 1024),
+    (4, "filter_channels", "filter channels", 1, 8192),
+    (5, "heads", "heads", 1, 64),
+    (6, "layers", "layers", 1, 32),
+    (7, "kernel", "kernel size", 1, 31),
+    (13, "upsample_channels", "initial upsample channels", 2, 4096),
+    (16, "speaker_channels", "speaker channels", 1, 2048),
+    (17, "sample_rate", "sample rate", 8000, 96000),
 )
 
 
 def _stated(config: list[Any], document: Mapping[Any, Any], weights: Mapping[str, Tensor], path: Path) -> Architecture:
     if len(config) != 18:
         raise _invalid(path, f"its config has {len(config)} values and not 18")
-    number = {}
-    for position, what, least, most in _NUMBERS:
+    number: dict[str, int] = {}
+    for position, name, what, least, most in _NUMBERS:
         value = config[position]
         if type(value) is not int or not least <= value <= most:
             raise _invalid(path, f"the {what} in its config ({_shorten(_plain(value))}) must be {least} to {most}")
-        number[position] = value
+        number[name] = value
     if config[9] not in ("1", 1):
         raise UnderstudyError(
             "model-unsupported", f"{path} is an RVC model with residual blocks of another kind than all others.",
@@ -288,36 +278,28 @@ def _stated(config: list[Any], document: Mapping[Any, Any], weights: Mapping[str
     if not isinstance(rows, list | tuple) or len(rows) != len(resblock_kernels):
         raise _invalid(path, "its config has other numbers of residual blocks' kernels and dilations")
     dilations = tuple(_integers(row, "dilations", 3, 64, path) for row in rows)
-    channels = number[13]
+    channels = number["upsample_channels"]
     for wrong, why in (
-        (number[2] % 2, "an odd number of inter channels"),
-        (number[3] % number[5], "hidden channels that its heads can't share"),
+        (number["latent_channels"] % 2, "an odd number of inter channels"),
+        (number["hidden_channels"] % number["heads"], "hidden channels that its heads can't share"),
         (any(len(row) != 3 for row in dilations), "residual blocks with other than three dilations"),
         (any(size % 2 == 0 for size in resblock_kernels), "residual blocks with even kernels"),
         (len(rates) != len(kernels), "other numbers of upsample rates and kernels"),
         (any(k < r or (k - r) % 2 for r, k in zip(rates, kernels, strict=False)), "upsample kernels that don't fit"),
         (channels % 2 ** len(rates), "initial upsample channels that can't be halved at every stage"),
-        (math.prod(rates) * 100 != number[17], "a sample rate that isn't 100 times its samples a frame"),
+        (math.prod(rates) * 100 != number["sample_rate"], "a sample rate that isn't 100 times its samples a frame"),
     ):
         if wrong:
             raise _invalid(path, f"its config has {why}")
     return Architecture(
         version=_version(document.get("version"), weights, path),
         f0=_guided(document.get("f0"), weights, path),
-        sample_rate=number[17],
         upsample_rates=rates,
         upsample_kernels=kernels,
         speakers=_speakers(weights, path),  # the number in the config is wrong in many files
-        latent_channels=number[2],
-        hidden_channels=number[3],
-        filter_channels=number[4],
-        heads=number[5],
-        layers=number[6],
-        kernel=number[7],
-        upsample_channels=channels,
         resblock_kernels=resblock_kernels,
         resblock_dilations=dilations,
-        speaker_channels=number[16],
+        **number,
     )
 
 
@@ -439,8 +421,7 @@ def _plain(value: Any) -> str:
 
 
 def _shorten(text: str, most: int = 80) -> str:
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text[:most])
-    return plain + ("…" if len(text) > most else "")
+    return printable(text[:most]) + ("…" if len(text) > most else "")
 
 
 def _invalid(path: Path, why: str) -> UnderstudyError:

@@ -17,7 +17,7 @@ import numpy as np
 from understudy.audio.crossfade import raised_cosine
 from understudy.audio.effects.control import Curve, per_frame
 from understudy.audio.resample import resample_blocks
-from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.samples import Audio, AudioSource, Samples, read_blocks
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
@@ -75,15 +75,15 @@ class RvcEngine:
 
         sung = perform(context.part(0.0, 0.94), performance, load, settings, Noise(settings.seed))
         if sung is None:
-            return write_blocks(path, vocals.rate, 1, iter([Audio.silence(1, vocals.frames, vocals.rate)]))
+            return write_blocks(path, vocals.rate, 1, [Audio.silence(1, vocals.frames, vocals.rate)])
         model = voice.manifest.model
         if model is not None and not model.f0 and performance.transpose:
             context.warn(
                 f"The model of the voice {voice.name!r} has no pitch guidance (f0), so it cannot be transposed: it "
                 "sings at the original's pitch."
             )
-        blocks = resample_blocks(sung, vocals.rate, context.part(0.94, 1.0))
-        converted = write_blocks(path, vocals.rate, 1, _exactly(vocals.frames, vocals.rate, blocks))
+        blocks = resample_blocks(sung, vocals.rate, context.part(0.94, 1.0), vocals.frames)
+        converted = write_blocks(path, vocals.rate, 1, blocks)
         sung.sound.path.unlink()
         return converted
 
@@ -265,12 +265,8 @@ class Sung:
 
 def _energy(sound: AudioSource, hop: int) -> Curve:
     """Mean square of each frame of `hop` samples of a mono sound that has a whole number of them."""
-    block = 2000 * hop
-    parts = [
-        np.square(sound.read(start, min(start + block, sound.frames)).samples[0].reshape(-1, hop)).mean(1, dtype=float)
-        for start in range(0, sound.frames, block)
-    ]
-    return np.concatenate(parts)
+    blocks = (block.samples[0].reshape(-1, hop) for block in read_blocks(sound, 2000 * hop))
+    return np.concatenate([np.square(block).mean(1, dtype=float) for block in blocks])
 
 
 def _envelope(prepared: AudioSource, sung: AudioSource, mix: float) -> Callable[[int, int], Samples] | None:
@@ -279,11 +275,3 @@ def _envelope(prepared: AudioSource, sung: AudioSource, mix: float) -> Callable[
         return None
     original, own = second_rms(prepared), second_rms(sung)
     return lambda start, stop: mixing_gain(original, own, mix, start, stop, sung.frames)
-
-
-def _exactly(frames: int, rate: int, blocks: Iterator[Audio]) -> Iterator[Audio]:
-    """The first `frames` frames of `blocks`, silence where they end too early."""
-    for block in blocks:
-        yield Audio(block.samples[:, :frames], rate)
-        frames -= min(frames, block.frames)
-    yield Audio.silence(1, frames, rate)

@@ -10,7 +10,7 @@ from dataclasses import replace as changed
 from pathlib import Path
 
 from understudy.context import Context
-from understudy.disk import explained, writing
+from understudy.disk import explained, replacing
 from understudy.errors import UnderstudyError
 from understudy.voices import library
 from understudy.voices.rvc.checkpoint import read_checkpoint, write_pth
@@ -58,16 +58,12 @@ def _write(voice: Voice, model: Path, index: Path, context: Context) -> list[Pat
     if described is not None and described.speaker:
         checkpoint = changed(checkpoint, info={**checkpoint.info, "speaker": described.speaker})
     written = [model]
-    part = model.with_name(f".{model.name}.part")
-    with writing(part):
+    with replacing(model) as part:
         write_pth(checkpoint, part)
-        part.replace(model)
     context.progress(0.5)
     if voice.index_file is not None:
-        part = index.with_name(f".{index.name}.part")
-        with writing(part):
+        with replacing(index) as part:
             shutil.copyfile(voice.index_file, part)
-            part.replace(index)
         written.append(index)
     context.progress(1)
     return written
@@ -75,15 +71,12 @@ def _write(voice: Voice, model: Path, index: Path, context: Context) -> list[Pat
 
 def _packed(voice: Voice, path: Path, context: Context) -> Path:
     folder = path.with_name(f".{path.name}.parts")
-    part = path.with_name(f".{path.name}.part")
     try:
         with _folder(folder):
             files = _write(voice, folder / f"{voice.name}.pth", folder / _usual_name(voice), context.part(0, 0.8))
-        with writing(part):
-            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-                for file in files:
-                    archive.write(file, file.name)
-            part.replace(path)
+        with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            for file in files:
+                archive.write(file, file.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return path

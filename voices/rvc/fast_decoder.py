@@ -15,9 +15,8 @@ each stage must make for them (`_needed`), makes those of its own stage, and cal
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from threading import Barrier, Lock
@@ -26,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from understudy.audio.windows import ordered_map
 from understudy.voices.rvc.decoder import LAST_SLOPE, SLOPE, Decoder, ResidualBlock
 from understudy.voices.rvc.fast_convolution import fastest
 
@@ -129,21 +129,8 @@ class FastDecoder:
         size = self._size(self.stages[0])
         parts = [Span(start, start + size).within(song) for start in range(0, song.stop, size)]
         workers = torch.get_num_threads()
-        if workers == 1:
-            yield from (self._part(x, part, source, song) for part in parts)
-            return
-        waiting: deque[Future[Tensor]] = deque()
-        try:
-            for part in parts:
-                # at most one block more than threads is in memory
-                waiting.append(_alone(workers).submit(self._part, x, part, source, song))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        pool = _alone(workers) if workers > 1 else None
+        yield from ordered_map(lambda part: self._part(x, part, source, song), parts, workers, pool)
 
     @torch.inference_mode()
     def _part(self, x: Tensor, part: Span, source: Tensor | None, song: Span) -> Tensor:

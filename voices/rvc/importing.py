@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,14 +12,14 @@ from typing import Literal
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import library, names
-from understudy.voices.recording_files import printable
+from understudy.voices.names import printable
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.architecture import CONTENT_CHANNELS
 from understudy.voices.rvc.bundle import Bundle, opened_bundle
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
 from understudy.voices.rvc.checks import model_findings, no_index_finding
 from understudy.voices.rvc.index import IndexFile, check_index
-from understudy.voices.voice import MODEL, Consent, Manifest, RvcIndex, RvcModel, Voice, content_hash
+from understudy.voices.voice import MODEL, Consent, Manifest, RvcIndex, RvcModel, Voice, content_hash, file_hash
 
 
 def import_model(
@@ -59,7 +58,7 @@ def import_model(
         kept, more = _take_index(bundle, chosen, index, checkpoint, folder, context.part(0.6, 1))
         described = RvcModel(
             file=stored.name,
-            sha256=_digest(stored),
+            sha256=file_hash(stored),
             version=checkpoint.architecture.version,
             f0=checkpoint.architecture.f0,
             sample_rate=checkpoint.architecture.sample_rate,
@@ -107,7 +106,7 @@ def _unpacked(bundle: Bundle, name: str, file: Path, context: Context) -> Iterat
 def _store(checkpoint: Checkpoint, folder: Path) -> Path:
     temporary = folder / MODEL / "new"
     write_safetensors(checkpoint, temporary)
-    return temporary.rename(temporary.with_name(f"model-{_digest(temporary)[:8]}.safetensors"))
+    return temporary.rename(temporary.with_name(f"model-{file_hash(temporary)[:8]}.safetensors"))
 
 
 def _take_index(
@@ -126,7 +125,7 @@ def _take_index(
         with _unpacked(bundle, name, folder / MODEL / "new", context) as file:
             found = check_index(file)
             _refuse_other_version(found, checkpoint.architecture.version, bundle.shown(name))
-            digest = _digest(file)
+            digest = file_hash(file)
             stored = file.rename(file.with_name(f"index-{digest[:8]}.index"))
     except UnderstudyError as error:
         if error.code != "index-empty" or wanted is not None:
@@ -148,13 +147,8 @@ def _refuse_other_version(found: IndexFile, version: Literal["v1", "v2"], shown:
 
 
 def _speaker(wanted: int | None, stored_speaker: object, speakers: int) -> int:
-    chosen = (
-        wanted
-        if wanted is not None
-        else stored_speaker
-        if type(stored_speaker) is int and 0 <= stored_speaker < speakers
-        else 0
-    )
+    stored = stored_speaker if type(stored_speaker) is int and 0 <= stored_speaker < speakers else 0
+    chosen = stored if wanted is None else wanted
     if not 0 <= chosen < speakers:
         raise UnderstudyError(
             "speaker-unknown",
@@ -176,8 +170,3 @@ def _named_after(path: Path) -> str:
         return names.valid_name(plain)
     except UnderstudyError as error:
         raise UnderstudyError(error.code, error.message, "Give the voice a name: --name NAME.") from error
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.disk import reading
 from understudy.errors import UnderstudyError
 
 LARGEST = 4 << 30  # bytes; 200,000 vectors, beyond which trainers cluster them, have 0.6 GB
@@ -57,13 +58,8 @@ def check_index(path: Path) -> IndexFile:
     Raises `UnderstudyError`: ``file-not-found``, ``index-not-faiss``, ``index-unsupported`` for other kinds of faiss
     indexes, ``index-empty`` for one without vectors, ``index-damaged``.
     """
-    try:
-        with path.open("rb") as file:
-            return _Reader(file, path).index()
-    except OSError as error:
-        raise UnderstudyError(
-            "file-not-found", f"{path} cannot be read ({error.strerror or error}).", "Check the path; name a file."
-        ) from error
+    with reading(path), path.open("rb") as file:
+        return _Reader(file, path).index()
 
 
 class _Reader:

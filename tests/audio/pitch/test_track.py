@@ -104,11 +104,6 @@ def test_resampling_covers_the_same_time_in_the_same_range(f0: NDArray[np.float3
         assert heard.max() < f0.max() * 1.1
 
 
-def test_percentiles_are_of_voiced_frames() -> None:
-    assert PitchTrack(np.array([0, 100, 200, 300, 0], np.float32)).percentiles(0, 50, 100) == (100, 200, 300)
-    assert PitchTrack(np.zeros(3, np.float32)).percentiles(5, 95) == (0, 0)
-
-
 def test_transposing() -> None:
     moved = PitchTrack(np.array([0, 110], np.float32)).transposed(12)
     np.testing.assert_allclose(moved.f0, [0, 220])
