@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.samples import Audio, AudioSource, Samples, View
 from understudy.context import Context
 
 PRINCIPAL_SHARE = 0.65  # of the energy that the principal component must hold to be used
@@ -94,23 +94,15 @@ def finite(samples: Samples) -> Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class Mono:
+class Mono(View):
     """`source` folded to one channel as it is read: the sum of its channels times `weights` ``[channels]``."""
 
     source: AudioSource
     weights: NDArray[np.float32]
 
     @property
-    def rate(self) -> int:
-        return self.source.rate
-
-    @property
     def channels(self) -> int:
         return 1
-
-    @property
-    def frames(self) -> int:
-        return self.source.frames
 
     def read(self, start: int = 0, stop: int | None = None) -> Audio:
         """``[1, stop - start]``; silence before the beginning and past the end."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from understudy.audio.gapless import write_mp3_padding
+from understudy.audio.lengths import write_mp3_padding
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource
 from understudy.audio.tags import Tags, picture_block, picture_size
@@ -27,6 +27,7 @@ from understudy.disk import writing
 from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
+    from av import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
 
@@ -133,28 +134,15 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
     Raises `UnderstudyError`: ``over-full-scale`` for samples beyond ±1 in an integer format (a lossy format takes them
     with a warning), ``nothing-to-write``, ``disk-full``, ``output-not-writable``; `Cancelled`.
     """
-    import av
-    import av.logging
-
-    av.logging.set_level(None)
     if source.channels > 2:
         raise ValueError(f"encode wants mono or stereo, got {source.channels} channels")
     if source.frames == 0:
         raise UnderstudyError("nothing-to-write", f"There is no sound to write to {path}.", "Give a longer part.")
     recipe, rate = _RECIPES[fmt.name], fmt.rate_for(source.rate)
     with writing(path):
-        options = {"movflags": "+faststart", "brand": "M4A ", "movie_timescale": str(rate)}
-        # the prefix keeps FFmpeg from taking a path for an address
-        output = av.open(
-            f"file:{path}", "w", format=recipe.container, options=options if recipe.container == "mp4" else {}
-        )
-        with output:
-            output.flags |= BITEXACT
+        with new_container(path, recipe.container, rate) as output:
             layout = "mono" if source.channels == 1 else "stereo"
-            stream = cast(
-                "AudioStream", output.add_stream(recipe.codec, rate=rate, layout=layout, format=recipe.sample_format)
-            )
-            stream.codec_context.flags |= int(av.codec.context.Flags.bitexact)
+            stream = add_sound(output, recipe.codec, rate, layout, recipe.sample_format)
             if recipe.effort:
                 stream.options = {"compression_level": recipe.effort}
             if recipe.kilobits:
@@ -162,14 +150,44 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
             write_tags(output, tags)
             written = 0
             for block in _blocks(context, source, rate, path, fmt):
-                frame = av.AudioFrame.from_ndarray(block, recipe.sample_format, layout)
-                frame.sample_rate, frame.pts, frame.time_base = rate, written, Fraction(1, rate)
-                written += frame.samples
-                output.mux(stream.encode(frame))
+                output.mux(stream.encode(sound_frame(block, recipe.sample_format, layout, rate, written)))
+                written += block.size // (1 if layout == "mono" else 2)
             output.mux(stream.encode(None))
         if fmt.name == "mp3":
             write_mp3_padding(path, written)
     return path
+
+
+def new_container(path: Path, form: str, rate: int) -> OutputContainer:
+    """A new file for sound of `rate` in FFmpeg's container format `form`; the same sound gives the same bytes."""
+    import av
+    import av.logging
+
+    av.logging.set_level(None)
+    # the index before the sound, times as fine as the samples
+    options = {"movflags": "+faststart", "brand": "M4A ", "movie_timescale": str(rate)} if form == "mp4" else {}
+    # the prefix keeps FFmpeg from taking a path for an address
+    output = av.open(f"file:{path}", "w", format=form, options=options)
+    output.flags |= BITEXACT
+    return output
+
+
+def add_sound(output: OutputContainer, codec: str, rate: int, layout: str, form: str) -> AudioStream:
+    """A new track of `output` whose encoder takes samples in FFmpeg's format `form`."""
+    from av.codec.context import Flags
+
+    stream = cast("AudioStream", output.add_stream(codec, rate=rate, layout=layout, format=form))
+    stream.codec_context.flags |= int(Flags.bitexact)
+    return stream
+
+
+def sound_frame(block: NDArray[Any], form: str, layout: str, rate: int, position: int) -> AudioFrame:
+    """`block` for an encoder: samples in FFmpeg's format `form` from the frame `position` on."""
+    from av import AudioFrame
+
+    frame = AudioFrame.from_ndarray(block, form, layout)
+    frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
+    return frame
 
 
 def _blocks(context: Context, source: AudioSource, rate: int, path: Path, fmt: OutputFormat) -> Iterator[NDArray[Any]]:

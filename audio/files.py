@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audio.downmix import to_stereo
-from understudy.audio.lengths import exact_frames, lacks_end_mark, promised_seconds
+from understudy.audio.lengths import lacks_end_mark, mp4_frames, promised_seconds
 from understudy.audio.libav import audio_stream, opened, unreadable
 from understudy.audio.samples import Audio, Samples
 from understudy.audio.stored import AudioFile, write_blocks
@@ -126,7 +126,8 @@ def decode(
             raise _nothing(path, decoded, claimed)
         begin = round(start * first.rate)
         end = None if duration is None else begin + max(1, round(duration * first.rate))
-        length = exact_frames(path, container, stream, first.rate)
+        # FFmpeg leaves the encoder's padding at the end of an MP4's track
+        length = mp4_frames(path, stream.id, first.rate) if container.format.name.startswith("mov") else None
         stop = length if end is None else end if length is None else min(end, length)
         most = begin + round(limits.seconds * first.rate)
         expected = stop or (claimed or _estimated_seconds(container, stream) or limits.seconds) * first.rate

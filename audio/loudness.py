@@ -11,18 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.audio.encode import sound_frame
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-
-if TYPE_CHECKING:
-    from av import AudioFrame
 
 SILENT = -120.0
 """Stands for minus infinity, in LUFS and in dBTP, so that every figure is a number that JSON can hold."""
@@ -116,7 +113,8 @@ def measure_blocks(blocks: Iterable[Audio], rate: int, channels: int) -> Loudnes
     for block in blocks:
         if block.frames:
             sample_peak = max(sample_peak, float(np.abs(block.samples).max()))
-            graph.push(_frame(block, position, layout))
+            interleaved = np.ascontiguousarray(block.samples.T).reshape(1, -1)
+            graph.push(sound_frame(interleaved, "flt", layout, rate, position))
             position += block.frames
             drain()
     if position:
@@ -135,13 +133,3 @@ def measure_blocks(blocks: Iterable[Audio], rate: int, channels: int) -> Loudnes
         np.maximum(np.array(momentary, np.float32), SILENT),
         np.maximum(np.array(short_term, np.float32), SILENT),
     )
-
-
-def _frame(block: Audio, position: int, layout: str) -> AudioFrame:
-    from av import AudioFrame
-
-    interleaved = np.ascontiguousarray(block.samples.T).reshape(1, -1)
-    frame = AudioFrame.from_ndarray(interleaved, format="flt", layout=layout)
-    frame.sample_rate = block.rate
-    frame.pts = position
-    return frame

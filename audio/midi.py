@@ -6,11 +6,11 @@ Notes keep their time in seconds either way.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +27,6 @@ _TEMPO = 500_000  # microseconds per beat: 120 beats per minute
 _LONGEST_BEAT = 0xFFFFFF  # microseconds: three bytes
 _STEADY = 0.03  # seconds: beats that lie this near to a constant tempo are taken as that tempo
 _NEAR = 0.0005  # seconds that a beat of the file may lie off
-# sharps (positive) or flats (negative) of the key signature by tonic
-_SHARPS = {"C": 0, "C#": 7, "D": 2, "Eb": -3, "E": 4, "F": -1, "F#": 6, "G": 1, "Ab": -4, "A": 3, "Bb": -2, "B": 5}
-_MINOR_SHARPS = {
-    "C": -3, "C#": 4, "D": -1, "Eb": -6, "E": 1, "F": -4, "F#": 3, "G": -2, "Ab": -7, "A": 0, "Bb": -5, "B": 2,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,23 +51,23 @@ def write_midi(
     Pitch bends change all notes that sound at the time: give them only to a single voice. Raises `UnderstudyError`:
     ``disk-full``, ``output-not-writable``.
     """
-    text = name.encode("utf-8", "replace")[:127]
+    from mido import Message, MetaMessage, MidiFile, MidiTrack
+
     tempi = _tempo_map(beats)
-    events = [(0, 0, event) for event in (b"\xff\x03" + bytes([len(text)]) + text, MADE, _set_tempo(tempi[0].length))]
+    head = [MetaMessage("track_name", name=name), MetaMessage("text", text=MADE[3:].decode())]
+    head.append(MetaMessage("set_tempo", tempo=tempi[0].length))
     if key is not None:
-        events.append((0, 0, _key_signature(key)))
-    events.append((0, 0, bytes([0xC0, program])))
-    events += [(tempo.tick, 0, _set_tempo(tempo.length)) for tempo in tempi[1:]]
-    events += [(tick, 1 + order, message) for tick, order, message in sorted(_messages(notes, _ticks(tempi)))]
-    track, now = bytearray(), 0
+        head.append(MetaMessage("key_signature", key=key.replace(" major", "").replace(" minor", "m")))
+    events = [(0, 0, message) for message in (*head, Message("program_change", program=program))]
+    events += [(tempo.tick, 0, MetaMessage("set_tempo", tempo=tempo.length)) for tempo in tempi[1:]]
+    made = sorted(_messages(notes, _ticks(tempi)), key=lambda event: (*event[:2], event[2].bytes()))
+    events += [(tick, 1 + order, message) for tick, order, message in made]
+    track, now = MidiTrack(), 0
     for tick, _, message in sorted(events, key=lambda event: event[:2]):
-        track += _variable(tick - now) + message
+        track.append(message.copy(time=tick - now))
         now = tick
-    track += b"\x00\xff\x2f\x00"
     with writing(path):
-        path.write_bytes(
-            struct.pack(">4sIHHH", b"MThd", 6, 0, 1, _TICKS) + struct.pack(">4sI", b"MTrk", len(track)) + track
-        )
+        MidiFile(type=0, ticks_per_beat=_TICKS, charset="utf-8", tracks=[track]).save(path)
     return path
 
 
@@ -121,43 +116,22 @@ def _ticks(tempi: list[_Tempo]) -> Callable[[float], int]:
     return tick
 
 
-def _set_tempo(length: int) -> bytes:
-    return b"\xff\x51\x03" + length.to_bytes(3, "big")
-
-
-def _key_signature(key: str) -> bytes:
-    tonic, mode = key.split()
-    minor = mode == "minor"
-    sharps = (_MINOR_SHARPS if minor else _SHARPS)[tonic]
-    return b"\xff\x59\x02" + struct.pack(">bB", sharps, minor)
-
-
-def _messages(notes: Iterable[Note], tick: Callable[[float], int]) -> Iterable[tuple[int, int, bytes]]:
+def _messages(notes: Iterable[Note], tick: Callable[[float], int]) -> Iterable[tuple[int, int, Any]]:
     """(tick, order within the tick, message): notes end before others begin, and bend before they sound."""
+    from mido import Message
+
     bent = False
     for note in sorted(notes, key=lambda note: note.start):
         start, end = tick(note.start), max(tick(note.start) + 1, tick(note.end))
-        yield start, 2, bytes([0x90, note.pitch, note.velocity])
-        yield end, 0, bytes([0x80, note.pitch, 64])
+        yield start, 2, Message("note_on", note=note.pitch, velocity=note.velocity)
+        yield end, 0, Message("note_off", note=note.pitch)
         if note.bends or bent:
-            yield start, 1, _bend(0.0)
+            yield start, 1, Message("pitchwheel", pitch=0)
         bent = bool(note.bends)
         last = None
         for seconds, semitones in note.bends:
-            message = _bend(semitones)
+            bend = round(8192 * semitones / BEND_RANGE)
+            message = Message("pitchwheel", pitch=min(8191, max(-8192, bend)))
             if message != last and note.start <= seconds < note.end:
                 yield max(start, tick(seconds)), 1 if tick(seconds) <= start else 3, message
             last = message
-
-
-def _bend(semitones: float) -> bytes:
-    value = min(16383, max(0, round(8192 * (1 + semitones / BEND_RANGE))))
-    return bytes([0xE0, value & 0x7F, value >> 7])
-
-
-def _variable(number: int) -> bytes:
-    """A number in seven bits per byte, the highest first, all but the last marked."""
-    digits = [number & 0x7F]
-    while number := number >> 7:
-        digits.append(number & 0x7F | 0x80)
-    return bytes(reversed(digits))

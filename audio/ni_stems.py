@@ -13,14 +13,14 @@ import shutil
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.encode import BITEXACT, dither, integers, write_tags
+from understudy.audio.encode import add_sound, dither, integers, new_container, sound_frame, write_tags
+from understudy.audio.lengths import boxes
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource
 from understudy.audio.tags import Tags
@@ -101,22 +101,15 @@ def _manifest(stems: Sequence[NamedStem]) -> bytes:
 
 def _write_tracks(context: Context, sounds: Sequence[AudioSource | None], path: Path, codec: Codec, tags: Tags) -> None:
     """The MP4 with the tracks and without the box."""
-    import av
-    import av.logging
     from av.stream import Disposition
 
-    av.logging.set_level(None)
     mix = cast("AudioSource", sounds[0])
     rate = mix.rate if mix.rate in _RATES else _RATES[-1]
     form = "fltp" if codec == "aac" else "s32p"
-    options = {"movflags": "+faststart", "brand": "M4A ", "movie_timescale": str(rate)}
-    # the prefix keeps FFmpeg from taking a path for an address
-    with av.open(f"file:{path}", "w", format="mp4", options=options) as output:
-        output.flags |= BITEXACT
+    with new_container(path, "mp4", rate) as output:
         streams = []
         for number in range(len(sounds)):
-            stream = output.add_stream(codec, rate=rate, layout="stereo", format=form)
-            stream.codec_context.flags |= int(av.codec.context.Flags.bitexact)
+            stream = add_sound(output, codec, rate, "stereo", form)
             stream.disposition = Disposition.default if number == 0 else Disposition(0)
             if codec == "aac":
                 stream.bit_rate = _KILOBITS * 1000
@@ -127,9 +120,7 @@ def _write_tracks(context: Context, sounds: Sequence[AudioSource | None], path: 
         for blocks in _in_step(context, sounds, rate):
             for stream, block, random in zip(streams, blocks, randoms, strict=True):
                 samples = block.samples if codec == "aac" else _planar(block, random, path)
-                frame = av.AudioFrame.from_ndarray(samples, form, "stereo")
-                frame.sample_rate, frame.pts, frame.time_base = rate, written, Fraction(1, rate)
-                output.mux(stream.encode(frame))
+                output.mux(stream.encode(sound_frame(samples, form, "stereo", rate, written)))
             written += blocks[0].frames
         for stream in streams:
             output.mux(stream.encode(None))
@@ -182,7 +173,7 @@ def _put_in(tracks: Path, path: Path, manifest: bytes) -> None:
 def _with_manifest(moov: bytes, manifest: bytes) -> bytes:
     """The box ``moov`` with the manifest, for a file whose sound begins behind it."""
     box = _box(b"stem", manifest)
-    children = list(_boxes(moov[8:]))
+    children = list(boxes(moov[8:]))
     grown = len(box)
     if b"udta" not in [kind for kind, _ in children]:  # there is none in a file without tags
         children.append((b"udta", b""))
@@ -204,7 +195,7 @@ _ALTERNATE_GROUP = slice(34, 36)  # of a track's header: FFmpeg makes all tracks
 def _moved(content: bytes, by: int) -> bytes:
     """A track's content with the places of all chunks `by` bytes further on, in no group of alternatives."""
     made = []
-    for kind, inner in _boxes(content):
+    for kind, inner in boxes(content):
         if kind in _CONTAINERS:
             inner = _moved(inner, by)
         elif kind == b"tkhd":
@@ -222,11 +213,3 @@ def _moved(content: bytes, by: int) -> bytes:
 
 def _box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", len(content) + 8, kind) + content
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        yield kind, data[at + 8 : at + length]
-        at += length

@@ -29,6 +29,24 @@ class AudioSource(Protocol):
     def read(self, start: int = 0, stop: int | None = None) -> Audio: ...
 
 
+class View:
+    """Base of sources that are computed from `source` as they are read: its rate, channels and length."""
+
+    source: AudioSource
+
+    @property
+    def rate(self) -> int:
+        return self.source.rate
+
+    @property
+    def channels(self) -> int:
+        return self.source.channels
+
+    @property
+    def frames(self) -> int:
+        return self.source.frames
+
+
 class InvalidAudio(UnderstudyError, ValueError):
     """An array that isn't sound, ``array-invalid``. Also a `ValueError`, as is usual for a wrong argument."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.samples import Audio, AudioSource, View
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,11 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class MonoMix:
+class MonoMix(View):
     """The mean of the channels of `source`, repeated in `channels` channels."""
 
     source: AudioSource
     channels: int = 1
-
-    @property
-    def rate(self) -> int:
-        return self.source.rate
-
-    @property
-    def frames(self) -> int:
-        return self.source.frames
 
     def read(self, start: int = 0, stop: int | None = None) -> Audio:
         """``[channels, stop - start]``."""

@@ -36,7 +36,7 @@ from understudy.pipeline.stages.finish import finish
 from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
 from understudy.pipeline.stages.shift import shift
 from understudy.pipeline.stages.sing import convert, prepare, transpose
-from understudy.voices.engines import engine
+from understudy.voices.engine import engine
 from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 

@@ -31,14 +31,11 @@ class Transposition:
     warnings: tuple[str, ...] = ()
 
 
-def voice_pitch_range(tracks: Iterable[PitchTrack]) -> PitchRange | None:
-    """5th percentile, median and 95th percentile in Hz of the voiced frames of all tracks together; None when nothing
-    is voiced. The tracks must share one hop, so that every second counts alike."""
-    voiced = [track.f0[track.voiced] for track in tracks]
-    f0 = np.concatenate(voiced) if voiced else np.zeros(0, np.float32)
-    if len(f0) == 0:
+def track_pitch_range(track: PitchTrack) -> PitchRange | None:
+    """The 5th percentile, median and 95th percentile in Hz of the voiced frames; None when nothing is voiced."""
+    if not track.voiced.any():
         return None
-    low, median, high = (float(hz) for hz in np.percentile(f0, [5, 50, 95]))
+    low, median, high = (float(hz) for hz in np.percentile(track.f0[track.voiced], [5, 50, 95]))
     return PitchRange(low=low, median=median, high=high)
 
 
@@ -57,15 +54,13 @@ def choose_transpose(
     nearer (12 for two octaves), because listeners expect the original octave. It stays where the song's median lies
     between 3 semitones below and 13 above that of the recordings.
     """
-    sung = voice_pitch_range([source])
+    sung = track_pitch_range(source)
+    octaves = 0
     if requested != "auto":
-        octaves = 0
         reason = f"The voice sings {_moved(requested)}, as requested."
     elif sung is None:
-        octaves = 0
         reason = "The voice keeps the octave of the song, in which no sung pitch was found."
     elif voice is None:
-        octaves = 0
         reason = "The voice keeps the octave of the song, because its own range is not known."
     else:
         octaves = _octaves(_semitones(sung.median, voice.median))

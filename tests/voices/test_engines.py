@@ -4,8 +4,7 @@ import pytest
 
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue
-from understudy.voices.engine import ConversionSettings
-from understudy.voices.engines import engine
+from understudy.voices.engine import ConversionSettings, engine
 
 NAMES = ("instant", "rvc")
 

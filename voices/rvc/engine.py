@@ -17,7 +17,7 @@ import numpy as np
 from understudy.audio.crossfade import raised_cosine
 from understudy.audio.effects.control import Curve, per_frame
 from understudy.audio.resample import resample_blocks
-from understudy.audio.samples import Audio, AudioSource, Samples, read_blocks
+from understudy.audio.samples import Audio, AudioSource, Samples, View, read_blocks
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
@@ -84,7 +84,7 @@ class RvcEngine:
             )
         blocks = resample_blocks(sung, vocals.rate, context.part(0.94, 1.0), vocals.frames)
         converted = write_blocks(path, vocals.rate, 1, blocks)
-        sung.sound.path.unlink()
+        sung.source.path.unlink()
         return converted
 
 
@@ -234,30 +234,18 @@ def _silence(samples: int) -> Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class Sung:
-    """The networks' output `sound` (mono at the model's rate) times the gate's `gain`, one value per frame of `hop`
+class Sung(View):
+    """The networks' output `source` (mono at the model's rate) times the gate's `gain`, one value per frame of `hop`
     samples, and times `envelope`, a function of start and stop that returns the gain of these samples."""
 
-    sound: AudioFile
+    source: AudioFile
     gain: Curve
     hop: int
     envelope: Callable[[int, int], Samples] | None
 
-    @property
-    def rate(self) -> int:
-        return self.sound.rate
-
-    @property
-    def channels(self) -> int:
-        return 1
-
-    @property
-    def frames(self) -> int:
-        return self.sound.frames
-
     def read(self, start: int = 0, stop: int | None = None) -> Audio:
         stop = self.frames if stop is None else stop
-        samples = self.sound.read(start, stop).samples * per_frame(self.gain, 0, start, stop - start, self.hop)
+        samples = self.source.read(start, stop).samples * per_frame(self.gain, 0, start, stop - start, self.hop)
         if self.envelope is not None:
             samples *= self.envelope(start, stop)
         return Audio(samples, self.rate)

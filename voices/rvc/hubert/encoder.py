@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from understudy.errors import UnderstudyError
+from understudy.models.precision import Precision
 from understudy.voices.rvc.architecture import CONTENT_CHANNELS
 from understudy.voices.rvc.hubert.weights import read_weights
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from understudy.voices.rvc.hubert.network import Network
 
-Precision = Literal["float32", "bfloat16", "float16"]
 Version = Literal["v1", "v2"]
 
 RATE = 16000
