@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,7 +27,9 @@ def to_audiosegment(audio: Audio, bits: Literal[16, 24, 32] = 24) -> AudioSegmen
     """
     if bits not in (16, 24, 32):
         raise ValueError(f"AudioSegments have 16, 24 or 32 bits, not {bits}")
-    segment = _audiosegment()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg, which is not needed here
+        segment = require_package("pydub").AudioSegment
     peak = float(np.max(np.abs(audio.samples), initial=0.0))
     if not peak <= 1:
         raise UnderstudyError(
@@ -52,9 +54,3 @@ def from_audiosegment(segment: AudioSegment) -> Audio:
     values = np.frombuffer(segment.raw_data, f"<i{width}").reshape(-1, segment.channels)
     samples = (values.T * 0.5 ** (8 * width - 1)).astype(np.float32)
     return Audio(np.ascontiguousarray(samples), segment.frame_rate)
-
-
-def _audiosegment() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydub warns where there is no ffmpeg, which is not needed here
-        return require_package("pydub").AudioSegment

@@ -39,11 +39,6 @@ def gain_curve(window: Audio, ceiling: float) -> NDArray[np.float32]:
     return gain
 
 
-def true_peak(window: Audio) -> float:
-    """The highest absolute value of the continuous signal over all channels, linear, as the limiter measures it."""
-    return float(_peaks(window, 0.0).max(initial=0.0))
-
-
 def _peaks(window: Audio, least: float) -> Samples:
     """The highest absolute value of the continuous signal near each frame, over all channels: ``[frames]``. Values up
     to `least` may be underestimated, which saves time."""

@@ -98,13 +98,10 @@ def analyse_song(context: Context, song: AudioSource) -> SongAnalysis:
     analysing = context.part(0.2, 0.9)
     onsets: list[Array] = []
     sustained = np.zeros(_CHROMA_FFT // 2 + 1)
-
-    def analyse(start: int) -> _Window:
-        return _analyse(mono, rms, start)
-
-    for done, window in enumerate(ordered_map(analyse, seconds, context.workers), start=1):
-        onsets.append(window.onsets)
-        sustained += window.sustained
+    windows = ordered_map(lambda start: _analyse(mono, rms, start), seconds, context.workers)
+    for done, (part, tones) in enumerate(windows, start=1):
+        onsets.append(part)
+        sustained += tones
         analysing.progress(done / len(seconds))
     strength = np.concatenate(onsets)[: song.frames * RATE // (song.rate * _ONSET_HOP) + 1]
     bpm, periodic, beats = _tempo_and_beats(context.part(0.9, 1.0), strength)
@@ -112,17 +109,9 @@ def analyse_song(context: Context, song: AudioSource) -> SongAnalysis:
     return SongAnalysis(bpm, periodic, beats, key, correlation)
 
 
-@dataclass(frozen=True, eq=False)
-class _Window:
-    """`onsets`: onset strength ``[frames]``. `sustained`: power spectrum ``[bins]`` of sustained tones, summed over
-    time."""
-
-    onsets: Array
-    sustained: Array
-
-
-def _analyse(mono: Mono, rms: float, start: int) -> _Window:
-    """The window of `_WINDOW` seconds from second `start` on."""
+def _analyse(mono: Mono, rms: float, start: int) -> tuple[Array, Array]:
+    """Of the `_WINDOW` seconds from second `start` on: the onset strength ``[frames]``, and the power spectrum
+    ``[bins]`` of sustained tones, summed over time."""
     import soxr
 
     first, last = start - _SIDE, start + _WINDOW + _SIDE
@@ -141,7 +130,7 @@ def _analyse(mono: Mono, rms: float, start: int) -> _Window:
     count = _WINDOW * RATE // _CHROMA_HOP
     power = _magnitudes(sound, begin - 2 * _CHROMA_HOP, _CHROMA_HOP, count + 4, _CHROMA_FFT).astype(np.float64) ** 2
     sustained = np.minimum(np.minimum(power[:-4], power[4:]), power[2:-2])
-    return _Window(onsets, sustained.sum(axis=0))
+    return onsets, sustained.sum(axis=0)
 
 
 def _magnitudes(sound: Samples, start: int, hop: int, count: int, size: int) -> Samples:

@@ -6,7 +6,7 @@ and false alarms. A finding never rejects a recording: any recording with at lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -78,13 +78,8 @@ def check(context: Context, source: AudioSource, name: str) -> RecordingReport:
         return RecordingReport(name, measures, None, (Finding("silent", "problem", name, sentence),))
     partials = _partials(source)
     context.progress(1)
-    drafts = [_clipped(measures), *_background(measures), _narrow(measures), _quiet(measures), _monotone(measures)]
-    if partials is not None:
-        drafts.append(_two_speakers(partials))
-    findings = tuple(
-        Finding(code, severity, name, f"{name}: {sentence}")
-        for code, severity, sentence in (finding for finding in drafts if finding is not None)
-    )
+    drafts = [*_drafts(measures), *(() if partials is None else _two_speakers(partials))]
+    findings = tuple(Finding(code, severity, name, f"{name}: {sentence}") for code, severity, sentence in drafts)
     return RecordingReport(name, measures, None if partials is None else speaker.together(partials), findings)
 
 
@@ -137,18 +132,32 @@ Draft = tuple[str, Severity, str]
 """Code, severity and sentence of a finding, without the recording's name."""
 
 
-def _clipped(measures: Measures) -> Draft | None:
+def _drafts(measures: Measures) -> Iterator[Draft]:
     # a steady pure tone crowds its peak by 3.2 and has flat crests as well
     if (measures.clips >= 1.5 and measures.crowding >= 3.5) or measures.crowding >= 13:
-        return (
-            "clipped",
-            "problem" if measures.clips >= 5 or measures.crowding >= 13 else "advice",
-            f"its loudest moments are cut off ({measures.clips:.0f} times a second); turn the recording level down.",
+        severity: Severity = "problem" if measures.clips >= 5 or measures.crowding >= 13 else "advice"
+        often = f"{measures.clips:.0f} times a second"
+        yield "clipped", severity, f"its loudest moments are cut off ({often}); turn the recording level down."
+    yield from _background(measures)
+    if measures.bandwidth < 9500 or (measures.rate >= 40000 and measures.bandwidth < 13000):
+        kilohertz = f"{measures.bandwidth / 1000:.1f} kHz"
+        sentence = f"there is nothing above {kilohertz}, as after a telephone or strong compression; use the original "
+        sentence += "recording."
+        if measures.bandwidth > 0.45 * measures.rate:
+            sentence = (
+                f"its sample rate of {measures.rate} Hz ends the sound at {kilohertz}; record at 44.1 kHz or more."
+            )
+        yield "band-limited", "problem" if measures.bandwidth < 6500 else "advice", sentence
+    if measures.level < -45:
+        yield "quiet", "advice", f"it is very quiet ({measures.level:.0f} dBFS); turn the recording level up."
+    if measures.semitones is not None and measures.semitones < 4:
+        sentence = (
+            f"its pitch covers only {measures.semitones:.0f} semitones; add something higher and lower, best of all "
         )
-    return None
+        yield "little-pitch-range", "advice", sentence + "sung."
 
 
-def _background(measures: Measures) -> list[Draft | None]:
+def _background(measures: Measures) -> Iterator[Draft]:
     """Noise, other sounds and reverberation fill the same gaps of a voice and must be distinguished.
 
     Reverberation makes decays slow. So does music, but then it is loud itself (a decay in dB/s of six times its
@@ -157,68 +166,24 @@ def _background(measures: Measures) -> list[Draft | None]:
     slow = measures.decay if measures.decay is not None and measures.decay < 160 else None
     reverberant = slow is not None and slow < 6 * measures.other and (measures.snr >= 16 or slow < 115)
     if not reverberant and measures.other < 39 and measures.other_often < 50:
-        return [
-            (
-                "music",
-                "problem" if measures.other < 33 else "advice",
-                f"music or another voice sounds about {max(0, measures.other):.0f} dB below the voice; "
-                "use a recording of the voice alone (`understudy separate` takes music away).",
-            )
-        ]
-    drafts: list[Draft | None] = []
+        sentence = (
+            f"music or another voice sounds about {max(0, measures.other):.0f} dB below the voice; "
+            "use a recording of the voice alone (`understudy separate` takes music away)."
+        )
+        yield "music", "problem" if measures.other < 33 else "advice", sentence
+        return
     if slow is not None and reverberant:
-        drafts.append(
-            (
-                "reverberant",
-                "problem" if slow < 130 else "advice",
-                f"the room rings for about {measures.ringing or 0:.1f} s; record closer to the microphone, "
-                "in a room with curtains, carpets or clothes.",
-            )
+        sentence = (
+            f"the room rings for about {measures.ringing or 0:.1f} s; record closer to the microphone, "
+            "in a room with curtains, carpets or clothes."
         )
+        yield "reverberant", "problem" if slow < 130 else "advice", sentence
     if measures.snr < (12 if reverberant else 25):
-        drafts.append(
-            (
-                "noisy",
-                "problem" if measures.snr < 16 else "advice",
-                f"the voice is only about {max(0, measures.snr):.0f} dB above the noise; record closer to the "
-                "microphone, away from fans and traffic.",
-            )
+        sentence = (
+            f"the voice is only about {max(0, measures.snr):.0f} dB above the noise; record closer to the "
+            "microphone, away from fans and traffic."
         )
-    return drafts
-
-
-def _narrow(measures: Measures) -> Draft | None:
-    if measures.bandwidth >= 9500 and (measures.rate < 40000 or measures.bandwidth >= 13000):
-        return None
-    severity: Severity = "problem" if measures.bandwidth < 6500 else "advice"
-    kilohertz = f"{measures.bandwidth / 1000:.1f} kHz"
-    if measures.bandwidth > 0.45 * measures.rate:
-        return (
-            "band-limited",
-            severity,
-            f"its sample rate of {measures.rate} Hz ends the sound at {kilohertz}; record at 44.1 kHz or more.",
-        )
-    return (
-        "band-limited",
-        severity,
-        f"there is nothing above {kilohertz}, as after a telephone or strong compression; use the original recording.",
-    )
-
-
-def _quiet(measures: Measures) -> Draft | None:
-    if measures.level >= -45:
-        return None
-    return "quiet", "advice", f"it is very quiet ({measures.level:.0f} dBFS); turn the recording level up."
-
-
-def _monotone(measures: Measures) -> Draft | None:
-    if measures.semitones is None or measures.semitones >= 4:
-        return None
-    return (
-        "little-pitch-range",
-        "advice",
-        f"its pitch covers only {measures.semitones:.0f} semitones; add something higher and lower, best of all sung.",
-    )
+        yield "noisy", "problem" if measures.snr < 16 else "advice", sentence
 
 
 def _partials(source: AudioSource) -> NDArray[np.float32] | None:
@@ -233,11 +198,11 @@ def _partials(source: AudioSource) -> NDArray[np.float32] | None:
         return None
 
 
-def _two_speakers(partials: NDArray[np.float32]) -> Draft | None:
+def _two_speakers(partials: NDArray[np.float32]) -> Iterator[Draft]:
     """Partials of 1.6 s, averaged over three, split in two groups around the most unlike pair (2-means): two people if
     the groups are less alike than one person's moments ever were."""
     if len(partials) < 8:
-        return None
+        return
     smooth = np.stack([speaker.together(partials[max(0, k - 1) : k + 2]) for k in range(len(partials))])
     alike = smooth @ smooth.T
     centres = smooth[list(np.unravel_index(int(alike.argmin()), alike.shape))]
@@ -245,18 +210,15 @@ def _two_speakers(partials: NDArray[np.float32]) -> Draft | None:
     for _ in range(20):
         group = np.argmax(smooth @ centres.T, axis=1)
         if group.min() == group.max():
-            return None
+            return
         centres = np.stack([speaker.together(smooth[group == k]) for k in (0, 1)])
     size = min(np.sum(group == 0), np.sum(group == 1))
     first, second = (speaker.together(partials[group == k]) for k in (0, 1))
     alike_groups = speaker.similarity(first, second)
     if size < max(3, 0.15 * len(partials)) or alike_groups >= 0.75:
-        return None
-    return (
-        "two-speakers",
-        "problem",
-        f"it seems to contain two people (similarity {alike_groups:.2f}); cut it so that one remains.",
-    )
+        return
+    sentence = f"it seems to contain two people (similarity {alike_groups:.2f}); cut it so that one remains."
+    yield "two-speakers", "problem", sentence
 
 
 def _other_speakers(usable: Sequence[RecordingReport]) -> list[Finding]:

@@ -31,7 +31,6 @@ _NOTE, _ONSET = "StatefulPartitionedCall:1", "StatefulPartitionedCall:2"
 _RATE = 22050
 _HOP = 256
 _WINDOW = 43844  # samples
-_FRAMES = 172  # frames of a window
 _EDGE = 15  # frames at both ends of a window that know too little of what is around them
 _STEP = 140  # frames from one window to the next
 _LOWEST = 21  # MIDI number of the first key

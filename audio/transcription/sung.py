@@ -68,7 +68,7 @@ def sung_notes(pitch: PitchTrack, level: Curve) -> list[Note]:
     shortest = round(_SHORTEST / pitch.hop)
     risen = [piece for span in spans for piece in _repeated(span, level, pitch.hop)]
     kept = [(first, last, number) for first, last, number in risen if last - first >= shortest and 0 < number < 128]
-    loud = np.array([_loudness(level, first, last) for first, last, _ in kept])
+    loud = np.array([np.percentile(level[first:last], 75) for first, last, _ in kept])
     loudest = float(np.percentile(loud, 90)) if loud.size else 0.0
     return [
         Note(
@@ -170,10 +170,6 @@ def _onset(first: int, last: int, level: Curve, below: float) -> int:
     """The first frame of the note at which its level is at most `below` dB under its 75th percentile."""
     inside = level[first:last]
     return first + int(np.argmax(inside >= np.percentile(inside, 75) - below))
-
-
-def _loudness(level: Curve, first: int, last: int) -> float:
-    return float(np.percentile(level[first:last], 75))
 
 
 def _velocity(below: float) -> int:

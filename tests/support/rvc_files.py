@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from understudy.voices.rvc.architecture import CONTENT_CHANNELS, Architecture, published
+from understudy.voices.rvc.architecture import CONTENT_CHANNELS, Architecture, published, tensor_shapes
 from understudy.voices.rvc.checkpoint import config_list
-from understudy.voices.rvc.shapes import tensor_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.architecture import Architecture, tensor_shapes
 from understudy.voices.rvc.checkpoint import config_list
-from understudy.voices.rvc.shapes import tensor_shapes
 
 FIGURES = Path(__file__).with_name("parity_figures.npz")
 FRAMES = 40

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from understudy.voices.rvc.shapes import ATTENTION_WINDOW as WINDOW
+from understudy.voices.rvc.architecture import ATTENTION_WINDOW as WINDOW
 
 BLOCK = 128  # queries at a time
 

@@ -22,8 +22,15 @@ from understudy.errors import UnderstudyError
 from understudy.models import safetensors_file, torch_file
 from understudy.models.safetensors_file import is_safetensors
 from understudy.voices.names import printable
-from understudy.voices.rvc.architecture import CONTENT_CHANNELS, UPSAMPLING, Architecture, published, spectrum_bins
-from understudy.voices.rvc.shapes import Shape, tensor_shapes
+from understudy.voices.rvc.architecture import (
+    CONTENT_CHANNELS,
+    UPSAMPLING,
+    Architecture,
+    Shape,
+    published,
+    spectrum_bins,
+    tensor_shapes,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +45,6 @@ _LONGEST_TEXT = 1000
 _EMBEDDERS = ("", "contentvec", "contentvec_base", "hubert", "hubert_base")  # all of them names of ContentVec
 _VOCODERS = ("", "hifi-gan", "hifigan", "hifi-gan-nsf", "nsf-hifi-gan")
 _ANOTHER = "Ask whoever made the model for another copy, or choose another model."
-_OLD_NAMES = ((".parametrizations.weight.original0", ".weight_g"), (".parametrizations.weight.original1", ".weight_v"))
 
 
 @dataclass(frozen=True)
@@ -205,6 +211,12 @@ def _refuse_other_networks(document: Mapping[Any, Any], path: Path) -> None:
         )
 
 
+def old_name(name: str) -> str:
+    """A weight-norm tensor's name as RVC stores it, for one with the name that torch gives it now."""
+    name = name.replace(".parametrizations.weight.original0", ".weight_g")
+    return name.replace(".parametrizations.weight.original1", ".weight_v")
+
+
 def _renamed(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     """The tensors that inference needs, weight-norm pairs under their old names."""
     import torch
@@ -215,8 +227,7 @@ def _renamed(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
             raise _invalid(path, "the name of a tensor is not a text")
         if "enc_q" in name:
             continue  # the posterior encoder, used in training only
-        for new, old in _OLD_NAMES:
-            name = name.replace(new, old)
+        name = old_name(name)
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
             raise _invalid(path, f"{_shorten(name)} is not a tensor")
         if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from understudy.voices.rvc.shapes import COUPLINGS, WAVENET_KERNEL, WAVENET_LAYERS
+from understudy.voices.rvc.architecture import COUPLINGS, WAVENET_KERNEL, WAVENET_LAYERS
 
 REACH = COUPLINGS * WAVENET_LAYERS * (WAVENET_KERNEL // 2)  # frames to each side that a frame of the result depends on
 

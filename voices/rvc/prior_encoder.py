@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from understudy.voices.rvc.architecture import Architecture
+from understudy.voices.rvc.architecture import PITCH_STEPS, Architecture
 from understudy.voices.rvc.attention import RelativeAttention
 from understudy.voices.rvc.flow import masked
-from understudy.voices.rvc.shapes import PITCH_STEPS
 
 
 class ChannelNorm(nn.Module):

@@ -32,11 +32,6 @@ from understudy.voices.rvc.prior_encoder import PriorEncoder
 
 TEMPERATURE = 0.66666  # factor of the prior's standard deviation; RVC's value, to the digit
 WINDOW = 1000  # frames that a GPU decodes at once
-# ends of the names of (magnitude, direction, folded weight): torch's old way of storing the pair and its present one
-PAIRS = (
-    (".weight_g", ".weight_v", ".weight"),
-    (".parametrizations.weight.original0", ".parametrizations.weight.original1", ".weight"),
-)
 
 
 @dataclass(frozen=True)
@@ -198,19 +193,15 @@ def fold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Weight norm (Salimans & Kingma, "Weight Normalization", 2016) stores ``weight = magnitude * direction /
     |direction|`` as a pair, the norm taken over every axis but the first (of transposed convolutions that is the axis
-    of the *input* channels). At inference the pair is constant, so it is multiplied out once. Raises KeyError for a
-    magnitude without its direction.
+    of the *input* channels). At inference the pair is constant, so it is multiplied out once. Pairs have the names
+    ``weight_g``, ``weight_v`` (see `checkpoint.old_name`). Raises KeyError for a magnitude without its direction.
     """
     plain: dict[str, Tensor] = {}
     for name, tensor in weights.items():
-        for magnitude, direction, weight in PAIRS:
-            if name.endswith(magnitude):
-                stem = name.removesuffix(magnitude)
-                plain[stem + weight] = normed(tensor, weights[stem + direction])
-                break
-            if name.endswith(direction):
-                break
-        else:
+        if name.endswith(".weight_g"):
+            weight = name.removesuffix("_g")
+            plain[weight] = normed(tensor, weights[f"{weight}_v"])
+        elif not name.endswith(".weight_v"):
             plain[name] = tensor.float()
     return plain
 

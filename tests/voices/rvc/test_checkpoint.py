@@ -10,8 +10,8 @@ import torch
 
 from tests.support.rvc_files import REAL, document, random_weights, real, small, write_random_pth
 from understudy.errors import UnderstudyError
+from understudy.voices.rvc.architecture import tensor_shapes
 from understudy.voices.rvc.checkpoint import Checkpoint, config_list, read_checkpoint, write_pth, write_safetensors
-from understudy.voices.rvc.shapes import tensor_shapes
 
 
 def saved(tmp_path: Path, content: object, name: str = "voice.pth", **how: Any) -> Path:

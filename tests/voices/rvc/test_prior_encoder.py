@@ -5,9 +5,9 @@ import torch
 
 from tests.support.rvc_files import small
 from understudy.voices.rvc import attention
+from understudy.voices.rvc.architecture import ATTENTION_WINDOW as WINDOW
 from understudy.voices.rvc.attention import RelativeAttention
 from understudy.voices.rvc.prior_encoder import PriorEncoder
-from understudy.voices.rvc.shapes import ATTENTION_WINDOW as WINDOW
 from understudy.voices.rvc.synthesizer import exists
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from understudy.voices.rvc.checkpoint import old_name
 from understudy.voices.rvc.synthesizer import fold
 
 LAYERS = [nn.Conv1d(6, 4, 5), nn.ConvTranspose1d(6, 4, 8, 4)]
@@ -18,7 +19,7 @@ def test_the_folded_weight_is_what_torch_computes(layer: nn.Module) -> None:
         with torch.no_grad():
             for parameter in normed.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
-        folded = fold({f"ups.0.{name}": value for name, value in normed.state_dict().items()})
+        folded = fold({old_name(f"ups.0.{name}"): value for name, value in normed.state_dict().items()})
         assert set(folded) == {"ups.0.weight", "ups.0.bias"}
         normed(torch.zeros(1, 6, 20))  # the old form computes its weight when it is called
         torch.testing.assert_close(folded["ups.0.weight"], normed.weight.detach(), rtol=1e-6, atol=1e-7)

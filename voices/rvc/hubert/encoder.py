@@ -64,15 +64,12 @@ def load_content_encoder(path: Path, device: str = "cpu", precision: Precision =
 
     weights = read_weights(path)
     sizes = weights.sizes
-    if (sizes.hidden, sizes.layers) != (CONTENT_CHANNELS["v2"], LAYERS["v2"]) or sizes.projected not in (
-        0,
-        CONTENT_CHANNELS["v1"],
-    ):
+    base = (sizes.hidden, sizes.layers) == (CONTENT_CHANNELS["v2"], LAYERS["v2"])
+    if not base or sizes.projected not in (0, CONTENT_CHANNELS["v1"]):
         raise UnderstudyError(
             "model-unsuitable",
             f"{path.name} is a HuBERT of {sizes.layers} layers and {sizes.hidden} values per frame; RVC needs "
             f"{LAYERS['v2']} layers and {CONTENT_CHANNELS['v2']} values (HuBERT base).",
             "Use ContentVec as RVC does: hubert_base.pt, or the folder of its transformers version.",
         )
-    network = Network(weights, torch.device(device), getattr(torch, precision))
-    return ContentEncoder(path, network)
+    return ContentEncoder(path, Network(weights, torch.device(device), getattr(torch, precision)))

@@ -77,9 +77,8 @@ def weights_file(path: Path) -> Path:
     Raises `UnderstudyError` ``file-not-found``.
     """
     if path.is_dir():
-        for name in _FILES:
-            if (path / name).is_file():
-                return path / name
+        if found := next((path / name for name in _FILES if (path / name).is_file()), None):
+            return found
         raise UnderstudyError(
             "file-not-found",
             f"The folder {path} holds no HuBERT: neither {' nor '.join(_FILES)} is in it.",
@@ -119,9 +118,8 @@ def read_weights(path: Path) -> Weights:
     tensors = {
         name: found.pop(name).to(torch.float32, copy=True, memory_format=torch.contiguous_format) for name in shapes
     }
-    broken = sorted(
-        name for name, tensor in tensors.items() if not bool(tensor.sum().isfinite())
-    )  # a tenth of isfinite().all()
+    # the sum takes a tenth of isfinite().all()
+    broken = sorted(name for name, tensor in tensors.items() if not bool(tensor.sum().isfinite()))
     if broken:
         _unsuitable(path, f"{len(broken)} of its tensors hold values that aren't numbers: {_few(broken)}.")
     fold(tensors)
@@ -161,12 +159,8 @@ def _state(path: Path, tree: object) -> dict[str, torch.Tensor]:
     if isinstance(tree, dict):
         for state in (tree, *(tree.get(key) for key in ("model", "state_dict", "weight", "weights"))):
             if isinstance(state, dict):
-                found = {
-                    name: tensor
-                    for name, tensor in state.items()
-                    if isinstance(name, str) and isinstance(tensor, torch.Tensor)
-                }
-                if found:
+                named = ((name, tensor) for name, tensor in state.items() if isinstance(name, str))
+                if found := {name: tensor for name, tensor in named if isinstance(tensor, torch.Tensor)}:
                     return found
     _unsuitable(path, "It holds no tensors.")
 
