@@ -35,8 +35,7 @@ FormatName = Literal["wav16", "wav24", "wav32f", "flac", "flac16", "mp3", "m4a",
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 _ALIASES: dict[str, FormatName] = {"wav": "wav24", "aac": "m4a", "mp4": "m4a", "flac24": "flac", "ogg": "opus"}
 _SEED = 20
-BITEXACT = 0x400
-"""FFmpeg's AVFMT_FLAG_BITEXACT: no random serial numbers, no version strings."""
+BITEXACT = 0x400  # FFmpeg's AVFMT_FLAG_BITEXACT: no random serial numbers, no version strings
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.context import Context
 
-HOP = 0.1
-"""Seconds per block of energy."""
-
+HOP = 0.1  # seconds per block of energy
 _WARM_UP = 0.5  # seconds; the high-pass has decayed by more than 100 dB then
 _WINDOW = 10.0  # seconds read at a time
 

@@ -17,9 +17,7 @@ from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.windows import map_windows
 from understudy.context import Context
 
-SEGMENT = 14_400_000
-"""Frames rendered at once: bounds the memory to about 0.5 GB for stereo."""
-
+SEGMENT = 14_400_000  # frames rendered at once: bounds the memory to about 0.5 GB for stereo
 _SEARCH = 5.0  # seconds on either side of a planned join in which the quietest moment is taken
 _JOIN = 0.1  # seconds of cross-fade
 _CONTEXT = 0.5  # seconds rendered beyond both ends and cut off, because the shifter is inaccurate at its edges

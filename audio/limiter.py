@@ -22,16 +22,15 @@ from understudy.audio.samples import Audio, Samples
 ATTACK = 0.01
 """Seconds of look-ahead. At 5 ms a bass note of 55 Hz limited by 4 dB is distorted by -43 dB, at 10 ms by -55 dB."""
 
-RELEASE = 160.0
-"""dB per second. At 40 a dense song loses 1 LU more to the same ceiling."""
-
-MARGIN = 0.5
-"""Seconds of context that `gain_curve` needs on both sides: enough for the release from 80 dB of reduction."""
+RELEASE = 160.0  # dB per second. At 40 a dense song loses 1 LU more to the same ceiling.
+MARGIN = 0.5  # seconds of context that `gain_curve` needs on both sides: enough for the release from 80 dB of reduction
 
 
 def gain_curve(window: Audio, ceiling: float) -> NDArray[np.float32]:
     """The gain, ``[frames]`` in 0..1, that keeps `window` at or below `ceiling` dBTP; the same for all channels."""
-    needed = _needed(window, 10 ** (ceiling / 20))
+    limit = 10 ** (ceiling / 20)
+    over = np.maximum(_peaks(window, limit) / np.float32(limit), 1.0).astype(np.float64)
+    needed = -20 * np.log10(over)  # dB, 0 or less, for the peak at each frame
     if not needed.any():
         return np.ones(window.frames, np.float32)
     decibels = _smooth(np.minimum(released(needed, RELEASE / window.rate), 0.0), window.rate)
@@ -71,15 +70,6 @@ def _peaks(window: Audio, least: float) -> Samples:
 
 def _fit(samples: Samples, frames: int) -> Samples:
     return samples[:frames] if len(samples) >= frames else np.pad(samples, (0, frames - len(samples)))
-
-
-def _needed(window: Audio, ceiling: float) -> NDArray[np.float64]:
-    """The gain in dB, 0 or less, that the peak at each frame needs."""
-    if window.frames == 0:
-        return np.zeros(0)
-    over = np.maximum(_peaks(window, ceiling) / np.float32(ceiling), 1.0).astype(np.float64)
-    needed: NDArray[np.float64] = -20 * np.log10(over)
-    return needed
 
 
 def _smooth(decibels: NDArray[np.float64], rate: int) -> NDArray[np.float64]:

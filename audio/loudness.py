@@ -21,12 +21,8 @@ from understudy.audio.samples import Audio, AudioSource
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 
-SILENT = -120.0
-"""Stands for minus infinity, in LUFS and in dBTP, so that every figure is a number that JSON can hold."""
-
-CURVE_RATE = 10
-"""Values per second of the two curves."""
-
+SILENT = -120.0  # stands for minus infinity, in LUFS and in dBTP, so that every figure is a number that JSON can hold
+CURVE_RATE = 10  # values per second of the two curves
 _PRINTED = 0.0005  # half of the last decimal that FFmpeg prints of a linear peak
 
 

@@ -16,12 +16,8 @@ import numpy as np
 
 from understudy.disk import writing
 
-MADE = b"\xff\x01\x14made with Understudy"
-"""The text event that marks a file as ours."""
-
-BEND_RANGE = 2.0
-"""Semitones that a pitch bend reaches up and down: the default of the MIDI specification."""
-
+MADE = b"\xff\x01\x14made with Understudy"  # the text event that marks a file as ours
+BEND_RANGE = 2.0  # semitones that a pitch bend reaches up and down: the default of the MIDI specification
 _TICKS = 480  # per beat
 _TEMPO = 500_000  # microseconds per beat: 120 beats per minute
 _LONGEST_BEAT = 0xFFFFFF  # microseconds: three bytes

@@ -28,9 +28,7 @@ from understudy.context import Context
 from understudy.disk import writing
 from understudy.errors import UnderstudyError
 
-COUNT = 4
-"""How many stems such a file holds: neither more nor less."""
-
+COUNT = 4  # how many stems such a file holds: neither more nor less
 COLOURS = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 """Of the four stems in order; also distinguishable for the colour-blind (Okabe, Ito, "Color Universal Design",
 2008)."""

@@ -71,7 +71,33 @@ def import_voice(
     with opened(path, _LIMITS, HINT) as archive:
         _check_names(archive)
         with library.building(root) as folder:
-            return _unpack(archive, root, folder, context, name, consent, replace)
+            content = manifest.parse(archive.read(MANIFEST, manifest.LARGEST), f"{archive.path}:{MANIFEST}")
+            if content.engine not in ("instant", "rvc"):
+                raise UnderstudyError(
+                    "voice-kind-unknown",
+                    f"{archive.path} holds a voice for the engine {content.engine!r}, which this version doesn't have.",
+                    "Update Understudy, or import a voice of the engine 'instant' or 'rvc'.",
+                )
+            name = names.valid_name(content.name if name is None else name)
+            content = content.model_copy(update={"name": name, "consent": consent or content.consent})
+            if not replace:
+                library.refuse_taken(root, content.name)
+            voice = Voice(folder, content)
+            listed = {file.relative_to(folder).as_posix(): sha256 for file, sha256 in voice.stored_files.items()}
+            if not listed or listed.keys() != archive.entries.keys() - {MANIFEST}:
+                raise archive.refused("its files are not those that its manifest lists")
+            for done, (entry, sha256) in enumerate(listed.items()):
+                part = context.part(0.3 * done / len(listed), 0.3 * (done + 1) / len(listed))
+                (folder / entry).parent.mkdir(exist_ok=True)
+                if archive.copy(entry, folder / entry, part) != sha256:
+                    raise archive.refused(f"the SHA-256 of {entry} is not the one in its manifest")
+            if content.model is not None:
+                from understudy.voices.rvc.checks import check_stored
+
+                findings = check_stored(voice)
+            else:
+                findings = _check_recordings(archive, folder, content, context.part(0.3, 1))
+            return library.settle(root, folder, content, replace=replace), findings
 
 
 def _check_names(archive: Archive) -> None:
@@ -80,44 +106,6 @@ def _check_names(archive: Archive) -> None:
             raise archive.refused(f"it holds {entry[:80]!r}, which isn't part of a voice")
     if MANIFEST not in archive.entries:
         raise archive.refused(f"it has no {MANIFEST}")
-
-
-def _unpack(
-    archive: Archive,
-    root: Path,
-    folder: Path,
-    context: Context,
-    name: str | None,
-    consent: Consent | None,
-    replace: bool,
-) -> tuple[Voice, list[Finding]]:
-    content = manifest.parse(archive.read(MANIFEST, manifest.LARGEST), f"{archive.path}:{MANIFEST}")
-    if content.engine not in ("instant", "rvc"):
-        raise UnderstudyError(
-            "voice-kind-unknown",
-            f"{archive.path} holds a voice for the engine {content.engine!r}, which this version doesn't have.",
-            "Update Understudy, or import a voice of the engine 'instant' or 'rvc'.",
-        )
-    name = names.valid_name(content.name if name is None else name)
-    content = content.model_copy(update={"name": name, "consent": consent or content.consent})
-    if not replace:
-        library.refuse_taken(root, content.name)
-    voice = Voice(folder, content)
-    listed = {file.relative_to(folder).as_posix(): sha256 for file, sha256 in voice.stored_files.items()}
-    if not listed or listed.keys() != archive.entries.keys() - {MANIFEST}:
-        raise archive.refused("its files are not those that its manifest lists")
-    for done, (entry, sha256) in enumerate(listed.items()):
-        part = context.part(0.3 * done / len(listed), 0.3 * (done + 1) / len(listed))
-        (folder / entry).parent.mkdir(exist_ok=True)
-        if archive.copy(entry, folder / entry, part) != sha256:
-            raise archive.refused(f"the SHA-256 of {entry} is not the one in its manifest")
-    if content.model is not None:
-        from understudy.voices.rvc.checks import check_stored
-
-        findings = check_stored(voice)
-    else:
-        findings = _check_recordings(archive, folder, content, context.part(0.3, 1))
-    return library.settle(root, folder, content, replace=replace), findings
 
 
 def _check_recordings(archive: Archive, folder: Path, content: Manifest, context: Context) -> list[Finding]:

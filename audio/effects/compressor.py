@@ -11,9 +11,7 @@ import numpy as np
 from understudy.audio.effects.control import TINY, Curve, block_energies, per_frame, released, smoothed
 from understudy.audio.samples import Audio
 
-MARGIN = 1.0
-"""Seconds of sound on both sides that the gain may depend on."""
-
+MARGIN = 1.0  # seconds of sound on both sides that the gain may depend on
 _HOP = 0.002  # seconds per control value
 _LEVEL = 5  # values that the level is taken over
 _ATTACK = 10  # values that the gain is smoothed over

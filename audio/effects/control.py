@@ -13,8 +13,7 @@ from understudy.audio.samples import Samples
 
 Curve = NDArray[np.float64]
 
-TINY = 1e-12
-"""Energy that counts as silence: -120 dB."""
+TINY = 1e-12  # energy that counts as silence: -120 dB
 
 
 def block_energies(samples: Samples, start: int, hop: int) -> Curve:

@@ -13,9 +13,7 @@ from understudy.audio.effects.control import TINY, block_energies, per_frame, re
 from understudy.audio.effects.equaliser import filtered, high_pass
 from understudy.audio.samples import Audio
 
-MARGIN = 0.5
-"""Seconds of sound on both sides that the gain may depend on."""
-
+MARGIN = 0.5  # seconds of sound on both sides that the gain may depend on
 _SPLIT = 5000.0  # Hz
 _SHARE = -6.0  # dB of the whole energy at which the band begins to be turned down
 _RATIO = 10.0

@@ -15,8 +15,7 @@ from understudy.audio.samples import Audio, Samples
 Section = NDArray[np.float64]
 """``[6]``: b0 b1 b2 a0 a1 a2, with a0 = 1."""
 
-MARGIN = 0.5
-"""Seconds of sound before a window that the sections need to have settled (down to 20 Hz)."""
+MARGIN = 0.5  # seconds of sound before a window that the sections need to have settled (down to 20 Hz)
 
 
 def peak(rate: int, frequency: float, gain: float, q: float = 0.7) -> Section:

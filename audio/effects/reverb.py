@@ -11,9 +11,7 @@ import numpy as np
 
 from understudy.audio.samples import Samples
 
-LONGEST = 4.0
-"""Seconds of decay time that a room can have; its response is no longer than that."""
-
+LONGEST = 4.0  # seconds of decay time that a room can have; its response is no longer than that
 _PRE_DELAY = 0.012  # seconds before the first reflection
 _EARLY = 0.06  # seconds that reflections stand alone
 _BANDS = (

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-HOP = 0.005
-"""Seconds between the frames of every tracker here."""
-
+HOP = 0.005  # seconds between the frames of every tracker here
 _LEAP = 2.5 / 12  # octaves per frame; more is a new note and not a glide, and is not interpolated
 
 

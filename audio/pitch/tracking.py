@@ -91,7 +91,13 @@ def _track_one(context: Context, source: AudioSource, gain: float, one: Tracker,
 def _sound(source: AudioSource, gain: float, start: int, stop: int, length: int) -> Samples:
     """`length` samples at `RATE` of the source's frames from `start` to `stop`, mono and times `gain`."""
     block = strongest_mono(source.read(start, stop).samples) * np.float32(gain)
-    return _resampled(block, source.rate, length)
+    if source.rate == RATE:
+        return block
+    import soxr
+
+    # HQ is flat and clean far beyond what matters to a tracker, at a third of VHQ's time
+    result = np.asarray(soxr.resample(block, source.rate, RATE, quality="HQ"), np.float32)[:length]
+    return np.pad(result, (0, length - len(result)))
 
 
 def _level_gain(context: Context, source: AudioSource) -> float:
@@ -103,13 +109,3 @@ def _level_gain(context: Context, source: AudioSource) -> float:
         context.progress((start + source.rate) / source.frames)
     loud = np.array([peak for peak in peaks if peak > 0.01 * max(peaks)])
     return PEAK / float(np.percentile(loud, 90)) if len(loud) else 1.0
-
-
-def _resampled(sound: Samples, rate: int, length: int) -> Samples:
-    if rate == RATE:
-        return sound
-    import soxr
-
-    # HQ is flat and clean far beyond what matters to a tracker, at a third of VHQ's time
-    result = np.asarray(soxr.resample(sound, rate, RATE, quality="HQ"), np.float32)[:length]
-    return np.pad(result, (0, length - len(result)))

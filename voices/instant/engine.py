@@ -63,13 +63,13 @@ class InstantEngine:
         settings: ConversionSettings,
         models: Mapping[str, Weights],
     ) -> AudioFile:
-        profile = VoiceProfile.load(prepared)
+        profile, path = VoiceProfile.load(prepared), context.folder / "converted.npy"
         vocals, rate = performance.vocals, performance.vocals.rate
         frames = int(np.ceil(vocals.frames / (rate * HOP))) + 1
         f0 = _resampled(performance.pitch, frames)
         level = _level(context.part(0.0, 0.05), vocals, frames)
         if not (level > rendering.SILENCE).any():
-            return _written(context, rate, iter([Audio.silence(1, vocals.frames, rate)]))
+            return write_blocks(path, rate, 1, [Audio.silence(1, vocals.frames, rate)])
         windows = _cut(level, frames)
         voiced = f0 > 0
         # Voices that differ in pitch differ in the length of their vocal tract, which scales all formants.
@@ -117,17 +117,13 @@ class InstantEngine:
             sound = rendering.sung(signal, pitch, rate, HOP, old, new, performance.transpose)
             return np.asarray(sound, np.float32)
 
-        return _written(context, rate, _joined(context.part(0.4, 1.0), render, windows, vocals))
+        return write_blocks(path, rate, 1, _joined(context.part(0.4, 1.0), render, windows, vocals))
 
 
 def _below(top: float, rate: int) -> Array:
     """``[bins]``: 1 at frequencies well below `top`, 0 above it."""
     frequency = np.arange(spectrum.transform_size(rate) // 2 + 1) * rate / spectrum.transform_size(rate)
     return np.asarray(np.clip((0.95 * top - frequency) / 1000, 0, 1), np.float32)
-
-
-def _written(context: Context, rate: int, blocks: Iterator[Audio]) -> AudioFile:
-    return write_blocks(context.folder / "converted.npy", rate, 1, blocks)
 
 
 def _resampled(pitch: PitchTrack, frames: int) -> NDArray[np.float64]:

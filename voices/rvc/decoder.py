@@ -18,8 +18,7 @@ from understudy.voices.rvc.architecture import Architecture
 
 SLOPE = 0.1
 
-LAST_SLOPE = 0.01
-"""Before the last convolution RVC's networks are trained with torch's default slope, not with `SLOPE`."""
+LAST_SLOPE = 0.01  # before the last convolution RVC's networks are trained with torch's default slope, not with `SLOPE`
 
 
 SINE = 0.1

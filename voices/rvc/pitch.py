@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from understudy.audio.pitch import PitchTrack
 
-HOP = 0.01
-"""Seconds per frame."""
+HOP = 0.01  # seconds per frame
 
 LOWEST, HIGHEST = 50.0, 1100.0  # Hz of steps 1 and 255
 STEPS = 255

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from understudy.audio.downmix import fold
+from understudy.audio.effects.control import Curve
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, write_blocks
@@ -16,13 +16,9 @@ from understudy.audio.windows import map_windows
 from understudy.context import Context
 
 RATE = 16000
-FRAME = 160
-"""Samples of 10 ms, the synthesizer's frame."""
-
+FRAME = 160  # samples of 10 ms, the synthesizer's frame
 _RUMBLE = 48.0  # Hz of the high-pass, as in RVC's training
 _PEAKS = (0.1, 0.95)  # the loudest sample is brought between these; RVC bounds it above
-
-Curve = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
