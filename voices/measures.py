@@ -70,7 +70,8 @@ def measure(context: Context, source: AudioSource) -> Measures:
     does."""
     levels, low, high = _levels(source)
     pitch = track(context.part(0, 0.6), source, PitchSettings())
-    voiced_levels = _at(pitch.voiced.astype(float), pitch.hop, len(levels), 1 / _LEVEL_HOP) > 0
+    nearest = np.round(np.arange(len(levels)) * (1 / _LEVEL_HOP) / pitch.hop).astype(int)
+    voiced_levels = pitch.voiced[np.clip(nearest, 0, pitch.frames - 1)]
     near_voiced = uniform_filter1d(voiced_levels.astype(float), 2 * 40 + 1, mode="constant") > 1e-9
     loud = float(np.percentile(levels, 95)) if len(levels) else -120.0
     active = (levels > max(loud - 35, -70)) & near_voiced
@@ -159,11 +160,6 @@ def _part(pitch: PitchTrack, start: float, frames: int) -> Floats:
     """`pitch` from `start` seconds on, at the frames of `_power`."""
     index = np.round((start + np.arange(frames) * _HOP / _RATE) / pitch.hop).astype(int)
     return np.asarray(pitch.f0[np.clip(index, 0, pitch.frames - 1)], np.float64)
-
-
-def _at(values: Floats, hop: float, frames: int, new_hop: float) -> Floats:
-    index = np.round(np.arange(frames) * new_hop / hop).astype(int)
-    return np.asarray(values[np.clip(index, 0, len(values) - 1)], np.float64)
 
 
 def _noise(power: Floats, levels: Floats) -> float:

@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from understudy.context import Context
 from understudy.errors import UnderstudyError
@@ -18,7 +17,7 @@ from understudy.voices.rvc.architecture import CONTENT_CHANNELS
 from understudy.voices.rvc.bundle import Bundle, opened_bundle
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
 from understudy.voices.rvc.checks import model_findings, no_index_finding
-from understudy.voices.rvc.index import IndexFile, check_index
+from understudy.voices.rvc.index import check_index
 from understudy.voices.voice import MODEL, Consent, Manifest, RvcIndex, RvcModel, Voice, content_hash, file_hash
 
 
@@ -124,7 +123,15 @@ def _take_index(
     try:
         with _unpacked(bundle, name, folder / MODEL / "new", context) as file:
             found = check_index(file)
-            _refuse_other_version(found, checkpoint.architecture.version, bundle.shown(name))
+            version = checkpoint.architecture.version
+            if found.dimension != CONTENT_CHANNELS[version]:
+                other = "v1" if version == "v2" else "v2"
+                raise UnderstudyError(
+                    "index-of-another-model",
+                    f"{bundle.shown(name)} is the index of a model of version {other}, but this model is of version "
+                    f"{version}.",
+                    "Give the index that came with the model, or import the model without an index.",
+                )
             digest = file_hash(file)
             stored = file.rename(file.with_name(f"index-{digest[:8]}.index"))
     except UnderstudyError as error:
@@ -134,16 +141,6 @@ def _take_index(
         return None, [Finding("index-empty", "advice", printable(name)[-80:], sentence), no_index_finding()]
     source = printable(PurePosixPath(name).name)[-255:]
     return RvcIndex(file=stored.name, sha256=digest, vectors=found.vectors, source=source), []
-
-
-def _refuse_other_version(found: IndexFile, version: Literal["v1", "v2"], shown: str) -> None:
-    if found.dimension != CONTENT_CHANNELS[version]:
-        other = "v1" if version == "v2" else "v2"
-        raise UnderstudyError(
-            "index-of-another-model",
-            f"{shown} is the index of a model of version {other}, but this model is of version {version}.",
-            "Give the index that came with the model, or import the model without an index.",
-        )
 
 
 def _speaker(wanted: int | None, stored_speaker: object, speakers: int) -> int:

@@ -75,8 +75,10 @@ class _Reader:
         if self.size > LARGEST:
             raise self.damaged(f"it is larger than {LARGEST >> 30} GB")
         kind = self.file.read(4)
+        if len(kind) != 4 or not kind.startswith(b"I") or not kind.isalnum():
+            raise UnderstudyError("index-not-faiss", f"{self.path} isn't a faiss index.", _ANOTHER)
         if kind != b"IwFl":
-            raise self.other(kind)
+            raise self.unsupported(f"is of the kind {ascii(kind)[1:]}")
         dimension, vectors = self.header()
         lists, searched = self.number(), self.number()
         if vectors == 0:
@@ -166,11 +168,6 @@ class _Reader:
             # beyond 1e15 a squared distance overflows float32; the comparison is False for NaN as well
             if not np.all(np.abs(block) < 1e15):
                 raise self.damaged("some of its values are not finite")
-
-    def other(self, kind: bytes) -> UnderstudyError:
-        if len(kind) == 4 and kind.startswith(b"I") and kind.isalnum():
-            return self.unsupported(f"is of the kind {ascii(kind)[1:]}")
-        return UnderstudyError("index-not-faiss", f"{self.path} isn't a faiss index.", _ANOTHER)
 
     def unsupported(self, why: str) -> UnderstudyError:
         message = f"{self.path} {why}; RVC's trainers do not write such an index."
