@@ -126,8 +126,7 @@ def _messages(notes: Iterable[Note], tick: Callable[[float], int]) -> Iterable[t
         bent = bool(note.bends)
         last = None
         for seconds, semitones in note.bends:
-            bend = round(8192 * semitones / BEND_RANGE)
-            message = Message("pitchwheel", pitch=min(8191, max(-8192, bend)))
-            if message != last and note.start <= seconds < note.end:
-                yield max(start, tick(seconds)), 1 if tick(seconds) <= start else 3, message
-            last = message
+            bend = min(16383, max(0, round(8192 * (1 + semitones / BEND_RANGE)))) - 8192
+            if bend != last and note.start <= seconds < note.end:
+                yield max(start, tick(seconds)), 1 if tick(seconds) <= start else 3, Message("pitchwheel", pitch=bend)
+            last = bend
