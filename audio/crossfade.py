@@ -24,8 +24,7 @@ _LEAST = -0.5  # lower limit of the correlation: opposite waves cancel in the mi
 
 @dataclass(frozen=True)
 class Segment:
-    """`source` plays from frame `start` to `stop` of the whole; it is read at these positions (and a little beyond them
-    for the fades)."""
+    """`source` plays from frame `start` to `stop` of the whole; it is read there, and a little beyond for the fades."""
 
     source: AudioSource
     start: int
@@ -78,8 +77,8 @@ def correlation(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def raised_cosine(frames: int) -> NDArray[np.float64]:
-    """The rising weights of a cross-fade, 0..1 ``[frames]``. With their reverse they sum to 1: a fade that keeps the
-    amplitude of sounds that are alike."""
+    """The rising weights of a cross-fade, 0..1 ``[frames]``. With their reverse they sum to 1, which
+    keeps the amplitude of sounds that are alike."""
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * (np.arange(frames) + 0.5) / max(1, frames)))
 
 

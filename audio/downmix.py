@@ -62,8 +62,7 @@ def fold(context: Context, source: AudioSource) -> Mono:
 
 
 def channel_covariance(context: Context, source: AudioSource) -> NDArray[np.float64]:
-    """Sums of the products of all pairs of channels over all frames, ``[channels, channels]``. NaN and infinite samples
-    count as 0."""
+    """Sums over all frames of the products of all pairs, ``[channels, channels]``; NaN and infinity count as 0."""
     covariance = np.zeros((source.channels, source.channels))
     block = _BLOCK * source.rate
     for start in range(0, source.frames, block):
@@ -74,8 +73,7 @@ def channel_covariance(context: Context, source: AudioSource) -> NDArray[np.floa
 
 
 def fold_weights(covariance: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The weight of each channel in the fold, float32 ``[channels]``; their absolute values sum to 1, and the largest
-    is positive."""
+    """Each channel's weight, float32 ``[channels]``; absolute values sum to 1, the largest is positive."""
     channels = len(covariance)
     if not covariance.any():
         return np.full(channels, 1 / channels, np.float32)
@@ -114,8 +112,7 @@ def strongest_mono(samples: Samples) -> Samples:
 
     For a voice in the middle that is (L + R) / sqrt 2; for one channel in reversed polarity, where the mean would
     cancel, the difference; for a panned voice, the side it sits on. Where the component holds little more than half
-    the energy, as with a delay or two takes left and right, every sum is a comb filter and the louder channel is
-    taken alone.
+    the energy (a delay, two takes left and right) every sum is a comb filter; the louder channel is taken alone.
     """
     if samples.shape[0] == 1:
         return np.asarray(samples[0])

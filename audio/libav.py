@@ -38,8 +38,7 @@ _NOT_AUDIO_HINT = "Give a sound file: wav, flac, mp3, m4a, ogg, opus, aiff, or a
 
 
 class _Bytes:
-    """A file without a name: FFmpeg then recognises it by its content alone, and cannot take its path for an
-    address."""
+    """A file without a name: FFmpeg recognises it by its content and cannot take its path for an address."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -40,8 +40,7 @@ class Loudness:
     """`integrated` in LUFS (`SILENT` where nothing passes the gate of -70 LUFS or the sound is shorter than 400 ms),
     `range` in LU, `true_peak` in dBTP (`SILENT` for digital silence).
     `momentary` and `short_term`: float32 ``[values]`` in LUFS, `CURVE_RATE` per second; value i is that of the 400 ms
-    and the 3 s window that end (i + 1) / `CURVE_RATE` seconds from the beginning, `SILENT` until the first
-    window is full."""
+    and the 3 s window that end (i + 1) / `CURVE_RATE` seconds from the beginning, `SILENT` until one is full."""
 
     integrated: float
     range: float

@@ -44,8 +44,7 @@ def write_midi(
 
     `beats`: times of the song's beats in seconds, ascending; two or more give the file a tempo map. `key`: a key as of
     `SongAnalysis`, e.g. ``F# minor``, for the key signature.
-    Pitch bends change all notes that sound at the time: give them only to a single voice. Raises `UnderstudyError`:
-    ``disk-full``, ``output-not-writable``.
+    Pitch bends change all notes that sound at the time: give them only to a single voice. Raises as `writing` does.
     """
     from mido import Message, MetaMessage, MidiFile, MidiTrack
 

@@ -134,8 +134,7 @@ def _analyse(mono: Mono, rms: float, start: int) -> tuple[Array, Array]:
 
 
 def _magnitudes(sound: Samples, start: int, hop: int, count: int, size: int) -> Samples:
-    """Magnitudes ``[count, size // 2 + 1]`` of Hann windows of `size` samples, centred every `hop` samples from sample
-    `start` on."""
+    """Magnitudes ``[count, size // 2 + 1]`` of Hann windows of `size` samples, one every `hop` from `start` on."""
     window = np.hanning(size + 1)[:-1].astype(np.float32)
     window /= window.sum()
     low = start - size // 2
@@ -274,8 +273,8 @@ def _key(sustained: Array) -> tuple[str | None, float]:
 
 
 def _tuning(sustained: Array) -> float:
-    """How far the tones lie above those of A = 440 Hz, -0.5..0.5 semitones: the circular mean over the spectrum's local
-    maxima, weighted with their power."""
+    """How far the tones lie above those of A = 440 Hz, -0.5..0.5 semitones: the circular mean of the spectrum's peaks,
+    weighted with their power."""
     inner = sustained[1:-1]
     peaks = 1 + np.flatnonzero((inner > sustained[:-2]) & (inner >= sustained[2:]) & (_TONES[1:-1] > 0))
     before, at, after = (np.log(sustained[peaks + offset] + 1e-30) for offset in (-1, 0, 1))

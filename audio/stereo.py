@@ -70,8 +70,8 @@ def placement(left: Curve, right: Curve, shared: Curve, blocks: int, width: floa
 
 
 def _clearness(left: Curve, right: Curve, shared: Curve) -> Curve:
-    """1 where all sound comes from one place, wherever that is, 0 where it comes from everywhere: the difference of the
-    two principal energies over their sum."""
+    """1 where all sound comes from one place, 0 where it comes from everywhere: difference over sum of the principal
+    energies."""
     a, b, c = (smoothed(curve, 5) for curve in (left, right, shared))
     clearness: Curve = np.sqrt((a - b) ** 2 + 4 * c * c) / np.maximum(a + b, 1e-20)
     return np.minimum(clearness, 1.0)
@@ -80,8 +80,7 @@ def _clearness(left: Curve, right: Curve, shared: Curve) -> Curve:
 def spreading_response(rate: int, seed: int = 5) -> Samples:
     """A short impulse response with a flat spectrum: a sound convolved with it is uncorrelated with the original.
 
-    Noise that decays over `_LENGTH` seconds, with its spectrum made flat, without low frequencies (they contribute no
-    width and would only smear).
+    Noise that decays over `_LENGTH` seconds, made flat in spectrum, without low frequencies (no width, only smear).
     """
     size = 1 << int(np.ceil(np.log2(2 * _LENGTH * rate)))
     first, last = round(_DELAY * rate), round((_DELAY + _LENGTH) * rate)

@@ -1,5 +1,4 @@
-"""Sources computed from other sources while they are read: nothing is written, and only the requested frames are
-held."""
+"""Sources computed from other sources as they are read: nothing is written, only the requested frames are held."""
 
 from __future__ import annotations
 

@@ -32,8 +32,7 @@ _EXCERPT = 20.0  # seconds each
 def ordered_map(
     function: Callable[[T], R], items: Iterable[T], workers: int, pool: Executor | None = None
 ) -> Iterator[R]:
-    """`map` with up to `workers` threads, in order, with at most `workers` + 1 results waiting. `pool`: the threads, if
-    they are not to be new ones."""
+    """`map` with up to `workers` threads, in order, at most `workers` + 1 results waiting. `pool`: existing threads."""
     if workers <= 1:
         yield from map(function, items)
         return

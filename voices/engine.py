@@ -76,8 +76,7 @@ class Engine(Protocol):
     models: tuple[str, ...]
 
     def prepare(self, context: Context, voice: Voice) -> Path:
-        """Everything that can be computed from the voice alone, as one file in `context.folder`; cached under the
-        voice's content hash."""
+        """All that depends on the voice alone, as one file in `context.folder`; cached by the content hash."""
         ...
 
     def convert(

@@ -234,8 +234,7 @@ def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Vo
 def _store_all(
     files: Sequence[Path], folder: Path, context: Context
 ) -> tuple[list[Recording], list[RecordingReport], list[Finding]]:
-    """Decode, check and store `files`; returns the stored recordings, their reports, and findings about those left
-    out."""
+    """Decode, check and store `files`; returns those stored, their reports, and findings about those left out."""
     folder.mkdir()
     decoded = folder.parent / "decoded.npy"
     stored: list[Recording] = []

@@ -66,8 +66,7 @@ class Measures:
 
 
 def measure(context: Context, source: AudioSource) -> Measures:
-    """Measure a mono `source` of any length and rate. Raises `UnderstudyError` as `understudy.audio.pitch.track`
-    does."""
+    """Measure a mono `source` of any length and rate. Raises as `understudy.audio.pitch.track` does."""
     levels, low, high = _levels(source)
     pitch = track(context.part(0, 0.6), source, PitchSettings())
     nearest = np.round(np.arange(len(levels)) * (1 / _LEVEL_HOP) / pitch.hop).astype(int)

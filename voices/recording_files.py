@@ -44,8 +44,7 @@ def decode(context: Context, path: Path, out: Path) -> AudioFile:
 def store(context: Context, source: AudioFile, folder: Path, number: int, name: str) -> Recording:
     """Write a mono `source` into `folder`; the file name consists of `number`, `name` (the user's file) and its hash.
 
-    Sound beyond full scale (float files can hold it) is turned down as a whole. Raises `UnderstudyError` as
-    `understudy.audio.encode.encode` does.
+    Sound beyond full scale (float files can hold it) is turned down as a whole. Raises as `encode` does.
     """
     highest = peak(source, context.part(0, 0.2))
     quieter = folder / f".{number}.npy"

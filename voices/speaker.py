@@ -51,14 +51,12 @@ def embed(source: AudioSource) -> Embedding:
 
 
 def similarity(a: Embedding, b: Embedding) -> float:
-    """Cosine of two embeddings, 0..1. Above .88 is one person in one session, below .65 different people; singers who
-    are alike reach .85."""
+    """Cosine of two embeddings, 0..1. Above .88: one person, one session; below .65: two people; alike singers: .85."""
     return float(np.dot(a, b) / max(1e-12, float(np.linalg.norm(a)) * float(np.linalg.norm(b))))
 
 
 def partials(source: AudioSource) -> NDArray[np.float32]:
-    """An embedding for each 1.6 s of voice, ``[partials, 256]``, in order; neighbours overlap by half. Raises as
-    `embed`."""
+    """An embedding for each 1.6 s of voice, ``[partials, 256]``, in order, overlapping by half. Raises as `embed`."""
     _network()  # a missing model is reported before any work
     voice = without_silence(_mono(source))
     if len(voice) == 0:

@@ -1,7 +1,6 @@
 """Levels and gains at a control rate: a value per block of `hop` frames instead of one per frame.
 
-Blocks lie on a grid that is fixed to the beginning of the song, so that a window's values do not depend on where the
-window happens to begin.
+Blocks lie on a grid that is fixed to the song's beginning, so values do not depend on where a window begins.
 """
 
 from __future__ import annotations

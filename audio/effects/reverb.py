@@ -56,8 +56,7 @@ def room(rate: int, decay: float, seed: int) -> Samples:
 
 
 def reverberate(samples: Samples, response: Samples) -> Samples:
-    """`samples` ``[..., frames]`` convolved with `response`, as long as they were; needs as many frames before what
-    counts as `response` has."""
+    """`samples` ``[..., frames]`` convolved with `response`, as long as before; needs as many frames in advance."""
     from scipy.signal import oaconvolve
 
     wet: Samples = oaconvolve(samples, np.broadcast_to(response, (*samples.shape[:-1], len(response))), axes=-1)

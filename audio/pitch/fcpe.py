@@ -26,8 +26,7 @@ _loading = Lock()
 
 
 def track_fcpe(sound: Samples, settings: PitchSettings, device: str) -> F0:
-    """Raises `UnderstudyError`: ``package-missing`` where torchfcpe isn't installed, ``pitch-tracker-missing`` where
-    it doesn't load."""
+    """Raises `UnderstudyError`: ``package-missing`` without torchfcpe, ``pitch-tracker-missing`` if it doesn't load."""
     frames = len(sound) // 80 + 1
     if len(sound) < 1024:
         return np.zeros(frames, np.float32)

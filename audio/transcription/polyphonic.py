@@ -52,8 +52,7 @@ def polyphonic_notes(context: Context, source: AudioSource) -> list[Note]:
 
 
 def activations(context: Context, source: AudioSource) -> tuple[Matrix, Matrix]:
-    """How sure the network is that a note sounds and that one begins, 0..1, each ``[frames, 88]``: frame k is centred
-    at k * 256 / 22050 s."""
+    """How sure it is that a note sounds, and begins, 0..1, ``[frames, 88]``; frame k: k * 256 / 22050 s."""
     session = _session(network())
     frames = resampled_frames(source.frames, source.rate, _RATE) // _HOP + 1
 

@@ -34,8 +34,7 @@ class FrameStatistics:
 def frame_statistics(
     cepstra: NDArray[np.floating], voiced: NDArray[np.bool_], loud: NDArray[np.bool_]
 ) -> FrameStatistics:
-    """The statistics of cepstra ``[frames, ORDER]`` with the masks `voiced` and `loud` ``[frames]``; at least one frame
-    must be both."""
+    """The statistics of cepstra ``[frames, ORDER]`` with the masks `voiced` and `loud`, both true somewhere."""
     shape = cepstra[voiced & loud].mean(axis=0, dtype=np.float64)
     some = np.flatnonzero(loud)[:: max(1, int(loud.sum()) // 20000)]  # 20,000 frames are enough
     coefficients = phones.coefficients(cepstra[some].astype(np.float32) @ spectrum.inverse_basis(ORDER))

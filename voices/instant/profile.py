@@ -30,8 +30,7 @@ class VoiceProfile:
     """`frames` float32 ``[n, ORDER]``: cepstra in the order of time; `content` ``[n, features]``: their content
     features; `voiced` bool ``[n]``.
     `mean`, `deviation` ``[ORDER]``: over voiced frames; `unvoiced_mean` ``[ORDER]``. `pitch`: median f0 in Hz.
-    `top`: bandwidth of the recordings in Hz. `spectrum` ``[POINTS]``: log of the mean power over all frames, level
-    removed."""
+    `top`: bandwidth of the recordings in Hz. `spectrum` ``[POINTS]``: log of the mean power, level removed."""
 
     frames: Array
     content: Array
@@ -102,8 +101,7 @@ def measure_profile(context: Context, voice: Voice) -> VoiceProfile:
 
 
 def _some(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Indexes of at most `FRAMES` of the frames in `mask`, evenly over the recordings and in whole stretches, so that
-    neighbours in time stay neighbours."""
+    """Indexes of at most `FRAMES` frames of `mask`, evenly and in whole stretches: neighbours stay neighbours."""
     index = np.flatnonzero(mask)
     if len(index) <= FRAMES:
         return index

@@ -43,8 +43,7 @@ CONSONANT_SHIFT = 3.0  # limit of a coefficient's change in unvoiced frames
 
 @dataclass(frozen=True, eq=False)
 class Timbre:
-    """`cepstra` float16 ``[frames, ORDER]`` of a performance; `voiced` and `loud` bool ``[frames]``, the latter for
-    frames that are not pauses."""
+    """`cepstra` float16 ``[frames, ORDER]`` of a performance; `voiced` and `loud` (no pause) bool ``[frames]``."""
 
     cepstra: Half
     voiced: Mask

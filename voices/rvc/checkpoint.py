@@ -325,8 +325,7 @@ def _integers(values: Any, what: str, longest: int, most: int, path: Path) -> tu
 
 
 def _version(stated: Any, weights: Mapping[str, Tensor], path: Path) -> Literal["v1", "v2"]:
-    """The version, by the width of the content features in the weights. The file's own entry may be missing, but not
-    contradict."""
+    """The version, by the width of the content features. The file's entry may be missing, but not contradict."""
     shape = _shape(weights, "enc_p.emb_phone.weight", 2, path)
     found: dict[int, Literal["v1", "v2"]] = {CONTENT_CHANNELS["v1"]: "v1", CONTENT_CHANNELS["v2"]: "v2"}
     if shape[1] not in found:

@@ -11,8 +11,7 @@ from understudy.voices.voice import Voice
 
 
 def check_stored(voice: Voice) -> list[Finding]:
-    """Read the stored model and index of `voice` again; returns findings about them. Raises `UnderstudyError` for files
-    that do not match its manifest."""
+    """Read the stored model and index of `voice` again; returns findings. Raises where they contradict its manifest."""
     model = voice.manifest.model
     assert model is not None
     checkpoint = read_checkpoint(voice.model_file)

@@ -28,16 +28,15 @@ class Piece:
 def pieces(energy: Curve, gain: Curve, longest: int) -> list[Piece]:
     """The song in pieces of at most `longest` frames.
 
-    `energy`: the original's mean square per frame. `gain`: the gate's, per frame; where it is 0 for `SKIPPED` frames
-    and more, there is no piece.
+    `energy`: the original's mean square per frame. `gain`: the gate's; no piece where it is 0 for `SKIPPED` frames.
     """
     stretches = [Piece(first, last, False) for first, last in _sung(gain > 0)]
     return [piece for stretch in stretches for piece in split(stretch, energy, longest)]
 
 
 def split(piece: Piece, energy: Curve, longest: int) -> list[Piece]:
-    """`piece` in consecutive parts of at most `longest` frames. Each cut lies at the quietest frame within a quarter of
-    a part around the end of equal parts."""
+    """`piece` in consecutive parts of at most `longest` frames. Cuts lie at the quietest frames within a quarter of a
+    part around the ends of equal parts."""
     quiet = smoothed(energy[piece.first : piece.last], 9)
     found: list[Piece] = []
     start, follows = piece.first, piece.follows

@@ -62,8 +62,8 @@ def soft_gain(original: Curve, own: Curve) -> Curve:
 
 
 def _singing_level(energy: Curve) -> float:
-    """The level in dB of the frames that are sung: the mean of all within 20 dB of the mean, taken twice (the relative
-    gate of ITU-R BS.1770, wider)."""
+    """The level in dB of the frames that are sung: the mean of those within 20 dB of the mean, twice (as BS.1770's
+    relative gate)."""
     loud = energy[energy > 10 ** (_FAINTEST / 10)]
     for _ in range(2):
         if len(loud):
@@ -72,8 +72,7 @@ def _singing_level(energy: Curve) -> float:
 
 
 def second_rms(source: AudioSource) -> NDArray[np.float64]:
-    """RMS of a mono `source` over a second around every half second, beginning at its first sample; silence beyond
-    its ends."""
+    """RMS of a mono `source` over a second around every half second from its first sample on; silence around it."""
     half = source.rate // 2
     count = source.frames // half + 1
     # each second is two halves: the one before its middle and the one after

@@ -77,8 +77,7 @@ class Flow(nn.Module):
         return [layer for layer in self.flows if isinstance(layer, Coupling)]
 
     def forward(self, z: Tensor, mask: Tensor | None, g: Tensor) -> Tensor:
-        """From the decoder's side to the prior's, as in training (inference needs `inverse` only). `z` [B, C, T],
-        `mask` [B, 1, T] or None."""
+        """From the decoder's side to the prior's, as in training. `z` [B, C, T], `mask` [B, 1, T] or None."""
         for coupling in self.couplings():
             first, second = z.chunk(2, 1)
             z = torch.cat([first, second + coupling.shift(first, mask, g)], 1).flip(1)

@@ -96,8 +96,7 @@ class Synthesizer(nn.Module):
         self, content: Tensor, coarse: Tensor | None, speaker: Tensor, noise: Tensor, *, lengths: Tensor | None = None
     ) -> Tensor:
         """The decoder's input z [B, 192, T], 0 after a row's end. `noise` [B, 192, T] is standard normal; the other
-        parameters are as in `infer`. Raises ValueError for `coarse` in models without pitch, or without it in
-        others."""
+        parameters are as in `infer`. Raises ValueError unless `coarse` is given exactly to models with pitch."""
         if (coarse is None) == self.architecture.f0:
             raise ValueError("coarse pitch goes with models with pitch, and only with them")
         mask = None if lengths is None else exists(lengths, content.shape[1])

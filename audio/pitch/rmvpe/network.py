@@ -46,8 +46,7 @@ class Upsampling:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A residual block: two convolutions, each followed by a ReLU, plus a shortcut (a convolution where the number of
-    channels changes)."""
+    """A residual block: two convolutions with ReLUs plus a shortcut (a convolution where the channels change)."""
 
     first: Convolution
     second: Convolution
@@ -77,8 +76,7 @@ class Network:
             return self._pitches(self._features(log_mel))[: len(log_mel)]
 
     def _features(self, log_mel: Tensor) -> Tensor:
-        """The U-Net's output ``[frames, 3 * 128]``, with frames padded to a multiple of 32. The padding is 0 as in
-        training, not the log of silence."""
+        """The U-Net's output ``[frames, 3 * 128]``, padded to a multiple of 32 by 0 as in training, not silence."""
         import torch
         from torch.nn.functional import avg_pool2d, pad
 

@@ -1,5 +1,4 @@
-"""The file of RMVPE's weights: `rmvpe.pt`, a dict of tensors in half or single precision, or the same as safetensors.
-It is read as an untrusted file."""
+"""The file of RMVPE's weights, untrusted: `rmvpe.pt`, a dict of float16 or float32 tensors, or safetensors."""
 
 from __future__ import annotations
 

@@ -32,8 +32,7 @@ def frame_count(samples: int) -> int:
 
 
 class Network:
-    """The network with its weights. `precision`: dtype of the matrix products; sums, norms and the residual path are
-    float32."""
+    """The network with its weights. `precision`: dtype of the matrix products; everything else is float32."""
 
     def __init__(self, weights: Weights, device: torch.device, precision: torch.dtype) -> None:
         tensors = weights.tensors
@@ -77,8 +76,7 @@ class Network:
         self.final = matrix("final_proj") if self.sizes.projected else None
 
     def __call__(self, sound: Tensor, layers: int) -> Tensor:
-        """The output of layer number `layers` (1 is the first) for `sound` [B, N]: [B, frame_count(N), hidden]
-        float32."""
+        """The output of layer `layers` (1: the first) for `sound` [B, N]: [B, frame_count(N), hidden] float32."""
         x = self._project(self.convolve(sound))
         x = self._norm(x + self._positions(x), self.position_norm)
         for layer in self.layers[:layers]:
@@ -106,8 +104,7 @@ class Network:
         return out
 
     def _first(self, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """The first convolution with its group norm folded in, per sound: weights [B, channels, 10], bias
-        [B, 1, channels]."""
+        """The first convolution with its group norm, per sound: weights [B, channels, 10], bias [B, 1, channels]."""
         # With the frames x [10] of the waveform, their mean m and covariance C, the output of channel w has the mean
         # w.m and the variance w.C.w.
         frames = sound.double().unfold(1, KERNELS[0], STRIDES[0])  # [B, T', 10]
