@@ -25,7 +25,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from understudy.audio.pitch import PitchSettings, PitchTrack, track
-from understudy.audio.pitch.settings import SingleTracker
+from understudy.audio.pitch.tracker import SingleTracker
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import UnderstudyError

@@ -10,7 +10,7 @@ from understudy.audio.encode import OutputFormat
 from understudy.audio.files import LIMITS
 from understudy.audio.libav import check_readable, unreadable
 from understudy.audio.pitch import PitchTrack
-from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.pitch.tracker import PitchSettings
 from understudy.audio.pitch.tracking import track
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile

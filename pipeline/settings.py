@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, StrictInt, ValidationError
 
 from understudy.audio.encode import OutputFormat, parse_format
-from understudy.audio.pitch.settings import PitchSettings
+from understudy.audio.pitch.tracker import PitchSettings
 from understudy.errors import UnderstudyError
 from understudy.pipeline.presets import read_preset
 from understudy.pipeline.separation.settings import FrozenModel, SeparationSettings, with_current_names

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from understudy.audio.pitch.settings import PitchSettings
-from understudy.audio.pitch.tracker import F0, PEAK, RATE
+from understudy.audio.pitch.tracker import F0, PEAK, RATE, PitchSettings
 from understudy.audio.samples import Samples
 
 _SILENCE = 0.01  # of the loud parts' peak: frames below lean towards unvoiced

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from understudy.audio.pitch.settings import PitchSettings
 from understudy.audio.pitch.track import regrid
-from understudy.audio.pitch.tracker import F0
+from understudy.audio.pitch.tracker import F0, PitchSettings
 from understudy.audio.samples import Samples
 from understudy.errors import UnderstudyError
 from understudy.packages import require_package

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from understudy.audio.pitch.settings import PitchSettings
 from understudy.audio.pitch.track import regrid
-from understudy.audio.pitch.tracker import F0, RATE
+from understudy.audio.pitch.tracker import F0, RATE, PitchSettings
 from understudy.audio.samples import Samples
 
 

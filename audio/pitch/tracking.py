@@ -9,9 +9,8 @@ import numpy as np
 
 from understudy.audio.downmix import strongest_mono
 from understudy.audio.pitch.postprocess import median, repair_octaves
-from understudy.audio.pitch.settings import PitchSettings
 from understudy.audio.pitch.track import HOP, PitchTrack
-from understudy.audio.pitch.tracker import F0, PEAK, RATE, Tracker
+from understudy.audio.pitch.tracker import F0, PEAK, RATE, PitchSettings, Tracker
 from understudy.audio.samples import AudioSource, Samples
 from understudy.audio.windows import ordered_map
 from understudy.context import Context

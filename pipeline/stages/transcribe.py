@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from understudy.audio.midi import Note, write_midi
-from understudy.audio.pitch.settings import PitchSettings
 from understudy.audio.pitch.track import PitchTrack
+from understudy.audio.pitch.tracker import PitchSettings
 from understudy.audio.song_analysis import SongAnalysis, analyse_song
 from understudy.audio.stored import AudioFile
 from understudy.audio.transcription.polyphonic import polyphonic_notes

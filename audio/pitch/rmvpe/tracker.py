@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from understudy.audio.pitch.rmvpe.mel import log_mel
 from understudy.audio.pitch.rmvpe.network import Network, build
 from understudy.audio.pitch.rmvpe.weights import read_weights
-from understudy.audio.pitch.settings import PitchSettings
 from understudy.audio.pitch.track import regrid
+from understudy.audio.pitch.tracker import PitchSettings
 from understudy.audio.samples import Samples
 from understudy.errors import UnderstudyError
 from understudy.models.warm import warm
