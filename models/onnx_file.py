@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.disk import reading
 from understudy.errors import UnderstudyError
 
 _MOST_NODES = 20_000
@@ -65,16 +66,11 @@ def load(path: Path, largest: int = 1 << 30) -> Graph:
     Raises `UnderstudyError`: ``file-not-found``, ``model-too-large`` (more than `largest` bytes), ``model-damaged``
     for a file that is no network or one that needs more than its file.
     """
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            if size > largest:
-                raise UnderstudyError("model-too-large", f"{path} is larger than {largest >> 20} MB.", _ANOTHER)
-            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
-    except OSError as error:
-        raise UnderstudyError(
-            "file-not-found", f"{path} cannot be read ({error.strerror or error}).", "Check the path; name a file."
-        ) from error
+    with reading(path), path.open("rb") as file:
+        size = path.stat().st_size
+        if size > largest:
+            raise UnderstudyError("model-too-large", f"{path} is larger than {largest >> 20} MB.", _ANOTHER)
+        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b"")
     try:
         return _model(content)
     except (_Damaged, UnicodeDecodeError, struct.error, ValueError, OverflowError) as error:

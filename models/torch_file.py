@@ -23,6 +23,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from understudy.disk import reading
 from understudy.errors import UnderstudyError
 from understudy.models.unpacking import Limits, opened
 
@@ -89,14 +90,9 @@ def load(path: Path, largest: int = 4 << 30, unknown: Unknown = "refuse") -> Any
     Raises `UnderstudyError`: ``file-not-found``, ``model-too-large`` (more than `largest` bytes), ``model-unsafe`` for
     a pickle that would run something or make unknown objects, ``model-damaged``, ``archive-refused``.
     """
-    try:
+    with reading(path), path.open("rb") as file:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"PK"
-    except OSError as error:
-        raise UnderstudyError(
-            "file-not-found", f"{path} cannot be read ({error.strerror or error}).", "Check the path; name a file."
-        ) from error
+        zipped = file.read(2) == b"PK"
     if size > largest:
         raise UnderstudyError(
             "model-too-large", f"{path} is larger than {largest >> 20} MB, which no such model is.", _ANOTHER

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from understudy.context import Context
+from understudy.disk import reading
 from understudy.errors import UnderstudyError
 
 _BLOCK = 1 << 20
@@ -100,12 +101,8 @@ def opened(path: Path, limits: Limits, hint: str) -> Iterator[Archive]:
     lead elsewhere, links, archives in the archive, names that are one on some file system, and whatever is beyond
     `limits`.
     """
-    try:
+    with reading(path, "Check the path."):
         file = path.open("rb")
-    except OSError as error:
-        raise UnderstudyError(
-            "file-not-found", f"{path} cannot be read ({error.strerror or error}).", "Check the path."
-        ) from error
     with file:
         _check_directory(file, path, limits, hint)
         with _reading(path, hint):
