@@ -1,6 +1,6 @@
 """Values that stages hand to each other, written into an artifact's folder and read back.
 
-A value is plain data, an enum, an `AudioFile`, a `PitchTrack`, an array, a `Path` to a file in the folder, a dataclass
+A value is plain data, an `AudioFile`, a `PitchTrack`, an array, a `Path` to a file in the folder, a dataclass
 that was registered with `stored`, or tuples and string-keyed mappings of these. Arrays are files of their own; the tree
 around them is JSON, in which a mapping with the key ``$`` says which kind of value it stands for.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,13 +29,13 @@ _BUILT_IN = ("audio", "pitch", "array", "file", "mapping")
 
 
 def stored(kind: Kind) -> Kind:
-    """Let stages return values of this dataclass or enum. Its name is what the store knows it by: a field that is
+    """Let stages return values of this dataclass. Its name is what the store knows it by: a field that is
     renamed, added or removed makes older artifacts unreadable, so raise the versions of the stages that return it."""
     known = _KINDS.setdefault(kind.__name__, kind)
     if kind.__name__ in _BUILT_IN or (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
         raise TypeError(f"the store knows another {kind.__name__} already: {known.__module__}.{known.__qualname__}")
-    if not (dataclasses.is_dataclass(kind) or issubclass(kind, Enum)):
-        raise TypeError(f"{kind.__name__} is neither a dataclass nor an enum")
+    if not dataclasses.is_dataclass(kind):
+        raise TypeError(f"{kind.__name__} is no dataclass")
     return kind
 
 
@@ -67,8 +66,6 @@ def from_tree(tree: Any, folder: Path) -> Any:
             return {key: from_tree(item, folder) for key, item in items.items()}
         case {"$": str(kind), "fields": dict(fields)}:
             return _KINDS[kind](**{name: from_tree(item, folder) for name, item in fields.items()})
-        case {"$": str(kind), "value": value}:
-            return _KINDS[kind](from_tree(value, folder))
         case dict():
             return {key: from_tree(item, folder) for key, item in tree.items()}
         case list():
@@ -81,8 +78,6 @@ def _tree(value: Any, folder: Path, place: str, numbers: Iterator[int]) -> Any:
     """`place`: where the value stands in the whole, for errors. `numbers`: of the arrays' files."""
     kind = type(value)
     if _KINDS.get(kind.__name__) is kind:
-        if isinstance(value, Enum):
-            return {_TAG: kind.__name__, "value": _tree(value.value, folder, place, numbers)}
         names = [field.name for field in dataclasses.fields(kind)]
         fields = {name: _tree(getattr(value, name), folder, f"{place}.{name}", numbers) for name in names}
         return {_TAG: kind.__name__, "fields": fields}
@@ -103,7 +98,7 @@ def _tree(value: Any, folder: Path, place: str, numbers: Iterator[int]) -> Any:
         case list() | tuple() if kind in (list, tuple):
             return [_tree(item, folder, f"{place}[{number}]", numbers) for number, item in enumerate(value)]
     what = f"{kind.__module__}.{kind.__qualname__}"
-    if dataclasses.is_dataclass(kind) or isinstance(value, Enum):
+    if dataclasses.is_dataclass(kind):
         what += ", which isn't registered with `stored`"
     raise TypeError(f"a stage can't return {place}: it is a {what}")
 

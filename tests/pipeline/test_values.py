@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -19,17 +18,10 @@ from understudy.pipeline.values import from_tree, stored, to_tree
 
 
 @stored
-class Colour(Enum):
-    RED = "red"
-    GREEN = ("green", 2)
-
-
-@stored
 @dataclass(frozen=True)
 class Leaf:
     name: str
     share: float | None
-    colour: Colour
     severity: Literal["mind", "wrong"] = "mind"
 
 
@@ -53,7 +45,6 @@ leaves = st.builds(
     Leaf,
     st.text(),
     st.none() | st.floats(allow_nan=False),
-    st.sampled_from(Colour),
     st.sampled_from(["mind", "wrong"]),
 )
 trees = st.builds(
@@ -113,5 +104,5 @@ def test_what_cannot_be_stored_is_named(tmp_path: Path, value: Any, said: str):
 def test_two_kinds_of_one_name_are_refused():
     with pytest.raises(TypeError, match=r"knows another Leaf already: .*test_values\.Leaf"):
         stored(type("Leaf", (), {"__module__": "elsewhere"}))
-    with pytest.raises(TypeError, match="neither a dataclass nor an enum"):
+    with pytest.raises(TypeError, match="is no dataclass"):
         stored(type("Stem", (), {}))
