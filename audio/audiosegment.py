@@ -47,8 +47,7 @@ def to_audiosegment(audio: Audio, bits: Literal[16, 24, 32] = 24) -> AudioSegmen
 def from_audiosegment(segment: AudioSegment) -> Audio:
     """`segment` as float32 ``[channels, frames]`` at its own rate, full scale ±1.
 
-    8- and 16-bit samples, and 32-bit samples of which only 24 bits are used, are exact; of full 32-bit samples float32
-    keeps the upper 24 bits.
+    Samples of 8, 16 and 24 bits (in 32) are exact; of full 32-bit samples float32 keeps the upper 24 bits.
     """
     width = segment.sample_width
     values = np.frombuffer(segment.raw_data, f"<i{width}").reshape(-1, segment.channels)

@@ -87,8 +87,7 @@ def energies(sources: Sequence[AudioSource], context: Context) -> NDArray[np.flo
 def mixed_loudness(shared: NDArray[np.float64], gains: Sequence[float]) -> float | None:
     """Integrated loudness in LUFS of the sources mixed with linear `gains`; None where nothing passes the gate.
 
-    `shared` comes from `energies`. Gating is that of BS.1770-4: 400 ms blocks every 100 ms, above -70 LUFS and above
-    the mean of those less 10 LU.
+    `shared` comes from `energies`. Gating: 400 ms every 100 ms, above -70 LUFS and above their mean less 10 LU.
     """
     factors = np.asarray(gains, np.float64)
     power = np.maximum(np.einsum("bij,i,j->b", shared, factors, factors), 0.0)

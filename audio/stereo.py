@@ -48,8 +48,7 @@ def placement(left: Curve, right: Curve, shared: Curve, blocks: int, width: floa
 
     Energies are summed over about `blocks` blocks, so that loud moments count and pauses don't, and moments that come
     from one place count more than those that come from everywhere. `width` 0..1 scales the
-    side's share of the energy. Where there is no energy the place is that of what is nearest in time; for a silent
-    recording it is the centre.
+    side's share of the energy. Without energy the place is the nearest in time; of a silent recording, the centre.
     """
     total = left + right
     floor = 1e-6 * float(total.max(initial=0.0)) + 1e-20

@@ -2,8 +2,7 @@
 
 A voice is built in a hidden folder beside the others and appears under its name by one rename. An existing voice is
 replaced by putting the new files (their names contain their hashes) beside the old ones and then replacing the
-manifest, again by one rename. So neither a reader nor a process after a crash ever finds half a voice. All changes of
-the library happen under a lock.
+manifest, again by one rename. So neither a reader nor a crash ever leaves half a voice. All changes are under a lock.
 """
 
 from __future__ import annotations

@@ -34,8 +34,7 @@ def read(folder: Path) -> Manifest:
 def parse(data: bytes, where: str) -> Manifest:
     """The manifest in `data` (JSON, UTF-8); `where` names it in errors. Raises `UnderstudyError`.
 
-    `content_hash` is always computed from the other fields, so that a voice edited by hand does not get the cached
-    sound of the old one.
+    `content_hash` is always computed anew: a voice edited by hand must not get the cached sound of the old one.
     """
     if len(data) > LARGEST:
         raise UnderstudyError(

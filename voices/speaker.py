@@ -2,8 +2,7 @@
 
 The network is the GE2E speaker encoder (Wan et al., "Generalized end-to-end loss for speaker verification", 2018):
 three LSTM layers over 40 mel bands, of 1.6 s at a time. Its weights are the model ``speaker-encoder`` of the catalogue,
-the file that the package resemblyzer includes. The mel front end and the network here give the same results as that
-package.
+the file that the package resemblyzer includes. Front end and network give the same results as that package.
 """
 
 from __future__ import annotations

@@ -22,8 +22,7 @@ _STRAIN_BELOW = 4
 @dataclass(frozen=True)
 class Transposition:
     """`semitones`: the total transposition of the vocal, the key included. `octaves`: the octaves that were chosen
-    automatically (0 for a requested number). `reason`: one or two sentences for the report. `warnings`: sentences for
-    the user."""
+    automatically (0 for a requested number). `reason`: sentences for the report. `warnings`: for the user."""
 
     semitones: int
     octaves: int

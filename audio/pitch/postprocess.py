@@ -31,8 +31,7 @@ def repair_octaves(track: PitchTrack) -> PitchTrack:
     The voiced frames are divided into stretches without a leap. Each stretch may stay, or move up or down by an octave;
     the combination with the least cost is found by dynamic programming (Viterbi 1967). A leap of about an octave
     between neighbours costs 1, moving a stretch costs its length over 65 ms. So a jump up and back down (two leaps) is
-    corrected if it lasts less than 130 ms, one at the beginning or end of a phrase if it lasts less than 65 ms, and a
-    true octave leap that lasts is kept.
+    corrected if it lasts less than 130 ms, one at an end of a phrase if less than 65 ms; a true octave leap is kept.
     """
     voiced = np.flatnonzero(track.f0 > 0)
     if len(voiced) == 0:

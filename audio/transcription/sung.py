@@ -2,8 +2,7 @@
 
 The melody is the sequence of semitones that follows the track most closely with the fewest changes (a least-cost path,
 found by dynamic programming: Viterbi 1967), so that neither vibrato nor a glide becomes several notes. Where the pitch
-stays and the level dips and rises again, the note is repeated. A note begins where the level has risen, not at the
-consonant before it.
+stays and the level dips and rises, the note is repeated. It begins where the level has risen, after its consonant.
 """
 
 from __future__ import annotations

@@ -60,8 +60,7 @@ def _model() -> _Model:
 def _table(path: Path) -> Array:
     """Gaussian parameters of a Sphinx 3 file, ``[streams, phones * mixtures, KEPT]``.
 
-    The layout: a text header, a byte-order mark, the counts of phones, streams and mixtures, the length of each
-    stream, the total, and the values.
+    A text header, a byte-order mark, counts of phones, streams, mixtures, each stream's length, the total, values.
     """
     data = path.read_bytes()
     counts = data.index(b"endhdr\n") + len(b"endhdr\n") + 4

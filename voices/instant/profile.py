@@ -60,8 +60,7 @@ def loud_frames(level: Array) -> NDArray[np.bool_]:
 
 
 def measure_profile(context: Context, voice: Voice) -> VoiceProfile:
-    """The profile of `voice` from its recordings. Raises `UnderstudyError` ``voice-without-sound`` where they hold
-    less than a second of voiced sound."""
+    """The profile of `voice` from its recordings. Raises ``voice-without-sound`` below a second of voiced sound."""
     files = voice.recording_files
     top = min([spectrum.TOP, *(0.48 * _rate(file) for file in files)])
     parts: list[tuple[Array, Array, NDArray[np.float64]]] = []

@@ -4,8 +4,7 @@ Voiced sound is synthesised by WORLD (Morise, Yokomori and Ozawa, IEICE E99-D, 2
 Unvoiced sound is the original waveform, filtered by the ratio of the two envelopes (the differential filter of
 Kobayashi, Toda and Nakamura, Speech Communication 99, 2018): consonants stay crisp, and pauses get no hiss. Voiced
 sound that is not transposed could be filtered as well, but measured worse: the original's reverb stays in it, and with
-it the original voice. For the same reason only the part above the reverb's band is taken from the waveform around
-notes.
+it the original voice. So around notes only the part above the reverb's band is taken from the waveform.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ content (unit selection: Hunt and Black, ICASSP 1996; its units here are frames,
 restored (global variance: Toda, Black and Tokuda, IEEE TASLP 15(8), 2007). Finally a fixed equaliser sets the long-term
 spectrum to that of the recordings.
 
-Cepstra are ``[frames, ORDER]``, one row every 5 ms, stored as float16 and processed in chunks, so that an hour-long
-song needs little memory.
+Cepstra are ``[frames, ORDER]``, a row every 5 ms, float16 and processed in chunks, to save memory in long songs.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def voicing(voiced: Mask) -> Array:
 def convert_timbre(context: Context, sung: Timbre, profile: VoiceProfile, index_rate: float, protect: float) -> Half:
     """The cepstra converted to the voice of `profile`, ``[frames, ORDER]``; coefficient 0 is the loudness to sing with.
 
-    `index_rate` 0..1 blends the two results (0.5 is a little more of the second: `CURVE`). Unvoiced frames change by
+    `index_rate` 0..1 blends the two results (0.5: a little more of the second, see `CURVE`). Unvoiced frames change by
     ``2 * protect`` of the difference only.
     """
     measured = sung.voiced & sung.loud  # the frames from which statistics are taken

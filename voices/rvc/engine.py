@@ -209,8 +209,7 @@ def free_memory(device: str) -> None:
 
 
 def _joined(sung: Iterator[tuple[Piece, Samples]], hop: int, rate: int, frames: int) -> Iterator[Audio]:
-    """The pieces' sounds at their positions in a song of `frames` frames: silence between them, a cross-fade where one
-    piece follows another directly."""
+    """The pieces' sounds at their positions in a song of `frames` frames: silence or, where they meet, a cross-fade."""
     lap = 2 * FADE * hop
     fade_in = raised_cosine(lap).astype(np.float32)
     written = 0  # samples

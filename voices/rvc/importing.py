@@ -51,18 +51,22 @@ def import_model(
         chosen = bundle.model(model)
         checkpoint = _read(bundle, chosen, folder, context.part(0, 0.4))
         findings = model_findings(checkpoint)
+        sizes = checkpoint.architecture
         stored_speaker = checkpoint.info.pop("speaker", 0)  # written by `export_rvc`
-        stored = _store(checkpoint, folder)
+        temporary = folder / MODEL / "new"
+        write_safetensors(checkpoint, temporary)
+        sha256 = file_hash(temporary)
+        stored = temporary.rename(temporary.with_name(f"model-{sha256[:8]}.safetensors"))
         context.progress(0.6)
         kept, more = _take_index(bundle, chosen, index, checkpoint, folder, context.part(0.6, 1))
         described = RvcModel(
             file=stored.name,
-            sha256=file_hash(stored),
-            version=checkpoint.architecture.version,
-            f0=checkpoint.architecture.f0,
-            sample_rate=checkpoint.architecture.sample_rate,
-            speakers=checkpoint.architecture.speakers,
-            speaker=_speaker(speaker, stored_speaker, checkpoint.architecture.speakers),
+            sha256=sha256,
+            version=sizes.version,
+            f0=sizes.f0,
+            sample_rate=sizes.sample_rate,
+            speakers=sizes.speakers,
+            speaker=_speaker(speaker, stored_speaker, sizes.speakers),
             info=str(checkpoint.info.get("info", ""))[:1000],
             author=str(checkpoint.info.get("author", ""))[:200],
             source=printable(PurePosixPath(chosen).name)[-255:],
@@ -100,12 +104,6 @@ def _unpacked(bundle: Bundle, name: str, file: Path, context: Context) -> Iterat
         raise UnderstudyError(error.code, message, error.hint) from error
     finally:
         file.unlink(missing_ok=True)
-
-
-def _store(checkpoint: Checkpoint, folder: Path) -> Path:
-    temporary = folder / MODEL / "new"
-    write_safetensors(checkpoint, temporary)
-    return temporary.rename(temporary.with_name(f"model-{file_hash(temporary)[:8]}.safetensors"))
 
 
 def _take_index(

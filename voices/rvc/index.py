@@ -36,8 +36,7 @@ _ANOTHER = "Give the added_….index that came with the model, or import the mod
 
 @dataclass(frozen=True)
 class IndexFile:
-    """The sizes of an index: `vectors` of `dimension` values (256: v1, 768: v2) in `lists` lists, of which a search
-    looks at `searched` by default."""
+    """`vectors` of `dimension` values (256: v1, 768: v2) in `lists` lists, of which `searched` by default."""
 
     dimension: int
     vectors: int
@@ -63,8 +62,7 @@ def check_index(path: Path) -> IndexFile:
 
 
 class _Reader:
-    """Reads an index file from start to end. Every count is checked against the file's size before anything of that
-    size is allocated."""
+    """Reads an index file once. Every count is checked against the file's size before anything is allocated."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self.file, self.path = file, path

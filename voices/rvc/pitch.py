@@ -41,8 +41,7 @@ class FramePitch:
 def frame_pitch(pitch: PitchTrack, last: int, margin: int, transpose: float, fill: bool) -> FramePitch:
     """The pitch of a song that ends at frame `last`, with `margin` reflected frames on both sides, as its sound has.
 
-    `transpose`: semitones. `fill`: unvoiced stretches get the pitch between those beside them, linear in Hz, for
-    models that were trained with it.
+    `transpose`: semitones. `fill`: unvoiced stretches are interpolated in Hz, for models trained with it.
     """
     f0: NDArray[np.float64] = np.zeros(last + 1)
     track = pitch if pitch.hop == HOP else pitch.resampled(HOP)

@@ -81,8 +81,7 @@ def preprocess(context: Context, vocals: AudioSource) -> PreparedVocal:
 
 
 def _high_passed(window: Audio, begin: int, end: int) -> Audio:
-    """`window` through a Butterworth high-pass of order 5, forward and backward; frames ``begin:end`` are sound, the
-    others lie beyond the ends of the song."""
+    """`window` through a Butterworth high-pass of order 5, both ways; only frames ``begin:end`` are in the song."""
     from scipy.signal import butter, sosfiltfilt
 
     sections = butter(5, _RUMBLE, "highpass", fs=RATE, output="sos")

@@ -3,8 +3,7 @@
     vocal ──► content features ──► index ──► latent frames ──► decoder ──► sound
     pitch ─────────────────────────┴─ protect ──┴─ coarse pitch  ├─ harmonic source
 
-Each network gets the piece with context on both sides, as much as it can use; the context is cut off once nothing
-later depends on it.
+Each network gets the piece with as much context on both sides as it can use, which is cut off as soon as possible.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ def log_mel(sound: Tensor) -> Tensor:
     """Natural log of the mel magnitudes, ``[len(sound) // 160 + 1, 128]``, of a mono `sound` ``[samples]`` at 16 kHz.
 
     Frame k is centred at sample ``160 k``, the sound is mirrored at its ends. Magnitudes, not power; Hann windows of
-    1024; 128 triangles from 30 to 8000 Hz. A sound of 512 samples or fewer can't be mirrored and is filled up with
-    silence first.
+    1024; 128 triangles from 30 to 8000 Hz. Silence fills up 512 samples or fewer, which can't be mirrored.
     """
     import torch
 
