@@ -56,7 +56,7 @@ def room(rate: int, decay: float, seed: int) -> Samples:
 
 
 def reverberate(samples: Samples, response: Samples) -> Samples:
-    """`samples` ``[..., frames]`` convolved with `response`, as long as before; needs as many frames in advance."""
+    """`samples` ``[..., frames]`` convolved with `response`: same length, without the reverb of what came before."""
     from scipy.signal import oaconvolve
 
     wet: Samples = oaconvolve(samples, np.broadcast_to(response, (*samples.shape[:-1], len(response))), axes=-1)
