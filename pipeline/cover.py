@@ -34,8 +34,7 @@ from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cu
 from understudy.pipeline.stages.decode import own_stems
 from understudy.pipeline.stages.finish import finish
 from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
-from understudy.pipeline.stages.shift import shift
-from understudy.pipeline.stages.sing import convert, prepare, transpose
+from understudy.pipeline.stages.sing import convert, prepare, shift, transpose
 from understudy.voices.engine import engine
 from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice

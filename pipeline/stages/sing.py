@@ -1,4 +1,5 @@
-"""The stages between the original vocal and the voice's: prepare the voice, choose the transpose, convert."""
+"""The stages that change pitch and voice: prepare the voice, choose the transpose, convert the vocal, and shift what
+isn't converted into the requested key."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from understudy.audio.key_shift import shift_key
 from understudy.audio.pitch import PitchTrack
-from understudy.audio.stored import AudioFile
+from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.models import Weights
 from understudy.voices.engine import ConversionSettings, Performance, engine
@@ -43,3 +45,9 @@ def convert(
     """The vocals sung by the voice, mono and dry. `models`: what the voice's engine needs, by name."""
     performance = Performance(vocals, pitch, transposition.semitones)
     return engine(voice.manifest.engine).convert(context, performance, voice, prepared, settings, models)
+
+
+def shift(context: Context, sound: AudioFile, semitones: int) -> AudioFile:
+    """The `sound` `semitones` higher at the same tempo, exactly as long."""
+    blocks = shift_key(sound, semitones, context)
+    return write_blocks(context.folder / "sound.npy", sound.rate, sound.channels, blocks)
