@@ -9,16 +9,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
+import fsspec  # type: ignore[import-untyped]
+
 from understudy.disk import explained
 from understudy.errors import UnderstudyError
 from understudy.packages import package_missing
-
-_BLOCK = 1 << 20
 
 
 class Storage:
@@ -26,16 +26,14 @@ class Storage:
 
     def __init__(self, url: str, options: Mapping[str, Any], data: Path) -> None:
         self._copies = data / "copies"
-        self._local = data / "storage" if not url else Path(url.removeprefix("file://")) if "://" not in url else None
-        if url.startswith("file://"):
-            self._local = Path(url.removeprefix("file://"))
+        self._block = 4 << 20  # bytes of a remote file that are read at a time
+        path = url.removeprefix("file://")
+        self._local = None if "://" in path else (Path(path) if path else data / "storage").resolve()
         if self._local is not None:
-            self._local = self._local.resolve()
             self._local.mkdir(parents=True, exist_ok=True)
+            self._files, self._root, self._block = fsspec.filesystem("file"), self._local.as_posix(), 1 << 20
             return
         try:
-            import fsspec  # type: ignore[import-untyped]
-
             self._files, root = fsspec.core.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
             scheme = url.partition("://")[0]
@@ -47,7 +45,7 @@ class Storage:
                 "Give an s3:// URL, or leave the storage empty for a local folder.",
             ) from error
         self._root = str(root).rstrip("/")
-        with _remote():
+        with _reachable():
             self._files.makedirs(self._root, exist_ok=True)
 
     def put(self, file: Path, name: str, *, move: bool = False) -> int:
@@ -55,8 +53,8 @@ class Storage:
         file is removed."""
         size = file.stat().st_size
         if self._local is None:
-            with _remote():
-                self._files.put_file(str(file), f"{self._root}/{_checked(name)}")
+            with _reachable():
+                self._files.put_file(str(file), self._at(name))
             if move:
                 file.unlink()
             return size
@@ -65,10 +63,7 @@ class Storage:
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(f".{target.name}.{uuid4().hex[:8]}")
             try:
-                if move:
-                    shutil.move(file, part)
-                else:
-                    shutil.copyfile(file, part)
+                (shutil.move if move else shutil.copyfile)(file, part)
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
@@ -76,39 +71,21 @@ class Storage:
             raise explained(Path(PurePosixPath(name).name), error) from error
         return size
 
-    def path(self, name: str) -> Path | None:
-        """The file's path on this machine, None if the storage is remote."""
-        return None if self._local is None else self._local / _checked(name)
-
     def size(self, name: str) -> int | None:
         """The size in bytes of the file `name`, None if there is none."""
-        if self._local is not None:
-            with suppress(OSError):
-                return (self._local / _checked(name)).stat().st_size
-            return None
-        with _remote():
+        with _reachable():
             try:
-                return int(self._files.info(f"{self._root}/{_checked(name)}")["size"])
+                return int(self._files.info(self._at(name))["size"])
             except FileNotFoundError:
                 return None
 
     def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
         """The bytes from `start` to `stop`, in blocks. Raises ``storage-missing`` if there is no such file."""
         try:
-            if self._local is not None:
-                with (self._local / _checked(name)).open("rb") as file:
-                    file.seek(start)
-                    while start < stop and (block := file.read(min(_BLOCK, stop - start))):
-                        start += len(block)
-                        yield block
-                return
-            with _remote():
-                while start < stop:
-                    block = self._files.cat_file(
-                        f"{self._root}/{_checked(name)}", start=start, end=min(stop, start + 4 * _BLOCK)
-                    )
-                    if not block:
-                        return
+            # without a cache a read fetches no more of a remote file than its block
+            with _reachable(), self._files.open(self._at(name), "rb", cache_type="none") as file:
+                file.seek(start)
+                while start < stop and (block := file.read(min(self._block, stop - start))):
                     start += len(block)
                     yield block
         except FileNotFoundError as error:
@@ -116,18 +93,15 @@ class Storage:
 
     def fetch(self, name: str) -> Path:
         """The path of the file `name` on this machine, fetched if need be. It must not be changed."""
-        if self._local is not None:
-            path = self._local / _checked(name)
-            if not path.is_file():
-                raise _missing(name)
-            return path
-        copy = self._copies / _checked(name)
+        copy = (self._local or self._copies) / _checked(name)
         if not copy.is_file():
+            if self._local is not None:
+                raise _missing(name)
             copy.parent.mkdir(parents=True, exist_ok=True)
             part = copy.with_name(f".{copy.name}.{uuid4().hex[:8]}")
             try:
-                with _remote():
-                    self._files.get_file(f"{self._root}/{_checked(name)}", str(part))
+                with _reachable():
+                    self._files.get_file(self._at(name), str(part))
                 part.replace(copy)
             except FileNotFoundError as error:
                 raise _missing(name) from error
@@ -139,33 +113,25 @@ class Storage:
 
     def remove(self, prefix: str) -> None:
         """Delete the file or folder, if it exists."""
-        if self._local is not None:
-            path = self._local / _checked(prefix)
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-            return
-        with _remote(), suppress(FileNotFoundError):
-            self._files.rm(f"{self._root}/{_checked(prefix)}", recursive=True)
-        copies = self._copies / _checked(prefix)
-        shutil.rmtree(copies, ignore_errors=True)
-        if copies.is_file():
-            copies.unlink(missing_ok=True)
+        if self._local is None:
+            with _reachable(), suppress(FileNotFoundError):
+                self._files.rm(self._at(prefix), recursive=True)
+        path = (self._local or self._copies) / _checked(prefix)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
     def listed(self) -> Iterator[tuple[str, float]]:
         """All names, with the Unix time at which each was stored."""
-        if self._local is not None:
-            for path in self._local.rglob("*"):
-                with suppress(FileNotFoundError):
-                    if path.is_file():
-                        yield path.relative_to(self._local).as_posix(), path.stat().st_mtime
-            return
-        with _remote():
+        with _reachable():
             for path, about in self._files.find(self._root, detail=True).items():
                 modified = about.get("LastModified") or about.get("mtime") or time.time()
                 stamp = modified.timestamp() if hasattr(modified, "timestamp") else float(modified)
                 yield str(path).removeprefix(self._root).lstrip("/"), stamp
+
+    def _at(self, name: str) -> str:
+        return f"{self._root}/{_checked(name)}"
 
     def drop_copies(self, unused: float) -> None:
         """Delete this machine's copies of remote files that were fetched longer than `unused` seconds ago."""
@@ -175,19 +141,19 @@ class Storage:
                     path.unlink()
 
 
-class _remote:
-    """Around calls of a remote store: their errors become ``storage-unavailable``, after which a job is tried again."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, FileNotFoundError | UnderstudyError | ValueError):
-            raise UnderstudyError(
-                "storage-unavailable",
-                f"The store of songs and results can't be reached ({type(error).__name__}).",
-                "Try again in a minute; nothing that was accepted is lost.",
-            ) from error
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """Errors of the store become ``storage-unavailable``, after which a job is tried again."""
+    try:
+        yield
+    except (FileNotFoundError, UnderstudyError, ValueError):
+        raise
+    except Exception as error:
+        raise UnderstudyError(
+            "storage-unavailable",
+            f"The store of songs and results can't be reached ({type(error).__name__}).",
+            "Try again in a minute; nothing that was accepted is lost.",
+        ) from error
 
 
 def _checked(name: str) -> str:
