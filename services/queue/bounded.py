@@ -58,34 +58,11 @@ def call(
 
     Raises what the function raises, ``file-too-costly`` when it exceeds the bounds or dies, and `Cancelled`.
     """
-    ours, theirs = _context.Pipe()
-    process = _context.Process(target=_serve_one, args=(theirs, function, arguments, seconds, memory), daemon=True)
-    process.start()
-    theirs.close()  # else the end of the child would not close the pipe
-    end = time.monotonic() + seconds
+    child = _Child(memory, seconds * (os.cpu_count() or 1))
     try:
-        while True:
-            if ours.poll(0.1):
-                try:
-                    kind, value = ours.recv()
-                except (EOFError, OSError):
-                    raise too_costly("it broke the reader") from None
-                if kind == "progress":
-                    if progress:
-                        progress(value)
-                elif kind == "error":
-                    raise value
-                else:
-                    return value
-            if cancelled is not None and cancelled.is_set():
-                raise Cancelled
-            if time.monotonic() > end:
-                raise too_costly(f"reading it takes more than {seconds:.0f} s")
+        return child.call(function, arguments, seconds, progress, cancelled)
     finally:
-        ours.close()
-        if process.is_alive():
-            process.kill()
-        process.join()
+        child.kill()
 
 
 def too_costly(why: str) -> UnderstudyError:
@@ -94,17 +71,6 @@ def too_costly(why: str) -> UnderstudyError:
         f"The file can't be read safely: {why}.",
         "Save it again as flac or wav with another program, or cut out the part that you need.",
     )
-
-
-def _serve_one(
-    pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float, memory: int
-) -> None:
-    limit(memory, seconds * (os.cpu_count() or 1))
-
-    def progress(fraction: float) -> None:
-        pipe.send(("progress", fraction))
-
-    pipe.send(_outcome(function, progress, arguments))
 
 
 def _outcome(function: Callable[..., Any], progress: Progress, arguments: tuple[Any, ...]) -> tuple[str, Any]:
@@ -143,66 +109,44 @@ def _mapped() -> int:
         return 0
 
 
-class Readers:
-    """A few such processes that stay, for short work. Each is replaced after a failure, or after `most_calls`, so that
-    leaked memory doesn't add up."""
+class _Child:
+    """A process that makes one call after the other. `calls`: how many so far."""
 
-    def __init__(self, count: int, memory: int, most_calls: int = 200) -> None:
-        self._memory, self._most = memory, most_calls
-        self._free: list[_Reader | None] = [None] * count
-        self._lock = Lock()
-
-    @property
-    def count(self) -> int:
-        return len(self._free)
-
-    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
-        """Like `call` of this module. No more than `count` threads may call at a time."""
-        with self._lock:
-            reader = self._free.pop()
-        try:
-            if reader is None:
-                reader = _Reader(self._memory)
-            try:
-                kind, value = reader.ask(function, arguments, seconds)
-            except (EOFError, OSError, TimeoutError) as error:
-                reader.kill()
-                reader = None
-                took = f"reading it takes more than {seconds:.0f} s"
-                raise too_costly(took if isinstance(error, TimeoutError) else "it broke the reader") from None
-            if (kind == "error" and value.code == "file-too-costly") or reader.calls >= self._most:
-                reader.kill()
-                reader = None
-        finally:
-            with self._lock:
-                self._free.append(reader)
-        if kind == "error":
-            raise value
-        return value
-
-    def close(self) -> None:
-        with self._lock:
-            for reader in self._free:
-                if reader is not None:
-                    reader.kill()
-            self._free = [None] * len(self._free)
-
-
-class _Reader:
-    def __init__(self, memory: int) -> None:
-        self._pipe, other = _context.Pipe()
-        self._process = _context.Process(target=_serve_many, args=(other, memory), daemon=True)
+    def __init__(self, memory: int, cpu_seconds: float | None = None) -> None:
+        self._pipe, theirs = _context.Pipe()
+        self._process = _context.Process(target=_serve, args=(theirs, memory, cpu_seconds), daemon=True)
         self._process.start()
-        other.close()
+        theirs.close()  # else the end of the child would not close the pipe
         self.calls = 0
 
-    def ask(self, function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> tuple[str, Any]:
+    def call(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        seconds: float,
+        progress: Progress | None = None,
+        cancelled: Event | None = None,
+    ) -> Any:
+        """Like `call` of this module. After ``file-too-costly`` the process is of no more use."""
         self.calls += 1
-        self._pipe.send((function, arguments))
-        if not self._pipe.poll(seconds):
-            raise TimeoutError
-        kind, value = self._pipe.recv()
-        return str(kind), value
+        end = time.monotonic() + seconds
+        try:
+            self._pipe.send((function, arguments))
+            while True:
+                if self._pipe.poll(0.1):
+                    kind, value = self._pipe.recv()
+                    if kind == "value":
+                        return value
+                    if kind == "error":
+                        raise value
+                    if progress:
+                        progress(value)
+                if cancelled is not None and cancelled.is_set():
+                    raise Cancelled
+                if time.monotonic() > end:
+                    raise too_costly(f"reading it takes more than {seconds:.0f} s")
+        except (EOFError, OSError):
+            raise too_costly("it broke the reader") from None
 
     def kill(self) -> None:
         self._pipe.close()
@@ -210,11 +154,50 @@ class _Reader:
         self._process.join()
 
 
-def _serve_many(pipe: Connection, memory: int) -> None:
-    limit(memory)
+def _serve(pipe: Connection, memory: int, cpu_seconds: float | None) -> None:
+    """What a `_Child` runs until its pipe is closed."""
+    limit(memory, cpu_seconds)
+
+    def progress(fraction: float) -> None:
+        pipe.send(("progress", fraction))
+
     while True:
         try:
             function, arguments = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(_outcome(function, lambda fraction: None, arguments))
+        pipe.send(_outcome(function, progress, arguments))
+
+
+class Readers:
+    """A few such processes that stay, for short work. Each is replaced after a failure, or after `most_calls`, so that
+    leaked memory doesn't add up."""
+
+    def __init__(self, count: int, memory: int, most_calls: int = 200) -> None:
+        self.count, self._memory, self._most = count, memory, most_calls
+        self._free: list[_Child | None] = [None] * count
+        self._lock = Lock()
+
+    def call(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
+        """Like `call` of this module. No more than `count` threads may call at a time."""
+        with self._lock:
+            child = self._free.pop()
+        spent = False
+        try:
+            child = child or _Child(self._memory)
+            return child.call(function, arguments, seconds)
+        except UnderstudyError as error:
+            spent = error.code == "file-too-costly"
+            raise
+        finally:
+            if child is not None and (spent or child.calls >= self._most):
+                child.kill()
+                child = None
+            with self._lock:
+                self._free.append(child)
+
+    def close(self) -> None:
+        with self._lock:
+            for child in filter(None, self._free):
+                child.kill()
+            self._free = [None] * self.count
