@@ -1,8 +1,8 @@
 """Uploads: multipart bodies streamed to disk, with limits on everything that their sender chooses.
 
 The body is parsed block by block as it arrives: files go to disk and are hashed on the way, so that memory doesn't grow
-with their size. Parsing only notes what is to be written; the writing itself happens in a thread, in pieces of about a
-megabyte, so that a slow disk doesn't stop the event loop.
+with their size. That happens in a thread, in pieces of about a megabyte, so that a slow disk doesn't stop the event
+loop.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import hashlib
 import json
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -35,22 +36,34 @@ _SILENCE = 30.0  # seconds without a byte after which an upload counts as stalle
 _SLOWEST = 4096  # bytes per second that an upload must reach on average, after its first minute
 
 
-@dataclass(frozen=True)
 class Upload:
-    """A file that was sent: the form's field, the sender's name for it (made harmless), its path here, its hash."""
+    """A file that was sent: the form's `field`, the sender's `name` for it (made harmless), its `path` here, and its
+    size in `bytes`."""
 
-    field: str
-    name: str
-    path: Path
-    bytes: int
-    sha256: str
+    def __init__(self, field: str, name: str, path: Path) -> None:
+        self.field, self.name, self.path = field, name, path
+        self.bytes = 0
+        self._digest = hashlib.sha256()
+        self._file = path.open("xb")
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self.bytes += len(data)
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
 
 @dataclass
 class Form:
     """The contents of a body. `fingerprint` is the same for the same path, fields and file contents."""
 
-    path: str = ""
+    path: str
     fields: dict[str, Any] = field(default_factory=dict)
     files: list[Upload] = field(default_factory=list)
 
@@ -91,9 +104,8 @@ async def received(request: Request, folder: Path, rules: FormRules) -> AsyncIte
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > rules.most * rules.limit + (1 << 20):
         raise too_big(rules.limit)
-    reader = _FormReader(folder, boundary, rules)
+    reader = _FormReader(request.url.path, folder, boundary, rules)
     try:
-        reader.form.path = request.url.path
         await _receive(request, reader)
         for name in rules.json:
             if name in reader.form.fields:
@@ -145,17 +157,16 @@ async def _blocks(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _receive(request: Request, reader: _FormReader) -> None:
-    async for block in _blocks(request):
-        if block:
-            reader.feed(block)
-            if reader.waiting >= _BLOCK:
-                await _writing(reader.flush)
-    await _writing(reader.finish)
-
-
-async def _writing(write: Callable[[], None]) -> None:
+    waiting = bytearray()
     try:
-        await asyncio.to_thread(write)
+        async for block in _blocks(request):
+            waiting += block
+            if len(waiting) >= _BLOCK:
+                await asyncio.to_thread(reader.feed, bytes(waiting))
+                waiting.clear()
+        await asyncio.to_thread(reader.feed, bytes(waiting))
+        if not reader.complete:
+            raise _truncated()
     except OSError as error:
         if is_full(error):
             raise UnderstudyError(
@@ -165,30 +176,25 @@ async def _writing(write: Callable[[], None]) -> None:
 
 
 class _FormReader:
-    """Collects the parts of a multipart body. `feed` parses and queues what is to be written, `flush` writes it.
+    """Collects the parts of a multipart body: fields in `form`, files on disk."""
 
-    `waiting`: bytes in that queue."""
-
-    def __init__(self, folder: Path, boundary: bytes, rules: FormRules) -> None:
-        self.form = Form()
-        self.waiting = 0
+    def __init__(self, path: str, folder: Path, boundary: bytes, rules: FormRules) -> None:
+        self.form = Form(path)
         self._folder, self._rules = folder, rules
-        self._tasks: list[tuple[Any, bytes | None]] = []  # (file, bytes to write); None closes the file
-        self._complete = False
+        self.complete = False
         self._headers: dict[str, str] = {}
         self._name, self._value = bytearray(), bytearray()
         self._size = 0
         self._fields = 0
         self._text: bytearray | None = None
-        self._part: _Part | None = None
-        self._parts: list[_Part] = []
+        self._file: Upload | None = None
         self._field = ""
         self._parser = MultipartParser(
             boundary,
             {
                 "on_part_begin": self._begin,
-                "on_header_field": self._header_name,
-                "on_header_value": self._header_value,
+                "on_header_field": partial(self._header, self._name),
+                "on_header_value": partial(self._header, self._value),
                 "on_header_end": self._header_end,
                 "on_headers_finished": self._headers_end,
                 "on_part_data": self._data,
@@ -203,44 +209,21 @@ class _FormReader:
         except MultipartParseError as error:
             raise ApiError("upload-malformed", f"The multipart body is broken: {error}.", "Send it again.") from None
 
-    def flush(self) -> None:
-        tasks, self._tasks, self.waiting = self._tasks, [], 0
-        for part, data in tasks:
-            if data is None:
-                part.close()
-            else:
-                part.write(data)
-
-    def finish(self) -> None:
-        self.flush()
-        if not self._complete:
-            raise _truncated()
-        for part in self._parts:
-            upload = Upload(part.field, part.name, part.path, part.size, part.digest.hexdigest())
-            self.form.files.append(upload)
-
     def discard(self) -> None:
-        for part in self._parts:
-            part.close()
-            part.path.unlink(missing_ok=True)
+        for upload in self.form.files:
+            upload.close()
+            upload.path.unlink(missing_ok=True)
 
     def _begin(self) -> None:
         self._fields += 1
         if self._fields > self._rules.most + 50:
             raise ApiError("upload-malformed", "The form has too many fields.", "Send only those that are needed.")
         self._headers, self._size = {}, 0
-        self._text = self._part = None
+        self._text = self._file = None
 
-    def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-        self._count_header(end - start)
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-        self._count_header(end - start)
-
-    def _count_header(self, size: int) -> None:
-        self._size += size
+    def _header(self, text: bytearray, data: bytes, start: int, end: int) -> None:
+        text += data[start:end]
+        self._size += end - start
         if self._size > _HEADER_LIMIT:
             raise ApiError("upload-malformed", "A part has too long headers.", "Send shorter names.")
 
@@ -256,12 +239,12 @@ class _FormReader:
             raise ApiError("upload-malformed", "A part of the form has no name.", "Name every field.")
         self._size = 0
         if self._field in self._rules.files and b"filename" in options:
-            if len(self._parts) >= self._rules.most:
+            if len(self.form.files) >= self._rules.most:
                 text = f"The form has more than {self._rules.most} files."
                 raise ApiError("too-many-files", text, "Send fewer.")
             name = harmless(options.get(b"filename", b"").decode("utf-8", "replace"), self._field)
-            self._part = _Part(self._field, name, self._folder / uuid4().hex)
-            self._parts.append(self._part)
+            self._file = Upload(self._field, name, self._folder / uuid4().hex)
+            self.form.files.append(self._file)
         elif b"filename" in options:
             text = f"No file is expected in the field {self._field[:80]!r}."
             raise ApiError("request-invalid", text, f"Files go into: {', '.join(sorted(self._rules.files))}.")
@@ -272,19 +255,18 @@ class _FormReader:
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start
-        if self._part is not None:
+        if self._file is not None:
             if self._size > self._rules.limit:
                 raise too_big(self._rules.limit)
-            self._tasks.append((self._part, data[start:end]))
-            self.waiting += end - start
+            self._file.write(data[start:end])
         elif self._text is not None:
             if self._size > _FIELD_LIMIT:
                 raise ApiError("body-too-large", f"The field {self._field[:80]!r} is too long.", "Shorten it.")
             self._text += data[start:end]
 
     def _end(self) -> None:
-        if self._part is not None:
-            self._tasks.append((self._part, None))
+        if self._file is not None:
+            self._file.close()
         elif self._text is not None:
             try:
                 text = self._text.decode("utf-8")
@@ -297,24 +279,7 @@ class _FormReader:
                 raise ApiError("request-malformed", text, "Send text as UTF-8.") from None
 
     def _on_end(self) -> None:
-        self._complete = True
-
-
-class _Part:
-    def __init__(self, field: str, name: str, path: Path) -> None:
-        self.field, self.name, self.path = field, name, path
-        self.size = 0
-        self.digest = hashlib.sha256()
-        self._file = path.open("xb")
-
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-        self.digest.update(data)
-        self.size += len(data)
-
-    def close(self) -> None:
-        if not self._file.closed:
-            self._file.close()
+        self.complete = True
 
 
 def harmless(name: str, default: str) -> str:

@@ -248,7 +248,7 @@ def test_a_full_disk_is_said(start: Start, sounds: Sounds, monkeypatch):
     def full(self, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("understudy.services.api.uploads._Part.write", full)
+    monkeypatch.setattr("understudy.services.api.uploads.Upload.write", full)
     refused(service.client.post("/v1/songs", files={"file": ("a.wav", sounds["song"].read_bytes())}), 507, "disk-full")
     assert service.leftovers() == []
 
