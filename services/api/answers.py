@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 from sqlalchemy import Row
 
 from understudy.pipeline.settings import CoverSettings
 from understudy.services.stage_titles import title_of
 
+Time = Annotated[AwareDatetime, BeforeValidator(lambda seconds: datetime.fromtimestamp(round(seconds, 3), UTC))]
+"""Made from seconds since 1970, as they are in the database."""
 State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
-PRIORITY = {0: "interactive", 1: "batch"}
 
 
 class Fault(BaseModel):
@@ -33,7 +34,7 @@ class Song(BaseModel):
     sample_rate: int
     channels: int
     format: str = Field(description="container and codec")
-    created: AwareDatetime
+    created: Time
     audio: str = Field(description="where to get the file")
 
 
@@ -77,7 +78,7 @@ class Voice(BaseModel):
     model: Model | None = Field(description="of an rvc voice")
     findings: list[Finding] = Field(description="what was found in the recordings")
     error: Fault | None
-    created: AwareDatetime
+    created: Time
     events: str = Field(description="event stream of its making")
 
 
@@ -112,10 +113,10 @@ class Job(BaseModel):
     voice: str | None = Field(description="id; of several voices the first")
     voices: list[str] = Field(description="who sings, as requested")
     settings: CoverSettings
-    created: AwareDatetime
-    started: AwareDatetime | None
-    finished: AwareDatetime | None
-    expires: AwareDatetime | None = Field(description="when the result is removed")
+    created: Time
+    started: Time | None
+    finished: Time | None
+    expires: Time | None = Field(description="when the result is removed")
     attempts: int
     ahead: int | None = Field(None, description="jobs before it in the queue, where one job was requested")
     progress: Progress
@@ -129,77 +130,47 @@ class Job(BaseModel):
     events: str = Field(description="event stream")
 
 
-def when(seconds: float) -> datetime:
-    return datetime.fromtimestamp(round(seconds, 3), UTC)
-
-
 def song(row: Row[Any]) -> Song:
-    return Song(
-        id=row.id,
-        name=row.name,
-        title=row.title,
-        artist=row.artist,
-        bytes=row.bytes,
-        duration=row.duration,
-        sample_rate=row.rate,
-        channels=row.channels,
-        format=f"{row.container}/{row.codec}",
-        created=when(row.created),
-        audio=f"/v1/songs/{row.id}/audio",
-    )
+    audio = f"/v1/songs/{row.id}/audio"
+    shown = {"sample_rate": row.rate, "format": f"{row.container}/{row.codec}", "audio": audio}
+    return Song.model_validate(row._asdict() | shown)
 
 
 def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
     manifest = row.manifest or {}
     model = manifest.get("model")
-    return Voice(
-        id=row.id,
-        name=row.name,
-        state=row.state,
-        consent=row.consent,
-        engine=manifest.get("engine"),
-        sample_rate=manifest.get("sample_rate"),
-        pitch_range=manifest.get("pitch_range"),
-        seconds=sum(recording["duration"] for recording in manifest["recordings"]) if manifest else None,
-        model=Model(**model, vectors=(model["index"] or {}).get("vectors")) if model else None,
-        findings=row.findings,
-        error=Fault(**error) if error else None,
-        created=when(row.created),
-        events=f"/v1/voices/{row.id}/events",
-    )
+    shown = {
+        "engine": manifest.get("engine"),
+        "sample_rate": manifest.get("sample_rate"),
+        "pitch_range": manifest.get("pitch_range"),
+        "seconds": sum(recording["duration"] for recording in manifest["recordings"]) if manifest else None,
+        "model": {**model, "vectors": (model["index"] or {}).get("vectors")} if model else None,
+        "error": error,
+        "events": f"/v1/voices/{row.id}/events",
+    }
+    return Voice.model_validate(row._asdict() | shown)
 
 
 def job(row: Row[Any], ahead: int | None = None) -> Job:
     here = f"/v1/{row.kind}s/{row.id}"
-    files = {
-        name: File(href=f"{here}/{name}", name=file["name"], type=file["type"], bytes=file["bytes"])
-        for name, file in ((row.result or {}).get("files", {}) if row.state == "done" else {}).items()
-    }
+    result = row.result or {}
+    files = result.get("files", {}) if row.state == "done" else {}
+    sent = {name: {**file, "href": f"{here}/{name}"} for name, file in files.items()}
     hidden = ("files", "warnings", "stages")
-    return Job(
-        id=row.id,
-        kind=row.kind,
-        state=row.state,
-        cancelling=row.state == "running" and row.cancel,
-        name=row.name,
-        priority="interactive" if row.priority == 0 else "batch",
-        inputs=row.request["inputs"],
-        voice=row.voice,
-        voices=row.request.get("voices", []),
-        settings=row.request["settings"],
-        created=when(row.created),
-        started=when(row.started) if row.started else None,
-        finished=when(row.finished) if row.finished else None,
-        expires=when(row.expires) if row.expires else None,
-        attempts=row.attempts,
-        ahead=ahead,
-        progress=Progress(fraction=row.fraction, stage=row.stage, title=title_of(row.stage) if row.stage else None),
-        error=Fault(**row.error) if row.error else None,
-        warnings=(row.result or {}).get("warnings", []),
-        result={name: value for name, value in row.result.items() if name not in hidden} if row.result else None,
-        audio=files.get("audio"),
-        report=files.get("report"),
-        figures=files.get("figures"),
-        stems={name.removeprefix("stems/"): file for name, file in files.items() if name.startswith("stems/")},
-        events=f"{here}/events",
-    )
+    shown = {
+        "cancelling": row.state == "running" and row.cancel,
+        "priority": "interactive" if row.priority == 0 else "batch",
+        "inputs": row.request["inputs"],
+        "voices": row.request.get("voices", []),
+        "settings": row.request["settings"],
+        "ahead": ahead,
+        "progress": {"fraction": row.fraction, "stage": row.stage, "title": row.stage and title_of(row.stage)},
+        "warnings": result.get("warnings", []),
+        "result": {name: value for name, value in result.items() if name not in hidden} if result else None,
+        "audio": sent.get("audio"),
+        "report": sent.get("report"),
+        "figures": sent.get("figures"),
+        "stems": {name.removeprefix("stems/"): file for name, file in sent.items() if name.startswith("stems/")},
+        "events": f"{here}/events",
+    }
+    return Job.model_validate(row._asdict() | shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -93,22 +93,20 @@ class DatabaseMetrics(Collector):
         yield from _counters(rows)
 
 
-def _counters(rows: Iterable[Row[Any]]) -> Iterator[Metric]:
-    found: dict[str, CounterMetricFamily] = {
-        "stage": CounterMetricFamily("understudy_stages", "Stages that ran.", labels=("stage",)),
-        "stage-cached": CounterMetricFamily("understudy_cache_hits", "Stages found made.", labels=("stage",)),
-        "job": CounterMetricFamily("understudy_jobs_ended", "Jobs by how they ended.", labels=("kind", "state")),
-        "failure": CounterMetricFamily("understudy_failures", "Failed jobs by code.", labels=("code",)),
-    }
-    seconds = {
-        "stage": CounterMetricFamily("understudy_stage_seconds", "Wall time of stages.", labels=("stage",)),
-        "job": CounterMetricFamily("understudy_job_seconds", "From start to end.", labels=("kind", "state")),
-    }
-    for row in rows:
-        labels = tuple(row.label.split(" ")) if row.name == "job" else (row.label,)
-        if row.name in found:
-            found[row.name].add_metric(labels, row.number)
-        if row.name in seconds:
-            seconds[row.name].add_metric(labels, row.seconds)
-    yield from found.values()
-    yield from seconds.values()
+_COUNTERS = (  # name in the table, column, metric, its help and labels
+    ("stage", "number", "understudy_stages", "Stages that ran.", ("stage",)),
+    ("stage-cached", "number", "understudy_cache_hits", "Stages found made.", ("stage",)),
+    ("job", "number", "understudy_jobs_ended", "Jobs by how they ended.", ("kind", "state")),
+    ("failure", "number", "understudy_failures", "Failed jobs by code.", ("code",)),
+    ("stage", "seconds", "understudy_stage_seconds", "Wall time of stages.", ("stage",)),
+    ("job", "seconds", "understudy_job_seconds", "From start to end.", ("kind", "state")),
+)
+
+
+def _counters(rows: Sequence[Row[Any]]) -> Iterator[Metric]:
+    for name, column, metric, help, labels in _COUNTERS:
+        family = CounterMetricFamily(metric, help, labels=labels)
+        for row in rows:
+            if row.name == name:
+                family.add_metric(row.label.split(" ", len(labels) - 1), getattr(row, column))
+        yield family

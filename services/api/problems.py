@@ -16,46 +16,36 @@ from understudy.errors import UnderstudyError
 
 log = logging.getLogger("understudy.api")
 
-STATUS = {
-    "request-malformed": 400,
-    "upload-malformed": 400,
-    "upload-truncated": 400,
-    "cursor-invalid": 400,
-    "host-refused": 400,
-    "key-missing": 401,
-    "key-invalid": 401,
-    "scope-missing": 403,
-    "origin-refused": 403,
-    "not-found": 404,
-    "song-unknown": 404,
-    "voice-unknown": 404,
-    "job-unknown": 404,
-    "stem-unknown": 404,
-    "storage-missing": 404,
-    "method-not-allowed": 405,
-    "upload-too-slow": 408,
-    "voice-exists": 409,
-    "voice-not-ready": 409,
-    "voice-in-use": 409,
-    "song-in-use": 409,
-    "result-not-ready": 409,
-    "result-expired": 410,
-    "file-too-big": 413,
-    "body-too-large": 413,
-    "media-type": 415,
-    "range-invalid": 416,
-    "rate-limited": 429,
-    "too-many-jobs": 429,
-    "minutes-used-up": 429,
-    "too-many-streams": 429,
-    "internal-error": 500,
-    "database-unavailable": 503,
-    "storage-unavailable": 503,
-    "server-stopping": 503,
-    "disk-full": 507,
-    "storage-used-up": 507,
+STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
+    400: (
+        "The request is malformed",
+        ("request-malformed", "upload-malformed", "upload-truncated", "cursor-invalid", "host-refused"),
+    ),
+    401: ("No valid key", ("key-missing", "key-invalid")),
+    403: ("The key lacks a scope, or the request comes from a foreign web page", ("scope-missing", "origin-refused")),
+    404: (
+        "Unknown, or it belongs to another owner",
+        ("not-found", "song-unknown", "voice-unknown", "job-unknown", "stem-unknown", "storage-missing"),
+    ),
+    405: ("No such method", ("method-not-allowed",)),
+    408: ("The upload stalled", ("upload-too-slow",)),
+    409: ("Not in this state", ("voice-exists", "voice-not-ready", "voice-in-use", "song-in-use", "result-not-ready")),
+    410: ("The result has expired", ("result-expired",)),
+    413: ("Too large", ("file-too-big", "body-too-large")),
+    415: ("Another content type is needed", ("media-type",)),
+    416: ("No such range", ("range-invalid",)),
+    422: ("Something in it is wrong", ()),  # all other codes: understood, and something in it is wrong
+    429: (
+        "Too much at a time: see Retry-After",
+        ("rate-limited", "too-many-jobs", "minutes-used-up", "too-many-streams"),
+    ),
+    500: ("A fault in the server", ("internal-error",)),
+    503: ("Try again later: see Retry-After", ("database-unavailable", "storage-unavailable", "server-stopping")),
+    507: ("No room left", ("disk-full", "storage-used-up")),
 }
-"""All others are 422: understood, and something in it is wrong."""
+"""By HTTP status: its description in the OpenAPI document, and the codes that are answered with it."""
+_STATUS = {code: status for status, (_, codes) in STATUSES.items() for code in codes}
+_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 class Problem(BaseModel):
@@ -79,7 +69,7 @@ class ApiError(UnderstudyError):
 
 
 def problem(error: UnderstudyError, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
-    status = STATUS.get(error.code, 422)
+    status = _STATUS.get(error.code, 422)
     headers = dict(getattr(error, "headers", {}))
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -96,31 +86,28 @@ def problem(error: UnderstudyError, errors: list[dict[str, Any]] | None = None) 
     return JSONResponse(body, status, headers, "application/problem+json")
 
 
-def invalid(error: ValidationError | RequestValidationError) -> JSONResponse:
-    """The answer to a request that doesn't validate: its first fault in a sentence, all faults in a list."""
-    faults: list[dict[str, Any]] = [
-        {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"]} for fault in error.errors()
-    ]
-    first = faults[0] if faults else {"field": "", "message": "invalid"}
-    message = f"The field {first['field']!r} is wrong: {first['message']}."
-    return problem(UnderstudyError("request-invalid", message, "Correct it; /docs shows what is expected."), faults)
-
-
 def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
 
-    async def known(request: Request, error: Exception) -> Response:
-        assert isinstance(error, UnderstudyError)
-        if STATUS.get(error.code, 422) >= 500:
+    @app.exception_handler(UnderstudyError)
+    async def known(request: Request, error: UnderstudyError) -> Response:
+        if _STATUS.get(error.code, 422) >= 500:
             log.warning("%s", error, extra={"path": request.url.path, "code": error.code}, exc_info=error)
         return problem(error)
 
-    async def validation(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ValidationError | RequestValidationError)
-        return invalid(error)
+    @app.exception_handler(RequestValidationError)
+    @app.exception_handler(ValidationError)
+    async def validation(request: Request, error: ValidationError | RequestValidationError) -> Response:
+        """The first fault in a sentence, all faults in a list."""
+        faults: list[dict[str, Any]] = [
+            {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"]} for fault in error.errors()
+        ]
+        first = faults[0] if faults else {"field": "", "message": "invalid"}
+        message = f"The field {first['field']!r} is wrong: {first['message']}."
+        return problem(UnderstudyError("request-invalid", message, "Correct it; /docs shows what is expected."), faults)
 
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
             found = ApiError("not-found", f"There is nothing at {request.url.path}.", "/docs lists all there is.")
         elif error.status_code == 405:
@@ -131,6 +118,7 @@ def install(app: FastAPI) -> None:
             found = ApiError("request-malformed", f"The request is broken: {error.detail}.", "Correct it.")
         return problem(found)
 
+    @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> Response:
         log.error("unexpected", extra={"path": request.url.path}, exc_info=error)
         text = "Something unexpected went wrong in the server."
@@ -138,34 +126,8 @@ def install(app: FastAPI) -> None:
             UnderstudyError("internal-error", text, "Try again; if it happens again, tell the server's operator.")
         )
 
-    app.add_exception_handler(UnderstudyError, known)
-    app.add_exception_handler(RequestValidationError, validation)
-    app.add_exception_handler(ValidationError, validation)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, unknown)
-
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: these problems besides those that every route may give."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    words = {
-        400: "The request is malformed",
-        401: "No valid key",
-        403: "The key lacks a scope, or the request comes from a foreign web page",
-        404: "Unknown, or it belongs to another owner",
-        405: "No such method",
-        408: "The upload stalled",
-        409: "Not in this state",
-        410: "The result has expired",
-        413: "Too large",
-        415: "Another content type is needed",
-        416: "No such range",
-        422: "Something in it is wrong",
-        429: "Too much at a time: see Retry-After",
-        500: "A fault in the server",
-        503: "Try again later: see Retry-After",
-        507: "No room left",
-    }
-    return {
-        status: {"description": words[status], "content": content} for status in {400, 401, 403, 429, 503, *statuses}
-    }
+    every = {400, 401, 403, 429, 503, *statuses}
+    return {status: {"description": STATUSES[status][0], "content": _CONTENT} for status in every}
