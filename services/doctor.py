@@ -85,8 +85,7 @@ def _model(model: Model) -> Check:
 def _disk(cache: Path) -> Check:
     place = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = shutil.disk_usage(place).free / environment.GIB
-    writable = os.access(place, os.W_OK)
-    if not writable:
+    if not os.access(place, os.W_OK):
         return Check("disk", "problem", f"{cache} can't be written: name another folder with UNDERSTUDY_CACHE")
     limit = environment.cache_limit() / environment.GIB
     detail = f"{free:.0f} GB free for the cache in {cache}, which may hold {limit:.0f} GB"

@@ -117,9 +117,8 @@ class WorkerPool:
                         jobs.abandon(database, name)
                     except UnderstudyError as error:
                         log.warning("its jobs wait for their leases: %s", error)
-                    if (
-                        time.monotonic() - self._started[name] < 5
-                    ):  # it may be unable to run here: wait longer each time
+                    # a worker that may be unable to run here: wait longer each time
+                    if time.monotonic() - self._started[name] < 5:
                         pause = min(10.0, pause * 2)
             while len(self._processes) < self._settings.workers and not self._stopping.is_set():
                 name = new_id("worker", 8)

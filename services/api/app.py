@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from filelock import FileLock, Timeout
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from understudy import __version__
 from understudy.errors import UnderstudyError
@@ -39,9 +36,6 @@ WEBHOOKS = 3  # threads that deliver webhooks: a slow receiver must not delay th
 SWEEP = 300.0
 
 _METHODS = ("GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT")
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def make_app(settings: ServerSettings) -> FastAPI:
@@ -59,7 +53,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with _upload_folder(settings.data / "incoming") as folder:
+        with housekeeping.process_folder(settings.data / "incoming", uuid4().hex) as folder:
             readers = Readers(READERS, READER_MEMORY)
             app.state.services = AppState(settings, database, storage, readers, folder, needs_keys)
             app.state.hub = Hub(database)
@@ -110,21 +104,17 @@ class HostGuard:
     must be a name of this server (a foreign name could be bound to its address: DNS rebinding), and the ``Origin``, if
     there is one, must be this server or a host of the setting ``hosts``."""
 
-    def __init__(self, app: Any, settings: ServerSettings, keys: bool) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, keys: bool) -> None:
         self._app, self._hosts, self._keys = app, {host.casefold() for host in settings.hosts}, keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
-        refused = self._refused(headers.get(b"host", ""), headers.get(b"origin"))
-        if scope["path"] in ("/healthz", "/readyz"):  # load balancers call them by the server's address
-            refused = None
-        if refused is None:
-            await self._app(scope, receive, send)
-        else:
-            await problems.problem(refused)(scope, receive, send)
+        refused = None
+        # load balancers call /healthz and /readyz by the server's address
+        if scope["type"] == "http" and scope["path"] not in ("/healthz", "/readyz"):
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            refused = self._refused(headers.get(b"host", ""), headers.get(b"origin"))
+        answer = self._app if refused is None else problems.problem(refused)
+        await answer(scope, receive, send)
 
     def _refused(self, host: str, origin: str | None) -> UnderstudyError | None:
         name = _hostname(f"//{host}")
@@ -148,7 +138,7 @@ def _hostname(url: str) -> str:
 class RequestMetrics:
     """Counts requests and the time until their answer began."""
 
-    def __init__(self, app: Any, metrics: health.Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: health.Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,7 +147,7 @@ class RequestMetrics:
             return
         started = time.perf_counter()
 
-        async def counted(message: MutableMapping[str, Any]) -> None:
+        async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "other")
                 self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
@@ -166,31 +156,6 @@ class RequestMetrics:
             await send(message)
 
         await self._app(scope, receive, counted)
-
-
-class _upload_folder:
-    """A folder of this process for uploads in progress. Those of killed processes are removed: their lock is free."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def __enter__(self) -> Path:
-        self._root.mkdir(parents=True, exist_ok=True)
-        for lock in self._root.glob("*.lock"):
-            with suppress(Timeout, OSError), FileLock(lock, timeout=0):
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
-        name = uuid4().hex
-        self._lock = FileLock(self._root / f"{name}.lock")
-        self._lock.acquire()
-        self._folder = self._root / name
-        self._folder.mkdir()
-        return self._folder
-
-    def __exit__(self, *error: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
 def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopping: Event) -> None:
@@ -206,9 +171,7 @@ def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopp
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """The document, with the schemas of problems and of the bodies that routes read themselves."""
     if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title, version=app.version, summary=app.summary, routes=app.routes, openapi_version="3.1.0"
-        )
+        schema = FastAPI.openapi(app)
         schemas = schema["components"]["schemas"]
         for model in (problems.Problem, CoverRequest, SeparationRequest):
             made = model.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -222,5 +185,4 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                     operation["responses"]["422"] = {"description": "Something in it is wrong", "content": problem}
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)
-        app.openapi_schema = schema
-    return app.openapi_schema
+    return FastAPI.openapi(app)

@@ -28,24 +28,13 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         # SQLite's waiting writers poll for the lock, and some starve: within a process, this lock queues them
         self._turn: AbstractContextManager[object] = Lock() if self.is_sqlite else nullcontext()
+        more = {"max_overflow": 40, "connect_args": {"timeout": _BUSY}}
+        if not self.is_sqlite:
+            more = {"max_overflow": 16, "connect_args": {"connect_timeout": 5}, "pool_pre_ping": True}
         try:
-            if self.is_sqlite:
-                if path := url.partition(":///")[2]:
-                    Path(path).parent.mkdir(parents=True, exist_ok=True)
-                self._engine = create_engine(
-                    url, pool_size=8, max_overflow=40, pool_timeout=_BUSY, connect_args={"timeout": _BUSY}
-                )
-                event.listen(self._engine, "connect", _open_sqlite)
-                event.listen(self._engine, "begin", _begin_sqlite)
-            else:
-                self._engine = create_engine(
-                    url,
-                    pool_size=8,
-                    max_overflow=16,
-                    pool_timeout=_BUSY,
-                    pool_pre_ping=True,
-                    connect_args={"connect_timeout": 5},
-                )
+            if self.is_sqlite and (path := url.partition(":///")[2]):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._engine = create_engine(url, pool_size=8, pool_timeout=_BUSY, **more)
         except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
             if isinstance(error, ImportError) and error.name == "psycopg":
                 raise package_missing("psycopg") from error
@@ -54,6 +43,9 @@ class Database:
                 f"The database {_shown(url)} can't be used: {str(error).splitlines()[0]}.",
                 "Give a URL like postgresql+psycopg://user:password@host/name, or none for SQLite.",
             ) from error
+        if self.is_sqlite:
+            event.listen(self._engine, "connect", _open_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
         with self.write() as connection:
             if not self.is_sqlite:  # two processes that start at once must not both create the tables
                 connection.execute(text("SELECT pg_advisory_xact_lock(20121020)"))

@@ -1,9 +1,13 @@
-"""Periodic cleanup: results expire, unused songs are removed, caches are kept under their limit."""
+"""Cleanup: results expire, unused songs are removed, caches are kept under their limit, processes leave no files."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from filelock import FileLock, Timeout
 from sqlalchemy import and_, select
 
 from understudy.pipeline.store import Store
@@ -84,6 +88,25 @@ def sweep_machine(database: Database, storage: Storage, settings: ServerSettings
         for store, size in zip(stores, sizes, strict=True):  # each in proportion to its size
             store.prune(round(settings.cache_bytes * size / total), spare=3600)
     storage.drop_copies(86400)
+
+
+@contextmanager
+def process_folder(root: Path, name: str) -> Iterator[Path]:
+    """A folder of this process, removed at the end. Those of killed processes go first: nobody holds their lock."""
+    root = root.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    for lock in root.glob("*.lock"):
+        with suppress(Timeout, OSError), FileLock(lock, timeout=0):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)
+    folder, lock = root / name, root / f"{name}.lock"
+    folder.mkdir()
+    try:
+        with FileLock(lock):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
 
 
 def delete_everything(database: Database, storage: Storage, owner: str) -> None:

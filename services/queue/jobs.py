@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, and_, func, or_, select
+from sqlalchemy.exc import IntegrityError
 
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageRun
@@ -30,9 +31,10 @@ from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import counters, deliveries, events, jobs, new_id, owners, spent, voices
 
 Kind = Literal["cover", "separation", "voice"]
-KINDS: tuple[Kind, ...] = ("cover", "separation", "voice")
 ACTIVE = ("queued", "running")
 PRIORITIES = {"interactive": 0, "batch": 1}
+ROLES = ("song", "vocals", "instrumental", "backing_vocals")
+"""What a song can be in a job."""
 
 
 @dataclass(frozen=True)
@@ -285,8 +287,6 @@ def _count(connection: Connection, name: str, label: str, seconds: float) -> Non
     mine = and_(counters.c.name == name, counters.c.label == label)
     more = {"number": counters.c.number + 1, "seconds": counters.c.seconds + seconds}
     if not connection.execute(counters.update().where(mine).values(**more)).rowcount:
-        from sqlalchemy.exc import IntegrityError
-
         try:
             with connection.begin_nested():
                 connection.execute(counters.insert().values(name=name, label=label, number=1, seconds=seconds))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -20,15 +19,11 @@ from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.store import Store
 from understudy.services.queue import bounded, untrusted
 from understudy.services.queue.database import Database
-from understudy.services.queue.jobs import Claimed
+from understudy.services.queue.jobs import ROLES, Claimed
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import songs, voices
 from understudy.voices.voice import MANIFEST, Manifest, Voice
-
-Notify = Callable[[StageEvent], None]
-ROLES = ("song", "vocals", "instrumental", "backing_vocals")
-"""What a song can be in a job."""
 
 TYPES = {
     ".flac": "audio/flac",
@@ -51,7 +46,7 @@ class JobContext:
     device: str
     scratch: Path
     cancelled: Event
-    notify: Notify
+    notify: Callable[[StageEvent], None]
 
     def cache(self, job: Claimed) -> Path:
         """The artifacts of the job's owner. Owners share none: the time that a song takes would reveal
@@ -60,6 +55,18 @@ class JobContext:
 
     def runner(self, job: Claimed) -> Runner:
         return Runner(LocalExecutor(Store(self.cache(job)), self.device), self.notify, self.cancelled)
+
+    def read(self, stage: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of `untrusted` in a bounded process, as the stage `stage` of the job."""
+        self.notify(StageEvent(stage, "started", 0.0, 0.0, "cpu"))
+        return bounded.call(
+            function,
+            *arguments,
+            seconds=self.settings.decode_seconds,
+            memory=self.settings.decode_memory,
+            progress=lambda fraction: self.notify(StageEvent(stage, "progress", fraction, 0.0, "cpu")),
+            cancelled=self.cancelled,
+        )
 
 
 @dataclass(frozen=True)
@@ -124,43 +131,28 @@ def _voice(job: Claimed, context: JobContext) -> JobResult:
     """Make a voice from recordings or a model; its folder goes into the storage file by file, the manifest last: where
     the manifest is, the voice is complete."""
     sent = job.request["sent"]
-    files = [
-        _copied(
-            context.storage.fetch(file["path"]), context.scratch / "in" / f"{file['field']}-{number}" / file["name"]
-        )
-        for number, file in enumerate(sent)
-    ]
+    files = [context.scratch / "in" / f"{file['field']}-{number}" / file["name"] for number, file in enumerate(sent)]
+    for path, file in zip(files, sent, strict=True):
+        path.parent.mkdir(parents=True)
+        shutil.copyfile(context.storage.fetch(file["path"]), path)
     root = context.scratch / "library"
-
-    def progress(fraction: float) -> None:
-        context.notify(StageEvent("voice", "progress", fraction, 0.0, "cpu"))
-
-    context.notify(StageEvent("voice", "started", 0.0, 0.0, "cpu"))
-    made = bounded.call(
-        untrusted.make_voice if sent[0]["field"] == "recordings" else untrusted.bring_voice,
-        context.scratch,
-        root,
-        files,
-        job.request["consent"],
-        job.request["speaker"],
-        seconds=context.settings.decode_seconds,
-        memory=context.settings.decode_memory,
-        progress=progress,
-        cancelled=context.cancelled,
+    consent, speaker, trained = job.request["consent"], job.request["speaker"], sent[0]["field"] != "recordings"
+    manifest, findings = context.read(
+        "voice", untrusted.make_voice, context.scratch, root, files, consent, speaker, trained
     )
     context.notify(StageEvent("voice", "finished", 1.0, 0.0, "cpu"))
     built, size = root / "voice", 0
     paths = sorted((path for path in built.rglob("*") if path.is_file()), key=lambda path: path.name == MANIFEST)
     for path in paths:
         size += context.storage.put(path, f"{job.request['path']}/{path.relative_to(built).as_posix()}")
-    values = {"state": "ready", "manifest": made.manifest, "findings": made.findings, "bytes": size}
+    values = {"state": "ready", "manifest": manifest, "findings": findings, "bytes": size}
     with context.database.write() as connection:
         kept = connection.execute(voices.update().where(voices.c.id == job.voice).values(**values)).rowcount
     if not kept:  # its owner deleted it meanwhile
         context.storage.remove(job.request["path"])
     for file in sent:
         context.storage.remove(file["path"])
-    return JobResult({"findings": made.findings}, 0)
+    return JobResult({"findings": findings}, 0)
 
 
 def _decode(context: JobContext, job: Claimed, files: list[Path], settings: CoverSettings) -> None:
@@ -168,20 +160,8 @@ def _decode(context: JobContext, job: Claimed, files: list[Path], settings: Cove
     untrusted file is decoded in the worker itself."""
     cache, part = Store(context.cache(job)), settings.song
     graph = untrusted.decoding(files, part.start, part.duration)
-    if not graph.pending(graph.nodes, cache.has):
-        return
-    context.notify(StageEvent("decode", "started", 0.0, 0.0, "cpu"))
-    bounded.call(
-        untrusted.decode_into,
-        cache.root,
-        files,
-        part.start,
-        part.duration,
-        seconds=context.settings.decode_seconds,
-        memory=context.settings.decode_memory,
-        progress=lambda fraction: context.notify(StageEvent("decode", "progress", fraction, 0.0, "cpu")),
-        cancelled=context.cancelled,
-    )
+    if graph.pending(graph.nodes, cache.has):
+        context.read("decode", untrusted.decode_into, cache.root, files, part.start, part.duration)
 
 
 def _song(context: JobContext, job: Claimed, id: str, role: str) -> Path:
@@ -200,7 +180,9 @@ def _song(context: JobContext, job: Claimed, id: str, role: str) -> Path:
 
 
 def _cast(context: JobContext, job: Claimed) -> Cast:
-    """Who sings, with the voices fetched to this machine."""
+    """Who sings, with the voices fetched to this machine and checked against their hashes."""
+    from understudy.voices import library
+
     request = job.request
 
     def load(id: str) -> Voice:
@@ -208,24 +190,17 @@ def _cast(context: JobContext, job: Claimed) -> Cast:
             row = connection.execute(select(voices).where(voices.c.id == id, voices.c.owner == job.owner)).first()
         if row is None or row.state != "ready":
             raise UnderstudyError("voice-unknown", "A voice of this cover is gone.", "Choose another voice.")
-        return fetch_voice(context.storage, row.path, row.manifest, row.name)
+        manifest = Manifest.model_validate(row.manifest).model_copy(update={"name": row.name})  # its name now
+        folder = context.storage.fetch(f"{row.path}/{MANIFEST}").parent
+        voice = Voice(folder, manifest)
+        for file in voice.stored_files:
+            context.storage.fetch(f"{row.path}/{file.relative_to(folder).as_posix()}")
+        library.verify(voice)
+        return voice
 
     found = {id: load(id) for id in request["singers"].values()}
     transposes = {found[id].name: value for id, value in request["transposes"].items()}
     return parse_voices(request["voices"]).cast(lambda name: found[request["singers"][name]], transposes)
-
-
-def fetch_voice(storage: Storage, path: str, document: Mapping[str, Any], name: str) -> Voice:
-    """Fetch a voice to this machine and check its files against their hashes; `name`: its name now."""
-    from understudy.voices import library
-
-    manifest = Manifest.model_validate(document).model_copy(update={"name": name})
-    folder = storage.fetch(f"{path}/{MANIFEST}").parent
-    voice = Voice(folder, manifest)
-    for file in voice.stored_files:
-        storage.fetch(f"{path}/{file.relative_to(folder).as_posix()}")
-    library.verify(voice)
-    return voice
 
 
 def _stored(
@@ -243,20 +218,3 @@ def _stored(
         total += size
         listed[name] = {"path": target, "bytes": size, "type": TYPES[path.suffix], "name": shown}
     return JobResult({**figures, "files": listed}, total, stages)
-
-
-def _copied(source: Path, target: Path) -> Path:
-    target.parent.mkdir(parents=True)
-    shutil.copyfile(source, target)
-    return target
-
-
-@contextmanager
-def scratch_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder for one job."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

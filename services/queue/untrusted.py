@@ -14,8 +14,7 @@ from understudy.services.queue.bounded import Progress
 
 if TYPE_CHECKING:
     from understudy.pipeline.graph import Graph
-    from understudy.voices.recordings import Finding
-    from understudy.voices.voice import Consent, Voice
+    from understudy.voices.voice import Consent
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,9 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongI
     try:
         found = probe(path)
     except UnderstudyError as error:
-        raise renamed(error, path, shown) from None
+        # the name of the file as it was sent, without folders of the server
+        texts = [text.replace(str(path), shown) for text in (error.message, error.hint)]
+        raise UnderstudyError(error.code, *texts) from None
     if found.duration is not None and found.duration > longest:
         raise UnderstudyError(
             "song-too-long",
@@ -79,44 +80,29 @@ def decoding(files: Sequence[Path], start: float, duration: float | None) -> Gra
     return Graph.of(*(decode(file_external(path), part, str(number)) for number, path in enumerate(files)))
 
 
-@dataclass(frozen=True)
-class MadeVoice:
-    """`manifest`: the voice's, as JSON; `findings`: what was found in the recordings, as JSON."""
-
-    manifest: dict[str, Any]
-    findings: list[dict[str, Any]]
-
-    @classmethod
-    def of(cls, voice: Voice, findings: Sequence[Finding]) -> MadeVoice:
-        return cls(voice.manifest.model_dump(mode="json"), [asdict(finding) for finding in findings])
-
-
 def make_voice(
-    progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: Consent, speaker: int | None
-) -> MadeVoice:
-    """Make a voice from recordings, as ``voice`` alone in the library `root`."""
-    from understudy.voices import library
+    progress: Progress,
+    folder: Path,
+    root: Path,
+    files: Sequence[Path],
+    consent: Consent,
+    speaker: int | None,
+    trained: bool,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Make a voice, as ``voice`` alone in the library `root`: from recordings or, if `trained`, from a model (and its
+    index) or an archive. The `consent` of the request counts, not the one in the archive.
 
-    return MadeVoice.of(*library.add(root, "voice", files, consent, Context(folder, on_progress=progress)))
-
-
-def bring_voice(
-    progress: Progress, folder: Path, root: Path, files: Sequence[Path], consent: Consent, speaker: int | None
-) -> MadeVoice:
-    """Like `make_voice`, from a trained model (and its index) or an archive. The `consent` of the request counts, not
-    the one in the archive."""
-    from understudy.voices import manifest
+    Returns the voice's manifest and what was found in the recordings, as JSON.
+    """
+    from understudy.voices import library, manifest
     from understudy.voices.importing import import_voice
 
     context = Context(folder, on_progress=progress)
-    index = files[1] if len(files) > 1 else None
-    voice, findings = import_voice(root, files[0], context, "voice", consent=consent, index=index, speaker=speaker)
-    voice = replace(voice, manifest=voice.manifest.model_copy(update={"consent": consent}))
-    manifest.write(voice.folder, voice.manifest)
-    return MadeVoice.of(voice, findings)
-
-
-def renamed(error: UnderstudyError, path: Path, shown: str) -> UnderstudyError:
-    """The error with the name of the file as it was sent, without folders of the server."""
-    texts = [text.replace(str(path), shown) for text in (error.message, error.hint)]
-    return UnderstudyError(error.code, *texts)
+    if trained:
+        index = files[1] if len(files) > 1 else None
+        voice, findings = import_voice(root, files[0], context, "voice", consent=consent, index=index, speaker=speaker)
+        voice = replace(voice, manifest=voice.manifest.model_copy(update={"consent": consent}))
+        manifest.write(voice.folder, voice.manifest)
+    else:
+        voice, findings = library.add(root, "voice", files, consent, context)
+    return voice.manifest.model_dump(mode="json"), [asdict(finding) for finding in findings]

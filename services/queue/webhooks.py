@@ -35,11 +35,6 @@ log = logging.getLogger("understudy.webhooks")
 _FIRST_PAUSE = 5.0
 
 
-def check(url: str, settings: ServerSettings) -> None:
-    """Raise ``webhook-refused`` unless `url` is an http(s) address that may be called."""
-    _target(url, settings)
-
-
 def sign(secret: str, id: str, at: int, body: str) -> dict[str, str]:
     """The headers of a message: its id, the Unix time `at`, and the signature made with `secret` (``whsec_`` and the
     key in base64)."""
@@ -95,7 +90,7 @@ def run(database: Database, settings: ServerSettings, stopping: Event) -> None:
 def _send(url: str, body: str, id: str, secret: str, settings: ServerSettings) -> str | None:
     """Post `body`; returns None if the answer was 2xx, else the error. Redirects aren't followed."""
     try:
-        parts, address = _target(url, settings)
+        parts, address = check(url, settings)
         connection = _Connection(parts.hostname or "", address, parts.port, parts.scheme, settings.webhook_seconds)
         signed = sign(secret, id, int(time.time()), body)
         headers = {"Content-Type": "application/json", "User-Agent": "Understudy", **signed}
@@ -133,8 +128,8 @@ class _Connection(http.client.HTTPConnection):
             self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
 
 
-def _target(url: str, settings: ServerSettings) -> tuple[SplitResult, str]:
-    """The parts of `url` and the address to connect to; raises ``webhook-refused``."""
+def check(url: str, settings: ServerSettings) -> tuple[SplitResult, str]:
+    """The parts of `url` and the address to connect to. Raises ``webhook-refused`` unless it may be called."""
 
     def refused(why: str) -> UnderstudyError:
         return UnderstudyError(

@@ -9,16 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import TypeVar
-
-from filelock import FileLock, Timeout
 
 from understudy.disk import explained, is_full
 from understudy.environment import choose_device
@@ -27,7 +26,7 @@ from understudy.services.queue import bounded, housekeeping, jobs, logs
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import Claimed
 from understudy.services.queue.progress import Progress, models_run
-from understudy.services.queue.run_job import JobContext, run_job, scratch_folder
+from understudy.services.queue.run_job import JobContext, run_job
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import new_id
@@ -53,17 +52,13 @@ class Worker:
         self._device = choose_device(settings.device)
         self._database = Database(settings.database_url)
         self._storage = Storage(settings.storage, settings.storage_options, settings.data)
-        self._scratch = settings.data / "scratch" / self.name
-        self._scratch.mkdir(parents=True)
-        self._lock = FileLock(settings.data / "scratch" / f"{self.name}.lock")
-        self._lock.acquire()
-        _remove_leftovers(settings)
 
     def run(self) -> None:
         """Run jobs until `stopping` is set."""
         log.info("worker ready", extra={"worker": self.name, "device": self._device})
         pause, swept = IDLE, -SWEEP
-        try:
+        folder = housekeeping.process_folder(self.settings.data / "scratch", self.name)
+        with closing(self._database), folder as self._scratch:
             while not self._is_over():
                 try:
                     if time.monotonic() - swept > SWEEP:
@@ -79,12 +74,6 @@ class Worker:
                 else:
                     with logs.about(job.id):
                         self._run(job)
-        finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._lock.release()
-            with suppress(OSError):
-                os.unlink(self._lock.lock_file)
-            self._database.close()
 
     def _is_over(self) -> bool:
         return self.stopping.is_set() or (self._parent is not None and os.getppid() != self._parent)
@@ -95,13 +84,13 @@ class Worker:
         progress = Progress(job.kind, models_run(job.request))
         heartbeat = _Heartbeat(self, job, progress, self._database)
         try:
-            with scratch_folder(self._scratch / "job") as folder:
+            with TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as folder:
                 context = JobContext(
                     self._database,
                     self._storage,
                     self.settings,
                     self._device,
-                    folder,
+                    Path(folder),
                     heartbeat.cancelled,
                     progress.update,
                 )
@@ -140,7 +129,7 @@ class Worker:
             )
         texts = []
         for text in (error.message, error.hint):
-            text = re.sub(re.escape(f"{self._scratch}/job/in/") + "[^/]+/", "", text)
+            text = re.sub(re.escape(f"{self._scratch}/") + "[^/]+/in/[^/]+/", "", text)
             texts.append(text.replace(str(self.settings.data.resolve()), "…").replace(str(self.settings.data), "…"))
         return UnderstudyError(error.code, *texts)
 
@@ -201,11 +190,3 @@ class _Heartbeat:
         notes, stage, fraction = self._progress.take()
         if notes:
             jobs.record(self._database, self._job, notes, stage, fraction)
-
-
-def _remove_leftovers(settings: ServerSettings) -> None:
-    """Delete the scratch folders of killed workers: those whose lock nobody holds."""
-    for lock in (settings.data / "scratch").glob("*.lock"):
-        with suppress(Timeout, OSError), FileLock(lock, timeout=0):
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-            lock.unlink(missing_ok=True)
