@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
 from understudy.services.api.state import App, AppState
-from understudy.services.queue.owners import Owner, find_owner
+from understudy.services.queue.owners import Owner, find_owner, note_use
 
 COOKIE = "understudy_key"
 _bearer = HTTPBearer(auto_error=False, description="An API key, made with 'understudy keys create'.")
@@ -56,7 +58,9 @@ def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCred
     if owner is None:
         app.rates.check(f"guess {request.client.host if request.client else '?'}", 30)
         raise ApiError("key-invalid", "This API key is wrong or was revoked.", "Ask for another key.")
-    app.note_use(str(owner.key))
+    if not app.rates.take(f"used {owner.key}", 1):  # once a minute
+        with suppress(UnderstudyError):  # a failure to store that fails no request
+            note_use(app.database, str(owner.key))
     return owner
 
 

@@ -1,137 +1,245 @@
-"""``/v1/covers`` and ``/v1/separations``: jobs over songs, with their results."""
+"""``/v1/covers`` and ``/v1/separations``: jobs over songs, with their results.
+
+The two kinds of job share most routes: `route` adds a function to the router of each kind, and the function's
+parameter `kind` says which one was called.
+"""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy import Connection, func, or_, select
+from starlette.concurrency import run_in_threadpool
 
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Maker, Reader
-from understudy.services.api.events import STREAM, LastEventId
-from understudy.services.api.files import FILE, Range
-from understudy.services.api.idempotency import IdempotencyKey
-from understudy.services.api.job_requests import ROLES, CoverRequest, SeparationRequest
-from understudy.services.api.job_resource import JobResource
-from understudy.services.api.pages import Cursor, Page, Size
-from understudy.services.api.problems import documented
-from understudy.services.api.state import App
+from understudy.services.api.events import STREAM, LastEventId, stream
+from understudy.services.api.files import FILE, Range, send
+from understudy.services.api.idempotency import IdempotencyKey, accept
+from understudy.services.api.job_requests import (
+    CoverRequest,
+    JobRequest,
+    SeparationRequest,
+    Submission,
+    requested_settings,
+)
+from understudy.services.api.pages import Cursor, Page, Size, page
+from understudy.services.api.problems import ApiError, documented
+from understudy.services.api.songs import BINARY, examined, refuse_fields
+from understudy.services.api.state import App, AppState
+from understudy.services.api.uploads import Form, FormRules, received
+from understudy.services.queue import jobs as queue
+from understudy.services.queue import webhooks
+from understudy.services.queue.owners import Owner
+from understudy.services.queue.tables import jobs
 
-COVERS = JobResource("cover", CoverRequest, ROLES)
-SEPARATIONS = JobResource("separation", SeparationRequest, ("song",))
+DELETED = {**documented(404), 202: {"description": "It is running and will be cancelled", "model": answers.Job}}
+RESULT = {**documented(404, 409, 410, 416), **FILE}
 
 covers = APIRouter(prefix="/v1/covers", tags=["covers"])
 separations = APIRouter(prefix="/v1/separations", tags=["separations"])
 
-POSTED = documented(404, 408, 409, 413, 415, 422, 507)
-DELETED = {**documented(404), 202: {"description": "It is running and will be cancelled", "model": answers.Job}}
-RESULT = {**documented(404, 409, 410, 416), **FILE}
+
+@dataclass(frozen=True)
+class JobKind:
+    """One kind of job as the API offers it. `request`: the model of the body; `files`: the fields of a form that may
+    hold a file in place of a song's id."""
+
+    name: Literal["cover", "separation"]
+    router: APIRouter
+    request: type[JobRequest]
+    files: tuple[str, ...]
 
 
-@covers.post(
+COVER = JobKind("cover", covers, CoverRequest, queue.ROLES)
+SEPARATION = JobKind("separation", separations, SeparationRequest, ("song",))
+
+
+def kind_of_route(request: Request) -> JobKind:
+    return COVER if "covers" in request.scope["route"].tags else SEPARATION
+
+
+Kind = Annotated[JobKind, Depends(kind_of_route)]
+Route = TypeVar("Route", bound=Callable[..., Any])
+
+
+def body_schema(kind: JobKind) -> dict[str, Any]:
+    """The `openapi_extra` of the POST route, which reads its body itself: JSON, or a form with the same fields and
+    files in place of ids."""
+    as_json = {"type": "string", "contentMediaType": "application/json", "description": "as in the JSON body"}
+    others = {
+        "voice": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "as in the JSON body"},
+        "transposes": as_json,
+        "settings": as_json,
+        "preset": {"type": "string"},
+        "priority": {"type": "string", "enum": ["interactive", "batch"]},
+        "webhook": {"type": "string", "format": "uri"},
+    }
+    fields = kind.request.model_fields
+    properties = dict.fromkeys(kind.files, BINARY) | {name: others[name] for name in others if name in fields}
+    form = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required := [name for name, field in fields.items() if field.is_required()]:
+        form["required"] = required
+    content = {
+        "application/json": {"schema": {"$ref": f"#/components/schemas/{kind.request.__name__}"}},
+        "multipart/form-data": {"schema": form, "encoding": {"settings": {"contentType": "application/json"}}},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def route(method: str, path: str, name: str, summary: str | None = None, **options: Any) -> Callable[[Route], Route]:
+    """Add the function as a route of each kind. In `name` (the operation's id) and `summary`, ``{}`` is the kind."""
+
+    def add(function: Route) -> Route:
+        for kind in (COVER, SEPARATION):
+            words: dict[str, Any] = {"name": name.format(kind.name), "summary": summary and summary.format(kind.name)}
+            extra = body_schema(kind) if method == "POST" else None
+            kind.router.add_api_route(path, function, methods=[method], openapi_extra=extra, **words, **options)
+        return function
+
+    return add
+
+
+@route(
+    "POST",
     "",
+    "make_{}",
+    "Make a {}",
     status_code=202,
     response_model=answers.Job,
-    responses=POSTED,
-    openapi_extra=COVERS.openapi(),
-    summary="Make a cover",
+    responses=documented(404, 408, 409, 413, 415, 422, 507),
 )
-async def make_cover(request: Request, app: App, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
+async def make_job(request: Request, app: App, owner: Maker, kind: Kind, key: IdempotencyKey = None) -> JSONResponse:
     """Answers at once with the job; follow it by its events, or ask for it again."""
-    return await COVERS.submit(request, app, owner, key)
+    # Everything slow (receiving, probing, DNS) comes before the transaction that checks the owner's limits, lists the
+    # uploaded songs and submits the job: it makes all of it or nothing.
+    limit = owner.limit("song_bytes", app.settings)
+    rules = FormRules(kind.files, limit, len(kind.files), json=("settings", "transposes"), repeated=("voice",))
+    async with received(request, app.incoming, rules) as form:
+        refuse_fields(form.fields, tuple(kind.request.model_fields))
+        _refuse_twice(form)
+        body = kind.request.model_validate(
+            form.fields | {upload.field: f"(file {upload.field})" for upload in form.files}
+        )
+        settings = await run_in_threadpool(requested_settings, body)
+        if body.webhook:
+            await run_in_threadpool(webhooks.check, body.webhook, app.settings)
+        found = await examined(app, owner, form.files)
+        make = partial(Submission(kind.name, body, settings, form, found).submit, app, owner)
+        return await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
 
 
-@covers.get("", responses=documented(400, 422), summary="List your covers")
-def list_covers(
-    app: App, owner: Reader, state: answers.State | None = None, cursor: Cursor = None, size: Size = 20
+@route("GET", "", "list_{}s", "List your {}s", responses=documented(400, 422))
+def list_jobs(
+    app: App, owner: Reader, kind: Kind, state: answers.State | None = None, cursor: Cursor = None, size: Size = 20
 ) -> Page[answers.Job]:
     """Newest first; `state` picks those in that state."""
-    return COVERS.list(app, owner, state, cursor, size)
+    query = select(jobs).where(jobs.c.owner == owner.id, jobs.c.kind == kind.name)
+    if state:
+        query = query.where(jobs.c.state == state)
+    return page(app.database, query, jobs, cursor, size, answers.job)
 
 
-@covers.get("/{id}", responses=documented(404), summary="One cover")
-def show_cover(id: str, app: App, owner: Reader) -> answers.Job:
+@route("GET", "/{id}", "show_{}", "One {}", responses=documented(404))
+def show_job(id: str, app: App, owner: Reader, kind: Kind) -> answers.Job:
     """Its state, progress and result."""
-    return COVERS.show(app, owner, id)
+    with app.database.read() as connection:
+        row = _find(connection, owner, kind, id)
+        return answers.job(row, _ahead(connection, row))
 
 
-@covers.delete("/{id}", status_code=204, responses=DELETED, summary="Cancel or remove a cover")
-def delete_cover(id: str, app: App, owner: Deleter) -> Response:
+@route("DELETE", "/{id}", "delete_{}", "Cancel or remove a {}", status_code=204, responses=DELETED)
+def delete_job(id: str, app: App, owner: Deleter, kind: Kind) -> Response:
     """One that waits or runs is cancelled (202, the job stays); one that has ended is removed (204)."""
-    return COVERS.delete(app, owner, id)
+    with app.database.write() as connection:
+        row = _find(connection, owner, kind, id)
+        if row.state in queue.ACTIVE:
+            queue.cancel(connection, app.database.now(connection), row, app.settings)
+            answer = answers.job(_find(connection, owner, kind, id))
+            return JSONResponse(answer.model_dump(mode="json"), 202)
+        connection.execute(jobs.delete().where(jobs.c.id == id))
+    app.storage.remove(f"{owner.id}/jobs/{id}")
+    return Response(status_code=204)
 
 
-@covers.get("/{id}/events", responses=documented(404) | STREAM, response_class=Response, summary="Progress of a cover")
-async def cover_events(request: Request, id: str, app: App, owner: Reader, last: LastEventId = None) -> Response:
+@route(
+    "GET",
+    "/{id}/events",
+    "{}_events",
+    "Progress of a {}",
+    responses=documented(404) | STREAM,
+    response_class=Response,
+)
+async def job_events(
+    request: Request, id: str, app: App, owner: Reader, kind: Kind, last: LastEventId = None
+) -> Response:
     """Server-sent events: `state`, `stage` and `progress`; with Last-Event-ID from there on."""
-    return await COVERS.events(request, app, owner, id, last)
+    return await stream(request, app, owner, lambda connection: str(_find(connection, owner, kind, id).id), last)
 
 
 @covers.get("/{id}/audio", responses=RESULT, response_class=Response)
 def cover_audio(id: str, app: App, owner: Reader, range: Range = None) -> Response:
     """The cover itself."""
-    return COVERS.file(app, owner, id, "audio", range)
+    return _file(app, owner, COVER, id, "audio", range)
 
 
 @covers.get("/{id}/report", responses=RESULT, response_class=Response)
 def cover_report(id: str, app: App, owner: Reader, range: Range = None) -> Response:
     """The report as a page."""
-    return COVERS.file(app, owner, id, "report", range)
+    return _file(app, owner, COVER, id, "report", range)
 
 
 @covers.get("/{id}/figures", responses=RESULT, response_class=Response)
 def cover_figures(id: str, app: App, owner: Reader, range: Range = None) -> Response:
     """The report as JSON."""
-    return COVERS.file(app, owner, id, "figures", range)
+    return _file(app, owner, COVER, id, "figures", range)
 
 
-@covers.get("/{id}/stems/{stem}", responses=RESULT, response_class=Response)
-def cover_stem(id: str, stem: str, app: App, owner: Reader, range: Range = None) -> Response:
+@route("GET", "/{id}/stems/{stem}", "{}_stem", responses=RESULT, response_class=Response)
+def job_stem(id: str, stem: str, app: App, owner: Reader, kind: Kind, range: Range = None) -> Response:
     """One stem: vocals, instrumental and, where they were made, others."""
-    return COVERS.file(app, owner, id, f"stems/{stem}", range)
+    return _file(app, owner, kind, id, f"stems/{stem}", range)
 
 
-@separations.post(
-    "",
-    status_code=202,
-    response_model=answers.Job,
-    responses=POSTED,
-    openapi_extra=SEPARATIONS.openapi(),
-    summary="Make a separation",
-)
-async def make_separation(request: Request, app: App, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
-    """Answers at once with the job; follow it by its events, or ask for it again."""
-    return await SEPARATIONS.submit(request, app, owner, key)
+def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, range: str | None) -> Response:
+    """One file of a finished job: ``audio``, ``report``, ``figures`` or ``stems/NAME``."""
+    with app.database.read() as connection:
+        row = _find(connection, owner, kind, id)
+    if row.state == "expired":
+        raise ApiError("result-expired", "This result has expired and was removed.", "Make it again.")
+    if row.state != "done":
+        text = f"There is no result: this {kind.name} is {row.state}."
+        raise ApiError("result-not-ready", text, "Wait for its end; its events say when.")
+    file = row.result["files"].get(name)
+    if file is None:
+        hint = f"There are: {', '.join(row.result['files'])}. Stems of a cover need settings.output.keep_stems."
+        raise ApiError("stem-unknown", f"This {kind.name} has no {name!r}.", hint)
+    return send(app.storage, file["path"], file["name"], file["type"], range, id.rpartition("_")[2] + name)
 
 
-@separations.get("", responses=documented(400, 422), summary="List your separations")
-def list_separations(
-    app: App, owner: Reader, state: answers.State | None = None, cursor: Cursor = None, size: Size = 20
-) -> Page[answers.Job]:
-    """Newest first; `state` picks those in that state."""
-    return SEPARATIONS.list(app, owner, state, cursor, size)
+def _find(connection: Connection, owner: Owner, kind: JobKind, id: str) -> Any:
+    mine = select(jobs).where(jobs.c.id == id, jobs.c.owner == owner.id, jobs.c.kind == kind.name)
+    row = connection.execute(mine).first()
+    if row is None:
+        raise ApiError("job-unknown", f"You have no {kind.name} {id[:60]!r}.", f"GET /v1/{kind.name}s lists yours.")
+    return row
 
 
-@separations.get("/{id}", responses=documented(404), summary="One separation")
-def show_separation(id: str, app: App, owner: Reader) -> answers.Job:
-    """Its state, progress and result."""
-    return SEPARATIONS.show(app, owner, id)
+def _refuse_twice(form: Form) -> None:
+    fields = [upload.field for upload in form.files]
+    for name in fields:
+        if fields.count(name) > 1 or name in form.fields:
+            raise ApiError("request-invalid", f"The field {name!r} is there twice.", "Send it once.")
 
 
-@separations.delete("/{id}", status_code=204, responses=DELETED, summary="Cancel or remove a separation")
-def delete_separation(id: str, app: App, owner: Deleter) -> Response:
-    """One that waits or runs is cancelled (202, the job stays); one that has ended is removed (204)."""
-    return SEPARATIONS.delete(app, owner, id)
-
-
-@separations.get(
-    "/{id}/events", responses=documented(404) | STREAM, response_class=Response, summary="Progress of a separation"
-)
-async def separation_events(request: Request, id: str, app: App, owner: Reader, last: LastEventId = None) -> Response:
-    """Server-sent events: `state`, `stage` and `progress`; with Last-Event-ID from there on."""
-    return await SEPARATIONS.events(request, app, owner, id, last)
-
-
-@separations.get("/{id}/stems/{stem}", responses=RESULT, response_class=Response)
-def separation_stem(id: str, stem: str, app: App, owner: Reader, range: Range = None) -> Response:
-    """One stem: vocals, instrumental and, where they were made, others."""
-    return SEPARATIONS.file(app, owner, id, f"stems/{stem}", range)
+def _ahead(connection: Connection, row: Any) -> int | None:
+    """How many queued jobs of all owners are older or more urgent. Fair shares may let it overtake some of them."""
+    if row.state != "queued":
+        return None
+    before = or_(jobs.c.priority < row.priority, (jobs.c.priority == row.priority) & (jobs.c.created < row.created))
+    return connection.scalar(select(func.count()).where(jobs.c.state == "queued", before))

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Header, Request
 from fastapi.responses import Response
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Connection, and_, or_, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
 
 from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
@@ -45,15 +45,6 @@ class JobEvent:
     number: int
     type: str
     data: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class News:
-    """What one poll found: new events by job, jobs that have ended or are gone, keys that were revoked."""
-
-    events: dict[str, list[JobEvent]]
-    ended: set[str]
-    revoked: set[str]
 
 
 @dataclass(eq=False)
@@ -95,24 +86,24 @@ class Hub:
                 after[listener.job] = min(listener.after, after.get(listener.job, listener.after))
             used = {listener.key for listener in self._listeners if listener.key}
             try:
-                news = await asyncio.to_thread(self._poll, after, used)
+                found, ended, revoked = await asyncio.to_thread(self._poll, after, used)
             except UnderstudyError as error:
                 log.warning("event streams wait: %s", error)
                 await asyncio.sleep(1)
                 continue
             for listener in list(self._listeners):
-                for event in news.events.get(listener.job, []):
+                for event in found.get(listener.job, []):
                     if event.number > listener.after:  # two streams of a job may have begun at different events
                         listener.after = event.number
                         listener.queue.put_nowait(event)
-                if listener.job in news.ended or listener.key in news.revoked:
+                if listener.job in ended or listener.key in revoked:
                     if listener.job not in after:
                         continue  # it joined during the poll, which didn't ask for its events
                     self.leave(listener)
                     listener.queue.put_nowait(None)
 
-    def _poll(self, after: dict[str, int], used: set[str]) -> News:
-        """The events after number `after`, by job, and which of the keys `used` were revoked.
+    def _poll(self, after: dict[str, int], used: set[str]) -> tuple[dict[str, list[JobEvent]], set[str], set[str]]:
+        """The events after number `after` by job, the jobs that have ended or are gone, the revoked of the keys `used`.
 
         States and events are read from the same snapshot: a job that is found ended has all its events here.
         """
@@ -128,26 +119,31 @@ class Hub:
                     found.setdefault(row.job, []).append(JobEvent(row.number, row.type, {**row.data, "at": row.at}))
             gone = select(keys.c.id).where(keys.c.id.in_(used), keys.c.revoked.is_not(None))
             revoked = set(connection.scalars(gone)) if used else set()
-        return News(found, {id for id in after if id not in states or states[id].state not in ACTIVE}, revoked)
+        ended = {id for id in after if id not in states or states[id].state not in ACTIVE}
+        return found, ended, revoked
 
 
-async def stream(request: Request, app: AppState, owner: Owner, job: str, last: str | None) -> Response:
-    """The events of `job` after the one numbered `last`, until the job has ended. 204 if it has, and none is left."""
+async def stream(
+    request: Request, app: AppState, owner: Owner, find: Callable[[Connection], str], last: str | None
+) -> Response:
+    """The events after the one numbered `last` of the job whose id `find` gives, until the job has ended. 204 if it
+    has, and none is left."""
     after = int(last) if last and last.isascii() and last.isdigit() else 0
+
+    def found() -> tuple[str, bool]:
+        with app.database.read() as connection:
+            id = find(connection)
+            row = connection.execute(select(jobs.c.state, jobs.c.events).where(jobs.c.id == id)).first()
+        return id, row is None or (row.state not in ACTIVE and row.events <= after)
+
+    job, over = await run_in_threadpool(found)
     most = owner.limit("streams", app.settings)
     if app.streams[owner.id] >= most:
         text = f"You have {most} event streams open."
         raise ApiError("too-many-streams", text, "Close some of them.", {"Retry-After": "10"})
+    if after and over:
+        return Response(status_code=204)  # an EventSource that gets it doesn't connect again
     hub: Hub = request.app.state.hub
-    if after:
-
-        def ended() -> bool:
-            with app.database.read() as connection:
-                row = connection.execute(select(jobs.c.state, jobs.c.events).where(jobs.c.id == job)).first()
-            return row is None or (row.state not in ACTIVE and row.events <= after)
-
-        if await asyncio.to_thread(ended):
-            return Response(status_code=204)  # an EventSource that gets it doesn't connect again
 
     async def messages() -> AsyncIterator[ServerSentEvent]:
         app.streams[owner.id] += 1
@@ -161,7 +157,6 @@ async def stream(request: Request, app: AppState, owner: Owner, job: str, last: 
             hub.leave(listener)
             app.streams[owner.id] -= 1
             if not app.streams[owner.id]:
-                with suppress(KeyError):
-                    del app.streams[owner.id]
+                app.streams.pop(owner.id)
 
     return EventSourceResponse(messages(), ping=15)

@@ -25,9 +25,7 @@ FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def send(
-    storage: Storage, path: str, name: str, type: str, range: str | None, tag: str, *, inline: bool = True
-) -> Response:
+def send(storage: Storage, path: str, name: str, type: str, range: str | None, tag: str) -> Response:
     """The file at `path` of the storage, sent as `name`. A ``Range`` that isn't understood is ignored (RFC 9110)."""
     size = storage.size(path)
     if size is None:
@@ -35,12 +33,11 @@ def send(
     start, stop, status = 0, size, 200
     if range is not None and (part := _parsed_range(range, size)) is not None:
         (start, stop), status = part, 206
-    kind = "inline" if inline else "attachment"
     ascii_name = name.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "_").replace("?", "_")
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Length": str(stop - start),
-        "Content-Disposition": f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Disposition": f"inline; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}",
         "ETag": f'"{tag[:32]}"',
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",

@@ -32,13 +32,10 @@ IdempotencyKey = Annotated[
 Make = Callable[[Connection, float], BaseModel]
 
 
-def accept(
-    database: Database, owner: str, key: str | None, fingerprint: str, status: int, make: Make
-) -> tuple[JSONResponse, bool]:
+def accept(database: Database, owner: str, key: str | None, fingerprint: str, status: int, make: Make) -> JSONResponse:
     """Call ``make(connection, now)`` in one transaction, unless that was done before under `key`.
 
-    Returns (the answer, whether it is new). Raises ``idempotency-key-reused`` if the key came with another request,
-    which has another `fingerprint`.
+    Raises ``idempotency-key-reused`` if the key came with another request, which has another `fingerprint`.
     """
     while True:
         try:
@@ -51,22 +48,20 @@ def accept(
                             "This Idempotency-Key was used for another request.",
                             "Use a new key for every new request.",
                         )
-                    headers = {"Idempotent-Replayed": "true"}
-                    return _answer(found.answer, found.status, headers), False
+                    return _answer(found.answer, found.status, replayed=True)
                 now = database.now(connection)
                 answer: dict[str, Any] = make(connection, now).model_dump(mode="json")
                 if key:
                     row = {"owner": owner, "key": key, "fingerprint": fingerprint, "status": status, "created": now}
                     connection.execute(idempotency.insert().values(answer=answer, **row))
-            return _answer(answer, status), True
+            return _answer(answer, status)
         except IntegrityError:
             if not key:
                 raise
             # The same request was carried out at the same time and committed first: the next round finds its answer.
 
 
-def _answer(answer: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> JSONResponse:
-    where = answer.get("id", "")
-    kinds = {"song": "songs", "voice": "voices", "cover": "covers", "separation": "separations"}
-    location = f"/v1/{kinds[where.partition('_')[0]]}/{where}"
-    return JSONResponse(answer, status, {"Location": location, **(headers or {})})
+def _answer(answer: dict[str, Any], status: int, replayed: bool = False) -> JSONResponse:
+    kind = answer["id"].partition("_")[0]
+    headers = {"Location": f"/v1/{kind}s/{answer['id']}"} | ({"Idempotent-Replayed": "true"} if replayed else {})
+    return JSONResponse(answer, status, headers)

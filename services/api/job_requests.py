@@ -1,21 +1,34 @@
-"""The bodies of ``POST /v1/covers`` and ``POST /v1/separations``, and the settings that they ask for."""
+"""The bodies of ``POST /v1/covers`` and ``POST /v1/separations``: their settings, and how they become jobs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, select
 
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue
+from understudy.pipeline.cast import parse_voices
 from understudy.pipeline.presets import presets
 from understudy.pipeline.separating import check_models, models_of, names_of
 from understudy.pipeline.separation.models import own_files
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import CoverSettings, load_settings
-
-ROLES = ("song", "vocals", "instrumental", "backing_vocals")
-"""What a song can be in a job."""
+from understudy.services.api import answers
+from understudy.services.api.limits import check_job, check_storage
+from understudy.services.api.problems import ApiError
+from understudy.services.api.songs import find_song, list_uploads, store_uploads
+from understudy.services.api.state import AppState
+from understudy.services.api.uploads import Form
+from understudy.services.api.voices import find_voice
+from understudy.services.queue import jobs as queue
+from understudy.services.queue.owners import Owner
+from understudy.services.queue.tables import jobs
+from understudy.services.queue.untrusted import SongInfo
 
 VoiceText = Annotated[str, Field(min_length=1, max_length=2000)]
 
@@ -56,7 +69,7 @@ def requested_settings(request: JobRequest) -> CoverSettings:
         raise UnderstudyError("preset-unknown", text, f"Choose one of {', '.join(presets())}.")
     given = request.settings.model_dump(mode="json", exclude_unset=True)
     settings = load_settings(request.preset, given, {})
-    own_stems = any(getattr(request, role, None) for role in ROLES if role != "song")
+    own_stems = any(getattr(request, role, None) for role in queue.ROLES if role != "song")
     check_separation(settings.separation, used=not own_stems)
     return settings
 
@@ -67,8 +80,9 @@ def check_separation(settings: SeparationSettings, used: bool) -> None:
     raises, with no word of the server's folders.
     """
     names = models_of(settings)
+    known = {name for model in catalogue().values() for name in names_of(model)}
     for name in names:
-        if not _known(name):
+        if name not in known and not any(name in (path.name, path.stem) for path in own_files()):
             raise UnderstudyError(
                 "separator-unknown",
                 f"There is no separation model named {name[:100]!r} here.",
@@ -80,22 +94,86 @@ def check_separation(settings: SeparationSettings, used: bool) -> None:
         check_models(settings)
     except UnderstudyError as error:
         if error.code in ("model-missing", "models-missing"):
-            raise UnderstudyError(
-                error.code,
-                f"This server hasn't got all models of this separation ({', '.join(names)}).",
-                "Choose another preset, or ask the server's operator for them.",
-            ) from error
-        if error.code.startswith("model-"):
-            raise UnderstudyError(
-                error.code,
-                f"A model of this separation can't be used on this server ({', '.join(names)}).",
-                "Choose another model, or tell the server's operator.",
-            ) from error
-        raise
+            text = f"This server hasn't got all models of this separation ({', '.join(names)})."
+            hint = "Choose another preset, or ask the server's operator for them."
+        elif error.code.startswith("model-"):
+            text = f"A model of this separation can't be used on this server ({', '.join(names)})."
+            hint = "Choose another model, or tell the server's operator."
+        else:
+            raise
+        raise UnderstudyError(error.code, text, hint) from error
 
 
-def _known(name: str) -> bool:
-    """Whether a model of the catalogue or a file in the models folder itself is called so."""
-    if any(name in names_of(model) for model in catalogue().values()):
-        return True
-    return any(name in (path.name, path.stem) for path in own_files())
+@dataclass(frozen=True)
+class Submission:
+    """A checked request, ready to become a job. `songs`: what the uploaded files are, by field."""
+
+    kind: Literal["cover", "separation"]
+    request: JobRequest
+    settings: CoverSettings
+    form: Form
+    songs: dict[str, SongInfo]
+
+    def submit(self, app: AppState, owner: Owner, connection: Connection, now: float) -> answers.Job:
+        """List the uploads among the owner's songs and submit the job, in the transaction of `connection`.
+
+        Raises ``song-missing``, ``song-unknown``, ``voice-unknown``, ``voice-not-ready``, ``cast-invalid``, and what
+        the checks of the limits raise.
+        """
+        request, uploads = self.request, self.form.files
+        ids = {role: getattr(request, role, None) for role in queue.ROLES}
+        inputs = {role: id for role, id in ids.items() if id is not None}
+        singers = _singers(connection, owner, request) if isinstance(request, CoverRequest) else None
+        given = {*inputs, *(upload.field for upload in uploads)}
+        if "song" not in given and not {"vocals", "instrumental"} <= given:
+            text = "There is no song."
+            raise UnderstudyError("song-missing", text, "Send a song, or both vocals and instrumental.")
+        uploaded: dict[str, str] = {}
+        if uploads:
+            check_storage(connection, app.settings, owner, now, sum(upload.bytes for upload in uploads))
+            uploaded = list_uploads(connection, owner, now, uploads, self.songs)
+        inputs |= uploaded
+        rows = {role: find_song(connection, owner, id) for role, id in inputs.items()}
+        named = rows.get("song") or rows["vocals"]
+        minutes = self._minutes(named.duration)
+        check_job(connection, app.settings, owner, now, minutes)
+        id = queue.submit(
+            connection,
+            now,
+            owner.id,
+            self.kind,
+            minutes,
+            priority=queue.PRIORITIES[request.priority],
+            name=PurePath(named.name).stem,
+            request={"inputs": inputs, "settings": self.settings.model_dump(mode="json"), **(singers or {})},
+            song=inputs.get("song"),
+            voice=next(iter(singers["singers"].values())) if singers else None,
+            webhook=request.webhook,
+        )
+        answer = answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
+        store_uploads(app, owner, uploads, uploaded)
+        return answer
+
+    def _minutes(self, duration: float | None) -> float:
+        """Minutes of song that the job works on; a song of unknown length counts as 4 minutes."""
+        part = self.settings.song
+        seconds = part.duration or max(0.0, (duration or 240.0) - part.start)
+        return min(seconds, duration or seconds) / 60
+
+
+def _singers(connection: Connection, owner: Owner, request: CoverRequest) -> dict[str, Any]:
+    """Who sings, with the ids of the voices: voices may get other names before the work begins."""
+    texts: Sequence[str] = [request.voice] if isinstance(request.voice, str) else request.voice
+    parts = parse_voices(texts)
+    found = {}
+    for name in dict.fromkeys([*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]):
+        voice = find_voice(connection, owner, name)
+        if voice.state != "ready":
+            text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
+            raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
+        found[name] = str(voice.id)
+    transposes = {str(find_voice(connection, owner, name).id): value for name, value in request.transposes.items()}
+    if any(id not in found.values() for id in transposes):
+        text = "A voice is to be transposed that doesn't sing here."
+        raise UnderstudyError("cast-invalid", text, f"Singing: {', '.join(found)}.")
+    return {"voices": texts, "singers": found, "transposes": transposes}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, Row, Select, Table, and_, or_
+from sqlalchemy import Row, Select, Table, and_, or_
 
 from understudy.services.api.problems import ApiError
+from understudy.services.queue.database import Database
 
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before")]
 Size = Annotated[int, Query(ge=1, le=100, alias="limit", description="items of a page")]
@@ -27,18 +29,26 @@ class Page(BaseModel, Generic[Item]):
 
 
 def page(
-    connection: Connection, query: Select[Any], table: Table, cursor: str | None, size: int
-) -> tuple[list[Row[Any]], str | None]:
-    """Rows of `query`, which selects from `table`, after `cursor`; and the cursor of the next page."""
+    database: Database,
+    query: Select[Any],
+    table: Table,
+    cursor: str | None,
+    size: int,
+    show: Callable[[Row[Any]], Item],
+) -> Page[Item]:
+    """The rows of `query`, which selects from `table`, after `cursor`, each as `show` gives it."""
     if cursor is not None:
         created, id = _decoded(cursor)
         before = or_(table.c.created < created, and_(table.c.created == created, table.c.id < id))
         query = query.where(before)
-    rows = list(connection.execute(query.order_by(table.c.created.desc(), table.c.id.desc()).limit(size + 1)))
-    if len(rows) <= size:
-        return rows, None
-    last = rows[size - 1]
-    return rows[:size], base64.urlsafe_b64encode(f"{last.created!r} {last.id}".encode()).decode().rstrip("=")
+    query = query.order_by(table.c.created.desc(), table.c.id.desc()).limit(size + 1)
+    with database.read() as connection:
+        rows = list(connection.execute(query))
+    following = None
+    if len(rows) > size:
+        last = rows[size - 1]
+        following = base64.urlsafe_b64encode(f"{last.created!r} {last.id}".encode()).decode().rstrip("=")
+    return Page(items=[show(row) for row in rows[:size]], next=following)
 
 
 def _decoded(cursor: str) -> tuple[float, str]:

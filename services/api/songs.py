@@ -60,19 +60,17 @@ async def upload_song(request: Request, app: App, owner: Maker, key: Idempotency
             check_storage(connection, app.settings, owner, now, sum(upload.bytes for upload in form.files))
             rows = list_uploads(connection, owner, now, form.files, found)
             song = connection.execute(select(songs).where(songs.c.id == rows["file"])).one()
-            store_uploads(app, connection, form.files, rows)
+            store_uploads(app, owner, form.files, rows)
             return answers.song(song)
 
-        answer, _ = await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 201, make)
-    return answer
+        return await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 201, make)
 
 
 @router.get("", responses=documented(422))
 def list_songs(app: App, owner: Reader, cursor: Cursor = None, size: Size = 20) -> Page[answers.Song]:
     """Your songs, newest first."""
-    with app.database.read() as connection:
-        rows, following = page(connection, select(songs).where(songs.c.owner == owner.id), songs, cursor, size)
-    return Page(items=[answers.song(row) for row in rows], next=following)
+    query = select(songs).where(songs.c.owner == owner.id)
+    return page(app.database, query, songs, cursor, size, answers.song)
 
 
 @router.get("/{id}", responses=documented(404))
@@ -84,17 +82,15 @@ def show_song(id: str, app: App, owner: Reader) -> answers.Song:
 
 @router.get(
     "/{id}/audio",
-    responses={
-        **documented(404, 416),
-        **FILE,
-    },
+    responses={**documented(404, 416), **FILE},
     response_class=Response,
 )
 def song_audio(id: str, app: App, owner: Reader, range: Range = None) -> Response:
     """The file as it was sent; a part of it with a Range header."""
     with app.database.read() as connection:
         song = find_song(connection, owner, id)
-    return send(app.storage, song.path, song.name, media_type(song.container), range, song.sha256)
+    type = _MEDIA.get(song.container, "application/octet-stream")
+    return send(app.storage, song.path, song.name, type, range, song.sha256)
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
@@ -148,24 +144,22 @@ def list_uploads(
     listed = {}
     for upload in uploads:
         id = new_id("song")
-        path = f"{owner.id}/songs/{id}"
-        about = {
-            "name": upload.name,
-            "bytes": upload.bytes,
-            "sha256": upload.sha256,
-            **asdict(found[upload.field]),
-        }
+        path = _path(owner, id)
+        about = {"name": upload.name, "bytes": upload.bytes, "sha256": upload.sha256, **asdict(found[upload.field])}
         connection.execute(songs.insert().values(id=id, owner=owner.id, path=path, created=now, used=now, **about))
         listed[upload.field] = id
     return listed
 
 
-def store_uploads(app: AppState, connection: Connection, uploads: Iterable[Upload], listed: Mapping[str, str]) -> None:
+def store_uploads(app: AppState, owner: Owner, uploads: Iterable[Upload], listed: Mapping[str, str]) -> None:
     """Move the files of songs that `list_uploads` listed into the storage. This is the last step of the transaction:
     a request that is refused leaves no file there."""
     for upload in uploads:
-        path = connection.scalar(select(songs.c.path).where(songs.c.id == listed[upload.field]))
-        app.storage.put(upload.path, str(path), move=True)
+        app.storage.put(upload.path, _path(owner, listed[upload.field]), move=True)
+
+
+def _path(owner: Owner, id: str) -> str:
+    return f"{owner.id}/songs/{id}"
 
 
 def refuse_fields(fields: dict[str, Any], known: Iterable[str]) -> None:
@@ -186,7 +180,3 @@ _MEDIA = {
     "aiff": "audio/aiff",
     "aac": "audio/aac",
 }
-
-
-def media_type(container: str) -> str:
-    return _MEDIA.get(container, "application/octet-stream")

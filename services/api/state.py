@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from understudy.errors import UnderstudyError
 from understudy.services.api.limits import RateLimits
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database
-from understudy.services.queue.owners import Owner, local_owner, note_use
+from understudy.services.queue.owners import Owner, local_owner
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 
@@ -41,22 +40,11 @@ class AppState:
 
     def __post_init__(self) -> None:
         self.probing = asyncio.Semaphore(self.readers.count)
-        self._local: Owner | None = None
 
-    def note_use(self, key: str) -> None:
-        """Store that the key is in use, once a minute. A failure to do so fails no request."""
-        if not self.rates.take(f"used {key}", 1):
-            with suppress(UnderstudyError):
-                note_use(self.database, key)
-
-    @property
+    @cached_property
     def open_owner(self) -> Owner | None:
         """The owner of everything on a server without keys; None on a server with keys."""
-        if self.keys:
-            return None
-        if self._local is None:
-            self._local = local_owner(self.database)
-        return self._local
+        return None if self.keys else local_owner(self.database)
 
 
 def app_state(request: Request) -> AppState:

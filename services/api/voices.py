@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -78,16 +79,9 @@ async def make_voice(request: Request, app: App, owner: VoiceMaker, key: Idempot
             raise ApiError("no-recordings", text, "Send files in the field 'recordings', or one in 'model'.")
         form.files.sort(key=lambda upload: upload.field != "model")
         if from_recordings:
-            for upload in form.files:
-                await examined(app, owner, [upload])
-
-        new = NewVoice(name, consent, speaker, form)
-
-        def make(connection: Connection, now: float) -> answers.Voice:
-            return new.submit(app, connection, owner, now)
-
-        answer, _ = await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
-    return answer
+            await examined(app, owner, form.files)
+        make = partial(NewVoice(name, consent, speaker, form).submit, app, owner)
+        return await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,7 @@ class NewVoice:
     speaker: int | None
     form: Form
 
-    def submit(self, app: AppState, connection: Connection, owner: Owner, now: float) -> answers.Voice:
+    def submit(self, app: AppState, owner: Owner, connection: Connection, now: float) -> answers.Voice:
         """List the voice as being made, store the files that were sent, and submit the job that makes it."""
         total = sum(upload.bytes for upload in self.form.files)
         check_job(connection, app.settings, owner, now, 0.0)
@@ -126,9 +120,7 @@ class NewVoice:
 def list_voices(app: App, owner: Reader, cursor: Cursor = None, size: Size = 20) -> Page[answers.Voice]:
     """Your voices, newest first."""
     query = select(voices, jobs.c.error).outerjoin(jobs, jobs.c.id == voices.c.job).where(voices.c.owner == owner.id)
-    with app.database.read() as connection:
-        rows, following = page(connection, query, voices, cursor, size)
-    return Page(items=[answers.voice(row, row.error) for row in rows], next=following)
+    return page(app.database, query, voices, cursor, size, lambda row: answers.voice(row, row.error))
 
 
 @router.get("/{id}", responses=documented(404))
@@ -172,12 +164,7 @@ def delete_voice(id: str, app: App, owner: Deleter) -> None:
 @router.get("/{id}/events", responses=documented(404) | STREAM, response_class=Response)
 async def voice_events(request: Request, id: str, app: App, owner: Reader, last: LastEventId = None) -> Response:
     """Progress of its making."""
-
-    def job() -> str:
-        with app.database.read() as connection:
-            return str(find_voice(connection, owner, id).job)
-
-    return await stream(request, app, owner, await run_in_threadpool(job), last)
+    return await stream(request, app, owner, lambda connection: str(find_voice(connection, owner, id).job), last)
 
 
 def find_voice(connection: Connection, owner: Owner, id: str) -> Any:
