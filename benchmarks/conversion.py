@@ -41,7 +41,8 @@ from understudy.audio.pitch import PitchSettings, PitchTrack, track
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.voices import speaker
-from understudy.voices.engine import ConversionSettings, Performance, engine
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.engines import engine
 from understudy.voices.transpose import choose_transpose
 from understudy.voices.voice import Manifest, PitchRange, Recording, Voice, content_hash
 

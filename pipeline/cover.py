@@ -35,7 +35,7 @@ from understudy.pipeline.stages.decode import own_stems
 from understudy.pipeline.stages.finish import finish
 from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
 from understudy.pipeline.stages.sing import convert, prepare, shift, transpose
-from understudy.voices.engine import engine
+from understudy.voices.engines import engine
 from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 

@@ -16,7 +16,6 @@ from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import AudioSource
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
-from understudy.errors import UnderstudyError
 from understudy.models import Weights
 from understudy.voices.voice import Voice
 
@@ -91,18 +90,3 @@ class Engine(Protocol):
         """The performance sung by the voice: mono and dry, at the rate of `performance.vocals` and sample-aligned
         with it and exactly as long, as a new file in `context.folder`. `models`: the files behind `self.models`."""
         ...
-
-
-def engine(name: str) -> Engine:
-    """The engine called `name` in a voice's manifest; raises `UnderstudyError` ``engine-unknown``."""
-    from understudy.voices.instant import InstantEngine
-    from understudy.voices.rvc.engine import RvcEngine
-
-    engines: dict[str, Engine] = {"instant": InstantEngine(), "rvc": RvcEngine()}
-    if name not in engines:
-        raise UnderstudyError(
-            "engine-unknown",
-            f"There is no engine named {name!r}.",
-            f"Choose one of: {', '.join(sorted(engines))}.",
-        )
-    return engines[name]

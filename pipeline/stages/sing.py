@@ -12,7 +12,8 @@ from understudy.audio.pitch import PitchTrack
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.models import Weights
-from understudy.voices.engine import ConversionSettings, Performance, engine
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.engines import engine
 from understudy.voices.transpose import Transposition, choose_transpose
 from understudy.voices.voice import Voice
 

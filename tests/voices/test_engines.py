@@ -4,7 +4,8 @@ import pytest
 
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue
-from understudy.voices.engine import ConversionSettings, engine
+from understudy.voices.engine import ConversionSettings
+from understudy.voices.engines import engine
 
 NAMES = ("instant", "rvc")
 

@@ -15,7 +15,8 @@ from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.voices.engine import ConversionSettings, Performance, engine
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.engines import engine
 from understudy.voices.instant import InstantEngine
 from understudy.voices.instant.engine import WINDOW
 from understudy.voices.voice import Manifest, PitchRange, Recording, Voice

@@ -19,7 +19,8 @@ from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.models import Weights, warm
 from understudy.models.warm import forget
-from understudy.voices.engine import ConversionSettings, Performance, engine
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.engines import engine
 from understudy.voices.rvc import engine as engine_module
 from understudy.voices.rvc import singing as singing_module
 from understudy.voices.rvc.engine import RvcEngine
