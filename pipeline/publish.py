@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from understudy.audio.midi import MADE
@@ -53,21 +53,30 @@ def is_ours(path: Path) -> bool:
     return any(mark in beginning for mark in MARKS)
 
 
-def free_name(path: Path, content: Path, companions: Callable[[Path], Iterable[Path]] = lambda path: ()) -> Path:
+def free_name(path: Path, content: Path, companions: Callable[[Path], Mapping[Path, Path]] = lambda path: {}) -> Path:
     """`path`, or the first of ``name 2``, ``name 3`` ... that is free or already holds just what `content` does.
 
-    `companions` names the files that will stand beside it: none of them may be the user's.
+    `companions` gives the files that will stand beside it, and what each will hold: none of them may be the user's, or
+    belong to another version, such as a file of the same name in another format.
     """
 
     def taken(candidate: Path) -> bool:
-        same = candidate.is_file() and filecmp.cmp(candidate, content, shallow=False)
-        return (candidate.exists() and not same) or not all(map(is_ours, companions(candidate)))
+        beside = companions(candidate)
+        if not all(map(is_ours, beside)):
+            return True
+        if candidate.exists():
+            return not _same(candidate, content)
+        return any(place.exists() and not _same(place, made) for place, made in beside.items())
 
     number, candidate = 1, path
     while taken(candidate):
         number += 1
         candidate = path.with_name(f"{path.stem} {number}{path.suffix}")
     return candidate
+
+
+def _same(path: Path, content: Path) -> bool:
+    return path.is_file() and filecmp.cmp(path, content, shallow=False)
 
 
 def publish(artifact: Path, path: Path) -> Path:

@@ -79,7 +79,7 @@ def plan(
     voices: dict[str, FoundVoice] = {}
     separated: set[str] = set()
     items: list[Item] = []
-    names: set[str] = set()
+    names: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, start=1):
         try:
             if row.song not in songs:
@@ -92,7 +92,7 @@ def plan(
                 separate(settings.separation)
                 separated.add(separation)
             voice = voices[row.voice]
-            output = folder / _free(f"{row.song.stem} ({voice.name})", settings, names)
+            output = folder / _free(f"{row.song.stem} ({voice.name})", songs[row.song][0], settings, names)
             check_replaceable(output, overwrite)
         except UnderstudyError as error:
             if error.code in ("model-missing", "models-missing"):
@@ -128,15 +128,19 @@ def _song(path: Path) -> tuple[str, float | None]:
     return file_external(path).content_hash, found.duration
 
 
-def _free(name: str, settings: CoverSettings, taken: set[str]) -> str:
-    """`name` with the format's extension, numbered where another item of the batch has it."""
+def _free(name: str, content: str, settings: CoverSettings, taken: dict[str, dict[str, str]]) -> str:
+    """`name` with the format's extension, numbered where another item of the batch has it. `taken`: by name, what the
+    item of each extension is. Another format of the same cover has the same name, because it has the same report."""
     extension = settings.output.encoding.extension
-    number, free = 1, f"{name}{extension}"
-    while free.casefold() in taken:
+    version = f"{content} {settings.model_dump_json(exclude={'output'})}"
+    number, free = 1, name
+    while others := taken.get(free.casefold()):
+        if extension not in others and version in others.values():
+            break
         number += 1
-        free = f"{name} {number}{extension}"
-    taken.add(free.casefold())
-    return free
+        free = f"{name} {number}"
+    taken.setdefault(free.casefold(), {})[extension] = version
+    return free + extension
 
 
 def _shown(sources: Sequence[str]) -> str:

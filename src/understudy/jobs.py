@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -117,7 +117,9 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
     made |= {stem: result[node] for stem, node in graph.stems.items()} | {"cover": result[graph.cover]}
     if job.write:
         if not job.output:
-            path = free_name(path, result[graph.cover], partial(_beside, job))
+            path = free_name(
+                path, made["cover"], lambda cover: dict(zip(_beside(job, cover), made.values(), strict=False))
+            )
         # the cover last: where it is, everything is
         places = zip(made, (*_beside(job, path), path), strict=True)
         made = {name: publish(made[name], place) for name, place in places}

@@ -38,6 +38,20 @@ def test_a_taken_name_gets_a_number_unless_it_is_the_same_cover(tmp_path: Path, 
     assert free_name(path, artifact).name == "song (nova) 3.flac"
 
 
+def test_another_format_has_the_same_name_only_with_the_same_report(tmp_path: Path, artifact: Path):
+    path, made = tmp_path / "song (nova).mp3", tmp_path / "made.json"
+    beside = tmp_path / "song (nova).report.json"
+    made.write_text('{"format": "understudy-report"}')
+    beside.write_text('{"format": "understudy-report"}')
+    companions = {beside: made}
+    assert free_name(path, artifact, lambda cover: companions) == path
+    beside.write_text('{"format": "understudy-report", "of": "a cover with another setting"}')
+    numbered = free_name(path, artifact, lambda cover: companions if cover == path else {})
+    assert numbered.name == "song (nova) 2.mp3"
+    path.write_bytes(b"cover")
+    assert free_name(path, artifact, lambda cover: companions) == path
+
+
 def test_a_file_of_the_users_is_not_replaced(tmp_path: Path):
     path = tmp_path / "diary.flac"
     path.write_bytes(b"dear diary")
