@@ -15,6 +15,7 @@ from understudy.audio.pitch.tracking import track
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.models import require
+from understudy.packages import check_installed
 from understudy.pipeline.cast import Cast
 from understudy.pipeline.graph import External, Handle, Node, Stage
 from understudy.pipeline.separation.quality import assess_separation
@@ -25,7 +26,7 @@ from understudy.pipeline.stages.transcribe import tempo
 
 DECODE = Stage("decode", 1, decode_song)
 ENCODE = Stage("encode", 2, encode_output)
-HEADROOM = Stage("headroom", 2, headroom)
+HEADROOM = Stage("headroom", 3, headroom)
 QUALITY = Stage("quality", 1, assess_separation)
 TEMPO = Stage("tempo", 1, tempo, packages=("librosa",))
 PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
@@ -82,9 +83,12 @@ def song_analysis(song: Handle) -> Node[SongAnalysis]:
 
 
 def pitch(vocals: Handle, settings: PitchSettings, subject: str = "") -> Node[PitchTrack]:
-    """Tracks the pitch of `vocals`."""
+    """Tracks the pitch of `vocals`. Raises `UnderstudyError` ``model-missing`` or ``package-missing`` if the tracker's
+    isn't installed, before anything runs."""
     externals = {}
     if "rmvpe" in settings.trackers:
         weights = require("rmvpe")
         externals["weights"] = External(weights.path, weights.content_hash)
+    if "fcpe" in settings.trackers:
+        check_installed("torchfcpe")
     return Node("pitch", PITCH, {"source": vocals}, {"settings": settings}, externals, subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from understudy.errors import UnderstudyError
@@ -56,6 +57,16 @@ def require_package(module: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise package_missing(module, str(error)) from error
+
+
+def check_installed(module: str) -> None:
+    """Raise what `require_package` would if `module` isn't installed, without importing it."""
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise package_missing(module)
 
 
 def package_missing(module: str, reason: str = "it is not installed") -> UnderstudyError:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import UnderstudyError
-from understudy.packages import OPTIONAL, package_missing, require_package
+from understudy.packages import OPTIONAL, check_installed, package_missing, require_package
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -36,6 +36,9 @@ def test_a_missing_package_is_named_with_the_command(
     with pytest.raises(UnderstudyError) as caught:
         require_package(module)
     assert caught.value.code == "package-missing"
+    assert command in caught.value.hint
+    with pytest.raises(UnderstudyError) as caught:
+        check_installed(module)
     assert command in caught.value.hint
 
 
