@@ -77,10 +77,10 @@ def add(
             "Name one or more audio files of the voice; 15 to 40 seconds in all are enough.",
         )
     for path in files:
+        if path.is_dir():
+            raise UnderstudyError("file-not-found", f"{path} is a folder.", "Name the recordings in it, as with *.wav.")
         if not path.is_file():
-            raise UnderstudyError(
-                "file-not-found", f"There is no file {path}.", "Check the path; name files, not folders."
-            )
+            raise UnderstudyError("file-not-found", f"There is no file {path}.", "Check the path.")
     with building(root) as folder:
         if not replace:
             refuse_taken(root, name)

@@ -27,9 +27,10 @@ def headroom(context: Context, stems: Sequence[AudioFile], format: OutputFormat)
         return 1.0
     highest = max(peak(stem, context.part(n / len(stems), (n + 1) / len(stems))) for n, stem in enumerate(stems))
     gain = min(1.0, 10 ** (TOP / 20) / max(highest, 1e-9))
-    if gain < 1:
+    quieter = -20 * np.log10(gain)
+    if quieter >= 0.05:
         context.warn(
-            f"The stems are {-20 * np.log10(gain):.1f} dB quieter than they were, all by the same, because one of them "
+            f"The stems are {quieter:.1f} dB quieter than they were, all by the same, because one of them "
             "would clip; wav32f keeps them as they are."
         )
     return gain

@@ -70,9 +70,13 @@ def batch(
     journal = Journal(folder / "batch.jsonl", Outcome)
     left, outcomes = remaining(items, journal.read(), only_failed)
     seconds = estimate(left)
+    songs = len({item.song for item in left})
+    takes = (
+        f"To make: {len(left)}, from {songs} {'song' if songs == 1 else 'songs'}. "
+        f"With the embedded separator that takes about {clock(max(10, seconds))}."
+    )
     print_note(
-        f"{len(items)} covers, {len(outcomes)} of them made before. To make: {len(left)}, from "
-        f"{len({item.song for item in left})} songs. With the embedded separator that takes about {clock(seconds)}."
+        f"{len(items)} covers, {len(outcomes)} of them made before. {takes if left else 'Nothing is to be made.'}"
     )
     if dry_run:
         described = [
