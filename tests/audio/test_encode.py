@@ -68,6 +68,7 @@ def test_lengths_and_places_survive(context, form, rate, channels):
     assert abs(np.argmax(np.abs(naive[0])) - place * file.rate / rate) <= 0.5
 
 
+@pytest.mark.slow
 @given(frames=st.integers(1, 6000), form=st.sampled_from(FORMATS))
 @settings(max_examples=80)
 def test_any_length_survives(tmp_path, frames, form):
@@ -86,6 +87,7 @@ def test_noise_too_short_to_be_told_from_video_survives(tmp_path, frames):
     assert decode(context, path, tmp_path / "out.npy").frames == frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["mp3", "m4a", "opus"])
 def test_lengths_around_the_frame_size_survive(context, form):
     """The last packet's padding takes every value here; FFmpeg's own MP3 header is wrong for one in 25."""
@@ -145,6 +147,7 @@ def test_bit_rates(context):
     assert 2 * small < large
 
 
+@pytest.mark.slow
 def test_the_same_sound_is_the_same_bytes_in_another_process_at_another_time(tmp_path):
     """Vorbis comments carry a random serial number and libsndfile's wav a time stamp, if nobody takes care."""
     source = write_blocks(tmp_path / "in.npy", 44100, 2, [Audio.of(tones(70_000), 44100)])

@@ -274,6 +274,7 @@ def test_video_without_sound(context, tmp_path):
     assert refused(context, tmp_path / "a.mp4").code == "no-audio-track"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["s16.wav", "s24.wav", "s16.flac", "s16.aiff", "song.mp3", "libsndfile.mp3", "song.au"]
 )

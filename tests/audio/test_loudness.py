@@ -30,6 +30,7 @@ def measured(audio: Audio) -> Loudness:
     return measure(audio, Context(Path()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("levels", "integrated"),
     [
@@ -79,6 +80,7 @@ def test_true_peak_of_tech_3341(part_of_rate: int, phase: float, amplitude: floa
     assert peak - 0.4 <= measured(Audio.of(np.stack([sine, sine]), RATE)).true_peak <= peak + 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("levels", "expected"),
     [([-20, -30], 10), ([-20, -15], 5), ([-40, -20], 20), ([-50, -35, -20, -35, -50], 15)],

@@ -165,6 +165,7 @@ def test_nothing_is_left_of_what_failed_or_was_stopped(context):
     assert list(context.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_progress_rises_to_the_end(context):
     said: list[float] = []
     mix, stems = parts(seconds=4.0)

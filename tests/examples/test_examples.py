@@ -56,6 +56,7 @@ def test_batch_of_arrays(workspace: Workspace):
     assert {path for path in workspace.folder.rglob("*.flac") if "cache" not in path.parts} <= before
 
 
+@pytest.mark.slow
 def test_own_separator(workspace: Workspace):
     lines = run(workspace, "own_separator", "song.wav")
     assert lines == ["stems/song/vocals.flac", "stems/ensemble/vocals.flac"]
@@ -71,6 +72,7 @@ def test_own_separator(workspace: Workspace):
     assert np.abs(stems["vocals"] - np.fft.irfft(spectrum, song.shape[1])).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_stems_into_reaper(workspace: Workspace):
     assert run(workspace, "stems_into_reaper", "song.wav", "project.rpp") == ["project.rpp"]
     text = (workspace.folder / "project.rpp").read_text()
@@ -81,6 +83,7 @@ def test_stems_into_reaper(workspace: Workspace):
     assert f"LENGTH {SECONDS:.6f}" in text
 
 
+@pytest.mark.slow
 def test_serve_in_your_own_app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("UNDERSTUDY_VOICES", str(workspace.folder / "voices"))
     monkeypatch.setenv("UNDERSTUDY_CACHE", str(workspace.folder / "cache"))

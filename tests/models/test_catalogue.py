@@ -153,6 +153,7 @@ def test_a_missing_companion_is_named(two: Path) -> None:
     assert weights.companions[0].path == two / "one.yaml"
 
 
+@pytest.mark.slow
 def test_a_shared_configuration_outlives_one_of_its_models(two: Path, context: Context) -> None:
     for name in ("one.pt", "other.pt"):
         (two / name).write_bytes(CONTENT)

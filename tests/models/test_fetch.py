@@ -60,6 +60,7 @@ def test_nothing_is_asked_of_a_source_before_it_is_wanted(folder: Path, source: 
     assert not folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "manners",
     [
@@ -120,6 +121,7 @@ def test_a_stalled_line_counts_as_cut(
     assert source.ranges == [None, "bytes=200000-"]
 
 
+@pytest.mark.slow
 def test_wrong_bytes_of_the_right_size_are_not_kept(folder: Path, source: Source, publish: Publish, context: Context):
     publish(source.url)
     source.content = bytes(len(CONTENT))
@@ -214,6 +216,7 @@ def test_a_file_of_another_length_is_refused_before_it_comes(
     assert leftovers(folder) == set()
 
 
+@pytest.mark.slow
 def test_without_a_hash_it_takes_the_users_word(folder: Path, source: Source, publish: Publish, context: Context):
     publish(source.url, sha256=None, size=None)
     error = refused(context)

@@ -65,6 +65,7 @@ def test_another_file_put_there_by_hand_does_not(folder: Path):
     assert code(lambda: installed("thing")) == "model-untrusted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["thing.pt", "weights.pt", "renamed-by-somebody.pth"])
 def test_a_file_is_recognised_by_its_hash_whatever_its_name(folder: Path, tmp_path: Path, context: Context, place: str):
     path = write(tmp_path / "elsewhere" / place)
@@ -200,6 +201,7 @@ def test_remove_leaves_nothing(folder: Path, tmp_path: Path, context: Context):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": "other"}'])
 def test_a_broken_record_is_an_error_not_a_crash(folder: Path, content: bytes):
     write(folder / "thing.pt")

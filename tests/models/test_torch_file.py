@@ -285,6 +285,7 @@ def test_a_zip_with_a_giant_directory_is_refused_before_it_is_read(tmp_path: Pat
         load(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["zip", "pickle in a zip", "old"])
 def test_mutated_files_are_read_or_refused(tmp_path: Path, form: str) -> None:
     path = tmp_path / "model.pt"

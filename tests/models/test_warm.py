@@ -71,6 +71,7 @@ def test_a_failure_reaches_the_caller_and_the_next_call_tries_again():
     assert isinstance(warm("a", Thing), Thing)
 
 
+@pytest.mark.slow
 def test_the_least_recently_used_goes_first(left: list[int | None]):
     kept = {name: weakref.ref(warm(name, Thing)) for name in "abc"}
     warm("a", Thing)
@@ -104,6 +105,7 @@ def test_unknown_memory_frees_nothing(left: list[int | None]):
     assert warm("a", Thing) is first
 
 
+@pytest.mark.slow
 def test_release_says_whether_there_was_anything():
     warm("a", Thing)
     assert release()

@@ -65,6 +65,7 @@ def even(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     return 0.02 * samples / level * (samples != 0)
 
 
+@pytest.mark.slow
 def test_loudness_follows_the_original(tmp_path: Path) -> None:
     original = notes(30) * np.repeat(10 ** (np.array([0, -8, 3, -4, 0, 5]) / 20), 5 * RATE)
     result = finished(tmp_path, even(original), np.stack([original, original]), FinishSettings(ambience=0.0))

@@ -49,6 +49,7 @@ def test_nothing_changed_is_the_song_to_the_last_bit(context):
     assert made.loudness.gain == made.loudness.reduction == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [-6.0, -40.0, None])
 def test_a_softer_stem_and_all_else_as_it_was(context, level):
     song, vocals, instrumental = files(context)

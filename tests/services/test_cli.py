@@ -137,6 +137,7 @@ def test_key_moves_the_whole_song(workspace: Workspace):
     assert "shift" in {stage["name"] for stage in made["stages"]}
 
 
+@pytest.mark.slow
 def test_separate_gives_stems_that_sum_to_the_song(workspace: Workspace):
     made = workspace.json("separate", "song.wav", "--format", "wav32f")
     stems = [read(workspace.folder / path)[0] for path in made["stems"].values()]
@@ -184,6 +185,7 @@ def test_progress_is_on_stderr_and_quiet_is_quiet(workspace: Workspace):
     assert workspace.run("cover", "song.wav", "--voice", "nova", "--duration", "2", "--quiet").stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "named"),
     [

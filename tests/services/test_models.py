@@ -49,6 +49,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
         yield Shelf(Workspace(tmp_path), source, catalogue_file(tmp_path, source.url))
 
 
+@pytest.mark.slow
 def test_the_way_of_a_model(shelf: Shelf):
     listed = shelf.run("list").stdout
     assert "· thing" in listed
@@ -108,6 +109,7 @@ def test_what_goes_wrong_is_two_lines(shelf: Shelf, arguments: list[str], code: 
     assert shelf.source.requests == []  # nothing is begun if not everything can be
 
 
+@pytest.mark.slow
 def test_a_broken_download_is_gone_on_with(shelf: Shelf):
     shelf.source.manners = ["cut 300000", "404"]
     done = shelf.run("fetch", "thing")
@@ -172,6 +174,7 @@ def test_all_that_a_preset_separates_with_is_fetched_at_once(shelf: Shelf):
     assert shelf.run("fetch").returncode == 1
 
 
+@pytest.mark.slow
 def test_a_separation_model_needs_no_entry_in_the_catalogue(shelf: Shelf):
     trained = shelf.workspace.folder / "trained"
     small.roformer(trained / "mine.ckpt")

@@ -23,6 +23,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("-h",), ("--help",)])
 def test_without_a_command_comes_the_help(arguments: tuple[str, ...]):
     done = run(*arguments)

@@ -17,6 +17,7 @@ from tests.support.command import HANGS, Workspace, until
 from tests.support.midi_files import read as read_midi
 
 
+@pytest.mark.slow
 def test_vocals_and_instrumental_unless_something_else_is_asked_for(workspace: Workspace):
     made = workspace.json("separate", "song.wav", "--format", "wav32f")
     assert made["stems"] == {name: f"stems/song/{name}.wav" for name in ("vocals", "instrumental")}
@@ -79,6 +80,7 @@ def test_words_for_people(workspace: Workspace):
     assert "Softening the lead" in done.stderr
 
 
+@pytest.mark.slow
 def test_files_of_the_users_are_not_replaced_and_ours_are(workspace: Workspace):
     folder = workspace.folder / "stems" / "song"
     folder.mkdir(parents=True)

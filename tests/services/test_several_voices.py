@@ -161,6 +161,7 @@ def test_the_graph_shows_every_voice(duo: Workspace):
     assert "<svg" in duo.run("graph", "song.wav", "--voice", DUET, "--as", "svg").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -50,6 +50,7 @@ def test_every_optional_package_has_its_extra() -> None:
         assert package.extra in package_missing(package.distribution.replace("-", "_")).hint
 
 
+@pytest.mark.slow
 def test_every_import_is_a_requirement_or_optional() -> None:
     """Also those inside functions: what comes only as a requirement of another package may be gone with its next
     version."""

@@ -54,6 +54,7 @@ def test_covers(workspace: Workspace):
     assert all(isinstance(moment, float) for voice in duet["voices"] for turn in voice["turns"] for moment in turn)
 
 
+@pytest.mark.slow
 def test_separations(workspace: Workspace):
     session, song = workspace.session(), (workspace.mix.samples, RATE)
     stems = plain(session.separate(song))
@@ -77,6 +78,7 @@ def test_separations(workspace: Workspace):
     assert data["warnings"][0]["stage"] == "separate"
 
 
+@pytest.mark.slow
 def test_conversions(workspace: Workspace):
     session, vocals = workspace.session(), (workspace.sounds.vocals.samples, RATE)
     assert keys(plain(session.convert(vocals, voice="nova"))) == "output transpose transpose_reason stages warnings"

@@ -47,6 +47,7 @@ def test_a_cover_of_a_file(workspace: Workspace, tmp_path: Path, monkeypatch: py
         result.key = 1  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_arrays_in_arrays_out_and_no_files(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     session = workspace.session()
@@ -119,6 +120,7 @@ def test_what_no_separation_can_give(workspace: Workspace, wanted: dict[str, Any
     assert caught.value.code == code
 
 
+@pytest.mark.slow
 def test_several_voices(workspace: Workspace):
     result = workspace.session().cover(
         (workspace.mix.samples, RATE), voice="0:00-0:02=nova,0:02-=ada", transposes={"ada": -12}
@@ -214,6 +216,7 @@ def test_voices(workspace: Workspace, tmp_path: Path):
         voices.add("y", [(recording, rate)], consent="self", cancel=stop)
 
 
+@pytest.mark.slow
 def test_evaluation(workspace: Workspace, tmp_path: Path):
     for name, sound in (("mixture", workspace.mix), ("vocals", workspace.sounds.vocals)):
         (tmp_path / "songs" / "one").mkdir(parents=True, exist_ok=True)
@@ -358,6 +361,7 @@ def test_an_emptied_cache_is_said(workspace: Workspace, tmp_path: Path):
     assert caught.value.code == "artifact-unreadable"
 
 
+@pytest.mark.slow
 def test_a_deleted_cache_is_made_anew(workspace: Workspace, tmp_path: Path):
     session = workspace.session(tmp_path / "cache")
     session.separate((workspace.mix.samples, RATE))

@@ -88,6 +88,7 @@ def test_stereo_becomes_mono_and_high_rates_become_48_khz(root: Path, context: C
     )  # not halved by a dead channel
 
 
+@pytest.mark.slow
 def test_content_hash_follows_the_sound_and_not_the_name(
     root: Path, context: Context, recording: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_content_hash_follows_the_sound_and_not_the_name(
     assert library.load(root, "vega").manifest.content_hash == first.manifest.content_hash
 
 
+@pytest.mark.slow
 def test_replacing_changes_the_hash_and_leaves_nothing_of_the_old(
     root: Path, context: Context, recording: Path, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def codes(context: Context, sound: Audio) -> dict[str, str]:
     return {finding.code: finding.severity for finding in report.findings}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "formants", "semitones"), [(24000, 1.0, 0), (44100, 1.0, -5), (48000, 1.2, 9)])
 def test_a_clean_take_is_clean(context: Context, rate: int, formants: float, semitones: float) -> None:
     assert codes(context, take(10, rate, formants=formants, semitones=semitones)) == {}
@@ -58,6 +59,7 @@ def test_a_note_held_throughout_is_not_noise(context: Context) -> None:
     assert found["little-pitch-range"] == "advice"
 
 
+@pytest.mark.slow
 def test_clipping(context: Context, sung: Audio) -> None:
     assert codes(context, clipped(sung, 6))["clipped"] == "problem"
     assert codes(context, clipped(sung, 12))["clipped"] == "problem"
@@ -143,6 +145,7 @@ def test_voice_is_counted_without_silence(context: Context, sung: Audio) -> None
     assert report.findings == ()
 
 
+@pytest.mark.slow
 def test_how_much_there_is(context: Context, sung: Audio) -> None:
     def short(seconds: float, count: int) -> list[str]:
         report = recordings.check(context, take(seconds), "rec.wav")

@@ -132,6 +132,7 @@ def test_the_folded_network_is_the_plain_one(frames: int) -> None:
     assert 10 * torch.log10((plain**2).sum() / ((own - plain) ** 2).sum()) > 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_files_are_read_in_either_precision(tmp_path: Path, dtype: torch.dtype) -> None:
     weights = {name: tensor.half().float() for name, tensor in random_weights(2, SMALL).items()}

@@ -40,6 +40,7 @@ def chords(rate: int, seconds: float = 9.0, first: float = 0.3) -> tuple[Audio, 
     return Audio.of(np.stack([sound, 0.5 * sound])[:, : round(seconds * rate)], rate), score
 
 
+@pytest.mark.slow
 @installed
 @pytest.mark.parametrize("rate", [44100, 48000])
 def test_chords_come_back(context, rate):

@@ -23,6 +23,7 @@ def context(tmp_path: Path) -> Context:
     return Context(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vibrato", [0.0, 30.0, 80.0])
 def test_a_melody_comes_back(context, vibrato):
     notes = melody(25, seed=5)

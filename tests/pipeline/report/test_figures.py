@@ -54,6 +54,7 @@ def test_octaves_are_told_from_other_wrong_notes(context: Context) -> None:
     assert found.unsung == pytest.approx(10 / 200)
 
 
+@pytest.mark.slow
 def test_long_sound_is_tracked_in_windows_without_seams(context: Context) -> None:
     """A steady glide over several windows: every frame must be where it is in the song, also at the seams."""
     rate, seconds = 16000, 70

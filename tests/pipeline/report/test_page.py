@@ -152,6 +152,7 @@ def test_hostile_words_stay_words(inputs: ReportInputs, figures: Figures) -> Non
     assert not [name for _, attributes in attacked.elements for name in attributes if name.startswith("on")]
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(title=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40))
 def test_any_title_is_shown_as_it_is(title: str, inputs: ReportInputs, figures: Figures) -> None:

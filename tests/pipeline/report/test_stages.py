@@ -107,6 +107,7 @@ def test_an_assessment_survives_the_store(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.curve, made.curve)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_change_no_byte(workers: int, tmp_path: Path) -> None:
     inputs = unassessed(tmp_path)

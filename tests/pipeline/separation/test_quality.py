@@ -153,6 +153,7 @@ def test_silence_and_snippets_say_nothing() -> None:
     assert remarks(NOTHING) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [8000, 22050, 96000])
 def test_any_rate_and_mono(rate: int) -> None:
     parts = song(5.0, rate)

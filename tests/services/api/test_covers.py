@@ -50,6 +50,7 @@ def test_a_cover_from_a_form(working: Working, sounds: Sounds):
     assert str(working.settings.data) not in report.text + json.dumps(done)
 
 
+@pytest.mark.slow
 def test_the_same_cover_of_an_uploaded_song_is_the_same_bytes(working: Working, sounds: Sounds):
     sent = working.client.post("/v1/songs", files={"file": ("song.wav", sounds["song"].read_bytes())})
     assert sent.status_code == 201, sent.text

@@ -135,6 +135,7 @@ def test_a_database_that_goes_away_for_a_while_costs_nothing(tmp_path: Path, sou
             thread.join(HANGS)
 
 
+@pytest.mark.slow
 def test_everything_can_be_deleted_while_work_is_under_way(start: Start, sounds: Sounds):
     service = start()
     worker = Worker(service.settings, "w")

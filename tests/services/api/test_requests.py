@@ -196,6 +196,7 @@ def test_songs_in_use_stay(service: Service, sounds: Sounds):
     assert service.stored() == []
 
 
+@pytest.mark.slow
 def test_results_expire(working: Working, sounds: Sounds):
     made = working.client.post("/v1/separations", files=song(sounds))
     done = working.wait(made.headers["location"])
@@ -208,6 +209,7 @@ def test_results_expire(working: Working, sounds: Sounds):
     assert not any(done["id"] in name for name in working.stored())
 
 
+@pytest.mark.slow
 def test_voices(working: Working, sounds: Sounds):
     recording = ("r.wav", sounds["recording"].read_bytes())
 
@@ -232,6 +234,7 @@ def test_voices(working: Working, sounds: Sounds):
     assert not any(ready["id"] in name for name in working.stored())
 
 
+@pytest.mark.slow
 def test_a_voice_that_cannot_be_made_says_why(working: Working, tmp_path):
     soundfile.write(tmp_path / "quiet.wav", np.zeros(44100 * 3), 44100)
     files = {"recordings": ("quiet.wav", (tmp_path / "quiet.wav").read_bytes())}

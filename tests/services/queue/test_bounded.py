@@ -54,6 +54,7 @@ def test_answers_errors_and_progress():
     assert caught.value.code == "not-audio"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "seconds", "why"),
     [(stumble, HANGS, "KeyError"), (crash, HANGS, "broke"), (swell, HANGS, "memory"), (hang, 1.0, "1 s")],
@@ -71,6 +72,7 @@ def test_it_can_be_cancelled():
         call(hang, cancelled=cancelled)
 
 
+@pytest.mark.slow
 def test_readers_that_stay_are_replaced_after_a_failure():
     readers = bounded.Readers(1, 400 * MIB, most_calls=3)
     try:

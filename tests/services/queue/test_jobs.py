@@ -6,6 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from understudy.errors import UnderstudyError
@@ -181,6 +182,7 @@ def test_who_has_fewest_jobs_running_comes_first(database, settings):
     assert [claim(database, settings).id for _ in range(3)] == [bea[0], bea[1], ada[2]]
 
 
+@pytest.mark.slow
 def test_many_workers_at_once_take_each_job_once(database, settings):
     ids = {submit(database, f"owner {number % 3}") for number in range(30)}
     taken: Counter[str] = Counter()

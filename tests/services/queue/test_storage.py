@@ -76,6 +76,7 @@ def test_no_name_leads_outside(storage: Storage, file: Path):
             storage.put(file, name)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_says_so(tmp_path: Path):
     pytest.importorskip("s3fs")
     options = {

@@ -103,6 +103,7 @@ def heard(audio: Audio) -> np.ndarray:
     return np.asarray(pitch.selected_array["frequency"])[np.clip(nearest, 0, pitch.n_frames - 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transpose", [0, -12, 7])
 def test_the_pitch_is_the_transposed_one(
     transpose: int, tmp_path: Path, sung: tuple[Audio, PitchTrack], voice: Voice, prepared: Path
@@ -129,6 +130,7 @@ def test_the_result_is_as_long_and_in_time(transpose: int, tmp_path: Path, voice
         assert abs(int(onset[1]) - int(onset[0])) < 0.02 * rate
 
 
+@pytest.mark.slow
 def test_silence_stays_silence(tmp_path: Path, voice: Voice, prepared: Path) -> None:
     silence = Audio.silence(2, 44100, 44100)
     result = converted(tmp_path / "all", (silence, PitchTrack(np.zeros(201, np.float32))), voice, prepared)
@@ -153,6 +155,7 @@ def test_noise_without_pitch_is_no_louder(tmp_path: Path, voice: Voice, prepared
     assert abs(level(result.samples) - level(noise.samples)) < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transpose", [0, -12])
 def test_the_result_is_sane(
     transpose: int, tmp_path: Path, sung: tuple[Audio, PitchTrack], voice: Voice, prepared: Path
@@ -164,6 +167,7 @@ def test_the_result_is_sane(
     assert abs(level(result) - level(sung[0].samples)) < 4
 
 
+@pytest.mark.slow
 def test_the_timbre_comes_nearer_to_the_recordings(
     tmp_path: Path, sung: tuple[Audio, PitchTrack], voice: Voice, prepared: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_every_published_size_is_known(version: Any, rate: int, f0: bool, tmp_pa
         assert values == counted[version, rate]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old_form", [False, True])
 @pytest.mark.parametrize("f0", [False, True])
 @pytest.mark.parametrize("version", ["v1", "v2"])

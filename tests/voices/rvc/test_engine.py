@@ -99,6 +99,7 @@ def test_it_is_an_engine_that_says_which_model_it_needs() -> None:
     assert engine("instant").models == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("f0", [True, False])
 def test_every_kind_of_model_sings(
@@ -172,6 +173,7 @@ def test_the_noise_of_a_room_does_not_become_a_hiss(
     assert -55 < 20 * np.log10(rest / sung) < -38
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_pieces")
 @pytest.mark.parametrize("transpose", [0.0, 12.0, -5.0])
 def test_the_pitch_sung_is_the_pitch_heard_moved_by_the_transpose(
@@ -238,6 +240,7 @@ class _Ear:
         return level.expand(-1, -1, 768)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_pieces")
 def test_what_is_sung_stays_at_its_moment_after_every_cut(
     tmp_path: Path, models: Mapping[str, Weights], monkeypatch: pytest.MonkeyPatch
@@ -292,6 +295,7 @@ def test_rms_mix_follows_the_original_s_loudness(
         assert rms(result[part]) == pytest.approx(rms(swelling[0, part]), rel=0.12)
 
 
+@pytest.mark.slow
 def test_the_index_pulls_and_protect_shields(
     tmp_path: Path, voice: Voice, sung: Sung, models: Mapping[str, Weights]
 ) -> None:

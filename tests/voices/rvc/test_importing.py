@@ -135,6 +135,7 @@ def test_every_form_gives_the_same_voice(
     assert list(context.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_index", [False, True])
 @pytest.mark.parametrize("speaker", [0, 2])
 def test_out_and_in_again(

@@ -60,6 +60,7 @@ def test_what_is_opened_is_searched_as_stored(tmp_path: Path) -> None:
     np.testing.assert_array_equal(index.reconstruct_n(0, 300), features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "metric", "vectors", "code"),
     [

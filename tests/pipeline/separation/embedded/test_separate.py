@@ -55,6 +55,7 @@ def band(seconds: float = 12.0, rate: int = RATE) -> Samples:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_voice_goes_to_the_vocals(tmp_path: Path, channels: int) -> None:
     sung, played = voice()[:channels], band()[:channels]
@@ -63,6 +64,7 @@ def test_the_voice_goes_to_the_vocals(tmp_path: Path, channels: int) -> None:
     assert decibels(played) - decibels(played - instrumental) > 6
 
 
+@pytest.mark.slow
 def test_stems_are_aligned_with_the_song(tmp_path: Path) -> None:
     sung = voice()
     vocals, _ = separate(Audio(sung + band(), RATE), tmp_path)
@@ -70,12 +72,14 @@ def test_stems_are_aligned_with_the_song(tmp_path: Path) -> None:
     assert np.fft.irfft(spectra[0] * np.conj(spectra[1])).argmax() == 0
 
 
+@pytest.mark.slow
 def test_without_a_voice_the_vocals_are_nearly_nothing(tmp_path: Path) -> None:
     song = Audio(band(), RATE)
     vocals, _ = separate(song, tmp_path)
     assert decibels(vocals) < decibels(song.samples) - 20
 
 
+@pytest.mark.slow
 def test_an_a_cappella_stays_mostly_vocals(tmp_path: Path) -> None:
     song = Audio(voice(), RATE)
     vocals, instrumental = separate(song, tmp_path)
@@ -133,6 +137,7 @@ def test_windows_and_workers_leave_no_trace(tmp_path: Path, monkeypatch: pytest.
     assert decibels(one - whole) < decibels(whole) - 3  # shorter windows know less, but say much the same
 
 
+@pytest.mark.slow
 def test_it_can_be_cancelled(tmp_path: Path) -> None:
     stop = Event()
     stop.set()

@@ -88,6 +88,7 @@ def test_it_computes_what_the_published_network_does(
     assert roformer.stems(weights) == (("vocals",) if target else ("vocals", "instrumental"))
 
 
+@pytest.mark.slow
 def test_long_sequences_take_another_way_to_the_same(tmp_path: Path) -> None:
     network, model = mel()
     weights = write(tmp_path, network.state_dict(), config(model))

@@ -137,6 +137,7 @@ def test_half_precision_is_close(tmp_path: Path) -> None:
     assert 0 < (exact - rough).std() < 0.01 * exact.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("primary", "more", "name", "stems"),
     [

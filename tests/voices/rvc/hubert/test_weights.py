@@ -21,6 +21,7 @@ from understudy.voices.rvc.hubert import load_content_encoder
 from understudy.voices.rvc.hubert.weights import read_weights, tensor_shapes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 @pytest.mark.parametrize("format", get_args(Format))
 def test_every_format_gives_the_weights_that_it_stores(tmp_path: Path, format: Format, dtype: torch.dtype) -> None:

@@ -65,6 +65,7 @@ def test_arguments_beyond_all_sense(tmp_path: Path, arguments: dict[str, Any]) -
     assert refused(write(tmp_path / "model.th", model, {**known, **arguments})).code == "model-invalid"
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     model, arguments = network("HTDemucs")
     state = model.state_dict()
@@ -101,6 +102,7 @@ def test_a_file_of_something_else(tmp_path: Path, changed: dict[str, Any]) -> No
     assert refused(write(tmp_path / "model.th", model, arguments, **changed)).code == "model-invalid"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", [{"kwargs": "{"}, {"kwargs": "[1]"}, {"klass": "os.system"}, {"args": "[" * 9999}])
 def test_metadata_that_make_no_sense(tmp_path: Path, changed: dict[str, str]) -> None:
     model, arguments = network("HTDemucs")

@@ -100,6 +100,7 @@ def test_the_fast_network_is_the_package_s(changed: dict[str, Any], precision: P
     assert snr(found[:, 1:2], first) > (100 if precision == "float32" else 45)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", [{"norm_starts": 2}, {"context_enc": 1}, {"t_layers": 0}])
 def test_a_network_that_is_arranged_otherwise_is_left_to_the_package(tmp_path: Path, changed: dict[str, Any]) -> None:
     model, arguments = network("HTDemucs", **changed)
@@ -226,6 +227,7 @@ def test_safetensors_as_the_package_writes_them(tmp_path: Path) -> None:
         assert snr(model(song[None])[0], made.separate(song[None])[0]) > 90
 
 
+@pytest.mark.slow
 def test_half_precision_files_and_arguments_that_nobody_knows(tmp_path: Path) -> None:
     model, arguments = network("HTDemucs")
     state = {name: value.half() for name, value in model.state_dict().items()}
@@ -236,6 +238,7 @@ def test_half_precision_files_and_arguments_that_nobody_knows(tmp_path: Path) ->
     assert next(construct(read).parameters()).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_the_same_song_gives_the_same_bytes_and_stops_when_asked(tmp_path: Path) -> None:
     model, arguments = network("HTDemucs")
     made = load(Weights(write(tmp_path / "model.th", model, arguments), ""), "cpu", "bfloat16")

@@ -227,6 +227,7 @@ def test_stems_that_are_missing_are_named(tmp_path: Path) -> None:
         assert missing in refused.value.message
 
 
+@pytest.mark.slow
 def test_files_that_are_no_such_networks(tmp_path: Path) -> None:
     state = {name: value for name, value in Published(0, elu=False).state_dict().items() if "num" not in name}
     rest = tmp_path / "accompaniment.pt"
