@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
@@ -61,20 +63,27 @@ def models_folder() -> Path:
 def file_hash(path: Path, context: Context | None = None) -> str:
     """SHA-256 in hex of the file's bytes. Raises ``model-unreadable``."""
     digest = hashlib.sha256()
-    try:
+    with opened_model(path) as file:
         size = max(1, path.stat().st_size)
+        while block := file.read(BLOCK):
+            digest.update(block)
+            if context is not None:
+                context.progress(file.tell() / size)
+    return digest.hexdigest()
+
+
+@contextmanager
+def opened_model(path: Path) -> Iterator[BufferedReader]:
+    """A model file open for reading. An `OSError`, also of the block, becomes ``model-unreadable``."""
+    try:
         with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-                if context is not None:
-                    context.progress(file.tell() / size)
+            yield file
     except OSError as error:
         raise UnderstudyError(
             "model-unreadable",
             f"The model file {path} can't be read ({error.strerror or error}).",
             "Check that it is there and that you may read it.",
         ) from error
-    return digest.hexdigest()
 
 
 def stored(path: Path, sha256: str, source: str, trusted: bool = False) -> Stored:

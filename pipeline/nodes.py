@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from understudy.pipeline.settings import SongSettings
 from understudy.pipeline.stages.decode import decode_song
 from understudy.pipeline.stages.encode import encode_output, headroom
 from understudy.pipeline.stages.transcribe import tempo
+from understudy.voices.voice import file_hash
 
 DECODE = Stage("decode", 1, decode_song)
 ENCODE = Stage("encode", 2, encode_output)
@@ -38,14 +38,10 @@ def file_external(path: Path) -> External:
     """A file of the user's as an argument; its bytes stand for it in the key. Raises `UnderstudyError` for what isn't
     a readable file (a device has no end) or is too big to be a song."""
     check_readable(path, LIMITS.bytes)
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return External(path, file_hash(path))
     except OSError as error:
         raise unreadable(path, error) from error
-    return External(path, digest.hexdigest())
 
 
 def decode(file: External, part: SongSettings, subject: str = "") -> Node[AudioFile]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from understudy.errors import UnderstudyError
+from understudy.models.hashes import opened_model
 from understudy.pipeline.separation.configuration import EXTENSIONS, read_configuration
 
 TAIL = 10_000 * 1024
@@ -58,16 +58,9 @@ def known() -> Mapping[str, Mapping[str, Any]]:
 
 def tail_md5(path: Path) -> str:
     """MD5 in hex of the last `TAIL` bytes of a file. Raises ``model-unreadable``."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-min(TAIL, path.stat().st_size), 2)
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except OSError as error:
-        raise UnderstudyError(
-            "model-unreadable",
-            f"The model file {path} can't be read ({error.strerror or error}).",
-            "Check that it is there and that you may read it.",
-        ) from error
+    with opened_model(path) as file:
+        file.seek(-min(TAIL, path.stat().st_size), 2)
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _our_names(values: Mapping[str, Any]) -> dict[str, Any]:

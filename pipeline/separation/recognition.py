@@ -11,6 +11,7 @@ from typing import Any
 
 from understudy.errors import UnderstudyError
 from understudy.models import onnx_file, safetensors_file, torch_file
+from understudy.models.hashes import opened_model
 from understudy.pipeline.separation.configuration import EXTENSIONS as YAML
 from understudy.pipeline.separation.configuration import configuration_of, read_configuration, required_configuration
 from understudy.pipeline.separation.families.tensors import invalid, plain_name, unwrapped
@@ -109,18 +110,11 @@ def check_file(path: Path) -> None:
     """Raise ``model-invalid`` for a file that at a glance is no model, or a part of one: empty, a web page, a pointer
     to a file kept elsewhere, cut off. ``model-unreadable`` if it can't be read. It takes milliseconds, whatever its
     size."""
-    try:
+    with opened_model(path) as file:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(512)
-            file.seek(-min(_ZIP_END, size), 2)
-            end = file.read() if start.startswith(b"PK") else b""
-    except OSError as error:
-        raise UnderstudyError(
-            "model-unreadable",
-            f"The model file {path} can't be read ({error.strerror or error}).",
-            "Check that it is there and that you may read it.",
-        ) from error
+        start = file.read(512)
+        file.seek(-min(_ZIP_END, size), 2)
+        end = file.read() if start.startswith(b"PK") else b""
     if path.suffix.lower() in YAML:
         return
     if start.startswith(b"PK") and b"PK\5\6" not in end:
