@@ -446,10 +446,11 @@ def _report(
         "wanted_lufs": settings.remix.target_lufs,
         "separation": None if sources.own else settings.separation,
         "settings": _shown(settings),
+        # what the report calls things is part of its key: a renamed voice or song sounds the same and needs a new one
+        "voice": " and ".join(singer.name for singer in cast.voices),
+        "title": sources.original.value.stem,
     }
-    names = " and ".join(singer.name for singer in cast.voices)
-    externals = {"voice": External(names, cast.content_hash), "original": sources.original}
-    return Node("report", REPORT, inputs, plain, externals, warnings_from=before.nodes)
+    return Node("report", REPORT, inputs, plain, {"original": sources.original}, warnings_from=before.nodes)
 
 
 def _shown(settings: CoverSettings) -> dict[str, Any]:
@@ -477,4 +478,5 @@ def _assessed(sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast
         recordings = External(singer.voice.recording_files, singer.voice.manifest.content_hash)
         return Node("assess", ASSESS, inputs, externals={"recordings": recordings})
     inputs |= {"wanted": lead.joined["pitch"], "turns": lead.joined["turns"]}
-    return Node("assess", ASSESS, inputs, externals={"singers": External(cast.singers, cast.content_hash)})
+    singers = External(cast.singers, f"{cast.content_hash} {cast.name}")  # similarity is stored by the voices' names
+    return Node("assess", ASSESS, inputs, externals={"singers": singers})

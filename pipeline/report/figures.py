@@ -37,11 +37,11 @@ class ReportInputs:
 
     `cover` is aligned with `vocals` and `instrumental`, the parts that were mixed. `loudness`: what remix measured.
     `transposition`: how the vocal was moved in all, `key` included. `key`: semitones by which the whole song was moved.
-    `original`: the file whose tags give `title` and `artist`. `settings`: all settings by stage, plain values only.
-    `warnings`: (stage, sentence), in order. `wanted_balance`: requested gain of the vocal against the instrumental in
-    dB; `wanted_lufs`: the requested loudness, None for the song's own. `singers`: where several voices sing, all of
-    them. `chain`: what each step of the separation's chain did. `quality`: of the separation; `separation`: its
-    settings, None for own stems. `analysis`: tempo and key of the song.
+    `title`: the song's where the tags of the file `original` have none; `artist` is theirs. `settings`: all settings by
+    stage, plain values only. `warnings`: (stage, sentence), in order. `wanted_balance`: requested gain of the vocal
+    against the instrumental in dB; `wanted_lufs`: the requested loudness, None for the song's own. `singers`: where
+    several voices sing, all of them. `chain`: what each step of the separation's chain did. `quality`: of the
+    separation; `separation`: its settings, None for own stems. `analysis`: tempo and key of the song.
     """
 
     assessment: Assessment

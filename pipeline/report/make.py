@@ -47,7 +47,7 @@ def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
     """
     if inputs.original is not None:
         tags = read_tags(inputs.original)
-        inputs = dataclasses.replace(inputs, title=tags.title or inputs.original.stem, artist=tags.artist)
+        inputs = dataclasses.replace(inputs, title=tags.title or inputs.title, artist=tags.artist)
     quiet = Context(context.folder, context.device, 1, cancelled=context.cancelled, warnings=context.warnings)
     jobs: tuple[Callable[[Context, ReportInputs], Any], ...] = (_encode_cover, measure_figures)
     clip, figures = ordered_map(lambda job: job(quiet, inputs), jobs, context.workers)

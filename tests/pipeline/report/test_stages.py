@@ -15,6 +15,7 @@ import soundfile
 
 from tests.support.covers import good_cover, unassessed
 from understudy.context import Context
+from understudy.pipeline.cast import Cast, TimeRange, Turn
 from understudy.pipeline.cover import CoverGraph, cover_graph
 from understudy.pipeline.report import assess, make_report
 from understudy.pipeline.settings import CoverSettings
@@ -45,9 +46,9 @@ def song(tmp_path: Path) -> Path:
     return path
 
 
-def voice(folder: Path) -> Voice:
+def voice(folder: Path, name: str = "nova") -> Voice:
     manifest = Manifest(
-        name="nova",
+        name=name,
         engine="instant",
         sample_rate=16000,
         pitch_range=None,
@@ -89,6 +90,27 @@ def test_another_vocal_is_assessed_anew(changes: dict[str, Any], song: Path, tmp
     plain, changed = (keys(cover_graph(song, voice(tmp_path), one)) for one in (settings(), settings(**changes)))
     assert changed["assess"] != plain["assess"]
     assert changed["report"] != plain["report"]
+
+
+def test_a_renamed_voice_or_song_gets_a_new_report_and_nothing_else(song: Path, tmp_path: Path) -> None:
+    """The report names both. Their content, and so all sound, is the same."""
+    plain = keys(cover_graph(song, voice(tmp_path), settings()))
+    other = tmp_path / "another name.wav"
+    other.write_bytes(song.read_bytes())
+    renamed = keys(cover_graph(song, voice(tmp_path, "ada"), settings()))
+    assert {name for name in plain if plain[name] != renamed[name]} == {"report", "encode"}, "the tags name the voice"
+    renamed = keys(cover_graph(other, voice(tmp_path), settings()))
+    assert {name for name in plain if plain[name] != renamed[name]} == {"report"}
+
+
+def test_renamed_voices_of_a_duet_are_assessed_under_their_names(song: Path, tmp_path: Path) -> None:
+    turns = (TimeRange(stop=3.0), TimeRange(start=3.0))
+    found = []
+    for names in (("nova", "ada"), ("nova", "eve")):
+        cast = Cast(tuple(Turn(voice(tmp_path, name), turn) for name, turn in zip(names, turns, strict=True)))
+        found.append({node.kind: key for node, key in cover_graph(song, cast, settings()).graph.keys().items()})
+    changed = {kind for kind in found[0] if found[0][kind] != found[1][kind]}
+    assert changed == {"assess", "cast list", "report", "encode"}
 
 
 def test_an_assessment_survives_the_store(tmp_path: Path) -> None:
