@@ -475,8 +475,18 @@ def _assessed(sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast
     if lead.joined is None:
         (singer,) = lead.singers
         inputs["transpose"] = singer.transposition["semitones"]
-        recordings = External(singer.voice.recording_files, singer.voice.manifest.content_hash)
+        recordings = External(singer.voice.recording_files, _recordings_key(singer.voice))
         return Node("assess", ASSESS, inputs, externals={"recordings": recordings})
     inputs |= {"wanted": lead.joined["pitch"], "turns": lead.joined["turns"]}
-    singers = External(cast.singers, f"{cast.content_hash} {cast.name}")  # similarity is stored by the voices' names
+    recorded = [
+        _recordings_key(voice) for voice in cast.singers if voice.manifest.engine == "rvc" and voice.recording_files
+    ]
+    # similarity is stored by the voices' names
+    singers = External(cast.singers, " ".join([cast.content_hash, cast.name, *recorded]))
     return Node("assess", ASSESS, inputs, externals={"singers": singers})
+
+
+def _recordings_key(voice: Voice) -> str:
+    """Stands for the voice's recordings. A model's content hash doesn't cover those that the voice has beside it."""
+    beside = voice.manifest.engine == "rvc" and voice.manifest.recordings
+    return voice.manifest.recordings_hash if beside else voice.manifest.content_hash

@@ -1,4 +1,4 @@
-"""A voice as one file: a zip with its manifest and recordings or model, to carry it to another library.
+"""A voice as one file: a zip with its manifest, recordings and model, to carry it to another library.
 
 The same voice gives the same bytes. An imported archive is untrusted: besides the checks of
 `understudy.models.unpacking`, everything in it must match its manifest.
@@ -19,13 +19,13 @@ from understudy.errors import UnderstudyError
 from understudy.models.unpacking import Archive, Limits, opened
 from understudy.voices import library, manifest, names, recording_files, recordings
 from understudy.voices.recordings import Finding
-from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, Consent, Manifest, Recording, Voice
+from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, TRAINING, Consent, Manifest, Recording, Voice
 
 HINT = "Export the voice again with `understudy voices export` and import that file unchanged."
-_LIMITS = Limits(bytes=8 << 30, entries=1001)  # the manifest, the folder and 999 recordings
+_LIMITS = Limits(bytes=8 << 30, entries=2004)  # the manifest, the folders, twice 999 recordings, model and index
 _BLOCK = 1 << 20
 _EXPECTED = re.compile(
-    rf"{RECORDINGS}/[0-9]{{3}}-[a-z0-9-]{{1,80}}\.flac"
+    rf"({RECORDINGS}|{TRAINING})/[0-9]{{3}}-[a-z0-9-]{{1,80}}\.flac"
     rf"|{MODEL}/(model-[0-9a-f]{{8}}\.safetensors|index-[0-9a-f]{{8}}\.index)",
     re.ASCII,
 )
@@ -41,7 +41,7 @@ def export(voice: Voice, path: Path, context: Context, *, replace: bool = False)
         raise UnderstudyError(
             "file-exists", f"{path} exists already.", "Choose another name, or say --overwrite to replace it."
         )
-    library.verify(voice)
+    library.verify(voice, whole=True)
     with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_entry(MANIFEST), manifest.to_bytes(voice.manifest))
         for done, file in enumerate(voice.stored_files):
@@ -91,12 +91,13 @@ def import_voice(
                 (folder / entry).parent.mkdir(exist_ok=True)
                 if archive.copy(entry, folder / entry, part) != sha256:
                     raise archive.refused(f"the SHA-256 of {entry} is not the one in its manifest")
+            findings: list[Finding] = []
+            if content.recordings:
+                findings = _check_recordings(archive, folder, content, context.part(0.3, 1))
             if content.model is not None:
                 from understudy.voices.rvc.checks import check_stored
 
-                findings = check_stored(voice)
-            else:
-                findings = _check_recordings(archive, folder, content, context.part(0.3, 1))
+                findings += check_stored(voice)
             return library.settle(root, folder, content, replace=replace), findings
 
 
@@ -110,7 +111,9 @@ def _check_names(archive: Archive) -> None:
 
 def _check_recordings(archive: Archive, folder: Path, content: Manifest, context: Context) -> list[Finding]:
     files = Voice(folder, content).recording_files
-    for file, recording in zip(files, content.recordings, strict=True):
+    further = Voice(folder, content).training_files
+    listed = (*content.recordings, *content.training_recordings)
+    for file, recording in zip((*files, *further), listed, strict=True):
         _check_flac(archive, file, recording)
     reports, findings = recordings.check_files(
         context, files, [recording.source for recording in content.recordings], folder

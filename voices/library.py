@@ -29,6 +29,7 @@ from understudy.voices.voice import (
     MANIFEST,
     MODEL,
     RECORDINGS,
+    TRAINING,
     Consent,
     Manifest,
     Recording,
@@ -112,12 +113,13 @@ def add(
         return settle(root, folder, manifest, replace=replace), findings
 
 
-def load(root: Path, name: str) -> Voice:
-    """The voice `name`, its recordings verified against their hashes.
+def load(root: Path, name: str, engine: str | None = None) -> Voice:
+    """The voice `name` as sung by `engine` (None: its default), the files that this uses verified against their hashes.
 
-    Raises `UnderstudyError`: unknown (with the nearest names), a broken manifest, a missing or changed recording.
+    Raises `UnderstudyError`: unknown (with the nearest names), a broken manifest, ``engine-missing``, a missing or
+    changed file.
     """
-    voice = _open(root, name)
+    voice = _open(root, name).sung_by(engine)
     if voice.manifest.engine == "instant" and not voice.manifest.recordings:
         raise UnderstudyError(
             "voice-without-recordings",
@@ -129,17 +131,18 @@ def load(root: Path, name: str) -> Voice:
             verify(voice)
             return voice
         except UnderstudyError:
-            before, voice = voice, _open(root, name)
+            before, voice = voice, _open(root, name).sung_by(engine)
             if voice == before:  # otherwise it was replaced while we looked
                 raise
 
 
-def verify(voice: Voice) -> None:
-    """Raise `UnderstudyError` unless all files of `voice` exist with the hashes in its manifest."""
-    what, code, hint = "recording", "recording", _ADD_AGAIN
-    if voice.manifest.model is not None:
-        what, code, hint = "model", "voice-model", _IMPORT_AGAIN
-    for path, sha256 in voice.stored_files.items():
+def verify(voice: Voice, *, whole: bool = False) -> None:
+    """Raise `UnderstudyError` unless the files that the engine of `voice` uses, or as a `whole` all of its files, exist
+    with the hashes in its manifest."""
+    for path, sha256 in (voice.stored_files if whole else voice.used_files).items():
+        what, code, hint = "recording", "recording", _ADD_AGAIN
+        if path.parent.name == MODEL:
+            what, code, hint = "model", "voice-model", _IMPORT_AGAIN
         try:
             found = file_hash(path)
         except OSError as error:
@@ -195,15 +198,21 @@ def rename(root: Path, old: str, new: str) -> Voice:
 
 
 def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport], list[Finding]]:
-    """Check the voice `name` again: a report for each of its recordings, and findings about all of them; for a voice
-    with a model no reports, and findings about the model."""
+    """Check the voice `name` again: a report for each of its recordings, and findings about all of them and about the
+    model."""
     voice = load(root, name)
-    if voice.manifest.model is not None:
+    verify(voice, whole=True)
+    manifest = voice.manifest
+    reports: list[RecordingReport] = []
+    findings: list[Finding] = []
+    if manifest.recordings:
+        sources = [recording.source for recording in manifest.recordings]
+        reports, findings = recordings.check_files(context, voice.recording_files, sources)
+    if manifest.model is not None:
         from understudy.voices.rvc.checks import check_stored
 
-        return [], check_stored(voice)
-    sources = [recording.source for recording in voice.manifest.recordings]
-    return recordings.check_files(context, voice.recording_files, sources)
+        findings += check_stored(voice)
+    return reports, findings
 
 
 def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Voice:
@@ -223,7 +232,7 @@ def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Vo
             place.parent.mkdir(exist_ok=True)
             path.replace(place)
         (folder / MANIFEST).replace(target / MANIFEST)  # from here on it is the new voice
-        for parent in (target / RECORDINGS, target / MODEL):
+        for parent in (target / RECORDINGS, target / TRAINING, target / MODEL):
             for path in parent.glob("*"):
                 if path not in kept:
                     path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -11,7 +12,7 @@ from understudy.errors import UnderstudyError
 from understudy.voices.names import printable
 from understudy.voices.voice import MANIFEST, Manifest, content_hash
 
-LARGEST = 1_000_000  # bytes; 999 recordings need a third of it
+LARGEST = 1_000_000  # bytes; twice 999 recordings need two thirds of it
 
 _HINT = "Correct that field by hand, or make the voice again: `understudy voices add` or `import` with --replace."
 
@@ -61,11 +62,12 @@ def parse(data: bytes, where: str) -> Manifest:
         raise UnderstudyError(
             "manifest-bad-field", f"{where}: {place} is wrong: {_shorten(first['msg'])}.", _HINT
         ) from None
-    files = [recording.file for recording in manifest.recordings]
-    if len(set(files)) != len(files):
-        raise UnderstudyError(
-            "manifest-bad-field", f"{where}: the field 'recordings' names one file more than once.", _HINT
-        )
+    for name in ("recordings", "training_recordings"):
+        files = [recording.file for recording in getattr(manifest, name)]
+        if len(set(files)) != len(files):
+            raise UnderstudyError(
+                "manifest-bad-field", f"{where}: the field {name!r} names one file more than once.", _HINT
+            )
     hashed = content_hash(
         manifest.engine, manifest.sample_rate, manifest.pitch_range, manifest.recordings, manifest.model
     )
@@ -83,7 +85,11 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    left_out = {"model"} if manifest.model is None else None  # as before there were models
+    """The file. Fields that came later are left out where they say nothing: older voices keep the same bytes."""
+    left_out: dict[str, Any] = {name: True for name in ("training_recordings", "model") if not getattr(manifest, name)}
+    if manifest.model is not None:
+        later = {"embedder": "contentvec", "pitch_range": None, "trained": None}
+        left_out["model"] = {name for name, usual in later.items() if getattr(manifest.model, name) == usual}
     return (manifest.model_dump_json(indent=2, exclude=left_out) + "\n").encode()
 
 

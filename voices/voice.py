@@ -10,9 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from understudy.errors import UnderstudyError
+
 Consent = Literal["self", "granted"]
 MANIFEST = "voice.json"
 RECORDINGS = "recordings"
+TRAINING = "training"
 MODEL = "model"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -50,6 +53,16 @@ class RvcIndex(_Part):
     source: str = Field(max_length=255)  # the name of the file that the user gave
 
 
+class Trained(_Part):
+    """How a model was trained here. `score`: of its checkpoint, higher is better. `base`: the base model it began with,
+    empty where it began with none."""
+
+    steps: int = Field(ge=0, le=1 << 40)
+    score: float | None = Field(None, allow_inf_nan=False)
+    base: str = Field("", max_length=255)
+    date: AwareDatetime
+
+
 class RvcModel(_Part):
     """A trained RVC model. `file` is its name inside the voice's `model` folder (safetensors)."""
 
@@ -64,6 +77,9 @@ class RvcModel(_Part):
     author: str = Field("", max_length=200)
     source: str = Field(max_length=255)  # the name of the file that the user gave
     index: RvcIndex | None = None
+    embedder: str = Field("contentvec", pattern=r"^[A-Za-z0-9._-]{1,64}$")  # its content features
+    pitch_range: PitchRange | None = None  # of what it was trained on; None: that of the voice
+    trained: Trained | None = None  # None: it was imported
 
     @model_validator(mode="after")
     def _has_that_speaker(self) -> RvcModel:
@@ -73,25 +89,46 @@ class RvcModel(_Part):
 
 
 class Manifest(_Part):
-    """`voice.json`: the description of a voice. `content_hash` covers everything that changes its sound."""
+    """`voice.json`: the description of a voice. `content_hash` covers everything that changes its sound.
+
+    A voice has recordings, a model, or both; `engine` is the one that sings unless another is requested.
+    """
 
     name: str = Field(min_length=1, max_length=64)
     engine: str = Field(pattern=r"^[a-z0-9-]{1,32}$")  # "instant" or "rvc"
-    sample_rate: int = Field(ge=8000, le=192000)  # Hz
+    sample_rate: int = Field(ge=8000, le=192000)  # Hz: of the recordings; of the model where there are none
     pitch_range: PitchRange | None
     recordings: tuple[Recording, ...] = Field(max_length=999)
-    model: RvcModel | None = None  # what an `rvc` voice sings with; no other has one
+    training_recordings: tuple[Recording, ...] = Field((), max_length=999)  # further ones, used in training alone
+    model: RvcModel | None = None
     consent: Consent
     created: AwareDatetime
     content_hash: Sha256
 
     @model_validator(mode="after")
     def _has_what_its_engine_needs(self) -> Manifest:
-        if (self.engine == "rvc") != (self.model is not None):
-            raise ValueError("a voice has a model if its engine is 'rvc', and only then")
-        if self.model is not None and (self.recordings or self.model.sample_rate != self.sample_rate):
-            raise ValueError("a voice with a model has its sample rate and no recordings")
+        if self.engine == "rvc" and self.model is None:
+            raise ValueError("a voice whose engine is 'rvc' has a model")
+        only = self.model if not self.recordings else None
+        if only is not None and (self.engine != "rvc" or only.sample_rate != self.sample_rate):
+            raise ValueError("a voice with a model and no recordings has the engine 'rvc' and its model's rate")
+        if self.training_recordings and not self.recordings:
+            raise ValueError("a voice with recordings for training has recordings of its own")
         return self
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines that can sing with what the voice has."""
+        return tuple(
+            name
+            for name in dict.fromkeys(["instant", "rvc", self.engine])
+            if name == self.engine or (self.recordings if name == "instant" else self.model)
+        )
+
+    @property
+    def recordings_hash(self) -> str:
+        """SHA-256 in hex that stands for the recordings, not those for training; it outlives names and models."""
+        return hashlib.sha256(" ".join(recording.sha256 for recording in self.recordings).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:
@@ -107,18 +144,22 @@ def content_hash(
     recordings: tuple[Recording, ...],
     model: RvcModel | None = None,
 ) -> str:
-    """SHA-256 in hex of everything that changes the sound; name, date and origin of the voice are not included.
+    """SHA-256 in hex of everything that changes the sound with `engine`; name, date and origin are not included.
 
-    Included are the recordings' hashes in their order, and of a model its hash, its index's and its speaker.
+    Included are the recordings' hashes in their order; of a model its hash, its index's, its speaker and its embedder.
     """
+    if engine == "rvc" and model is not None:
+        sample_rate, pitch_range, recordings = model.sample_rate, model.pitch_range or pitch_range, ()
     described: list[object] = [
         engine,
         sample_rate,
         None if pitch_range is None else [pitch_range.low, pitch_range.median, pitch_range.high],
         [recording.sha256 for recording in recordings],
     ]
-    if model is not None:
+    if engine == "rvc" and model is not None:
         described.append([model.sha256, model.speaker, None if model.index is None else model.index.sha256])
+        if model.embedder != "contentvec":
+            described.append(model.embedder)
     return hashlib.sha256(json.dumps(described, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -134,30 +175,79 @@ class Voice:
         return self.manifest.name
 
     @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines that can sing with what the voice has, such as ``("instant", "rvc")``."""
+        return self.manifest.engines
+
+    def sung_by(self, engine: str | None) -> Voice:
+        """The same voice with `engine` (None: its default) and the content hash that it has with that engine.
+
+        Raises `UnderstudyError` ``engine-missing`` if the voice has not what the engine needs.
+        """
+        manifest = self.manifest
+        if engine is None or engine == manifest.engine:
+            return self
+        if engine not in manifest.engines:
+            hints = {
+                "rvc": f"Train a model: understudy voices train {self.name!r} --engine rvc.",
+                "instant": "It has no recordings, only a model; leave out the engine.",
+            }
+            known = " and ".join(self.engines)
+            raise UnderstudyError(
+                "engine-missing",
+                f"The voice {self.name!r} has nothing for the engine {engine!r}, only for {known}.",
+                hints.get(engine, "Leave out the engine, or choose one that it has."),
+            )
+        hashed = content_hash(engine, manifest.sample_rate, manifest.pitch_range, manifest.recordings, manifest.model)
+        return Voice(self.folder, manifest.model_copy(update={"engine": engine, "content_hash": hashed}))
+
+    @property
+    def pitch_range(self) -> PitchRange | None:
+        """The range of the voice with its engine: of a trained model, the range of what it was trained on."""
+        model = self.manifest.model
+        trained = model.pitch_range if model is not None and self.manifest.engine == "rvc" else None
+        return trained or self.manifest.pitch_range
+
+    @property
     def recording_files(self) -> list[Path]:
         """The stored recordings, in the manifest's order."""
         return [self.folder / RECORDINGS / recording.file for recording in self.manifest.recordings]
 
     @property
+    def training_files(self) -> list[Path]:
+        """The stored recordings for training alone, in the manifest's order."""
+        return [self.folder / TRAINING / recording.file for recording in self.manifest.training_recordings]
+
+    @property
     def model_file(self) -> Path:
-        """The stored model (safetensors) of an `rvc` voice; raises `ValueError` for others."""
+        """The stored model (safetensors) of a voice that has one; raises `ValueError` for others."""
         if self.manifest.model is None:
             raise ValueError(f"the voice {self.name!r} has no model")
         return self.folder / MODEL / self.manifest.model.file
 
     @property
     def index_file(self) -> Path | None:
-        """The stored faiss index of an `rvc` voice that has one."""
+        """The stored faiss index of a voice that has one."""
         model = self.manifest.model
         return None if model is None or model.index is None else self.folder / MODEL / model.index.file
 
     @property
-    def stored_files(self) -> dict[Path, str]:
-        """Every file of the voice with its SHA-256 from the manifest, in the manifest's order."""
-        files = dict(zip(self.recording_files, (r.sha256 for r in self.manifest.recordings), strict=True))
+    def used_files(self) -> dict[Path, str]:
+        """The files that a cover with the voice's engine uses, each with its SHA-256 from the manifest: the recordings
+        (a report compares a model's singing with them, too), and with `rvc` the model and its index."""
+        recordings = zip(self.recording_files, self.manifest.recordings, strict=True)
+        files = {path: recording.sha256 for path, recording in recordings}
         model = self.manifest.model
-        if model is not None:
+        if model is not None and self.manifest.engine == "rvc":
             files[self.model_file] = model.sha256
             if model.index is not None:
                 files[self.folder / MODEL / model.index.file] = model.index.sha256
         return files
+
+    @property
+    def stored_files(self) -> dict[Path, str]:
+        """Every file of the voice with its SHA-256 from the manifest, in the manifest's order."""
+        recordings = zip(self.training_files, self.manifest.training_recordings, strict=True)
+        files = {path: recording.sha256 for path, recording in recordings}
+        model = self if self.manifest.model is None else self.sung_by("rvc")
+        return model.used_files | files

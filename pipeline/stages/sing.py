@@ -27,7 +27,7 @@ def transpose(
     context: Context, pitch: PitchTrack, voice: Voice, requested: Literal["auto"] | int, key: int
 ) -> Transposition:
     """How many semitones higher the voice sings than the original singer, and why."""
-    chosen = choose_transpose(pitch, voice.manifest.pitch_range, requested=requested, key=key)
+    chosen = choose_transpose(pitch, voice.pitch_range, requested=requested, key=key)
     for warning in chosen.warnings:
         context.warn(warning)
     return chosen

@@ -193,7 +193,7 @@ def _cast(context: JobContext, job: Claimed) -> Cast:
         manifest = Manifest.model_validate(row.manifest).model_copy(update={"name": row.name})  # its name now
         folder = context.storage.fetch(f"{row.path}/{MANIFEST}").parent
         voice = Voice(folder, manifest)
-        for file in voice.stored_files:
+        for file in voice.used_files:
             context.storage.fetch(f"{row.path}/{file.relative_to(folder).as_posix()}")
         library.verify(voice)
         return voice

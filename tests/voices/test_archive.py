@@ -141,7 +141,7 @@ def test_bombs_are_refused_before_they_go_off(exported: bytes, tmp_path: Path, c
     many = rezip(
         exported,
         lambda name, data: (
-            [(f"recordings/{n % 1000:03d}-{n}.flac", b"") for n in range(2000)] if name == "voice.json" else []
+            [(f"recordings/{n % 1000:03d}-{n}.flac", b"") for n in range(2100)] if name == "voice.json" else []
         ),
     )
     assert "entries" in refusal(many, tmp_path, context).message

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from understudy.errors import UnderstudyError
 from understudy.voices import manifest
-from understudy.voices.voice import Manifest, PitchRange, Recording, RvcIndex, RvcModel, content_hash
+from understudy.voices.voice import Manifest, PitchRange, Recording, RvcIndex, RvcModel, Trained, Voice, content_hash
 
 RECORDINGS = tuple(
     Recording(file=f"00{number}-take-{number}.flac", source=f"take {number}.wav", duration=9.5, sha256=str(number) * 64)
@@ -102,7 +102,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ({"model": None}, {}),
         ({"engine": "instant"}, {}),
         ({"sample_rate": 40000}, {}),
-        ({"recordings": PLAIN["recordings"]}, {}),
+        ({"training_recordings": PLAIN["recordings"]}, {}),
+        ({}, {"embedder": "../contentvec"}),
+        ({}, {"trained": {"steps": 100}}),
+        ({}, {"trained": {"steps": -1, "date": "2026-11-30T10:00:00Z"}}),
+        ({}, {"trained": {"steps": 1, "score": "good", "date": "2026-11-30T10:00:00Z"}}),
         ({}, {"speaker": 109}),
         ({}, {"speaker": -1}),
         ({}, {"speakers": 0}),
@@ -121,6 +125,81 @@ def test_a_model_that_makes_no_sense(changes: dict[str, Any], model: dict[str, A
         parsed(document)
     assert refused.value.code == "manifest-bad-field"
     must_be_manifest_or_advice(json.dumps(document).encode())
+
+
+BOTH = GOOD.model_copy(
+    update={
+        "training_recordings": (RECORDINGS[0].model_copy(update={"sha256": "6" * 64}),),
+        "model": MODEL.model_copy(
+            update={
+                "embedder": "cepstral",
+                "trained": Trained(
+                    steps=2400, score=0.61, base="rvc-base-48k", date=datetime(2026, 11, 30, tzinfo=UTC)
+                ),
+            }
+        ),
+    }
+)
+
+
+def test_recordings_beside_a_model(tmp_path: Path) -> None:
+    voice = Voice(tmp_path, BOTH)
+    manifest.write(tmp_path, BOTH)
+    assert manifest.read(tmp_path) == BOTH
+    assert voice.engines == ("instant", "rvc")
+    assert voice.sung_by("instant") is voice is voice.sung_by(None)
+    trained = voice.sung_by("rvc")
+    assert trained.manifest.engine == "rvc"
+    assert trained.sung_by("instant") == voice  # and so with the content hash of the voice before it had a model
+    assert voice.manifest.content_hash == GOOD.content_hash
+    manifest.write(tmp_path, trained.manifest)
+    assert manifest.read(tmp_path) == trained.manifest
+    assert [path.parent.name for path in voice.used_files] == ["recordings"] * 2
+    assert [path.parent.name for path in trained.used_files] == ["recordings", "recordings", "model", "model"]
+    assert set(voice.stored_files) == set(trained.stored_files) == {*trained.used_files, *voice.training_files}
+
+
+def test_a_trained_model_sings_in_the_range_that_it_was_trained_on(tmp_path: Path) -> None:
+    assert BOTH.model is not None
+    own = PitchRange(low=100, median=200, high=500)
+    reaching = BOTH.model_copy(update={"model": BOTH.model.model_copy(update={"pitch_range": own})})
+    before, after = Voice(tmp_path, BOTH), Voice(tmp_path, reaching)
+    assert (after.pitch_range, after.sung_by("rvc").pitch_range) == (RANGE, own)
+    assert before.sung_by("rvc").pitch_range == RANGE
+    assert before.sung_by("rvc").manifest.content_hash != after.sung_by("rvc").manifest.content_hash
+    manifest.write(tmp_path, reaching)
+    assert manifest.read(tmp_path) == reaching
+
+
+@pytest.mark.parametrize(("stored", "engine"), [(GOOD, "rvc"), (TRAINED, "instant"), (BOTH, "other")])
+def test_an_engine_that_the_voice_has_nothing_for(tmp_path: Path, stored: Manifest, engine: str) -> None:
+    with pytest.raises(UnderstudyError) as missing:
+        Voice(tmp_path, stored).sung_by(engine)
+    assert missing.value.code == "engine-missing"
+    assert "nova" in missing.value.message
+    if engine == "rvc":
+        assert "understudy voices train 'nova' --engine rvc" in str(missing.value.hint)
+
+
+def test_what_came_later_is_only_written_where_it_says_something() -> None:
+    assert PLAIN.keys() == {
+        "name", "engine", "sample_rate", "pitch_range", "recordings", "consent", "created", "content_hash",
+    }  # fmt: skip
+    assert TRAINED_PLAIN["model"].keys() == {
+        "file", "sha256", "version", "f0", "sample_rate", "speakers", "speaker", "info", "author", "source", "index",
+    }  # fmt: skip
+    assert TRAINED.content_hash == "719db8907f90e13f6fe118f4118739f69ecb6835582675e5ca4cdc548058b8cc"
+    both = json.loads(manifest.to_bytes(BOTH))
+    assert len(both["training_recordings"]) == 1
+    assert both["model"]["embedder"] == "cepstral"
+    assert both["model"]["trained"]["steps"] == 2400
+    assert "pitch_range" not in both["model"]
+
+
+def test_recordings_are_listed_once() -> None:
+    twice = BOTH.model_copy(update={"training_recordings": BOTH.training_recordings * 2})
+    with pytest.raises(UnderstudyError, match="training_recordings"):
+        manifest.parse(manifest.to_bytes(twice), "voice.json")
 
 
 def test_the_content_hash_of_recordings_is_as_it_was_before_there_were_models() -> None:
