@@ -188,7 +188,8 @@ def run_ours(folder: Path, out: Path, precision: str, mix: float, rmvpe: bool) -
         precision="float32" if precision == "float32" else "auto",
     )  # fmt: skip
     voice = voice_of_files(out / "voice", folder / "voice.pth", folder / "voice.index")
-    singer = rvc.load_voice(voice, Weights(folder / "hubert" / "pytorch_model.bin", "0" * 64), settings, "cpu")
+    models = {"contentvec": Weights(folder / "hubert" / "pytorch_model.bin", "0" * 64)}
+    singer = rvc.load_voice(voice, models, settings, "cpu")
     vocals = Audio.of(np.load(folder / "vocal.npy"), RATE)
     pitch = PitchTrack(np.load(folder / "f0.npy"))
     context = Context(out, workers=os.cpu_count() or 1)

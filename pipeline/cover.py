@@ -334,7 +334,7 @@ def _converted(
     requested = {"requested": transposes.get(voice.name, settings.transpose), "key": settings.key}
     transposition = Node("transpose", TRANSPOSE, {"pitch": own}, requested, singer, subject)
     inputs = {"vocals": vocals, "pitch": track, "prepared": prepared, "transposition": transposition}
-    models = {"models": _models(engine(name).models)}
+    models = {"models": _models(engine(name).models(voice))}
     conversion = {"settings": settings.conversion}
     return Node("convert", converting, inputs, conversion, singer | models, subject), transposition
 

@@ -63,16 +63,19 @@ class Performance:
 
 
 class Engine(Protocol):
-    """Two functions, and what their results depend on.
+    """Three functions, and what their results depend on.
 
     `version`: part of the cache key; a new version invalidates old artifacts. `packages`: distributions whose models
-    the engine uses; their versions are part of the key as well. `models`: catalogue names of the model files that
-    `convert` needs; the caller resolves them first, so that a missing one is reported before any work.
+    the engine uses; their versions are part of the key as well.
     """
 
     version: int
     packages: tuple[str, ...]
-    models: tuple[str, ...]
+
+    def models(self, voice: Voice) -> tuple[str, ...]:
+        """Catalogue names of the model files that `convert` needs for this voice; the caller resolves them first, so
+        that a missing one is reported before any work. Raises `UnderstudyError` for one that isn't known."""
+        ...
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         """All that depends on the voice alone, as one file in `context.folder`; cached by the content hash."""
@@ -88,5 +91,6 @@ class Engine(Protocol):
         models: Mapping[str, Weights],
     ) -> AudioFile:
         """The performance sung by the voice: mono and dry, at the rate of `performance.vocals` and sample-aligned
-        with it and exactly as long, as a new file in `context.folder`. `models`: the files behind `self.models`."""
+        with it and exactly as long, as a new file in `context.folder`. `models`: the files behind
+        `self.models(voice)`."""
         ...

@@ -47,7 +47,9 @@ class _Window:
 class InstantEngine:
     version: int = 2
     packages: tuple[str, ...] = ("pocketsphinx",)
-    models: tuple[str, ...] = ()
+
+    def models(self, voice: Voice) -> tuple[str, ...]:
+        return ()
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         path = context.folder / "profile.npz"

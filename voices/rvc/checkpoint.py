@@ -31,6 +31,7 @@ from understudy.voices.rvc.architecture import (
     spectrum_bins,
     tensor_shapes,
 )
+from understudy.voices.rvc.embedders import embedder_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,6 @@ INFO = (
 )  # fmt: skip
 _MOST_VALUES = 200_000_000
 _LONGEST_TEXT = 1000
-_EMBEDDERS = ("", "contentvec", "contentvec_base", "hubert", "hubert_base")  # all of them names of ContentVec
 _VOCODERS = ("", "hifi-gan", "hifigan", "hifi-gan-nsf", "nsf-hifi-gan")
 _ANOTHER = "Ask whoever made the model for another copy, or choose another model."
 
@@ -58,13 +58,18 @@ class Checkpoint:
     info: dict[str, str | int | float | bool] = field(default_factory=dict)
     training: bool = False
 
+    @property
+    def embedder(self) -> str:
+        """The name of the embedder whose content features the model was trained on."""
+        return embedder_name(str(self.info.get("embedder_model", "")))
+
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """The model in the `.pth` or `.safetensors` file at `path`; nothing in the file is executed.
 
     Raises `UnderstudyError`: ``file-not-found``, ``model-damaged``, ``model-too-large``, ``model-unsafe``,
     ``archive-refused`` (a bad `.pth`), ``model-not-rvc`` for other kinds of models, ``model-unsupported`` for RVC
-    models with another vocoder or encoder, ``model-invalid`` with what is wrong with its sizes or tensors.
+    models with another vocoder, ``model-invalid`` with what is wrong with its sizes or tensors.
     """
     with reading(path), path.open("rb") as file:
         start = file.read(64)
@@ -195,19 +200,12 @@ def _parts(document: Any, path: Path) -> tuple[Mapping[Any, Any], list[Any] | No
 
 
 def _refuse_other_networks(document: Mapping[Any, Any], path: Path) -> None:
-    vocoder, embedder = document.get("vocoder"), document.get("embedder_model")
+    vocoder = document.get("vocoder")
     if isinstance(vocoder, str) and vocoder.lower() not in _VOCODERS:
         raise UnderstudyError(
             "model-unsupported",
             f"{path} is an RVC model with the vocoder {_shorten(vocoder)}; only HiFi-GAN, RVC's own, is supported.",
             "Ask its maker for a model trained with the vocoder HiFi-GAN, or train one.",
-        )
-    if isinstance(embedder, str) and embedder.lower() not in _EMBEDDERS:
-        raise UnderstudyError(
-            "model-unsupported",
-            f"{path} is an RVC model trained with the embedder {_shorten(embedder)}; only ContentVec is supported, and "
-            "with it this model would sing no words.",
-            "Ask its maker for a model trained with the embedder contentvec, or train one.",
         )
 
 

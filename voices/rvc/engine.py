@@ -25,6 +25,7 @@ from understudy.models import Weights, warm
 from understudy.models.precision import Precision, default_precision
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.rvc.cuts import Piece, pieces, split
+from understudy.voices.rvc.embedders import embedder_models, load_embedder
 from understudy.voices.rvc.envelope import gate, mixing_gain, second_rms, soft_gain
 from understudy.voices.rvc.noise import Noise
 from understudy.voices.rvc.pitch import frame_pitch
@@ -32,8 +33,6 @@ from understudy.voices.rvc.preprocess import preprocess
 from understudy.voices.rvc.retrieval import open_retrieval
 from understudy.voices.rvc.singing import CONTEXT, FADE, Conversion, LoadedVoice, sing
 from understudy.voices.voice import Voice
-
-CONTENT_ENCODER = "contentvec"
 
 LONGEST = 3000  # frames of a piece; on a CPU it takes 0.1 GB beside the networks
 SHORTEST = 300  # frames to which pieces may shrink when memory is short
@@ -43,7 +42,11 @@ GPU_FRAME = 700_000  # bytes of GPU memory estimated for each frame of a piece
 class RvcEngine:
     version: int = 1
     packages: tuple[str, ...] = ()
-    models: tuple[str, ...] = (CONTENT_ENCODER,)
+
+    def models(self, voice: Voice) -> tuple[str, ...]:
+        """The content encoder that the voice's model was trained with."""
+        assert voice.manifest.model is not None
+        return embedder_models(voice.manifest.model.embedder)
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         """Checks that the model's index is valid; nothing else has to be prepared for a trained model."""
@@ -71,7 +74,7 @@ class RvcEngine:
         path = context.folder / "converted.npy"
 
         def load() -> LoadedVoice:
-            return load_voice(voice, models[CONTENT_ENCODER], settings, context.device)
+            return load_voice(voice, models, settings, context.device)
 
         sung = perform(context.part(0.0, 0.94), performance, load, settings, Noise(settings.seed))
         if sung is None:
@@ -88,11 +91,11 @@ class RvcEngine:
         return converted
 
 
-def load_voice(voice: Voice, content: Weights, settings: ConversionSettings, device: str) -> LoadedVoice:
+def load_voice(voice: Voice, models: Mapping[str, Weights], settings: ConversionSettings, device: str) -> LoadedVoice:
     """The voice with its networks on `device`; networks that are already loaded are reused.
 
-    Raises `UnderstudyError` ``precision-unsupported`` for float16 on a CPU, and what loading raises."""
-    from understudy.voices.rvc.hubert import load_content_encoder
+    `models`: the files behind `RvcEngine.models(voice)`. Raises `UnderstudyError` ``precision-unsupported`` for float16
+    on a CPU, and what loading raises."""
     from understudy.voices.rvc.synthesizer import load
 
     model = voice.manifest.model
@@ -108,10 +111,7 @@ def load_voice(voice: Voice, content: Weights, settings: ConversionSettings, dev
     # On a CPU the encoder stays float32: it does a tenth of the decoder's work, so bfloat16 would gain little, and it
     # would cost 20 dB more of accuracy than in the decoder.
     encoder_precision: Precision = "float32" if device.startswith("cpu") else precision
-    encoder = warm(
-        ("content encoder", content.content_hash, device, encoder_precision),
-        lambda: load_content_encoder(content.path, device, encoder_precision),
-    )
+    encoder = load_embedder(model.embedder, models, device, encoder_precision)
     retrieval = None
     index = model.index
     if index is not None and settings.index_rate > 0:

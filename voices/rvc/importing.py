@@ -66,6 +66,7 @@ def import_model(
             f0=sizes.f0,
             sample_rate=sizes.sample_rate,
             speakers=sizes.speakers,
+            embedder=checkpoint.embedder,
             speaker=_speaker(speaker, stored_speaker, sizes.speakers),
             info=str(checkpoint.info.get("info", ""))[:1000],
             author=str(checkpoint.info.get("author", ""))[:200],

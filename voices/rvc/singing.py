@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from understudy.audio.samples import Samples
 from understudy.voices.engine import ConversionSettings
 from understudy.voices.rvc.cuts import Piece
+from understudy.voices.rvc.embedders import Embedder
 from understudy.voices.rvc.noise import Noise
 from understudy.voices.rvc.pitch import FramePitch, coarse_pitch
 from understudy.voices.rvc.preprocess import FRAME, PreparedVocal
@@ -26,7 +27,6 @@ from understudy.voices.rvc.retrieval import Retrieval, pull_to_index
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from understudy.voices.rvc.hubert import ContentEncoder
     from understudy.voices.rvc.hubert.encoder import Version
     from understudy.voices.rvc.synthesizer import Synthesizer
 
@@ -39,7 +39,7 @@ class LoadedVoice:
     """The networks of a voice on `device`. `speaker`: number of the model's speaker that sings."""
 
     synthesizer: Synthesizer
-    encoder: ContentEncoder
+    encoder: Embedder
     retrieval: Retrieval | None
     speaker: int
     device: str

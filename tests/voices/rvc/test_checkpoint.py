@@ -266,8 +266,6 @@ def test_claims_against_the_tensors_are_refused(tmp_path: Path) -> None:
     [
         ({"vocoder": "RefineGAN"}, "RefineGAN"),
         ({"vocoder": "MRF HiFi-GAN"}, "MRF HiFi-GAN"),
-        ({"embedder_model": "japanese-hubert-base"}, "japanese-hubert-base"),
-        ({"embedder_model": "spin-v2"}, "spin-v2"),
     ],
 )
 def test_models_of_the_family_that_cannot_sing_here(beside: dict[str, Any], told: str, tmp_path: Path) -> None:

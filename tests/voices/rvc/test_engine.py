@@ -93,10 +93,10 @@ def frequency(samples: np.ndarray, rate: int) -> float:
     return float((top + 0.5 * (before - after) / (before - 2 * at + after)) * rate / len(samples))
 
 
-def test_it_is_an_engine_that_says_which_model_it_needs() -> None:
+def test_it_is_an_engine_that_says_which_model_it_needs(voice: Voice) -> None:
     assert isinstance(engine("rvc"), RvcEngine)
-    assert engine("rvc").models == ("contentvec",)
-    assert engine("instant").models == ()
+    assert engine("rvc").models(voice) == ("contentvec",)
+    assert engine("instant").models(voice) == ()
 
 
 @pytest.mark.slow
