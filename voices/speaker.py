@@ -14,6 +14,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from understudy.audio.mel import mel_filters
 from understudy.audio.samples import AudioSource
 from understudy.audio.windows import excerpts
 from understudy.errors import UnderstudyError
@@ -144,17 +145,7 @@ def _mono(source: AudioSource) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def _mel_bands() -> NDArray[np.float64]:
-    """Triangles ``[40, bins]`` equally spaced from 0 to 8 kHz on Slaney's mel scale (linear up to 1 kHz, then 27 bands
-    to a factor of 6.4), each of unit area. Slaney, "Auditory Toolbox", 1998."""
-    knee, per_hertz, per_octave = 1000.0, 3 / 200, 27 / np.log(6.4)
-    top = knee * per_hertz + np.log(RATE / 2 / knee) * per_octave
-    mels = np.linspace(0, top, _BANDS + 2)
-    linear = mels / per_hertz
-    edges = np.where(linear < knee, linear, knee * np.exp((mels - knee * per_hertz) / per_octave))
-    bins = np.arange(_WINDOW // 2 + 1) * RATE / _WINDOW
-    low, mid, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rise, fall = (bins - low) / (mid - low), (high - bins) / (high - mid)
-    return np.asarray(np.maximum(0, np.minimum(rise, fall)) * (2 / (high - low)), np.float64)
+    return mel_filters(RATE, _WINDOW, _BANDS)
 
 
 def _network() -> torch.nn.ModuleDict:

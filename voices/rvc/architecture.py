@@ -71,9 +71,33 @@ def published(version: str, sample_rate: int, f0: bool = True, speakers: int = 1
     return Architecture("v1" if version == "v1" else "v2", f0, sample_rate, rates, kernels, speakers)
 
 
+def tiny(version: Literal["v1", "v2"] = "v2", f0: bool = True) -> Architecture:
+    """A network for tests of training, 16 kHz, with a fiftieth of the values. It is not for singing."""
+    return Architecture(
+        version, f0, 16000, (10, 8, 2), (20, 16, 4), speakers=1, latent_channels=32, hidden_channels=48,
+        filter_channels=96, layers=2, upsample_channels=64, speaker_channels=16,
+    )  # fmt: skip
+
+
 def spectrum_bins(sample_rate: int) -> int:
     """Bins of the spectrogram that such a model was trained on."""
     return 1025 if sample_rate > 32000 else 513
+
+
+def mel_bands(sample_rate: int) -> int:
+    """Mel bands of the training loss."""
+    return {40000: 125, 48000: 128}.get(sample_rate, 80)
+
+
+def segment_frames(architecture: Architecture) -> int:
+    """Frames of the random segment of each clip that a training step decodes."""
+    by_rate = {40000: 32, 48000: 24 if architecture.version == "v1" else 36}
+    return by_rate.get(architecture.sample_rate, 40)
+
+
+def posterior_layers(architecture: Architecture) -> int:
+    """Layers of the posterior encoder's WaveNet: 16, fewer in networks with fewer channels than RVC's."""
+    return max(1, 16 * architecture.hidden_channels // 192)
 
 
 def tensor_shapes(architecture: Architecture) -> dict[str, Shape]:

@@ -1,0 +1,230 @@
+"""One step of training, as RVC WebUI makes it: the discriminators learn first, then the generator.
+
+batch, draws ─► generator ─► sound ─► discriminators ─► their loss ─► AdamW
+                    └───────────┴─► discriminators ─► its losses ─► AdamW
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from understudy.voices.rvc.architecture import Architecture, segment_frames
+from understudy.voices.rvc.training.batch import Batch, Draws
+from understudy.voices.rvc.training.discriminators import Discriminators
+from understudy.voices.rvc.training.losses import (
+    adversarial_loss,
+    discriminator_loss,
+    feature_loss,
+    kl_loss,
+    mel_loss,
+)
+from understudy.voices.rvc.training.networks import (
+    Decoded,
+    Generator,
+    in_rvc_order,
+    load_weights,
+    networks,
+    segments,
+    weights,
+)
+from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.rvc.training.spectrogram import log_mel, spectrogram
+
+BETAS = (0.8, 0.99)
+EPSILON = 1e-9
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """The losses of a step, before its update; the norms of both networks' gradients, before clipping; whether one of
+    them was clipped. All are NaN or infinite where a computation was; then that network was not updated."""
+
+    discriminator: float
+    adversarial: float
+    features: float
+    mel: float
+    kl: float
+    grad_d: float
+    grad_g: float
+    clipped: bool = False
+
+
+@dataclass(eq=False)
+class TrainingState:
+    """All that a step reads and changes. `step`: how many were made."""
+
+    architecture: Architecture
+    generator: Generator
+    discriminator: Discriminators
+    optimizer_g: AdamW
+    optimizer_d: AdamW
+    scaler: torch.amp.GradScaler
+    precision: Precision
+    step: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.generator.emb_g.weight.device
+
+    @property
+    def learning_rate(self) -> float:
+        rate: float = self.optimizer_g.param_groups[0]["lr"]
+        return rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        for optimizer in (self.optimizer_g, self.optimizer_d):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and texts that `load` takes; torch reads a file of them with ``weights_only``. The tensors
+        are the state's own: they change with the next step."""
+        return {
+            "step": self.step,
+            "generator": weights(self.generator),
+            "discriminator": weights(self.discriminator),
+            "optimizer_g": self.optimizer_g.state_dict(),
+            "optimizer_d": self.optimizer_d.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load(self, stored: Mapping[str, Any]) -> None:
+        """Go on from what `to_dict` gave, with the same bits. Raises KeyError or ValueError where it doesn't fit."""
+        load_weights(self.generator, stored["generator"])
+        load_weights(self.discriminator, stored["discriminator"])
+        self.optimizer_g.load_state_dict(stored["optimizer_g"])
+        self.optimizer_d.load_state_dict(stored["optimizer_d"])
+        if stored["scaler"]:
+            self.scaler.load_state_dict(stored["scaler"])
+        self.step = stored["step"]
+
+
+def new_state(
+    architecture: Architecture,
+    settings: TrainingSettings,
+    device: str = "cpu",
+    base: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None,
+) -> TrainingState:
+    """Networks and optimisers before the first step. `base`: the weights of generator and discriminators to begin with,
+    under RVC's names, as `pretrained` reads them; None: random ones that follow from the seed."""
+    generator, discriminator = networks(architecture, settings.seed)
+    if base is not None:
+        load_weights(generator, base[0])
+        load_weights(discriminator, base[1])
+    generator.to(device)
+    discriminator.to(device)
+    precision = chosen_precision(settings.precision, device)
+    return TrainingState(
+        architecture, generator, discriminator, _optimizer(generator, settings.learning_rate),
+        _optimizer(discriminator, settings.learning_rate),
+        torch.amp.GradScaler(torch.device(device).type, enabled=precision == "float16"), precision,
+    )  # fmt: skip
+
+
+def _optimizer(network: nn.Module, rate: float) -> AdamW:
+    return AdamW(in_rvc_order(network).values(), rate, betas=BETAS, eps=EPSILON)
+
+
+def chosen_precision(wanted: Literal["auto", "float32", "bfloat16", "float16"], device: str) -> Precision:
+    """The autocast dtype: on a CPU float32, whatever is wanted; ``auto`` on a GPU is bfloat16, float16 where it has no
+    bfloat16, float32 where it has neither."""
+    if not device.startswith("cuda"):
+        return "float32"
+    if wanted != "auto":
+        return wanted
+    generation = torch.cuda.get_device_capability(device)[0]
+    return "bfloat16" if generation >= 8 else "float16" if generation == 7 else "float32"
+
+
+def step(
+    state: TrainingState,
+    batch: Batch,
+    draws: Draws,
+    *,
+    most_gradient: float | None = None,
+    average: Callable[[list[Tensor]], None] | None = None,
+) -> StepLosses:
+    """Make one step and return its losses; `state` is changed in place.
+
+    `most_gradient`: gradients whose norm is greater are scaled down to it, a guard; None: never. `average` replaces the
+    gradients of a network by their mean over all processes, in place.
+    """
+    a, frames = state.architecture, segment_frames(state.architecture)
+    autocast = torch.autocast(state.device.type, getattr(torch, state.precision), enabled=state.precision != "float32")
+    state.generator.train()
+    with autocast:
+        decoded = state.generator(batch, draws)
+    fake = decoded.sound.float()
+    real = segments(batch.sound, decoded.start * a.hop, frames * a.hop)
+
+    with autocast:
+        verdicts = state.discriminator(real), state.discriminator(fake.detach())
+    loss_d = discriminator_loss(*verdicts)
+    grad_d, clipped_d = _update(state, state.discriminator, state.optimizer_d, loss_d, most_gradient, average)
+
+    state.discriminator.requires_grad_(False)  # its own gradient isn't wanted here, only the sound's
+    with autocast:
+        with torch.no_grad():
+            of_real = state.discriminator(real)
+        maps = of_real, state.discriminator(fake)
+    losses = {
+        "adversarial": adversarial_loss(maps[1]),
+        "features": feature_loss(*maps),
+        "mel": mel_loss(segments(log_mel(batch.spectrogram, a), decoded.start, frames), _heard(fake, a)),
+        "kl": _divergence(decoded),
+    }
+    grad_g, clipped_g = _update(
+        state, state.generator, state.optimizer_g, torch.stack(list(losses.values())).sum(), most_gradient, average
+    )
+    state.discriminator.requires_grad_(True)
+    state.scaler.update()
+    state.step += 1
+    losses["discriminator"] = loss_d
+    found: list[float] = torch.stack([loss.detach() for loss in losses.values()]).tolist()  # one wait for a GPU
+    return StepLosses(
+        **dict(zip(losses, found, strict=True)), grad_d=grad_d, grad_g=grad_g, clipped=clipped_d or clipped_g
+    )
+
+
+def _heard(sound: Tensor, architecture: Architecture) -> Tensor:
+    return log_mel(spectrogram(sound.squeeze(1), architecture), architecture)
+
+
+def _divergence(decoded: Decoded) -> Tensor:
+    return kl_loss(decoded.sample, decoded.log_std, decoded.prior_mean, decoded.prior_log_std, decoded.mask)
+
+
+def _update(
+    state: TrainingState,
+    network: nn.Module,
+    optimizer: AdamW,
+    loss: Tensor,
+    most: float | None,
+    average: Callable[[list[Tensor]], None] | None,
+) -> tuple[float, bool]:
+    """One update of `network`, unless its gradient isn't finite. The gradient's norm, and whether it was clipped."""
+    optimizer.zero_grad()
+    torch.autograd.backward(state.scaler.scale(loss))
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    if average is not None:
+        average(gradients)
+    state.scaler.unscale_(optimizer)
+    norm = float(torch.stack(torch._foreach_norm(gradients)).double().square().sum().sqrt())
+    clipped = most is not None and most < norm < float("inf")
+    if clipped and most is not None:
+        torch._foreach_mul_(gradients, most / norm)
+    if norm < float("inf"):
+        state.scaler.step(optimizer)
+    elif state.scaler.is_enabled():
+        state.scaler.step(optimizer)  # makes no step, and tells the scaler
+    optimizer.zero_grad()
+    return norm, clipped
