@@ -1,0 +1,133 @@
+"""Which checkpoint is chosen, when training ends, and what is advised, from evaluations made up for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from understudy.audio.pitch import PitchTrack
+from understudy.audio.samples import Audio
+from understudy.voices.engine import Performance
+from understudy.voices.rvc.training.choice import advice, choose, finished, uncertainty
+from understudy.voices.rvc.training.evaluation import Clip, ClipScores, Evaluation
+
+
+def evaluation(step, mel=0.5, *, similarity=None, estoi=0.7, f0=0.02, silent=0.0, clicks=0.0, noise=0.0) -> Evaluation:
+    def clip(name, kind):
+        distance = mel if kind == "held-out" else None
+        return ClipScores(name, kind, similarity, f0, 0.05, estoi, noise, distance, silent, clicks)
+
+    return Evaluation(step, (clip("h0", "held-out"), clip("h1", "held-out"), clip("p0", "phrase")))
+
+
+def test_without_similarity_the_smallest_mel_distance_wins():
+    choice = choose([evaluation(step, mel) for step, mel in ((1, 0.9), (2, 0.5), (3, 0.7))])
+    assert choice.step == 2
+    assert choice.score == pytest.approx(0.5)
+    assert "Step 2" in choice.reason
+
+
+def test_similarity_wins_over_mel_distance():
+    assert choose([evaluation(1, 0.4, similarity=0.6), evaluation(2, 0.6, similarity=0.8)]).step == 2
+
+
+def test_equal_similarity_goes_to_the_lower_mel_distance_and_then_to_the_earlier():
+    given_ = [
+        evaluation(1, 0.7, similarity=0.8),
+        evaluation(2, 0.5, similarity=0.801),
+        evaluation(3, 0.5, similarity=0.8),
+    ]
+    choice = choose(given_)
+    assert choice.step == 2
+    assert "earliest of 2" in choice.reason
+
+
+def test_less_intelligible_and_out_of_tune_checkpoints_are_left_out():
+    good = evaluation(1, 0.6, similarity=0.7)
+    assert choose([good, evaluation(2, 0.4, similarity=0.9, estoi=0.5)]).step == 1
+    assert choose([good, evaluation(2, 0.4, similarity=0.9, f0=0.3)]).step == 1
+
+
+def test_a_spoiled_checkpoint_is_left_out_even_if_it_scores_best():
+    choice = choose([evaluation(1, 0.6), evaluation(2, 0.3, clicks=9.0), evaluation(3, 0.3, silent=0.5)])
+    assert choice.step == 1
+    assert "2 with clicks or silence were left out" in choice.reason
+
+
+def test_if_all_are_spoiled_one_is_chosen_all_the_same():
+    assert choose([evaluation(1, clicks=20.0), evaluation(2, 0.9, clicks=21.5)]).step == 1
+
+
+def test_there_must_be_something_to_choose_from():
+    with pytest.raises(ValueError, match="no evaluation"):
+        choose([])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 3), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=12))
+def test_any_scores_give_a_choice_among_the_evaluations(scores):
+    given_ = [evaluation(step, mel, estoi=e, f0=f, silent=s) for step, (mel, e, f, s) in enumerate(scores)]
+    choice = choose(given_)
+    assert 0 <= choice.step < len(scores)
+    assert np.isfinite([choice.score, choice.uncertainty]).all()
+
+
+def test_training_ends_after_five_evaluations_without_a_gain():
+    falling = [evaluation(step, 1.0 - 0.1 * step) for step in range(5)]
+    flat = [evaluation(step, 0.6) for step in range(5, 10)]
+    assert finished(falling) is None
+    assert finished([*falling, *flat[:4]]) is None
+    assert "5 evaluations" in (finished([*falling, *flat]) or "")
+
+
+def test_training_goes_on_while_it_gains():
+    assert finished([evaluation(step, 1.0 - 0.05 * step) for step in range(15)]) is None
+
+
+def test_noise_alone_is_no_gain():
+    random = np.random.default_rng(0)
+    noisy = [evaluation(step, 0.5 + 0.003 * random.standard_normal()) for step in range(9)]
+    assert finished(noisy) is not None
+
+
+def test_uncertainty_follows_the_scatter_and_not_the_trend_or_one_outlier():
+    random = np.random.default_rng(0)
+    trend = [evaluation(step, 1.0 - 0.05 * step) for step in range(12)]
+    noisy = [evaluation(step, 1.0 - 0.05 * step + 0.02 * random.standard_normal()) for step in range(12)]
+    spoiled = [*trend[:6], evaluation(6, 3.0), *trend[7:]]
+    least = uncertainty(trend, "mel_distance")
+    assert uncertainty(spoiled, "mel_distance") == pytest.approx(least)
+    assert least < uncertainty(noisy, "mel_distance") <= 3 * least
+
+
+def track(hertz: float, seconds: float) -> PitchTrack:
+    return PitchTrack(np.full(round(seconds / 0.005), hertz, np.float32))
+
+
+def clip(hertz: float, transpose: float = 0.0) -> Clip:
+    sound = Audio.silence(1, 16000 * 5, 16000)
+    return Clip("p", "phrase", Performance(sound, track(hertz, 5.0), transpose))
+
+
+def test_missing_high_notes_are_advised():
+    sentences = advice([track(200, 300)], [clip(200), clip(400)])
+    assert len(sentences) == 1
+    assert "20 more seconds of high notes" in sentences[0]
+    assert "there are 0 s" in sentences[0]
+
+
+def test_notes_that_the_transposition_avoids_are_not_advised():
+    assert advice([track(200, 300)], [clip(200), clip(400, -12.0)]) == []
+
+
+def test_missing_low_notes_little_data_and_noise_are_advised():
+    sentences = advice([track(400, 30)], [clip(200), clip(400)], evaluation(1, noise=9.0))
+    assert any("low notes" in sentence for sentence in sentences)
+    assert any("there are 30 s of voice" in sentence for sentence in sentences)
+    assert any("less noise" in sentence for sentence in sentences)
+
+
+def test_no_data_at_all_gives_advice_and_no_error():
+    assert advice([], []) != []
