@@ -13,17 +13,18 @@ import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import manifest as manifests
-from understudy.voices import names, recording_files, recordings
+from understudy.voices import names, recording_files, recordings, speaker
 from understudy.voices.recordings import Finding, RecordingReport
 from understudy.voices.voice import (
     MANIFEST,
@@ -32,11 +33,16 @@ from understudy.voices.voice import (
     TRAINING,
     Consent,
     Manifest,
+    PitchRange,
     Recording,
+    Trained,
     Voice,
     content_hash,
     file_hash,
 )
+
+if TYPE_CHECKING:
+    from understudy.voices.rvc.checkpoint import Checkpoint
 
 _MOST_RECORDINGS = 999
 _STALE = 24 * 3600  # seconds after which a hidden folder is left over from a crash
@@ -71,21 +77,11 @@ def add(
     """
     name = names.valid_name(name)
     refuse_without_consent(consent)
-    if not 1 <= len(files) <= _MOST_RECORDINGS:
-        raise UnderstudyError(
-            "no-recordings" if not files else "too-many-recordings",
-            f"A voice is made from 1 to {_MOST_RECORDINGS} recordings, not {len(files)}.",
-            "Name one or more audio files of the voice; 15 to 40 seconds in all are enough.",
-        )
-    for path in files:
-        if path.is_dir():
-            raise UnderstudyError("file-not-found", f"{path} is a folder.", "Name the recordings in it, as with *.wav.")
-        if not path.is_file():
-            raise UnderstudyError("file-not-found", f"There is no file {path}.", "Check the path.")
+    _refuse_missing(files)
     with building(root) as folder:
         if not replace:
             refuse_taken(root, name)
-        stored, reports, left_out = _store_all(files, folder / RECORDINGS, context)
+        stored, reports, left_out = _store_all(files, folder / RECORDINGS, context, _why_unusable)
         findings = left_out + [finding for report in reports for finding in report.findings]
         findings += recordings.check_together(reports)
         usable = sum(report.voice for report in reports)
@@ -111,6 +107,133 @@ def add(
             content_hash=content_hash("instant", rate, pitch_range, listed),
         )
         return settle(root, folder, manifest, replace=replace), findings
+
+
+def add_training_recordings(
+    root: Path, name: str, files: Sequence[Path], consent: Consent | None, context: Context, *, separate: bool = False
+) -> tuple[Voice, list[Finding]]:
+    """Add `files` to the recordings on which models of the voice `name` are trained; returns it and the findings.
+
+    The instant voice and its content hash stay as they are. Left out, and listed in the findings, are recordings that
+    the voice has already, unusable ones, and those with a problem for training: music, a second speaker, noise,
+    reverberation, clipping, or a speaker unlike the voice's own recordings. With `separate` the voice will be separated
+    from what else sounds in them before training, and only unusable ones are left out.
+    The voice keeps the weaker consent: ``granted`` if either is. Raises `UnderstudyError` as `load` and `add` do,
+    ``voice-without-recordings`` for a voice that is only a model, and ``voice-removed``.
+    """
+    refuse_without_consent(consent)
+    _refuse_missing(files)
+    voice = _open(root, name)
+    if not voice.manifest.recordings:
+        raise UnderstudyError(
+            "voice-without-recordings",
+            f"The voice {voice.name!r} is an imported model: there are no recordings of it to train with.",
+            "Make a voice from recordings with `understudy voices add` and train that.",
+        )
+    verify(voice.sung_by("instant"))
+    with building(root) as folder:
+        own = [] if separate else recordings.embeddings(context.part(0, 0.1), voice.recording_files, folder)
+
+        def why_unfit(report: RecordingReport) -> Sequence[Finding]:
+            if separate or not report.usable:
+                return _why_unusable(report)
+            return [*recordings.unfit(report), *recordings.unlike(report, own)]
+
+        known = (*voice.manifest.recordings, *voice.manifest.training_recordings)
+        stored, reports, findings = _store_all(files, folder / TRAINING, context.part(0.1, 1), why_unfit, known)
+        findings += [finding for report in reports for finding in report.findings]
+        if not separate and not speaker.available():
+            findings.append(recordings.speakers_not_compared())
+        if not stored:
+            return voice, findings
+
+        def changed(manifest: Manifest) -> Manifest:
+            there = {recording.sha256 for recording in manifest.training_recordings}
+            new = (*manifest.training_recordings, *(recording for recording in stored if recording.sha256 not in there))
+            if len(new) > _MOST_RECORDINGS:
+                raise UnderstudyError(
+                    "too-many-recordings",
+                    f"A voice has at most {_MOST_RECORDINGS} recordings for training, not {len(new)}.",
+                    "Join short recordings to longer ones.",
+                )
+            weaker = "granted" if "granted" in (consent, manifest.consent) else "self"
+            return manifest.model_copy(update={"training_recordings": new, "consent": weaker})
+
+        return _change(root, folder, voice.name, voice.manifest.recordings_hash, changed), findings
+
+
+def publish_model(
+    root: Path,
+    name: str,
+    recordings_hash: str,
+    checkpoint: Checkpoint,
+    index: Path | None,
+    trained: Trained,
+    *,
+    default: bool,
+    pitch_range: PitchRange | None = None,
+) -> Voice:
+    """Give the voice `name` the model in `checkpoint` with the `index` file, in place of the model that it had.
+
+    Who reads meanwhile gets the old voice or the new one. `recordings_hash`: of the voice's manifest when training
+    began; a voice that was renamed since is found by it. `default`: whether the voice sings with the model from now on,
+    or with its recordings. `pitch_range`: of all that it was trained on. The consent stays that of the recordings.
+    Raises `UnderstudyError` ``voice-removed`` if there is no voice of these recordings any more, ``disk-full``,
+    ``library-not-writable``, those of `check_index`.
+    """
+    from understudy.voices.rvc.storing import store_index, store_model
+
+    _of_recordings(root, name, recordings_hash)  # before anything is written
+    with building(root) as folder:
+        place = folder / MODEL
+        place.mkdir()
+        stored = None if index is None else store_index(index, place, "training", checkpoint.architecture.version)
+        model = store_model(checkpoint, place, "training", 0, stored, trained, pitch_range)
+
+        def changed(manifest: Manifest) -> Manifest:
+            return manifest.model_copy(update={"model": model, "engine": "rvc" if default else "instant"})
+
+        return _change(root, folder, name, recordings_hash, changed)
+
+
+def sing_with(root: Path, name: str, engine: str) -> Voice:
+    """Make `engine` the one that the voice `name` sings with by default. Raises `UnderstudyError` ``engine-missing``
+    and as `load` does."""
+    found = load(root, name, engine).manifest
+    if found.engines == (engine,):
+        return load(root, name)
+    with building(root) as folder:
+        return _change(root, folder, name, found.recordings_hash, lambda manifest: manifest.sung_by(engine))
+
+
+def _change(
+    root: Path, folder: Path, name: str, recordings_hash: str, changed: Callable[[Manifest], Manifest]
+) -> Voice:
+    """Change the manifest of the voice `name`, or of the voice with these recordings if it was renamed meanwhile, and
+    give it the new files in `folder`. `changed` gets the manifest as it is then, without others' changes lost."""
+    with _locked(root):
+        voice = _of_recordings(root, name, recordings_hash)
+        manifest = changed(voice.manifest)
+        manifest = manifest.sung_by(manifest.engine)  # its content hash
+        manifests.write(folder, manifest)
+        _put(folder, voice.folder, manifest)
+    return Voice(voice.folder, manifest)
+
+
+def _of_recordings(root: Path, name: str, recordings_hash: str) -> Voice:
+    """The voice with these recordings: `name` if that has them, else another one."""
+    found = {
+        voice.name: voice
+        for voice in list_voices(root)
+        if isinstance(voice, Voice) and voice.manifest.recordings and voice.manifest.recordings_hash == recordings_hash
+    }
+    if not found:
+        raise UnderstudyError(
+            "voice-removed",
+            f"The voice {name!r} was removed, or made again from other recordings.",
+            "Make it again from the same recordings with `understudy voices add`, then run the same command again.",
+        )
+    return found.get(unicodedata.normalize("NFC", name)) or next(iter(found.values()))
 
 
 def load(root: Path, name: str, engine: str | None = None) -> Voice:
@@ -142,7 +265,8 @@ def verify(voice: Voice, *, whole: bool = False) -> None:
     for path, sha256 in (voice.stored_files if whole else voice.used_files).items():
         what, code, hint = "recording", "recording", _ADD_AGAIN
         if path.parent.name == MODEL:
-            what, code, hint = "model", "voice-model", _IMPORT_AGAIN
+            model = voice.manifest.model
+            what, code, hint = "model", "voice-model", _TRAIN_AGAIN if model and model.trained else _IMPORT_AGAIN
         try:
             found = file_hash(path)
         except OSError as error:
@@ -162,6 +286,7 @@ def verify(voice: Voice, *, whole: bool = False) -> None:
 _ADD_AGAIN = (
     "Put the right file back, or make the voice again: `understudy voices add {name!r} RECORDING... --replace`."
 )
+_TRAIN_AGAIN = "Put the right file back, or train again: `understudy voices train {name!r} --engine rvc`."
 _IMPORT_AGAIN = (
     "Put the right file back, or import the voice again: `understudy voices import FILE --name {name!r} --replace`."
 )
@@ -226,23 +351,56 @@ def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Vo
             return Voice(target, manifest)
         if not replace:
             raise _taken(manifest.name)
-        new, kept = Voice(folder, manifest).stored_files, set(Voice(target, manifest).stored_files)
-        for path in new:
-            place = target / path.relative_to(folder)
-            place.parent.mkdir(exist_ok=True)
-            path.replace(place)
-        (folder / MANIFEST).replace(target / MANIFEST)  # from here on it is the new voice
-        for parent in (target / RECORDINGS, target / TRAINING, target / MODEL):
-            for path in parent.glob("*"):
-                if path not in kept:
-                    path.unlink(missing_ok=True)
+        _put(folder, target, manifest)
     return Voice(target, manifest)
 
 
+def _put(folder: Path, target: Path, manifest: Manifest) -> None:
+    """Make the voice in `target` the one that `manifest` describes; files that it hasn't yet are in `folder`, with the
+    manifest. Files that are no longer listed are removed. The library must be locked."""
+    listed = Voice(target, manifest).stored_files
+    for place in listed:
+        path = folder / place.relative_to(target)
+        if path.exists():
+            place.parent.mkdir(exist_ok=True)
+            path.replace(place)
+    (folder / MANIFEST).replace(target / MANIFEST)  # from here on it is the new voice
+    for parent in (target / RECORDINGS, target / TRAINING, target / MODEL):
+        for path in parent.glob("*"):
+            if path not in listed:
+                path.unlink(missing_ok=True)
+
+
+def _why_unusable(report: RecordingReport) -> Sequence[Finding]:
+    return () if report.usable else report.findings
+
+
+def _refuse_missing(files: Sequence[Path]) -> None:
+    if not 1 <= len(files) <= _MOST_RECORDINGS:
+        raise UnderstudyError(
+            "no-recordings" if not files else "too-many-recordings",
+            f"A voice is made from 1 to {_MOST_RECORDINGS} recordings, not {len(files)}.",
+            "Name one or more audio files of the voice; 15 to 40 seconds in all are enough.",
+        )
+    for path in files:
+        if path.is_dir():
+            raise UnderstudyError("file-not-found", f"{path} is a folder.", "Name the recordings in it, as with *.wav.")
+        if not path.is_file():
+            raise UnderstudyError("file-not-found", f"There is no file {path}.", "Check the path.")
+
+
 def _store_all(
-    files: Sequence[Path], folder: Path, context: Context
+    files: Sequence[Path],
+    folder: Path,
+    context: Context,
+    why_not: Callable[[RecordingReport], Sequence[Finding]],
+    known: Sequence[Recording] = (),
 ) -> tuple[list[Recording], list[RecordingReport], list[Finding]]:
-    """Decode, check and store `files`; returns those stored, their reports, and findings about those left out."""
+    """Decode, check and store `files`; returns those stored, their reports, and findings about those left out.
+
+    Left out are those that can't be read, those among `known` or stored already, and those for which there are reasons
+    `why_not`.
+    """
     folder.mkdir()
     decoded = folder.parent / "decoded.npy"
     stored: list[Recording] = []
@@ -258,14 +416,16 @@ def _store_all(
                 raise
             left_out.append(Finding("unreadable", "problem", name, f"{name}: left out. {error}"))
             continue
-        report = recordings.check(part.part(0.2, 0.9), source, name)
-        if not report.usable:
-            left_out += report.findings
-            continue
-        recording = recording_files.store(part.part(0.9, 1), source, folder, len(stored) + 1, name)
-        if any(recording.sha256 == other.sha256 for other in stored):
-            sentence = f"{name}: left out, the same sound is there already."
-            left_out.append(Finding("duplicate", "advice", name, sentence))
+        # stored before it is checked: what is there already needs no check, which takes longer
+        recording = recording_files.store(
+            part.part(0.2, 0.3), source, folder, (len(known) + len(stored)) % 999 + 1, name
+        )
+        reasons = [Finding("duplicate", "advice", name, f"{name}: left out, the same sound is there already.")]
+        if not any(recording.sha256 == other.sha256 for other in (*known, *stored)):
+            report = recordings.check(part.part(0.3, 1), source, name)
+            reasons = list(why_not(report))
+        if reasons:
+            left_out += reasons
             (folder / recording.file).unlink()
             continue
         stored.append(recording)

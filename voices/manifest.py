@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from understudy.errors import UnderstudyError
 from understudy.voices.names import printable
-from understudy.voices.voice import MANIFEST, Manifest, content_hash
+from understudy.voices.voice import MANIFEST, Manifest
 
 LARGEST = 1_000_000  # bytes; twice 999 recordings need two thirds of it
 
@@ -68,10 +68,7 @@ def parse(data: bytes, where: str) -> Manifest:
             raise UnderstudyError(
                 "manifest-bad-field", f"{where}: the field {name!r} names one file more than once.", _HINT
             )
-    hashed = content_hash(
-        manifest.engine, manifest.sample_rate, manifest.pitch_range, manifest.recordings, manifest.model
-    )
-    return manifest.model_copy(update={"content_hash": hashed})
+    return manifest.sung_by(manifest.engine)
 
 
 def write(folder: Path, manifest: Manifest) -> None:

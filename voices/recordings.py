@@ -7,7 +7,7 @@ and false alarms. A finding never rejects a recording: any recording with at lea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,9 @@ from understudy.voices.voice import PitchRange
 LEAST_VOICE = 5.0  # seconds of voice that a voice needs in all
 GOOD_VOICE = 15.0  # seconds below which more recordings help noticeably
 _LEAST_USABLE = 0.5  # seconds of voice that a recording needs to be used
+_COMPARABLE = 3.0  # seconds of voice from which a speaker can be recognised
+_ONE_PERSON = 0.65  # least similarity of recordings of one person
+_UNFIT = ("music", "two-speakers", "noisy", "reverberant", "clipped")  # problems that a model would learn
 
 Severity = Literal["problem", "advice"]
 
@@ -114,9 +117,45 @@ def check_together(reports: Sequence[RecordingReport]) -> list[Finding]:
         sentence = f"There are {voice:.0f} s of voice in all; 15 to 40 s make the cover noticeably better."
         findings.append(Finding("short", severity, "", sentence))
     if not speaker.available():
-        sentence = "Whether all recordings are of one person was not measured: the speaker encoder is missing."
-        findings.append(Finding("speakers-not-compared", "advice", "", sentence))
+        findings.append(speakers_not_compared())
     return findings + _other_speakers(usable)
+
+
+def speakers_not_compared() -> Finding:
+    sentence = "Whether all recordings are of one person was not measured: the speaker encoder is missing."
+    return Finding("speakers-not-compared", "advice", "", sentence)
+
+
+def unfit(report: RecordingReport) -> list[Finding]:
+    """Those problems of a recording for which no model should be trained on it; their sentences say "left out"."""
+    name = f"{report.recording}: "
+    return [
+        replace(finding, sentence=f"{name}left out, {finding.sentence.removeprefix(name)}")
+        for finding in report.findings
+        if finding.severity == "problem" and finding.code in _UNFIT
+    ]
+
+
+def embeddings(context: Context, files: Sequence[Path], folder: Path) -> list[speaker.Embedding]:
+    """Speaker embeddings of the recordings in `files`; none of those without enough voice, or without an encoder."""
+    found = []
+    decoded = folder / "decoded.npy"
+    for done, path in enumerate(files):
+        part = context.part(done / len(files), (done + 1) / len(files))
+        partials = _partials(recording_files.decode(part, path, decoded))
+        if partials is not None:
+            found.append(speaker.together(partials))
+        decoded.unlink()
+    return found
+
+
+def unlike(report: RecordingReport, own: Sequence[speaker.Embedding]) -> list[Finding]:
+    """A finding if the recording sounds like another person than the voice with the embeddings `own`."""
+    alike = _likeness(report, own)
+    if alike is None or alike >= _ONE_PERSON:
+        return []
+    sentence = f"left out, it sounds like another person than the voice's own recordings (similarity {alike:.2f})."
+    return [Finding("another-speaker", "problem", report.recording, f"{report.recording}: {sentence}")]
 
 
 def pitch_range(reports: Sequence[RecordingReport]) -> PitchRange | None:
@@ -223,17 +262,22 @@ def _two_speakers(partials: NDArray[np.float32]) -> Iterator[Draft]:
 
 def _other_speakers(usable: Sequence[RecordingReport]) -> list[Finding]:
     """Recordings that sound like another person than the rest."""
-    known = [report for report in usable if report.embedding is not None and report.voice >= 3]
+    known = [report for report in usable if report.embedding is not None and report.voice >= _COMPARABLE]
     findings = []
     for report in known:
         others = [other.embedding for other in known if other is not report and other.embedding is not None]
-        if not others or report.embedding is None:
-            continue
-        alike = float(np.median([speaker.similarity(report.embedding, other) for other in others]))
-        if alike < 0.65:
+        alike = _likeness(report, others)
+        if alike is not None and alike < _ONE_PERSON:
             sentence = (
                 f"{report.recording}: sounds like another person than the other recordings (similarity {alike:.2f}); "
                 "leave it out if it is."
             )
             findings.append(Finding("another-speaker", "problem", report.recording, sentence))
     return findings
+
+
+def _likeness(report: RecordingReport, others: Sequence[speaker.Embedding]) -> float | None:
+    """The median similarity to `others`; None where there is too little voice to tell."""
+    if not others or report.embedding is None or report.voice < _COMPARABLE:
+        return None
+    return float(np.median([speaker.similarity(report.embedding, other) for other in others]))

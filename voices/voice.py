@@ -125,6 +125,11 @@ class Manifest(_Part):
             if name == self.engine or (self.recordings if name == "instant" else self.model)
         )
 
+    def sung_by(self, engine: str) -> Manifest:
+        """The same with `engine`, one of `engines`, and the content hash that the voice has with it."""
+        hashed = content_hash(engine, self.sample_rate, self.pitch_range, self.recordings, self.model)
+        return self.model_copy(update={"engine": engine, "content_hash": hashed})
+
     @property
     def recordings_hash(self) -> str:
         """SHA-256 in hex that stands for the recordings, not those for training; it outlives names and models."""
@@ -198,8 +203,7 @@ class Voice:
                 f"The voice {self.name!r} has nothing for the engine {engine!r}, only for {known}.",
                 hints.get(engine, "Leave out the engine, or choose one that it has."),
             )
-        hashed = content_hash(engine, manifest.sample_rate, manifest.pitch_range, manifest.recordings, manifest.model)
-        return Voice(self.folder, manifest.model_copy(update={"engine": engine, "content_hash": hashed}))
+        return Voice(self.folder, manifest.sung_by(engine))
 
     @property
     def pitch_range(self) -> PitchRange | None:
