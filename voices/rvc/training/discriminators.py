@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from understudy.voices.rvc.architecture import Architecture
 from understudy.voices.rvc.decoder import SLOPE
@@ -70,7 +71,8 @@ def _maps(x: Tensor, convs: nn.ModuleList, post: nn.Module) -> list[Tensor]:
 
 
 class Discriminators(nn.Module):
-    """Parameters have RVC's names; sizes in proportion to the decoder's channels."""
+    """Every convolution has weight norm, its parameters RVC's names (see `networks.weights`). Sizes are in proportion
+    to the decoder's channels."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -78,6 +80,9 @@ class Discriminators(nn.Module):
         self.discriminators = nn.ModuleList(
             [ScaleDiscriminator(width), *(PeriodDiscriminator(p, width) for p in PERIODS[architecture.version])]
         )
+        for module in list(self.modules()):
+            if isinstance(module, nn.Conv1d | nn.Conv2d):
+                parametrizations.weight_norm(module)
 
     def forward(self, sound: Tensor) -> list[list[Tensor]]:
         """`sound` [B, 1, N] to the feature maps of each discriminator, [B, C, n] or [B, C, n, period]. The last of

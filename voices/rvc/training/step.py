@@ -214,7 +214,7 @@ def _update(
     """One update of `network`, unless its gradient isn't finite. The gradient's norm, and whether it was clipped."""
     optimizer.zero_grad()
     torch.autograd.backward(state.scaler.scale(loss))
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in optimizer.param_groups[0]["params"] if parameter.grad is not None]
     if average is not None:
         average(gradients)
     state.scaler.unscale_(optimizer)
