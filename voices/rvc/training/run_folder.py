@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -89,8 +89,8 @@ class RunFolder:
         """
         import torch
 
-        with self.replacing(self._state(step)) as file:
-            torch.save(state, file)
+        with self.placing(self._state(step)) as part, part.open("wb") as file:
+            torch.save(state, file)  # given a path, torch would turn an OSError into a RuntimeError
         older = [other for other in self.states() if other != step]
         spared = [other for other in older if keep(other)] if not keep(step) else []
         stay = {step, *(spared or older)[: MOST_STATES - 1]}
@@ -132,8 +132,8 @@ class RunFolder:
             path = self.path / name
             if path.exists():
                 lines = [line for line in self.lines(name) if line["step"] <= step]
-                with self.replacing(path) as file:
-                    file.writelines(_line(line) for line in lines)
+                with self.placing(path) as part:
+                    part.write_bytes(b"".join(_line(line) for line in lines))
         chosen = self.chosen()
         if chosen is not None and chosen["step"] > step:
             (self.path / CHOSEN).unlink(missing_ok=True)
@@ -170,7 +170,8 @@ class RunFolder:
             size = file.tell()
             try:
                 file.write(_line(entry))
-                _to_disk(file)
+                file.flush()
+                os.fsync(file.fileno())
             except OSError:
                 file.truncate(size)
                 raise
@@ -200,21 +201,20 @@ class RunFolder:
         return found if isinstance(found, dict) and isinstance(found.get("step"), int) else None
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
-        with self.replacing(self.path / name) as file:
-            file.write((json.dumps(data, indent=1) + "\n").encode())
+        with self.placing(self.path / name) as part:
+            part.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
 
     @contextmanager
-    def replacing(self, path: Path) -> Iterator[IO[bytes]]:
-        """A new file open for writing that takes the place of `path` at the end, whole or not at all."""
+    def placing(self, path: Path) -> Iterator[Path]:
+        """The name of a file to write, which takes the place of `path` at the end, whole or not at all."""
         part = path.with_name(f".{path.name}.part")
         with self._disk(path):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with part.open("wb") as file:
-                    yield file
-                    _to_disk(file)
+                yield part
+                _to_disk(part)
                 part.replace(path)
-                _folder_to_disk(path.parent)
+                _to_disk(path.parent)
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
@@ -266,15 +266,11 @@ def _line(entry: Mapping[str, Any]) -> bytes:
     return (json.dumps(entry) + "\n").encode()
 
 
-def _to_disk(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _folder_to_disk(folder: Path) -> None:
-    if os.name == "nt":
+def _to_disk(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk now."""
+    if path.is_dir() and os.name == "nt":
         return  # a folder can't be opened there
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

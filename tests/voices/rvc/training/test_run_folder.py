@@ -117,8 +117,8 @@ def test_rewinding_removes_what_is_newer(folder):
     for step in (10, 20):
         folder.append(LOSSES, {"step": step, "mel": 1 / step})
         folder.append(EVALUATIONS, {"step": step})
-        with folder.replacing(folder.checkpoint(step)) as file:
-            file.write(b"weights")
+        with folder.placing(folder.checkpoint(step)) as part:
+            part.write_bytes(b"weights")
         folder.samples(step).mkdir(parents=True)
     folder.write_json(CHOSEN, {"step": 20})
     with (folder.path / LOSSES).open("ab") as file:
