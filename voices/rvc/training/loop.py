@@ -95,10 +95,12 @@ def train(
     scoring: Scoring,
     notify: Notify,
     cancelled: Event,
+    enough: Event | None = None,
     ranks: Ranks | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """Begin or go on with the run in `folder` until its end, and choose a checkpoint.
+    """Begin or go on with the run in `folder` until its end, and choose a checkpoint. `enough`: setting this event ends
+    it at once with the best checkpoint so far.
 
     Raises `UnderstudyError`: ``training-diverged`` after `RETRIES` roll-backs in a row, ``out-of-memory`` when not even
     one clip fits, ``gpu-lost``, ``disk-full``; `Cancelled`. Whatever is raised, the same call goes on from the last
@@ -107,7 +109,7 @@ def train(
     run = folder.run()
     if run is None:
         raise ValueError(f"{folder.path} holds no run")
-    return _Loop(folder, run, work, scoring, notify, cancelled, ranks or Ranks(), clock).run_on()
+    return _Loop(folder, run, work, scoring, notify, cancelled, enough or Event(), ranks or Ranks(), clock).run_on()
 
 
 class _Loop:
@@ -119,11 +121,13 @@ class _Loop:
         scoring: Scoring,
         notify: Notify,
         cancelled: Event,
+        enough: Event,
         ranks: Ranks,
         clock: Callable[[], float],
     ) -> None:
         self.folder, self.run, self.work, self.scoring = folder, run, work, scoring
-        self.notify, self.cancelled, self.ranks, self.clock = notify, cancelled, ranks, clock
+        self.notify, self.cancelled, self.enough = notify, cancelled, enough
+        self.ranks, self.clock = ranks, clock
         self.every, self.most = run.evaluate_every, run.settings.most_steps
         self.at = Position(run.batch_size)
         self.evaluations: list[dict[str, Any]] = []
@@ -146,7 +150,8 @@ class _Loop:
             if losses is None:  # only here is what the failed step held in memory free again
                 self.shrink()
                 continue
-            broken, stop, due = self.ranks.any([not _finite(losses), self.cancelled.is_set(), self.save_is_due()])
+            flags = [not _finite(losses), self.cancelled.is_set(), self.enough.is_set(), self.save_is_due()]
+            broken, stop, enough, due = self.ranks.any(flags)
             if broken:
                 self.roll_back(losses)
                 continue
@@ -154,7 +159,9 @@ class _Loop:
             self.at.step += 1
             self.at.place += 1
             self.report()
-            if stop or due or self.evaluation_is_due():
+            if enough:
+                self.most = self.at.step
+            if stop or enough or due or self.evaluation_is_due():
                 self.save()
             if stop:
                 raise Cancelled
@@ -263,7 +270,8 @@ class _Loop:
         if not self.evaluation_is_due():
             return
         if self.ranks.first:
-            if all(entry["step"] != step for entry in self.evaluations):
+            ended = self.enough.is_set() and bool(self.evaluations)
+            if not ended and all(entry["step"] != step for entry in self.evaluations):
                 with self.folder.placing(self.folder.checkpoint(step)) as part:
                     self.work.write(part, step)
                 entry = {"step": step, **self.work.evaluate(step, self.folder.samples(step), self.cancelled)}
@@ -294,7 +302,8 @@ class _Loop:
     def why_ended(self) -> str | None:
         """Why training ends here, None where it goes on. All processes come to the same answer."""
         if self.at.step >= self.most:
-            return f"It reached the {self.most} steps that it was given."
+            early = self.most < self.run.settings.most_steps
+            return "It was ended early." if early else f"It reached the {self.most} steps that it was given."
         evaluated = bool(self.ranks.first and self.evaluations and self.evaluations[-1]["step"] == self.at.step)
         why = self.scoring.finished(self.evaluations) if evaluated else None
         (ended,) = self.ranks.any([why is not None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,17 +40,12 @@ class Ranks:
         """Wait until all processes are here."""
         self.any([False])
 
-    def average(self, parameters: Iterable[Tensor]) -> None:
-        """Put the mean over all processes into the gradient of each parameter. All processes have gradients for the
-        same parameters."""
-        if self.world == 1:
-            return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        # one message in place of hundreds
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    def average(self, gradients: list[Tensor]) -> None:
+        """Replace each of `gradients` by its mean over all processes, which have as many of the same shapes."""
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])  # one message in place of hundreds
         torch.distributed.all_reduce(flat)
         flat /= self.world
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
 
