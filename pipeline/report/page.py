@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,11 @@ from understudy.audio.song_analysis import PITCH_CLASSES, SongAnalysis
 from understudy.pipeline.report.figures import Figures, ReportInputs
 from understudy.pipeline.report.limits import STAGES
 from understudy.pipeline.report.png import describe, spectrogram_png
-from understudy.pipeline.report.svg import Curve, clock, clock_scale, plot
+from understudy.pipeline.report.svg import Curve, clock_scale, plot
+from understudy.pipeline.report.template import render_page
 from understudy.pipeline.report.verdict import Measured, Verdict
 from understudy.pipeline.separation.advice import precision_note
 from understudy.pipeline.separation.quality import Quality
-
-_HERE = Path(__file__).parent
 
 STAGE_WORDS = {
     "separate": "takes the song apart into vocal and band",
@@ -49,26 +46,19 @@ class Track:
 
 def render(inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: list[Track]) -> str:
     """The page as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["clock"] = clock
-    style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     melody = figures.before.melody
     loudness, loudness_marks = _loudness(figures)
-    return environment.get_template("report.html").render(
+    return render_page(
+        "report.html",
+        ("report.css",),
+        "report.js",
         inputs=inputs,
         figures=figures,
         verdict=verdict,
         tracks=tracks,
         excerpt=figures.before.excerpt,
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
         stages=[(name, STAGE_WORDS[name], verdict.stages[name]) for name in STAGES],
         verdict_words=VERDICT_WORDS,
         cards=_cards(inputs, figures, verdict),
@@ -86,10 +76,6 @@ def render(inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: lis
         transpose=_semitones(inputs.transposition.semitones),
         tempo_and_key=_tempo_and_key(inputs.analysis, inputs.key),
     )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _tempo_and_key(analysis: SongAnalysis, moved: int) -> list[str]:

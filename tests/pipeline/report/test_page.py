@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.covers import good_cover
+from tests.support.pages import HOSTILE, Page
 from tests.support.signals import song
 from understudy.audio.samples import Audio
 from understudy.audio.song_analysis import SongAnalysis
@@ -33,36 +33,6 @@ from understudy.pipeline.report.png import brightest, spectrogram_png
 from understudy.pipeline.report.svg import Curve, clock, plot, time_ticks
 from understudy.pipeline.report.verdict import judge
 from understudy.voices.transpose import Transposition
-
-HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}'</title></style>&lt;"
-
-
-class Page(HTMLParser):
-    """What a browser would make of it: elements with attributes, text by element."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._open:
-            while self._open.pop() != tag:
-                pass
-
-    def handle_data(self, data: str) -> None:
-        if self._open:
-            self.texts.setdefault(self._open[-1], []).append(data)
-
-    def text(self, tag: str) -> str:
-        return "".join(self.texts.get(tag, []))
 
 
 @pytest.fixture(scope="module")
