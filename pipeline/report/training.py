@@ -97,8 +97,10 @@ SCORES = (
     Score("intelligibility", "Intelligibility", "ESTOI against the source; 1 is the same", more_is_better=True),
     Score("f0_error", "Pitch errors", "share of frames more than 50 cents off", 100, "%"),
     Score("voicing_error", "Voicing errors", "share of frames voiced where the source isn't, or the reverse", 100, "%"),
-    Score("noise", "Noise", "between and in the notes, against the voice"),
-    Score("mel_distance", "Mel distance", "of the log-mel spectrogram from the recording's"),
+    Score("noise", "Noise", "voiced sound is so much noisier than the source's", 1, "dB"),
+    Score("mel_distance", "Mel distance", "of the log-mel spectrogram from the recording's, in nepers"),
+    Score("silent", "Silence", "share of the sounding frames that are silent in the result", 100, "%"),
+    Score("clicks", "Clicks", "per second, beyond the source's", 1, "per s"),
 )
 KINDS = {"held-out": "held-out recordings", "phrase": "sung phrases of other singers"}
 USES = {"training": "Trained on", "held-out": "Held out", "left out": "Left out"}
@@ -160,7 +162,7 @@ def render(record: TrainingRecord, tracks: Sequence[Sequence[Track]]) -> str:
         chosen=None if record.choice is None else record.choice.step,
         used=[(use, USES[use], ones, _time(sum(one.seconds for one in ones))) for use, ones in used.items() if ones],
         cards=_cards(record, shown),
-        scores=[(score, _score_chart(record, score)) for score in shown],
+        scores=[(score, _score_chart(record, score)) for score in shown if _varies(record, score)],
         kinds=KINDS,
         overall=None,
         overall_words="",
@@ -175,13 +177,19 @@ def render(record: TrainingRecord, tracks: Sequence[Sequence[Track]]) -> str:
 
 def mean(evaluation: Evaluation, kind: str, score: Score) -> float:
     """The mean of a score over the clips of a kind; NaN where no clip has it."""
-    values = [float(getattr(clip, score.field)) for clip in evaluation.clips if clip.kind == kind]
-    values = [value for value in values if math.isfinite(value)]
+    values = [getattr(clip, score.field) for clip in evaluation.clips if clip.kind == kind]
+    values = [value for value in values if value is not None and math.isfinite(value)]
     return sum(values) / len(values) if values else math.nan
 
 
 def _has(evaluation: Evaluation, score: Score) -> bool:
     return any(math.isfinite(mean(evaluation, kind, score)) for kind in KINDS)
+
+
+def _varies(record: TrainingRecord, score: Score) -> bool:
+    """Whether there is something to see in a chart: clicks and silence are mostly 0 throughout."""
+    values = (mean(one, kind, score) for one in record.evaluations for kind in KINDS)
+    return any(math.isfinite(value) and value != 0 for value in values)
 
 
 def _at(record: TrainingRecord, step: int | None) -> Evaluation | None:
@@ -212,22 +220,13 @@ def _loss_chart(record: TrainingRecord, name: str) -> Chart:
     return chart([Line("loss", thinned)], words, chosen=None if record.choice is None else record.choice.step)
 
 
-def _table(record: TrainingRecord, kind: str, scores: Sequence[Score]) -> list[tuple[str, bool, list[str], str]]:
-    """Rows: step or ``instant voice``, whether it was chosen, the scores, and what is wrong with the clips."""
+def _table(record: TrainingRecord, kind: str, scores: Sequence[Score]) -> list[tuple[str, bool, list[str]]]:
+    """Rows: step or ``instant voice``, whether it was chosen, and the scores."""
     rows = [(f"{one.step:,}", one) for one in record.evaluations]
     if record.instant is not None:
         rows.append(("instant voice", record.instant))
     chosen = None if record.choice is None else f"{record.choice.step:,}"
-    return [
-        (name, name == chosen, [score.text(mean(one, kind, score)) for score in scores], _faults(one, kind))
-        for name, one in rows
-    ]
-
-
-def _faults(evaluation: Evaluation, kind: str) -> str:
-    clips = [clip for clip in evaluation.clips if clip.kind == kind]
-    silent, clicks = sum(clip.silent for clip in clips), sum(clip.clicks for clip in clips)
-    return ", ".join([f"{silent} silent"] * bool(silent) + [f"{clicks} clicks"] * bool(clicks))
+    return [(name, name == chosen, [score.text(mean(one, kind, score)) for score in scores]) for name, one in rows]
 
 
 def _cards(record: TrainingRecord, scores: Sequence[Score]) -> list[tuple[str, str, str]]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +21,9 @@ from understudy.voices.rvc.training.choice import Choice
 from understudy.voices.rvc.training.evaluation import ClipScores, Evaluation
 
 
-def evaluation(step: int, similarity: float, *, clicks: int = 0) -> Evaluation:
-    held = ClipScores("held-0", "held-out", similarity, 0.02, 0.05, 0.8, 0.1, 0.5, False, 0)
-    phrase = ClipScores("phrase-0", "phrase", similarity - 0.2, 0.04, 0.06, 0.6, 0.2, math.nan, False, clicks)
+def evaluation(step: int, similarity: float, *, clicks: float = 0.0) -> Evaluation:
+    held = ClipScores("held-0", "held-out", similarity, 0.02, 0.05, 0.8, 0.1, 0.5, 0.0, 0.0)
+    phrase = ClipScores("phrase-0", "phrase", similarity - 0.2, 0.04, 0.06, 0.6, 0.2, None, 0.0, clicks)
     return Evaluation(step, (held, phrase))
 
 
@@ -43,7 +42,7 @@ def record(tmp_path: Path) -> TrainingRecord:
             UsedRecording("party.mp3", 0.0, "left out", "It is music."),
         ),
         losses=[{"step": step, "mel": 30 - step / 10, "kl": 1.0} for step in range(10, 210, 10)],
-        evaluations=[evaluation(100, 0.5, clicks=3), evaluation(200, 0.8)],
+        evaluations=[evaluation(100, 0.5, clicks=3.0), evaluation(200, 0.8)],
         choice=Choice(200, 0.75, 0.01, "It is the most similar."),
         stopped="No gain is likely.",
         advice=["12 more seconds of high notes."],
@@ -76,7 +75,7 @@ def test_scores_are_in_a_table_beside_their_charts(record: TrainingRecord) -> No
     page = Page(text)
     assert "At the chosen step 200: 0.800 of the held-out recordings, 0.600 of the sung phrases" in text
     assert "0.700" in page.text("td"), "the instant voice"
-    assert "3 clicks" in page.text("td")
+    assert "3.0 per s" in page.text("td")
     assert "4.0 %" in page.text("td")
     assert page.texts["td"].count("10") == 1, "the last mel loss"
 
