@@ -13,11 +13,13 @@ WIDTH, HEIGHT = 600, 180
 
 @dataclass(frozen=True)
 class Line:
-    """`points`: (step, value) in order; NaN breaks the line. `kind`: a style class. `dots`: mark every point."""
+    """`points`: (step, value) in order; NaN breaks the line. `kind`: a style class. `dots`: mark every point. `bar`:
+    (step, lowest, highest value) that is to be marked, an uncertainty."""
 
     kind: str
     points: Sequence[tuple[float, float]]
     dots: bool = False
+    bar: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,12 @@ class Chart:
     steps: str
 
 
-def chart(
-    lines: Sequence[Line], label: str, *, chosen: int | None = None, band: tuple[float, float] | None = None
-) -> Chart:
-    """A chart of `lines`. `label` tells a screen reader what is to be seen. `chosen`: a step to mark; `band`: values
-    (low, high) to shade over the whole width, the uncertainty of the chosen step's value."""
+def chart(lines: Sequence[Line], label: str, *, chosen: int | None = None) -> Chart:
+    """A chart of `lines`. `label` tells a screen reader what is to be seen. `chosen`: a step to mark."""
     finite = [point for line in lines for point in line.points if math.isfinite(point[1])]
     steps = [step for step, _ in finite] or [0.0]
-    values = [value for _, value in finite] + [value for value in band or () if math.isfinite(value)] or [0.0]
+    bars = [(line.kind, *line.bar) for line in lines if line.bar and all(map(math.isfinite, line.bar))]
+    values = [value for _, value in finite] + [value for _, _, *ends in bars for value in ends] or [0.0]
     across, up = ticks(min(steps), max(steps), 5), ticks(min(values), max(values), 4)
     left, right = min(steps), max(max(steps), min(steps) + 1e-9)
     low, high = min(up[0], min(values)), max(up[-1], max(values))
@@ -53,9 +53,6 @@ def chart(
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(label)}">'
     ]
-    if band and all(map(math.isfinite, band)):
-        top, bottom = y(max(band)), y(min(band))
-        parts.append(f'<rect class="band" x="0" width="{WIDTH}" y="{top:.1f}" height="{max(1, bottom - top):.1f}"/>')
     inside = [(value, name) for value, name in zip(up, _texts(up), strict=True) if low <= value <= high]
     parts += [f'<path class="grid" d="M0 {y(value):.1f}H{WIDTH}"/>' for value, _ in inside]
     if chosen is not None and left <= chosen <= right:
@@ -71,6 +68,8 @@ def chart(
         if line.dots:  # a path of no length has round ends, which keep their form in a stretched drawing
             dots = "".join(f"M{x(step):.1f} {y(value):.1f}h0" for step, value in line.points if math.isfinite(value))
             parts.append(f'<path class="dots {line.kind}" d="{dots}"/>')
+    for kind, step, bottom, top in bars:
+        parts.append(f'<path class="bar {kind}" d="M{x(step):.1f} {y(bottom):.1f}V{y(top):.1f}"/>')
     parts.append("</svg>")
     values_svg = "".join(f'<text x="38" y="{y(value) + 4:.1f}">{name}</text>' for value, name in inside)
     steps_svg = "".join(_under(x(step) / WIDTH, f"{step:,.0f}") for step in across if left <= step <= right)

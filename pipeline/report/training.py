@@ -16,7 +16,7 @@ from understudy.pipeline.report.charts import Chart, Line, chart
 from understudy.pipeline.report.clips import encode_clip
 from understudy.pipeline.report.page import Track
 from understudy.pipeline.report.template import render_page
-from understudy.voices.rvc.training.choice import Choice
+from understudy.voices.rvc.training.choice import Choice, uncertainty
 from understudy.voices.rvc.training.evaluation import Evaluation
 
 _MOST_POINTS = 600
@@ -102,6 +102,8 @@ SCORES = (
     Score("silent", "Silence", "share of the sounding frames that are silent in the result", 100, "%"),
     Score("clicks", "Clicks", "per second, beyond the source's", 1, "per s"),
 )
+CERTAIN = ("similarity", "intelligibility", "f0_error", "mel_distance")
+"""The scores whose uncertainty is known: those that decide."""
 KINDS = {"held-out": "held-out recordings", "phrase": "sung phrases of other singers"}
 USES = {"training": "Trained on", "held-out": "Held out", "left out": "Left out"}
 LOSSES = {
@@ -164,8 +166,6 @@ def render(record: TrainingRecord, tracks: Sequence[Sequence[Track]]) -> str:
         cards=_cards(record, shown),
         scores=[(score, _score_chart(record, score)) for score in shown if _varies(record, score)],
         kinds=KINDS,
-        overall=None,
-        overall_words="",
         tables=[(words, _table(record, kind, shown)) for kind, words in KINDS.items()],
         columns=shown,
         losses=[(*LOSSES[name], _loss_chart(record, name)) for name in losses],
@@ -198,10 +198,12 @@ def _at(record: TrainingRecord, step: int | None) -> Evaluation | None:
 
 def _score_chart(record: TrainingRecord, score: Score) -> Chart:
     chosen = None if record.choice is None else record.choice.step
-    lines = [
-        Line(kind, [(one.step, score.factor * mean(one, kind, score)) for one in record.evaluations], dots=True)
-        for kind in KINDS
-    ]
+    lines = []
+    for kind in KINDS:
+        values = [(one.step, score.factor * mean(one, kind, score)) for one in record.evaluations]
+        at = dict(values).get(chosen or 0, math.nan)
+        error = 2 * score.factor * uncertainty(record.evaluations, score.field) if score.field in CERTAIN else math.nan
+        lines.append(Line(kind, values, dots=True, bar=(chosen or 0, at - error, at + error)))
     words = f"{score.title} over the steps."
     if (best := _at(record, chosen)) is not None:
         each = (f"{score.text(mean(best, kind, score))} of the {name}" for kind, name in KINDS.items())

@@ -30,9 +30,10 @@ def test_a_gap_lifts_the_pen() -> None:
 
 
 def test_the_chosen_step_and_its_uncertainty_are_marked() -> None:
-    drawn = chart([Line("score", [(0, 0.0), (100, 1.0)], dots=True)], "a score", chosen=50, band=(0.25, 0.75)).drawing
-    assert path(drawn, "chosen-step").startswith(f"M{WIDTH / 2:.1f} ")
-    assert f'y="{HEIGHT / 4:.1f}" height="{HEIGHT / 2:.1f}"' in drawn
+    line = Line("score", [(0, 0.0), (100, 1.0)], dots=True, bar=(50, 0.25, 0.75))
+    drawn = chart([line], "a score", chosen=50).drawing
+    assert path(drawn, "chosen-step") == f"M{WIDTH / 2:.1f} 0V{HEIGHT}"
+    assert path(drawn, "bar score") == f"M{WIDTH / 2:.1f} {0.75 * HEIGHT:.1f}V{0.25 * HEIGHT:.1f}"
     assert path(drawn, "dots score").count("h0") == 2
 
 

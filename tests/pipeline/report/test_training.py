@@ -62,7 +62,12 @@ def test_it_says_what_was_chosen_why_and_what_would_help(record: TrainingRecord)
     page = page_of(record)
     assert page.text("h1") == "nova"
     assert "Step 200 is the best of 2 checkpoints" in page.text("h2")
-    for sentence in ("It is the most similar.", "No gain is likely.", "The trained model now sings by default"):
+    for sentence in (
+        "It is the most similar.",
+        "±0.010",
+        "No gain is likely.",
+        "The trained model now sings by default",
+    ):
         assert sentence in page.text("p")
     assert "12 more seconds of high notes." in page.text("li")
     assert "party.mp3" in page.text("th")
