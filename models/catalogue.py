@@ -85,7 +85,7 @@ class File(_Entry):
 
 
 class Variant(File):
-    """One form in which a model is published; any one of them is the model. `companions`: small files without which
+    """One form in which a model is published; any one of them is the model. `companions`: files without which
     it can't be used, e.g. the configuration of a checkpoint. `packaged`: where a Python package has the file
     (``package/folder/file``), for models that some package carries."""
 

@@ -18,6 +18,7 @@ MARKS = {"installed": "[green]✓[/]", "absent": "·", "unusable": "[red]✗[/]"
 HEADINGS = {
     "voices": "Voices",
     "pitch": "Pitch",
+    "training": "Training of RVC voices",
     "vocals": "Vocals and instrumental, made for the vocals",
     "instrumental": "Vocals and instrumental, made for the instrumental",
     "karaoke": "Lead and backing vocals",
@@ -157,7 +158,7 @@ def _row(found: ListedModel) -> str:
     known = size(model.preferred.whole) if model.preferred.whole else ""
     sdr = " ".join(f"{_SHORT.get(stem, stem)} {value:.1f}" for stem, value in model.sdr.items())
     about = escape(" ".join(filter(None, (model.by and f"by {model.by}", model.note and f"({model.note})"))))
-    if model.group not in HEADINGS or model.group in ("voices", "pitch"):
+    if model.group not in HEADINGS or model.group in ("voices", "pitch", "training"):
         about = escape(model.purpose)
     if found.error:
         about = f"[red]{escape(found.error.message)}[/]"

@@ -75,7 +75,7 @@ def test_what_people_have_heard_of_is_in_the_catalogue(name: str) -> None:
 
 
 def test_every_separator_says_what_is_known_of_it() -> None:
-    found = [model for model in catalogue().values() if model.group not in ("voices", "pitch", "notes")]
+    found = [model for model in catalogue().values() if model.group not in ("voices", "pitch", "training", "notes")]
     assert len(found) > 170
     for model in found:
         assert model.licence
@@ -89,6 +89,15 @@ def test_every_separator_says_what_is_known_of_it() -> None:
                 assert file.sha256_starts in file.file
         if model.architecture in ("roformer", "mdx23c"):
             assert [companion.plain for companion in model.preferred.companions] == [True], model.name
+
+
+@pytest.mark.parametrize("name", ["rvc-base-48k", "rvc-base-40k", "rvc-base-32k", "rvc-base-v1-40k"])
+def test_a_base_model_is_a_generator_with_its_discriminator(name: str) -> None:
+    generator = find_model(name).preferred
+    (discriminator,) = generator.companions
+    assert generator.url is not None
+    assert discriminator.url == generator.url.replace("f0G", "f0D")
+    assert not generator.unverifiable
 
 
 def test_the_weights_of_a_bag_count_into_its_size() -> None:
