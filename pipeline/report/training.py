@@ -236,7 +236,9 @@ def _cards(record: TrainingRecord, scores: Sequence[Score]) -> list[tuple[str, s
     seconds = sum(one.seconds for one in record.recordings if one.use == "training")
     cards = [("Trained on", _time(seconds), "of the voice")]
     best = _at(record, record.choice.step if record.choice else None)
-    for score in scores[:3] if best else ():
+    for score in scores[:3]:
+        if best is None:
+            break
         kind = "held-out" if score.field == "similarity" else "phrase"
         words = score.words
         if record.instant is not None:
