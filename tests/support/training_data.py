@@ -50,9 +50,7 @@ def dataset_of(
         place = folder / name
         place.mkdir(parents=True)
         context = Context(place)
-        clips = (
-            silent_clips(context, sample_rate) if sound is None else slice_recording(context, sound, sample_rate, name)
-        )
+        clips = silent_clips(context, sample_rate) if sound is None else slice_recording(context, sound, sample_rate)
         return RecordingData(name, clips, pitch if f0 else None, write_content(context, clips, Cepstral(), version))
 
     made = [of(f"take {number}", sound, pitch) for number, (sound, pitch) in enumerate(recordings)]

@@ -63,7 +63,7 @@ def collate(dataset: Dataset, indices: tuple[int, ...], architecture: Architectu
     content, coarse, f0, magnitudes, sounds = [], [], [], [], []
     for index, frames in zip(order, lengths, strict=True):
         rest = longest - frames
-        features = torch.from_numpy(dataset.content(index)).repeat_interleave(2, 0)[:frames]
+        features = torch.from_numpy(np.repeat(dataset.content(index), 2, axis=0)[:frames])
         content.append(_padded(features.T, rest).T)
         sound = torch.from_numpy(dataset.sound(index))
         sounds.append(_padded(sound, rest * architecture.hop))

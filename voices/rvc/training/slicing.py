@@ -66,9 +66,10 @@ class Clips:
     findings: tuple[Finding, ...] = ()
 
 
-def slice_recording(context: Context, source: AudioSource, rate: int, name: str) -> Clips:
+def slice_recording(context: Context, source: AudioSource, rate: int) -> Clips:
     """`source` (any channels and rate) cut into pieces for a model of `rate` Hz; writes ``sound.npy`` and
-    ``content_sound.npy`` into `context.folder`. `name`: of the recording in the findings."""
+    ``content_sound.npy`` into `context.folder`. The findings name no
+    recording."""
     mono = fold(context.part(0, 0.1), source)
     resampled = resample_blocks(mono, rate, context.part(0.1, 0.5))
     sound = write_blocks(context.folder / "sound.npy", rate, 1, _high_passed(resampled, rate))
@@ -78,7 +79,7 @@ def slice_recording(context: Context, source: AudioSource, rate: int, name: str)
     measured = levels(sound)
     context.progress(0.95)
     spans = [span for part in slices(measured) for span in pieces(part[0] * _HOP, min(part[1] * _HOP, ticks))]
-    kept, findings = _with_gains(sound, spans, name)
+    kept, findings = _with_gains(sound, spans)
     context.progress(1)
     return Clips(sound, content_sound, tuple(kept), tuple(findings))
 
@@ -151,7 +152,7 @@ def gain(peak: float) -> float:
     return 0.75 * 0.9 / peak + 0.25
 
 
-def _with_gains(sound: AudioFile, spans: list[tuple[int, int]], name: str) -> tuple[list[Piece], list[Finding]]:
+def _with_gains(sound: AudioFile, spans: list[tuple[int, int]]) -> tuple[list[Piece], list[Finding]]:
     tick = sound.rate // TICKS
     kept: list[Piece] = []
     broken: list[float] = []
@@ -171,14 +172,14 @@ def _with_gains(sound: AudioFile, spans: list[tuple[int, int]], name: str) -> tu
     findings = []
     if broken:
         places = ", ".join(f"{moment:.1f} s" for moment in broken[:5]) + (" and more" if len(broken) > 5 else "")
-        sentence = f"{name}: left out of training where it is broken or far too loud (at {places})."
-        findings.append(Finding("broken", "problem", name, sentence))
+        sentence = f"left out of training where it is broken or far too loud (at {places})."
+        findings.append(Finding("broken", "problem", "", sentence))
     if kept and short >= 0.5:
-        sentence = f"{name}: {short:.1f} s in snatches shorter than half a second are left out of training."
-        findings.append(Finding("snatches", "advice", name, sentence))
+        sentence = f"{short:.1f} s in snatches shorter than half a second are left out of training."
+        findings.append(Finding("snatches", "advice", "", sentence))
     if not kept and not broken:
-        sentence = f"{name}: left out of training, it holds no half second of sound."
-        findings.append(Finding("silent", "problem", name, sentence))
+        sentence = "left out of training, it holds no half second of sound."
+        findings.append(Finding("silent", "problem", "", sentence))
     return kept, findings
 
 

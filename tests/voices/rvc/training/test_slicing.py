@@ -31,7 +31,7 @@ def tone(*parts: tuple[float, float], rate: int = RATE) -> Audio:
 
 
 def sliced(folder: Path, sound: Audio, rate: int = RATE) -> Clips:
-    return slice_recording(Context(folder), sound, rate, "take")
+    return slice_recording(Context(folder), sound, rate)
 
 
 def test_sounds_apart_become_slices_with_half_a_second_of_silence() -> None:
