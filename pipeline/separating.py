@@ -52,24 +52,25 @@ class SeparatedSong:
     chain: Node[tuple[StepReport, ...]] | None
 
 
-def separating(song: Handle, settings: SeparationSettings) -> SeparatedSong:
+def separating(song: Handle, settings: SeparationSettings, subject: str = "") -> SeparatedSong:
     """The nodes that take `song` apart: into ``vocals`` and ``instrumental``, the stems of the steps and those of the
     instruments. ``vocals`` are ``lead`` and ``backing``; the lead (the vocals where they aren't split) is ``dry``,
-    ``reverb`` and ``noise``, of which those come off that have a step.
+    ``reverb`` and ``noise``, of which those come off that have a step. `subject`: names the nodes, where a graph
+    separates several songs.
 
     Raises what `check_models` raises.
     """
     models, left_out = _models(settings)
-    stems = _separate(song, settings, models, left_out)
+    stems = _separate(song, settings, models, left_out, subject)
     lead = placed = stems["vocals"]
     reports: list[Handle] = []
     for step in STEPS.values():
         requested = getattr(settings, step.name)
         if requested is None:
             continue
-        members = _members(step.name, lead, settings, _there(requested, models), song)
+        members = _members(step.name, lead, settings, _there(requested, models), song, subject)
         plain: dict[str, Setting] = {"step": step.name, "ensemble": _ensemble(settings, members)}
-        off = Node(step.name, TAKE_OFF, {"vocals": lead, "members": members}, plain)
+        off = Node(step.name, TAKE_OFF, {"vocals": lead, "members": members}, plain, subject=subject)
         lead = off["kept"]
         stems |= {step.kept: lead, step.taken: off["taken"]}
         reports.append(off["step"])
@@ -77,13 +78,14 @@ def separating(song: Handle, settings: SeparationSettings) -> SeparatedSong:
             placed = lead
     if settings.instruments is not None:
         chosen = _there(settings.instruments, models)
-        members = _members("instruments", stems["instrumental"], settings, chosen)
+        members = _members("instruments", stems["instrumental"], settings, chosen, subject=subject)
         plain = {"ensemble": _ensemble(settings, members), "consistency": settings.consistency}
         inputs = {"instrumental": stems["instrumental"], "members": members}
-        node = Node("instruments", INSTRUMENT_STEMS, inputs, plain)
+        node = Node("instruments", INSTRUMENT_STEMS, inputs, plain, subject=subject)
         found = {stem for model in chosen.values() for stem in model.stems}
         stems |= {stem: node[stem] for stem in INSTRUMENTS if stem in found or stem == "other"}
-    return SeparatedSong(stems, lead, placed, Node("chain", CHAIN, {"steps": tuple(reports)}) if reports else None)
+    done = Node("chain", CHAIN, {"steps": tuple(reports)}, subject=subject) if reports else None
+    return SeparatedSong(stems, lead, placed, done)
 
 
 def check_models(settings: SeparationSettings) -> None:
@@ -104,18 +106,22 @@ def models_of(settings: SeparationSettings) -> tuple[str, ...]:
 
 
 def _separate(
-    song: Handle, settings: SeparationSettings, models: Mapping[str, SeparatorModel], left_out: tuple[str, ...]
+    song: Handle,
+    settings: SeparationSettings,
+    models: Mapping[str, SeparatorModel],
+    left_out: tuple[str, ...],
+    subject: str,
 ) -> dict[str, Handle]:
     """The stems that the first models give together."""
     chosen = _there(settings.model, models)
     if settings.model == EMBEDDED:  # its stems are consistent as they are
-        only = replace(_members("separate", song, settings, chosen)[EMBEDDED], subject="")
+        only = replace(_members("separate", song, settings, chosen)[EMBEDDED], subject=subject)
         return {"vocals": only["vocals"], "instrumental": only["instrumental"]}
-    members = _members("separate", song, settings, chosen)
+    members = _members("separate", song, settings, chosen, subject=subject)
     plain: dict[str, Setting] = {"ensemble": _ensemble(settings, members), "consistency": settings.consistency}
     if left_out:
         plain["left_out"] = left_out
-    node = Node("separate", SEPARATE, {"song": song, "members": members}, plain)
+    node = Node("separate", SEPARATE, {"song": song, "members": members}, plain, subject=subject)
     found = {stem for model in chosen.values() for stem in model.stems}
     parts = [stem for stem in INSTRUMENTS if stem in found]
     names = ("vocals", "instrumental", *parts, *(["other"] if parts and "other" not in parts else []))
@@ -128,6 +134,7 @@ def _members(
     settings: SeparationSettings,
     models: Mapping[str, SeparatorModel],
     song: Handle | None = None,
+    subject: str = "",
 ) -> dict[str, Node[Stems]]:
     """A node for each model that separates `sound`, by the name that was given. Given the `song` whose
     vocals `sound` is, they run as models of the chain's step `kind`."""
@@ -147,9 +154,9 @@ def _members(
         plain: dict[str, Setting] = {} if song is None else {"step": kind}
         if model.weights is not None:
             plain["settings"] = settings.inference
-        subject = file if files.count(file) == 1 else f"{file} {number}"
+        title = file if files.count(file) == 1 else f"{file} {number}"
         external = {"model": External(model, model.identity)}
-        members[name] = Node(kind, stage, inputs, plain, external, subject, optional=optional)
+        members[name] = Node(kind, stage, inputs, plain, external, f"{title} {subject}".rstrip(), optional=optional)
     return members
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.pitch.track import HOP
-from understudy.audio.samples import Audio, AudioSource, Samples, View
+from understudy.audio.samples import Audio, Samples
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
@@ -118,22 +118,6 @@ class Dataset:
         """The content features of each training clip but silence: what an index is made of."""
         return [self.content(index) for index in self.training if not self._is_silence(index)]
 
-    def held_out_sounds(self) -> list[tuple[str, AudioSource]]:
-        """The recordings that are held out with their names, mono at the model's rate and not leveled; of a recording
-        that is also trained on, the end that isn't."""
-        trained = {self.clips[index].recording for index in self.training}
-        firsts: dict[int, int] = {}
-        for index in self.held_out:
-            clip = self.clips[index]
-            firsts.setdefault(clip.recording, clip.piece.start if clip.recording in trained else 0)
-        return [
-            (
-                self.recordings[number].name,
-                From(sound := self.recordings[number].clips.sound, first * sound.rate // TICKS),
-            )
-            for number, first in firsts.items()
-        ]
-
     @cached_property
     def _features(self) -> tuple[Features, ...]:
         return tuple(np.load(recording.content, mmap_mode="r") for recording in self.recordings)
@@ -151,42 +135,31 @@ class Dataset:
         return np.asarray(samples * np.float32(clip.piece.gain))
 
 
-@dataclass(frozen=True)
-class From(View):
-    """`source` from its frame `first` on."""
-
-    source: AudioSource
-    first: int
-
-    @property
-    def frames(self) -> int:
-        return self.source.frames - self.first
-
-    def read(self, start: int = 0, stop: int | None = None) -> Audio:
-        stop = self.frames if stop is None else stop
-        before = Audio.silence(self.channels, min(max(0, -start), stop - start), self.rate)
-        rest = self.source.read(self.first + max(0, start), self.first + max(0, stop))
-        return Audio(np.concatenate([before.samples, rest.samples], axis=1), self.rate)
-
-
-def make_dataset(recordings: Sequence[RecordingData], silence: RecordingData, sample_rate: int) -> Dataset:
+def make_dataset(
+    recordings: Sequence[RecordingData],
+    silence: RecordingData,
+    sample_rate: int,
+    findings: Sequence[Finding] = (),
+) -> Dataset:
     """The data of `recordings` and `silence`, divided into what is trained on and what is held out.
 
-    Raises `UnderstudyError` ``too-little-data`` for less than 10 s of sound.
+    `findings`: about recordings that were left out before. Raises `UnderstudyError` ``too-little-data`` for less than
+    10 s of sound.
     """
     data = (*recordings, silence)
     for recording in data:
         if recording.pitch is not None and recording.pitch.hop != HOP:
             raise ValueError(f"the pitch of {recording.name} has a hop of {recording.pitch.hop} s")
     clips = [clip for number, recording in enumerate(data) for clip in _clips(number, recording)]
-    findings = [
+    known = [*findings]
+    known += [
         replace(finding, recording=recording.name, sentence=f"{recording.name}: {finding.sentence}")
         for recording in recordings
         for finding in recording.clips.findings
     ]
     amounts = [seconds(clip for clip in clips if clip.recording == number) for number in range(len(recordings))]
     if sum(amounts) < LEAST:
-        why = f" {findings[0].sentence}" if findings else ""
+        why = next((f" {finding.sentence}" for finding in known if finding.severity == "problem"), "")
         raise UnderstudyError(
             "too-little-data",
             f"The recordings hold {sum(amounts):.1f} s of sound to train on; at least {LEAST:.0f} s are needed.{why}",
@@ -213,7 +186,7 @@ def make_dataset(recordings: Sequence[RecordingData], silence: RecordingData, sa
                 training.append(len(kept))
                 kept.append(replace(clip, frames=frames))
     dataset = Dataset(data, tuple(kept), tuple(training), tuple(held_out), sample_rate)
-    return replace(dataset, findings=(*findings, _held_out_finding(dataset)))
+    return replace(dataset, findings=(*known, _held_out_finding(dataset)))
 
 
 def seconds(clips: Iterable[Clip]) -> float:
