@@ -113,6 +113,12 @@ class Cast:
         touching = all(before.stop == after.start for before, after in pairwise(times))
         return not (times[0].start == 0 and times[-1].stop is None and touching)
 
+    def sung_by(self, engine: str | None) -> Cast:
+        """The same voices with `engine`, None: each with its default. Raises ``engine-missing`` for one that has
+        nothing for it."""
+        lead = tuple(Turn(turn.voice.sung_by(engine), turn.time) for turn in self.lead)
+        return Cast(lead, self.backing and self.backing.sung_by(engine), self.transposes)
+
     def ranges_of(self, voice: Voice) -> tuple[TimeRange, ...]:
         return tuple(turn.time for turn in self.lead if turn.voice.name == voice.name)
 

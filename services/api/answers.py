@@ -112,6 +112,7 @@ class Job(BaseModel):
     inputs: dict[str, str] = Field(description="ids of songs: song, vocals, instrumental, backing_vocals")
     voice: str | None = Field(description="id; of several voices the first")
     voices: list[str] = Field(description="who sings, as requested")
+    engine: str | None = Field(description="what they sing with, as requested; null: what each sings with by default")
     settings: CoverSettings
     created: Time
     started: Time | None
@@ -162,6 +163,7 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
         "priority": "interactive" if row.priority == 0 else "batch",
         "inputs": row.request["inputs"],
         "voices": row.request.get("voices", []),
+        "engine": row.request.get("engine"),
         "settings": row.request["settings"],
         "ahead": ahead,
         "progress": {"fraction": row.fraction, "stage": row.stage, "title": row.stage and title_of(row.stage)},

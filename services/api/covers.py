@@ -74,6 +74,7 @@ def body_schema(kind: JobKind) -> dict[str, Any]:
     as_json = {"type": "string", "contentMediaType": "application/json", "description": "as in the JSON body"}
     others = {
         "voice": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "as in the JSON body"},
+        "engine": {"type": "string", "enum": ["instant", "rvc"]},
         "transposes": as_json,
         "settings": as_json,
         "preset": {"type": "string"},

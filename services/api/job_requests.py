@@ -29,6 +29,7 @@ from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import jobs
 from understudy.services.queue.untrusted import SongInfo
+from understudy.voices.voice import Manifest
 
 VoiceText = Annotated[str, Field(min_length=1, max_length=2000)]
 
@@ -53,6 +54,9 @@ class CoverRequest(JobRequest):
     instrumental: str | None = Field(None, max_length=60, description="id of an uploaded instrumental stem")
     backing_vocals: str | None = Field(None, max_length=60, description="id of a backing stem; vocals is then the lead")
     voice: VoiceText | list[VoiceText] = Field(description="who sings: voices by id or name")
+    engine: Literal["instant", "rvc"] | None = Field(
+        None, description="what they sing with; null: what each sings with by default"
+    )
     transposes: dict[str, Literal["auto"] | Annotated[int, Field(ge=-36, le=36)]] = Field(
         default_factory=dict, max_length=20, description="semitones of single voices, by id or name"
     )
@@ -117,8 +121,8 @@ class Submission:
     def submit(self, app: AppState, owner: Owner, connection: Connection, now: float) -> answers.Job:
         """List the uploads among the owner's songs and submit the job, in the transaction of `connection`.
 
-        Raises ``song-missing``, ``song-unknown``, ``voice-unknown``, ``voice-not-ready``, ``cast-invalid``, and what
-        the checks of the limits raise.
+        Raises ``song-missing``, ``song-unknown``, ``voice-unknown``, ``voice-not-ready``, ``engine-missing``,
+        ``cast-invalid``, and what the checks of the limits raise.
         """
         request, uploads = self.request, self.form.files
         ids = {role: getattr(request, role, None) for role in queue.ROLES}
@@ -171,9 +175,18 @@ def _singers(connection: Connection, owner: Owner, request: CoverRequest) -> dic
         if voice.state != "ready":
             text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
             raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
+        _check_engine(voice, request.engine)
         found[name] = str(voice.id)
     transposes = {str(find_voice(connection, owner, name).id): value for name, value in request.transposes.items()}
     if any(id not in found.values() for id in transposes):
         text = "A voice is to be transposed that doesn't sing here."
         raise UnderstudyError("cast-invalid", text, f"Singing: {', '.join(found)}.")
-    return {"voices": texts, "singers": found, "transposes": transposes}
+    return {"voices": texts, "singers": found, "transposes": transposes, "engine": request.engine}
+
+
+def _check_engine(voice: Any, engine: str | None) -> None:
+    """Raise ``engine-missing`` if `voice`, a row of the table, has nothing for `engine`."""
+    engines = Manifest.model_validate(voice.manifest).engines
+    if engine is not None and engine not in engines:
+        text = f"The voice {voice.name!r} has nothing for the engine {engine!r}, only for {' and '.join(engines)}."
+        raise ApiError("engine-missing", text, "Leave out the engine, or train a model of this voice first.")

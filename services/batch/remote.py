@@ -23,9 +23,10 @@ _PATIENCE = 300.0  # seconds for which a server may be unreachable
 
 
 class Server:
-    """The API of a server, with a key if it needs one. Safe to use from several threads."""
+    """The API of a server, with a key if it needs one; its voices sing with `engine`, None: each with its default. Safe
+    to use from several threads."""
 
-    def __init__(self, address: str, key: str | None) -> None:
+    def __init__(self, address: str, key: str | None, engine: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             self._client = httpx.Client(base_url=address, headers=headers, timeout=httpx.Timeout(_ANSWER, connect=60.0))
@@ -34,6 +35,7 @@ class Server:
                 "server-invalid", f"{address!r} is no server's address.", "Write it as http://host:8000."
             ) from error
         self._address = address
+        self._engine = {} if engine is None else {"engine": engine}  # an older server knows no such field
         self._songs: dict[str, str] = {}
         self._lock = Lock()
 
@@ -78,7 +80,8 @@ class Server:
             if one["state"] != "ready":
                 text = f"The voice {one['name']!r} isn't ready on the server."
                 raise UnderstudyError("voice-not-ready", text, "Wait until it is made, or make it again.")
-        return FoundVoice("+".join(one["name"] for one in found), "+".join(one["id"] for one in found))
+        version = "+".join([*(one["id"] for one in found), *self._engine.values()])
+        return FoundVoice("+".join(one["name"] for one in found), version)
 
     def song(self, item: Item, stop: Event) -> str:
         """The id of the item's song, sent once for all its voices."""
@@ -103,6 +106,7 @@ class Server:
             "voice": item.voice,
             "settings": item.settings.model_dump(mode="json"),
             "priority": "batch",
+            **self._engine,
         }
         job = self.ask("POST", "/v1/covers", stop, json=body, headers={"Idempotency-Key": f"cover-{item.identity}"})
         path = f"/v1/covers/{job.json()['id']}"

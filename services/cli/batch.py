@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from understudy.services.batch.run import Outcome
 
 
-@with_options("format start duration overwrite transpose key", SETTINGS, OUTPUT)
+@with_options("format start duration overwrite engine transpose key", SETTINGS, OUTPUT)
 def batch(
     sources: Annotated[
         list[str],
@@ -65,7 +65,8 @@ def batch(
     maker: Maker = LocalMaker(executor, lambda name: options.cast([name]), options.overwrite)
     check = check_models if server is None else None
     if server is not None:
-        maker = Server(server, server_key or os.environ.get("UNDERSTUDY_SERVER_KEY"))
+        key = server_key or os.environ.get("UNDERSTUDY_SERVER_KEY")
+        maker = Server(server, key, options.values["engine"])
     items = plan(rows, folder, options.preset, options.assignments(), options.overwrite, maker.find, check)
     journal = Journal(folder / "batch.jsonl", Outcome)
     left, outcomes = remaining(items, journal.read(), only_failed)

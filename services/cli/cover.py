@@ -50,7 +50,7 @@ def cover(
 
 
 @with_options(
-    "format start duration overwrite transpose index_rate protect formant_shift tracker seed", SETTINGS, OUTPUT
+    "format start duration overwrite engine transpose index_rate protect formant_shift tracker seed", SETTINGS, OUTPUT
 )
 def convert(
     vocals: Annotated[Path, typer.Argument(help="A vocal without accompaniment.")],
@@ -69,7 +69,7 @@ def convert(
     print_result(result.to_dict(), lambda: f"[bold]{escape(str(result.path))}[/]\n{escape(result.transpose_reason)}")
 
 
-@with_options("format keep_stems start duration model transpose key backing preset set voices cache", OUTPUT)
+@with_options("format keep_stems start duration model engine transpose key backing preset set voices cache", OUTPUT)
 def graph(
     song: Annotated[Path, typer.Argument(help="The song, or the vocal of 'convert'.")],
     job: Annotated[

@@ -78,6 +78,9 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
         Option("debug", bool, "Show tracebacks."),
     ),
     SINGING: (
+        Option(
+            "engine", Literal["instant", "rvc"], "instant or rvc: what the voices sing with; default: what each has."
+        ),
         Option("key", int, "Semitones by which the entire song moves.", "key"),
         Option("transpose", str, "Semitones, or auto for the best octave; by voice: A=-12,B=auto.", "transpose"),
         Option(
@@ -192,7 +195,8 @@ class Options:
 
         transpose = self.values.get("transpose") or ""
         by_voice = parse_transposes(transpose) if "=" in transpose else {}
-        return parse_voices(voices).cast(self.library.get, by_voice)
+        engine = self.values.get("engine")
+        return parse_voices(voices).cast(lambda name: self.library.get(name, engine), by_voice)
 
     def executor(self) -> LocalExecutor:
         from understudy.pipeline.executor import LocalExecutor

@@ -192,7 +192,7 @@ def _cast(context: JobContext, job: Claimed) -> Cast:
             raise UnderstudyError("voice-unknown", "A voice of this cover is gone.", "Choose another voice.")
         manifest = Manifest.model_validate(row.manifest).model_copy(update={"name": row.name})  # its name now
         folder = context.storage.fetch(f"{row.path}/{MANIFEST}").parent
-        voice = Voice(folder, manifest)
+        voice = Voice(folder, manifest).sung_by(request.get("engine"))
         for file in voice.used_files:
             context.storage.fetch(f"{row.path}/{file.relative_to(folder).as_posix()}")
         library.verify(voice)

@@ -118,13 +118,14 @@ class VoiceLibrary:
             )
         return AddedVoice(voice, tuple(findings))
 
-    def get(self, name: str) -> Voice:
-        """The voice of that name; its files are compared with their hashes.
+    def get(self, name: str, engine: str | None = None) -> Voice:
+        """The voice of that name, sung by `engine` (``"instant"`` or ``"rvc"``; None: its default); the files that this
+        uses are compared with their hashes.
 
-        Raises `UnderstudyError`: ``voice-unknown`` with the names that are similar, and codes for missing or changed
-        files.
+        Raises `UnderstudyError`: ``voice-unknown`` with the names that are similar, ``engine-missing``, and codes for
+        missing or changed files.
         """
-        return library.load(self.folder, name)
+        return library.load(self.folder, name, engine)
 
     def list(self) -> list[Voice | BrokenVoice]:
         """All voices by name. A folder that can't be read as a voice is listed as a `BrokenVoice` with its error."""

@@ -118,6 +118,7 @@ class Session:
         song: Sound | None = None,
         *,
         voice: VoiceLike,
+        engine: Literal["instant", "rvc"] | None = None,
         settings: SettingsLike = None,
         transposes: Mapping[str, int | Literal["auto"]] | None = None,
         vocals: Sound | None = None,
@@ -135,6 +136,7 @@ class Session:
 
         - `song`: a file, ``(samples, rate)`` or `Audio` (see `Sound`); 0.4 seconds to 2 hours, 8 to 192 kHz.
         - `voice`: the name of a voice in the library, a `Voice`, or several (see `VoiceLike`).
+        - `engine`: what the voices sing with; None: what each of them sings with by default.
         - `settings`: `Settings`, the name of a preset, or dotted names to values (see `SettingsLike`).
         - `transposes`: where several voices sing, semitones by the name of a voice, or ``"auto"``.
         - `vocals`, `instrumental`, `backing_vocals`: stems of your own, used in place of separated ones. With `vocals`
@@ -145,13 +147,13 @@ class Session:
         - `overwrite`: whether a file at `output` that Understudy did not make may be replaced.
         - `progress`: called with a `ProgressEvent`. `cancel`: setting this event stops the work.
 
-        Raises `UnderstudyError`: among others ``voice-unknown``, ``file-not-found``, ``not-audio``, ``song-silent``,
-        ``array-invalid``, ``setting-unknown``, ``setting-invalid``, ``model-missing``, ``output-exists``,
-        ``disk-full``; `Cancelled`.
+        Raises `UnderstudyError`: among others ``voice-unknown``, ``engine-missing``, ``file-not-found``, ``not-audio``,
+        ``song-silent``, ``array-invalid``, ``setting-unknown``, ``setting-invalid``, ``model-missing``,
+        ``output-exists``, ``disk-full``; `Cancelled`.
         """
         given = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing_vocals": backing_vocals}
         chosen, path = _settings(settings, output)
-        cast = self._cast(voice, transposes)
+        cast = self._cast(voice, engine, transposes)
         with self._running(progress, cancel) as (runner, context):
             files = {"song": None, **as_files(given, context)}
             writes = _writes(output, *given.values())
@@ -163,6 +165,7 @@ class Session:
         vocals: Sound,
         *,
         voice: VoiceLike,
+        engine: Literal["instant", "rvc"] | None = None,
         settings: SettingsLike = None,
         transposes: Mapping[str, int | Literal["auto"]] | None = None,
         output: str | os.PathLike[str] | None = None,
@@ -175,7 +178,7 @@ class Session:
         `vocals`: a file, ``(samples, rate)`` or `Audio`. All else as in `cover`.
         """
         chosen, path = _settings(settings, output)
-        cast = self._cast(voice, transposes)
+        cast = self._cast(voice, engine, transposes)
         with self._running(progress, cancel) as (runner, context):
             file = as_files({"vocals": vocals}, context)["vocals"]
             job = ConversionJob(file, cast, chosen, path, overwrite, _writes(output, vocals))
@@ -265,11 +268,14 @@ class Session:
             listener = notify.of_songs(len(job.dataset.songs) * len(chosen))
             return evaluate_separators(job, executor, listener, cancel or Event(), lambda: _prune(executor))
 
-    def _cast(self, voice: VoiceLike, transposes: Mapping[str, int | Literal["auto"]] | None) -> Cast:
+    def _cast(
+        self, voice: VoiceLike, engine: str | None, transposes: Mapping[str, int | Literal["auto"]] | None
+    ) -> Cast:
         if isinstance(voice, Voice | Cast):
-            cast = as_cast(voice)
+            cast = as_cast(voice).sung_by(engine)
             return replace(cast, transposes=dict(transposes)) if transposes else cast
-        return parse_voices([voice] if isinstance(voice, str) else voice).cast(self.voices.get, transposes)
+        parts = parse_voices([voice] if isinstance(voice, str) else voice)
+        return parts.cast(lambda name: self.voices.get(name, engine), transposes)
 
     @contextmanager
     def _running(self, progress: Progress | None, cancel: Event | None) -> Iterator[tuple[Runner, Context]]:
