@@ -15,10 +15,11 @@ from understudy.voices.names import printable
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.architecture import CONTENT_CHANNELS
 from understudy.voices.rvc.bundle import Bundle, opened_bundle
-from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_safetensors
+from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint
 from understudy.voices.rvc.checks import model_findings, no_index_finding
 from understudy.voices.rvc.index import check_index
-from understudy.voices.voice import MODEL, Consent, Manifest, RvcIndex, RvcModel, Voice, content_hash, file_hash
+from understudy.voices.rvc.storing import store_model
+from understudy.voices.voice import MODEL, Consent, Manifest, RvcIndex, Voice, content_hash, file_hash
 
 
 def import_model(
@@ -53,26 +54,15 @@ def import_model(
         findings = model_findings(checkpoint)
         sizes = checkpoint.architecture
         stored_speaker = checkpoint.info.pop("speaker", 0)  # written by `export_rvc`
-        temporary = folder / MODEL / "new"
-        write_safetensors(checkpoint, temporary)
-        sha256 = file_hash(temporary)
-        stored = temporary.rename(temporary.with_name(f"model-{sha256[:8]}.safetensors"))
+        described = store_model(
+            checkpoint,
+            folder / MODEL,
+            printable(PurePosixPath(chosen).name),
+            _speaker(speaker, stored_speaker, sizes.speakers),
+        )
         context.progress(0.6)
         kept, more = _take_index(bundle, chosen, index, checkpoint, folder, context.part(0.6, 1))
-        described = RvcModel(
-            file=stored.name,
-            sha256=sha256,
-            version=sizes.version,
-            f0=sizes.f0,
-            sample_rate=sizes.sample_rate,
-            speakers=sizes.speakers,
-            embedder=checkpoint.embedder,
-            speaker=_speaker(speaker, stored_speaker, sizes.speakers),
-            info=str(checkpoint.info.get("info", ""))[:1000],
-            author=str(checkpoint.info.get("author", ""))[:200],
-            source=printable(PurePosixPath(chosen).name)[-255:],
-            index=kept,
-        )
+        described = described.model_copy(update={"index": kept})
         manifest = Manifest(
             name=name,
             engine="rvc",

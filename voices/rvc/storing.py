@@ -39,7 +39,7 @@ def store_model(
         author=str(info.get("author", ""))[:200],
         source=source[-255:],
         index=index,
-        embedder=str(info.get("embedder_model") or "contentvec"),
+        embedder=checkpoint.embedder,
         pitch_range=pitch_range,
         trained=trained,
     )

@@ -209,3 +209,15 @@ def test_two_voices_in_turns(working: Working, sounds: Sounds):
     answer = working.cover(files={"song": sounds["song"]}, transposes='{"ada": 12}')
     assert (answer.status_code, answer.json()["code"]) == (422, "cast-invalid")
     assert working.client.delete(f"/v1/voices/{ada}").status_code == 204
+
+
+@pytest.mark.slow
+def test_the_engine_that_a_voice_sings_with(working: Working, sounds: Sounds):
+    refused = working.cover(files={"song": sounds["song"]}, engine="rvc")
+    assert (refused.status_code, refused.json()["code"]) == (422, "engine-missing")
+    unknown = working.cover(files={"song": sounds["song"]}, engine="kazoo")
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "request-invalid")
+    answer = working.cover(files={"song": sounds["song"]}, engine="instant")
+    assert (answer.status_code, answer.json()["engine"]) == (202, "instant")
+    assert working.wait(answer.headers["location"])["state"] == "done"
+    assert working.client.get("/openapi.json").json()["components"]["schemas"]["CoverRequest"]["properties"]["engine"]
