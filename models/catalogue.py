@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -17,16 +17,19 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from understudy.errors import UnderstudyError
+from understudy.models.hashes import Sha256, models_folder
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SDR_FROM = (
     "medians over the ten songs of MUSDB18's training part that all models in audio-separator's list were scored on"
 )
 
+OWN = "own_models.json"
+"""In the models folder: entries of the user's own. It is no model's record, since names have no underscore."""
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 # one plain name: no folders, no leading dot, nothing that a shell or Windows would trip over
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+()-]{0,150}$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def check_url(url: str) -> str:
@@ -116,7 +119,7 @@ class Model(_Entry):
     purpose: str
     architecture: str
     licence: str
-    page: Url
+    page: Url | None = None
     group: str | None = None
     by: str | None = None
     note: str | None = None
@@ -175,23 +178,30 @@ def _read(text: str) -> Any:
 
 def catalogue() -> Mapping[str, Model]:
     """The models that Understudy knows, by name: those in `configs/models.yaml` and `configs/separators.yaml`, and over
-    them those in the file that ``UNDERSTUDY_CATALOGUE`` names (own models, or a mirror)."""
-    return _catalogue(os.environ.get("UNDERSTUDY_CATALOGUE") or None)
+    them those in the file that ``UNDERSTUDY_CATALOGUE`` names (own models, or a mirror), and those that were added
+    under a name of the user's (see `understudy.models.own`)."""
+    own = models_folder() / OWN
+    try:
+        state = own.stat()
+    except OSError:
+        return _catalogue(os.environ.get("UNDERSTUDY_CATALOGUE") or None, None, 0)
+    return _catalogue(os.environ.get("UNDERSTUDY_CATALOGUE") or None, str(own), state.st_mtime_ns)
 
 
-@cache
-def _catalogue(more: str | None) -> Mapping[str, Model]:
+@lru_cache(maxsize=8)
+def _catalogue(more: str | None, own: str | None, changed: int) -> Mapping[str, Model]:
+    """`changed`: when `own` was written, so that what is kept is given up when it is written again."""
     shipped = files("understudy.configs")
     models: dict[str, Model] = {}
     for name in ("models.yaml", "separators.yaml"):
         models |= read_catalogue((shipped / name).read_text("utf-8"))
     models = _validated(models)
-    if more is not None:
+    for path in filter(None, (own, more)):
         try:
-            text = Path(more).read_text("utf-8")
+            text = Path(path).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise _invalid(f"{more} can't be read") from error
-        models = _validated({**models, **read_catalogue(text)})
+            raise _invalid(f"{path} can't be read") from error
+        models = _validated({**read_catalogue(text), **models} if path == own else {**models, **read_catalogue(text)})
     return MappingProxyType(models)
 
 
@@ -207,7 +217,8 @@ def _invalid(reason: str) -> UnderstudyError:
     return UnderstudyError(
         "catalogue-invalid",
         f"The catalogue of models can't be used: {reason}.".replace("\n", " "),
-        "Correct the file that UNDERSTUDY_CATALOGUE names; docs/models.md shows its form.",
+        "Correct the file that UNDERSTUDY_CATALOGUE names (docs/models.md shows its form), or delete "
+        f"{models_folder() / OWN} and add your own models again.",
     )
 
 

@@ -15,15 +15,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from understudy.context import Context
 from understudy.disk import explained
 from understudy.errors import UnderstudyError
-from understudy.models.catalogue import Sha256
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 BLOCK = 1 << 20  # bytes
 

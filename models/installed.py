@@ -20,6 +20,7 @@ from understudy.disk import explained
 from understudy.errors import UnderstudyError
 from understudy.models.catalogue import File, Model, Variant, catalogue, find_model
 from understudy.models.hashes import Stored, Verified, file_hash, models_folder, remembered_hash, stored, write_whole
+from understudy.models.own import forget
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,7 @@ def remove(name: str) -> list[Path]:
         except OSError as error:
             raise explained(path, error) from error
         removed.append(path)
+    forget(model.name)
     if not removed:
         raise UnderstudyError(
             "model-missing", f"The model {name!r} is not on this machine.", "'understudy models list' shows what is."

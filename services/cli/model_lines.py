@@ -120,7 +120,8 @@ def listing(found: list[ListedModel], own: list[OwnFile]) -> str:
 def details(found: ListedModel) -> str:
     """All that is known of a model, its files and their hashes."""
     model = found.model
-    lines = [_heading(found), f"    {size(model.preferred.whole)}; {escape(model.licence)}; {escape(model.page)}"]
+    about = (size(model.preferred.whole), escape(model.licence), escape(model.page or ""))
+    lines = [_heading(found), f"    {'; '.join(filter(None, about))}"]
     if model.by:
         lines.append(f"    by {escape(model.by)}")
     if model.note:

@@ -142,7 +142,10 @@ def fetch(
 @with_options(OUTPUT)
 def add(
     path: Annotated[Path, typer.Argument(help="A model's file, or the folder of a transformers model.")],
-    name: Annotated[str | None, typer.Option("--as", help="Which model it is, if it can't be told.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--as", help="Which model it is, if it can't be told; or a content encoder's name (spin-v2)."),
+    ] = None,
     trust: TRUST = False,
     link: Annotated[bool, typer.Option("--link", help="Use it where it is instead of copying it.")] = False,
 ) -> None:
@@ -150,11 +153,18 @@ def add(
     from understudy.models.add import add
     from understudy.pipeline.separation.add import add_separator
     from understudy.services.cli.model_lines import record_dict
+    from understudy.voices.rvc.embedders import add_embedder
 
     try:
         with _work("add") as context:
             record = add(path, context, name, trust, link)
     except UnderstudyError as error:
+        if error.code == "model-unknown" and name is not None:
+            # any content encoder may be an embedder, under the name that voices trained with it give
+            with _work("add") as context:
+                own = add_embedder(path, name, context, link)
+            print_result(record_dict(own), lambda: _made(own))
+            return
         if error.code != "model-unrecognised" or name is not None or link or not path.is_file():
             raise
         with _work("add") as context:  # a separation model needs no entry in the catalogue

@@ -15,8 +15,8 @@ from tests.support.contentvec_files import SMALL, write_random_contentvec
 from tests.support.recording_takes import over_music, take, write
 from understudy.context import scratch_context
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.models.hashes import file_hash, models_folder
-from understudy.models.installed import Record, stored, write_record
+from understudy.models.hashes import file_hash, models_folder, stored
+from understudy.models.installed import Record, write_record
 from understudy.pipeline.executor import LocalExecutor, StageEvent
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.stages.training import CheckedRecording

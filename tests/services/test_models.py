@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import small_models as small
 from tests.support.command import Workspace, run_here
+from tests.support.contentvec_files import SMALL, write_random_contentvec
 from tests.support.model_source import CONTENT, SHA256, Source, catalogue_file, served
 
 
@@ -88,6 +89,17 @@ def test_add_takes_a_file_from_elsewhere(shelf: Shelf):
     added = shelf.json("add", "somewhere.pth")
     assert (added["model"], added["path"]) == ("thing", str(shelf.folder / "thing.pt"))
     assert shelf.source.requests == []
+
+
+@pytest.mark.slow
+def test_add_takes_a_content_encoder_under_a_new_name(shelf: Shelf):
+    write_random_contentvec(shelf.workspace.folder / "model.safetensors", "safetensors", sizes=SMALL)
+    added = shelf.json("add", "model.safetensors", "--as", "spin-v2")
+    assert (added["model"], added["path"]) == ("spin-v2", str(shelf.folder / "spin-v2.safetensors"))
+    assert [model["name"] for model in shelf.installed()] == ["spin-v2"]
+    assert "spin-v2" in shelf.run("show", "spin-v2").stdout
+    shelf.json("remove", "spin-v2")
+    assert shelf.installed() == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from understudy.errors import UnderstudyError
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.architecture import CONTENT_CHANNELS
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint
+from understudy.voices.rvc.embedders import embedder_models
 from understudy.voices.rvc.index import check_index
 from understudy.voices.voice import Voice
 
@@ -38,6 +39,10 @@ def model_findings(checkpoint: Checkpoint) -> list[Finding]:
             "use one that was trained with pitch guidance."
         )
         findings.append(Finding("no-pitch-guidance", "problem", "", sentence))
+    try:
+        embedder_models(checkpoint.embedder)
+    except UnderstudyError as error:
+        findings.append(Finding("embedder-missing", "problem", "", f"{error.message} {error.hint}"))
     return findings
 
 

@@ -10,11 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.models import Weights, warm
-from understudy.models.catalogue import find_model
+from understudy.models import Model, Weights, catalogue, warm
+from understudy.models.add import add
+from understudy.models.catalogue import Variant, find_model
+from understudy.models.hashes import file_hash
+from understudy.models.installed import Record
+from understudy.models.own import remember
 from understudy.models.precision import Precision
 from understudy.voices.rvc.architecture import CONTENT_CHANNELS
 
@@ -62,11 +68,47 @@ def embedder_models(name: str) -> tuple[str, ...]:
             raise
     raise UnderstudyError(
         "embedder-unknown",
-        f"The content encoder (embedder) {name!r} is not on this machine, and another one's features mean nothing to "
-        "models that were trained with it.",
+        f"The content encoder (embedder) {name!r} is not on this machine. Models that were trained with it need it "
+        "to sing.",
         f"Get its file (HuBERT base in fairseq's or transformers' format) from whoever made it, and add it: "
         f"understudy models add FILE --as {name}",
     )
+
+
+def add_embedder(path: Path, name: str, context: Context, link: bool = False) -> Record:
+    """Put the content encoder at `path` (a file, or a transformers folder) into the models folder as the embedder
+    `name`; its record. `link`: only its path.
+
+    Raises `UnderstudyError` ``embedder-name`` for a name that can't be used, ``model-unsuitable`` for another network
+    than HuBERT base, and what `understudy.models.add.add` raises.
+    """
+    from understudy.voices.rvc.hubert import load_content_encoder
+    from understudy.voices.rvc.hubert.weights import weights_file
+
+    if embedder_name(name) != name or name in (CONTENTVEC, CEPSTRAL):
+        raise UnderstudyError(
+            "embedder-name",
+            f"{name!r} can't be the name of a content encoder.",
+            "Use the name that models trained with it give, in lower case and with hyphens, e.g. spin-v2.",
+        )
+    load_content_encoder(path)
+    file = weights_file(path)
+    sha256 = file_hash(file, context.part(0, 0.3))
+    if not any(variant.sha256 == sha256 for model in catalogue().values() for variant in model.variants):
+        variant = Variant(
+            file=f"{name}{file.suffix.lower()}", format=ARCHITECTURE, size=file.stat().st_size, sha256=sha256
+        )
+        remember(
+            Model(
+                name=name,
+                purpose="content features of RVC voices that were trained with it",
+                group="voices",
+                architecture=ARCHITECTURE,
+                licence="not known",
+                variants=(variant,),
+            )
+        )
+    return add(path, context.part(0.3, 1), name, link=link)
 
 
 def load_embedder(

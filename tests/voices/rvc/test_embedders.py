@@ -5,15 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support import contentvec_files
 from tests.support.contentvec_files import SMALL, write_random_contentvec
 from tests.support.rvc_files import small, write_random_pth
 from tests.support.rvc_voices import random_voice
 from tests.support.signals import Note, singing
+from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.models import Weights
+from understudy.models import Weights, catalogue, require
+from understudy.models.installed import remove, verify
 from understudy.voices.engines import engine
 from understudy.voices.rvc.checkpoint import read_checkpoint
-from understudy.voices.rvc.embedders import Cepstral, embedder_models, embedder_name, load_embedder
+from understudy.voices.rvc.embedders import Cepstral, add_embedder, embedder_models, embedder_name, load_embedder
 from understudy.voices.voice import Voice
 
 
@@ -73,6 +76,63 @@ def test_a_content_encoder_is_loaded_from_its_file(tmp_path: Path) -> None:
     write_random_contentvec(path, "safetensors", sizes=SMALL)
     features = load_embedder("spin", {"spin": Weights(path, "d" * 64)}).encode(torch.randn(1, 1600), "v2")
     assert features.shape == (1, 4, 768)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("UNDERSTUDY_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("encoder") / "model.safetensors"
+    write_random_contentvec(path, "safetensors", sizes=SMALL)
+    return path
+
+
+def test_another_content_encoder_is_added_under_a_name(folder: Path, encoder: Path, tmp_path: Path) -> None:
+    record = add_embedder(encoder, "spin-v2", Context(tmp_path))
+    assert record.weights.path == "spin-v2.safetensors"
+    assert embedder_models("spin-v2") == ("spin-v2",)
+    assert require("spin-v2").path.read_bytes() == encoder.read_bytes()
+    assert verify("spin-v2", Context(tmp_path)).state == "ok"
+    assert catalogue()["spin-v2"].architecture == "hubert-base"
+    assert add_embedder(encoder, "spin-v2", Context(tmp_path)) == record
+    remove("spin-v2")
+    assert "spin-v2" not in catalogue()
+    with pytest.raises(UnderstudyError, match="spin-v2"):
+        embedder_models("spin-v2")
+
+
+def test_a_transformers_folder_is_added_too(folder: Path, encoder: Path, tmp_path: Path) -> None:
+    add_embedder(encoder.parent, "japanese-hubert-base", Context(tmp_path), link=True)
+    assert require("japanese-hubert-base").path == encoder
+
+
+@pytest.mark.parametrize("name", ["contentvec", "cepstral", "hubert_base", "Spin", "../spin", ""])
+def test_names_that_no_embedder_can_have(folder: Path, encoder: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnderstudyError) as caught:
+        add_embedder(encoder, name, Context(tmp_path))
+    assert caught.value.code == "embedder-name"
+
+
+def test_only_networks_of_the_shape_of_hubert_base(folder: Path, tmp_path: Path) -> None:
+    write_random_contentvec(tmp_path / "small.safetensors", "safetensors", sizes=contentvec_files.TINY)
+    with pytest.raises(UnderstudyError) as caught:
+        add_embedder(tmp_path / "small.safetensors", "spin", Context(tmp_path))
+    assert caught.value.code == "model-unsuitable"
+    assert "spin" not in catalogue()
+    assert not (folder / "spin.safetensors").exists()
+
+
+def test_a_damaged_list_of_own_models_is_an_error_that_says_what_to_do(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "own_models.json").write_text("{", "utf-8")
+    with pytest.raises(UnderstudyError) as caught:
+        catalogue()
+    assert caught.value.code == "catalogue-invalid"
+    assert "own_models.json" in caught.value.hint
 
 
 def test_a_model_says_which_embedder_it_was_trained_with(tmp_path: Path) -> None:

@@ -293,6 +293,15 @@ def test_an_index_that_is_empty_or_of_another_version(pth: Path, index: Path, tm
     assert "v1" in error.message
 
 
+def test_a_model_of_another_embedder_comes_in_and_says_what_it_needs(tmp_path: Path, taken: Take) -> None:
+    path = write_random_pth(tmp_path / "nova.pth", small(), embedder_model="spin_v2")
+    voice, findings = taken(path)
+    assert voice.manifest.model is not None
+    assert voice.manifest.model.embedder == "spin-v2"
+    assert [finding.code for finding in findings] == ["embedder-missing", "no-index"]
+    assert "--as spin-v2" in findings[0].sentence
+
+
 def test_changed_and_missing_files_are_found(pth: Path, index: Path, root: Path, taken: Take) -> None:
     voice, _ = taken(pth, index=index)
     assert voice.index_file is not None
