@@ -216,6 +216,9 @@ class _Loop:
             self.work.restore(None)
         else:
             self.at = Position(**found[1]["position"])
+            if self.run.batch_size < self.at.batch_size:  # made smaller since, because memory ran out
+                self.at.place = self.at.place * self.at.batch_size // self.run.batch_size
+                self.at.batch_size = self.run.batch_size
             self.work.restore(found[1]["work"])
         if self.ranks.first:
             self.folder.rewind(self.at.step)

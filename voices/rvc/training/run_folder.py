@@ -31,15 +31,16 @@ from understudy.voices.rvc.training.settings import TrainingSettings
 
 MOST_STATES = 2
 RUN, CHOSEN, LOSSES, EVALUATIONS = "run.json", "chosen.json", "losses.jsonl", "evaluations.jsonl"
+STOP = ".stop"  # a request to the processes of the run
 
 
 class Run(BaseModel):
     """`run.json`: what a run was begun with. It is never changed.
 
     `voice`: the voice's name when it began; `recordings_hash`: the hash by which it is found after a renaming.
-    `evaluate_every`: steps between evaluations. `batch_size`: clips per step, over all processes. `base`: paths of the
-    generator and the discriminator that it began from. `data`: what `dataset` and `evaluation` need to find their
-    files.
+    `evaluate_every`: steps between evaluations. `batch_size`: clips per step of each process. `base`: the files of the
+    generator and the discriminators that it began with. `threads`: of torch on a CPU; the last bits depend on their
+    number. `seconds_per_step`: as measured when it began.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +51,8 @@ class Run(BaseModel):
     evaluate_every: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     base: tuple[str, str] | None = None
-    data: dict[str, Any] = Field(default_factory=dict)
+    threads: int | None = Field(None, ge=1)
+    seconds_per_step: float | None = Field(None, gt=0)
 
 
 class RunFolder:
