@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from understudy.audio.pitch import PitchSettings, PitchTrack
+from understudy.audio.samples import Audio, AudioSource, View
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
@@ -23,7 +25,7 @@ from understudy.voices.engine import Performance
 from understudy.voices.rvc.training import evaluation
 from understudy.voices.rvc.training.dataset import Clip, Dataset, RecordingData
 from understudy.voices.rvc.training.run_folder import RunFolder
-from understudy.voices.rvc.training.slicing import CONTENT_RATE, Clips, Piece
+from understudy.voices.rvc.training.slicing import CONTENT_RATE, TICKS, Clips, Piece
 from understudy.voices.voice import PitchRange
 
 FILE = "materials.json"
@@ -49,8 +51,36 @@ def pitch_range(dataset: Dataset) -> PitchRange | None:
 
 def evaluation_clips(context: Context, dataset: Dataset) -> tuple[evaluation.Clip, ...]:
     """What was held out of `dataset`, and phrases of other singers."""
-    held_out = evaluation.held_out_clips(context, dataset.held_out_sounds(), PitchSettings())
+    sounds = [(dataset.recordings[number].name, held) for number, held in held_out_sounds(dataset).items()]
+    held_out = evaluation.held_out_clips(context, sounds, PitchSettings())
     return (*held_out, *evaluation.phrase_clips(pitch_range(dataset)))
+
+
+def held_out_sounds(dataset: Dataset) -> dict[int, AudioSource]:
+    """What is held out of each recording, by its number: from the first held-out clip to the end of the last."""
+    found: dict[int, AudioSource] = {}
+    for number, group in groupby((dataset.clips[index] for index in dataset.held_out), lambda clip: clip.recording):
+        clips, sound = list(group), dataset.recordings[number].clips.sound
+        tick = sound.rate // TICKS
+        found[number] = Excerpt(sound, clips[0].piece.start * tick, max(clip.stop for clip in clips) * tick)
+    return found
+
+
+@dataclass(frozen=True)
+class Excerpt(View):
+    """The frames `first` to `last` of `source`."""
+
+    source: AudioSource
+    first: int
+    last: int
+
+    @property
+    def frames(self) -> int:
+        return self.last - self.first
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        stop = self.frames if stop is None else stop
+        return self.source.read(self.first + start, self.first + stop)
 
 
 def write_materials(folder: RunFolder, materials: Materials) -> None:

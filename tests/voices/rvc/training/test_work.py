@@ -20,7 +20,13 @@ from understudy.errors import Cancelled, UnderstudyError
 from understudy.voices.engine import Performance
 from understudy.voices.rvc.checkpoint import read_checkpoint
 from understudy.voices.rvc.training.evaluation import Clip
-from understudy.voices.rvc.training.materials import Materials, read_materials, write_materials
+from understudy.voices.rvc.training.materials import (
+    Materials,
+    evaluation_clips,
+    held_out_sounds,
+    read_materials,
+    write_materials,
+)
 from understudy.voices.rvc.training.run_folder import EVALUATIONS, LOSSES, STOP, Run, RunFolder
 from understudy.voices.rvc.training.settings import TrainingSettings
 
@@ -80,6 +86,24 @@ def test_materials_come_back_as_they_were(tmp_path, materials):
         assert (clip.name, clip.kind) == (before.name, before.kind)
         assert np.array_equal(clip.performance.pitch.f0, before.performance.pitch.f0)
         assert np.array_equal(clip.performance.vocals.read().samples, before.performance.vocals.read().samples)
+
+
+def test_what_is_held_out_is_sung_and_nothing_of_it_is_trained_on(materials):
+    from understudy.context import scratch_context
+
+    dataset = materials.dataset
+    sounds = held_out_sounds(dataset)
+    assert sum(sound.frames for sound in sounds.values()) / 16000 >= dataset.held_out_seconds
+    for number, sound in sounds.items():
+        held = [dataset.clips[index] for index in dataset.held_out if dataset.clips[index].recording == number]
+        whole = dataset.recordings[number].clips.sound
+        first = held[0].piece.start * 80
+        assert np.array_equal(sound.read(0, 1000).samples, whole.read(first, first + 1000).samples)
+        trained = [dataset.clips[index] for index in dataset.training if dataset.clips[index].recording == number]
+        assert all(clip.stop < held[0].piece.start for clip in trained)
+    with scratch_context() as context:
+        kinds = [clip.kind for clip in evaluation_clips(context, dataset)]
+    assert kinds == ["held-out", "phrase", "phrase", "phrase"]
 
 
 def test_lost_data_is_an_error(tmp_path, materials):
