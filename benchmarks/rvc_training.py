@@ -134,6 +134,9 @@ class Reference:
         found = (loss_d.item(), loss_gen.item(), loss_fm.item(), loss_mel.item(), loss_kl.item(), grad_d, grad_g)
         return dict(zip(LOSSES, found, strict=True))
 
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        return {"g": self.generator.state_dict(), "d": self.discriminator.state_dict()}
+
 
 @contextmanager
 def injected(draws: Draws) -> Iterator[None]:
@@ -167,15 +170,15 @@ class Ours:
         hook.remove()
         return {name: getattr(found, name) for name in LOSSES}
 
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        return {"g": weights(self.state.generator), "d": weights(self.state.discriminator)}
+
 
 def run(side: str, kind: str, folder: Path, reference: Path, rows: int, steps: int, record: bool) -> None:
     a = architecture_of(kind)
     runner = Ours(a, folder) if side == "ours" else Reference(a, reference)
     if side == "initial":
-        g, d = runner.generator.state_dict(), runner.discriminator.state_dict()
-        torch.save(
-            {"g": g, "d": d, "order": [n for n, _ in runner.generator.named_parameters()]}, folder / "initial.pt"
-        )
+        torch.save(runner.weights(), folder / "initial.pt")
         return
     found = []
     for number in range(steps):
@@ -187,12 +190,7 @@ def run(side: str, kind: str, folder: Path, reference: Path, rows: int, steps: i
         if record:
             torch.save(kept, folder / f"{side}-{number}.pt")
     if record:
-        ends = (
-            {"g": weights(runner.state.generator), "d": weights(runner.state.discriminator)}
-            if side == "ours"
-            else {"g": runner.generator.state_dict(), "d": runner.discriminator.state_dict()}
-        )
-        torch.save(ends, folder / f"{side}-end.pt")
+        torch.save(runner.weights(), folder / f"{side}-end.pt")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     (folder / f"{side}.json").write_text(json.dumps({"steps": found, "peak": peak}))
 
@@ -206,7 +204,8 @@ def child(side: str, kind: str, folder: Path, arguments: argparse.Namespace, **m
             command += [f"--{name}", str(value)]
     subprocess.run(command, check=True, env=os.environ | more.get("environment", {}), cwd=ROOT)
     path = folder / f"{side}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
 
 
 def relative(wanted: list[Tensor], found: list[Tensor]) -> float:
@@ -251,7 +250,7 @@ def changed(folder: Path) -> float:
 
 
 def speed(arguments: argparse.Namespace) -> None:
-    sides = {"reference": {}, "reference, kept memory": KEPT_MEMORY, "ours": {}}
+    sides: dict[str, dict[str, str]] = {"reference": {}, "reference, kept memory": KEPT_MEMORY, "ours": {}}
     print(f"{'kind':8} {'batch':>5}  {'side':24} {'seconds':>8} {'ratio':>6} {'MB':>6} {'ratio':>6}")
     for kind in arguments.kinds:
         with tempfile.TemporaryDirectory() as name:
