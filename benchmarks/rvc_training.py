@@ -16,7 +16,10 @@ their true gradient is 0, and AdamW turns the rounding into full steps.
 speed: seconds of a step and peak memory (RSS) in MB. The sides alternate, and the fastest step counts. `reference, kept
 memory` is the reference with glibc set to keep freed memory.
 
-files: G_ and D_ files and finished voices, written by one side and read by the other.
+files: G_ and D_ files and finished voices, written by one side and read by the other. Columns: whether our weights
+equal those in the reference's files; after a step of ours and a resume of the reference from our files, the greatest
+relative difference of the next step's losses, and the difference of its update; whether a voice of ours is read back.
+The reference reads strictly.
 """
 
 from __future__ import annotations
@@ -44,9 +47,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from tests.support.training_batches import random_batch  # noqa: E402
 from understudy.voices.rvc.architecture import Architecture, mel_bands, published, segment_frames  # noqa: E402
 from understudy.voices.rvc.architecture import spectrum_bins as bins_at  # noqa: E402
-from understudy.voices.rvc.checkpoint import config_list  # noqa: E402
+from understudy.voices.rvc.checkpoint import config_list, read_checkpoint, write_pth  # noqa: E402
 from understudy.voices.rvc.training.batch import Batch, Draws, draw  # noqa: E402
-from understudy.voices.rvc.training.networks import weights  # noqa: E402
+from understudy.voices.rvc.training.networks import export, weights  # noqa: E402
+from understudy.voices.rvc.training.pretrained import Base, read_base, write_pair  # noqa: E402
 from understudy.voices.rvc.training.settings import TrainingSettings  # noqa: E402
 from understudy.voices.rvc.training.step import BETAS, EPSILON, new_state, step  # noqa: E402
 
@@ -156,7 +160,7 @@ def injected(draws: Draws) -> Iterator[None]:
 class Ours:
     def __init__(self, a: Architecture, folder: Path) -> None:
         initial = torch.load(folder / "initial.pt", weights_only=True)
-        self.state = new_state(a, TrainingSettings(learning_rate=RATE), base=(initial["g"], initial["d"]))
+        self.state = new_state(a, TrainingSettings(learning_rate=RATE), base=Base(a, initial["g"], initial["d"]))
 
     def step(self, batch: Batch, draws: Draws, record: dict[str, Any]) -> dict[str, float]:
         def keep(gradients: list[Tensor]) -> None:
@@ -274,9 +278,63 @@ def speed(arguments: argparse.Namespace) -> None:
                     )
 
 
+def files(arguments: argparse.Namespace) -> None:
+    """Each side writes, the other reads, and both then make the same step."""
+    print(f"{'kind':12} {'base':>10} {'losses':>10} {'update':>10} {'voice':>6}")
+    for kind in arguments.kinds:
+        a = architecture_of(kind)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            theirs = Reference(a, arguments.reference)
+            from train import utils
+
+            # the reference's files are a base for us
+            names = folder / "G_reference.pth", folder / "D_reference.pth"
+            for path, network, optimizer in zip(
+                names, (theirs.generator, theirs.discriminator), theirs.optimizers, strict=True
+            ):
+                utils.save_checkpoint(network, optimizer, RATE, 1, str(path))
+            state = new_state(a, TrainingSettings(learning_rate=RATE), base=read_base(*names, a))
+            read = all(
+                torch.equal(wanted[name], found[name])
+                for wanted, found in (
+                    (theirs.generator.state_dict(), weights(state.generator)),
+                    (theirs.discriminator.state_dict(), weights(state.discriminator)),
+                )
+                for name in wanted
+            )
+            # after one step of ours, the reference goes on from our files
+            batch, draws = material(a, 0, arguments.batch[0])
+            step(state, batch, draws)
+            names = folder / "G_2333333.pth", folder / "D_2333333.pth"
+            write_pair(state, *names, epoch=1, learning_rate=RATE)
+            for path, network, optimizer in zip(
+                names, (theirs.generator, theirs.discriminator), theirs.optimizers, strict=True
+            ):
+                network.load_state_dict(torch.load(path, weights_only=True)["model"])  # strictly
+                utils.load_checkpoint(str(path), network, optimizer)
+                torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=1.0, last_epoch=0)
+            batch, draws = material(a, 1, arguments.batch[0])
+            before = {name: tensor.clone() for name, tensor in weights(state.generator).items()}
+            wanted = theirs.step(batch, draws, {})
+            found = step(state, batch, draws)
+            apart = max(abs(getattr(found, key) / wanted[key] - 1) for key in LOSSES)
+            ends, ours = theirs.generator.state_dict(), weights(state.generator)
+            names_g = [name for name in ends if not name.endswith("conv_k.bias")]
+            moved = relative(
+                [ends[name] - before[name] for name in names_g], [ours[name] - before[name] for name in names_g]
+            )
+            # a finished voice of ours in the reference's network, and of theirs in ours
+            write_pth(export(state.generator), folder / "voice.pth")
+            del theirs.generator.enc_q
+            theirs.generator.load_state_dict(torch.load(folder / "voice.pth", weights_only=True)["weight"])  # strictly
+            back = read_checkpoint(folder / "voice.pth").architecture == a
+            print(f"{kind:12} {'equal' if read else 'differs':>10} {apart:10.1e} {moved:10.1e} {back!s:>6}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["parity", "speed", "run"])
+    parser.add_argument("what", choices=["parity", "speed", "files", "run"])
     parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--kinds", nargs="+", choices=KINDS)
     parser.add_argument("--batch", nargs="+", type=int, default=[2, 4])
@@ -294,6 +352,8 @@ def main() -> None:
         parity(arguments)
     elif arguments.what == "speed":
         speed(arguments)
+    elif arguments.what == "files":
+        files(arguments)
     else:
         rows = arguments.batch[0]
         run(

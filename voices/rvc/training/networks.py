@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from understudy.voices.rvc.synthesizer import Synthesizer, exists
 from understudy.voices.rvc.training.batch import Batch, Draws
 from understudy.voices.rvc.training.discriminators import Discriminators
 from understudy.voices.rvc.training.posterior_encoder import PosteriorEncoder
+
+Tool = Literal["rvc", "applio"]
+"""A trainer with its own order of parameters: RVC WebUI or Applio."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,29 +91,29 @@ def weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: named[name] for name in in_rvc_order(network)}
 
 
-def in_rvc_order(network: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters under RVC's names, in the order of RVC WebUI's own network.
+def in_rvc_order(network: nn.Module, tool: Tool = "rvc") -> dict[str, nn.Parameter]:
+    """The parameters under RVC's names, in the order of RVC WebUI's or Applio's own network.
 
     A stored optimiser knows parameters by their number, so both sides must count them alike.
     """
     named = {old_name(name): parameter for name, parameter in network.named_parameters()}
-    v1 = isinstance(network, Synthesizer) and network.architecture.version == "v1"
-    return {name: named[name] for name in sorted(named, key=lambda name: _place(name, v1))}
+    version = network.architecture.version if isinstance(network, Synthesizer) else "v2"
+    # RVC WebUI's v2 makes a v1 network and replaces the prior encoder, which puts it last
+    order = "dec enc_q flow emb_g enc_p" if (tool, version) == ("rvc", "v2") else "enc_p dec enc_q flow emb_g"
+    order += " m_source noise_convs conv_pre ups" if tool == "rvc" else " m_source conv_pre ups noise_convs"
+    places = {part: place for place, part in enumerate((order + _ORDER).split())}
+    return {
+        name: named[name]
+        for name in sorted(named, key=lambda name: [int(p) if p.isdigit() else places[p] for p in name.split(".")])
+    }
 
 
 _ORDER = """
-dec enc_q flow emb_g enc_p
-m_source noise_convs conv_pre ups resblocks convs1 convs2 convs conv_post cond
+resblocks convs1 convs2 convs conv_post cond
 pre emb_phone emb_pitch in_layers res_skip_layers cond_layer enc post encoder proj
 attn_layers norm_layers_1 ffn_layers norm_layers_2 emb_rel_k emb_rel_v conv_q conv_k conv_v conv_o conv_1 conv_2
 gamma beta weight bias weight_g weight_v l_linear flows discriminators
 """
-_PLACES = {part: place for place, part in enumerate(_ORDER.split())}
-
-
-def _place(name: str, v1: bool) -> tuple[int, ...]:
-    first = -1 if v1 and name.startswith("enc_p.") else 0  # v2 replaces the prior encoder of v1, which puts it last
-    return (first, *(int(part) if part.isdigit() else _PLACES[part] for part in name.split(".")))
 
 
 @torch.no_grad()

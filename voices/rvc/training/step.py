@@ -33,6 +33,7 @@ from understudy.voices.rvc.training.networks import (
     segments,
     weights,
 )
+from understudy.voices.rvc.training.pretrained import Base
 from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.spectrogram import log_mel, spectrogram
 
@@ -109,17 +110,16 @@ class TrainingState:
 
 
 def new_state(
-    architecture: Architecture,
-    settings: TrainingSettings,
-    device: str = "cpu",
-    base: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None,
+    architecture: Architecture, settings: TrainingSettings, device: str = "cpu", base: Base | None = None
 ) -> TrainingState:
-    """Networks and optimisers before the first step. `base`: the weights of generator and discriminators to begin with,
-    under RVC's names, as `pretrained` reads them; None: random ones that follow from the seed."""
+    """Networks and optimisers before the first step. `base`: what `pretrained.read_base` read, which begins with its
+    weights and has its architecture; None: random weights that follow from the seed."""
+    if base is not None:
+        architecture = base.architecture
     generator, discriminator = networks(architecture, settings.seed)
     if base is not None:
-        load_weights(generator, base[0])
-        load_weights(discriminator, base[1])
+        load_weights(generator, base.generator)
+        load_weights(discriminator, base.discriminator)
     generator.to(device)
     discriminator.to(device)
     precision = chosen_precision(settings.precision, device)
