@@ -49,8 +49,8 @@ from understudy.voices.rvc.architecture import Architecture, mel_bands, publishe
 from understudy.voices.rvc.architecture import spectrum_bins as bins_at  # noqa: E402
 from understudy.voices.rvc.checkpoint import config_list, read_checkpoint, write_pth  # noqa: E402
 from understudy.voices.rvc.training.batch import Batch, Draws, draw  # noqa: E402
-from understudy.voices.rvc.training.networks import export, weights  # noqa: E402
-from understudy.voices.rvc.training.pretrained import Base, read_base, write_pair  # noqa: E402
+from understudy.voices.rvc.training.networks import Base, export, weights  # noqa: E402
+from understudy.voices.rvc.training.pretrained import read_base, write_pair  # noqa: E402
 from understudy.voices.rvc.training.settings import TrainingSettings  # noqa: E402
 from understudy.voices.rvc.training.step import BETAS, EPSILON, new_state, step  # noqa: E402
 

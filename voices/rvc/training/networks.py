@@ -23,6 +23,16 @@ Tool = Literal["rvc", "applio"]
 
 
 @dataclass(frozen=True, eq=False)
+class Base:
+    """The weights that a training begins with, under RVC's names. `architecture` is the one asked for, but with the
+    number of speakers that the file has."""
+
+    architecture: Architecture
+    generator: Mapping[str, Tensor]
+    discriminator: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
 class Decoded:
     """What a training step needs of the generator: `sound` [B, 1, N], the decoded segment of each clip, which begins at
     the frame `start` [B]; and [B, latent, T] each, for the divergence of posterior and prior: a `sample` of the

@@ -9,7 +9,7 @@ every tensor's name and shape must be the network's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,22 +31,12 @@ from understudy.voices.rvc.checkpoint import LARGEST, old_name
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from understudy.voices.rvc.training.networks import Tool
+    from understudy.voices.rvc.training.networks import Base, Tool
     from understudy.voices.rvc.training.step import TrainingState
 
 Side = Literal["generator", "discriminator"]
 _LETTER = {"generator": "G", "discriminator": "D"}
 _MOST_SPEAKERS = 10_000
-
-
-@dataclass(frozen=True, eq=False)
-class Base:
-    """The weights that a training begins with, under RVC's names. `architecture` is the one asked for, but with the
-    number of speakers that the file has."""
-
-    architecture: Architecture
-    generator: Mapping[str, Tensor]
-    discriminator: Mapping[str, Tensor]
 
 
 def read_base(generator: Path, discriminator: Path, architecture: Architecture) -> Base:
@@ -55,6 +45,8 @@ def read_base(generator: Path, discriminator: Path, architecture: Architecture) 
     Raises `UnderstudyError`: ``base-mismatch`` for files of another version, sample rate or pitch guidance,
     ``base-invalid`` for files that are no such pair or whose tensors are wrong, and those of `torch_file.load`.
     """
+    from understudy.voices.rvc.training.networks import Base
+
     weights = _read(generator, "generator")
     speakers = weights["emb_g.weight"].shape[0] if weights.get("emb_g.weight") is not None else 0
     if not 1 <= speakers <= _MOST_SPEAKERS:

@@ -25,6 +25,7 @@ from understudy.voices.rvc.training.losses import (
     mel_loss,
 )
 from understudy.voices.rvc.training.networks import (
+    Base,
     Decoded,
     Generator,
     in_rvc_order,
@@ -33,7 +34,6 @@ from understudy.voices.rvc.training.networks import (
     segments,
     weights,
 )
-from understudy.voices.rvc.training.pretrained import Base
 from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.spectrogram import log_mel, spectrogram
 

@@ -31,14 +31,14 @@ from understudy.voices.rvc.training.evaluation import Clip, Evaluation, evaluate
 from understudy.voices.rvc.training.events import Notify
 from understudy.voices.rvc.training.loop import Outcome, Scoring, train
 from understudy.voices.rvc.training.materials import Materials, read_materials
-from understudy.voices.rvc.training.networks import export
+from understudy.voices.rvc.training.networks import Base, export
 from understudy.voices.rvc.training.ranks import Ranks
 from understudy.voices.rvc.training.run_folder import Run, RunFolder, held
 from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.step import TrainingState, new_state, step
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 MOST_GRADIENT = 10_000.0
 """Norm above which a gradient is clipped: a guard. In the first steps from nothing it is about 3,000."""
@@ -59,7 +59,7 @@ class RvcWork:
         run: Run,
         materials: Materials,
         device: str = "cpu",
-        base: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None,
+        base: Base | None = None,
         ranks: Ranks | None = None,
     ) -> None:
         self.settings, self.materials, self.device, self.base = run.settings, materials, device, base
