@@ -100,6 +100,21 @@ def test_it_is_an_engine_that_says_which_model_it_needs(voice: Voice) -> None:
 
 
 @pytest.mark.slow
+def test_a_model_sings_with_the_embedder_that_it_was_trained_with(
+    tmp_path: Path, voice: Voice, sung: Sung, models: Mapping[str, Weights]
+) -> None:
+    model = voice.manifest.model
+    assert model is not None
+    cepstral = model.model_copy(update={"embedder": "cepstral"})
+    other = Voice(voice.folder, voice.manifest.model_copy(update={"model": cepstral}))
+    result = convert(tmp_path / "cepstral", other, sung, {})
+    assert np.isfinite(result.samples).all()
+    assert rms(result.samples - convert(tmp_path / "contentvec", voice, sung, models).samples) > 0.01 * rms(
+        result.samples
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("f0", [True, False])
 def test_every_kind_of_model_sings(

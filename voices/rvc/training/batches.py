@@ -65,7 +65,7 @@ def collate(dataset: Dataset, indices: tuple[int, ...], architecture: Architectu
         rest = longest - frames
         features = torch.from_numpy(np.repeat(dataset.content(index), 2, axis=0)[:frames])
         content.append(_padded(features.T, rest).T)
-        sound = torch.from_numpy(dataset.sound(index))
+        sound = torch.from_numpy(dataset.sound(index)).to(device)
         sounds.append(_padded(sound, rest * architecture.hop))
         magnitudes.append(_padded(spectrogram(sound[None], architecture)[0], rest))
         if architecture.f0:

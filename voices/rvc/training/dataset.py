@@ -217,26 +217,25 @@ def write_content(context: Context, clips: Clips, embedder: Embedder, version: V
     """
     import torch
 
-    rows = [_rows(piece) for piece in clips.pieces]
     path = context.folder / "content.npy"
-    shape = (sum(rows), CONTENT_CHANNELS[version])
-    features = np.lib.format.open_memmap(path, "w+", np.float32, shape) if shape[0] else np.zeros(shape, np.float32)
-    row = 0
-    for number, piece in enumerate(clips.pieces):
-        tick = CONTENT_RATE // TICKS
-        sound = clips.content_sound.read(piece.start * tick, piece.stop * tick).samples * np.float32(piece.gain)
-        encoded = embedder.encode(torch.from_numpy(sound), version)[0].cpu().numpy()
-        if not np.isfinite(encoded).all():
-            raise UnderstudyError(
-                "embedder-broken",
-                "The content encoder (embedder) gives features that aren't numbers.",
-                "Get its file again; with a graphics card, try the CPU.",
-            )
-        features[row : row + rows[number]] = encoded
-        row += rows[number]
-        context.progress((number + 1) / len(clips.pieces))
-    if not shape[0]:
-        np.save(path, features)
+    tick = CONTENT_RATE // TICKS
+    shape = (sum(map(_rows, clips.pieces)), CONTENT_CHANNELS[version])
+    with path.open("wb") as file:  # and not a memory map, whose pages would stay in memory
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for number, piece in enumerate(clips.pieces):
+            sound = clips.content_sound.read(piece.start * tick, piece.stop * tick).samples * np.float32(piece.gain)
+            encoded = embedder.encode(torch.from_numpy(sound), version)[0].cpu().numpy()
+            if not np.isfinite(encoded).all():
+                raise UnderstudyError(
+                    "embedder-broken",
+                    "The content encoder (embedder) gives features that aren't numbers.",
+                    "Get its file again; with a graphics card, try the CPU.",
+                )
+            if encoded.shape != (_rows(piece), shape[1]):
+                raise ValueError(f"an embedder gave {encoded.shape} for {_rows(piece)} frames of {shape[1]} values")
+            file.write(np.ascontiguousarray(encoded, "<f4").data)
+            context.progress((number + 1) / len(clips.pieces))
     return path
 
 

@@ -9,9 +9,12 @@ import torch
 from tests.support.training_data import Sung, dataset_of, sung
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Audio
+from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices.rvc.embedders import Cepstral
-from understudy.voices.rvc.training.dataset import GAP, LEAST, Dataset
+from understudy.voices.rvc.hubert.encoder import Version
+from understudy.voices.rvc.training.dataset import GAP, LEAST, Dataset, write_content
+from understudy.voices.rvc.training.slicing import slice_recording
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +99,15 @@ def test_silent_recordings_are_said_and_never_held_out(tmp_path: Path) -> None:
     assert [finding.code for finding in data.findings] == ["silent", "silent", "held-out"]
     assert [finding.recording for finding in data.findings] == ["take 0", "take 3", ""]
     assert data.findings[0].sentence.startswith("take 0: ")
+    assert data.content(data.training[0]).shape[1] == 768
+
+
+def test_features_that_are_no_numbers_are_an_error(tmp_path: Path, takes: list[Sung]) -> None:
+    class Broken(Cepstral):
+        def encode(self, sound: torch.Tensor, version: Version) -> torch.Tensor:
+            return super().encode(sound, version) / 0
+
+    context = Context(tmp_path)
+    with pytest.raises(UnderstudyError) as caught:
+        write_content(context, slice_recording(context, takes[1][0], 16000), Broken(), "v2")
+    assert caught.value.code == "embedder-broken"
