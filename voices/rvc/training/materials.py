@@ -2,12 +2,14 @@
 also a later one, opens the same.
 
     materials.json      the dataset: paths of sounds and features, and which clips there are
-    materials/          the pitch of each recording, and the clips that checkpoints are evaluated with
+    materials/          sound, features and pitch of each recording, and the clips of the evaluations
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -84,16 +86,22 @@ class Excerpt(View):
 
 
 def write_materials(folder: RunFolder, materials: Materials) -> None:
-    """Describe `materials` in `folder`; clips and pitch are written there, all else stays where it is."""
+    """Describe `materials` in `folder`. Clips and pitch are written there, sounds and features linked, so
+    that they stay when the cache is pruned."""
     dataset, beside = materials.dataset, folder.path / "materials"
     data: dict[str, Any] = {
         "sample_rate": dataset.sample_rate,
         "recordings": [
             {
                 "name": recording.name,
-                "sound": str(recording.clips.sound.path),
-                "content_sound": str(recording.clips.content_sound.path),
-                "content": str(recording.content),
+                **{
+                    name: _linked(folder, beside / f"recording-{number}-{name}.npy", path)
+                    for name, path in (
+                        ("sound", recording.clips.sound.path),
+                        ("content_sound", recording.clips.content_sound.path),
+                        ("content", recording.content),
+                    )
+                },
                 "pieces": [_piece(piece) for piece in recording.clips.pieces],
                 "pitch": _written(folder, beside / f"recording-{number}.npy", recording.pitch),
                 "hop": None if recording.pitch is None else recording.pitch.hop,
@@ -160,6 +168,17 @@ def _sung(entry: Mapping[str, Any]) -> evaluation.Clip:
 
 def _pitch(entry: Mapping[str, Any]) -> PitchTrack | None:
     return None if entry["pitch"] is None else PitchTrack(np.load(entry["pitch"], allow_pickle=False), entry["hop"])
+
+
+def _linked(folder: RunFolder, path: Path, source: Path) -> str:
+    """`source` under the name `path` as well: a hard link, or a copy where the file system has none."""
+    with folder.placing(path) as part:
+        part.unlink(missing_ok=True)
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+    return str(path)
 
 
 def _written(folder: RunFolder, path: Path, pitch: PitchTrack | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +87,16 @@ def test_materials_come_back_as_they_were(tmp_path, materials):
         assert (clip.name, clip.kind) == (before.name, before.kind)
         assert np.array_equal(clip.performance.pitch.f0, before.performance.pitch.f0)
         assert np.array_equal(clip.performance.vocals.read().samples, before.performance.vocals.read().samples)
+
+
+def test_a_run_keeps_its_data_when_the_cache_is_pruned(tmp_path):
+    data = dataset_of(tmp_path / "cache", [sung(12, seed=1)])
+    before = [data.sound(index) for index in data.training]
+    folder = begun(tmp_path / "run", Materials(data, ()))
+    shutil.rmtree(tmp_path / "cache")
+    kept = read_materials(folder).dataset
+    assert all(np.array_equal(kept.sound(i), sound) for i, sound in zip(data.training, before, strict=True))
+    assert all(len(kept.content(index)) for index in kept.held_out)
 
 
 def test_what_is_held_out_is_sung_and_nothing_of_it_is_trained_on(materials):
