@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +73,8 @@ class Clip:
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """`recordings`: the last one is silence. `clips`: of all of them, one after the other. `training`, `held_out`:
-    which clips are trained on, silence among them, and which are not. `sample_rate`: Hz. `findings`: what is left out,
-    and what is held out."""
+    which clips are trained on, silence among them, and which are not. `sample_rate`: Hz. `findings`: what is left out
+    (``broken``, ``snatches``, ``silent``) and what is ``held-out``."""
 
     recordings: tuple[RecordingData, ...]
     clips: tuple[Clip, ...]
@@ -150,14 +149,14 @@ def make_dataset(
     for recording in data:
         if recording.pitch is not None and recording.pitch.hop != HOP:
             raise ValueError(f"the pitch of {recording.name} has a hop of {recording.pitch.hop} s")
-    clips = [clip for number, recording in enumerate(data) for clip in _clips(number, recording)]
+    clips = [list(_clips(number, recording)) for number, recording in enumerate(data)]
     known = [*findings]
     known += [
         replace(finding, recording=recording.name, sentence=f"{recording.name}: {finding.sentence}")
         for recording in recordings
         for finding in recording.clips.findings
     ]
-    amounts = [seconds(clip for clip in clips if clip.recording == number) for number in range(len(recordings))]
+    amounts = [seconds(of_recording) for of_recording in clips[:-1]]
     if sum(amounts) < LEAST:
         why = next((f" {finding.sentence}" for finding in known if finding.severity == "problem"), "")
         raise UnderstudyError(
@@ -169,13 +168,8 @@ def make_dataset(
     kept: list[Clip] = []
     training: list[int] = []
     held_out: list[int] = []
-    for number, group in groupby(clips, key=lambda clip: clip.recording):
-        if data[number] is silence:
-            training += [len(kept)] * SILENCES
-            kept += group
-            continue
-        of_recording = list(group)
-        border = _border(of_recording, held[number])
+    for of_recording, amount in zip(clips, held, strict=False):
+        border = _border(of_recording, amount)
         for clip in of_recording:
             if clip.piece.start >= border:
                 held_out.append(len(kept))
@@ -185,6 +179,8 @@ def make_dataset(
             if 2 * frames >= SHORTEST:
                 training.append(len(kept))
                 kept.append(replace(clip, frames=frames))
+    training += [len(kept)] * SILENCES
+    kept += clips[-1]
     dataset = Dataset(data, tuple(kept), tuple(training), tuple(held_out), sample_rate)
     return replace(dataset, findings=(*known, _held_out_finding(dataset)))
 
@@ -255,7 +251,7 @@ def _clips(number: int, recording: RecordingData) -> Iterator[Clip]:
 def _border(clips: Sequence[Clip], held: float) -> int:
     """The tick of the recording from which on it is held out, so that `held` seconds and no clip more are."""
     if held <= 0:
-        return clips[-1].stop + GAP
+        return clips[-1].stop + GAP if clips else 0
     for first in range(len(clips) - 1, -1, -1):
         if seconds(clips[first:]) >= held - 1e-6:
             return clips[first].piece.start
