@@ -1,6 +1,7 @@
 """Speed of a whole RVC conversion, and its difference to the public reference.
 
     python benchmarks/rvc.py --reference DIR [--kinds v2-48k v2-40k] [--seconds 60.02] [--rounds 2] [--vocal FILE]
+        [--exported | --voice FILE]
 
 DIR is a checkout of RVC-Project/Retrieval-based-Voice-Conversion-WebUI; its own pipeline runs as it is. Needs
 transformers and librosa beside our own dependencies. Every run is a separate process with the same files: a mono vocal
@@ -14,6 +15,10 @@ Both sides get one f0 (Praat's, 0 where unvoiced, as models were trained with), 
 The reference loses the last 20 ms of most clips. With 60.02 s the rest has as many half seconds as the vocal, so that
 its RMS mix, which stretches its curve over the shorter output, nearly agrees with one over the entire vocal. `--rms-mix
 1` turns it off on both sides and compares the networks alone.
+
+`--exported` takes the voice through the library first: published as training does it, with an index that we built of
+the same vectors, and written by `voices export`; so it shows that the reference sings with what we export. `--voice
+FILE.pth` takes an exported voice instead, with its .index beside it, of any kind.
 
 Sides: `reference`; `reference, kept memory` is the same with glibc set to keep freed memory; `float32` and `default`
 are ours at these precisions. Pieces are as long as the reference's, and all of the vocal is converted: no rest is
@@ -32,6 +37,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -131,7 +137,7 @@ def run_reference(folder: Path, out: Path, reference: Path, mix: float, rmvpe: b
     name = f"SynthesizerTrnMs{ {'v1': 256, 'v2': 768}[document['version']] }NSFsid"
     synthesizer = getattr(models, name + ("" if document["f0"] else "_nono"))(*document["config"], is_half=False)
     del synthesizer.enc_q
-    synthesizer.load_state_dict(document["weight"], strict=False)
+    synthesizer.load_state_dict(document["weight"])  # the reference's own loading overlooks missing tensors
     synthesizer.eval().float()
 
     class Config:
@@ -275,8 +281,26 @@ def cut_places(folder: Path) -> list[int]:
     ]
 
 
-def make_material(folder: Path, reference: Path, kind: str, seconds: float, vocal: Path | None, rmvpe: bool) -> None:
+def export_voice(folder: Path, vectors: np.ndarray) -> None:
+    """Publish the model in `folder` as training does, with an index of `vectors`, and export it in its place."""
+    from tests.support.library_voices import TRAINED, recorded_voice
+    from understudy.context import Context
+    from understudy.voices import library
+    from understudy.voices.rvc.checkpoint import read_checkpoint
+    from understudy.voices.rvc.export import export_rvc
+    from understudy.voices.rvc.index_building import build_index
+
+    root, index, context = folder / "library", folder / "voice.index", Context(folder)
+    hashed = recorded_voice(root).manifest.recordings_hash
+    build_index([vectors], index, context)
+    checkpoint = read_checkpoint(folder / "voice.pth")
+    voice = library.publish_model(root, "nova", hashed, checkpoint, index, TRAINED, default=True)
+    export_rvc(voice, folder / "voice.pth", context, replace=True)
+
+
+def make_material(folder: Path, reference: Path, kind: str, arguments: argparse.Namespace) -> None:
     """Writes all files that both sides read into `folder`."""
+    seconds, vocal, rmvpe = arguments.seconds, arguments.vocal, arguments.tracker == "rmvpe"
     sys.path.append(str(reference))
     import faiss
     import rvc_parity
@@ -291,7 +315,7 @@ def make_material(folder: Path, reference: Path, kind: str, seconds: float, voca
     from understudy.audio.pitch import PitchSettings, track
     from understudy.audio.resample import resample
     from understudy.context import Context
-    from understudy.voices.rvc.checkpoint import Checkpoint, write_pth
+    from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint, write_pth
     from understudy.voices.rvc.hubert import load_content_encoder
 
     context = Context(folder)
@@ -302,10 +326,14 @@ def make_material(folder: Path, reference: Path, kind: str, seconds: float, voca
     sound = sound.read(0, round(seconds * RATE))
     np.save(folder / "vocal.npy", sound.samples[0])
     np.save(folder / "f0.npy", track(context, sound, PitchSettings(tracker="praat", high=1100)).f0)
-    architecture = rvc_parity.architecture_of(kind)
-    network = rvc_parity.reference(architecture, models)
-    stored = {name: tensor.half() for name, tensor in network.state_dict().items()}
-    write_pth(Checkpoint(architecture, stored), folder / "voice.pth")
+    if arguments.voice is None:
+        architecture = rvc_parity.architecture_of(kind)
+        network = rvc_parity.reference(architecture, models)
+        stored = {name: tensor.half() for name, tensor in network.state_dict().items()}
+        write_pth(Checkpoint(architecture, stored), folder / "voice.pth")
+    else:
+        shutil.copyfile(arguments.voice, folder / "voice.pth")
+        architecture = read_checkpoint(arguments.voice).architecture
     (folder / "hubert").mkdir()
     HubertConfig().save_pretrained(folder / "hubert")
     write_random_contentvec(folder / "hubert" / "pytorch_model.bin", "transformers", dtype=torch.float32)
@@ -318,6 +346,10 @@ def make_material(folder: Path, reference: Path, kind: str, seconds: float, voca
     index.train(vectors)
     index.add(vectors)
     faiss.write_index(index, str(folder / "voice.index"))
+    if arguments.voice is not None:
+        shutil.copyfile(arguments.voice.with_suffix(".index"), folder / "voice.index")
+    elif arguments.exported:
+        export_voice(folder, vectors)
     if rmvpe:
         rmvpe_material.write_pt(folder / "rmvpe.pt", rmvpe_material.random_weights(0))
 
@@ -349,10 +381,11 @@ def work(folder: Path, arguments: argparse.Namespace, side: str, out: Path) -> N
 
 
 def compare(arguments: argparse.Namespace, kind: str) -> None:
+    from understudy.voices.rvc import load_checkpoint
+
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        rmvpe = arguments.tracker == "rmvpe"
-        make_material(folder, arguments.reference, kind, arguments.seconds, arguments.vocal, rmvpe)
+        make_material(folder, arguments.reference, kind, arguments)
         best: dict[str, dict[str, Any]] = {}
         sounds: dict[str, np.ndarray] = {}
         for number in range(arguments.rounds):
@@ -365,7 +398,7 @@ def compare(arguments: argparse.Namespace, kind: str) -> None:
                 if side not in best or figures["wall"] < best[side]["wall"]:
                     best[side] = figures
                 best[side]["peak"] = peak
-        rate = int(kind.split("-")[1][:-1]) * 1000
+        rate = load_checkpoint(folder / "voice.pth").architecture.sample_rate
         first = (cut_places(folder) or [int(arguments.seconds * 100)])[0] * rate // 100 - rate // 20
         print(f"\n{kind}, {arguments.seconds:g} s, tracker {arguments.tracker}, {arguments.threads} threads")
         head = "".join(f"{name:>10}" for name in ("wall", "cpu", *STAGES, "else", "faster", "SNR", "1st SNR", "peak"))
@@ -411,6 +444,8 @@ def main() -> None:
     parser.add_argument("--rms-mix", type=float, default=0.25)
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--vocal", type=Path)
+    parser.add_argument("--exported", action="store_true")
+    parser.add_argument("--voice", type=Path)
     parser.add_argument("--worker", choices=[*SIDES, FLOOR], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
@@ -418,7 +453,7 @@ def main() -> None:
     arguments.reference = arguments.reference.resolve()
     rmvpe = arguments.tracker == "rmvpe"
     if arguments.worker is None:
-        for kind in arguments.kinds:
+        for kind in arguments.kinds if arguments.voice is None else [arguments.voice.name]:
             compare(arguments, kind)
     elif arguments.worker == FLOOR:
         run_floor(arguments.folder, arguments.out)

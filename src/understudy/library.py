@@ -118,6 +118,25 @@ class VoiceLibrary:
             )
         return AddedVoice(voice, tuple(findings))
 
+    def blend(self, first: str, second: str, name: str, *, ratio: float = 0.5, replace: bool = False) -> AddedVoice:
+        """Make a voice between two from their RVC models, which must be of one kind, best from the same base model.
+
+        `ratio`: 0 to 1, how much of the `first`. It has no index. Its consent is ``"granted"`` if either's is.
+        Raises `UnderstudyError`: ``engine-missing``, ``models-differ``, ``ratio-invalid``, ``voice-exists``, and as
+        `get` does.
+        """
+        from understudy.voices.rvc.blend import blend
+
+        voice, findings = blend(self.folder, first, second, ratio, name, replace=replace)
+        return AddedVoice(voice, tuple(findings))
+
+    def sing_with(self, name: str, engine: str) -> Voice:
+        """Make `engine` (``"instant"`` or ``"rvc"``) the one that a voice sings with by default.
+
+        Raises `UnderstudyError`: ``engine-missing``, and as `get` does.
+        """
+        return library.sing_with(self.folder, name, engine)
+
     def get(self, name: str, engine: str | None = None) -> Voice:
         """The voice of that name, sung by `engine` (``"instant"`` or ``"rvc"``; None: its default); the files that this
         uses are compared with their hashes.

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.library_voices import TRAINED, small_model
 from tests.support.recording_takes import take, write
+from tests.support.rvc_files import write_random_index
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import library
@@ -82,6 +84,35 @@ def test_there_and_back(voice: Voice, exported: bytes, tmp_path: Path, context: 
     assert renamed.manifest.content_hash == voice.manifest.content_hash
     own, _ = import_voice(tmp_path / "other", path, context, consent="self", replace=True)
     assert (own.manifest.consent, renamed.manifest.consent) == ("self", "granted")
+
+
+@pytest.mark.slow
+def test_a_trained_voice_there_and_back(voice: Voice, tmp_path: Path, context: Context) -> None:
+    root = tmp_path / "own"
+    path = export(voice, tmp_path / "before.zip", context)
+    import_voice(root, path, context)
+    further = write(tmp_path / "further.wav", take(4, 16000, seed=3))
+    library.add_training_recordings(root, "nova", [further], "granted", context)
+    index = write_random_index(tmp_path / "own.index", "v2", 60)
+    hashed = voice.manifest.recordings_hash
+    trained = library.publish_model(root, "nova", hashed, small_model(), index, TRAINED, default=True)
+    assert len(trained.stored_files) == 4
+    packed = export(trained, tmp_path / "trained.zip", context)
+    imported, findings = import_voice(tmp_path / "other", packed, context)
+    assert imported.manifest == trained.manifest
+    library.verify(imported, whole=True)
+    assert imported.engines == ("instant", "rvc")
+    assert imported.sung_by("instant").manifest.content_hash == voice.manifest.content_hash
+    assert [finding.code for finding in findings if finding.severity == "problem"] == []
+    assert export(imported, tmp_path / "again.zip", context).read_bytes() == packed.read_bytes()
+
+    def without(part: str) -> bytes:
+        return rezip(packed.read_bytes(), lambda name, data: [] if name.startswith(part) else [(name, data)])
+
+    for part in ("training/", "model/index"):
+        (tmp_path / part.replace("/", " ")).mkdir()
+        refused = refusal(without(part), tmp_path / part.replace("/", " "), context)
+        assert "its files are not those that its manifest lists" in refused.message
 
 
 def test_the_same_voice_is_the_same_bytes(voice: Voice, exported: bytes, tmp_path: Path, context: Context) -> None:

@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import random
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from filelock import FileLock
 
 from tests.support.library_voices import TRAINED, recorded_voice, small_model
 from tests.support.rvc_files import write_random_index
+from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import library
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint
+from understudy.voices.rvc.export import export_rvc
+from understudy.voices.rvc.importing import import_model
 from understudy.voices.voice import PitchRange, Voice
 
 
@@ -107,6 +111,28 @@ def test_an_index_of_another_version_is_refused(root: Path, tmp_path: Path) -> N
     assert library.load(root, "nova") == before
 
 
+def test_an_export_names_the_embedder(root: Path, tmp_path: Path) -> None:
+    import torch
+
+    hashed = recorded_voice(root).manifest.recordings_hash
+    index = write_random_index(tmp_path / "own.index", "v2", 120)
+    for embedder in ("contentvec", "cepstral"):
+        model = small_model()
+        if embedder != "contentvec":
+            model.info["embedder_model"] = embedder
+        voice = library.publish_model(root, "nova", hashed, model, index, TRAINED, default=False)
+        assert voice.manifest.model is not None
+        assert voice.manifest.model.embedder == embedder
+        files = export_rvc(voice, tmp_path / f"{embedder}.pth", Context(tmp_path))
+        document = torch.load(files[0], weights_only=True)
+        assert (document["embedder_model"], document["version"], document["f0"]) == (embedder, "v2", 1)
+        assert files[1].read_bytes() == index.read_bytes()
+        assert all(tensor.dtype == torch.float16 for tensor in document["weight"].values())
+        imported, _ = import_model(root, files[0], Context(tmp_path), embedder, consent="self", index=files[1])
+        assert imported.manifest.model is not None
+        assert imported.manifest.model.embedder == embedder
+
+
 def test_a_lost_model_leaves_the_instant_voice(root: Path) -> None:
     hashed = recorded_voice(root).manifest.recordings_hash
     voice = library.publish_model(root, "nova", hashed, small_model(), None, TRAINED, default=True)
@@ -133,6 +159,7 @@ def _publish_again_and_again(root: Path, hashed: str, models: list[Checkpoint], 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs processes that fork")
 def test_kills_at_random_moments_leave_one_whole_voice(root: Path, tmp_path: Path) -> None:
     """`kill -9` of a process that publishes all the time; a reader meanwhile never sees half a voice."""
     before = recorded_voice(root)

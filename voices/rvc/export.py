@@ -55,8 +55,13 @@ def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = Fa
 def _write(voice: Voice, model: Path, index: Path, context: Context) -> list[Path]:
     checkpoint = read_checkpoint(voice.model_file)
     described = voice.manifest.model
-    if described is not None and described.speaker:
-        checkpoint = changed(checkpoint, info={**checkpoint.info, "speaker": described.speaker})
+    assert described is not None
+    info = checkpoint.info
+    if described.trained is not None:
+        info = {**info, "embedder_model": described.embedder}  # Applio's name for it
+    if described.speaker:
+        info = {**info, "speaker": described.speaker}
+    checkpoint = changed(checkpoint, info=info)
     written = [model]
     with replacing(model) as part:
         write_pth(checkpoint, part)

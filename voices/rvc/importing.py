@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import unicodedata
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from understudy.context import Context
@@ -18,8 +17,8 @@ from understudy.voices.rvc.bundle import Bundle, opened_bundle
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint
 from understudy.voices.rvc.checks import model_findings, no_index_finding
 from understudy.voices.rvc.index import check_index
-from understudy.voices.rvc.storing import store_model
-from understudy.voices.voice import MODEL, Consent, Manifest, RvcIndex, Voice, content_hash, file_hash
+from understudy.voices.rvc.storing import settle_model, store_model
+from understudy.voices.voice import MODEL, Consent, RvcIndex, Voice, file_hash
 
 
 def import_model(
@@ -63,18 +62,8 @@ def import_model(
         context.progress(0.6)
         kept, more = _take_index(bundle, chosen, index, checkpoint, folder, context.part(0.6, 1))
         described = described.model_copy(update={"index": kept})
-        manifest = Manifest(
-            name=name,
-            engine="rvc",
-            sample_rate=described.sample_rate,
-            pitch_range=None,
-            recordings=(),
-            model=described,
-            consent=consent,
-            created=datetime.now(UTC).replace(microsecond=0),
-            content_hash=content_hash("rvc", described.sample_rate, None, (), described),
-        )
-        return library.settle(root, folder, manifest, replace=replace), findings + more
+        voice = settle_model(root, folder, name, described, consent, replace=replace)
+        return voice, findings + more
 
 
 def _read(bundle: Bundle, name: str, folder: Path, context: Context) -> Checkpoint:
