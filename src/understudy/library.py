@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING, Any, Literal
 
 from understudy import environment
 from understudy.context import scratch_context
@@ -16,6 +17,15 @@ from understudy.voices.importing import import_voice
 from understudy.voices.library import BrokenVoice
 from understudy.voices.recordings import Finding
 from understudy.voices.voice import Consent, Voice
+
+if TYPE_CHECKING:
+    from understudy.jobs import Runner
+    from understudy.training import TrainingJob, TrainingPlan, TrainingResult
+    from understudy.voices.rvc.training.events import TrainingEvent
+    from understudy.voices.rvc.training.settings import TrainingSettings
+
+BaseModel = tuple[str | os.PathLike[str], str | os.PathLike[str]] | Literal["none"] | None
+"""What a training begins with: files of generator and discriminators, nothing, or RVC's own."""
 
 Fraction = Callable[[float], None]
 """Called with how much is done, 0..1."""
@@ -136,6 +146,91 @@ class VoiceLibrary:
         Raises `UnderstudyError`: ``engine-missing``, and as `get` does.
         """
         return library.sing_with(self.folder, name, engine)
+
+    def train(
+        self,
+        name: str,
+        recordings: Sequence[Sound] = (),
+        *,
+        consent: Consent | None = None,
+        settings: TrainingSettings | Mapping[str, Any] | None = None,
+        base: BaseModel = None,
+        separate: bool = False,
+        restart: bool = False,
+        cache: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        progress: Callable[[TrainingEvent], None] | None = None,
+        cancel: Event | None = None,
+        enough: Event | None = None,
+    ) -> TrainingResult:
+        """Train an RVC model for a voice from its recordings; the same call goes on where an earlier one ended.
+
+        - `recordings`: further ones, which are kept with the voice for training alone; they need `consent`, as in
+          `add`. Unfit ones are left out.
+        - `settings`: a `TrainingSettings`, or its fields.
+        - `base`: files of generator and discriminators (``G_*.pth``, ``D_*.pth``) to begin with, or ``"none"``; None:
+          RVC's own, which must be installed.
+        - `separate`: whether recordings with music are separated first. `restart`: begin anew.
+        - `cache`, `device`: as of a `Session`. All GPUs are used unless a device is named.
+        - `progress`: called with each event. `cancel`: setting this event stops it, with all that was made kept;
+          `enough`: ends it with the best checkpoint so far.
+
+        Raises `UnderstudyError`: among others ``voice-unknown``, ``voice-without-recordings``, ``consent-missing``,
+        ``model-missing``, ``training-running``, ``too-little-data``, ``training-diverged``, ``disk-full``; `Cancelled`.
+        """
+        from understudy.training import train_voice
+
+        if recordings:
+            with scratch_context(cancel=cancel) as context:
+                sounds = {f"recording {number}": sound for number, sound in enumerate(recordings, start=1)}
+                files = list(as_files(sounds, context).values())
+                library.add_training_recordings(self.folder, name, files, consent, context, separate=separate)
+        runner, job = self._training(name, settings, base, separate, restart, cache, device, cancel)
+        return train_voice(job, runner, progress or (lambda event: None), enough)
+
+    def plan_training(
+        self,
+        name: str,
+        *,
+        settings: TrainingSettings | Mapping[str, Any] | None = None,
+        base: BaseModel = None,
+        separate: bool = False,
+        restart: bool = False,
+        cache: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+    ) -> TrainingPlan:
+        """What `train` with these arguments would use and take, and which models are missing. A step is measured, which
+        takes some seconds."""
+        from understudy.pipeline.executor import LocalExecutor
+        from understudy.training import plan
+
+        runner, job = self._training(name, settings, base, separate, restart, cache, device, None)
+        assert isinstance(runner.executor, LocalExecutor)
+        return plan(job, runner.executor.store.root, runner.executor.device)
+
+    def _training(
+        self,
+        name: str,
+        settings: TrainingSettings | Mapping[str, Any] | None,
+        base: BaseModel,
+        separate: bool,
+        restart: bool,
+        cache: str | os.PathLike[str] | None,
+        device: str | None,
+        cancel: Event | None,
+    ) -> tuple[Runner, TrainingJob]:
+        from understudy.jobs import Runner
+        from understudy.pipeline.executor import LocalExecutor
+        from understudy.pipeline.store import Store
+        from understudy.training import TrainingJob, gpus_for
+        from understudy.voices.rvc.training.settings import TrainingSettings
+
+        chosen = settings if isinstance(settings, TrainingSettings) else TrainingSettings(**(settings or {}))
+        files = base if base is None or base == "none" else (Path(base[0]), Path(base[1]))
+        job = TrainingJob(self.folder, name, chosen, separate, files, restart, gpus_for(device))
+        store = Store(environment.cache_folder() if cache is None else Path(cache))
+        executor = LocalExecutor(store, environment.choose_device(device))
+        return Runner(executor, lambda event: None, cancel or Event()), job
 
     def get(self, name: str, engine: str | None = None) -> Voice:
         """The voice of that name, sung by `engine` (``"instant"`` or ``"rvc"``; None: its default); the files that this

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
+from understudy import environment
 from understudy.audio.pitch import PitchSettings
 from understudy.context import scratch_context
 from understudy.errors import Cancelled, UnderstudyError
@@ -125,6 +127,16 @@ class TrainingJob:
             "pitch": self.pitch.model_dump(mode="json"),
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def gpus_for(device: str | None) -> int:
+    """How many GPUs a training uses when the user requests `device`: all, unless one is named."""
+    if not environment.choose_device(device).startswith("cuda"):
+        return 1
+    import torch
+
+    named = device or os.environ.get("UNDERSTUDY_DEVICE") or "auto"
+    return torch.cuda.device_count() if named == "auto" else 1
 
 
 def usable_base(job: TrainingJob) -> bool:
