@@ -44,7 +44,10 @@ class HeardClip:
     kind: Literal["held-out", "phrase"]
     original: Path
     versions: Mapping[str, Path]
-    title: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"Held out: {self.name}" if self.kind == "held-out" else f"Phrase of another singer: {self.name}"
 
 
 @dataclass(frozen=True)

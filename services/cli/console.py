@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,8 +17,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from understudy.errors import Cancelled, RenamedSetting, UnderstudyError
 from understudy.services.stage_titles import stage_title
@@ -101,6 +104,27 @@ def progress_bars() -> Progress:
         console=_stderr,
         disable=mode.as_json or mode.quiet,
     )
+
+
+@contextmanager
+def live_line() -> Iterator[Callable[[str], None]]:
+    """A function that shows a sentence in one line of stderr, in place of the one before; where that is no terminal,
+    as a line of its own at most every 30 seconds. Silent with --json and --quiet."""
+    if mode.as_json or mode.quiet:
+        yield lambda sentence: None
+    elif _stderr.is_terminal:
+        with Live(console=_stderr, refresh_per_second=4) as live:
+            yield lambda sentence: live.update(Text(sentence, no_wrap=True, overflow="ellipsis"))
+    else:
+        printed = 0.0
+
+        def show(sentence: str) -> None:
+            nonlocal printed
+            if not printed or time.monotonic() - printed > 30:
+                printed = time.monotonic()
+                _stderr.print(escape(sentence), soft_wrap=True)
+
+        yield show
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from understudy.services.cli.models import models_app
 from understudy.services.cli.separate import separate
 from understudy.services.cli.server import keys_app, serve, worker
 from understudy.services.cli.system import cache_app, doctor, presets
+from understudy.services.cli.training import train
 from understudy.services.cli.voices import voices_app
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ def understudy(
 
 for command in (cover, separate, convert, batch, graph, evaluate, presets, doctor, serve, worker):
     app.command()(command)
+voices_app.command()(train)
 for name, group in {"voices": voices_app, "models": models_app, "cache": cache_app, "keys": keys_app}.items():
     app.add_typer(group, name=name)
 

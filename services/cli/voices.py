@@ -191,7 +191,7 @@ def import_(
 def _print_added(added: AddedVoice) -> None:
     data = {**_described(added.voice), "findings": [asdict(finding) for finding in added.findings]}
     try_it = f'Try it: understudy cover song.mp3 --voice "{escape(added.voice.name)}" --duration 30'
-    print_result(data, lambda: "\n".join([_line(added.voice), *map(_finding_line, added.findings), try_it]))
+    print_result(data, lambda: "\n".join([_line(added.voice), *map(finding_line, added.findings), try_it]))
 
 
 def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def _details(voice: Voice) -> str:
     return "\n".join(lines)
 
 
-def _finding_line(finding: Finding) -> str:
+def finding_line(finding: Finding) -> str:
     mark = "[red]✗[/]" if finding.severity == "problem" else "[yellow]![/]"
     where = f"{finding.recording}: " if finding.recording else ""
     return f"{mark} {escape(where + finding.sentence)}"
@@ -251,5 +251,5 @@ def _check_text(reports: Sequence[RecordingReport], together: Sequence[Finding])
     lines = []
     for report in reports:
         lines.append(f"[bold]{escape(report.recording)}[/]  {report.duration:.1f} s, {report.voice:.1f} s of voice")
-        lines += [_finding_line(finding) for finding in report.findings] or ["[green]✓[/] nothing wrong"]
-    return "\n".join([*lines, *map(_finding_line, together)]) or "[green]✓[/] nothing wrong"
+        lines += [finding_line(finding) for finding in report.findings] or ["[green]✓[/] nothing wrong"]
+    return "\n".join([*lines, *map(finding_line, together)]) or "[green]✓[/] nothing wrong"

@@ -602,7 +602,7 @@ def _finished(
         findings=dataset.findings,
         warnings=warnings,
     )
-    _report(result, job, folder, materials, dataset, instant, runner.cancelled)
+    _report(result, job, folder, materials, dataset, instant, device, runner.cancelled)
     return result
 
 
@@ -706,6 +706,7 @@ def _report(
     materials: Materials,
     dataset: Dataset,
     instant: Evaluation,
+    device: str,
     cancelled: Event,
 ) -> None:
     from understudy.audio.encode import OutputFormat, encode
@@ -745,8 +746,26 @@ def _report(
             sings="rvc" if result.default else "instant",
             clips=heard,
             settings=job.settings.model_dump(mode="json"),
+            facts=_facts(job, folder, device),
         )
         write_training_report(context, record, result.report)
+
+
+def _facts(job: TrainingJob, folder: RunFolder, device: str) -> dict[str, str]:
+    """What the report tells of the run beside its settings."""
+    import torch
+
+    from understudy import __version__
+
+    run = folder.run()
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    facts = {"Understudy": __version__, "torch": torch.__version__, "device": name, "GPUs": str(job.gpus)}
+    facts |= {"base model": job.base_name() or "none", "pitch tracker": job.pitch.tracker}
+    facts |= {"separated": "yes" if job.separate else "no"}
+    if run is not None:
+        facts |= {"clips per step": str(run.batch_size), "steps between evaluations": str(run.evaluate_every)}
+        facts |= {"seconds per step": f"{run.seconds_per_step:.3g}"} if run.seconds_per_step else {}
+    return facts
 
 
 def _used(dataset: Dataset) -> list[Any]:

@@ -48,7 +48,7 @@ def record(tmp_path: Path) -> TrainingRecord:
         advice=["12 more seconds of high notes."],
         instant=evaluation(0, 0.7),
         seconds=600.0,
-        clips=[HeardClip("held-0", "held-out", files["a"], versions, "take 2.wav")],
+        clips=[HeardClip("take 2.wav", "held-out", files["a"], versions)],
         settings={"size": "tiny", "batch_size": None, "f0": True},
         facts={"torch": "2.13.0"},
     )
@@ -89,7 +89,7 @@ def test_every_version_of_a_clip_can_be_heard(record: TrainingRecord, tmp_path: 
     path = write_training_report(Context(tmp_path), record, tmp_path / "report.html")
     page = Page(path.read_text("utf-8"))
     names = [attributes["aria-label"] for tag, attributes in page.elements if tag == "audio"]
-    assert names == [f"take 2.wav: {name}" for name in ("Recording", "Step 200", "Instant voice", "Step 100")]
+    assert names == [f"Held out: take 2.wav: {name}" for name in ("Recording", "Step 200", "Instant voice", "Step 100")]
     again = write_training_report(Context(tmp_path), record, tmp_path / "again.html")
     assert again.read_bytes() == path.read_bytes()
 

@@ -1,0 +1,255 @@
+"""``understudy voices train`` and ``voices blend``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+
+from understudy import environment
+from understudy.context import scratch_context
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.services.cli.console import cancellable, live_line, print_note, print_result
+from understudy.services.cli.options import OUTPUT, Options, with_options
+from understudy.services.cli.voices import NAME, finding_line
+
+if TYPE_CHECKING:
+    from understudy.training import TrainingJob, TrainingResult
+    from understudy.voices.rvc.training.events import TrainingEvent
+    from understudy.voices.rvc.training.settings import TrainingSettings
+
+_RATES = {"32k": 32000, "40k": 40000, "48k": 48000}
+_SCORES = {
+    "similarity": "similarity {:.3f}",
+    "intelligibility": "intelligibility {:.3f}",
+    "f0_error": "pitch errors {:.1%}",
+    "mel_distance": "mel distance {:.3f}",
+}
+_LOSSES = ("mel", "kl", "adversarial")
+
+
+@with_options("tracker seed voices cache device", OUTPUT)
+def train(
+    name: NAME,
+    recordings: Annotated[
+        list[Path] | None, typer.Argument(help="Further recordings of the voice, for the training alone.")
+    ] = None,
+    engine: Annotated[Literal["rvc"], typer.Option(help="What to train: an RVC model.")] = "rvc",
+    consent: Annotated[
+        Literal["self", "granted"] | None,
+        typer.Option(help="Required with further recordings. self: it is your voice. granted: its owner has agreed."),
+    ] = None,
+    sample_rate: Annotated[
+        Literal["32k", "40k", "48k"] | None, typer.Option(help="Rate of the model.", show_default="48k")
+    ] = None,
+    version: Annotated[Literal["v1", "v2"] | None, typer.Option(help="Of the network.", show_default="v2")] = None,
+    f0: Annotated[bool, typer.Option("--f0/--no-f0", help="Guided by pitch; singing needs it.")] = True,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Generator (G.pth) to begin with, or none; default: RVC's base model of that version and rate."
+        ),
+    ] = None,
+    base_discriminator: Annotated[
+        Path | None, typer.Option(help="Discriminator (D.pth) that belongs to --base.")
+    ] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="Content features to learn from.", show_default="contentvec")
+    ] = None,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Separate the voice from music in the recordings first.")
+    ] = False,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Most steps; mostly it stops earlier.", show_default="200000")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Clips per step.", show_default="as many as memory allows")
+    ] = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between evaluations.", show_default="some minutes")
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, max=50, help="Checkpoints kept to listen to.", show_default="5")
+    ] = None,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"] | None,
+        typer.Option(help="Number format on a GPU.", show_default="auto"),
+    ] = None,
+    size: Annotated[Literal["full", "tiny"], typer.Option(help="tiny: a network for tests, not for singing.")] = "full",
+    gpus: Annotated[int, typer.Option(min=1, max=64, help="GPUs of this machine to train on.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew; what there is of this training is deleted.")
+    ] = False,
+    *,
+    options: Options,
+) -> None:
+    """Train a model of a voice from its recordings; it chooses the best checkpoint and stops by itself.
+
+    Ctrl-C keeps everything, and the same command goes on. The voice sings with the model from then on if that is better
+    than the instant voice; 'cover --engine' selects either.
+    """
+    from understudy.jobs import Runner
+    from understudy.training import plan, train_voice
+
+    settings = _settings(
+        size=size,
+        version=version,
+        sample_rate=_RATES.get(sample_rate or ""),
+        f0=f0,
+        embedder=embedder,
+        most_steps=steps,
+        batch_size=batch_size,
+        evaluate_every=evaluate_every,
+        keep=keep,
+        precision=precision,
+        seed=options.values["seed"],
+    )
+    job = _job(options, name, settings, separate, _base(base, base_discriminator), restart, gpus)
+    if recordings:
+        _add(options, name, recordings, consent, separate)
+    executor = options.executor()
+    planned = plan(job, options.cache, executor.device)
+    if dry_run:
+        print_result(planned.to_dict(), lambda: escape("\n".join(planned.sentences)))
+        return
+    for sentence in planned.sentences:
+        print_note(escape(sentence))
+    with cancellable() as cancelled, live_line() as show:
+        progress = Progress(show, planned.step)
+        try:
+            result = train_voice(job, Runner(executor, lambda event: None, cancelled), progress)
+        except Cancelled:
+            print_note(f"Nothing is lost: step {progress.saved:,} is saved, and the same command goes on from there.")
+            raise
+    executor.store.prune(environment.cache_limit(), spare=6 * 3600)
+    print_result(result.to_dict(), lambda: _text(result))
+
+
+def _settings(**given: Any) -> TrainingSettings:
+    """The settings that were given; what is None has its default. Raises `UnderstudyError` ``setting-invalid``."""
+    from pydantic import ValidationError
+
+    from understudy.voices.rvc.training.settings import TrainingSettings
+
+    try:
+        return TrainingSettings.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise UnderstudyError(
+            "option-invalid",
+            f"--{option} {first['input']}: {first['msg']}.",
+            "'understudy voices train --help' shows what it takes.",
+        ) from error
+
+
+def _base(generator: str | None, discriminator: Path | None) -> tuple[Path, Path] | Literal["none"] | None:
+    """What ``--base`` and ``--base-discriminator`` mean."""
+    if generator in (None, "none") and discriminator is None:
+        return "none" if generator else None
+    if generator in (None, "none") or discriminator is None:
+        raise UnderstudyError(
+            "option-invalid",
+            "A base model is a pair of files, generator and discriminator.",
+            "Give both: --base G.pth --base-discriminator D.pth.",
+        )
+    return Path(str(generator)), discriminator
+
+
+def _job(
+    options: Options,
+    name: str,
+    settings: TrainingSettings,
+    separate: bool,
+    base: tuple[Path, Path] | Literal["none"] | None,
+    restart: bool,
+    gpus: int,
+) -> TrainingJob:
+    from understudy.training import TrainingJob
+
+    pitch = options.settings().pitch
+    return TrainingJob(options.voices, name, settings, separate, base, restart, gpus, pitch)
+
+
+def _add(
+    options: Options,
+    name: str,
+    files: Sequence[Path],
+    consent: Literal["self", "granted"] | None,
+    separate: bool,
+) -> None:
+    """Store further recordings with the voice, and say what was left out."""
+    from understudy.voices.library import add_training_recordings
+
+    with cancellable() as cancelled, scratch_context(cancel=cancelled) as context:
+        _, findings = add_training_recordings(options.voices, name, files, consent, context, separate=separate)
+    for finding in findings:
+        print_note(finding_line(finding))
+
+
+@dataclass
+class Progress:
+    """Shows the events of a training; `show` is `live_line`'s. `saved`: the step of the newest state on disk."""
+
+    show: Callable[[str], None]
+    saved: int = 0
+
+    def __call__(self, event: TrainingEvent) -> None:
+        if event.kind == "saved":
+            self.saved = event.step
+        elif event.kind == "warning":
+            print_note(f"[yellow]Note:[/] {escape(event.sentence)}")
+        elif event.kind != "finished":
+            self.show(line(event))
+
+
+def line(event: TrainingEvent) -> str:
+    """The event in one line, the most important first."""
+    if event.kind == "preparing":
+        return f"preparing the recordings: {event.step} of {event.of} parts done · {event.sentence}"
+    parts = [f"step {event.step:,} of at most {event.of:,}"]
+    if event.seconds_left is not None:
+        parts.append(f"{span(event.seconds_left)} left")
+    scores = event.evaluation or {}
+    parts.append(", ".join(form.format(scores[name]) for name, form in _SCORES.items() if name in scores))
+    if event.best is not None:
+        parts.append(f"best: step {event.best:,}")
+    losses = [f"{name} {event.losses[name]:.3g}" for name in _LOSSES if name in event.losses]
+    parts.append("losses " * bool(losses) + ", ".join(losses))
+    return " · ".join(part for part in parts if part)
+
+
+def span(seconds: float) -> str:
+    """``40 s``, ``3 min``, ``2 h 5 min``, ``3 days``."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes / 1440:.0f} days"
+
+
+def _text(result: TrainingResult) -> str:
+    """The result for people."""
+    sings = (
+        "The voice sings with the model from now on; --engine instant selects the instant voice."
+        if result.default
+        else "The instant voice scores better and goes on singing; --engine rvc selects the model."
+    )
+    lines = [
+        f"Model:  step {result.step:,} of {result.steps:,}. {escape(result.reason)}",
+        f"Ended:  {escape(result.ended)}",
+        sings,
+        *(finding_line(finding) for finding in result.findings),
+        *(f"Would help: {escape(sentence)}" for sentence in result.advice[:3]),
+        f"Report: [bold]{escape(str(result.report))}[/]",
+        f'Try it: understudy cover song.mp3 --voice "{escape(result.voice.name)}" --duration 30',
+    ]
+    return "\n".join(lines)
