@@ -1,4 +1,4 @@
-"""``understudy voices``: add, list, show, check, rename, remove, export, import."""
+"""``understudy voices``: add, list, show, check, use, rename, remove, export, import."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # each command imports what it works with, so that ``understu
     from understudy.library import AddedVoice
     from understudy.voices.library import BrokenVoice
     from understudy.voices.recordings import Finding, RecordingReport
-    from understudy.voices.voice import RvcModel, Voice
+    from understudy.voices.voice import Recording, RvcModel, Voice
 
 voices_app = typer.Typer(help="The voice library.", no_args_is_help=True)
 
@@ -106,6 +106,19 @@ def check(
         "findings": [asdict(finding) for finding in together],
     }
     print_result(data, lambda: _check_text(reports, together))
+
+
+@voices_app.command()
+@with_options("voices", OUTPUT)
+def use(
+    name: NAME,
+    engine: Annotated[Literal["instant", "rvc"], typer.Argument(help="instant: its recordings. rvc: its model.")],
+    *,
+    options: Options,
+) -> None:
+    """Choose what a voice sings with unless --engine says otherwise."""
+    voice = options.library.sing_with(name, engine)
+    print_result(_described(voice), lambda: _line(voice))
 
 
 @voices_app.command()
@@ -199,7 +212,7 @@ def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:
 
     if not isinstance(voice, Voice):
         return {"name": voice.name, "folder": str(voice.folder), "broken": voice.error.message}
-    return {**voice.manifest.model_dump(mode="json"), "folder": str(voice.folder)}
+    return {**voice.manifest.model_dump(mode="json"), "engines": voice.engines, "folder": str(voice.folder)}
 
 
 def _line(voice: Voice | BrokenVoice) -> str:
@@ -208,19 +221,27 @@ def _line(voice: Voice | BrokenVoice) -> str:
     if not isinstance(voice, Voice):
         return f"[bold]{escape(voice.name)}[/]  [red]can't be used:[/] {escape(voice.error.message)}"
     manifest = voice.manifest
-    if manifest.model is not None:
-        return f"[bold]{escape(voice.name)}[/]  {manifest.engine}, {_model_line(manifest.model)}"
-    seconds = sum(recording.duration for recording in manifest.recordings)
+    default, *others = sorted(voice.engines, key=lambda engine: engine != manifest.engine)
+    lines = [f"[bold]{escape(voice.name)}[/]  {default}, {_with_engine(voice, default)}"]
+    return "; also ".join([*lines, *(f"{engine}, {_with_engine(voice, engine)}" for engine in others)])
+
+
+def _with_engine(voice: Voice, engine: str) -> str:
+    """What the voice sings with when `engine` is its engine."""
+    manifest = voice.manifest
+    if engine == "rvc" and manifest.model is not None:
+        model = manifest.model
+        guided = "" if model.f0 else ", not guided by pitch"
+        index = f"index of {model.index.vectors:,} vectors" if model.index else "no index"
+        trained = ", trained here" if model.trained else ""
+        return f"{model.version}, {model.sample_rate / 1000:g} kHz{guided}, {index}{trained}"
     reach = manifest.pitch_range
-    pitch = f", {reach.low:.0f} to {reach.high:.0f} Hz" if reach else ""
-    count = len(manifest.recordings)
-    return f"[bold]{escape(voice.name)}[/]  {manifest.engine}, {seconds:.0f} s in {count} recordings{pitch}"
+    return _together(manifest.recordings) + (f", {reach.low:.0f} to {reach.high:.0f} Hz" if reach else "")
 
 
-def _model_line(model: RvcModel) -> str:
-    guided = "" if model.f0 else ", not guided by pitch"
-    index = f"index of {model.index.vectors:,} vectors" if model.index else "no index"
-    return f"{model.version}, {model.sample_rate / 1000:g} kHz{guided}, {index}"
+def _together(recordings: Sequence[Recording]) -> str:
+    seconds = sum(recording.duration for recording in recordings)
+    return f"{seconds:.0f} s in {len(recordings)} recordings"
 
 
 def _details(voice: Voice) -> str:
@@ -231,14 +252,31 @@ def _details(voice: Voice) -> str:
         f"folder: {escape(str(voice.folder))}",
         f"content hash: {manifest.content_hash}",
     ]
+    if len(voice.engines) > 1:
+        lines.insert(1, f"sings with {manifest.engine} by default; --engine names the other")
     if manifest.model is not None:
-        model = manifest.model
-        lines.append(f"model: {escape(model.source)}, speaker {model.speaker} of {model.speakers} (from 0)")
-        if model.index is not None:
-            lines.append(f"index: {escape(model.index.source)}")
-        lines += [f"{what}: {escape(text)}" for what, text in (("info", model.info), ("author", model.author)) if text]
+        lines += _model_lines(manifest.model)
     lines += [f"  {escape(r.source)}: {r.duration:.1f} s ({escape(r.file)})" for r in manifest.recordings]
+    if manifest.training_recordings:
+        lines.append(f"for training alone: {_together(manifest.training_recordings)}")
+        lines += [f"  {escape(r.source)}: {r.duration:.1f} s ({escape(r.file)})" for r in manifest.training_recordings]
     return "\n".join(lines)
+
+
+def _model_lines(model: RvcModel) -> list[str]:
+    lines = [f"model: {escape(model.source)}, speaker {model.speaker} of {model.speakers} (from 0)"]
+    if model.trained is not None:
+        trained = model.trained
+        score = "" if trained.score is None else f", score {trained.score:.3f}"
+        base = escape(trained.base) or "nothing"
+        lines = [f"model: trained here on {trained.date:%Y-%m-%d}: {trained.steps:,} steps{score}, from {base}"]
+    if model.embedder != "contentvec":
+        lines.append(f"embedder: {escape(model.embedder)}")
+    if model.index is not None:
+        lines.append(f"index: {escape(model.index.source)}")
+    return lines + [
+        f"{what}: {escape(text)}" for what, text in (("info", model.info), ("author", model.author)) if text
+    ]
 
 
 def finding_line(finding: Finding) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Workspace
+from tests.support.library_voices import TRAINED, recorded_voice, small_model
 from tests.support.rvc_files import small, write_random_index, write_random_pth
+from understudy.voices import library
 
 
 @pytest.fixture
@@ -39,6 +41,34 @@ def test_there_and_back(empty: Workspace) -> None:
     empty.json("voices", "export", "nova", "--output", "ours.zip")
     ours = empty.json("voices", "import", "ours.zip", "--name", "ours")
     assert (ours["content_hash"], ours["consent"]) == (made["content_hash"], "granted")
+
+
+def test_a_voice_with_recordings_and_a_model(empty: Workspace) -> None:
+    root = empty.folder / "voices"
+    before = recorded_voice(root).manifest
+    assert empty.run("voices", "list").stdout == "nova  instant, 17 s in 2 recordings, 150 to 440 Hz\n"
+    library.publish_model(root, "nova", before.recordings_hash, small_model(), None, TRAINED, default=True)
+    listed = " ".join(empty.run("voices", "list").stdout.split())
+    rvc, instant = "rvc, v2, 16 kHz, no index, trained here", "instant, 17 s in 2 recordings, 150 to 440 Hz"
+    assert listed == f"nova {rvc}; also {instant}"
+    shown = empty.run("voices", "show", "nova").stdout
+    for told in (
+        "sings with rvc by default",
+        "trained here on 2026-11-30: 2,400 steps, score 0.610, from rvc-base-48k",
+        "take 2.wav: 8.5 s",
+    ):
+        assert told in shown
+    assert "embedder" not in shown
+    used = empty.json("voices", "use", "nova", "instant")
+    assert (used["engine"], used["engines"]) == ("instant", ["instant", "rvc"])
+    assert used["content_hash"] == before.content_hash
+    assert used["model"]["trained"]["base"] == "rvc-base-48k"
+    assert " ".join(empty.run("voices", "list").stdout.split()) == f"nova {instant}; also {rvc}"
+    exported = empty.json("voices", "export", "nova", "--format", "rvc")
+    assert exported["files"] == ["nova.pth"]
+    missing = empty.run("voices", "use", "vega", "rvc")
+    assert missing.returncode != 0
+    assert "vega" in missing.stderr
 
 
 @pytest.mark.slow

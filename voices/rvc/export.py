@@ -31,7 +31,7 @@ def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = Fa
             f"The voice {voice.name!r} is made from recordings and has no RVC model.",
             "Export it without --format rvc.",
         )
-    library.verify(voice)
+    library.verify(voice.sung_by("rvc"))
     suffix = path.suffix.lower()
     if suffix == ".pth":
         model, index = path, path.with_suffix(".index")

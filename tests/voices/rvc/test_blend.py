@@ -66,6 +66,7 @@ def with_speakers(model: Checkpoint, count: int) -> Checkpoint:
     return Checkpoint(replace(model.architecture, speakers=count), weights)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0, 1), st.integers(1, 4), st.integers(1, 4), st.data())
 def test_the_singers_are_mixed_whatever_their_numbers(ratio: float, one: int, other: int, data: st.DataObject) -> None:
