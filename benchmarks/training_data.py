@@ -1,0 +1,115 @@
+"""Preparing hours of recordings for training: time, memory and disk, and what a further recording costs.
+
+    python benchmarks/training_data.py [--hours 0.25 1] [--embedder cepstral] [--threads 1]
+
+A voice of one long recording (FLAC, 48 kHz, synthetic singing) and a short one; then another short one is added. Each
+length runs in a process of its own. With `--embedder contentvec` the encoder has real size and random weights. Columns:
+
+  clips, f0, content   seconds per hour of recordings: decode, high-pass, slice; swift-f0; the embedder
+  peak                 MB of memory in all
+  disk                 MB in the cache
+  added                seconds for the further recording of 12 s; all else is cached
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import soundfile
+
+from tests.support.contentvec_files import write_random_contentvec
+from tests.support.training_data import sung
+from understudy.context import scratch_context
+from understudy.models.hashes import file_hash, stored
+from understudy.models.installed import Record, write_record
+from understudy.pipeline.executor import LocalExecutor
+from understudy.pipeline.store import Store
+from understudy.pipeline.training_graph import training_graph
+from understudy.voices import library
+from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.voice import Recording, Voice
+
+RATE = 48000
+
+
+def with_hours(voice: Voice, hours: float) -> Voice:
+    """`voice` with a recording of so many hours: a minute of singing again and again, at changing levels."""
+    minute, _ = sung(60, RATE, seed=1)
+    path = voice.folder / "recordings" / "002-long-00000000.flac"
+    with soundfile.SoundFile(path, "w", RATE, 1, "PCM_24", format="FLAC") as file:
+        for turn in range(round(hours * 60)):
+            file.write(minute.samples.T * (0.6 + 0.3 * np.sin(turn)))
+    recording = Recording(file=path.name, source="long.wav", duration=hours * 3600, sha256=file_hash(path))
+    recordings = (*voice.manifest.recordings, recording)
+    return replace(voice, manifest=voice.manifest.model_copy(update={"recordings": recordings}))
+
+
+def measured(hours: float, embedder: str, threads: int, folder: Path) -> dict[str, float]:
+    import torch
+
+    torch.set_num_threads(threads)
+    os.environ["UNDERSTUDY_MODELS"] = str(folder / "models")
+    if embedder == "contentvec":
+        (folder / "models").mkdir()
+        path = folder / "models" / "contentvec.pt"
+        write_random_contentvec(path)
+        write_record(Record(model="contentvec", format=None, weights=stored(path, file_hash(path), "made up")))
+    for number in (1, 2):
+        soundfile.write(folder / f"{number}.wav", sung(12, RATE, seed=number)[0].samples.T, RATE, "PCM_24")
+    with scratch_context() as context:
+        voice, _ = library.add(folder / "voices", "nova", [folder / "1.wav"], "self", context)
+        more, _ = library.add_training_recordings(folder / "voices", "nova", [folder / "2.wav"], "self", context)
+    long = with_hours(voice, hours)
+    settings = TrainingSettings(embedder=embedder)
+    executor = LocalExecutor(Store(folder / "cache"), workers=1, cpu_lanes=1)
+    graph = training_graph(long, settings)
+    result = executor.run(graph.graph, graph.targets, lambda _: None, Event())
+    data = graph.dataset(result)
+    seconds = {kind: 0.0 for kind in ("clips", "pitch", "content")}
+    for run in result.stages:
+        seconds[run.kind] += run.seconds / hours
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    further = {"training_recordings": more.manifest.training_recordings}
+    added = replace(more, manifest=long.manifest.model_copy(update=further))
+    begun = time.monotonic()
+    graph = training_graph(added, settings)
+    graph.dataset(executor.run(graph.graph, graph.targets, lambda _: None, Event()))
+    disk = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file()) / 1e6
+    spent = time.monotonic() - begun
+    return {"hours": hours, **seconds, "peak": used, "disk": disk, "added": spent, "clips in all": len(data.clips)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--hours", type=float, nargs="+", default=[0.25, 1.0])
+    parser.add_argument("--embedder", choices=("cepstral", "contentvec"), default="cepstral")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.alone:
+        with tempfile.TemporaryDirectory() as folder:
+            figures = measured(arguments.hours[0], arguments.embedder, arguments.threads, Path(folder))
+        print(json.dumps(figures))
+        return
+    print("| hours | clips s/h | f0 s/h | content s/h | peak MB | disk MB | added s | clips |")
+    print("|---|---|---|---|---|---|---|---|")
+    for hours in arguments.hours:
+        command = [sys.executable, __file__, "--alone", "--hours", str(hours), "--embedder", arguments.embedder]
+        command += ["--threads", str(arguments.threads)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        print("| " + " | ".join(f"{value:.4g}" for value in json.loads(done.stdout.splitlines()[-1]).values()) + " |")
+
+
+if __name__ == "__main__":
+    main()
