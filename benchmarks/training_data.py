@@ -9,11 +9,17 @@ length runs in a process of its own. With `--embedder contentvec` the encoder ha
   peak                 MB of memory in all
   disk                 MB in the cache
   added                seconds for the further recording of 12 s; all else is cached
+
+    python benchmarks/training_data.py --reference DIR
+
+compares the pieces of a minute with those of RVC WebUI, whose clone is at DIR: its slicer, high-pass and levels. (Its
+pieces as Applio cuts them, since its own loop loses some.)
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -27,6 +33,7 @@ from threading import Event
 
 import numpy as np
 import soundfile
+from scipy.signal import butter, lfilter
 
 from tests.support.contentvec_files import write_random_contentvec
 from tests.support.training_data import sung
@@ -38,6 +45,7 @@ from understudy.pipeline.store import Store
 from understudy.pipeline.training_graph import training_graph
 from understudy.voices import library
 from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.rvc.training.slicing import TICKS, slice_recording
 from understudy.voices.voice import Recording, Voice
 
 RATE = 48000
@@ -90,17 +98,52 @@ def measured(hours: float, embedder: str, threads: int, folder: Path) -> dict[st
     return {"hours": hours, **seconds, "peak": used, "disk": disk, "added": spent, "clips in all": len(data.clips)}
 
 
+def compared(reference: Path, rate: int) -> dict[str, object]:
+    """How many pieces there are, how many of them are elsewhere or of another length in the reference, and the least
+    SNR in dB."""
+    spec = importlib.util.spec_from_file_location("slicer", reference / "train" / "dataset" / "slicer2.py")
+    assert spec is not None
+    assert spec.loader is not None
+    slicer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(slicer)
+    sound, _ = sung(60, rate, seed=3)
+    with scratch_context() as context:
+        clips = slice_recording(context, sound, rate)
+        tick = rate // TICKS
+        ours = [clips.sound.read(p.start * tick, p.stop * tick).samples[0] * p.gain for p in clips.pieces]
+    filtered = lfilter(*butter(5, 48, "highpass", fs=rate), sound.samples[0])
+    cutter = slicer.Slicer(sr=rate, threshold=-42, min_length=1500, min_interval=400, hop_size=15, max_sil_kept=500)
+    theirs = []
+    for part in cutter.slice(filtered):
+        start = 0
+        while len(part) - start > 4.0 * rate:
+            theirs.append(part[start : start + round(3.7 * rate)])
+            start += round(3.4 * rate)
+        theirs.append(part[start:])
+    theirs = [0.675 * piece / np.abs(piece).max() + 0.25 * piece for piece in theirs]
+    pairs = list(zip(ours, theirs, strict=False))
+    other = abs(len(ours) - len(theirs)) + sum(len(one) != len(two) for one, two in pairs)
+    same = [(one, two) for one, two in pairs if len(one) == len(two)]
+    snr = min(20 * np.log10(np.linalg.norm(two) / np.linalg.norm(one - two)) for one, two in same)
+    return {"rate": rate, "pieces": len(ours), "other": other, "SNR dB": round(float(snr), 1)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hours", type=float, nargs="+", default=[0.25, 1.0])
     parser.add_argument("--embedder", choices=("cepstral", "contentvec"), default="cepstral")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--reference", type=Path, help="a clone of RVC WebUI")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.alone:
         with tempfile.TemporaryDirectory() as folder:
             figures = measured(arguments.hours[0], arguments.embedder, arguments.threads, Path(folder))
         print(json.dumps(figures))
+        return
+    if arguments.reference:
+        for rate in (32000, 40000, 48000):
+            print(compared(arguments.reference, rate))
         return
     print("| hours | clips s/h | f0 s/h | content s/h | peak MB | disk MB | added s | clips |")
     print("|---|---|---|---|---|---|---|---|")
