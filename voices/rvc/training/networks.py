@@ -134,9 +134,12 @@ def load_weights(network: nn.Module, stored: Mapping[str, Tensor]) -> None:
         parameter.copy_(stored[name])
 
 
-def export(generator: Generator, info: Mapping[str, Any] | None = None) -> Checkpoint:
-    """The finished voice: float16, without the posterior encoder. `info`: see `checkpoint.INFO`."""
-    named = weights(generator)
+def export(
+    generator: Generator, info: Mapping[str, Any] | None = None, averaged: Mapping[str, Tensor] | None = None
+) -> Checkpoint:
+    """The finished voice: float16, without the posterior encoder. `info`: see `checkpoint.INFO`. `averaged`: weights to
+    take instead of the generator's own, under RVC's names."""
+    named = weights(generator) if averaged is None else averaged
     half = {name: named[name].to("cpu", torch.float16) for name in tensor_shapes(generator.architecture)}
     return Checkpoint(generator.architecture, half, dict(info or {}))
 

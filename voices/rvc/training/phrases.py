@@ -96,19 +96,6 @@ class Phrase:
     pitch: PitchTrack
 
 
-@lru_cache(maxsize=1)
-def phrases() -> tuple[Phrase, ...]:
-    """Three phrases of 8 to 12 s by a low, a high and a very high voice, mono at `RATE`."""
-    sung = (
-        ("low", _LOW, Singer(0.97, (1, 1.02, 0.98, 0.94), 1.0, 1.2, 2600, -34, 5.2, 30)),
-        ("high", _HIGH, Singer(1.16, (1.03, 1, 1.02, 1), 1.1, 1.0, 2200, -28, 5.8, 45)),
-        ("very-high", _VERY_HIGH, Singer(1.3, (1, 0.97, 1, 1.03), 1.2, 1.0, 3000, -24, 6.1, 15, 14)),
-    )
-    return tuple(
-        Phrase(name, *sing(notes, singer, seed=seed)) for seed, (name, notes, singer) in enumerate(sung, start=1)
-    )
-
-
 _LOW = (
     Note(None, 0.25),
     Note(None, 0.4, "@", "breath"),
@@ -170,6 +157,21 @@ _VERY_HIGH = (
     Note(67, 1.2, "uo", "l", -2),
     Note(None, 0.3),
 )
+
+
+# name, notes and singer of each of `phrases`
+SUNG = (
+    ("low", _LOW, Singer(0.97, (1, 1.02, 0.98, 0.94), 1.0, 1.2, 2600, -34, 5.2, 30)),
+    ("high", _HIGH, Singer(1.16, (1.03, 1, 1.02, 1), 1.1, 1.0, 2200, -28, 5.8, 45)),
+    ("very-high", _VERY_HIGH, Singer(1.3, (1, 0.97, 1, 1.03), 1.2, 1.0, 3000, -24, 6.1, 15, 14)),
+)
+
+
+@lru_cache(maxsize=1)
+def phrases() -> tuple[Phrase, ...]:
+    """Three phrases of 8 to 12 s by a low, a high and a very high voice, mono at `RATE`; `sing` with the place in
+    `SUNG` as the seed."""
+    return tuple(Phrase(name, *sing(notes, singer, seed=seed)) for seed, (name, notes, singer) in enumerate(SUNG))
 
 
 def sing(

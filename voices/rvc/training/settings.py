@@ -27,6 +27,13 @@ class TrainingSettings(BaseModel):
     batch_size: int | None = Field(None, ge=1, le=256, description="clips per step; None: as many as memory allows")
     learning_rate: float = Field(1e-4, gt=0, le=0.1)
     decay: float = Field(0.999875, gt=0, le=1, description="factor of the learning rate per epoch")
+    averaging: float = Field(
+        0.999,
+        ge=0,
+        lt=1,
+        description="share that the running average of weights, which is evaluated and published, keeps per step; "
+        "0: the weights as they are, as in RVC WebUI",
+    )
     most_steps: int = Field(200_000, ge=1, description="steps after which training ends in any case")
     evaluate_every: int | None = Field(
         None, ge=1, description="steps between evaluations; None: as many as take some minutes on this machine"

@@ -60,7 +60,8 @@ class StepLosses:
 
 @dataclass(eq=False)
 class TrainingState:
-    """All that a step reads and changes. `step`: how many were made."""
+    """All that a step reads and changes. `step`: how many were made. `averaged`: the running average of the
+    generator's weights, under RVC's names, of which `averaging` is kept in each step."""
 
     architecture: Architecture
     generator: Generator
@@ -69,6 +70,8 @@ class TrainingState:
     optimizer_d: AdamW
     scaler: torch.amp.GradScaler
     precision: Precision
+    averaging: float
+    averaged: dict[str, Tensor]
     step: int = 0
 
     @property
@@ -96,6 +99,7 @@ class TrainingState:
             "optimizer_g": self.optimizer_g.state_dict(),
             "optimizer_d": self.optimizer_d.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "averaged": self.averaged,
         }
 
     def load(self, stored: Mapping[str, Any]) -> None:
@@ -106,7 +110,16 @@ class TrainingState:
         self.optimizer_d.load_state_dict(stored["optimizer_d"])
         if stored["scaler"]:
             self.scaler.load_state_dict(stored["scaler"])
+        for name, tensor in self.averaged.items():
+            tensor.copy_(stored["averaged"][name])
         self.step = stored["step"]
+
+    def average(self) -> None:
+        """Take the weights after a step into their running average. Over the first steps it forgets faster, so that
+        it spans a tenth of the run at most."""
+        kept = min(self.averaging, (1 + self.step) / (10 + self.step))
+        own = weights(self.generator)
+        torch._foreach_lerp_(list(self.averaged.values()), [own[name] for name in self.averaged], 1 - kept)
 
 
 def new_state(
@@ -127,6 +140,7 @@ def new_state(
         architecture, generator, discriminator, _optimizer(generator, settings.learning_rate),
         _optimizer(discriminator, settings.learning_rate),
         torch.amp.GradScaler(torch.device(device).type, enabled=precision == "float16"), precision,
+        settings.averaging, {name: tensor.clone() for name, tensor in weights(generator).items()},
     )  # fmt: skip
 
 
@@ -188,6 +202,7 @@ def step(
     state.discriminator.requires_grad_(True)
     state.scaler.update()
     state.step += 1
+    state.average()
     losses["discriminator"] = loss_d
     found: list[float] = torch.stack([loss.detach() for loss in losses.values()]).tolist()  # one wait for a GPU
     return StepLosses(

@@ -104,7 +104,8 @@ class RvcWork:
 
     def checkpoint(self, step: int) -> Checkpoint:
         """The model as it is published."""
-        return export(self.training.generator, {"step": step, "embedder_model": self.settings.embedder})
+        state, info = self.training, {"step": step, "embedder_model": self.settings.embedder}
+        return export(state.generator, info, state.averaged)
 
     def evaluate(self, step: int, samples: Path, cancelled: Event) -> Mapping[str, Any]:
         checkpoint = self.checkpoint(step)

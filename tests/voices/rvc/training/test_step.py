@@ -7,7 +7,7 @@ import torch
 from tests.support.training_batches import random_batch
 from understudy.voices.rvc.architecture import segment_frames, tiny
 from understudy.voices.rvc.training.batch import draw
-from understudy.voices.rvc.training.networks import weights
+from understudy.voices.rvc.training.networks import export, weights
 from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.step import StepLosses, TrainingState, new_state, step
 
@@ -24,7 +24,8 @@ def made(state: TrainingState, steps: int, most_gradient: float | None = None) -
 
 
 def everything(state: TrainingState) -> dict[str, torch.Tensor]:
-    return {**weights(state.generator), **weights(state.discriminator)}
+    averaged = {f"averaged {name}": tensor for name, tensor in state.averaged.items()}
+    return {**weights(state.generator), **weights(state.discriminator), **averaged}
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -57,3 +58,25 @@ def test_a_stored_state_goes_on_with_the_same_bits() -> None:
     assert resumed.step == 2
     for name, tensor in everything(undisturbed).items():
         assert torch.equal(tensor, everything(resumed)[name]), name
+
+
+def test_the_running_average_follows_the_weights_and_is_what_is_exported() -> None:
+    state = new_state(tiny(), SETTINGS)
+    name = "dec.conv_pre.weight"
+    seen = [weights(state.generator)[name].clone()]
+    for _ in range(2):
+        made(state, 1)
+        seen.append(weights(state.generator)[name].clone())
+    average = seen[0]
+    for number, values in enumerate(seen[1:], start=1):
+        average = average + (values - average) * (1 - (1 + number) / (10 + number))
+    assert torch.allclose(state.averaged[name], average, atol=1e-7)
+    exported = export(state.generator, averaged=state.averaged).weights[name]
+    assert torch.equal(exported, state.averaged[name].half())
+
+
+def test_without_averaging_the_weights_themselves_are_kept() -> None:
+    state = new_state(tiny(), SETTINGS.model_copy(update={"averaging": 0.0}))
+    made(state, 1)
+    for name, tensor in weights(state.generator).items():
+        assert torch.equal(tensor, state.averaged[name]), name
