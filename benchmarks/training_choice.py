@@ -48,9 +48,8 @@ from understudy.voices.rvc.training.evaluation import (
     phrase_clips,
     references,
 )
-from understudy.voices.rvc.training.networks import export, segments, weights
+from understudy.voices.rvc.training.networks import Base, export, segments, weights
 from understudy.voices.rvc.training.phrases import SUNG, Note, Phrase, Singer, sing
-from understudy.voices.rvc.training.pretrained import Base
 from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.spectrogram import log_mel, spectrogram
 from understudy.voices.rvc.training.step import TrainingState, new_state, step
@@ -253,7 +252,7 @@ def base_model(cache: Path) -> Base:
             state.learning_rate = 7e-4 if number < 1000 else 3e-4
             batch = collate([rows[k] for k in np.random.default_rng([1, number]).integers(0, len(rows), 4)])
             step(state, batch, draw(batch, ARCHITECTURE, segment_frames(ARCHITECTURE), 1, number))
-        stored = {"generator": weights(state.generator), "discriminator": weights(state.discriminator)}
+        stored = {"generator": state.averaged, "discriminator": weights(state.discriminator)}
         torch.save(stored, path.with_suffix(".tmp"))
         os.replace(path.with_suffix(".tmp"), path)
     stored = torch.load(path, weights_only=True)
