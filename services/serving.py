@@ -15,6 +15,7 @@ from types import FrameType
 
 import uvicorn
 
+from understudy.environment import gpus
 from understudy.errors import UnderstudyError
 from understudy.services.api.app import make_app
 from understudy.services.queue import jobs
@@ -25,6 +26,7 @@ from understudy.services.queue.tables import new_id
 log = logging.getLogger("understudy.server")
 
 GRACE = 15  # seconds for requests and workers to end
+LOOK = 1.0  # seconds between looks for a training that waits
 
 
 def serve(settings: ServerSettings) -> None:
@@ -62,13 +64,13 @@ def serve(settings: ServerSettings) -> None:
         pool.stop()
 
 
-def work(settings: ServerSettings, name: str | None, parent: int | None) -> None:
-    """Run one worker until a signal arrives."""
+def work(settings: ServerSettings, name: str | None, parent: int | None, training: bool = False) -> None:
+    """Run one worker until a signal arrives; with `training` one for trainings alone."""
     from understudy.services.queue.worker import Worker
 
     if hasattr(os, "nice"):
-        os.nice(settings.niceness)
-    worker = Worker(settings, name, parent)
+        os.nice(19 if training else settings.niceness)  # on a CPU, covers come first
+    worker = Worker(settings, name, parent, training)
 
     def stop(number: int, frame: FrameType | None) -> None:
         worker.stopping.set()
@@ -79,7 +81,8 @@ def work(settings: ServerSettings, name: str | None, parent: int | None) -> None
 
 
 class WorkerPool:
-    """The worker processes of this server: started, replaced when one dies, stopped at the end."""
+    """The worker processes of this server: started, replaced when one dies, stopped at the end. Those for trainings are
+    started when a training waits, and end by themselves when none does: an idle one would hold memory of the GPU."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
@@ -87,9 +90,10 @@ class WorkerPool:
         self._thread = Thread(target=self._watch, name="pool", daemon=True)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
+        self._slots: dict[str, int] = {}  # of the workers for trainings
 
     def start(self) -> None:
-        if self._settings.workers:
+        if self._settings.workers or self._settings.trainings:
             self._thread.start()
 
     def stop(self) -> None:
@@ -107,12 +111,14 @@ class WorkerPool:
                 process.wait()
 
     def _watch(self) -> None:
-        pause, database = 0.2, Database(self._settings.database_url)
+        pause, database, looked = 0.2, Database(self._settings.database_url), 0.0
         while not self._stopping.is_set():
             for name, process in list(self._processes.items()):
                 if process.poll() is not None:
-                    log.warning("a worker died", extra={"worker": name, "code": process.returncode})
                     del self._processes[name]
+                    if self._slots.pop(name, None) is not None and process.returncode == 0:
+                        continue  # there was no training left
+                    log.warning("a worker died", extra={"worker": name, "code": process.returncode})
                     try:
                         jobs.abandon(database, name)
                     except UnderstudyError as error:
@@ -120,22 +126,46 @@ class WorkerPool:
                     # a worker that may be unable to run here: wait longer each time
                     if time.monotonic() - self._started[name] < 5:
                         pause = min(10.0, pause * 2)
-            while len(self._processes) < self._settings.workers and not self._stopping.is_set():
-                name = new_id("worker", 8)
-                self._processes[name] = self._start(name)
-                self._started[name] = time.monotonic()
+            while len(self._processes) - len(self._slots) < self._settings.workers and not self._stopping.is_set():
+                self._start(new_id("worker", 8))
+            if time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+                self._start_trainer(database)
             if self._stopping.wait(pause):
                 break
             pause = max(0.2, pause * 0.98)
         database.close()
 
-    def _start(self, name: str) -> subprocess.Popen[bytes]:
+    def _start_trainer(self, database: Database) -> None:
+        """Start a worker for trainings if one waits that this machine has room for."""
+        try:
+            if not jobs.training_waits(database):
+                return
+        except UnderstudyError:
+            return  # the database is unreachable: next time
+        for slot, device in enumerate(self._training_devices()):
+            if slot not in self._slots.values():
+                name = new_id("trainer", 8)
+                self._slots[name] = slot
+                return self._start(name, "--training", device=device)
+
+    def _training_devices(self) -> list[str]:
+        """The device of each training that may run here at a time."""
+        device, most = self._settings.device, self._settings.trainings
+        devices = [f"cuda:{number}" for number in range(gpus())] if device == "auto" else [device]
+        devices = devices or ["cpu"]
+        most = len(devices) if most is None else most
+        return [devices[slot % len(devices)] for slot in range(most)]
+
+    def _start(self, name: str, *options: str, device: str | None = None) -> None:
+        settings = self._settings.model_copy(update={"device": device} if device else {})
         environment = dict(os.environ)
         environment.pop(f"{PREFIX}CONFIG", None)
-        for field, value in self._settings.model_dump(mode="json").items():
+        for field, value in settings.model_dump(mode="json").items():
             environment.pop(PREFIX + field.upper(), None)
             if value not in ("", [], {}):
                 environment[PREFIX + field.upper()] = value if isinstance(value, str) else json.dumps(value)
-        command = [sys.executable, "-m", "understudy", "worker", "--name", name, "--parent", str(os.getpid())]
+        command = [sys.executable, "-m", "understudy", "worker", "--name", name, "--parent", str(os.getpid()), *options]
         # In a session of its own: Ctrl-C then reaches the server only, which stops its workers in order.
-        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._processes[name], self._started[name] = process, time.monotonic()

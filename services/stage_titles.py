@@ -33,6 +33,7 @@ TITLES = {
     "encode": "Writing the file",
     "assess": "Checking the new vocal",
     "report": "Checking the result",
+    "train": "Training the voice",
     "fetch": "Downloading",
     "add": "Adding the model",
     "verify": "Verifying",

@@ -33,6 +33,9 @@ def serve(options: Options) -> None:
 def worker(
     name: Annotated[str | None, typer.Option(help="Its name in logs.")] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Run trainings alone, which other workers never do.")
+    ] = False,
     *,
     options: Options,
 ) -> None:
@@ -41,7 +44,7 @@ def worker(
     from understudy.services.serving import work
 
     logs.begin()
-    work(options.server(), name, parent)
+    work(options.server(), name, parent, training)
 
 
 @keys_app.command()

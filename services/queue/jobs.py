@@ -12,6 +12,8 @@ who was served longest ago, then the oldest job: one owner's thousand jobs don't
 
 Poisoned jobs. A job may kill its worker each time (a file that exhausts memory). Starts without a finished stage are
 counted; after `ServerSettings.tries` of them the job fails as ``job-poisoned``.
+
+Trainings take hours or days, so workers of their own run them: no other job waits behind one. They can be paused.
 """
 
 from __future__ import annotations
@@ -28,10 +30,13 @@ from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageRun
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import counters, deliveries, events, jobs, new_id, owners, spent, voices
+from understudy.services.queue.tables import counters, deliveries, events, jobs, new_id, owners, spent, trained, voices
 
-Kind = Literal["cover", "separation", "voice"]
-ACTIVE = ("queued", "running")
+Kind = Literal["cover", "separation", "voice", "training"]
+ACTIVE = ("queued", "running", "paused")
+"""The states of jobs that have not ended."""
+NEVER = 1e15
+"""The `not_before` of a running job whose owner wants it paused."""
 PRIORITIES = {"interactive": 0, "batch": 1}
 ROLES = ("song", "vocals", "instrumental", "backing_vocals")
 """What a song can be in a job."""
@@ -52,11 +57,12 @@ class Claimed:
     token: str
     attempts: int
     failures: int  # starts since a stage was last finished, this one included; the column `strikes`
+    result: dict[str, Any] | None = None  # how far a training was
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that happened to a job: `type` is ``state``, ``stage`` or ``progress``."""
+    """Something that happened to a job: `type` is ``state``, ``stage``, ``progress`` or ``training``."""
 
     type: str
     data: dict[str, Any]
@@ -74,27 +80,24 @@ def submit(connection: Connection, now: float, owner: str, kind: Kind, minutes: 
     return id
 
 
-def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed | None:
-    """Claim the next job for `worker`; None if there is none. Jobs that were started too often without finishing a
-    stage, and cancelled ones whose worker died, are ended on the way."""
+def claim(database: Database, worker: str, settings: ServerSettings, training: bool = False) -> Claimed | None:
+    """Claim the next job for `worker`, a `training` or one that is none; None if there is none. Jobs that were started
+    too often without finishing a stage, and those cancelled or paused whose worker died, are ended or paused on the
+    way."""
+    mine = jobs.c.kind == "training" if training else jobs.c.kind != "training"
     running = (
-        select(jobs.c.owner, func.count().label("count")).where(jobs.c.state == "running").group_by(jobs.c.owner)
+        select(jobs.c.owner, func.count().label("count")).where(jobs.c.state == "running", mine).group_by(jobs.c.owner)
     ).subquery()
     while True:
         # Choose in a read, which locks nothing; then take the job in a short write that first checks that the row is
         # still as it was read. If another worker was faster the update matches no row, and the loop chooses again.
         with database.read() as connection:
-            now = database.now(connection)
-            ready = or_(
-                and_(jobs.c.state == "queued", jobs.c.not_before <= now),
-                and_(jobs.c.state == "running", jobs.c.lease < now),  # its worker is dead or cut off
-            )
             order = (jobs.c.priority, func.coalesce(running.c.count, 0), owners.c.served, jobs.c.created, jobs.c.id)
             query = (
                 select(jobs, owners.c.generation)
                 .join(owners, owners.c.id == jobs.c.owner)
                 .outerjoin(running, running.c.owner == jobs.c.owner)
-                .where(ready)
+                .where(_ready(database.now(connection)), mine)
                 .order_by(*order)
                 .limit(1)
             )
@@ -109,9 +112,13 @@ def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed 
                 jobs.c.attempts == row.attempts,
                 jobs.c.lease.is_(None) if row.lease is None else jobs.c.lease == row.lease,
             )
-            if row.state == "running" and (row.cancel or row.strikes >= settings.tries):
-                error = None if row.cancel else _poisoned(row.strikes)
-                _end(connection, now, row, unchanged, "cancelled" if row.cancel else "failed", settings, error=error)
+            cancelled = row.cancel and not row.result  # a training that has something keeps it when it is cancelled
+            if row.state == "running" and (cancelled or row.strikes >= settings.tries):
+                error = None if cancelled else _poisoned(row.strikes)
+                _end(connection, now, row, unchanged, "cancelled" if cancelled else "failed", settings, error=error)
+                continue
+            if row.state == "running" and row.not_before == NEVER:
+                _pause(connection, now, row.id, unchanged)
                 continue
             token = new_id("t")
             taken = {
@@ -139,25 +146,70 @@ def claim(database: Database, worker: str, settings: ServerSettings) -> Claimed 
             token,
             row.attempts + 1,
             row.strikes + 1,
+            row.result,
         )
 
 
-def renew(database: Database, job: Claimed, settings: ServerSettings) -> Literal["held", "cancelled", "lost"]:
-    """Renew the lease. Returns ``cancelled`` if the owner cancelled the job, ``lost`` if it is no longer ours."""
+def training_waits(database: Database) -> bool:
+    """Whether there is a training that could be claimed."""
+    with database.read() as connection:
+        query = select(jobs.c.id).where(jobs.c.kind == "training", _ready(database.now(connection))).limit(1)
+        return connection.scalar(query) is not None
+
+
+def _ready(now: float) -> Any:
+    return or_(
+        and_(jobs.c.state == "queued", jobs.c.not_before <= now),
+        and_(jobs.c.state == "running", jobs.c.lease < now),  # its worker is dead or cut off
+    )
+
+
+Held = Literal["held", "cancelled", "paused", "lost"]
+
+
+def renew(database: Database, job: Claimed, settings: ServerSettings) -> Held:
+    """Renew the lease. Returns ``cancelled`` or ``paused`` if the owner wants that, ``lost`` if the job is no longer
+    ours."""
     with database.write() as connection:
         values = {"lease": database.now(connection) + settings.lease}
-        query = jobs.update().where(_held(job)).values(**values).returning(jobs.c.cancel)
+        query = jobs.update().where(_held(job)).values(**values).returning(jobs.c.cancel, jobs.c.not_before)
         row = connection.execute(query).first()
-    return "lost" if row is None else "cancelled" if row.cancel else "held"
+    if row is None:
+        return "lost"
+    return "cancelled" if row.cancel else "paused" if row.not_before == NEVER else "held"
 
 
-def record(database: Database, job: Claimed, notes: Sequence[Note], stage: str | None, fraction: float) -> None:
-    """Store events and how far the job is (0..1). A finished stage resets the count of failures."""
-    progressed = any(note.type == "stage" and note.data["state"] == "finished" for note in notes)
+def record(
+    database: Database, job: Claimed, notes: Sequence[Note], stage: str | None, fraction: float, **values: Any
+) -> None:
+    """Store events, how far the job is (0..1), and other `values` of its row. A finished stage, an evaluation or a
+    saved state of a training resets the count of failures."""
+    progressed = any(
+        note.type == "training" or note.data["state"] == "finished" or note.data.get("kind") == "saved"
+        for note in notes
+    )
     with database.write() as connection:
-        values: dict[str, Any] = {"stage": stage, "fraction": fraction} | ({"strikes": 0} if progressed else {})
+        values |= {"stage": stage, "fraction": fraction} | ({"strikes": 0} if progressed else {})
         if connection.execute(jobs.update().where(_held(job)).values(**values)).rowcount:
+            if job.kind == "training":  # it has very many, and only the latest says anything
+                connection.execute(events.delete().where(events.c.job == job.id, events.c.type == "progress"))
             _append(connection, job.id, database.now(connection), notes)
+
+
+def count_training(database: Database, job: Claimed, minutes: float, settings: ServerSettings) -> bool:
+    """Count `minutes` of training for the owner of `job`; False if that is more than the owner may have in 24 hours."""
+    with database.write() as connection:
+        now = database.now(connection)
+        connection.execute(trained.insert().values(owner=job.owner, at=now, minutes=minutes))
+        limits = connection.scalar(select(owners.c.limits).where(owners.c.id == job.owner)) or {}
+        most = limits.get("training_minutes_a_day", settings.training_minutes_a_day)
+        return trained_minutes(connection, job.owner, now) <= most
+
+
+def trained_minutes(connection: Connection, owner: str, now: float) -> float:
+    """The owner's minutes of training within the last 24 hours."""
+    query = select(func.sum(trained.c.minutes)).where(trained.c.owner == owner, trained.c.at > now - 86400)
+    return float(connection.scalar(query) or 0.0)
 
 
 def finish(
@@ -184,10 +236,12 @@ def fail(
 ) -> Literal["again", "over", "lost"]:
     """End the job as failed; or, with `again` > 0 and tries left, put it back to be claimed after so many seconds.
     Returns which of the two was done, or ``lost``."""
-    problem = {"code": error.code, "message": error.message, "hint": error.hint}
+    problem = _problem(error)
     with database.write() as connection:
         now = database.now(connection)
         if again and job.failures < settings.tries:
+            if _pause(connection, now, job.id, and_(_held(job), jobs.c.not_before == NEVER)):
+                return "again"
             back = {"state": "queued", "not_before": now + again, "worker": None, "token": None, "lease": None}
             if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
                 data = {"state": "queued", "again_in": again, "because": problem}
@@ -197,18 +251,38 @@ def fail(
         return "over" if _end(connection, now, job, _held(job), "failed", settings, error=problem) else "lost"
 
 
-def confirm_cancelled(database: Database, job: Claimed, settings: ServerSettings) -> bool:
-    """End a job whose cancellation its worker has seen."""
+def confirm_cancelled(database: Database, job: Claimed, settings: ServerSettings, **values: Any) -> bool:
+    """End a job whose cancellation its worker has seen; `values` are those of its row, such as what it made so far."""
     with database.write() as connection:
-        return _end(connection, database.now(connection), job, _held(job), "cancelled", settings)
+        return _end(connection, database.now(connection), job, _held(job), "cancelled", settings, **values)
+
+
+def confirm_paused(database: Database, job: Claimed) -> None:
+    """Pause a job whose worker has seen that its owner wants it."""
+    with database.write() as connection:
+        _pause(connection, database.now(connection), job.id, _held(job))
 
 
 def release(database: Database, job: Claimed) -> None:
     """Put the job back into the queue as if it had not been started: its worker has to stop."""
+    _put_back(database, job)
+
+
+def put_off(database: Database, job: Claimed, again: float, why: UnderstudyError) -> None:
+    """The same, to be claimed again after so many seconds, because of `why`."""
+    _put_back(database, job, again, _problem(why))
+
+
+def _put_back(database: Database, job: Claimed, again: float = 0.0, because: dict[str, str] | None = None) -> None:
     with database.write() as connection:
+        now = database.now(connection)
+        if _pause(connection, now, job.id, and_(_held(job), jobs.c.not_before == NEVER)):
+            return
         back = {"state": "queued", "worker": None, "token": None, "lease": None, "strikes": max(0, job.failures - 1)}
+        back |= {"not_before": now + again} if again else {}
         if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
-            _append(connection, job.id, database.now(connection), [Note("state", {"state": "queued"})])
+            data = {"state": "queued"} | ({"again_in": again, "because": because} if again else {})
+            _append(connection, job.id, now, [Note("state", data)])
 
 
 def abandon(database: Database, worker: str) -> int:
@@ -219,11 +293,35 @@ def abandon(database: Database, worker: str) -> int:
 
 
 def cancel(connection: Connection, now: float, row: Row[Any], settings: ServerSettings) -> None:
-    """Cancel a queued job at once; mark a running one, whose worker sees the mark when it next renews the lease."""
-    waiting = and_(jobs.c.id == row.id, jobs.c.state == "queued")
+    """Cancel a waiting job at once; mark a running one, whose worker sees the mark when it next renews the lease."""
+    waiting = and_(jobs.c.id == row.id, jobs.c.state.in_(("queued", "paused")))
     if not _end(connection, now, row, waiting, "cancelled", settings):
         running = and_(jobs.c.id == row.id, jobs.c.state == "running")
         connection.execute(jobs.update().where(running).values(cancel=True))
+
+
+def pause(connection: Connection, now: float, id: str) -> None:
+    """Pause a queued job at once; mark a running one, whose worker sees the mark when it next renews the lease."""
+    if not _pause(connection, now, id, and_(jobs.c.id == id, jobs.c.state == "queued")):
+        running = and_(jobs.c.id == id, jobs.c.state == "running")
+        connection.execute(jobs.update().where(running).values(not_before=NEVER))
+
+
+def resume(connection: Connection, now: float, id: str) -> None:
+    """Put a paused job back into the queue; one that was still to be paused goes on."""
+    paused = and_(jobs.c.id == id, jobs.c.state == "paused")
+    if connection.execute(jobs.update().where(paused).values(state="queued", not_before=now)).rowcount:
+        _append(connection, id, now, [Note("state", {"state": "queued"})])
+    marked = and_(jobs.c.id == id, jobs.c.state == "running", jobs.c.not_before == NEVER)
+    connection.execute(jobs.update().where(marked).values(not_before=now))
+
+
+def _pause(connection: Connection, now: float, id: str, where: Any) -> bool:
+    values = {"state": "paused", "not_before": now, "worker": None, "token": None, "lease": None, "strikes": 0}
+    if not connection.execute(jobs.update().where(where).values(**values)).rowcount:
+        return False
+    _append(connection, id, now, [Note("state", {"state": "paused"})])
+    return True
 
 
 def _end(
@@ -292,6 +390,10 @@ def _count(connection: Connection, name: str, label: str, seconds: float) -> Non
                 connection.execute(counters.insert().values(name=name, label=label, number=1, seconds=seconds))
         except IntegrityError:  # another process inserted the row meanwhile
             connection.execute(counters.update().where(mine).values(**more))
+
+
+def _problem(error: UnderstudyError) -> dict[str, str]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def _held(job: Claimed) -> Any:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from understudy.errors import UnderstudyError
 from understudy.services.queue.database import Database
+from understudy.services.queue.jobs import ACTIVE, trained_minutes
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, voices
 
@@ -31,6 +32,7 @@ LIMITS = (
     "recordings",
     "jobs_queued",
     "minutes_a_day",
+    "training_minutes_a_day",
     "storage_bytes",
     "requests_a_minute",
     "streams",
@@ -143,13 +145,15 @@ def note_use(database: Database, key: str) -> None:
 
 
 def usage(connection: Connection, owner: str, now: float) -> dict[str, float]:
-    """The use of the limits: jobs waiting or running, minutes of song in the last 24 hours, bytes stored."""
-    active = select(func.count()).where(jobs.c.owner == owner, jobs.c.state.in_(("queued", "running")))
+    """The use of the limits: jobs that have not ended, minutes of song and of training in the last 24 hours, bytes
+    stored."""
+    active = select(func.count()).where(jobs.c.owner == owner, jobs.c.state.in_(ACTIVE))
     minutes = select(func.sum(spent.c.minutes)).where(spent.c.owner == owner, spent.c.at > now - 86400)
     stored = [select(func.sum(table.c.bytes)).where(table.c.owner == owner) for table in (songs, voices, jobs)]
     return {
         "jobs_queued": float(connection.scalar(active) or 0),
         "minutes_a_day": float(connection.scalar(minutes) or 0.0),
+        "training_minutes_a_day": trained_minutes(connection, owner, now),
         "storage_bytes": float(sum(int(connection.scalar(query) or 0) for query in stored)),
     }
 

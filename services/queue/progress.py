@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.pipeline.executor import StageEvent
 from understudy.services.queue.jobs import Note
+
+if TYPE_CHECKING:
+    from understudy.voices.rvc.training.events import TrainingEvent
 
 # rough shares of the time of a job; stages that aren't listed don't count
 _WEIGHTS = {
@@ -26,7 +30,9 @@ _WEIGHTS = {
     },
     "separation": {"decode": 5.0, "separate": 80.0, "encode": 5.0},
     "voice": {"voice": 1.0},
+    "training": {},
 }
+_PREPARING = 0.05  # share of a training's progress in which its data is made
 
 
 _MODEL = 60.0  # a neural separation model takes longer than anything else
@@ -44,9 +50,11 @@ def models_run(request: Mapping[str, Any]) -> dict[str, int]:
 
 class Progress:
     """Collects the events of a run; `take` returns the new ones. The fraction never decreases. `models`: as from
-    `models_run`."""
+    `models_run`; `result`: of a training that goes on, what it had."""
 
-    def __init__(self, kind: str, models: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, kind: str, models: Mapping[str, int] | None = None, result: Mapping[str, Any] | None = None
+    ) -> None:
         self._models = models or {}
         self._weights = {**_WEIGHTS[kind], **{stage: _MODEL * count for stage, count in self._models.items()}}
         self._done: dict[tuple[str, str], float] = {}  # by kind and subject of the node
@@ -55,6 +63,8 @@ class Progress:
         self._fraction = 0.0
         self._stage: str | None = None
         self._lock = Lock()
+        self._result = dict(result or {})  # how far a training is, for those who don't follow its events
+        self._size = 0  # bytes of the files in it
 
     def update(self, event: StageEvent) -> None:
         with self._lock:
@@ -62,7 +72,7 @@ class Progress:
             self._done[node] = max(self._done.get(node, 0.0), event.fraction)
             total = sum(self._weights.values())
             gained = sum(weight * self._of(stage) for stage, weight in self._weights.items())
-            self._fraction = max(self._fraction, min(0.99, gained / total))
+            self._fraction = max(self._fraction, min(0.99, gained / total) if total else 0.0)
             data = {"stage": event.node, "state": event.state, "fraction": round(event.fraction, 3)}
             data |= {"seconds": round(event.seconds, 2), "device": event.device}
             if event.state == "progress":
@@ -72,6 +82,42 @@ class Progress:
                 self._notes.append(Note("stage", data))
             if event.state in ("started", "progress"):
                 self._stage = event.node
+
+    def train(self, event: TrainingEvent) -> None:
+        """Take an event of a training. Its evaluations, warnings and end are kept as events of the type ``training``;
+        of its steps and saved states only the latest, as ``progress``."""
+        data = {"kind": event.kind, "step": event.step, "of": event.of, "best": event.best}
+        data |= {"losses": _figures(event.losses), "evaluation": _figures(event.evaluation or {}) or None}
+        data |= {"seconds_left": _figure(event.seconds_left), "sentence": event.sentence}
+        part = event.step / event.of if event.of else 0.0
+        gained = _PREPARING * part if event.kind == "preparing" else _PREPARING + (0.99 - _PREPARING) * part
+        with self._lock:
+            self._fraction = max(self._fraction, min(0.99, gained))
+            self._stage = "train" if event.kind != "preparing" else self._stage
+            kept = {name: value for name, value in data.items() if name not in ("kind", "sentence")}
+            self._result |= {name: value for name, value in kept.items() if value is not None and value != {}}
+            if event.kind in ("preparing", "steps", "saved"):
+                about = {"stage": "train", "state": "progress", "fraction": round(min(1.0, part), 4)}
+                self._latest[f"train {event.kind}"] = Note("progress", about | data)
+            else:
+                self._notes.append(Note("training", data))
+
+    @property
+    def best(self) -> int | None:
+        """The step of the training's best checkpoint so far."""
+        return self._result.get("best")
+
+    def share(self, files: Mapping[str, Any], size: int) -> None:
+        """Files of a training that can be had before it has ended, as they stand in its result."""
+        with self._lock:
+            self._result["files"] = dict(files)
+            self._size = size
+
+    def so_far(self) -> dict[str, Any]:
+        """The values of the job's row that say how far a training is; of other jobs none."""
+        with self._lock:
+            values = {"result": dict(self._result), "bytes": self._size}
+            return {name: value for name, value in values.items() if value}
 
     def _of(self, stage: str) -> float:
         """The progress of the nodes of the kind `stage`: of several models their mean, else the furthest."""
@@ -89,3 +135,13 @@ class Progress:
             for note in notes:
                 note.data["total"] = round(self._fraction, 3)
             return notes, self._stage, self._fraction
+
+
+def _figures(values: Mapping[str, float]) -> dict[str, float]:
+    """With six digits, without what JSON has no number for."""
+    figures = {name: _figure(value) for name, value in values.items()}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def _figure(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")

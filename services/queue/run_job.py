@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,6 +20,7 @@ from understudy.pipeline.store import Store
 from understudy.services.queue import bounded, untrusted
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import ROLES, Claimed
+from understudy.services.queue.progress import Progress
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import songs, voices
@@ -38,7 +39,8 @@ TYPES = {
 
 @dataclass(frozen=True)
 class JobContext:
-    """What a job runs with. `scratch`: an empty folder of its own; `notify` gets the events of its stages."""
+    """What a job runs with. `scratch`: an empty folder of its own; `progress` gets the events of its stages. `enough`:
+    a training ends with the best that it has."""
 
     database: Database
     storage: Storage
@@ -46,7 +48,11 @@ class JobContext:
     device: str
     scratch: Path
     cancelled: Event
-    notify: Callable[[StageEvent], None]
+    progress: Progress
+    enough: Event = field(default_factory=Event)
+
+    def notify(self, event: StageEvent) -> None:
+        self.progress.update(event)
 
     def cache(self, job: Claimed) -> Path:
         """The artifacts of the job's owner. Owners share none: the time that a song takes would reveal

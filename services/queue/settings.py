@@ -40,6 +40,9 @@ class ServerSettings(BaseModel):
 
     # work
     workers: int = Field(1, ge=0, le=64, description="worker processes that 'serve' starts")
+    trainings: int | None = Field(
+        None, ge=0, le=64, description="trainings at a time; null: one per GPU or one on the CPU, none without workers"
+    )
     device: str = Field("auto", description="cpu, cuda:0 ... or auto")
     niceness: int = Field(
         10, ge=0, le=19, description="nice value of the workers, so that the server answers while they work"
@@ -60,6 +63,7 @@ class ServerSettings(BaseModel):
     recordings: int = Field(50, ge=1, le=999, description="most recordings of a voice")
     jobs_queued: int = Field(100, ge=1, description="jobs waiting or running at a time")
     minutes_a_day: float = Field(600.0, gt=0, description="minutes of song sent to work within 24 hours")
+    training_minutes_a_day: float = Field(1440.0, gt=0, description="minutes that trainings run within 24 hours")
     storage_bytes: int = Field(20 * GIB, ge=1, description="songs, voices and results together")
     requests_a_minute: int = Field(1200, ge=1, description="requests of an owner")
     streams: int = Field(300, ge=1, description="event streams of an owner at a time")
@@ -68,6 +72,10 @@ class ServerSettings(BaseModel):
     keep_results: float = Field(7 * 86400.0, gt=0, description="then a result expires")
     keep_songs: float = Field(30 * 86400.0, gt=0, description="after its last use an uploaded song is removed")
     keep_jobs: float = Field(90 * 86400.0, gt=0, description="then an ended job is forgotten altogether")
+
+    keep_trainings: float = Field(
+        30 * 86400.0, gt=0, description="then the folder from which an ended training could go on is removed"
+    )
 
     # webhooks
     webhook_networks: tuple[str, ...] = Field((), description="private networks (CIDR) that webhooks may reach")

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 1
+VERSION = 1  # raised by changes that another version can't work with; further tables are made where they lack
 
 _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # without letters that look like another one
 
@@ -109,8 +109,8 @@ jobs = Table(
     metadata,
     Column("id", String(40), primary_key=True),
     _owner(),
-    Column("kind", String(12), nullable=False),  # cover, separation, voice
-    Column("state", String(12), nullable=False),  # queued, running, done, failed, cancelled, expired
+    Column("kind", String(12), nullable=False),  # cover, separation, voice, training
+    Column("state", String(12), nullable=False),  # queued, running, paused, done, failed, cancelled, expired
     Column("priority", Integer, nullable=False),  # 0 interactive, 1 batch
     Column("name", String(400), nullable=False),
     Column("request", JSON, nullable=False),
@@ -145,7 +145,7 @@ events = Table(
     Column("job", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("at", Double, nullable=False),
-    Column("type", String(12), nullable=False),  # state, stage, progress
+    Column("type", String(12), nullable=False),  # state, stage, progress, training
     Column("data", JSON, nullable=False),
 )
 
@@ -157,6 +157,16 @@ spent = Table(  # minutes of song submitted within the last day; deleting a job 
     Column("at", Double, nullable=False),
     Column("minutes", Double, nullable=False),
     Index("spent_by_owner", "owner", "at"),
+)
+
+trained = Table(  # minutes of training within the last day, as `spent` has minutes of song
+    "trained",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _owner(),
+    Column("at", Double, nullable=False),
+    Column("minutes", Double, nullable=False),
+    Index("trained_by_owner", "owner", "at"),
 )
 
 idempotency = Table(

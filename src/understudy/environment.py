@@ -28,6 +28,15 @@ def cache_limit() -> int:
     return round(float(os.environ.get("UNDERSTUDY_CACHE_GB") or 20) * GIB)
 
 
+def gpus() -> int:
+    """The number of GPUs that torch can use."""
+    if shutil.which("nvidia-smi") is None:
+        return 0  # without importing torch
+    import torch
+
+    return int(torch.cuda.device_count())
+
+
 def choose_device(requested: str | None = None) -> str:
     """The torch device of the networks, ``cpu`` or ``cuda:N``.
 
