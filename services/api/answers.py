@@ -9,7 +9,10 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 from sqlalchemy import Row
 
 from understudy.pipeline.settings import CoverSettings
+from understudy.services.queue.jobs import NEVER
 from understudy.services.stage_titles import title_of
+from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.voice import Manifest
 
 Time = Annotated[AwareDatetime, BeforeValidator(lambda seconds: datetime.fromtimestamp(round(seconds, 3), UTC))]
 """Made from seconds since 1970, as they are in the database."""
@@ -22,6 +25,9 @@ class Fault(BaseModel):
     code: str
     message: str
     hint: str
+
+
+TrainingState = Literal["queued", "running", "paused", "done", "failed", "cancelled", "expired"]
 
 
 class Song(BaseModel):
@@ -71,11 +77,13 @@ class Voice(BaseModel):
     name: str
     state: Literal["making", "ready", "failed"]
     consent: Literal["self", "granted"]
-    engine: str | None = Field(description="null until it is ready")
+    engine: str | None = Field(description="which sings; null until it is ready")
+    engines: list[str] = Field(description="those that it has: instant (its recordings), rvc (a trained model)")
     sample_rate: int | None
     pitch_range: PitchRange | None
     seconds: float | None = Field(description="of recordings")
-    model: Model | None = Field(description="of an rvc voice")
+    training_seconds: float | None = Field(description="of further recordings, for training alone")
+    model: Model | None = Field(description="its trained model")
     findings: list[Finding] = Field(description="what was found in the recordings")
     error: Fault | None
     created: Time
@@ -131,6 +139,39 @@ class Job(BaseModel):
     events: str = Field(description="event stream")
 
 
+class Training(BaseModel):
+    """The training of a voice's model. The figures are the latest ones."""
+
+    id: str
+    kind: Literal["training"]
+    state: TrainingState
+    pausing: bool = Field(description="it is running and will be paused in a moment")
+    cancelling: bool = Field(description="it is running and will end in a moment, with the best that it has")
+    voice: str = Field(description="id")
+    name: str = Field(description="the voice's name when it was sent")
+    settings: TrainingSettings
+    created: Time
+    started: Time | None
+    finished: Time | None
+    expires: Time | None = Field(description="when report and samples are removed; the voice keeps its model")
+    attempts: int
+    ahead: int | None = Field(None, description="trainings before it in the queue, where one was requested")
+    progress: Progress
+    step: int | None = Field(description="steps done")
+    of: int | None = Field(description="the most steps; it ends when no gain is likely")
+    seconds_left: float | None = Field(description="at most")
+    losses: dict[str, float]
+    evaluation: dict[str, float] | None = Field(description="scores of the latest evaluated checkpoint, by name")
+    best: int | None = Field(description="the step of the best checkpoint so far")
+    error: Fault | None
+    warnings: list[str]
+    findings: list[Finding] = Field(description="of further recordings, and those that were left out")
+    result: dict[str, Any] | None = Field(description="what was chosen and why, once it has ended")
+    report: File | None
+    samples: dict[str, File] = Field(description="sounds of the kept checkpoints, as STEP/NAME")
+    events: str = Field(description="event stream")
+
+
 def song(row: Row[Any]) -> Song:
     audio = f"/v1/songs/{row.id}/audio"
     shown = {"sample_rate": row.rate, "format": f"{row.container}/{row.codec}", "audio": audio}
@@ -144,12 +185,18 @@ def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
         "engine": manifest.get("engine"),
         "sample_rate": manifest.get("sample_rate"),
         "pitch_range": manifest.get("pitch_range"),
-        "seconds": sum(recording["duration"] for recording in manifest["recordings"]) if manifest else None,
+        "engines": list(Manifest.model_validate(manifest).engines) if manifest else [],
+        "seconds": _seconds(manifest["recordings"]) if manifest else None,
+        "training_seconds": _seconds(manifest.get("training_recordings", [])) if manifest else None,
         "model": {**model, "vectors": (model["index"] or {}).get("vectors")} if model else None,
         "error": error,
         "events": f"/v1/voices/{row.id}/events",
     }
     return Voice.model_validate(row._asdict() | shown)
+
+
+def _seconds(recordings: list[dict[str, Any]]) -> float:
+    return float(sum(recording["duration"] for recording in recordings))
 
 
 def job(row: Row[Any], ahead: int | None = None) -> Job:
@@ -166,7 +213,7 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
         "engine": row.request.get("engine"),
         "settings": row.request["settings"],
         "ahead": ahead,
-        "progress": {"fraction": row.fraction, "stage": row.stage, "title": row.stage and title_of(row.stage)},
+        "progress": _progress(row),
         "warnings": result.get("warnings", []),
         "result": {name: value for name, value in result.items() if name not in hidden} if result else None,
         "audio": sent.get("audio"),
@@ -176,3 +223,32 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
         "events": f"{here}/events",
     }
     return Job.model_validate(row._asdict() | shown)
+
+
+def training(row: Row[Any], ahead: int | None = None) -> Training:
+    here = f"/v1/trainings/{row.id}"
+    result = row.result or {}
+    files = (result.get("files") or {}) if row.state != "expired" else {}
+    sent = {name: {**file, "href": f"{here}/{name}"} for name, file in files.items()}
+    latest = {name: result.get(name) for name in ("step", "of", "seconds_left", "evaluation", "best")}
+    running = row.state == "running"
+    shown = {
+        "pausing": running and row.not_before == NEVER,
+        "cancelling": running and row.cancel,
+        "settings": row.request["settings"],
+        "ahead": ahead,
+        "progress": _progress(row),
+        **latest,
+        "losses": result.get("losses", {}),
+        "warnings": result.get("warnings", []),
+        "findings": result.get("findings", []),
+        "result": result.get("outcome"),
+        "report": sent.get("report"),
+        "samples": {name.removeprefix("samples/"): file for name, file in sent.items() if name.startswith("samples/")},
+        "events": f"{here}/events",
+    }
+    return Training.model_validate(row._asdict() | shown)
+
+
+def _progress(row: Row[Any]) -> dict[str, Any]:
+    return {"fraction": row.fraction, "stage": row.stage, "title": row.stage and title_of(row.stage)}

@@ -17,12 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from understudy import __version__
 from understudy.errors import UnderstudyError
-from understudy.services.api import account, covers, health, problems, songs, voices
+from understudy.services.api import account, covers, health, problems, songs, trainings, voices
 from understudy.services.api.auth import is_loopback
 from understudy.services.api.events import Hub
 from understudy.services.api.job_requests import CoverRequest, SeparationRequest
 from understudy.services.api.problems import ApiError
 from understudy.services.api.state import AppState
+from understudy.services.api.trainings import TrainingRequest
 from understudy.services.queue import bounded, housekeeping, owners, webhooks
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database
@@ -88,7 +89,16 @@ def make_app(settings: ServerSettings) -> FastAPI:
     )
     app.state.metrics = health.Metrics(database)
     problems.install(app)
-    for router in (songs.router, voices.router, covers.covers, covers.separations, account.router, health.router):
+    for router in (
+        songs.router,
+        voices.router,
+        trainings.training,
+        trainings.router,
+        covers.covers,
+        covers.separations,
+        account.router,
+        health.router,
+    ):
         app.include_router(router)
     add_page(app)
     app.add_middleware(HostGuard, settings=settings, keys=needs_keys)
@@ -173,7 +183,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = FastAPI.openapi(app)
         schemas = schema["components"]["schemas"]
-        for model in (problems.Problem, CoverRequest, SeparationRequest):
+        for model in (problems.Problem, CoverRequest, SeparationRequest, TrainingRequest):
             made = model.model_json_schema(ref_template="#/components/schemas/{model}")
             for name, inner in made.pop("$defs", {}).items():
                 schemas.setdefault(name, inner)

@@ -243,4 +243,5 @@ def _ahead(connection: Connection, row: Any) -> int | None:
     if row.state != "queued":
         return None
     before = or_(jobs.c.priority < row.priority, (jobs.c.priority == row.priority) & (jobs.c.created < row.created))
-    return connection.scalar(select(func.count()).where(jobs.c.state == "queued", before))
+    queued = (jobs.c.state == "queued", jobs.c.kind != "training")  # trainings have workers of their own
+    return connection.scalar(select(func.count()).where(*queued, before))

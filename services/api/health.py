@@ -81,7 +81,8 @@ class DatabaseMetrics(Collector):
                     .group_by(jobs.c.state, jobs.c.priority)
                 )
             )
-            oldest = connection.scalar(select(func.min(jobs.c.created)).where(jobs.c.state == "queued"))
+            waits = (jobs.c.state == "queued", jobs.c.kind != "training")  # a training may wait for days
+            oldest = connection.scalar(select(func.min(jobs.c.created)).where(*waits))
             waiting = connection.scalar(select(func.count()).where(deliveries.c.state == "waiting"))
             rows = list(connection.execute(select(counters)))
         queue = GaugeMetricFamily("understudy_jobs", "Jobs waiting and running.", labels=("state", "priority"))

@@ -70,5 +70,19 @@ def check_job(connection: Connection, settings: ServerSettings, owner: Owner, no
         raise ApiError("minutes-used-up", text, "Try again tomorrow.", {"Retry-After": "3600"})
 
 
+def check_training(connection: Connection, settings: ServerSettings, owner: Owner, now: float) -> None:
+    """Raise ``too-many-jobs`` or ``minutes-used-up`` if the owner can't submit another training."""
+    check_job(connection, settings, owner, now, 0.0)
+    used = usage(connection, owner.id, now)
+    limit = owner.limit("trainings_queued", settings)
+    if used["trainings_queued"] >= limit:
+        text = f"You have {used['trainings_queued']:.0f} trainings waiting, running or paused, and {limit} are allowed."
+        raise ApiError("too-many-jobs", text, "Wait until one has ended, or cancel one.", {"Retry-After": "3600"})
+    limit = owner.limit("training_minutes_a_day", settings)
+    if used["training_minutes_a_day"] >= limit:
+        text = f"Your trainings ran for {limit:.0f} minutes within a day, and no more are allowed."
+        raise ApiError("minutes-used-up", text, "Try again tomorrow.", {"Retry-After": "3600"})
+
+
 def _lock_owner(connection: Connection, owner: Owner) -> None:
     connection.execute(select(owners.c.id).where(owners.c.id == owner.id).with_for_update())

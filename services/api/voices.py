@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, or_, select
 from starlette.concurrency import run_in_threadpool
 
 from understudy.errors import UnderstudyError
@@ -27,6 +28,7 @@ from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import jobs, new_id, voices
 from understudy.voices.names import valid_name
+from understudy.voices.voice import Manifest, Voice
 
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
 FIELDS = ("name", "consent", "speaker")
@@ -38,10 +40,13 @@ CONSENT = {
 }
 
 
-class Renaming(BaseModel):
+class VoiceChange(BaseModel):
+    """What is left out stays as it is."""
+
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=64)
+    name: str | None = Field(None, min_length=1, max_length=64)
+    engine: Literal["instant", "rvc"] | None = Field(None, description="which of its engines sings from now on")
 
 
 @router.post(
@@ -70,7 +75,7 @@ async def make_voice(request: Request, app: App, owner: VoiceMaker, key: Idempot
     limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
     async with received(request, app.incoming, FormRules(FILES, limit, most)) as form:
         refuse_fields(form.fields, FIELDS)
-        name, consent = _named(form), _consent(form)
+        name, consent = _named(form), check_consent(form.fields.get("consent"))
         speaker = _speaker(form)
         kinds = [upload.field for upload in form.files]
         from_recordings = set(kinds) == {"recordings"}
@@ -132,20 +137,25 @@ def show_voice(id: str, app: App, owner: Reader) -> answers.Voice:
 
 
 @router.patch("/{id}", responses=documented(404, 409, 422))
-def rename_voice(id: str, renaming: Renaming, app: App, owner: VoiceMaker) -> answers.Voice:
-    """Give it another name; what was made with it stays."""
-    name = valid_name(renaming.name)
+def change_voice(id: str, change: VoiceChange, app: App, owner: VoiceMaker) -> answers.Voice:
+    """Give it another name, or choose which of its engines sings; what was made with it stays."""
     with app.database.write() as connection:
         row = find_voice(connection, owner, id)
-        _refuse_taken(connection, owner, name, row.id)
-        values = {"name": name, "folded": name.casefold()}
-        connection.execute(voices.update().where(voices.c.id == row.id).values(**values))
+        values: dict[str, Any] = {}
+        if change.name is not None:
+            name = valid_name(change.name)
+            _refuse_taken(connection, owner, name, row.id)
+            values |= {"name": name, "folded": name.casefold()}
+        if change.engine is not None:
+            values["manifest"] = _sung_by(row, change.engine)
+        if values:
+            connection.execute(voices.update().where(voices.c.id == row.id).values(**values))
         return answers.voice(find_voice(connection, owner, row.id))
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
 def delete_voice(id: str, app: App, owner: Deleter) -> None:
-    """Remove a voice and its recordings. Covers that it sang stay."""
+    """Remove a voice, its recordings and its model; a training of it is cancelled. Covers that it sang stay."""
     with app.database.write() as connection:
         row = find_voice(connection, owner, id)
         active = and_(jobs.c.owner == owner.id, jobs.c.kind == "cover", jobs.c.state.in_(queue.ACTIVE))
@@ -153,9 +163,11 @@ def delete_voice(id: str, app: App, owner: Deleter) -> None:
         if any(row.id in request["singers"].values() for request in requests):
             text = "A cover that is waiting or running needs this voice."
             raise ApiError("voice-in-use", text, "Cancel the cover or wait for its end.")
-        making = connection.execute(select(jobs).where(jobs.c.id == row.job)).first()
-        if making is not None:
-            queue.cancel(connection, app.database.now(connection), making, app.settings)
+        its = or_(jobs.c.id == row.job, and_(jobs.c.kind == "training", jobs.c.voice == row.id))
+        for job in connection.execute(
+            select(jobs).where(jobs.c.owner == owner.id, its, jobs.c.state.in_(queue.ACTIVE))
+        ):
+            queue.cancel(connection, app.database.now(connection), job, app.settings, at_once=job.kind == "training")
         connection.execute(voices.delete().where(voices.c.id == row.id))
     app.storage.remove(row.path)
     app.storage.remove(f"{row.path}-sent")
@@ -165,6 +177,18 @@ def delete_voice(id: str, app: App, owner: Deleter) -> None:
 async def voice_events(request: Request, id: str, app: App, owner: Reader, last: LastEventId = None) -> Response:
     """Progress of its making."""
     return await stream(request, app, owner, lambda connection: str(find_voice(connection, owner, id).job), last)
+
+
+def _sung_by(row: Any, engine: str) -> dict[str, Any]:
+    """The manifest of a voice with another engine. Raises ``voice-not-ready`` or ``engine-missing``."""
+    if row.state != "ready":
+        raise ApiError("voice-not-ready", f"The voice {row.name!r} can't sing.", "GET /v1/voices says why.")
+    manifest = Manifest.model_validate(row.manifest)
+    if engine not in manifest.engines:
+        text = f"The voice {row.name!r} has no {engine!r}; it has: {', '.join(manifest.engines)}."
+        hint = "Train it: POST /v1/voices/{id}/train." if engine == "rvc" else "It was made from a model alone."
+        raise UnderstudyError("engine-missing", text, hint)
+    return Voice(Path(), manifest).sung_by(engine).manifest.model_dump(mode="json")
 
 
 def find_voice(connection: Connection, owner: Owner, id: str) -> Any:
@@ -200,8 +224,8 @@ def _speaker(form: Form) -> int | None:
     raise ApiError("request-invalid", "The field 'speaker' is not a number from 0.", "Send for example speaker=0.")
 
 
-def _consent(form: Form) -> str:
-    consent = form.fields.get("consent")
+def check_consent(consent: Any) -> str:
+    """`consent` if it says that the voice's owner agrees; else raises ``consent-missing``."""
     if consent not in ("self", "granted"):
         raise UnderstudyError(
             "consent-missing",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +16,17 @@ from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
-from understudy.services.queue.tables import deliveries, events, idempotency, jobs, owners, songs, spent, voices
+from understudy.services.queue.tables import (
+    deliveries,
+    events,
+    idempotency,
+    jobs,
+    owners,
+    songs,
+    spent,
+    trained,
+    voices,
+)
 
 _MEMORY = 86400.0  # seconds for which answers to an Idempotency-Key and ended deliveries are kept
 
@@ -31,7 +42,8 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
         in_use = select(jobs.c.id).where(jobs.c.state.in_(ACTIVE), jobs.c.song == songs.c.id).exists()
         unused = and_(songs.c.used < now - settings.keep_songs, ~in_use)
         gone = connection.execute(songs.delete().where(unused).returning(songs.c.path)).all()
-        connection.execute(spent.delete().where(spent.c.at < now - 86400))
+        for table in (spent, trained):
+            connection.execute(table.delete().where(table.c.at < now - 86400))
         connection.execute(idempotency.delete().where(idempotency.c.created < now - _MEMORY))
         connection.execute(deliveries.delete().where(deliveries.c.state != "waiting", deliveries.c.due < now - _MEMORY))
     for row in [*rows, *forgotten]:
@@ -52,7 +64,8 @@ def sweep_orphans(database: Database, storage: Storage, age: float) -> int:
         known = set(connection.scalars(select(songs.c.id))) | set(connection.scalars(select(jobs.c.id)))
         known |= set(connection.scalars(select(voices.c.id)))
         making = select(voices.c.id).where(voices.c.state == "making")
-        known |= {f"{id}-sent" for id in connection.scalars(making)}
+        training = select(jobs.c.voice).where(jobs.c.kind == "training", jobs.c.state.in_(ACTIVE))
+        known |= {f"{id}-sent" for query in (making, training) for id in connection.scalars(query)}
     orphans = []
     for name, stored in storage.listed():
         parts = name.split("/")
@@ -74,7 +87,7 @@ def remove_if_gone(database: Database, storage: Storage, owner: str, kind: str, 
 
 def sweep_machine(database: Database, storage: Storage, settings: ServerSettings) -> None:
     """Clean up what lies on this machine only: caches of owners who deleted everything, artifacts and copies over the
-    limit."""
+    limit, folders of trainings that nothing goes on from."""
     with database.read() as connection:
         valid = {f"{row.id}-{row.generation}" for row in connection.execute(select(owners.c.id, owners.c.generation))}
     root = settings.data / "cache"
@@ -88,6 +101,41 @@ def sweep_machine(database: Database, storage: Storage, settings: ServerSettings
         for store, size in zip(stores, sizes, strict=True):  # each in proportion to its size
             store.prune(round(settings.cache_bytes * size / total), spare=3600)
     storage.drop_copies(86400)
+    _sweep_trainings(database, settings)
+
+
+def _sweep_trainings(database: Database, settings: ServerSettings) -> None:
+    """Remove the folders of trainings whose voice is gone; and of those that have ended the old ones, and the oldest
+    ones where all of them are too large."""
+    with database.read() as connection:
+        voice = select(voices.c.id, voices.c.owner, owners.c.generation).join(owners, owners.c.id == voices.c.owner)
+        known = {f"{row.owner}-{row.generation}/{row.id}" for row in connection.execute(voice)}
+        active = set(
+            connection.scalars(select(jobs.c.voice).where(jobs.c.kind == "training", jobs.c.state.in_(ACTIVE)))
+        )
+    root, ended = settings.data / "trainings", []
+    for folder in root.glob("*/*"):
+        used = max(_about([folder, *folder.glob("training/*")]), default=(0.0, 0))[0]
+        old = folder.name not in active and used < time.time() - settings.keep_trainings
+        if folder.relative_to(root).as_posix() not in known or old:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif folder.name not in active:
+            ended.append((used, folder))
+    total = 0
+    for _, folder in sorted(ended, reverse=True):
+        total += sum(size for _, size in _about(folder.rglob("*")))
+        if total > settings.training_bytes:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _about(paths: Iterable[Path]) -> list[tuple[float, int]]:
+    """(time of the last change, bytes) of each; those that vanish meanwhile are left out."""
+    found = []
+    for path in paths:
+        with suppress(OSError):
+            about = path.stat()
+            found.append((about.st_mtime, about.st_size))
+    return found
 
 
 @contextmanager

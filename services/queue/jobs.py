@@ -150,6 +150,12 @@ def claim(database: Database, worker: str, settings: ServerSettings, training: b
         )
 
 
+def change(database: Database, job: Claimed, **values: Any) -> None:
+    """Change `values` of the job's row, if it is still ours."""
+    with database.write() as connection:
+        connection.execute(jobs.update().where(_held(job)).values(**values))
+
+
 def training_waits(database: Database) -> bool:
     """Whether there is a training that could be claimed."""
     with database.read() as connection:
@@ -203,7 +209,7 @@ def count_training(database: Database, job: Claimed, minutes: float, settings: S
         connection.execute(trained.insert().values(owner=job.owner, at=now, minutes=minutes))
         limits = connection.scalar(select(owners.c.limits).where(owners.c.id == job.owner)) or {}
         most = limits.get("training_minutes_a_day", settings.training_minutes_a_day)
-        return trained_minutes(connection, job.owner, now) <= most
+        return trained_minutes(connection, job.owner, now) <= float(most)
 
 
 def trained_minutes(connection: Connection, owner: str, now: float) -> float:
@@ -278,8 +284,8 @@ def _put_back(database: Database, job: Claimed, again: float = 0.0, because: dic
         now = database.now(connection)
         if _pause(connection, now, job.id, and_(_held(job), jobs.c.not_before == NEVER)):
             return
-        back = {"state": "queued", "worker": None, "token": None, "lease": None, "strikes": max(0, job.failures - 1)}
-        back |= {"not_before": now + again} if again else {}
+        back: dict[str, Any] = {"state": "queued", "worker": None, "token": None, "lease": None}
+        back |= {"strikes": max(0, job.failures - 1)} | ({"not_before": now + again} if again else {})
         if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
             data = {"state": "queued"} | ({"again_in": again, "because": because} if again else {})
             _append(connection, job.id, now, [Note("state", data)])
@@ -292,9 +298,10 @@ def abandon(database: Database, worker: str) -> int:
         return int(connection.execute(jobs.update().where(held).values(lease=0.0)).rowcount)
 
 
-def cancel(connection: Connection, now: float, row: Row[Any], settings: ServerSettings) -> None:
-    """Cancel a waiting job at once; mark a running one, whose worker sees the mark when it next renews the lease."""
-    waiting = and_(jobs.c.id == row.id, jobs.c.state.in_(("queued", "paused")))
+def cancel(connection: Connection, now: float, row: Row[Any], settings: ServerSettings, at_once: bool = False) -> None:
+    """Cancel a waiting job at once; mark a running one, whose worker sees the mark when it next renews the lease. With
+    `at_once` a running one is over, too: its worker loses it."""
+    waiting = and_(jobs.c.id == row.id, jobs.c.state.in_(ACTIVE if at_once else ("queued", "paused")))
     if not _end(connection, now, row, waiting, "cancelled", settings):
         running = and_(jobs.c.id == row.id, jobs.c.state == "running")
         connection.execute(jobs.update().where(running).values(cancel=True))

@@ -32,6 +32,7 @@ LIMITS = (
     "recordings",
     "jobs_queued",
     "minutes_a_day",
+    "trainings_queued",
     "training_minutes_a_day",
     "storage_bytes",
     "requests_a_minute",
@@ -153,6 +154,7 @@ def usage(connection: Connection, owner: str, now: float) -> dict[str, float]:
     return {
         "jobs_queued": float(connection.scalar(active) or 0),
         "minutes_a_day": float(connection.scalar(minutes) or 0.0),
+        "trainings_queued": float(connection.scalar(active.where(jobs.c.kind == "training")) or 0),
         "training_minutes_a_day": trained_minutes(connection, owner, now),
         "storage_bytes": float(sum(int(connection.scalar(query) or 0) for query in stored)),
     }

@@ -32,6 +32,7 @@ _WEIGHTS = {
     "voice": {"voice": 1.0},
     "training": {},
 }
+MOST_WARNINGS = 50
 _PREPARING = 0.05  # share of a training's progress in which its data is made
 
 
@@ -86,7 +87,7 @@ class Progress:
     def train(self, event: TrainingEvent) -> None:
         """Take an event of a training. Its evaluations, warnings and end are kept as events of the type ``training``;
         of its steps and saved states only the latest, as ``progress``."""
-        data = {"kind": event.kind, "step": event.step, "of": event.of, "best": event.best}
+        data: dict[str, Any] = {"kind": event.kind, "step": event.step, "of": event.of, "best": event.best}
         data |= {"losses": _figures(event.losses), "evaluation": _figures(event.evaluation or {}) or None}
         data |= {"seconds_left": _figure(event.seconds_left), "sentence": event.sentence}
         part = event.step / event.of if event.of else 0.0
@@ -96,6 +97,8 @@ class Progress:
             self._stage = "train" if event.kind != "preparing" else self._stage
             kept = {name: value for name, value in data.items() if name not in ("kind", "sentence")}
             self._result |= {name: value for name, value in kept.items() if value is not None and value != {}}
+            if event.kind == "warning" and event.sentence not in self._result.get("warnings", []):
+                self._result["warnings"] = [*self._result.get("warnings", []), event.sentence][-MOST_WARNINGS:]
             if event.kind in ("preparing", "steps", "saved"):
                 about = {"stage": "train", "state": "progress", "fraction": round(min(1.0, part), 4)}
                 self._latest[f"train {event.kind}"] = Note("progress", about | data)
@@ -112,6 +115,11 @@ class Progress:
         with self._lock:
             self._result["files"] = dict(files)
             self._size = size
+
+    def files(self) -> dict[str, Any]:
+        """The files that were shared last."""
+        with self._lock:
+            return dict(self._result.get("files", {}))
 
     def so_far(self) -> dict[str, Any]:
         """The values of the job's row that say how far a training is; of other jobs none."""

@@ -59,8 +59,13 @@ class JobContext:
         whether another owner has it."""
         return self.settings.data / "cache" / f"{job.owner}-{job.generation}"
 
+    def training(self, job: Claimed) -> Path:
+        """What the trainings of the job's voice keep on this machine: artifacts and the folders of their runs."""
+        return self.settings.data / "trainings" / f"{job.owner}-{job.generation}" / str(job.voice)
+
     def runner(self, job: Claimed) -> Runner:
-        return Runner(LocalExecutor(Store(self.cache(job)), self.device), self.notify, self.cancelled)
+        folder = self.training(job) if job.kind == "training" else self.cache(job)
+        return Runner(LocalExecutor(Store(folder), self.device), self.notify, self.cancelled)
 
     def read(self, stage: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of `untrusted` in a bounded process, as the stage `stage` of the job."""
@@ -93,6 +98,10 @@ def run_job(job: Claimed, context: JobContext) -> JobResult:
             return _separation(job, context)
         case "voice":
             return _voice(job, context)
+        case "training":
+            from understudy.services.queue.run_training import run_training
+
+            return run_training(job, context)
 
 
 def _cover(job: Claimed, context: JobContext) -> JobResult:

@@ -56,6 +56,9 @@ class ServerSettings(BaseModel):
     decode_seconds: float = Field(900.0, gt=0, description="for reading one untrusted file")
     decode_memory: int = Field(3 * GIB, ge=256 * MIB, description="for reading one untrusted file")
     cache_bytes: int = Field(20 * GIB, ge=0, description="artifacts kept on each machine, all owners together")
+    training_bytes: int = Field(
+        50 * GIB, ge=0, description="folders of ended trainings kept on each machine, from which the next could go on"
+    )
 
     # what an owner may do, unless it was given limits of its own
     song_bytes: int = Field(500 * MIB, ge=1, description="largest upload of one file")
@@ -63,6 +66,7 @@ class ServerSettings(BaseModel):
     recordings: int = Field(50, ge=1, le=999, description="most recordings of a voice")
     jobs_queued: int = Field(100, ge=1, description="jobs waiting or running at a time")
     minutes_a_day: float = Field(600.0, gt=0, description="minutes of song sent to work within 24 hours")
+    trainings_queued: int = Field(5, ge=1, description="trainings that have not ended, paused ones included")
     training_minutes_a_day: float = Field(1440.0, gt=0, description="minutes that trainings run within 24 hours")
     storage_bytes: int = Field(20 * GIB, ge=1, description="songs, voices and results together")
     requests_a_minute: int = Field(1200, ge=1, description="requests of an owner")
@@ -73,9 +77,7 @@ class ServerSettings(BaseModel):
     keep_songs: float = Field(30 * 86400.0, gt=0, description="after its last use an uploaded song is removed")
     keep_jobs: float = Field(90 * 86400.0, gt=0, description="then an ended job is forgotten altogether")
 
-    keep_trainings: float = Field(
-        30 * 86400.0, gt=0, description="then the folder from which an ended training could go on is removed"
-    )
+    keep_trainings: float = Field(30 * 86400.0, gt=0, description="then the folder of an ended training is removed")
 
     # webhooks
     webhook_networks: tuple[str, ...] = Field((), description="private networks (CIDR) that webhooks may reach")

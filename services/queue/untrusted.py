@@ -80,6 +80,24 @@ def decoding(files: Sequence[Path], start: float, duration: float | None) -> Gra
     return Graph.of(*(decode(file_external(path), part, str(number)) for number, path in enumerate(files)))
 
 
+def add_training_recordings(
+    progress: Progress,
+    folder: Path,
+    root: Path,
+    name: str,
+    files: Sequence[Path],
+    consent: Consent,
+    separate: bool,
+) -> list[dict[str, Any]]:
+    """Add recordings for training to the voice `name` of the library `root`. Returns what was found in them, as JSON:
+    of those that were left out, too."""
+    from understudy.voices import library
+
+    context = Context(folder, on_progress=progress)
+    _, findings = library.add_training_recordings(root, name, files, consent, context, separate=separate)
+    return [asdict(finding) for finding in findings]
+
+
 def make_voice(
     progress: Progress,
     folder: Path,

@@ -1,0 +1,152 @@
+"""Running a training: the voice as a library of its own, further recordings, the training itself, and its model put
+into the storage.
+
+What is not in the storage lies in a folder of the voice on this machine: the artifacts of the recordings, and the run's
+folder, from which the same training goes on after a kill or a pause. On another machine it begins anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from understudy.errors import UnderstudyError
+from understudy.services.queue import untrusted
+from understudy.services.queue.jobs import Claimed, change
+from understudy.services.queue.run_job import TYPES, JobContext, JobResult
+from understudy.services.queue.tables import voices
+from understudy.voices.rvc.training.events import TrainingEvent
+from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.voice import MANIFEST, Manifest, Voice
+
+if TYPE_CHECKING:
+    from understudy.training import TrainingResult
+
+NAME = "voice"
+"""The voice's name in the library of a training: its owner may give it another one meanwhile."""
+
+
+def run_training(job: Claimed, context: JobContext) -> JobResult:
+    """Train the voice of `job`, and give it the model. Raises ``voice-unknown`` if it is gone."""
+    library = context.scratch / "library"
+    voice = _fetched(job, context, library / NAME)
+    voice, findings = _with_further_recordings(job, context, library, voice)
+    made = _trained(job, context, library, voice)
+    _publish(job, context, made.voice)
+    return _result(job, context, made, findings)
+
+
+def _fetched(job: Claimed, context: JobContext, folder: Path) -> Voice:
+    """The voice with all its files as a folder of this machine."""
+    with context.database.read() as connection:
+        row = connection.execute(select(voices).where(voices.c.id == job.voice, voices.c.owner == job.owner)).first()
+    if row is None:
+        raise _gone()
+    from understudy.voices import manifest
+
+    voice = Voice(folder, Manifest.model_validate(row.manifest).model_copy(update={"name": NAME}))
+    for file in voice.stored_files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.symlink_to(context.storage.fetch(f"{row.path}/{file.relative_to(folder).as_posix()}"))
+    manifest.write(folder, voice.manifest)
+    return voice
+
+
+def _with_further_recordings(
+    job: Claimed, context: JobContext, library: Path, voice: Voice
+) -> tuple[Voice, list[dict[str, Any]]]:
+    """The voice with the recordings that came with the request, which are stored with it, and what was found in
+    them."""
+    sent = job.request["sent"]
+    if not sent:
+        return voice, job.request.get("findings", [])
+    files = [context.scratch / "in" / str(number) / file["name"] for number, file in enumerate(sent)]
+    for path, file in zip(files, sent, strict=True):
+        path.parent.mkdir(parents=True)
+        shutil.copyfile(context.storage.fetch(file["path"]), path)
+    about = (files, job.request["consent"], job.request["separate"])
+    findings = context.read("voice", untrusted.add_training_recordings, context.scratch, library, NAME, *about)
+    from understudy.voices import manifest
+
+    voice = Voice(voice.folder, manifest.read(voice.folder))
+    _publish(job, context, voice)
+    # the training may begin again after a kill: from here on it has them
+    change(context.database, job, request={**job.request, "sent": [], "findings": findings}, bytes=0)
+    for file in sent:
+        context.storage.remove(file["path"])
+    return voice, findings
+
+
+def _publish(job: Claimed, context: JobContext, voice: Voice) -> None:
+    """Put the new files of `voice` into the storage, the manifest last, and its manifest into the database; then the
+    files go that it no longer has. Raises ``voice-unknown``, and leaves nothing, if the voice is gone."""
+    prefix = f"{job.owner}/voices/{job.voice}"
+    names = {path.relative_to(voice.folder).as_posix(): path for path in voice.stored_files}
+    for name, path in names.items():
+        if not path.is_symlink():
+            context.storage.put(path, f"{prefix}/{name}")
+    context.storage.put(voice.folder / MANIFEST, f"{prefix}/{MANIFEST}")
+    size = sum(path.stat().st_size for path in names.values())
+    with context.database.write() as connection:
+        mine = voices.c.id == job.voice
+        before = connection.scalar(select(voices.c.manifest).where(mine))
+        values = {"manifest": voice.manifest.model_dump(mode="json"), "bytes": size}
+        kept = connection.execute(voices.update().where(mine).values(**values)).rowcount
+    if not kept:
+        context.storage.remove(prefix)
+        raise _gone()
+    for file in Voice(Path(), Manifest.model_validate(before)).stored_files:
+        if file.as_posix() not in names:
+            context.storage.remove(f"{prefix}/{file.as_posix()}")
+
+
+def _trained(job: Claimed, context: JobContext, library: Path, voice: Voice) -> TrainingResult:
+    """Train the voice in `library`. Raises `Cancelled`: everything is in the run's folder."""
+    from understudy.training import TrainingJob, train_voice
+
+    settings = TrainingSettings.model_validate(job.request["settings"])
+    training = TrainingJob(library, NAME, settings, separate=job.request["separate"])
+
+    def notify(event: TrainingEvent) -> None:
+        context.progress.train(event)
+        if event.kind == "evaluation":
+            context.progress.share(*_stored(job, context, training.folder(context.training(job))))
+
+    return train_voice(training, context.runner(job), notify, enough=context.enough)
+
+
+def _stored(job: Claimed, context: JobContext, run: Path) -> tuple[dict[str, Any], int]:
+    """Store the report and the samples of the checkpoints that the run keeps, those that aren't stored yet, and remove
+    those that it dropped. Returns all of them as the job's result lists them, and their size in bytes."""
+    prefix = f"{job.owner}/jobs/{job.id}"
+    found = {"report": run / "report.html"} if (run / "report.html").is_file() else {}
+    for path in sorted((run / "samples").glob("step-*/*")):
+        found[f"samples/{path.parent.name.removeprefix('step-')}/{path.stem}"] = path
+    before: Mapping[str, Any] = context.progress.files()
+    listed, total = {}, 0
+    for name, path in found.items():
+        size = path.stat().st_size
+        target = f"{prefix}/{name}{path.suffix}"
+        if name == "report" or name not in before:
+            context.storage.put(path, target)
+        total += size
+        shown = f"{job.name} {name.replace('/', ' ')}{path.suffix}"
+        listed[name] = {"path": target, "bytes": size, "type": TYPES[path.suffix], "name": shown}
+    for name in before.keys() - listed.keys():
+        context.storage.remove(before[name]["path"])
+    return listed, total
+
+
+def _result(job: Claimed, context: JobContext, made: TrainingResult, findings: list[dict[str, Any]]) -> JobResult:
+    files, size = _stored(job, context, made.folder)
+    context.progress.share(files, size)
+    so_far = context.progress.so_far()
+    return JobResult({**so_far["result"], "outcome": made.to_dict(), "findings": findings}, size)
+
+
+def _gone() -> UnderstudyError:
+    return UnderstudyError("voice-unknown", "The voice is gone.", "Its owner deleted it; nothing was published.")
