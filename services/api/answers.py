@@ -172,6 +172,17 @@ class Training(BaseModel):
     events: str = Field(description="event stream")
 
 
+class TrainingEstimate(BaseModel):
+    """What a training would take."""
+
+    device: Literal["cpu", "cuda"]
+    recorded: float = Field(description="seconds of recordings, those for training alone included")
+    needed: float = Field(description="the least seconds that can be trained on; ten minutes make a good model")
+    seconds: float | None = Field(description="until most voices gain nothing any more; null: never measured here")
+    sentence: str = Field(description="the same in words")
+    missing: list[str] = Field(description="models that this server would need first")
+
+
 def song(row: Row[Any]) -> Song:
     audio = f"/v1/songs/{row.id}/audio"
     shown = {"sample_rate": row.rate, "format": f"{row.container}/{row.codec}", "audio": audio}

@@ -23,7 +23,7 @@ from understudy.services.api.events import Hub
 from understudy.services.api.job_requests import CoverRequest, SeparationRequest
 from understudy.services.api.problems import ApiError
 from understudy.services.api.state import AppState
-from understudy.services.api.trainings import TrainingRequest
+from understudy.services.api.training_requests import TrainingRequest
 from understudy.services.queue import bounded, housekeeping, owners, webhooks
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database

@@ -2,69 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy import Connection, and_, func, select
 from starlette.concurrency import run_in_threadpool
 
-from understudy.errors import UnderstudyError
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Reader, VoiceMaker
 from understudy.services.api.events import STREAM, LastEventId, stream
 from understudy.services.api.files import FILE, Range, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
-from understudy.services.api.limits import check_storage, check_training
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, examined, refuse_fields
 from understudy.services.api.state import App, AppState
-from understudy.services.api.uploads import Form, FormRules, received
+from understudy.services.api.training_requests import (
+    EMBEDDER,
+    NewTraining,
+    Rate,
+    TrainingRequest,
+    check_models,
+    device_kind,
+    estimated,
+)
+from understudy.services.api.uploads import FormRules, received
 from understudy.services.api.voices import check_consent, find_voice
 from understudy.services.queue import jobs as queue
 from understudy.services.queue import webhooks
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import jobs
-from understudy.voices.rvc.training.settings import TrainingSettings
 
 training = APIRouter(prefix="/v1/voices", tags=["trainings"])
 router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
-
-Rate = Annotated[Literal[32000, 40000, 48000], BeforeValidator(lambda rate: int(rate) if str(rate).isdigit() else rate)]
-
-
-class TrainingRequest(BaseModel):
-    """How to train. `consent` is needed with further recordings."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    size: Literal["full", "tiny"] = Field(
-        "full", description="full: RVC's network; tiny: a small network for tests of your program, not for singing"
-    )
-    version: Literal["v1", "v2"] = Field("v2", description="of RVC's networks")
-    sample_rate: Rate = Field(48000, description="Hz; of a tiny network always 16000")
-    embedder: str = Field(
-        "contentvec", max_length=64, pattern="^[A-Za-z0-9._-]+$", description="content features, by their name"
-    )
-    steps: int | None = Field(None, ge=1, le=10_000_000, description="the most steps; it ends when no gain is likely")
-    batch_size: int | None = Field(None, ge=1, le=256, description="clips per step; null: as many as memory allows")
-    separate: bool = Field(False, description="separate the voice from music in the recordings first")
-    seed: int = Field(1234, ge=0, lt=1 << 31)
-    consent: Literal["self", "granted"] | None = Field(
-        None, description="for further recordings: it is your own voice, or its owner has agreed"
-    )
-    webhook: str | None = Field(
-        None, max_length=2000, description="address that gets a signed message when it has ended"
-    )
-
-    def settings(self) -> TrainingSettings:
-        steps = {"most_steps": self.steps} if self.steps else {}
-        given = self.model_dump(include={"size", "version", "sample_rate", "embedder", "batch_size", "seed"})
-        return TrainingSettings(**given, **steps)
+RESULT = {**documented(404, 409, 410, 416), **FILE}
 
 
 def _body_schema() -> dict[str, Any]:
@@ -103,69 +76,35 @@ async def train_voice(
             check_consent(body.consent)
         if body.webhook:
             await run_in_threadpool(webhooks.check, body.webhook, app.settings)
-        await examined(app, owner, form.files)
-        make = partial(NewTraining(id, body, form).submit, app, owner)
+        found = [(await examined(app, owner, [upload]))[upload.field].duration for upload in form.files]
+        await run_in_threadpool(check_models, body.settings(), app.settings)
+        make = partial(NewTraining(id, body, form, found).submit, app, owner)
         return await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
 
 
-@dataclass(frozen=True)
-class NewTraining:
-    """A checked request to train the voice `id`."""
-
-    id: str
-    request: TrainingRequest
-    form: Form
-
-    def submit(self, app: AppState, owner: Owner, connection: Connection, now: float) -> answers.Training:
-        """Store the recordings that were sent, and submit the job."""
-        total = sum(upload.bytes for upload in self.form.files)
-        check_training(connection, app.settings, owner, now)
-        check_storage(connection, app.settings, owner, now, total)
-        voice = find_voice(connection, owner, self.id)
-        _check_trainable(connection, voice)
-        sent = [
-            {"name": upload.name, "path": f"{voice.path}-sent/{number}", "field": upload.field}
-            for number, upload in enumerate(self.form.files)
-        ]
-        request = {
-            "settings": self.request.settings().model_dump(mode="json"),
-            "separate": self.request.separate,
-            "sent": sent,
-            "consent": self.request.consent,
-        }
-        about: dict[str, Any] = {"priority": 0, "name": voice.name, "voice": voice.id, "request": request}
-        job = queue.submit(connection, now, owner.id, "training", webhook=self.request.webhook, bytes=total, **about)
-        for upload, file in zip(self.form.files, sent, strict=True):
-            app.storage.put(upload.path, file["path"], move=True)
-        return answers.training(connection.execute(select(jobs).where(jobs.c.id == job)).one())
-
-
-def _check_trainable(connection: Connection, voice: Any) -> None:
-    """Raise ``voice-not-ready``, ``voice-without-recordings`` or ``training-running`` if it can't be trained now."""
-    if voice.state != "ready":
-        text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
-        raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
-    if not voice.manifest["recordings"]:
-        raise UnderstudyError(
-            "voice-without-recordings",
-            f"The voice {voice.name!r} was made from a model: it has no recordings to train from.",
-            "Make a voice from recordings, and train that one.",
-        )
-    query = select(jobs.c.id).where(_of_voice(voice.id), jobs.c.owner == voice.owner, jobs.c.state.in_(queue.ACTIVE))
-    if (running := connection.scalar(query)) is not None:
-        text = f"The voice {voice.name!r} is being trained already ({running})."
-        raise ApiError("training-running", text, "Wait for its end, or cancel it; a paused one can be resumed.")
-
-
-def _of_voice(id: str) -> Any:
-    return and_(jobs.c.kind == "training", jobs.c.voice == id)
+@training.get("/{id}/train", responses=documented(404, 409, 422))
+def estimate_training(
+    id: str,
+    app: App,
+    owner: Reader,
+    size: Literal["full", "tiny"] = "full",
+    version: Literal["v1", "v2"] = "v2",
+    sample_rate: Annotated[Rate, Query()] = 48000,
+    embedder: Annotated[str, Query(max_length=64, pattern=EMBEDDER)] = "contentvec",
+) -> answers.TrainingEstimate:
+    """What a training of this voice would take, and what is missing for it. Nothing is begun."""
+    request = TrainingRequest(size=size, version=version, sample_rate=sample_rate, embedder=embedder)
+    with app.database.read() as connection:
+        voice = find_voice(connection, owner, id)
+        per_clip = queue.mean_seconds(connection, queue.SPEED, f"{device_kind(app.settings)} {size}")
+    return estimated(voice, request.settings(), app.settings, per_clip)
 
 
 @router.get("", responses=documented(400, 422))
 def list_trainings(
     app: App,
     owner: Reader,
-    voice: Annotated[str | None, Field(max_length=64, description="id or name of a voice: its trainings alone")] = None,
+    voice: Annotated[str | None, Query(max_length=64, description="id or name of a voice: its trainings alone")] = None,
     state: answers.TrainingState | None = None,
     cursor: Cursor = None,
     size: Size = 20,
@@ -231,9 +170,6 @@ async def training_events(request: Request, id: str, app: App, owner: Reader, la
     """Server-sent events: `state`, `stage` and `progress` as of a cover, and `training`: evaluations, warnings, the
     end. With Last-Event-ID from there on."""
     return await stream(request, app, owner, lambda connection: str(_find(connection, owner, id).id), last)
-
-
-RESULT = {**documented(404, 409, 410, 416), **FILE}
 
 
 @router.get("/{id}/report", responses=RESULT, response_class=Response)

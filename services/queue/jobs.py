@@ -35,6 +35,8 @@ from understudy.services.queue.tables import counters, deliveries, events, jobs,
 Kind = Literal["cover", "separation", "voice", "training"]
 ACTIVE = ("queued", "running", "paused")
 """The states of jobs that have not ended."""
+SPEED = "training-clip"
+"""The counter of how long a training takes for a clip, by device and size."""
 NEVER = 1e15
 """The `not_before` of a running job whose owner wants it paused."""
 PRIORITIES = {"interactive": 0, "batch": 1}
@@ -148,6 +150,19 @@ def claim(database: Database, worker: str, settings: ServerSettings, training: b
             row.strikes + 1,
             row.result,
         )
+
+
+def count(database: Database, name: str, label: str, seconds: float) -> None:
+    """Add something that took so long to the counters."""
+    with database.write() as connection:
+        _count(connection, name, label, seconds)
+
+
+def mean_seconds(connection: Connection, name: str, label: str) -> float | None:
+    """How long it took on the average; None if it was never counted."""
+    its = select(counters.c.seconds / counters.c.number).where(counters.c.name == name, counters.c.label == label)
+    found = connection.scalar(its)
+    return None if found is None else float(found)
 
 
 def change(database: Database, job: Claimed, **values: Any) -> None:

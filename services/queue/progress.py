@@ -95,8 +95,9 @@ class Progress:
         with self._lock:
             self._fraction = max(self._fraction, min(0.99, gained))
             self._stage = "train" if event.kind != "preparing" else self._stage
-            kept = {name: value for name, value in data.items() if name not in ("kind", "sentence")}
-            self._result |= {name: value for name, value in kept.items() if value is not None and value != {}}
+            if event.kind != "preparing":
+                kept = {name: value for name, value in data.items() if name not in ("kind", "sentence")}
+                self._result |= {name: value for name, value in kept.items() if value is not None and value != {}}
             if event.kind == "warning" and event.sentence not in self._result.get("warnings", []):
                 self._result["warnings"] = [*self._result.get("warnings", []), event.sentence][-MOST_WARNINGS:]
             if event.kind in ("preparing", "steps", "saved"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,19 @@ from sqlalchemy import select
 
 from understudy.errors import UnderstudyError
 from understudy.services.queue import untrusted
-from understudy.services.queue.jobs import Claimed, change
+from understudy.services.queue.jobs import SPEED, Claimed, change, count
 from understudy.services.queue.run_job import TYPES, JobContext, JobResult
 from understudy.services.queue.tables import voices
 from understudy.voices.rvc.training.events import TrainingEvent
+from understudy.voices.rvc.training.run_folder import RunFolder
 from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.voice import MANIFEST, Manifest, Voice
 
 if TYPE_CHECKING:
     from understudy.training import TrainingResult
 
+OUTCOME = ("step", "steps", "reason", "ended", "scores", "instant", "default", "engine", "advice")
+"""What of a training's result its owner gets; the rest are folders of this machine."""
 NAME = "voice"
 """The voice's name in the library of a training: its owner may give it another one meanwhile."""
 
@@ -109,14 +113,29 @@ def _trained(job: Claimed, context: JobContext, library: Path, voice: Voice) -> 
     from understudy.training import TrainingJob, train_voice
 
     settings = TrainingSettings.model_validate(job.request["settings"])
-    training = TrainingJob(library, NAME, settings, separate=job.request["separate"])
+    base = context.settings.training_base if settings.size == "full" else None
+    training = TrainingJob(library, NAME, settings, job.request["separate"], base)
+    run = training.folder(context.training(job))
+    measured = False
 
     def notify(event: TrainingEvent) -> None:
+        nonlocal measured
         context.progress.train(event)
+        if event.kind == "steps" and not measured:
+            measured = True
+            _count_speed(context, RunFolder(run), settings)
         if event.kind == "evaluation":
-            context.progress.share(*_stored(job, context, training.folder(context.training(job))))
+            context.progress.share(*_stored(job, context, run))
 
-    return train_voice(training, context.runner(job), notify, enough=context.enough)
+    return train_voice(training, context.runner(job), notify, context.enough)
+
+
+def _count_speed(context: JobContext, folder: RunFolder, settings: TrainingSettings) -> None:
+    """Store how long a clip takes here, for the estimates of later trainings."""
+    run = folder.run()
+    if run is not None and run.seconds_per_step:
+        seconds = run.seconds_per_step / run.batch_size
+        count(context.database, SPEED, f"{context.device.partition(':')[0]} {settings.size}", seconds)
 
 
 def _stored(job: Claimed, context: JobContext, run: Path) -> tuple[dict[str, Any], int]:
@@ -124,7 +143,7 @@ def _stored(job: Claimed, context: JobContext, run: Path) -> tuple[dict[str, Any
     those that it dropped. Returns all of them as the job's result lists them, and their size in bytes."""
     prefix = f"{job.owner}/jobs/{job.id}"
     found = {"report": run / "report.html"} if (run / "report.html").is_file() else {}
-    for path in sorted((run / "samples").glob("step-*/*")):
+    for path in sorted((run / "samples").glob("*/*.flac")):
         found[f"samples/{path.parent.name.removeprefix('step-')}/{path.stem}"] = path
     before: Mapping[str, Any] = context.progress.files()
     listed, total = {}, 0
@@ -145,7 +164,10 @@ def _result(job: Claimed, context: JobContext, made: TrainingResult, findings: l
     files, size = _stored(job, context, made.folder)
     context.progress.share(files, size)
     so_far = context.progress.so_far()
-    return JobResult({**so_far["result"], "outcome": made.to_dict(), "findings": findings}, size)
+    more = [asdict(finding) for finding in made.findings]
+    outcome = {name: value for name, value in made.to_dict().items() if name in OUTCOME}
+    figures = {"outcome": outcome, "findings": [*findings, *more], "warnings": list(made.warnings)}
+    return JobResult({**so_far["result"], **figures, "step": made.steps, "best": made.step}, size)
 
 
 def _gone() -> UnderstudyError:

@@ -56,6 +56,9 @@ class ServerSettings(BaseModel):
     decode_seconds: float = Field(900.0, gt=0, description="for reading one untrusted file")
     decode_memory: int = Field(3 * GIB, ge=256 * MIB, description="for reading one untrusted file")
     cache_bytes: int = Field(20 * GIB, ge=0, description="artifacts kept on each machine, all owners together")
+    training_base: tuple[Path, Path] | None = Field(
+        None, description="files of generator and discriminator that trainings begin with; null: RVC's own"
+    )
     training_bytes: int = Field(
         50 * GIB, ge=0, description="folders of ended trainings kept on each machine, from which the next could go on"
     )
@@ -84,7 +87,7 @@ class ServerSettings(BaseModel):
     webhook_tries: int = Field(8, ge=1, le=30, description="the pause doubles from 5 s each time")
     webhook_seconds: float = Field(10.0, gt=0, le=60, description="that the other side has to answer")
 
-    @field_validator("hosts", "webhook_networks", mode="before")
+    @field_validator("training_base", "hosts", "webhook_networks", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """In the environment: names with commas between them."""

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from threading import Thread
 from typing import Any
 
 import pytest
+import soundfile
 from sqlalchemy import update
 
 from tests.services.api.conftest import Service, Sounds, Start, Working
 from tests.services.api.test_covers import events
 from tests.services.api.test_requests import refused
+from tests.support import signals
+from tests.support.command import HANGS, until
 from understudy.services.queue import jobs
 from understudy.services.queue.progress import Progress
 from understudy.services.queue.tables import voices
+from understudy.services.queue.worker import Worker
 from understudy.voices.rvc.training.events import TrainingEvent
 
 TINY = {"size": "tiny", "embedder": "cepstral"}
 
 
+def more_singing() -> bytes:
+    notes = [signals.Note(50 - step, 0.9, vowel, "n") for step, vowel in zip(range(12), "aeioaeiuoaei", strict=True)]
+    sung, _ = signals.singing(notes, formants=0.9, seed=3)
+    file = io.BytesIO()
+    soundfile.write(file, sung.samples.T, sung.rate, format="WAV")
+    return file.getvalue()
+
+
+def train(service: Service, voice: str, **more: str) -> Any:
+    files = {"recordings": ("more.wav", more_singing())}
+    return service.client.post(f"/v1/voices/{voice}/train", data={**TINY, "consent": "granted", **more}, files=files)
+
+
 @pytest.fixture
 def waiting(working: Working) -> Iterator[dict[str, Any]]:
     """A training of nova that waits: the worker runs none."""
-    made = working.client.post("/v1/voices/nova/train", json=TINY)
+    made = train(working, "nova")
     assert made.status_code == 202, made.text
     assert made.headers["location"] == f"/v1/trainings/{made.json()['id']}"
     yield made.json()
@@ -40,7 +59,7 @@ def test_a_training_waits_is_paused_resumed_cancelled_and_removed(working: Worki
     assert working.client.get(here).json()["ahead"] == 0
     assert working.client.get("/v1/trainings?voice=nova&state=queued").json()["items"] == [waiting]
     assert working.client.get("/v1/account").json()["usage"]["trainings_queued"] == 1
-    again = working.client.post("/v1/voices/nova/train", json=TINY)
+    again = train(working, "nova")
     assert waiting["id"] in refused(again, 409, "training-running")["detail"]
     assert working.client.post(f"{here}/pause").json()["state"] == "paused"
     refused(working.client.post("/v1/voices/nova/train", json=TINY), 409, "training-running")
@@ -125,27 +144,27 @@ def test_a_voice_sings_with_what_it_has(working: Working):
 def test_the_limits_of_an_owner(start: Start, sounds: Sounds, working: Working):
     service = start(trainings_queued=1)
     _ready(service, working, "one", "two")
-    assert service.client.post("/v1/voices/one/train", json=TINY).status_code == 202
-    refused(service.client.post("/v1/voices/two/train", json=TINY), 429, "too-many-jobs")
+    assert train(service, "one").status_code == 202
+    refused(train(service, "two"), 429, "too-many-jobs")
 
 
 def test_minutes_of_training_within_a_day(start: Start, working: Working):
     service = start(training_minutes_a_day=5)
     _ready(service, working, "one")
-    made = service.client.post("/v1/voices/one/train", json=TINY).json()
+    made = train(service, "one").json()
     database = service.app.state.services.database
     job = jobs.claim(database, "w", service.settings, training=True)
     assert job is not None
     assert not jobs.count_training(database, job, 6.0, service.settings)
     jobs.confirm_cancelled(database, job, service.settings)
     assert service.client.delete(f"/v1/trainings/{made['id']}").status_code == 204
-    refused(service.client.post("/v1/voices/one/train", json=TINY), 429, "minutes-used-up")
+    refused(train(service, "one"), 429, "minutes-used-up")
 
 
 def test_a_voice_that_is_deleted_cancels_its_training(start: Start, working: Working):
     service = start()
     _ready(service, working, "one", "two")
-    ids = [service.client.post(f"/v1/voices/{name}/train", json=TINY).json()["id"] for name in ("one", "two")]
+    ids = [train(service, name).json()["id"] for name in ("one", "two")]
     job = jobs.claim(service.app.state.services.database, "w", service.settings, training=True)
     assert job is not None
     assert job.id == ids[0]
@@ -164,3 +183,36 @@ def _ready(service: Service, working: Working, *names: str) -> None:
         for name in names:
             more = {"id": f"voice_{name}", "name": name, "folded": name, "path": f"{owner}/voices/voice_{name}"}
             connection.execute(voices.insert().values(**{**found._asdict(), **more, "owner": owner, "job": None}))
+
+
+def trained_to_its_end(working: Working, training: str) -> dict[str, Any]:
+    trainer = Worker(working.settings, "trainer", training=True)
+    thread = Thread(target=trainer.run, daemon=True)
+    thread.start()
+    try:
+        found: dict[str, Any] = {}
+
+        def ended() -> bool:
+            found.update(working.client.get(f"/v1/trainings/{training}").json())
+            return found["state"] not in ("queued", "running")
+
+        until(ended, lambda: found)
+        return found
+    finally:
+        trainer.stopping.set()
+        thread.join(HANGS)
+
+
+@pytest.mark.slow
+def test_a_tiny_network_from_recordings_to_a_cover(working: Working, sounds: Sounds):
+    sent = {"recordings": ("recording.wav", sounds["recording"].read_bytes())}
+    made = working.client.post("/v1/voices", data={"name": "tess", "consent": "self"}, files=sent).json()
+    assert working.wait(f"/v1/voices/{made['id']}")["state"] == "ready"
+    estimate = working.client.get("/v1/voices/tess/train?size=tiny&embedder=cepstral").json()
+    assert estimate["missing"] == []
+    refused(working.client.post("/v1/voices/tess/train", json=TINY), 422, "too-little-data")
+    begun = train(working, "tess", steps="6")
+    assert begun.status_code == 202, begun.text
+    done = trained_to_its_end(working, begun.json()["id"])
+    assert done["state"] == "done", done["error"]
+    print(done)
