@@ -69,7 +69,8 @@ class Model(BaseModel):
     speakers: int
     speaker: int = Field(description="the one that sings, from 0")
     vectors: int | None = Field(description="in its index; null without one")
-    source: str = Field(description="the name of the file that was sent")
+    source: str = Field(description="the name of the file that was sent; of one that was trained here, 'training'")
+    embedder: str = Field("contentvec", description="its content features")
 
 
 class Voice(BaseModel):

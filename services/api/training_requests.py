@@ -42,6 +42,9 @@ class TrainingRequest(BaseModel):
     embedder: str = Field("contentvec", max_length=64, pattern=EMBEDDER, description="content features, by their name")
     steps: int | None = Field(None, ge=1, le=10_000_000, description="the most steps; it ends when no gain is likely")
     batch_size: int | None = Field(None, ge=1, le=256, description="clips per step; null: as many as memory allows")
+    evaluate_every: int | None = Field(
+        None, ge=1, le=1_000_000, description="steps between evaluations; null: as many as take some minutes"
+    )
     separate: bool = Field(False, description="separate the voice from music in the recordings first")
     seed: int = Field(1234, ge=0, lt=1 << 31)
     consent: Literal["self", "granted"] | None = Field(
@@ -53,7 +56,9 @@ class TrainingRequest(BaseModel):
 
     def settings(self) -> TrainingSettings:
         steps = {"most_steps": self.steps} if self.steps else {}
-        given = self.model_dump(include={"size", "version", "sample_rate", "embedder", "batch_size", "seed"})
+        given = self.model_dump(
+            include={"size", "version", "sample_rate", "embedder", "batch_size", "evaluate_every", "seed"}
+        )
         return TrainingSettings(**given, **steps)
 
 

@@ -100,7 +100,7 @@ def estimate_training(
     return estimated(voice, request.settings(), app.settings, per_clip)
 
 
-@router.get("", responses=documented(400, 422))
+@router.get("", responses=documented(400, 404, 422))
 def list_trainings(
     app: App,
     owner: Reader,

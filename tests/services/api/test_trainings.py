@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import signal
 from collections.abc import Iterator
-from threading import Thread
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import soundfile
 from sqlalchemy import update
@@ -16,10 +21,10 @@ from tests.services.api.test_covers import events
 from tests.services.api.test_requests import refused
 from tests.support import signals
 from tests.support.command import HANGS, until
+from tests.support.server import Serving, serve
 from understudy.services.queue import jobs
 from understudy.services.queue.progress import Progress
 from understudy.services.queue.tables import voices
-from understudy.services.queue.worker import Worker
 from understudy.voices.rvc.training.events import TrainingEvent
 
 TINY = {"size": "tiny", "embedder": "cepstral"}
@@ -185,34 +190,71 @@ def _ready(service: Service, working: Working, *names: str) -> None:
             connection.execute(voices.insert().values(**{**found._asdict(), **more, "owner": owner, "job": None}))
 
 
-def trained_to_its_end(working: Working, training: str) -> dict[str, Any]:
-    trainer = Worker(working.settings, "trainer", training=True)
-    thread = Thread(target=trainer.run, daemon=True)
-    thread.start()
-    try:
-        found: dict[str, Any] = {}
-
-        def ended() -> bool:
-            found.update(working.client.get(f"/v1/trainings/{training}").json())
-            return found["state"] not in ("queued", "running")
-
-        until(ended, lambda: found)
-        return found
-    finally:
-        trainer.stopping.set()
-        thread.join(HANGS)
-
-
 @pytest.mark.slow
-def test_a_tiny_network_from_recordings_to_a_cover(working: Working, sounds: Sounds):
-    sent = {"recordings": ("recording.wav", sounds["recording"].read_bytes())}
-    made = working.client.post("/v1/voices", data={"name": "tess", "consent": "self"}, files=sent).json()
-    assert working.wait(f"/v1/voices/{made['id']}")["state"] == "ready"
-    estimate = working.client.get("/v1/voices/tess/train?size=tiny&embedder=cepstral").json()
-    assert estimate["missing"] == []
-    refused(working.client.post("/v1/voices/tess/train", json=TINY), 422, "too-little-data")
-    begun = train(working, "tess", steps="6")
-    assert begun.status_code == 202, begun.text
-    done = trained_to_its_end(working, begun.json()["id"])
-    assert done["state"] == "done", done["error"]
-    print(done)
+def test_a_tiny_network_paused_killed_and_cancelled_keeps_its_best(tmp_path: Path, sounds: Sounds):
+    with serve(tmp_path, "--device", "cpu") as server, httpx.Client(base_url=server.address, timeout=HANGS) as client:
+        recording = {"recordings": ("recording.wav", sounds["recording"].read_bytes())}
+        voice = client.post("/v1/voices", data={"name": "tess", "consent": "self"}, files=recording).json()["id"]
+
+        def shown(path: str, state: str) -> dict[str, Any]:
+            """What is at `path` once it is in that state."""
+            found: dict[str, Any] = {}
+
+            def reached() -> bool:
+                found.update(client.get(path).json())
+                assert found["state"] not in {"failed", "done", "cancelled"} - {state}, found["error"]
+                return bool(found["state"] == state)
+
+            until(reached, lambda: (found, server.log.read_text()[-2000:]))
+            return found
+
+        shown(f"/v1/voices/{voice}", "ready")
+        more = {"recordings": ("more.wav", more_singing())}
+        refused(client.post("/v1/voices/tess/train", json=TINY), 422, "too-little-data")
+        refused(client.post("/v1/voices/tess/train", json={"size": "tiny"}), 422, "model-missing")
+        fields = {**TINY, "consent": "granted", "steps": "1000000", "evaluate_every": "2"}
+        here = client.post("/v1/voices/tess/train", data=fields, files=more).headers["location"]
+        until(lambda: client.get(here).json()["best"], lambda: client.get(here).text)
+        heard = client.get(here).json()["samples"]
+        assert {"2/held-0", "2/phrase-0"} <= set(heard)
+        assert client.get(heard["2/held-0"]["href"]).content[:4] == b"fLaC"
+        client.post(f"{here}/pause")
+        paused = shown(here, "paused")
+        assert paused["step"] >= 2
+        client.post(f"{here}/resume")
+        shown(here, "running")
+        before = client.get(here).json()["attempts"]
+        os.kill(trainer(server), signal.SIGKILL)
+        until(lambda: client.get(here).json()["attempts"] > before, server.log.read_text)
+        until(lambda: client.get(here).json()["step"] > paused["step"], lambda: client.get(here).text)
+        assert client.delete(here).json()["cancelling"]
+        ended = shown(here, "cancelled")
+        assert (ended["result"]["step"], ended["result"]["default"]) == (ended["best"], False)
+        report = client.get(ended["report"]["href"])
+        assert report.headers["content-type"].startswith("text/html")
+        assert str(tmp_path) not in report.text + json.dumps(ended)
+        sings = client.get("/v1/voices/tess").json()
+        assert (sings["engine"], sings["engines"]) == ("instant", ["instant", "rvc"])
+        assert (sings["model"]["version"], sings["model"]["embedder"]) == ("v2", "cepstral")
+        assert sings["training_seconds"] == pytest.approx(10.8, abs=1.5)
+        assert client.patch("/v1/voices/tess", json={"engine": "rvc"}).json()["engine"] == "rvc"
+        song = {"song": ("song.wav", sounds["song"].read_bytes())}
+        cover = client.post("/v1/covers", data={"voice": "tess"}, files=song).headers["location"]
+        assert shown(cover, "done")["audio"]
+        assert client.get("/v1/voices/tess/train").json()["missing"]
+        estimate = client.get("/v1/voices/tess/train?size=tiny&embedder=cepstral").json()
+        assert (estimate["missing"], estimate["device"]) == ([], "cpu")
+        assert estimate["seconds"] > 0
+        assert client.get("/v1/account").json()["usage"]["training_minutes_a_day"] > 0
+        assert client.delete("/v1/voices/tess").status_code == 204
+        assert list((tmp_path / "data" / "storage").glob("*/voices/*")) == []
+
+
+def trainer(server: Serving) -> int:
+    """The process that trains."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().decode().split("\0")
+            if "--training" in words and words[words.index("--parent") + 1] == str(server.process.pid):
+                return int(path.parent.name)
+    raise AssertionError("no training runs")
