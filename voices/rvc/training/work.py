@@ -32,6 +32,7 @@ from understudy.voices.rvc.training.events import Notify
 from understudy.voices.rvc.training.loop import Outcome, Scoring, train
 from understudy.voices.rvc.training.materials import Materials, read_materials
 from understudy.voices.rvc.training.networks import Base, export
+from understudy.voices.rvc.training.pretrained import read_base
 from understudy.voices.rvc.training.ranks import Ranks
 from understudy.voices.rvc.training.run_folder import Run, RunFolder, held
 from understudy.voices.rvc.training.settings import TrainingSettings
@@ -64,7 +65,7 @@ class RvcWork:
     ) -> None:
         self.settings, self.materials, self.device, self.base = run.settings, materials, device, base
         self.ranks = ranks or Ranks()
-        self.architecture = architecture_of(run.settings)
+        self.architecture = architecture_of(run.settings) if base is None else base.architecture
         self._reference: Any = None
         self._state: TrainingState | None = None
 
@@ -133,9 +134,9 @@ def go_on(
     if run is None:
         raise ValueError(f"{folder.path} holds no run")
     with held(folder.path / ".lock", run.voice) if ranks.first else nullcontext(), as_many_threads(run, device, ranks):
-        if run.base is not None:
-            raise NotImplementedError("base models can't be read yet")
-        work = RvcWork(run, read_materials(folder), device, None, ranks)
+        wanted = architecture_of(run.settings)
+        base = None if run.base is None else read_base(Path(run.base[0]), Path(run.base[1]), wanted)
+        work = RvcWork(run, read_materials(folder), device, base, ranks)
         return train(folder, work, SCORING, notify, cancelled, enough, ranks)
 
 

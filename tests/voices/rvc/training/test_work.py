@@ -158,6 +158,25 @@ def test_a_run_that_goes_on_equals_an_undisturbed_one_bit_for_bit(tmp_path, mate
     assert contents(folder) == contents(undisturbed)
 
 
+def test_a_run_from_a_base_begins_with_its_weights(tmp_path, materials, undisturbed):
+    from understudy.voices.rvc.training.pretrained import write_pair
+    from understudy.voices.rvc.training.step import new_state
+    from understudy.voices.rvc.training.work import architecture_of
+
+    state = new_state(architecture_of(SETTINGS), SETTINGS)
+    state.load(undisturbed.load_state()[1]["work"])
+    files = tmp_path / "G_6.pth", tmp_path / "D_6.pth"
+    write_pair(state, *files, 1, 1e-4)
+    folder = begun(tmp_path / "run", materials, most_steps=1, learning_rate=1e-12)
+    folder.begin(folder.run().model_copy(update={"base": (str(files[0]), str(files[1]))}))
+    go(folder)
+    made, base = (read_checkpoint(path).weights for path in (folder.checkpoint(1), undisturbed.checkpoint(6)))
+    assert all((made[name] == base[name]).all() for name in base)
+    files[1].write_bytes(b"no")
+    with pytest.raises(UnderstudyError):
+        go(folder)
+
+
 def test_another_seed_gives_another_model(tmp_path, materials, undisturbed):
     folder = begun(tmp_path / "run", materials, seed=7, most_steps=1)
     go(folder)
