@@ -15,6 +15,7 @@ Each run is stored in the folder of ``--cache``, so an interrupted benchmark goe
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -40,8 +41,10 @@ from understudy.voices.rvc.pitch import coarse_pitch
 from understudy.voices.rvc.synthesizer import assemble
 from understudy.voices.rvc.training import losses
 from understudy.voices.rvc.training.batch import Batch, draw
+from understudy.voices.rvc.training.choice import choose, finished
 from understudy.voices.rvc.training.evaluation import (
     Clip,
+    Evaluation,
     Render,
     evaluate,
     mel_distance,
@@ -112,6 +115,11 @@ TEST = (
     Run("faint noise", 8, 1, 30, "faint noise"),
     Run("clipping", 9, 0, 30, "clipped"),
     Run("two singers", 10, 2, 30, "second"),
+)
+# the tricks are tried on these
+TRICK_RUNS = (
+    Run("30 s", 201, 0, 30, steps=120, every=10),
+    Run("10 s", 202, 1, 9, rate=2e-3, steps=120, every=10),
 )
 TRICKS = (
     "average of weights", "multi-scale mel", "KL annealing", "warm-up", "formant and pitch", "base singing",
@@ -448,7 +456,7 @@ def train(cache: Path, run: Run, seed: int, trick: str = "", views: Sequence[str
         if others and number % 2:
             chosen[0] = others[int(random.integers(0, len(others)))]
         mels.append(step_with(state, collate(chosen), trick, number / run.steps, seed, number))
-        if (number + 1) % run.every:
+        if (number + 1) % run.every or (trick and number < 0.7 * run.steps):
             continue
         for view in views:
             trained = export(state.generator, averaged=state.averaged if view == "ema" else None).weights
@@ -469,3 +477,99 @@ def _rate(trick: str, number: int, steps: int) -> float:
     if trick == "falling rate":
         return 0.5 + 0.5 * float(np.cos(np.pi * number / steps))
     return 1.0
+
+
+def regret(result: Mapping[str, Any], view: str, encoder: bool) -> dict[str, float]:
+    """How much greater the true error of the choice is than that of the best checkpoint of the whole run: `full`, the
+    choice among all; `stopped`, among those before training would have stopped; `last`, the last checkpoint; `mel`, the
+    one of the least held-out mel distance. `saved`: share of the steps that stopping saves. `encoder`: whether the
+    choice has a speaker encoder."""
+    evaluations = [Evaluation.of(stored) for stored in result["evaluations"][view]]
+    if not encoder:
+        evaluations = [
+            replace(one, clips=tuple(replace(clip, similarity=None) for clip in one.clips)) for one in evaluations
+        ]
+    errors = {evaluation.step: error for evaluation, error in zip(evaluations, result["errors"][view], strict=True)}
+    ends = [number for number in range(1, len(evaluations)) if finished(evaluations[:number])]
+    seen = evaluations[: ends[0]] if ends else evaluations
+    least = min(errors.values())
+    nearest = min(evaluations, key=lambda evaluation: evaluation.means()["mel_distance"])
+    return {
+        "full": errors[choose(evaluations).step] - least,
+        "stopped": errors[choose(seen).step] - least,
+        "last": errors[evaluations[-1].step] - least,
+        "mel": errors[nearest.step] - least,
+        "saved": 1 - len(seen) / len(evaluations),
+    }
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Every run as a line of Markdown, the means below."""
+    lines = []
+    views = sorted({(view, encoder) for result in results for view in result["errors"] for encoder in (True, False)})
+    for view, encoder in views:
+        rows = [(result, regret(result, view, encoder)) for result in results if view in result["errors"]]
+        weights_are = "averaged weights" if view == "ema" else "weights as they are"
+        lines += [
+            "",
+            f"{weights_are}, {'with' if encoder else 'without'} speaker encoder",
+            "",
+            "| run | seed | chosen, stopped | chosen of all | least mel distance | last | steps saved |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for result, row_ in rows:
+            figures = " | ".join(f"{row_[name]:.3f}" for name in ("stopped", "full", "mel", "last"))
+            lines.append(f"| {result['run']['name']} | {result['seed']} | {figures} | {row_['saved']:.0%} |")
+        means = " | ".join(
+            f"{np.mean([row_[name] for _, row_ in rows]):.3f} ({np.mean([row_[name] <= 0.01 for _, row_ in rows]):.0%})"
+            for name in ("stopped", "full", "mel", "last")
+        )
+        saved = np.mean([row_["saved"] for _, row_ in rows])
+        lines.append(f"| mean (within .01) | {len(rows)} runs | {means} | {saved:.0%} |")
+    return "\n".join(lines)
+
+
+def tricks(cache: Path, runs: Sequence[Run], seeds: int) -> str:
+    """True error of the averaged weights over the last quarter of the evaluations, with and without each trick."""
+
+    def error(result: Mapping[str, Any], view: str) -> float:
+        errors = result["errors"][view]
+        return float(np.mean(errors[-max(1, len(errors) // 4) :]))
+
+    pairs = [(run, seed) for run in runs for seed in range(seeds)]
+    plain = [train(cache, run, seed, "none") for run, seed in pairs]
+    lines = ["| trick | difference | standard error |", "|---|---|---|"]
+    for trick in TRICKS:
+        if trick == "average of weights":
+            differences = [error(result, "ema") - error(result, "raw") for result in plain]
+        else:
+            changed = [train(cache, run, seed, trick) for run, seed in pairs]
+            differences = [error(a, "ema") - error(b, "ema") for a, b in zip(changed, plain, strict=True)]
+        spread = np.std(differences, ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else float("nan")
+        lines.append(f"| {trick} | {np.mean(differences):+.3f} | {spread:.3f} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", type=Path, default=Path("training-choice"), help="folder of finished runs")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--development", action="store_true")
+    parser.add_argument("--tricks", action="store_true")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    if options.tricks:
+        print(tricks(options.cache, TRICK_RUNS, options.seeds))
+        return
+    results = []
+    for seed in range(options.seeds):
+        for run in DEVELOPMENT if options.development else TEST:
+            results.append(train(options.cache, run, seed, views=("raw", "ema") if seed == 0 else ("ema",)))
+            print(run.name, seed, f"{results[-1]['cpu']:.0f} s", flush=True)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 # Standard deviation per clip between neighbouring checkpoints that are equally good
 _NOISE = {"similarity": 0.011, "intelligibility": 0.006, "f0_error": 0.008, "mel_distance": 0.012}
 _BETTER = {"similarity": 1, "intelligibility": 1, "f0_error": -1, "mel_distance": -1}  # sign of better
-_PATIENCE = 5  # evaluations without a gain
+_PATIENCE = 5  # evaluations without a gain, after which training ends
 _BROKEN = {"silent": 0.1, "clicks": 1.0}  # beyond the best checkpoint's
 _ENOUGH = 20.0  # seconds of singing in a range of pitch from which on more hardly help
 _BAND = 4.0  # semitones of such a range
@@ -64,25 +64,20 @@ def choose(evaluations: Sequence[Evaluation]) -> Choice:
 
 
 def finished(evaluations: Sequence[Evaluation]) -> str | None:
-    """Why training may stop: a sentence; None while a gain is likely.
+    """Why training may stop, a sentence; None while a gain is likely.
 
-    It stops after five evaluations in a row of which none is better than all before by two standard errors.
+    It stops when the last five evaluations brought no gain of two standard errors over all before, neither in
+    similarity nor in intelligibility nor in mel distance.
     """
     if len(evaluations) <= _PATIENCE:
         return None
-    main = _main(evaluations)
-    values = _means(evaluations, main)
-    if len(values) < len(evaluations):
-        return None
-    best, last = values[0], 0
-    for number, value in enumerate(values):
-        if value > best + 2 * uncertainty(evaluations, main):
-            best, last = value, number
-    if len(values) - 1 - last < _PATIENCE:
-        return None
+    for name in ("similarity", "intelligibility", "mel_distance"):
+        values = _means(evaluations, name)
+        if len(values) and values[-_PATIENCE:].max() > values[:-_PATIENCE].max() + 2 * uncertainty(evaluations, name):
+            return None
     return (
-        f"The last {len(values) - 1 - last} evaluations brought no {_GAINS[main]} over that of step "
-        f"{evaluations[last].step}."
+        f"The last {_PATIENCE} evaluations brought no gain in similarity, intelligibility or distance to the held-out "
+        f"recordings over those up to step {evaluations[-_PATIENCE - 1].step}."
     )
 
 
@@ -125,7 +120,6 @@ def _unbroken(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 _NAMES = {"similarity": "similarity to the held-out recordings", "mel_distance": "distance to the held-out recordings"}
-_GAINS = {"similarity": "gain in similarity", "mel_distance": "better reconstruction"}
 
 
 def _reason(

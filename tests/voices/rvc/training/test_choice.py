@@ -79,11 +79,17 @@ def test_training_ends_after_five_evaluations_without_a_gain():
     flat = [evaluation(step, 0.6) for step in range(5, 10)]
     assert finished(falling) is None
     assert finished([*falling, *flat[:4]]) is None
-    assert "5 evaluations" in (finished([*falling, *flat]) or "")
+    assert "up to step 4" in (finished([*falling, *flat]) or "")
 
 
 def test_training_goes_on_while_it_gains():
     assert finished([evaluation(step, 1.0 - 0.05 * step) for step in range(15)]) is None
+
+
+@pytest.mark.parametrize("score", ["similarity", "estoi"])
+def test_training_goes_on_while_another_score_gains(score):
+    assert finished([evaluation(step, 0.5, **{score: 0.5 + 0.02 * step}) for step in range(12)]) is None
+    assert finished([evaluation(step, 0.5, **{score: 0.5}) for step in range(12)]) is not None
 
 
 def test_noise_alone_is_no_gain():
