@@ -1,4 +1,4 @@
-"""``understudy voices train`` and ``voices blend``."""
+"""``understudy voices train``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``understudy voices``: add, list, show, check, use, rename, remove, export, import."""
+"""``understudy voices``: add, list, show, check, use, rename, remove, export, import, blend."""
 
 from __future__ import annotations
 
@@ -138,18 +138,22 @@ def remove(name: NAME, *, options: Options) -> None:
 
 
 @voices_app.command()
-@with_options("overwrite voices", OUTPUT)
+@with_options("overwrite voices cache", OUTPUT)
 def export(
     name: NAME,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default NAME.zip or NAME.pth.")] = None,
     form: Annotated[
-        Literal["archive", "rvc"] | None,
+        Literal["archive", "rvc", "training"] | None,
         typer.Option(
             "--format",
             help="archive: one file for Understudy. rvc: .pth and .index for other tools, into a .pth, a folder or a "
-            "zip. Default: rvc for a .pth, else archive.",
+            "zip. training: G_ and D_ files into a folder, with which another tool goes on training. Default: rvc for "
+            "a .pth, else archive.",
         ),
     ] = None,
+    tool: Annotated[
+        Literal["rvc", "applio"], typer.Option(help="Who goes on with --format training: RVC WebUI or Applio.")
+    ] = "rvc",
     *,
     options: Options,
 ) -> None:
@@ -164,6 +168,13 @@ def export(
             from understudy.voices.rvc.export import export_rvc
 
             written = export_rvc(voice, output or Path(f"{voice.name}.pth"), context, replace=options.overwrite)
+        elif form == "training":
+            from understudy.voices.rvc.training.export import export_training
+
+            folder = output or Path(f"{voice.name} training")
+            written = export_training(
+                voice, options.cache / "training", folder, tool=tool, replace_files=options.overwrite
+            )
         else:
             path = output or Path(f"{voice.name}.zip")
             written = [archive.export(voice, path, context, replace=options.overwrite)]
@@ -199,6 +210,21 @@ def import_(
             file, name, consent=consent, index=index, model=model, speaker=speaker, replace=replace, cancel=cancelled
         )
     _print_added(added)
+
+
+@voices_app.command()
+@with_options("voices", OUTPUT)
+def blend(
+    first: Annotated[str, typer.Argument(help="A voice with an RVC model.")],
+    second: Annotated[str, typer.Argument(help="Another one; best trained from the same base model.")],
+    name: Annotated[str, typer.Option(help="Name of the new voice.")],
+    ratio: Annotated[float, typer.Option(help="How much of the first, 0 to 1.")] = 0.5,
+    replace: REPLACE = False,
+    *,
+    options: Options,
+) -> None:
+    """Make a voice between two others from their RVC models."""
+    _print_added(options.library.blend(first, second, name, ratio=ratio, replace=replace))
 
 
 def _print_added(added: AddedVoice) -> None:

@@ -68,5 +68,5 @@ def export_training(
     speakers = len(stored["work"]["generator"]["emb_g.weight"])
     state = new_state(replace(architecture_of(run.settings), speakers=speakers), run.settings)
     state.load(stored["work"])
-    write_pair(state, *files, max(1, int(stored["position"]["epoch"])), run.settings.learning_rate, tool)
+    write_pair(state, files[0], files[1], max(1, int(stored["position"]["epoch"])), run.settings.learning_rate, tool)
     return files

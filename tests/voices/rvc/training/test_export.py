@@ -35,6 +35,7 @@ def begun(voice: Voice, path: Path, seed: int, *, epoch: int = 3) -> None:
     folder.save_state(20, {"position": asdict(Position(2, step=20, epoch=epoch)), "work": state.to_dict()})
 
 
+@pytest.mark.slow
 def test_the_newest_state_of_the_voice_is_written_as_a_pair(voice: Voice, tmp_path: Path) -> None:
     trainings = tmp_path / "training"
     begun(recorded_voice(tmp_path / "voices", "other", takes=1), trainings / "c", 3)
@@ -42,7 +43,7 @@ def test_the_newest_state_of_the_voice_is_written_as_a_pair(voice: Voice, tmp_pa
     begun(voice, trainings / "b", 2)
     files = export_training(voice, trainings, tmp_path / "out")
     assert [file.name for file in files] == ["G_20.pth", "D_20.pth"]
-    base = read_base(*files, tiny("v2"))
+    base = read_base(files[0], files[1], tiny("v2"))
     wanted = new_state(tiny("v2"), SETTINGS.model_copy(update={"seed": 2})).to_dict()["generator"]
     assert all(torch.equal(base.generator[name], tensor) for name, tensor in wanted.items())
     assert torch.load(files[0], weights_only=True)["iteration"] == 3
