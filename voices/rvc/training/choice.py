@@ -1,4 +1,4 @@
-"""Which checkpoint is the best, when no gain is likely any more, and what would help most.
+"""Which checkpoint is the best, and when no gain is likely any more.
 
 `choose`, in words: leave out what is broken (silence, clicks). Keep what is as intelligible and as true to the pitch as
 the best, within two standard errors. Of these take the greatest similarity to the held-out recordings; of equals the
@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.pitch import PitchTrack
-from understudy.voices.rvc.training.evaluation import Clip, Evaluation
-from understudy.voices.transpose import note
+from understudy.voices.rvc.training.evaluation import Evaluation
 
 Floats = NDArray[np.float64]
 
@@ -25,8 +22,6 @@ _NOISE = {"similarity": 0.011, "intelligibility": 0.006, "f0_error": 0.008, "mel
 _BETTER = {"similarity": 1, "intelligibility": 1, "f0_error": -1, "mel_distance": -1}  # sign of better
 _PATIENCE = 5  # evaluations without a gain, after which training ends
 _BROKEN = {"silent": 0.1, "clicks": 1.0}  # beyond the best checkpoint's
-_ENOUGH = 20.0  # seconds of singing in a range of pitch from which on more hardly help
-_BAND = 4.0  # semitones of such a range
 
 
 @dataclass(frozen=True)
@@ -141,48 +136,3 @@ def _reason(
     if broken:
         sentence += f"; {broken} with clicks or silence {'was' if broken == 1 else 'were'} left out"
     return sentence + "."
-
-
-def advice(training: Sequence[PitchTrack], clips: Sequence[Clip], evaluation: Evaluation | None = None) -> list[str]:
-    """What recordings would help most, as sentences, the most helpful first; empty if nothing is lacking.
-
-    `training`: the pitch of what is trained on. `clips`: what is to be sung; ranges of pitch that they ask for and that
-    the training has too little of are named. `evaluation`: of the chosen checkpoint.
-    """
-    has = _semitones([track.f0 for track in training])
-    asked = _semitones([clip.performance.pitch.transposed(clip.performance.transpose).f0 for clip in clips])
-    seconds = sum(int(track.voiced.sum()) * track.hop for track in training)
-    hop = training[0].hop if training else 0.01
-    sentences: list[tuple[float, str]] = []
-    if len(asked):
-        low, high = np.percentile(asked, [3, 97])
-        edges = np.linspace(low, high, max(1, round((high - low) / _BAND)) + 1)
-        middle = float(np.median(has)) if len(has) else float(np.median(asked))
-        for start, stop in pairwise(edges):
-            share = float(np.mean((asked >= start) & (asked <= stop)))
-            owned = float(np.sum((has >= start - 0.5) & (has <= stop + 0.5))) * hop
-            lacking = _ENOUGH - owned
-            if lacking >= 5 and share >= 0.05:
-                centre = (start + stop) / 2
-                kind = "high" if centre > middle + 3 else "low" if centre < middle - 3 else "middle"
-                hertz = [note(440 * 2 ** ((edge - 69) / 12)) for edge in (start, stop)]
-                sentences.append((
-                    lacking * share,
-                    f"{lacking:.0f} more seconds of {kind} notes, {hertz[0]} to {hertz[1]}: there are {owned:.0f} s.",
-                ))  # fmt: skip
-    if seconds < 180:
-        sentences.append((
-            0.2 * (180 - seconds) / 9,
-            f"More singing of any kind: there are {seconds:.0f} s of voice, and up to some 10 minutes more helps.",
-        ))  # fmt: skip
-    if evaluation is not None:
-        means = evaluation.means()
-        if means.get("noise", 0) > 6:
-            sentences.append((1.0, "Recordings with less noise: the voice sounds noisier than what it sings from."))
-    return [sentence for _, sentence in sorted(sentences, key=lambda pair: -pair[0])]
-
-
-def _semitones(tracks: Sequence[NDArray[np.float32]]) -> Floats:
-    """MIDI numbers of all voiced frames."""
-    f0 = np.concatenate([f0[f0 > 0] for f0 in tracks]) if tracks else np.zeros(0, np.float32)
-    return np.asarray(69 + 12 * np.log2(f0.astype(np.float64) / 440))

@@ -1,4 +1,4 @@
-"""Which checkpoint is chosen, when training ends, and what is advised, from evaluations made up for it."""
+"""Which checkpoint is chosen, and when training ends, from evaluations made up for it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.audio.pitch import PitchTrack
-from understudy.audio.samples import Audio
-from understudy.voices.engine import Performance
-from understudy.voices.rvc.training.choice import advice, choose, finished, uncertainty
-from understudy.voices.rvc.training.evaluation import Clip, ClipScores, Evaluation
+from understudy.voices.rvc.training.choice import choose, finished, uncertainty
+from understudy.voices.rvc.training.evaluation import ClipScores, Evaluation
 
 
 def evaluation(step, mel=0.5, *, similarity=None, estoi=0.7, f0=0.02, silent=0.0, clicks=0.0, noise=0.0) -> Evaluation:
@@ -106,34 +103,3 @@ def test_uncertainty_follows_the_scatter_and_not_the_trend_or_one_outlier():
     least = uncertainty(trend, "mel_distance")
     assert uncertainty(spoiled, "mel_distance") == pytest.approx(least)
     assert least < uncertainty(noisy, "mel_distance") <= 3 * least
-
-
-def track(hertz: float, seconds: float) -> PitchTrack:
-    return PitchTrack(np.full(round(seconds / 0.005), hertz, np.float32))
-
-
-def clip(hertz: float, transpose: float = 0.0) -> Clip:
-    sound = Audio.silence(1, 16000 * 5, 16000)
-    return Clip("p", "phrase", Performance(sound, track(hertz, 5.0), transpose))
-
-
-def test_missing_high_notes_are_advised():
-    sentences = advice([track(200, 300)], [clip(200), clip(400)])
-    assert len(sentences) == 1
-    assert "20 more seconds of high notes" in sentences[0]
-    assert "there are 0 s" in sentences[0]
-
-
-def test_notes_that_the_transposition_avoids_are_not_advised():
-    assert advice([track(200, 300)], [clip(200), clip(400, -12.0)]) == []
-
-
-def test_missing_low_notes_little_data_and_noise_are_advised():
-    sentences = advice([track(400, 30)], [clip(200), clip(400)], evaluation(1, noise=9.0))
-    assert any("low notes" in sentence for sentence in sentences)
-    assert any("there are 30 s of voice" in sentence for sentence in sentences)
-    assert any("less noise" in sentence for sentence in sentences)
-
-
-def test_no_data_at_all_gives_advice_and_no_error():
-    assert advice([], []) != []
