@@ -692,11 +692,17 @@ def _publish(
 
 def _advice(dataset: Dataset, materials: Materials, trained: Evaluation | None) -> list[str]:
     from understudy.audio.pitch import PitchTrack
-    from understudy.voices.rvc.training.choice import advice
+    from understudy.audio.samples import Audio
+    from understudy.voices.rvc.training.advice import advice
+    from understudy.voices.rvc.training.slicing import CONTENT_RATE
 
     if dataset.recordings[0].pitch is None:
         return []
-    return advice([PitchTrack(dataset.f0(index), 0.01) for index in set(dataset.training)], materials.clips, trained)
+    trained_on = (
+        (Audio.of(dataset.content_sound(index), CONTENT_RATE), PitchTrack(dataset.f0(index), 0.01))
+        for index in sorted(set(dataset.training))
+    )
+    return advice(trained_on, materials.clips, trained)
 
 
 def _report(

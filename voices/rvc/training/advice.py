@@ -5,7 +5,7 @@ What is trained on is compared with what is to be sung: pitch, softness, and the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,13 +19,12 @@ from understudy.voices.rvc.training.evaluation import Clip, Evaluation
 from understudy.voices.transpose import note
 
 Floats = NDArray[np.float64]
-Sung = Sequence[tuple[AudioSource, PitchTrack]]
+Sung = Iterable[tuple[AudioSource, PitchTrack]]
 
 _ENOUGH = 20.0  # seconds in a range of pitch from which on more hardly help
 _BAND = 4.0  # semitones of such a range
 _MUCH = 180.0  # seconds of voice from which on the amount isn't the first thing to mend
 _RATE = 16000  # Hz at which sounds are looked at
-_LONGEST = 300.0  # seconds that are looked at, evenly spread; pitch is counted in all of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +41,8 @@ class _Coverage:
 def advice(training: Sung, clips: Sequence[Clip], evaluation: Evaluation | None = None) -> list[str]:
     """What recordings would help most, as sentences, the most helpful first; empty if nothing is lacking.
 
-    `training`: sounds that are trained on, each with its pitch. `clips`: what is to be sung. `evaluation`: of the
-    chosen checkpoint.
+    `training`: sounds that are trained on, each with its pitch; iterated once. `clips`: what is to be sung.
+    `evaluation`: of the chosen checkpoint.
     """
     performances = [clip.performance for clip in clips]
     has = _coverage(training)
@@ -92,26 +91,22 @@ def _kinds(has: _Coverage, asked: _Coverage) -> Iterator[tuple[float, str]]:
 
 
 def _coverage(sung: Sung) -> _Coverage:
-    f0 = [pitch.f0[pitch.voiced] for _, pitch in sung]
-    seconds = sum(len(voiced) * pitch.hop for voiced, (_, pitch) in zip(f0, sung, strict=True))
-    midi = 69 + 12 * np.log2(np.concatenate([*f0, np.zeros(0, np.float32)]).astype(np.float64) / 440)
-    levels, highs, voiced = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, bool)]
-    total = sum(source.frames / source.rate for source, _ in sung)
-    taken = sung[:: max(1, int(np.ceil(total / _LONGEST)))]
-    for source, pitch in taken:
-        length = min(source.frames, round(_LONGEST * source.rate))
-        sound = resample(source.read(0, length).mono(), _RATE).samples[0].astype(np.float64)
-        frames = len(sound) // 320
+    f0, levels, highs, voiced, seconds = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)], [np.zeros(0, bool)], 0.0
+    for source, pitch in sung:
+        f0.append(pitch.f0[pitch.voiced].astype(np.float64))
+        seconds += len(f0[-1]) * pitch.hop
+        sound = resample(source.read().mono(), _RATE).samples[0].astype(np.float64)
+        frames = len(sound) // 320  # of 20 ms
         blocks = sound[: frames * 320].reshape(frames, 320)
-        spectrum = np.abs(np.fft.rfft(blocks * np.hanning(320), axis=1)) ** 2
+        power = np.abs(np.fft.rfft(blocks * np.hanning(320), axis=1)) ** 2
         at = np.minimum(np.round((np.arange(frames) + 0.5) * 0.02 / pitch.hop).astype(int), max(0, pitch.frames - 1))
         levels.append(10 * np.log10(np.mean(blocks**2, axis=1) + 1e-12))
-        highs.append(spectrum[:, 60:].sum(axis=1) / (spectrum.sum(axis=1) + 1e-12))
+        highs.append(power[:, 60:].sum(axis=1) / (power.sum(axis=1) + 1e-12))  # 3 kHz and up
         voiced.append(pitch.voiced[at] if pitch.frames else np.zeros(frames, bool))
-    level, high, sings = (np.concatenate(parts) for parts in (levels, highs, voiced))
+    notes = 69 + 12 * np.log2(np.concatenate(f0) / 440)
+    level, high, sings = np.concatenate(levels), np.concatenate(highs), np.concatenate(voiced)
     if not sings.any():
-        return _Coverage(np.asarray(midi), seconds, 0.0, 0.0)
+        return _Coverage(notes, seconds, 0.0, 0.0)
     soft, loud = np.percentile(level[sings], [10, 95])
-    sounding = level > loud - 35
-    hiss = float(np.mean((~sings & (high > 0.5))[sounding]))
-    return _Coverage(np.asarray(midi), seconds, float(loud - soft), hiss)
+    hiss = np.mean((~sings & (high > 0.5))[level > loud - 35])
+    return _Coverage(notes, seconds, float(loud - soft), float(hiss))
