@@ -161,8 +161,13 @@ def add(
     except UnderstudyError as error:
         if error.code == "model-unknown" and name is not None:
             # any content encoder may be an embedder, under the name that voices trained with it give
-            with _work("add") as context:
-                own = add_embedder(path, name, context, link)
+            try:
+                with _work("add") as context:
+                    own = add_embedder(path, name, context, link)
+            except UnderstudyError as other:
+                if other.code in ("cancelled", "disk-full", "output-not-writable", "model-installed"):
+                    raise
+                raise UnderstudyError(error.code, f"{error.message} {other.message}", error.hint) from other
             print_result(record_dict(own), lambda: _made(own))
             return
         if error.code != "model-unrecognised" or name is not None or link or not path.is_file():

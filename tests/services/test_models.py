@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.support import small_models as small
 from tests.support.command import Workspace, run_here
@@ -100,6 +101,11 @@ def test_add_takes_a_content_encoder_under_a_new_name(shelf: Shelf):
     assert "spin-v2" in shelf.run("show", "spin-v2").stdout
     shelf.json("remove", "spin-v2")
     assert shelf.installed() == []
+    torch.save({"weight": torch.zeros(3)}, shelf.workspace.folder / "else.pt")
+    refused = json.loads(shelf.run("add", "else.pt", "--as", "contentvc", "--json").stdout)["error"]
+    assert refused["code"] == "model-unknown"
+    assert "HuBERT" in refused["message"]
+    assert "Did you mean contentvec" in refused["hint"]
 
 
 @pytest.mark.parametrize(
