@@ -139,7 +139,7 @@ def process(root: Path, moment: Moment | None) -> tuple[int, list[str]]:
 def train(root: Path, phase: str = "", delay: float = 0.0) -> None:
     """Train in this process, and kill it `delay` seconds after `phase` began."""
     import understudy as us
-    from understudy import training
+    from understudy import training_comparison, training_report
     from understudy.voices import library
     from understudy.voices.rvc import index_building
 
@@ -167,9 +167,9 @@ def train(root: Path, phase: str = "", delay: float = 0.0) -> None:
 
     seen: set[str] = set()
     index_building.build_index = entering("index", index_building.build_index)
-    training._instant = entering("comparison", training._instant)
+    training_comparison.evaluate_instant = entering("comparison", training_comparison.evaluate_instant)
     library.publish_model = entering("publication", library.publish_model)
-    training._report = entering("report", training._report)
+    training_report.write_report = entering("report", training_report.write_report)
     voices = us.VoiceLibrary(root / "voices")
     enter("preparation")
     voices.train("nova", settings=SETTINGS, cache=root / "cache", device="cpu", progress=notify)

@@ -106,7 +106,7 @@ def check_graph(voice: Voice) -> CheckGraph:
     """Checks which recordings of the voice are fit for training, those that it is made from as well."""
     checked = {
         file.content_hash: Node("check", CHECK, {}, {"name": name}, {"path": file}, name)
-        for name, file in _recordings(voice)
+        for name, file in named_recordings(voice)
     }
     return CheckGraph(Graph.of(*checked.values()), checked)
 
@@ -127,7 +127,7 @@ def training_graph(
     """
     rate = 16000 if settings.size == "tiny" else settings.sample_rate
     found = checked or {}
-    kept, findings = _chosen(_recordings(voice), found, separation is not None)
+    kept, findings = _chosen(named_recordings(voice), found, separation is not None)
     models = {name: require(name) for name in embedder_models(settings.embedder)}
     encoder = External(models, " ".join(f"{name}:{weights.content_hash}" for name, weights in models.items()))
 
@@ -151,7 +151,7 @@ def training_graph(
     return TrainingGraph(graph, made, silent, rate, tuple(findings))
 
 
-def _recordings(voice: Voice) -> list[tuple[str, External]]:
+def named_recordings(voice: Voice) -> list[tuple[str, External]]:
     """Each recording once, by a name that no other has."""
     stored = dict(zip(voice.recording_files, voice.manifest.recordings, strict=True))
     stored |= zip(voice.training_files, voice.manifest.training_recordings, strict=True)

@@ -10,34 +10,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from understudy import environment
-from understudy.audio.pitch import PitchSettings
 from understudy.context import scratch_context
-from understudy.errors import Cancelled, UnderstudyError
+from understudy.errors import UnderstudyError
 from understudy.jobs import Runner
-from understudy.models import usable
-from understudy.models.catalogue import Model, find_model
-from understudy.models.hashes import file_hash, remembered_hash
-from understudy.models.installed import missing, require, size_text, trusting
+from understudy.models.hashes import file_hash
+from understudy.models.installed import missing, size_text, trusting
 from understudy.pipeline.executor import LocalExecutor, StageEvent
 from understudy.pipeline.graph import Graph
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.training_graph import check_graph, training_graph
+from understudy.training_job import ANYTIME, Missing
+from understudy.training_job import TrainingJob as TrainingJob
+from understudy.training_job import TrainingPlan as TrainingPlan
+from understudy.training_job import TrainingResult as TrainingResult
+from understudy.training_job import gpus_for as gpus_for
+from understudy.training_job import in_words as in_words
 from understudy.voices import library
-from understudy.voices.recordings import Finding
-from understudy.voices.rvc.embedders import embedder_models
 from understudy.voices.rvc.training.events import Notify, TrainingEvent
 from understudy.voices.rvc.training.hold_out import hold_out
 from understudy.voices.rvc.training.run_folder import STOP, Run, RunFolder, held
@@ -54,213 +51,6 @@ EVALUATION_SECONDS = 180.0  # between evaluations, about
 MOST_STEPS_BETWEEN = 500  # evaluations, on however fast a machine
 USUAL_EPOCHS = 200  # after which most voices gain nothing any more; for the estimate alone
 CLIP_SECONDS = 3.4  # of recording that a clip adds
-_ANYTIME = ("most_steps", "save_minutes", "keep", "evaluate_every")  # settings that may change while a run goes on
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """`library`: the folder of voices; `name`: of the voice in it. `separate`: whether recordings with music are
-    separated first. `base`: files of generator and discriminators to begin with, ``"none"``, or None for RVC's own of
-    this version and rate (a tiny network has none). `restart`: begin anew, without what an earlier run made. `gpus`:
-    how many to train on. `pitch`: the tracker that the model learns from."""
-
-    library: Path
-    name: str
-    settings: TrainingSettings = field(default_factory=TrainingSettings)
-    separate: bool = False
-    base: tuple[Path, Path] | Literal["none"] | None = None
-    restart: bool = False
-    gpus: int = 1
-    pitch: PitchSettings = field(default_factory=PitchSettings)
-
-    def voice(self) -> Voice:
-        """The voice with its recordings. Raises `UnderstudyError`: ``voice-unknown``, ``voice-without-recordings``, and
-        those of missing or changed files."""
-        voice = library.load(self.library, self.name)
-        if not voice.manifest.recordings:
-            raise UnderstudyError(
-                "voice-without-recordings",
-                f"The voice {voice.name!r} is an imported model: there are no recordings of it to train from.",
-                "Make a voice from recordings with `understudy voices add`, and train that.",
-            )
-        library.refuse_without_consent(voice.manifest.consent)
-        return voice
-
-    def folder(self, cache: Path) -> Path:
-        """The run's folder below the cache folder: the same for the same recordings, base and settings."""
-        return cache / "training" / self._key(self.voice())
-
-    def base_model(self) -> Model | None:
-        """The base model of the catalogue that it begins with; None where it doesn't begin with one of these."""
-        if self.base is not None or self.settings.size == "tiny" or not self.settings.f0:
-            return None
-        version = "" if self.settings.version == "v2" else "v1-"
-        return find_model(f"rvc-base-{version}{self.settings.sample_rate // 1000}k")
-
-    def base_files(self) -> tuple[Path, Path] | None:
-        """Generator and discriminators to begin with. Raises ``model-missing``."""
-        model = self.base_model()
-        if model is not None:
-            weights = require(model.name)
-            return weights.path, weights.companions[0].path
-        return None if self.base in (None, "none") else (Path(self.base[0]), Path(self.base[1]))
-
-    def base_name(self) -> str:
-        """What it begins with, in a word; empty for nothing."""
-        model, files = self.base_model(), self.base
-        return model.name if model else "" if files is None or files == "none" else Path(files[0]).name
-
-    def missing_models(self) -> tuple[Model, ...]:
-        """Models that it needs and that are not installed. Raises ``embedder-unknown``."""
-        base = self.base_model()
-        names = [*embedder_models(self.settings.embedder), *([base.name] if base else [])]
-        return tuple(find_model(name) for name in names if usable(name) is None)
-
-    def _key(self, voice: Voice) -> str:
-        files = self.base_files() if usable_base(self) else None
-        described = {
-            "recordings": [r.sha256 for r in (*voice.manifest.recordings, *voice.manifest.training_recordings)],
-            "settings": self.settings.model_dump(mode="json", exclude=set(_ANYTIME)),
-            "base": [remembered_hash(path.absolute()) for path in files or ()],
-            "embedder": [_model_hash(name) for name in embedder_models(self.settings.embedder)],
-            "separate": self.separate,
-            "pitch": self.pitch.model_dump(mode="json"),
-        }
-        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def gpus_for(device: str | None) -> int:
-    """How many GPUs a training uses when the user requests `device`: all, unless one is named."""
-    if not environment.choose_device(device).startswith("cuda"):
-        return 1
-    import torch
-
-    named = device or os.environ.get("UNDERSTUDY_DEVICE") or "auto"
-    return torch.cuda.device_count() if named == "auto" else 1
-
-
-def usable_base(job: TrainingJob) -> bool:
-    """Whether the base model is there, or none is wanted."""
-    model = job.base_model()
-    return model is None or usable(model.name) is not None
-
-
-def _model_hash(name: str) -> str | None:
-    weights = usable(name)
-    return None if weights is None else weights.content_hash
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A model that must be fetched first: its name in the catalogue, `purpose`, `size` in words, `source` (a page) and
-    the `command`."""
-
-    name: str
-    purpose: str
-    size: str
-    source: str | None
-    command: str
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What a training would do. `seconds`: of recordings, `held_out` of these for the evaluation, before silence and
-    what is unfit are left out. `network`: in words. `base`: what it begins with. `step`: from which it goes on; 0: from
-    the beginning. `steps`: the most; `usual_steps`: after which most voices gain nothing any more.
-    `seconds_per_step`: measured. `disk`: bytes that it needs, `disk_free`: that there are. `folder`: the run's."""
-
-    voice: str
-    recordings: int
-    seconds: float
-    held_out: float
-    network: str
-    base: str
-    missing: tuple[Missing, ...]
-    device: str
-    gpus: int
-    step: int
-    steps: int
-    usual_steps: int
-    batch_size: int
-    seconds_per_step: float
-    disk: int
-    disk_free: int
-    folder: Path
-
-    @property
-    def usual_seconds(self) -> float:
-        """Wall time until `usual_steps`."""
-        return max(0, min(self.usual_steps, self.steps) - self.step) * self.seconds_per_step
-
-    @property
-    def most_seconds(self) -> float:
-        """Wall time until `steps`."""
-        return max(0, self.steps - self.step) * self.seconds_per_step
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """The plan for people: what is used, device and time, disk; and where it won't work like that, what to do."""
-        begun = f", goes on from step {self.step:,}" if self.step else f", from {self.base or 'nothing'}"
-        where = self.device if self.gpus < 2 else f"{self.gpus} GPUs"
-        sentences = [
-            f"{self.voice}: {in_words(self.seconds)} in {self.recordings} recordings, of which {self.held_out:.0f} s "
-            f"are held out to evaluate; {self.network}{begun}; on {where}, {self.seconds_per_step:.2g} s a step: about "
-            f"{in_words(self.usual_seconds)}, at most {in_words(self.most_seconds)}; {self.disk / 1e9:.1f} GB of disk."
-        ]
-        if self.device == "cpu" and self.usual_seconds > 86400:
-            sentences.append(
-                "A network of full size on a CPU takes days: use a machine with a GPU. Everything that is made can be "
-                "gone on with there."
-            )
-        sentences += [
-            f"Missing: {model.name} ({model.size}, {model.source}): {model.command}" for model in self.missing
-        ]
-        if self.disk > self.disk_free:
-            sentences.append(f"Only {self.disk_free / 1e9:.1f} GB of disk are free.")
-        return tuple(sentences)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
-        more = {"usual_seconds": self.usual_seconds, "most_seconds": self.most_seconds, "sentences": self.sentences}
-        return {**asdict(self), "folder": str(self.folder), **more}
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """`voice`: with its model. `step`: of the chosen checkpoint, `steps`: done in all. `reason`: why this checkpoint;
-    `ended`: why training ended. `scores`, `instant`: means of its scores, and of the instant voice's on the same clips.
-    `default`: whether the voice sings with the model from now on. `folder`: of the run. `findings`: about recordings
-    that were left out or held out. `warnings`: what else happened."""
-
-    voice: Voice
-    step: int
-    steps: int
-    reason: str
-    ended: str
-    scores: Mapping[str, float]
-    instant: Mapping[str, float]
-    default: bool
-    folder: Path
-    report: Path
-    advice: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    warnings: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON; the voice by its name and content hash."""
-        found = {name: value for name, value in vars(self).items() if name != "voice"}
-        found |= {"folder": str(self.folder), "report": str(self.report)}
-        found["findings"] = [asdict(finding) for finding in self.findings]
-        manifest = self.voice.manifest
-        return {"voice": self.voice.name, "content_hash": manifest.content_hash, "engine": manifest.engine, **found}
-
-
-def in_words(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``5 h``, ``3 days``."""
-    for size, unit, most in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
-        if seconds < most * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86400:.0f} days"
 
 
 def plan(job: TrainingJob, cache: Path, device: str) -> TrainingPlan:
@@ -280,7 +70,7 @@ def plan(job: TrainingJob, cache: Path, device: str) -> TrainingPlan:
         recordings=len(recordings),
         seconds=sum(durations),
         held_out=held_out,
-        network=network_name(settings),
+        network=job.network,
         base=job.base_name(),
         missing=tuple(
             Missing(m.name, m.purpose, size_text(m.preferred), m.page, f"understudy models fetch {m.name}{trusting(m)}")
@@ -297,15 +87,6 @@ def plan(job: TrainingJob, cache: Path, device: str) -> TrainingPlan:
         disk_free=shutil.disk_usage(_existing(cache)).free,
         folder=folder.path,
     )
-
-
-def network_name(settings: TrainingSettings) -> str:
-    """Such as ``RVC v2, 48 kHz``."""
-    from understudy.voices.rvc.training.work import architecture_of
-
-    size = "" if settings.size == "full" else "tiny "
-    f0 = "" if settings.f0 else ", without pitch"
-    return f"{size}RVC {settings.version}, {architecture_of(settings).sample_rate // 1000} kHz{f0}"
 
 
 def train_voice(job: TrainingJob, runner: Runner, notify: Notify, enough: Event | None = None) -> TrainingResult:
@@ -342,7 +123,9 @@ def train_voice(job: TrainingJob, runner: Runner, notify: Notify, enough: Event 
         dataset = _prepared(job, voice, runner, tell)
         _begin(job, voice, folder, dataset, cache, device, runner.cancelled)
         if job.gpus > 1:
-            outcome = _train_on_several(job.gpus, folder, tell, runner.cancelled, enough)
+            from understudy.training_processes import train_on_several
+
+            outcome = train_on_several(job.gpus, folder, tell, runner.cancelled, enough)
         else:
             from understudy.voices.rvc.training.work import go_on
 
@@ -412,7 +195,7 @@ def _begin(
             seconds_per_step=seconds,
         )
     else:
-        now = {name: getattr(settings, name) for name in _ANYTIME}
+        now = {name: getattr(settings, name) for name in ANYTIME}
         run = run.model_copy(update={"settings": run.settings.model_copy(update=now)})
     try:
         clips = read_materials(folder).clips
@@ -479,83 +262,6 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
 
 
-# -- several GPUs
-
-
-def _train_on_several(gpus: int, folder: RunFolder, tell: Notify, cancelled: Event, enough: Event | None) -> Outcome:
-    """`go_on` in a process for each GPU. When memory runs out in one of them, all begin again with smaller batches."""
-    while True:
-        try:
-            return _several(gpus, folder, tell, cancelled, enough)
-        except UnderstudyError as error:
-            run = folder.run()
-            if error.code != "out-of-memory" or run is None or run.batch_size == 1:
-                raise
-            folder.begin(run.model_copy(update={"batch_size": run.batch_size // 2}))
-            tell(TrainingEvent("warning", 0, 0, sentence=f"Memory ran out: going on with {run.batch_size // 2} clips."))
-
-
-def _several(gpus: int, folder: RunFolder, tell: Notify, cancelled: Event, enough: Event | None) -> Outcome:
-    from understudy.voices.rvc.training.loop import Outcome
-
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
-    command += ["-m", "understudy.voices.rvc.training", str(folder.path)]
-    outcome, failure, last = None, None, ""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        try:
-            with _stopping(folder, cancelled, enough):
-                for line in process.stdout:
-                    try:
-                        found = json.loads(line)
-                    except ValueError:
-                        last = line.strip() or last
-                        continue
-                    if "event" in found:
-                        tell(TrainingEvent(**found["event"]))
-                    elif "outcome" in found:
-                        outcome = Outcome(**found["outcome"])
-                    elif "error" in found and failure is None:
-                        failure = UnderstudyError(**found["error"])
-        except BaseException:
-            process.terminate()
-            raise
-    if failure is not None:
-        raise Cancelled if failure.code == "cancelled" else failure
-    if outcome is None:
-        raise UnderstudyError(
-            "training-process-ended",
-            f"A process of the training ended unexpectedly (code {process.returncode}): {last or 'it said nothing'}.",
-            "Run the same command again: it goes on from the last saved state.",
-        )
-    return outcome
-
-
-@contextmanager
-def _stopping(folder: RunFolder, cancelled: Event, enough: Event | None) -> Iterator[None]:
-    """Passes the two events on to the processes of the run, by a file in its folder."""
-    from threading import Thread
-
-    ended = Event()
-
-    def watch() -> None:
-        while not ended.wait(0.2):
-            word = "cancel" if cancelled.is_set() else "enough" if enough is not None and enough.is_set() else None
-            if word is not None:
-                (folder.path / STOP).write_text(word)
-                return
-
-    thread = Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        with suppress(OSError):
-            (folder.path / STOP).unlink()
-
-
 # -- after
 
 
@@ -571,6 +277,8 @@ def _finished(
     warnings: tuple[str, ...],
 ) -> TrainingResult:
     """The chosen checkpoint with its index in the voice, and the report."""
+    from understudy.training_comparison import beats, evaluate_instant
+    from understudy.training_report import training_advice, write_report
     from understudy.voices.rvc.index_building import build_index
     from understudy.voices.rvc.training.evaluation import Evaluation
     from understudy.voices.rvc.training.run_folder import EVALUATIONS
@@ -579,14 +287,14 @@ def _finished(
     index = folder.path / "model.index"
     with scratch_context(cancel=runner.cancelled) as context:
         build_index(dataset.content_of_training(), index, context, job.settings.seed)
-    instant = _instant(voice, folder, materials, runner.cancelled)
+    instant = evaluate_instant(voice, folder, materials, dataset, runner.cancelled)
     trained = next(
         (Evaluation.of(line) for line in folder.lines(EVALUATIONS) if line["step"] == outcome.step),
         None,
     )
     default = trained is not None and beats(trained, instant)
     published = _publish(job, voice, folder, index, outcome, trained, default, dataset)
-    advice = _advice(dataset, materials, trained)
+    advice = training_advice(dataset, materials, trained)
     result = TrainingResult(
         voice=published,
         step=outcome.step,
@@ -602,47 +310,8 @@ def _finished(
         findings=dataset.findings,
         warnings=warnings,
     )
-    _report(result, job, folder, materials, dataset, instant, device, runner.cancelled)
+    write_report(result, job, folder, materials, dataset, instant, device, runner.cancelled)
     return result
-
-
-def beats(trained: Evaluation, instant: Evaluation) -> bool:
-    """Whether a checkpoint sings better than the instant voice: more like the held-out recordings by more than the
-    uncertainty, as intelligibly, as true to the pitch, and without silence or clicks that the other doesn't have."""
-    from understudy.voices.rvc.training.choice import uncertainty
-
-    better, both = trained.means(), instant.means()
-    main = "similarity" if "similarity" in better and "similarity" in both else "mel_distance"
-    signs = {"similarity": 1, "intelligibility": 1, "f0_error": -1, "mel_distance": -1}
-
-    def gain(name: str) -> float:
-        return signs[name] * (better.get(name, 0.0) - both.get(name, 0.0)) / uncertainty([trained], name)
-
-    broken = better["silent"] > both["silent"] + 0.1 or better["clicks"] > both["clicks"] + 1
-    return not broken and gain(main) > 1 and gain("intelligibility") > -2 and gain("f0_error") > -2
-
-
-def _instant(voice: Voice, folder: RunFolder, materials: Materials, cancelled: Event) -> Evaluation:
-    """The scores of the instant voice on the same clips, measured once per run."""
-    from understudy.audio.samples import Audio
-    from understudy.voices.engine import ConversionSettings, Performance
-    from understudy.voices.engines import engine
-    from understudy.voices.rvc.training.evaluation import Evaluation, references
-    from understudy.voices.rvc.training.work import scored
-
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return Evaluation.of(json.loads((folder.path / "instant.json").read_bytes()))
-    sung, instant = voice.sung_by("instant"), engine("instant")
-    with scratch_context(cancel=cancelled) as context:
-        prepared = instant.prepare(context, sung)
-
-        def render(performance: Performance) -> Audio:
-            return instant.convert(context.part(0, 0), performance, sung, prepared, ConversionSettings(), {}).read()
-
-        samples = folder.path / "samples" / "instant"
-        found = scored(render, materials.clips, references(materials.clips), samples, cancelled)
-    folder.write_json("instant.json", found.to_dict())
-    return found
 
 
 def _publish(
@@ -688,106 +357,3 @@ def _publish(
             raise
         hint = f"{error.hint} The model is at {file}: `understudy voices import` takes it, too."
         raise UnderstudyError(error.code, error.message, hint) from error
-
-
-def _advice(dataset: Dataset, materials: Materials, trained: Evaluation | None) -> list[str]:
-    from understudy.audio.pitch import PitchTrack
-    from understudy.audio.samples import Audio
-    from understudy.voices.rvc.training.advice import advice
-    from understudy.voices.rvc.training.slicing import CONTENT_RATE
-
-    if dataset.recordings[0].pitch is None:
-        return []
-    trained_on = (
-        (Audio.of(dataset.content_sound(index), CONTENT_RATE), PitchTrack(dataset.f0(index), 0.01))
-        for index in sorted(set(dataset.training))
-    )
-    return advice(trained_on, materials.clips, trained)
-
-
-def _report(
-    result: TrainingResult,
-    job: TrainingJob,
-    folder: RunFolder,
-    materials: Materials,
-    dataset: Dataset,
-    instant: Evaluation,
-    device: str,
-    cancelled: Event,
-) -> None:
-    from understudy.audio.encode import OutputFormat, encode
-    from understudy.audio.tags import Tags
-    from understudy.pipeline.report.training import HeardClip, TrainingRecord, write_training_report
-    from understudy.voices.rvc.training.choice import Choice
-    from understudy.voices.rvc.training.evaluation import Evaluation
-    from understudy.voices.rvc.training.run_folder import EVALUATIONS, LOSSES
-    from understudy.voices.rvc.training.work import sample_names
-
-    names, originals = sample_names(materials.clips), folder.path / "samples" / "original"
-    originals.mkdir(parents=True, exist_ok=True)
-    chosen = folder.chosen() or {}
-    versions = {str(step): folder.samples(step) for step in folder.kept()}
-    versions["instant"] = folder.path / "samples" / "instant"
-    with scratch_context(cancel=cancelled) as context:
-        heard = []
-        for clip in materials.clips:
-            file = originals / names[clip.name]
-            encode(context.part(0, 0), clip.performance.vocals, file, OutputFormat(name="flac16"), Tags())
-            found = {version: place / names[clip.name] for version, place in versions.items()}
-            there = {version: path for version, path in found.items() if path.is_file()}
-            heard.append(HeardClip(clip.name, clip.kind, file, there))
-        record = TrainingRecord(
-            voice=result.voice.name,
-            network=network_name(job.settings),
-            recordings=_used(dataset),
-            losses=folder.lines(LOSSES),
-            evaluations=[Evaluation.of(line) for line in folder.lines(EVALUATIONS)],
-            choice=Choice(result.step, chosen["score"], chosen["uncertainty"], result.reason)
-            if chosen.get("score") is not None
-            else None,
-            stopped=result.ended,
-            advice=result.advice,
-            warnings=result.warnings,
-            instant=instant,
-            sings="rvc" if result.default else "instant",
-            clips=heard,
-            settings=job.settings.model_dump(mode="json"),
-            facts=_facts(job, folder, device),
-        )
-        write_training_report(context, record, result.report)
-
-
-def _facts(job: TrainingJob, folder: RunFolder, device: str) -> dict[str, str]:
-    """What the report tells of the run beside its settings."""
-    import torch
-
-    from understudy import __version__
-
-    run = folder.run()
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-    facts = {"Understudy": __version__, "torch": torch.__version__, "device": name, "GPUs": str(job.gpus)}
-    facts |= {"base model": job.base_name() or "none", "pitch tracker": job.pitch.tracker}
-    facts |= {"separated": "yes" if job.separate else "no"}
-    if run is not None:
-        facts |= {"clips per step": str(run.batch_size), "steps between evaluations": str(run.evaluate_every)}
-        facts |= {"seconds per step": f"{run.seconds_per_step:.3g}"} if run.seconds_per_step else {}
-    return facts
-
-
-def _used(dataset: Dataset) -> list[Any]:
-    """Each recording and what became of it."""
-    from understudy.pipeline.report.training import UsedRecording
-    from understudy.voices.rvc.training.dataset import seconds
-
-    used = []
-    for number, recording in enumerate(dataset.recordings[:-1]):
-        for use, indices in (("training", dataset.training), ("held-out", dataset.held_out)):
-            clips = [dataset.clips[index] for index in indices if dataset.clips[index].recording == number]
-            if clips:
-                used.append(UsedRecording(recording.name, seconds(clips), use))  # type: ignore[arg-type]
-    names = {recording.name for recording in dataset.recordings}
-    return used + [
-        UsedRecording(finding.recording, 0.0, "left out", finding.sentence)
-        for finding in dataset.findings
-        if finding.recording and finding.recording not in names
-    ]

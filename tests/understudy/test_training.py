@@ -8,16 +8,20 @@ from threading import Event
 from typing import Any
 
 import pytest
+import soundfile
 
 import understudy as us
 from tests.support.library_voices import TRAINED, recorded_voice, small_model
 from tests.support.training_voices import SETTINGS, sung_voice
+from understudy.context import scratch_context
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.training import TrainingJob, beats, in_words, network_name
+from understudy.training import TrainingJob, in_words
+from understudy.training_comparison import beats, without_held_out
 from understudy.voices import library
 from understudy.voices import manifest as manifests
 from understudy.voices.rvc.training.evaluation import ClipScores, Evaluation
-from understudy.voices.rvc.training.run_folder import held
+from understudy.voices.rvc.training.materials import read_materials
+from understudy.voices.rvc.training.run_folder import RunFolder, held
 from understudy.voices.rvc.training.settings import TrainingSettings
 
 
@@ -35,8 +39,11 @@ def test_durations_in_words(seconds, words):
 
 
 def test_networks_have_names():
-    assert network_name(TrainingSettings()) == "RVC v2, 48 kHz"
-    assert network_name(TrainingSettings(size="tiny", version="v1", f0=False)) == "tiny RVC v1, 16 kHz, without pitch"
+    def named(**settings):
+        return TrainingJob(Path(), "nova", TrainingSettings(**settings)).network
+
+    assert named() == "RVC v2, 48 kHz"
+    assert named(size="tiny", version="v1", f0=False) == "tiny RVC v1, 16 kHz, without pitch"
 
 
 def test_the_folder_depends_on_what_changes_the_model(job, tmp_path):
@@ -123,6 +130,19 @@ def test_a_voice_gets_a_model(trained):
     assert {event.kind for event in events} == {"preparing", "steps", "saved", "evaluation", "finished"}
     assert json.loads(json.dumps(result.to_dict()))["voice"] == "nova"
     assert root / "cache" / "training" in result.folder.parents
+
+
+@pytest.mark.slow
+def test_the_instant_voice_is_compared_without_what_was_held_out(trained):
+    _, voices, result, _ = trained
+    dataset = read_materials(RunFolder(result.folder)).dataset
+    voice = voices.get("nova").sung_by("instant")
+    with scratch_context() as context:
+        heard = without_held_out(context, voice, dataset)
+        lengths = [soundfile.info(file).duration for file in heard.recording_files]
+    whole = sum(recording.duration for recording in voice.manifest.recordings)
+    assert whole - 2 * dataset.held_out_seconds < sum(lengths) < whole - dataset.held_out_seconds
+    assert lengths == pytest.approx([recording.duration for recording in heard.manifest.recordings], abs=1e-3)
 
 
 @pytest.mark.slow

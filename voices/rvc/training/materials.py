@@ -58,9 +58,9 @@ def evaluation_clips(context: Context, dataset: Dataset) -> tuple[evaluation.Cli
     return (*held_out, *evaluation.phrase_clips(pitch_range(dataset)))
 
 
-def held_out_sounds(dataset: Dataset) -> dict[int, AudioSource]:
+def held_out_sounds(dataset: Dataset) -> dict[int, Excerpt]:
     """What is held out of each recording, by its number: from the first held-out clip to the end of the last."""
-    found: dict[int, AudioSource] = {}
+    found: dict[int, Excerpt] = {}
     for number, group in groupby((dataset.clips[index] for index in dataset.held_out), lambda clip: clip.recording):
         clips, sound = list(group), dataset.recordings[number].clips.sound
         tick = sound.rate // TICKS

@@ -168,7 +168,9 @@ def test_a_run_from_a_base_begins_with_its_weights(tmp_path, materials, undistur
     files = tmp_path / "G_6.pth", tmp_path / "D_6.pth"
     write_pair(state, *files, 1, 1e-4)
     folder = begun(tmp_path / "run", materials, most_steps=1, learning_rate=1e-12)
-    folder.begin(folder.run().model_copy(update={"base": (str(files[0]), str(files[1]))}))
+    run = folder.run()
+    assert run is not None
+    folder.begin(run.model_copy(update={"base": (str(files[0]), str(files[1]))}))
     go(folder)
     made, base = (read_checkpoint(path).weights for path in (folder.checkpoint(1), undisturbed.checkpoint(6)))
     assert all((made[name] == base[name]).all() for name in base)

@@ -1,0 +1,82 @@
+"""Whether a trained model sings better than the instant voice, by the same scores on the same clips."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from threading import Event
+
+from understudy.audio.encode import OutputFormat, encode
+from understudy.audio.samples import Audio
+from understudy.audio.tags import Tags
+from understudy.context import Context, scratch_context
+from understudy.pipeline.training_graph import named_recordings
+from understudy.voices import recording_files
+from understudy.voices.engine import ConversionSettings, Performance
+from understudy.voices.engines import engine
+from understudy.voices.rvc.training.choice import uncertainty
+from understudy.voices.rvc.training.dataset import Dataset
+from understudy.voices.rvc.training.evaluation import Evaluation, references
+from understudy.voices.rvc.training.materials import Excerpt, Materials, held_out_sounds
+from understudy.voices.rvc.training.run_folder import RunFolder
+from understudy.voices.rvc.training.work import scored
+from understudy.voices.voice import RECORDINGS, Voice
+
+LEAST = 5.0  # seconds of recordings that an instant voice is made from
+
+
+def beats(trained: Evaluation, instant: Evaluation) -> bool:
+    """Whether a checkpoint sings better than the instant voice: more like the held-out recordings by more than the
+    uncertainty, as intelligibly, as true to the pitch, and without silence or clicks that the other doesn't have."""
+    better, both = trained.means(), instant.means()
+    main = "similarity" if "similarity" in better and "similarity" in both else "mel_distance"
+    signs = {"similarity": 1, "intelligibility": 1, "f0_error": -1, "mel_distance": -1}
+
+    def gain(name: str) -> float:
+        return signs[name] * (better.get(name, 0.0) - both.get(name, 0.0)) / uncertainty([trained], name)
+
+    broken = better["silent"] > both["silent"] + 0.1 or better["clicks"] > both["clicks"] + 1
+    return not broken and gain(main) > 1 and gain("intelligibility") > -2 and gain("f0_error") > -2
+
+
+def evaluate_instant(
+    voice: Voice, folder: RunFolder, materials: Materials, dataset: Dataset, cancelled: Event
+) -> Evaluation:
+    """The scores of the instant voice on the clips of the run in `folder`, measured once; its sounds become samples. It
+    is made without what is held out of `dataset`, which the model hasn't heard either. Raises `Cancelled`."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return Evaluation.of(json.loads((folder.path / "instant.json").read_bytes()))
+    instant = engine("instant")
+    with scratch_context(cancel=cancelled) as context:
+        sung = without_held_out(context.part(0, 0), voice.sung_by("instant"), dataset)
+        prepared = instant.prepare(context.part(0, 0), sung)
+
+        def render(performance: Performance) -> Audio:
+            return instant.convert(context.part(0, 0), performance, sung, prepared, ConversionSettings(), {}).read()
+
+        samples = folder.path / "samples" / "instant"
+        found = scored(render, materials.clips, references(materials.clips), samples, cancelled)
+    folder.write_json("instant.json", found.to_dict())
+    return found
+
+
+def without_held_out(context: Context, voice: Voice, dataset: Dataset) -> Voice:
+    """The voice made of what isn't held out of its recordings, in `context.folder`; the voice itself where that is less
+    than `LEAST` seconds."""
+    names = {external.content_hash: name for name, external in named_recordings(voice)}
+    numbers = {recording.name: number for number, recording in enumerate(dataset.recordings)}
+    held_out, place = held_out_sounds(dataset), context.folder / "heard"
+    (place / RECORDINGS).mkdir(parents=True)
+    kept = []
+    for file, recording in zip(voice.recording_files, voice.manifest.recordings, strict=True):
+        held = held_out.get(numbers.get(names[recording.sha256], -1))
+        seconds = recording.duration if held is None else max(0.0, held.first / held.rate - 0.5)
+        if seconds < 1:
+            continue
+        sound = recording_files.decode(context, file, context.folder / "decoded.npy")
+        part = Excerpt(sound, 0, min(sound.frames, round(seconds * sound.rate)))
+        encode(context, part, place / RECORDINGS / file.name, OutputFormat(name="flac"), Tags())
+        kept.append(recording.model_copy(update={"duration": seconds}))
+    if sum(recording.duration for recording in kept) < LEAST:
+        return voice
+    return Voice(place, voice.manifest.model_copy(update={"recordings": tuple(kept)}))
