@@ -2,8 +2,9 @@
 
     python benchmarks/training_data.py [--hours 0.25 1] [--embedder cepstral] [--threads 1]
 
-A voice of one long recording (FLAC, 48 kHz, synthetic singing) and a short one; then another short one is added. Each
-length runs in a process of its own. With `--embedder contentvec` the encoder has real size and random weights. Columns:
+A voice of recordings of up to an hour (FLAC, 48 kHz, synthetic singing) and a short one; another short one is added.
+Each length runs in a process of its own. With `--embedder contentvec` the encoder has real size and random weights.
+Columns:
 
   clips, f0, content   seconds per hour of recordings: decode, high-pass, slice; swift-f0; the embedder
   peak                 MB of memory in all
@@ -52,15 +53,22 @@ RATE = 48000
 
 
 def with_hours(voice: Voice, hours: float) -> Voice:
-    """`voice` with a recording of so many hours: a minute of singing again and again, at changing levels."""
+    """`voice` with so many hours in recordings of an hour at most: a minute of singing again and again, at changing
+    levels."""
     minute, _ = sung(60, RATE, seed=1)
-    path = voice.folder / "recordings" / "002-long-00000000.flac"
-    with soundfile.SoundFile(path, "w", RATE, 1, "PCM_24", format="FLAC") as file:
-        for turn in range(round(hours * 60)):
-            file.write(minute.samples.T * (0.6 + 0.3 * np.sin(turn)))
-    recording = Recording(file=path.name, source="long.wav", duration=hours * 3600, sha256=file_hash(path))
-    recordings = (*voice.manifest.recordings, recording)
-    return replace(voice, manifest=voice.manifest.model_copy(update={"recordings": recordings}))
+    recordings = list(voice.manifest.recordings)
+    left = round(hours * 60)
+    while left:
+        number, minutes = len(recordings) + 1, min(left, 60)
+        path = voice.folder / "recordings" / f"{number:03d}-long-00000000.flac"
+        with soundfile.SoundFile(path, "w", RATE, 1, "PCM_24", format="FLAC") as file:
+            for turn in range(minutes):
+                file.write(minute.samples.T * (0.6 + 0.3 * np.sin(turn + number)))
+        recordings.append(
+            Recording(file=path.name, source=f"{number}.wav", duration=60.0 * minutes, sha256=file_hash(path))
+        )
+        left -= minutes
+    return replace(voice, manifest=voice.manifest.model_copy(update={"recordings": tuple(recordings)}))
 
 
 def measured(hours: float, embedder: str, threads: int, folder: Path) -> dict[str, float]:
