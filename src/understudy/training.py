@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from understudy.context import scratch_context
@@ -158,6 +158,7 @@ class _Preparing:
 
     def __init__(self, listener: Callable[[StageEvent], None], tell: Notify) -> None:
         self._listener, self._tell = listener, tell
+        self._lock = Lock()  # lanes of the executor call it from several threads
         self._done: set[str] = set()
         self._of = 0
 
@@ -166,10 +167,11 @@ class _Preparing:
 
     def __call__(self, event: StageEvent) -> None:
         self._listener(event)
-        if event.state in ("cached", "finished"):
-            self._done.add(event.node)
-        if event.state in ("started", "finished"):
-            self._tell(TrainingEvent("preparing", min(len(self._done), self._of), self._of, sentence=event.node))
+        with self._lock:
+            if event.state in ("cached", "finished"):
+                self._done.add(event.node)
+            if event.state in ("started", "finished"):
+                self._tell(TrainingEvent("preparing", min(len(self._done), self._of), self._of, sentence=event.node))
 
 
 def _begin(

@@ -133,6 +133,7 @@ class _Loop:
         self.evaluations: list[dict[str, Any]] = []
         self.losses: Mapping[str, float] = {}
         self.epoch: tuple[tuple[int, int], Sequence[Any]] | None = None  # the batches of (epoch, size)
+        self.clipped = 0  # steps since the last evaluation whose gradients were clipped
 
     def run_on(self) -> Outcome:
         self.resume(None)
@@ -189,6 +190,11 @@ class _Loop:
         """The losses into their file every so many steps, and an event every step."""
         if self.ranks.first and self.at.step % max(1, self.every // LINES) == 0:
             self.folder.append(LOSSES, {"step": self.at.step, "epoch": self.at.epoch, **self.losses})
+        self.clipped += bool(self.losses.get("clipped"))
+        if self.clipped and self.at.step % self.every == 0:
+            which = f"{self.clipped} of the last {self.every} steps"
+            self.tell("warning", f"The gradients of {which} were unusually large and were scaled down.")
+            self.clipped = 0
         self.tell("steps")
 
     # -- states

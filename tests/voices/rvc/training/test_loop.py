@@ -189,6 +189,19 @@ def test_lasting_nan_is_explained_and_the_best_checkpoint_stays(tmp_path):
         go(folder, work)
 
 
+def test_clipped_gradients_are_told_once_per_evaluation(tmp_path):
+    work: Any = LineWork()
+    real = work.step
+    work.step = lambda batch, step, epoch, rate: {
+        **real(batch, step, epoch, rate),
+        "clipped": float(step in (3, 5, 14)),
+    }
+    _, events = go(begun(tmp_path / "run", line_run(most_steps=30)), work)
+    warnings = [(event.step, event.sentence) for event in events if event.kind == "warning"]
+    assert [step for step, _ in warnings] == [10, 20]
+    assert "2 of the last 10 steps" in warnings[0][1]
+
+
 def test_a_rolled_back_run_survives_a_kill(tmp_path):
     def broken(step, attempt):
         return step == 27 and attempt == 1
