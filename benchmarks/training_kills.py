@@ -121,7 +121,7 @@ def whole_voice(root: Path, whole: Undisturbed) -> bool:
     from understudy.voices import library
 
     voice = library.load(root / "voices", "nova")
-    library.verify(voice, whole=True)
+    library.verify(voice, voice.stored_files)
     model = voice.manifest.model
     return model is None or f"voices/nova/model/{model.file}" in whole.files
 

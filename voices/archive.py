@@ -41,7 +41,7 @@ def export(voice: Voice, path: Path, context: Context, *, replace: bool = False)
         raise UnderstudyError(
             "file-exists", f"{path} exists already.", "Choose another name, or say --overwrite to replace it."
         )
-    library.verify(voice, whole=True)
+    library.verify(voice, voice.stored_files)
     with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_entry(MANIFEST), manifest.to_bytes(voice.manifest))
         for done, file in enumerate(voice.stored_files):

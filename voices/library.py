@@ -13,7 +13,7 @@ import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,14 +123,7 @@ def add_training_recordings(
     """
     refuse_without_consent(consent)
     _refuse_missing(files)
-    voice = _open(root, name)
-    if not voice.manifest.recordings:
-        raise UnderstudyError(
-            "voice-without-recordings",
-            f"The voice {voice.name!r} is an imported model: there are no recordings of it to train with.",
-            "Make a voice from recordings with `understudy voices add` and train that.",
-        )
-    verify(voice.sung_by("instant"))
+    voice = load_recorded(root, name)
     with building(root) as folder:
         own = [] if separate else recordings.embeddings(context.part(0, 0.1), voice.recording_files, folder)
 
@@ -259,10 +252,25 @@ def load(root: Path, name: str, engine: str | None = None) -> Voice:
                 raise
 
 
-def verify(voice: Voice, *, whole: bool = False) -> None:
-    """Raise `UnderstudyError` unless the files that the engine of `voice` uses, or as a `whole` all of its files, exist
-    with the hashes in its manifest."""
-    for path, sha256 in (voice.stored_files if whole else voice.used_files).items():
+def load_recorded(root: Path, name: str) -> Voice:
+    """The voice `name` to train a model from: its recordings and those for training verified, whatever its model.
+
+    Raises `UnderstudyError` as `load` does, and ``voice-without-recordings`` for a voice that is only a model.
+    """
+    voice = _open(root, name)
+    if not voice.manifest.recordings:
+        raise UnderstudyError(
+            "voice-without-recordings",
+            f"The voice {voice.name!r} is an imported model: there are no recordings of it to train from.",
+            "Make a voice from recordings with `understudy voices add`, and train that.",
+        )
+    verify(voice, {path: sha256 for path, sha256 in voice.stored_files.items() if path.parent.name != MODEL})
+    return voice
+
+
+def verify(voice: Voice, files: Mapping[Path, str] | None = None) -> None:
+    """Raise `UnderstudyError` unless `files` of `voice`, None: those that its engine uses, have the SHA-256 given."""
+    for path, sha256 in (voice.used_files if files is None else files).items():
         what, code, hint = "recording", "recording", _ADD_AGAIN
         if path.parent.name == MODEL:
             model = voice.manifest.model
@@ -326,7 +334,7 @@ def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport
     """Check the voice `name` again: a report for each of its recordings, and findings about all of them and about the
     model."""
     voice = load(root, name)
-    verify(voice, whole=True)
+    verify(voice, voice.stored_files)
     manifest = voice.manifest
     reports: list[RecordingReport] = []
     findings: list[Finding] = []

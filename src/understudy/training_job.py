@@ -45,13 +45,7 @@ class TrainingJob:
     def voice(self) -> Voice:
         """The voice with its recordings. Raises `UnderstudyError`: ``voice-unknown``, ``voice-without-recordings``, and
         those of missing or changed files."""
-        voice = library.load(self.library, self.name)
-        if not voice.manifest.recordings:
-            raise UnderstudyError(
-                "voice-without-recordings",
-                f"The voice {voice.name!r} is an imported model: there are no recordings of it to train from.",
-                "Make a voice from recordings with `understudy voices add`, and train that.",
-            )
+        voice = library.load_recorded(self.library, self.name)
         library.refuse_without_consent(voice.manifest.consent)
         return voice
 

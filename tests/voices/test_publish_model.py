@@ -21,6 +21,7 @@ from understudy.voices import library
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint
 from understudy.voices.rvc.export import export_rvc
 from understudy.voices.rvc.importing import import_model
+from understudy.voices.rvc.storing import settle_model, store_model
 from understudy.voices.voice import PitchRange, Voice
 
 
@@ -142,6 +143,21 @@ def test_a_lost_model_leaves_the_instant_voice(root: Path) -> None:
     assert missing.value.code == "voice-model-missing"
     assert "understudy voices train 'nova'" in missing.value.hint
     assert library.load(root, "nova", "instant").manifest.engine == "instant"
+    assert library.load_recorded(root, "nova") == voice  # so it can be trained again
+    voice.recording_files[0].unlink()
+    with pytest.raises(UnderstudyError) as missing:
+        library.load_recorded(root, "nova")
+    assert missing.value.code == "recording-missing"
+
+
+def test_an_imported_model_has_nothing_to_train_from(root: Path) -> None:
+    with library.building(root) as folder:
+        (folder / "model").mkdir()
+        model = store_model(small_model(), folder / "model", "nova.pth")
+        settle_model(root, folder, "nova", model, "self", replace=False)
+    with pytest.raises(UnderstudyError) as missing:
+        library.load_recorded(root, "nova")
+    assert missing.value.code == "voice-without-recordings"
 
 
 def test_an_imported_voice_has_one_engine(root: Path) -> None:
@@ -177,7 +193,7 @@ def test_kills_at_random_moments_leave_one_whole_voice(root: Path, tmp_path: Pat
         publisher.kill()
         publisher.join()
         voice = library.load(root, "nova")
-        library.verify(voice, whole=True)
+        library.verify(voice, voice.stored_files)
         assert library.load(root, "nova", "instant").manifest.content_hash == before.manifest.content_hash
         assert len(library.list_voices(root)) == 1
         with FileLock(root / ".lock", timeout=5):

@@ -66,7 +66,7 @@ def test_fit_recordings_are_kept_and_unfit_ones_are_said(voice: Voice, takes: Pa
     assert all(path.is_file() for path in added.training_files)
     assert added.manifest.content_hash == voice.manifest.content_hash
     assert added.manifest.recordings == voice.manifest.recordings
-    library.verify(added, whole=True)
+    library.verify(added, added.stored_files)
     assert library.load(root, "nova") == added
     # the same command once more adds nothing
     again, findings = library.add_training_recordings(root, "nova", [takes / "further.wav"], "self", context)
@@ -124,7 +124,7 @@ def test_recordings_added_at_once_are_all_there(voice: Voice, takes: Path, conte
         list(pool.map(lambda file: add(voice, [file, files[0]], context, separate=True), files))
     found = library.load(voice.folder.parent, "nova")
     assert sorted(recording.source for recording in found.manifest.training_recordings) == [file.name for file in files]
-    library.verify(found, whole=True)
+    library.verify(found, found.stored_files)
     assert sorted(path.name for path in (found.folder / "training").iterdir()) == sorted(
         path.name for path in found.training_files
     )
