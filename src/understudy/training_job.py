@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from understudy import environment
 from understudy.audio.pitch import PitchSettings
-from understudy.errors import UnderstudyError
 from understudy.models import usable
 from understudy.models.catalogue import Model, find_model
 from understudy.models.hashes import remembered_hash
