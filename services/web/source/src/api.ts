@@ -20,12 +20,16 @@ export interface Fault {
   hint: string;
 }
 
+export type Engine = "instant" | "rvc";
+
 export interface Voice {
   id: string;
   name: string;
   state: "making" | "ready" | "failed";
-  engine: string | null;
+  engine: Engine | null;
+  engines: Engine[];
   seconds: number | null;
+  training_seconds: number | null;
   findings: Finding[];
   error: Fault | null;
 }
@@ -66,6 +70,37 @@ export interface Job {
   report: File_ | null;
   stems: Record<string, File_>;
   events: string;
+}
+
+export interface Training {
+  id: string;
+  state: State | "paused";
+  pausing: boolean;
+  cancelling: boolean;
+  created: string;
+  ahead: number | null;
+  progress: { fraction: number; stage: string | null; title: string | null };
+  step: number | null;
+  of: number | null;
+  seconds_left: number | null;
+  losses: Record<string, number>;
+  evaluation: Record<string, number> | null;
+  best: number | null;
+  error: Fault | null;
+  warnings: string[];
+  findings: Finding[];
+  result: { step: number; steps: number; reason: string; ended: string; default: boolean; advice: string[] } | null;
+  report: File_ | null;
+  samples: Record<string, File_>;
+  events: string;
+}
+
+/** What a training would take, in the server's words. */
+export interface Estimate {
+  recorded: number;
+  needed: number;
+  sentence: string;
+  missing: string[];
 }
 
 /** What of a cover's settings the page changes; the server fills in the rest. */
@@ -147,8 +182,8 @@ export function upload<T>(path: string, form: FormData, progress: (fraction: num
   });
 }
 
-export async function list<T>(path: string): Promise<T[]> {
-  return (await ask<Page<T>>(`${path}?size=100`)).items;
+export async function list<T>(path: string, query: Record<string, string> = { limit: "100" }): Promise<T[]> {
+  return (await ask<Page<T>>(`${path}?${new URLSearchParams(query)}`)).items;
 }
 
 /** What an error says to a person. */

@@ -5,6 +5,7 @@ import { Covers } from "./covers";
 import { useAddress, useTask } from "./hooks";
 import { Maker } from "./maker";
 import { Trouble } from "./parts";
+import { VoiceView } from "./voice";
 
 export function App() {
   const address = useAddress();
@@ -29,6 +30,7 @@ export function App() {
 
   const locked = problem && ["key-missing", "key-invalid", "scope-missing"].includes(problem.code);
   const id = address.match(/^\/covers\/([\w-]+)$/)?.[1];
+  const voice = address.match(/^\/voices\/([\w-]+)$/)?.[1];
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), document.querySelector<HTMLElement>("main")?.focus())}>
@@ -39,7 +41,7 @@ export function App() {
           <img src="/icon.svg" alt="" width="32" height="32" /> Understudy
         </a>
         <nav aria-label="Main">
-          <a href="#/" aria-current={id ? undefined : "page"}>
+          <a href="#/" aria-current={id || voice ? undefined : "page"}>
             New cover
           </a>
           {account && !account.open && (
@@ -57,6 +59,8 @@ export function App() {
             {problem && <Trouble problem={problem} />}
             {id ? (
               <CoverView key={id} id={id} voices={voices ?? []} />
+            ) : voice ? (
+              <VoiceView key={voice} id={voice} />
             ) : (
               <>
                 <div class="hero">

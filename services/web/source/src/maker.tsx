@@ -44,7 +44,7 @@ export function Maker({ voices, onVoices }: Props) {
                 <input type="radio" name="voice" checked={chosen?.id === one.id} onChange={() => setVoice(one.id)} />
                 <span>
                   <strong>{one.name}</strong>
-                  <small>{one.state === "making" ? "being made …" : one.seconds ? `${Math.round(one.seconds)} s of recordings` : one.engine}</small>
+                  <small>{one.state === "making" ? "being made …" : one.engine === "rvc" ? "trained model" : one.seconds ? `${Math.round(one.seconds)} s of recordings` : one.engine}</small>
                 </span>
               </label>
             ))}
@@ -60,7 +60,14 @@ export function Maker({ voices, onVoices }: Props) {
             onClose={() => setAdding(false)}
           />
         ) : (
-          <button onClick={() => setAdding(true)}>New voice …</button>
+          <div class="row">
+            <button onClick={() => setAdding(true)}>New voice …</button>
+            {chosen?.state === "ready" && chosen.engines.includes("instant") && (
+              <a class="button" href={`#/voices/${chosen.id}`}>
+                Train this voice …
+              </a>
+            )}
+          </div>
         )}
       </Card>
       <Card title="Cover" step={3}>

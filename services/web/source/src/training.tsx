@@ -1,0 +1,353 @@
+/** A training: how far it is, how its checkpoints score, and what they sound like. */
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { ask, told, type Problem, type Training } from "./api";
+import { useTask } from "./hooks";
+import { Bar, Card, stageWords, Trouble } from "./parts";
+
+interface Evaluation {
+  step: number;
+  scores: Record<string, number>;
+}
+
+type Told = Pick<Training, "step" | "of" | "seconds_left" | "losses"> & { kind?: string; total?: number; stage?: string; evaluation?: Record<string, number> };
+
+/** A training as it is now, followed by its events, and all its evaluations. */
+function useTraining(id: string, onEnd: () => void) {
+  const [job, setJob] = useState<Training | null>(null);
+  const [evaluations, setEvaluations] = useState<Evaluation[]>([]);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const alive = useRef(true);
+
+  const reload = useCallback(async () => {
+    try {
+      const found = await ask<Training>(`/v1/trainings/${id}`);
+      if (alive.current) setJob(found);
+      if (alive.current) setProblem(null);
+      return found;
+    } catch (error) {
+      if (alive.current) setProblem(told(error));
+      return null;
+    }
+  }, [id]);
+
+  useEffect(() => {
+    alive.current = true;
+    let source: EventSource | null = null;
+    let running = false;
+    const look = () =>
+      void reload().then((now) => {
+        if (!now || !ended(now)) return;
+        source?.close();
+        if (running) onEnd();
+        running = false;
+      });
+    void reload().then((found) => {
+      if (!alive.current || !found) return;
+      running = !ended(found);
+      source = new EventSource(found.events); // of one that has ended, too: its evaluations are there
+      source.addEventListener("state", look);
+      source.addEventListener("progress", (event: MessageEvent<string>) => {
+        const now = JSON.parse(event.data) as Told;
+        setJob(
+          (job) =>
+            job && {
+              ...job,
+              progress: { ...job.progress, fraction: now.total ?? job.progress.fraction, stage: now.stage ?? job.progress.stage },
+              ...(now.kind === "steps" && { step: now.step, of: now.of, losses: now.losses, seconds_left: now.seconds_left }),
+            },
+        );
+      });
+      source.addEventListener("training", (event: MessageEvent<string>) => {
+        const now = JSON.parse(event.data) as Told;
+        if (now.kind === "evaluation" && now.step !== null && now.evaluation) {
+          const made = { step: now.step, scores: now.evaluation };
+          // a training that went on from an earlier state evaluates some steps again
+          setEvaluations((before) => [...before.filter((one) => one.step < made.step), made]);
+        }
+        if (running) look();
+      });
+      source.onerror = look;
+    });
+    return () => {
+      alive.current = false;
+      source?.close();
+    };
+  }, [id, reload]);
+
+  return { job, evaluations, problem, reload: () => void reload() };
+}
+
+function ended(job: Training): boolean {
+  return !["queued", "running", "paused"].includes(job.state);
+}
+
+export function TrainingView({ id, onEnd }: { id: string; onEnd: () => void }) {
+  const { job, evaluations, problem, reload } = useTraining(id, onEnd);
+  return (
+    <>
+      <Trouble problem={problem} />
+      {job && (ended(job) ? <Outcome job={job} /> : <Underway job={job} onChange={reload} />)}
+      {job && evaluations.length > 0 && <Scores evaluations={evaluations} best={job.best} />}
+      {job && Object.keys(job.samples).length > 0 && <Samples job={job} />}
+    </>
+  );
+}
+
+function Underway({ job, onChange }: { job: Training; onChange: () => void }) {
+  const { busy, problem, run } = useTask();
+  const act = (path: string, method: string) =>
+    run(async () => {
+      await ask(`/v1/trainings/${job.id}${path}`, { method });
+      onChange();
+    });
+  const title = job.state === "queued" ? "Waiting to be trained" : job.state === "paused" ? "Training paused" : "Training";
+  const waits = job.ahead ? `${job.ahead} trainings before it` : "It begins as soon as there is room";
+  return (
+    <Card title={title}>
+      <p aria-live="polite" aria-atomic="true">
+        <strong>{job.state === "queued" ? waits : job.step ? `Step ${count(job.step)} of at most ${count(job.of)}` : (job.progress.stage && stageWords(job.progress.stage)) || "Getting the recordings ready"}</strong>
+      </p>
+      <Bar label="The whole training" fraction={job.progress.fraction} />
+      <dl class="figures">
+        {job.seconds_left !== null && job.state === "running" && (
+          <>
+            <dt>Left</dt>
+            <dd>
+              {duration(job.seconds_left)} <small>at most; it ends when no gain is likely</small>
+            </dd>
+          </>
+        )}
+        {LOSSES.filter(([name]) => job.losses[name] !== undefined).map(([name, words]) => (
+          <>
+            <dt>{words}</dt>
+            <dd>{job.losses[name]!.toFixed(2)}</dd>
+          </>
+        ))}
+        {job.best !== null && (
+          <>
+            <dt>Best so far</dt>
+            <dd>step {count(job.best)}</dd>
+          </>
+        )}
+      </dl>
+      <Sentences job={job} />
+      <div class="row">
+        {job.state === "paused" || job.pausing ? (
+          <button class="primary" disabled={busy || job.cancelling} onClick={() => act("/resume", "POST")}>
+            Go on
+          </button>
+        ) : (
+          <button disabled={busy || job.cancelling} onClick={() => act("/pause", "POST")}>
+            Pause
+          </button>
+        )}
+        <button disabled={busy || job.cancelling} onClick={() => act("", "DELETE")}>
+          {job.best !== null && job.state === "running" ? "End it, keep the best" : "Cancel"}
+        </button>
+        <span class="soft" aria-live="polite">
+          {job.cancelling ? "Ending …" : job.pausing ? "Pausing …" : ""}
+        </span>
+      </div>
+      <Trouble problem={problem} />
+    </Card>
+  );
+}
+
+function Outcome({ job }: { job: Training }) {
+  const kept = job.result;
+  const title = job.state === "failed" ? "It could not be trained" : kept ? "Trained" : job.state === "expired" ? "Trained a while ago" : "Training cancelled";
+  return (
+    <Card title={title}>
+      {job.error && (
+        <p role="alert">
+          <strong>{job.error.message}</strong> {job.error.hint}
+        </p>
+      )}
+      {kept && (
+        <>
+          <p class={kept.default ? "verdict" : "verdict mind"}>
+            <strong>{kept.default ? "The trained model sings from now on." : "The instant voice goes on singing: it scored better."}</strong> {kept.reason}
+          </p>
+          <p>
+            {kept.ended} {kept.advice[0] && `What would help most: ${kept.advice[0]}`}
+          </p>
+        </>
+      )}
+      <Sentences job={job} />
+      {job.report && (
+        <a href={job.report.href} target="_blank" rel="noopener">
+          The whole report
+        </a>
+      )}
+    </Card>
+  );
+}
+
+function Sentences({ job }: { job: Training }) {
+  const sentences = [...job.findings.map((one) => [one.severity, one.sentence]), ...job.warnings.map((one) => ["advice", one])];
+  if (!sentences.length) return null;
+  return (
+    <details>
+      <summary>What was noticed ({sentences.length})</summary>
+      <ul class="findings">
+        {sentences.map(([severity, sentence]) => (
+          <li key={sentence} class={severity}>
+            {sentence}
+          </li>
+        ))}
+      </ul>
+    </details>
+  );
+}
+
+const LOSSES: [string, string][] = [
+  ["mel", "Mel loss"],
+  ["kl", "KL loss"],
+  ["discriminator", "Discriminator loss"],
+];
+const SCORES: [string, string, (value: number) => string][] = [
+  ["similarity", "Similarity to the voice", (value) => value.toFixed(3)],
+  ["intelligibility", "Intelligibility", (value) => value.toFixed(3)],
+  ["f0_error", "Pitch errors", (value) => `${(100 * value).toFixed(1)} %`],
+  ["mel_distance", "Mel distance", (value) => value.toFixed(2)],
+];
+
+/** The held-out scores over the steps: one as a curve, all as a table. */
+function Scores({ evaluations, best }: { evaluations: Evaluation[]; best: number | null }) {
+  const known = SCORES.filter(([name]) => evaluations.some((one) => one.scores[name] !== undefined));
+  const [chosen, setChosen] = useState("");
+  const [name, words, text] = known.find(([name]) => name === chosen) ?? known[0] ?? SCORES[0]!;
+  const points = evaluations.filter((one) => one.scores[name] !== undefined).map((one) => ({ step: one.step, value: one.scores[name]! }));
+  return (
+    <Card title="Scores">
+      <p class="soft">On recordings that were held back, and on phrases that others sing: what was never trained on.</p>
+      <label>
+        Curve
+        <select value={name} onChange={(event) => setChosen(event.currentTarget.value)}>
+          {known.map(([one, words]) => (
+            <option key={one} value={one}>
+              {words}
+            </option>
+          ))}
+        </select>
+      </label>
+      <Curve points={points} best={best} text={text} />
+      <details>
+        <summary>As a table</summary>
+        <div class="scrolling" tabIndex={0} role="region" aria-label="Scores of the checkpoints">
+          <table>
+            <caption class="hidden">{words} and the other scores, by step</caption>
+            <thead>
+              <tr>
+                <th scope="col">Step</th>
+                {known.map(([one, words]) => (
+                  <th scope="col" key={one}>
+                    {words}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {evaluations.map((one) => (
+                <tr key={one.step}>
+                  <th scope="row">
+                    {count(one.step)} {one.step === best && "(best)"}
+                  </th>
+                  {known.map(([name, , text]) => (
+                    <td key={name}>{one.scores[name] === undefined ? "–" : text(one.scores[name])}</td>
+                  ))}
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      </details>
+    </Card>
+  );
+}
+
+const WIDTH = 640;
+const HEIGHT = 160;
+
+function Curve({ points, best, text }: { points: { step: number; value: number }[]; best: number | null; text: (value: number) => string }) {
+  const low = Math.min(...points.map((one) => one.value));
+  const high = Math.max(...points.map((one) => one.value));
+  const first = points[0]?.step ?? 0;
+  const last = points[points.length - 1]?.step ?? 1;
+  const x = (step: number) => 8 + ((WIDTH - 16) * (step - first)) / Math.max(1, last - first);
+  const y = (value: number) => 8 + (HEIGHT - 16) * (high > low ? 1 - (value - low) / (high - low) : 0.5);
+  return (
+    <figure class="curve" aria-hidden="true">
+      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none">
+        <polyline points={points.map((one) => `${x(one.step)},${y(one.value)}`).join(" ")} />
+        {points.map((one) => (
+          <circle key={one.step} cx={x(one.step)} cy={y(one.value)} r={one.step === best ? 7 : 3} class={one.step === best ? "best" : ""} />
+        ))}
+      </svg>
+      <figcaption class="spread">
+        <small>
+          step {count(first)} to {count(last)}
+        </small>
+        <small>{points.length ? `${text(low)} to ${text(high)}` : ""}</small>
+      </figcaption>
+    </figure>
+  );
+}
+
+/** One clip, as it was and as each kept checkpoint makes it. */
+function Samples({ job }: { job: Training }) {
+  const clips = [...new Set(Object.keys(job.samples).map((name) => name.split("/")[1]!))].sort();
+  const [chosen, setChosen] = useState("");
+  const clip = clips.includes(chosen) ? chosen : clips[0]!;
+  const versions = Object.keys(job.samples)
+    .filter((name) => name.endsWith(`/${clip}`))
+    .map((name) => name.split("/")[0]!)
+    .sort((a, b) => order(a) - order(b));
+  return (
+    <Card title="Listen">
+      <label>
+        What is sung
+        <select value={clip} onChange={(event) => setChosen(event.currentTarget.value)}>
+          {clips.map((one) => (
+            <option key={one} value={one}>
+              {clipWords(one)}
+            </option>
+          ))}
+        </select>
+      </label>
+      <ul class="takes samples">
+        {versions.map((version) => (
+          <li key={version}>
+            <span>
+              {versionWords(version)} {Number(version) === job.best && <small>best</small>}
+            </span>
+            <audio controls preload="none" src={job.samples[`${version}/${clip}`]!.href} aria-label={`${versionWords(version)}, ${clipWords(clip)}`} />
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+/** The original first, then the instant voice, then the newest checkpoint. */
+function order(version: string): number {
+  return version === "original" ? -2 : version === "instant" ? -1 : 1 / (Number(version) + 1);
+}
+
+function versionWords(version: string): string {
+  return version === "original" ? "Original" : version === "instant" ? "Instant voice" : `Step ${count(Number(version))}`;
+}
+
+function clipWords(clip: string): string {
+  const [kind, number] = clip.split("-");
+  return `${kind === "held" ? "Held-out recording" : "Phrase of another singer"} ${Number(number) + 1}`;
+}
+
+function count(number: number | null): string {
+  return number === null ? "" : number.toLocaleString("en");
+}
+
+function duration(seconds: number): string {
+  if (seconds < 5400) return `${Math.max(1, Math.round(seconds / 60))} min`;
+  return seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
+}
