@@ -57,6 +57,10 @@ const WORDS: Record<string, string> = {
   encode: "Writing the files",
   assess: "Listening to the new vocal",
   report: "Checking the result",
+  check: "Checking the recording",
+  clips: "Slicing the recording",
+  content: "Listening to the words",
+  train: "Training",
 };
 
 /** What a stage does, in words. */
