@@ -169,7 +169,9 @@ class Training(BaseModel):
     findings: list[Finding] = Field(description="of further recordings, and those that were left out")
     result: dict[str, Any] | None = Field(description="what was chosen and why, once it has ended")
     report: File | None
-    samples: dict[str, File] = Field(description="sounds of the kept checkpoints, as STEP/NAME")
+    samples: dict[str, File] = Field(
+        description="sounds of the kept checkpoints as STEP/NAME; at the end original/NAME and instant/NAME, too"
+    )
     events: str = Field(description="event stream")
 
 

@@ -178,10 +178,11 @@ def training_report(id: str, app: App, owner: Reader, range: Range = None) -> Re
     return _file(app, owner, id, "report", range)
 
 
-@router.get("/{id}/samples/{step}/{name}", responses=RESULT, response_class=Response)
-def training_sample(id: str, step: int, name: str, app: App, owner: Reader, range: Range = None) -> Response:
-    """What a kept checkpoint made of a held-out recording or a sung phrase, also while the training runs."""
-    return _file(app, owner, id, f"samples/{step}/{name}", range)
+@router.get("/{id}/samples/{version}/{name}", responses=RESULT, response_class=Response)
+def training_sample(id: str, version: str, name: str, app: App, owner: Reader, range: Range = None) -> Response:
+    """What a kept checkpoint made of a held-out recording or a sung phrase, also while the training runs. `version`:
+    its step; or, once it has ended, ``original`` or ``instant``."""
+    return _file(app, owner, id, f"samples/{version}/{name}", range)
 
 
 def _file(app: AppState, owner: Owner, id: str, name: str, range: str | None) -> Response:
@@ -195,7 +196,7 @@ def _file(app: AppState, owner: Owner, id: str, name: str, range: str | None) ->
         raise ApiError("result-not-ready", text, "It is made at the end, once a checkpoint was evaluated.")
     if file is None:
         raise ApiError("sample-unknown", f"This training has no {name[:80]!r}.", "Its 'samples' lists those there are.")
-    return send(app.storage, file["path"], file["name"], file["type"], range, id.rpartition("_")[2] + name)
+    return send(app.storage, file["path"], file["name"], file["type"], range, id.rpartition("_")[2][:12] + name)
 
 
 def _find(connection: Connection, owner: Owner, id: str) -> Any:

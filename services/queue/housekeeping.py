@@ -35,7 +35,7 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
     """Remove what has expired. Safe in several processes at once. Returns the number of results that expired."""
     with database.write() as connection:
         now = database.now(connection)
-        due = and_(jobs.c.state == "done", jobs.c.expires < now)
+        due = and_(jobs.c.state.in_(("done", "cancelled")), jobs.c.expires < now)
         rows = connection.execute(jobs.update().where(due).values(state="expired", bytes=0).returning(jobs)).all()
         old = and_(jobs.c.state.not_in(ACTIVE), jobs.c.finished < now - settings.keep_jobs)
         forgotten = connection.execute(jobs.delete().where(old).returning(jobs.c.owner, jobs.c.id)).all()

@@ -275,7 +275,9 @@ def fail(
 def confirm_cancelled(database: Database, job: Claimed, settings: ServerSettings, **values: Any) -> bool:
     """End a job whose cancellation its worker has seen; `values` are those of its row, such as what it made so far."""
     with database.write() as connection:
-        return _end(connection, database.now(connection), job, _held(job), "cancelled", settings, **values)
+        now = database.now(connection)
+        values |= {"expires": now + settings.keep_results} if values else {}
+        return _end(connection, now, job, _held(job), "cancelled", settings, **values)
 
 
 def confirm_paused(database: Database, job: Claimed) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from understudy.errors import UnderstudyError
+from understudy.pipeline.executor import StageEvent
 from understudy.services.queue import untrusted
 from understudy.services.queue.jobs import SPEED, Claimed, change, count
 from understudy.services.queue.run_job import TYPES, JobContext, JobResult
@@ -74,6 +75,7 @@ def _with_further_recordings(
         shutil.copyfile(context.storage.fetch(file["path"]), path)
     about = (files, job.request["consent"], job.request["separate"])
     findings = context.read("voice", untrusted.add_training_recordings, context.scratch, library, NAME, *about)
+    context.notify(StageEvent("voice", "finished", 1.0, 0.0, "cpu"))
     from understudy.voices import manifest
 
     voice = Voice(voice.folder, manifest.read(voice.folder))
@@ -120,12 +122,12 @@ def _trained(job: Claimed, context: JobContext, library: Path, voice: Voice) -> 
 
     def notify(event: TrainingEvent) -> None:
         nonlocal measured
+        if event.kind == "evaluation":  # before it is told: who hears of it finds its samples
+            context.progress.share(*_stored(job, context, run))
         context.progress.train(event)
         if event.kind == "steps" and not measured:
             measured = True
             _count_speed(context, RunFolder(run), settings)
-        if event.kind == "evaluation":
-            context.progress.share(*_stored(job, context, run))
 
     return train_voice(training, context.runner(job), notify, context.enough)
 

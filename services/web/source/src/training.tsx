@@ -278,7 +278,7 @@ function Curve({ points, best, text }: { points: { step: number; value: number }
   const y = (value: number) => 8 + (HEIGHT - 16) * (high > low ? 1 - (value - low) / (high - low) : 0.5);
   return (
     <figure class="curve" aria-hidden="true">
-      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none">
+      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`}>
         <polyline points={points.map((one) => `${x(one.step)},${y(one.value)}`).join(" ")} />
         {points.map((one) => (
           <circle key={one.step} cx={x(one.step)} cy={y(one.value)} r={one.step === best ? 7 : 3} class={one.step === best ? "best" : ""} />
@@ -286,9 +286,9 @@ function Curve({ points, best, text }: { points: { step: number; value: number }
       </svg>
       <figcaption class="spread">
         <small>
-          step {count(first)} to {count(last)}
+          step {count(first)} {last > first && `to ${count(last)}`}
         </small>
-        <small>{points.length ? `${text(low)} to ${text(high)}` : ""}</small>
+        <small>{high > low ? `${text(low)} to ${text(high)}` : points.length ? text(low) : ""}</small>
       </figcaption>
     </figure>
   );

@@ -51,8 +51,8 @@ function Singer({ voice, onChange }: { voice: Voice; onChange: (voice: Voice) =>
       onChange(await ask<Voice>(`/v1/voices/${voice.id}`, init));
     });
   return (
-    <Card title="Use this one">
-      <div role="radiogroup" aria-label="What sings" class="voices">
+    <Card title="Which one sings">
+      <div role="radiogroup" aria-label="Which one sings" class="voices engines">
         {voice.engines.map((engine) => (
           <label class="voice" key={engine}>
             <input type="radio" name="engine" disabled={busy} checked={voice.engine === engine} onChange={() => choose(engine)} />
