@@ -45,17 +45,20 @@ const ENGINES: Record<Engine, [string, string]> = {
 
 function Singer({ voice, onChange }: { voice: Voice; onChange: (voice: Voice) => void }) {
   const { busy, problem, run } = useTask();
-  const choose = (engine: Engine) =>
+  const [wanted, setWanted] = useState<Engine | null>(null);
+  const choose = (engine: Engine) => {
+    setWanted(engine);
     run(async () => {
       const init = { method: "PATCH", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ engine }) };
-      onChange(await ask<Voice>(`/v1/voices/${voice.id}`, init));
+      await ask<Voice>(`/v1/voices/${voice.id}`, init).then(onChange).finally(() => setWanted(null));
     });
+  };
   return (
     <Card title="Which one sings">
       <div role="radiogroup" aria-label="Which one sings" class="voices engines">
         {voice.engines.map((engine) => (
           <label class="voice" key={engine}>
-            <input type="radio" name="engine" disabled={busy} checked={voice.engine === engine} onChange={() => choose(engine)} />
+            <input type="radio" name="engine" disabled={busy} checked={(wanted ?? voice.engine) === engine} onChange={() => choose(engine)} />
             <span>
               <strong>{ENGINES[engine][0]}</strong>
               <small>{ENGINES[engine][1]}</small>
