@@ -40,9 +40,10 @@ def _several(gpus: int, folder: RunFolder, tell: Notify, cancelled: Event, enoug
                     try:
                         found = json.loads(line)
                     except ValueError:
+                        found = None
+                    if not isinstance(found, dict):
                         last = line.strip() or last
-                        continue
-                    if "event" in found:
+                    elif "event" in found:
                         tell(TrainingEvent(**found["event"]))
                     elif "outcome" in found:
                         outcome = Outcome(**found["outcome"])
