@@ -20,8 +20,8 @@ from understudy.errors import UnderstudyError
 from understudy.voices import library
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint
 from understudy.voices.rvc.export import export_rvc
-from understudy.voices.rvc.importing import import_model
-from understudy.voices.rvc.storing import settle_model, store_model
+from understudy.voices.rvc.importing import import_model, settle_model
+from understudy.voices.rvc.storing import store_model
 from understudy.voices.voice import PitchRange, Voice
 
 

@@ -16,7 +16,8 @@ from understudy.voices.recordings import Finding
 from understudy.voices.rvc.architecture import Architecture
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint
 from understudy.voices.rvc.checks import model_findings, no_index_finding
-from understudy.voices.rvc.storing import settle_model, store_model
+from understudy.voices.rvc.importing import settle_model
+from understudy.voices.rvc.storing import store_model
 from understudy.voices.voice import MODEL, Consent, PitchRange, Voice
 
 if TYPE_CHECKING:

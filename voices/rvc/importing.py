@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import unicodedata
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from understudy.context import Context
@@ -17,8 +18,18 @@ from understudy.voices.rvc.bundle import Bundle, opened_bundle
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint
 from understudy.voices.rvc.checks import model_findings, no_index_finding
 from understudy.voices.rvc.index import check_index
-from understudy.voices.rvc.storing import settle_model, store_model
-from understudy.voices.voice import MODEL, Consent, RvcIndex, Voice, file_hash
+from understudy.voices.rvc.storing import store_model
+from understudy.voices.voice import (
+    MODEL,
+    Consent,
+    Manifest,
+    PitchRange,
+    RvcIndex,
+    RvcModel,
+    Voice,
+    content_hash,
+    file_hash,
+)
 
 
 def import_model(
@@ -64,6 +75,31 @@ def import_model(
         described = described.model_copy(update={"index": kept})
         voice = settle_model(root, folder, name, described, consent, replace=replace)
         return voice, findings + more
+
+
+def settle_model(
+    root: Path,
+    folder: Path,
+    name: str,
+    model: RvcModel,
+    consent: Consent,
+    pitch_range: PitchRange | None = None,
+    *,
+    replace: bool,
+) -> Voice:
+    """Move a voice that is `model` alone, built in `folder`, into the library. Raises as `library.settle` does."""
+    manifest = Manifest(
+        name=name,
+        engine="rvc",
+        sample_rate=model.sample_rate,
+        pitch_range=pitch_range,
+        recordings=(),
+        model=model,
+        consent=consent,
+        created=datetime.now(UTC).replace(microsecond=0),
+        content_hash=content_hash("rvc", model.sample_rate, pitch_range, (), model),
+    )
+    return library.settle(root, folder, manifest, replace=replace)
 
 
 def _read(bundle: Bundle, name: str, folder: Path, context: Context) -> Checkpoint:

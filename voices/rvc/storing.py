@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 from understudy.errors import UnderstudyError
-from understudy.voices import library
 from understudy.voices.rvc.architecture import CONTENT_CHANNELS
 from understudy.voices.rvc.checkpoint import Checkpoint, write_safetensors
 from understudy.voices.rvc.index import check_index
-from understudy.voices.voice import (
-    Consent,
-    Manifest,
-    PitchRange,
-    RvcIndex,
-    RvcModel,
-    Trained,
-    Voice,
-    content_hash,
-    file_hash,
-)
+from understudy.voices.voice import PitchRange, RvcIndex, RvcModel, Trained, file_hash
 
 
 def store_model(
@@ -55,31 +43,6 @@ def store_model(
         pitch_range=pitch_range,
         trained=trained,
     )
-
-
-def settle_model(
-    root: Path,
-    folder: Path,
-    name: str,
-    model: RvcModel,
-    consent: Consent,
-    pitch_range: PitchRange | None = None,
-    *,
-    replace: bool,
-) -> Voice:
-    """Move a voice that is `model` alone, built in `folder`, into the library. Raises as `library.settle` does."""
-    manifest = Manifest(
-        name=name,
-        engine="rvc",
-        sample_rate=model.sample_rate,
-        pitch_range=pitch_range,
-        recordings=(),
-        model=model,
-        consent=consent,
-        created=datetime.now(UTC).replace(microsecond=0),
-        content_hash=content_hash("rvc", model.sample_rate, pitch_range, (), model),
-    )
-    return library.settle(root, folder, manifest, replace=replace)
 
 
 def store_index(file: Path, folder: Path, source: str, version: str) -> RvcIndex:
