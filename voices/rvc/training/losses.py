@@ -11,28 +11,24 @@ from torch import Tensor
 MEL_WEIGHT = 45.0
 FEATURE_WEIGHT = 2.0
 
-Maps = Sequence[Sequence[Tensor]]  # feature maps by discriminator; the last map of each is its verdict
+
+def discriminator_loss(verdicts: Tensor) -> Tensor:
+    """Of one discriminator, least squares: its `verdicts` should be 1 on recorded sound, the first half of the rows,
+    and 0 on decoded sound, the second half."""
+    real, fake = verdicts.float().chunk(2)
+    return torch.mean((1 - real) ** 2) + torch.mean(fake**2)
 
 
-def discriminator_loss(real: Maps, fake: Maps) -> Tensor:
-    """Least squares: the verdict should be 1 on recorded sound and 0 on decoded sound."""
-    return sum_of(
-        torch.mean((1 - recorded[-1].float()) ** 2) + torch.mean(decoded[-1].float() ** 2)
-        for recorded, decoded in zip(real, fake, strict=True)
-    )
+def adversarial_loss(verdicts: Tensor) -> Tensor:
+    """Of one discriminator, least squares: its `verdicts` on decoded sound should be 1."""
+    return torch.mean((1 - verdicts.float()) ** 2)
 
 
-def adversarial_loss(fake: Maps) -> Tensor:
-    """Least squares: the verdict should be 1 on decoded sound."""
-    return sum_of(torch.mean((1 - decoded[-1].float()) ** 2) for decoded in fake)
-
-
-def feature_loss(real: Maps, fake: Maps) -> Tensor:
-    """Mean absolute difference of every feature map, the verdicts included. No gradient flows into `real`."""
+def feature_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Of one discriminator, the mean absolute difference of every feature map, verdicts included. No gradient flows
+    into `real`."""
     return FEATURE_WEIGHT * sum_of(
-        F.l1_loss(decoded.float(), recorded.float().detach())
-        for pair in zip(real, fake, strict=True)
-        for recorded, decoded in zip(*pair, strict=True)
+        F.l1_loss(decoded.float(), recorded.float().detach()) for recorded, decoded in zip(real, fake, strict=True)
     )
 
 

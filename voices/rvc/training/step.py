@@ -23,7 +23,9 @@ from understudy.voices.rvc.training.losses import (
     feature_loss,
     kl_loss,
     mel_loss,
+    sum_of,
 )
+from understudy.voices.rvc.training.memory import keep_freed_memory
 from understudy.voices.rvc.training.networks import (
     Base,
     Decoded,
@@ -127,6 +129,8 @@ def new_state(
 ) -> TrainingState:
     """Networks and optimisers before the first step. `base`: what `pretrained.read_base` read, which begins with its
     weights and has its architecture; None: random weights that follow from the seed."""
+    if device.startswith("cpu"):
+        keep_freed_memory()
     if base is not None:
         architecture = base.architecture
     generator, discriminator = networks(architecture, settings.seed)
@@ -145,7 +149,7 @@ def new_state(
 
 
 def _optimizer(network: nn.Module, rate: float) -> AdamW:
-    return AdamW(in_rvc_order(network).values(), rate, betas=BETAS, eps=EPSILON)
+    return AdamW(in_rvc_order(network).values(), rate, betas=BETAS, eps=EPSILON, fused=True)
 
 
 def chosen_precision(wanted: Literal["auto", "float32", "bfloat16", "float16"], device: str) -> Precision:
@@ -180,33 +184,46 @@ def step(
     fake = decoded.sound.float()
     real = segments(batch.sound, decoded.start * a.hop, frames * a.hop)
 
-    with autocast:
-        verdicts = state.discriminator(real), state.discriminator(fake.detach())
-    loss_d = discriminator_loss(*verdicts)
-    grad_d, clipped_d = _update(state, state.discriminator, state.optimizer_d, loss_d, most_gradient, average)
+    optimizers = state.optimizer_d, state.optimizer_g
+    loss_d = torch.zeros((), device=state.device)
+    both = torch.cat([real, fake.detach()])
+    for judge in state.discriminator.each():  # one after the other, so that only one is in memory
+        with autocast:
+            maps = judge(both)
+        loss = discriminator_loss(maps[-1])
+        torch.autograd.backward(state.scaler.scale(loss))
+        loss_d += loss.detach()
+    grad_d, clipped_d = _update(state, optimizers[0], most_gradient, average)
 
-    state.discriminator.requires_grad_(False)  # its own gradient isn't wanted here, only the sound's
-    with autocast:
-        with torch.no_grad():
-            of_real = state.discriminator(real)
-        maps = of_real, state.discriminator(fake)
     losses = {
-        "adversarial": adversarial_loss(maps[1]),
-        "features": feature_loss(*maps),
         "mel": mel_loss(segments(log_mel(batch.spectrogram, a), decoded.start, frames), _heard(fake, a)),
         "kl": _divergence(decoded),
     }
-    grad_g, clipped_g = _update(
-        state, state.generator, state.optimizer_g, torch.stack(list(losses.values())).sum(), most_gradient, average
-    )
+    # the discriminators' gradient with respect to the sound alone, added up
+    heard = fake.detach().requires_grad_()
+    judged = {"adversarial": torch.zeros_like(loss_d), "features": torch.zeros_like(loss_d)}
+    state.discriminator.requires_grad_(False)
+    for judge in state.discriminator.each():
+        with autocast:
+            kernels = judge.kernels()
+            with torch.no_grad():
+                of_real = judge(real, kernels)
+            of_fake = judge(heard, kernels)
+        found = {"adversarial": adversarial_loss(of_fake[-1]), "features": feature_loss(of_real, of_fake)}
+        torch.autograd.backward(state.scaler.scale(sum_of(found.values())))
+        for name, loss in found.items():
+            judged[name] += loss.detach()
     state.discriminator.requires_grad_(True)
+    torch.autograd.backward([state.scaler.scale(sum_of(losses.values())), fake], [None, heard.grad])
+    losses |= judged
+    grad_g, clipped_g = _update(state, optimizers[1], most_gradient, average)
     state.scaler.update()
     state.step += 1
     state.average()
     losses["discriminator"] = loss_d
-    found: list[float] = torch.stack([loss.detach() for loss in losses.values()]).tolist()  # one wait for a GPU
+    figures: list[float] = torch.stack([loss.detach() for loss in losses.values()]).tolist()  # one wait for a GPU
     return StepLosses(
-        **dict(zip(losses, found, strict=True)), grad_d=grad_d, grad_g=grad_g, clipped=clipped_d or clipped_g
+        **dict(zip(losses, figures, strict=True)), grad_d=grad_d, grad_g=grad_g, clipped=clipped_d or clipped_g
     )
 
 
@@ -219,16 +236,9 @@ def _divergence(decoded: Decoded) -> Tensor:
 
 
 def _update(
-    state: TrainingState,
-    network: nn.Module,
-    optimizer: AdamW,
-    loss: Tensor,
-    most: float | None,
-    average: Callable[[list[Tensor]], None] | None,
+    state: TrainingState, optimizer: AdamW, most: float | None, average: Callable[[list[Tensor]], None] | None
 ) -> tuple[float, bool]:
-    """One update of `network`, unless its gradient isn't finite. The gradient's norm, and whether it was clipped."""
-    optimizer.zero_grad()
-    torch.autograd.backward(state.scaler.scale(loss))
+    """One update of a network, unless its gradient isn't finite. The gradient's norm, and whether it was clipped."""
     gradients = [parameter.grad for parameter in optimizer.param_groups[0]["params"] if parameter.grad is not None]
     if average is not None:
         average(gradients)
@@ -237,9 +247,7 @@ def _update(
     clipped = most is not None and most < norm < float("inf")
     if clipped and most is not None:
         torch._foreach_mul_(gradients, most / norm)
-    if norm < float("inf"):
+    if norm < float("inf") or state.scaler.is_enabled():  # the scaler makes no step either, but must be told
         state.scaler.step(optimizer)
-    elif state.scaler.is_enabled():
-        state.scaler.step(optimizer)  # makes no step, and tells the scaler
     optimizer.zero_grad()
     return norm, clipped
