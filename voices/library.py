@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import secrets
 import shutil
 import time
@@ -370,6 +371,8 @@ def _put(folder: Path, target: Path, manifest: Manifest) -> None:
     for place in listed:
         path = folder / place.relative_to(target)
         if path.exists():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())  # on disk before the manifest that lists it
             place.parent.mkdir(exist_ok=True)
             path.replace(place)
     (folder / MANIFEST).replace(target / MANIFEST)  # from here on it is the new voice

@@ -353,3 +353,38 @@ def test_any_bytes_put_into_a_good_manifest(position: int, junk: bytes, insert: 
     good = manifest.to_bytes(GOOD)
     position %= len(good)
     must_be_manifest_or_advice(good[:position] + junk + good[position + (0 if insert else len(junk)) :])
+
+
+models = st.none() | st.builds(
+    lambda index, reach, trained, embedder, speaker: MODEL.model_copy(
+        update={
+            "index": MODEL.index if index else None,
+            "pitch_range": PitchRange(low=90, median=200, high=400) if reach else None,
+            "trained": Trained(steps=9, date=datetime(2026, 11, 30, tzinfo=UTC)) if trained else None,
+            "embedder": embedder,
+            "speaker": speaker,
+        }
+    ),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["contentvec", "cepstral", "spin-v2"]),
+    st.integers(0, 108),
+)
+
+
+@given(models, st.sampled_from([(), RECORDINGS[:1], RECORDINGS]), st.sampled_from(["instant", "rvc"]))
+def test_whatever_a_voice_has_each_engine_has_one_hash(
+    model: RvcModel | None, further: tuple[Recording, ...], engine: str
+) -> None:
+    whole = GOOD.model_copy(update={"model": model, "training_recordings": further})
+    assert whole.engines == ("instant", "rvc")[: 1 if model is None else 2]
+    assert whole.sung_by("instant").content_hash == GOOD.content_hash
+    if engine in whole.engines:
+        whole = whole.sung_by(engine)
+    assert parsed(json.loads(manifest.to_bytes(whole))) == whole
+    assert {whole.sung_by(one).content_hash for one in whole.engines} >= {whole.content_hash, GOOD.content_hash}
+    if model is not None:
+        bare = model.model_copy(update={"trained": None, "info": "", "author": "", "source": "x"})
+        told = whole.model_copy(update={"model": bare, "training_recordings": (), "consent": "granted"})
+        assert told.sung_by("rvc").content_hash == whole.sung_by("rvc").content_hash
