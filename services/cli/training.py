@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from understudy.services.cli.voices import NAME, finding_line
 
 if TYPE_CHECKING:
     from understudy.training import TrainingJob, TrainingResult
+    from understudy.voices.recordings import Finding
     from understudy.voices.rvc.training.events import TrainingEvent
     from understudy.voices.rvc.training.settings import TrainingSettings
 
@@ -80,7 +81,10 @@ def train(
         typer.Option(help="Number format on a GPU.", show_default="auto"),
     ] = None,
     size: Annotated[Literal["full", "tiny"], typer.Option(help="tiny: a network for tests, not for singing.")] = "full",
-    gpus: Annotated[int, typer.Option(min=1, max=64, help="GPUs of this machine to train on.")] = 1,
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="GPUs of this machine to train on.", show_default="all, or that of --device"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew; what there is of this training is deleted.")
@@ -110,8 +114,7 @@ def train(
         seed=options.values["seed"],
     )
     job = _job(options, name, settings, separate, _base(base, base_discriminator), restart, gpus)
-    if recordings:
-        _add(options, name, recordings, consent, separate)
+    findings = _add(options, name, recordings, consent, separate) if recordings else []
     executor = options.executor()
     planned = plan(job, options.cache, executor.device)
     if dry_run:
@@ -127,7 +130,9 @@ def train(
             print_note(f"Nothing is lost: step {progress.saved:,} is saved, and the same command goes on from there.")
             raise
     executor.store.prune(environment.cache_limit(), spare=6 * 3600)
-    print_result(result.to_dict(), lambda: _text(result))
+    data = result.to_dict()
+    data["findings"] = [*map(asdict, findings), *data["findings"]]
+    print_result(data, lambda: _text(result))
 
 
 def _settings(**given: Any) -> TrainingSettings:
@@ -168,10 +173,11 @@ def _job(
     separate: bool,
     base: tuple[Path, Path] | Literal["none"] | None,
     restart: bool,
-    gpus: int,
+    gpus: int | None,
 ) -> TrainingJob:
-    from understudy.training import TrainingJob
+    from understudy.training import TrainingJob, gpus_for
 
+    gpus = gpus or gpus_for(options.values["device"])
     pitch = options.settings().pitch
     return TrainingJob(options.voices, name, settings, separate, base, restart, gpus, pitch)
 
@@ -182,7 +188,7 @@ def _add(
     files: Sequence[Path],
     consent: Literal["self", "granted"] | None,
     separate: bool,
-) -> None:
+) -> list[Finding]:
     """Store further recordings with the voice, and say what was left out."""
     from understudy.voices.library import add_training_recordings
 
@@ -190,6 +196,7 @@ def _add(
         _, findings = add_training_recordings(options.voices, name, files, consent, context, separate=separate)
     for finding in findings:
         print_note(finding_line(finding))
+    return findings
 
 
 @dataclass
@@ -210,11 +217,13 @@ class Progress:
 
 def line(event: TrainingEvent) -> str:
     """The event in one line, the most important first."""
+    from understudy.training import in_words
+
     if event.kind == "preparing":
         return f"preparing the recordings: {event.step} of {event.of} parts done · {event.sentence}"
     parts = [f"step {event.step:,} of at most {event.of:,}"]
     if event.seconds_left is not None:
-        parts.append(f"{span(event.seconds_left)} left")
+        parts.append(f"{in_words(event.seconds_left)} left")
     scores = event.evaluation or {}
     parts.append(", ".join(form.format(scores[name]) for name, form in _SCORES.items() if name in scores))
     if event.best is not None:
@@ -222,18 +231,6 @@ def line(event: TrainingEvent) -> str:
     losses = [f"{name} {event.losses[name]:.3g}" for name in _LOSSES if name in event.losses]
     parts.append("losses " * bool(losses) + ", ".join(losses))
     return " · ".join(part for part in parts if part)
-
-
-def span(seconds: float) -> str:
-    """``40 s``, ``3 min``, ``2 h 5 min``, ``3 days``."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes / 1440:.0f} days"
 
 
 def _text(result: TrainingResult) -> str:

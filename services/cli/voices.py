@@ -307,7 +307,7 @@ def _model_lines(model: RvcModel) -> list[str]:
 
 def finding_line(finding: Finding) -> str:
     mark = "[red]✗[/]" if finding.severity == "problem" else "[yellow]![/]"
-    where = f"{finding.recording}: " if finding.recording else ""
+    where = f"{finding.recording}: " if finding.recording and finding.recording not in finding.sentence else ""
     return f"{mark} {escape(where + finding.sentence)}"
 
 

@@ -120,6 +120,7 @@ def train_voice(job: TrainingJob, runner: Runner, notify: Notify, enough: Event 
     with held(folder.path.parent / f"{voice.manifest.recordings_hash[:32]}.lock", voice.name):
         if job.restart:
             shutil.rmtree(folder.path, ignore_errors=True)
+        _check_base(job, folder)
         dataset = _prepared(job, voice, runner, tell)
         _begin(job, voice, folder, dataset, cache, device, runner.cancelled)
         if job.gpus > 1:
@@ -134,6 +135,16 @@ def train_voice(job: TrainingJob, runner: Runner, notify: Notify, enough: Event 
 
 
 # -- before
+
+
+def _check_base(job: TrainingJob, folder: RunFolder) -> None:
+    """Read the base model of a run that is about to begin: what is wrong with it is told before the data is made."""
+    from understudy.voices.rvc.training.pretrained import read_base
+    from understudy.voices.rvc.training.work import architecture_of
+
+    files = job.base_files()
+    if files is not None and folder.run() is None:
+        read_base(*files, architecture_of(job.settings))
 
 
 def _prepared(job: TrainingJob, voice: Voice, runner: Runner, tell: Notify) -> Dataset:
