@@ -18,8 +18,8 @@ from sqlalchemy import select
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageEvent
 from understudy.services.queue import untrusted
+from understudy.services.queue.job_context import TYPES, JobContext, JobResult
 from understudy.services.queue.jobs import SPEED, Claimed, change, count
-from understudy.services.queue.run_job import TYPES, JobContext, JobResult
 from understudy.services.queue.tables import voices
 from understudy.voices.rvc.training.events import TrainingEvent
 from understudy.voices.rvc.training.run_folder import RunFolder

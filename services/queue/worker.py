@@ -25,9 +25,10 @@ from understudy.environment import choose_device
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.services.queue import bounded, housekeeping, jobs, logs
 from understudy.services.queue.database import Database
+from understudy.services.queue.job_context import JobContext
 from understudy.services.queue.jobs import Claimed
 from understudy.services.queue.progress import Progress, models_run
-from understudy.services.queue.run_job import JobContext, run_job
+from understudy.services.queue.run_job import run_job
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import new_id
