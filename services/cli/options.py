@@ -151,6 +151,11 @@ class Options:
         return self.values.get("cache") or environment.cache_folder()
 
     @property
+    def trainings(self) -> Path:
+        """The folder of the runs of trainings."""
+        return self.cache / "training"
+
+    @property
     def overwrite(self) -> bool:
         return bool(self.values.get("overwrite"))
 

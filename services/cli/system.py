@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -55,22 +55,32 @@ def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 @cache_app.command("show")
 @with_options("cache", OUTPUT)
 def show_cache(options: Options) -> None:
-    """Show the cache's folder and size."""
+    """Show the cache's folder and size, and that of trainings, which the limit doesn't include."""
     from understudy.pipeline.store import Store
+    from understudy.voices.rvc.training.run_folder import runs_size
 
     store = Store(options.cache)
-    size, limit = store.size(), environment.cache_limit()
-    data = {"folder": str(store.root), "bytes": size, "limit": limit}
+    size, limit, trainings = store.size(), environment.cache_limit(), runs_size(options.trainings)
+    data = {"folder": str(store.root), "bytes": size, "limit": limit, "trainings": trainings}
     text = f"{escape(str(store.root))}: {size / environment.GIB:.2f} of {limit / environment.GIB:.0f} GB"
-    print_result(data, lambda: text)
+    more = f"; and {trainings / environment.GIB:.2f} GB of trainings" if trainings else ""
+    print_result(data, lambda: text + more)
 
 
 @cache_app.command("clear")
 @with_options("cache", OUTPUT)
-def clear_cache(options: Options) -> None:
-    """Delete all artifacts; covers and voices stay."""
+def clear_cache(
+    trainings: Annotated[
+        bool,
+        typer.Option("--trainings", help="Also delete the trainings: none goes on then. Models that voices have stay."),
+    ] = False,
+    *,
+    options: Options,
+) -> None:
+    """Delete all artifacts; covers, voices and trainings stay."""
     from understudy.pipeline.store import Store
+    from understudy.voices.rvc.training.run_folder import remove_runs
 
     store = Store(options.cache)
-    removed = store.prune(0)
+    removed = (remove_runs(options.trainings) if trainings else 0) + store.prune(0)
     print_result({"removed": removed}, lambda: f"{removed / environment.GIB:.2f} GB freed.")

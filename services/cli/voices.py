@@ -172,9 +172,7 @@ def export(
             from understudy.voices.rvc.training.export import export_training
 
             folder = output or Path(f"{voice.name} training")
-            written = export_training(
-                voice, options.cache / "training", folder, tool=tool, replace_files=options.overwrite
-            )
+            written = export_training(voice, options.trainings, folder, tool=tool, replace_files=options.overwrite)
         else:
             path = output or Path(f"{voice.name}.zip")
             written = [archive.export(voice, path, context, replace=options.overwrite)]

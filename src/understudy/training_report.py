@@ -103,10 +103,11 @@ def _used(dataset: Dataset) -> list[UsedRecording]:
     )
     used = []
     for number, recording in enumerate(dataset.recordings[:-1]):
+        said = " ".join(finding.sentence for finding in dataset.findings if finding.recording == recording.name)
         for use, indices in kinds:
             clips = [dataset.clips[index] for index in indices if dataset.clips[index].recording == number]
             if clips:
-                used.append(UsedRecording(recording.name, seconds(clips), use))
+                used.append(UsedRecording(recording.name, seconds(clips), use, said))
     names = {recording.name for recording in dataset.recordings}
     return used + [
         UsedRecording(finding.recording, 0.0, "left out", finding.sentence)

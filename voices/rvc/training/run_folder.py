@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +257,23 @@ def held(lock: Path, voice: str) -> Iterator[None]:
         yield
     finally:
         file.release()
+
+
+def runs_size(trainings: Path) -> int:
+    """Bytes of the files of all runs below the folder `trainings`."""
+    return sum(path.lstat().st_size for path in trainings.rglob("*") if path.is_file())
+
+
+def remove_runs(trainings: Path) -> int:
+    """Delete all runs below the folder `trainings`, except those that are being trained; returns the bytes freed."""
+    before = runs_size(trainings)
+    for path in trainings.glob(f"*/{RUN}"):
+        with suppress(UnderstudyError):  # it is being trained, or can't be read
+            run = RunFolder(path.parent).run()
+            if run is not None:
+                with held(trainings / f"{run.recordings_hash[:32]}.lock", run.voice):
+                    shutil.rmtree(path.parent, ignore_errors=True)
+    return before - runs_size(trainings)
 
 
 def _numbers(paths: Iterator[Path]) -> list[int]:

@@ -4,12 +4,22 @@ import errno
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 
 from understudy.errors import UnderstudyError
-from understudy.voices.rvc.training.run_folder import CHOSEN, EVALUATIONS, LOSSES, Run, RunFolder, held
+from understudy.voices.rvc.training.run_folder import (
+    CHOSEN,
+    EVALUATIONS,
+    LOSSES,
+    Run,
+    RunFolder,
+    held,
+    remove_runs,
+    runs_size,
+)
 from understudy.voices.rvc.training.settings import TrainingSettings
 
 
@@ -164,3 +174,17 @@ def _hold(lock, pipe):
     with held(lock, "nova"):
         pipe.send("held")
         pipe.recv()
+
+
+def test_runs_are_removed_unless_they_are_being_trained(tmp_path: Path) -> None:
+    trainings = tmp_path / "training"
+    for name, recordings in (("a", "1" * 64), ("b", "2" * 64)):
+        run = Run(voice=name, recordings_hash=recordings, settings=TrainingSettings(), evaluate_every=1, batch_size=1)
+        RunFolder(trainings / name).begin(run)
+        (trainings / name / "state-1.pt").write_bytes(b"x" * 1000)
+    assert runs_size(trainings) > 2000
+    with held(trainings / f"{'1' * 32}.lock", "a"):
+        assert remove_runs(trainings) > 1000
+    assert [path.name for path in trainings.iterdir() if path.is_dir()] == ["a"]
+    assert remove_runs(trainings) > 1000
+    assert runs_size(tmp_path / "nowhere") == remove_runs(tmp_path / "nowhere") == 0
