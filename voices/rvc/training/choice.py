@@ -1,8 +1,9 @@
 """Which checkpoint is the best, and when no gain is likely any more.
 
 `choose`, in words: leave out what is broken (silence, clicks). Keep what is as intelligible and as true to the pitch as
-the best, within two standard errors. Of these take the greatest similarity to the held-out recordings; of equals the
-one that reconstructs them best; of equals the earliest. Without a speaker encoder the reconstruction decides.
+the best, within three standard errors. Of these take the greatest similarity to the held-out recordings; of those
+within one standard error of it the one that reconstructs the recordings best; of equals the earliest. Without a speaker
+encoder the reconstruction decides. The constants were found on simulated runs (docs/measurements.md).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 # Standard deviation per clip between neighbouring checkpoints that are equally good
 _NOISE = {"similarity": 0.011, "intelligibility": 0.006, "f0_error": 0.008, "mel_distance": 0.012}
 _BETTER = {"similarity": 1, "intelligibility": 1, "f0_error": -1, "mel_distance": -1}  # sign of better
+_GATE = 3  # standard errors below the best intelligibility and pitch up to which a checkpoint is kept
 _PATIENCE = 5  # evaluations without a gain, after which training ends
 _BROKEN = {"silent": 0.1, "clicks": 1.0}  # beyond the best checkpoint's
 
@@ -42,20 +44,20 @@ def choose(evaluations: Sequence[Evaluation]) -> Choice:
     sound = _unbroken(evaluations)
     kept = sound
     for name in ("intelligibility", "f0_error"):
-        values = _means(kept, name)
-        if len(values):
-            near = values >= values.max() - 2 * uncertainty(sound, name)
-            kept = [evaluation for evaluation, keep in zip(kept, near, strict=True) if keep]
-    main = _main(evaluations)
-    tied = kept
-    for name in (main, "mel_distance"):
-        values = _means(tied, name)
-        if len(values):
-            near = values >= values.max() - uncertainty(sound, name)
-            tied = [evaluation for evaluation, keep in zip(tied, near, strict=True) if keep]
-    chosen = tied[0]
+        everyone, values = _means(sound, name), _means(kept, name)
+        if len(everyone):
+            near = values >= _without_outliers(everyone).max() - _GATE * uncertainty(sound, name)
+            kept = [evaluation for evaluation, keep in zip(kept, near, strict=True) if keep] or kept
+    main, tied = _main(evaluations), kept
+    if main == "similarity":
+        values = _means(kept, main)
+        near = values >= values.max() - uncertainty(sound, main)
+        tied = [evaluation for evaluation, keep in zip(kept, near, strict=True) if keep]
+    distances = _means(tied, "mel_distance")
+    chosen = tied[int(np.argmax(distances)) if len(distances) else 0]
     score = chosen.means().get(main, float("nan"))
-    return Choice(chosen.step, score, uncertainty(sound, main), _reason(evaluations, sound, kept, tied, main, score))
+    reason = _reason(chosen, score, main, of=len(evaluations), sound=len(sound), kept=len(kept), tied=len(tied))
+    return Choice(chosen.step, score, uncertainty(sound, main), reason)
 
 
 def finished(evaluations: Sequence[Evaluation]) -> str | None:
@@ -99,6 +101,14 @@ def _means(evaluations: Sequence[Evaluation], name: str) -> Floats:
     return _BETTER[name] * np.array([float(np.mean(value)) for value in values])
 
 
+def _without_outliers(values: Floats) -> Floats:
+    """Every value but the first and the last replaced by the median of it and its neighbours."""
+    if len(values) < 3:
+        return values
+    inner = np.median([values[:-2], values[1:-1], values[2:]], axis=0)
+    return np.concatenate([values[:1], inner, values[-1:]])
+
+
 def _main(evaluations: Sequence[Evaluation]) -> str:
     return "similarity" if all(evaluation.of_score("similarity") for evaluation in evaluations) else "mel_distance"
 
@@ -117,22 +127,17 @@ def _unbroken(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 _NAMES = {"similarity": "similarity to the held-out recordings", "mel_distance": "distance to the held-out recordings"}
 
 
-def _reason(
-    evaluations: Sequence[Evaluation],
-    sound: Sequence[Evaluation],
-    kept: Sequence[Evaluation],
-    tied: Sequence[Evaluation],
-    main: str,
-    score: float,
-) -> str:
-    extreme = "greatest" if main == "similarity" else "smallest"
+def _reason(chosen: Evaluation, score: float, main: str, *, of: int, sound: int, kept: int, tied: int) -> str:
+    if main == "similarity":
+        best = f"the greatest similarity to the held-out recordings ({score:.3f})"
+    else:
+        best = f"the smallest distance to the held-out recordings ({score:.3f})"
     sentence = (
-        f"Step {tied[0].step} has the {extreme} {_NAMES[main]} ({score:.3f}) of the {len(kept)} of {len(evaluations)} "
-        "checkpoints that are as intelligible and as true to the pitch as the best"
+        f"Step {chosen.step} has {best} of the {kept} of {of} checkpoints that are about as intelligible and as true "
+        "to the pitch as the best"
     )
-    if len(tied) > 1:
-        sentence += f"; it is the earliest of {len(tied)} that are equally good within the uncertainty"
-    broken = len(evaluations) - len(sound)
-    if broken:
-        sentence += f"; {broken} with clicks or silence {'was' if broken == 1 else 'were'} left out"
+    if main == "similarity" and tied > 1:
+        sentence += f"; {tied} are as similar within the uncertainty, and of these it reconstructs the recordings best"
+    if of > sound:
+        sentence += f"; {of - sound} with clicks or silence {'was' if of - sound == 1 else 'were'} left out"
     return sentence + "."

@@ -38,13 +38,19 @@ def test_equal_similarity_goes_to_the_lower_mel_distance_and_then_to_the_earlier
     ]
     choice = choose(given_)
     assert choice.step == 2
-    assert "earliest of 2" in choice.reason
+    assert "3 are as similar" in choice.reason
 
 
 def test_less_intelligible_and_out_of_tune_checkpoints_are_left_out():
     good = evaluation(1, 0.6, similarity=0.7)
     assert choose([good, evaluation(2, 0.4, similarity=0.9, estoi=0.5)]).step == 1
     assert choose([good, evaluation(2, 0.4, similarity=0.9, f0=0.3)]).step == 1
+
+
+def test_one_lucky_evaluation_does_not_shut_the_others_out():
+    evaluations = [evaluation(step, 0.6 - 0.01 * step, f0=0.1) for step in range(10)]
+    evaluations[4] = evaluation(4, 0.6, f0=0.05)
+    assert choose(evaluations).step == 9
 
 
 def test_a_spoiled_checkpoint_is_left_out_even_if_it_scores_best():
