@@ -1,15 +1,15 @@
 """Preparing hours of recordings for training: time, memory and disk, and what a further recording costs.
 
-    python benchmarks/training_data.py [--hours 0.25 1] [--embedder cepstral] [--threads 1]
+    python benchmarks/training_data.py [--hours 0.25 1] [--embedder cepstral] [--threads 1] [--no-f0]
 
 A voice of recordings of up to an hour (FLAC, 48 kHz, synthetic singing) and a short one; another short one is added.
 Each length runs in a process of its own. With `--embedder contentvec` the encoder has real size and random weights.
 Columns:
 
-  clips, f0, content   seconds per hour of recordings: decode, high-pass, slice; swift-f0; the embedder
+  clips, f0, content   CPU seconds per hour of recordings: decode, high-pass, slice; swift-f0; the embedder
   peak                 MB of memory in all
   disk                 MB in the cache
-  added                seconds for the further recording of 12 s; all else is cached
+  added                CPU seconds for the further recording of 12 s; all else is cached
 
     python benchmarks/training_data.py --reference DIR
 
@@ -71,7 +71,7 @@ def with_hours(voice: Voice, hours: float) -> Voice:
     return replace(voice, manifest=voice.manifest.model_copy(update={"recordings": tuple(recordings)}))
 
 
-def measured(hours: float, embedder: str, threads: int, folder: Path) -> dict[str, float]:
+def measured(hours: float, embedder: str, f0: bool, threads: int, folder: Path) -> dict[str, float]:
     import torch
 
     torch.set_num_threads(threads)
@@ -87,22 +87,24 @@ def measured(hours: float, embedder: str, threads: int, folder: Path) -> dict[st
         voice, _ = library.add(folder / "voices", "nova", [folder / "1.wav"], "self", context)
         more, _ = library.add_training_recordings(folder / "voices", "nova", [folder / "2.wav"], "self", context)
     long = with_hours(voice, hours)
-    settings = TrainingSettings(embedder=embedder)
+    settings = TrainingSettings(embedder=embedder, f0=f0)
     executor = LocalExecutor(Store(folder / "cache"), workers=1, cpu_lanes=1)
     graph = training_graph(long, settings)
-    result = executor.run(graph.graph, graph.targets, lambda _: None, Event())
-    data = graph.dataset(result)
-    seconds = {kind: 0.0 for kind in ("clips", "pitch", "content")}
-    for run in result.stages:
-        seconds[run.kind] += run.seconds / hours
+    seconds = {}
+    for kind in ("clips", "pitch", "content"):
+        begun = time.process_time()
+        nodes = [node for node in graph.graph.nodes if node.kind == kind]
+        executor.run(graph.graph, nodes, lambda _: None, Event())
+        seconds[kind] = (time.process_time() - begun) / hours
+    data = graph.dataset(executor.run(graph.graph, graph.targets, lambda _: None, Event()))
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     further = {"training_recordings": more.manifest.training_recordings}
     added = replace(more, manifest=long.manifest.model_copy(update=further))
-    begun = time.monotonic()
+    begun = time.process_time()
     graph = training_graph(added, settings)
     graph.dataset(executor.run(graph.graph, graph.targets, lambda _: None, Event()))
     disk = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file()) / 1e6
-    spent = time.monotonic() - begun
+    spent = time.process_time() - begun
     return {"hours": hours, **seconds, "peak": used, "disk": disk, "added": spent, "clips in all": len(data.clips)}
 
 
@@ -140,13 +142,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hours", type=float, nargs="+", default=[0.25, 1.0])
     parser.add_argument("--embedder", choices=("cepstral", "contentvec"), default="cepstral")
+    parser.add_argument("--no-f0", dest="f0", action="store_false", help="for a model without pitch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--reference", type=Path, help="a clone of RVC WebUI")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.alone:
         with tempfile.TemporaryDirectory() as folder:
-            figures = measured(arguments.hours[0], arguments.embedder, arguments.threads, Path(folder))
+            figures = measured(arguments.hours[0], arguments.embedder, arguments.f0, arguments.threads, Path(folder))
         print(json.dumps(figures))
         return
     if arguments.reference:
@@ -157,7 +160,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for hours in arguments.hours:
         command = [sys.executable, __file__, "--alone", "--hours", str(hours), "--embedder", arguments.embedder]
-        command += ["--threads", str(arguments.threads)]
+        command += ["--threads", str(arguments.threads), *([] if arguments.f0 else ["--no-f0"])]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         print("| " + " | ".join(f"{value:.4g}" for value in json.loads(done.stdout.splitlines()[-1]).values()) + " |")
 
