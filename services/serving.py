@@ -80,6 +80,14 @@ def work(settings: ServerSettings, name: str | None, parent: int | None, trainin
     worker.run()
 
 
+def training_devices(settings: ServerSettings) -> list[str]:
+    """The device of each training that may run on this machine at a time."""
+    devices = [f"cuda:{number}" for number in range(gpus())] if settings.device == "auto" else [settings.device]
+    devices = devices or ["cpu"]
+    most = len(devices) if settings.trainings is None else settings.trainings
+    return [devices[slot % len(devices)] for slot in range(most)]
+
+
 class WorkerPool:
     """The worker processes of this server: started, replaced when one dies, stopped at the end. Those for trainings are
     started when a training waits, and end by themselves when none does: an idle one would hold memory of the GPU."""
@@ -143,19 +151,11 @@ class WorkerPool:
                 return
         except UnderstudyError:
             return  # the database is unreachable: next time
-        for slot, device in enumerate(self._training_devices()):
+        for slot, device in enumerate(training_devices(self._settings)):
             if slot not in self._slots.values():
                 name = new_id("trainer", 8)
                 self._slots[name] = slot
                 return self._start(name, "--training", device=device)
-
-    def _training_devices(self) -> list[str]:
-        """The device of each training that may run here at a time."""
-        device, most = self._settings.device, self._settings.trainings
-        devices = [f"cuda:{number}" for number in range(gpus())] if device == "auto" else [device]
-        devices = devices or ["cpu"]
-        most = len(devices) if most is None else most
-        return [devices[slot % len(devices)] for slot in range(most)]
 
     def _start(self, name: str, *options: str, device: str | None = None) -> None:
         settings = self._settings.model_copy(update={"device": device} if device else {})

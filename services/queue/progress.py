@@ -61,10 +61,11 @@ class Progress:
         self._done: dict[tuple[str, str], float] = {}  # by kind and subject of the node
         self._notes: list[Note] = []
         self._latest: dict[str, Note] = {}
-        self._fraction = 0.0
+        self._result = dict(result or {})  # how far a training is, for those who don't follow its events
+        step, of = self._result.get("step"), self._result.get("of")
+        self._fraction = _training_fraction(step / of) if step and of else 0.0
         self._stage: str | None = None
         self._lock = Lock()
-        self._result = dict(result or {})  # how far a training is, for those who don't follow its events
         self._size = 0  # bytes of the files in it
 
     def update(self, event: StageEvent) -> None:
@@ -91,7 +92,7 @@ class Progress:
         data |= {"losses": _figures(event.losses), "evaluation": _figures(event.evaluation or {}) or None}
         data |= {"seconds_left": _figure(event.seconds_left), "sentence": event.sentence}
         part = event.step / event.of if event.of else 0.0
-        gained = _PREPARING * part if event.kind == "preparing" else _PREPARING + (0.99 - _PREPARING) * part
+        gained = _PREPARING * part if event.kind == "preparing" else _training_fraction(part)
         with self._lock:
             self._fraction = max(self._fraction, min(0.99, gained))
             self._stage = "train" if event.kind != "preparing" else self._stage
@@ -144,6 +145,10 @@ class Progress:
             for note in notes:
                 note.data["total"] = round(self._fraction, 3)
             return notes, self._stage, self._fraction
+
+
+def _training_fraction(part: float) -> float:
+    return _PREPARING + (0.99 - _PREPARING) * min(1.0, part)
 
 
 def _figures(values: Mapping[str, float]) -> dict[str, float]:

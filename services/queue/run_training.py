@@ -56,7 +56,11 @@ def _fetched(job: Claimed, context: JobContext, folder: Path) -> Voice:
     voice = Voice(folder, Manifest.model_validate(row.manifest).model_copy(update={"name": NAME}))
     for file in voice.stored_files:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.symlink_to(context.storage.fetch(f"{row.path}/{file.relative_to(folder).as_posix()}"))
+        stored = context.storage.fetch(f"{row.path}/{file.relative_to(folder).as_posix()}")
+        try:
+            file.hardlink_to(stored)
+        except OSError:  # on another file system
+            shutil.copyfile(stored, file)
     manifest.write(folder, voice.manifest)
     return voice
 
@@ -90,24 +94,31 @@ def _with_further_recordings(
 def _publish(job: Claimed, context: JobContext, voice: Voice) -> None:
     """Put the new files of `voice` into the storage, the manifest last, and its manifest into the database; then the
     files go that it no longer has. Raises ``voice-unknown``, and leaves nothing, if the voice is gone."""
-    prefix = f"{job.owner}/voices/{job.voice}"
-    names = {path.relative_to(voice.folder).as_posix(): path for path in voice.stored_files}
-    for name, path in names.items():
-        if not path.is_symlink():
-            context.storage.put(path, f"{prefix}/{name}")
+    prefix, mine = f"{job.owner}/voices/{job.voice}", voices.c.id == job.voice
+    with context.database.read() as connection:
+        manifest = connection.scalar(select(voices.c.manifest).where(mine))
+    if manifest is None:
+        raise _gone()
+    before = _names(Voice(Path(), Manifest.model_validate(manifest)))
+    names = _names(voice)
+    for name, sha256 in names.items():
+        if before.get(name) != sha256:
+            context.storage.put(voice.folder / name, f"{prefix}/{name}")
     context.storage.put(voice.folder / MANIFEST, f"{prefix}/{MANIFEST}")
-    size = sum(path.stat().st_size for path in names.values())
+    size = sum((voice.folder / name).stat().st_size for name in names)
     with context.database.write() as connection:
-        mine = voices.c.id == job.voice
-        before = connection.scalar(select(voices.c.manifest).where(mine))
         values = {"manifest": voice.manifest.model_dump(mode="json"), "bytes": size}
         kept = connection.execute(voices.update().where(mine).values(**values)).rowcount
     if not kept:
         context.storage.remove(prefix)
         raise _gone()
-    for file in Voice(Path(), Manifest.model_validate(before)).stored_files:
-        if file.as_posix() not in names:
-            context.storage.remove(f"{prefix}/{file.as_posix()}")
+    for name in before.keys() - names.keys():
+        context.storage.remove(f"{prefix}/{name}")
+
+
+def _names(voice: Voice) -> dict[str, str]:
+    """The files of the voice by their names in its folder, with their hashes."""
+    return {path.relative_to(voice.folder).as_posix(): sha256 for path, sha256 in voice.stored_files.items()}
 
 
 def _trained(job: Claimed, context: JobContext, library: Path, voice: Voice) -> TrainingResult:

@@ -42,7 +42,15 @@ SWEEP = 300.0  # seconds between cleanups of this machine
 TRAINING_IDLE = 30.0  # seconds without a training after which a worker for them ends, if a server started it
 COUNTED = 30.0  # seconds after which the time of a training is counted again
 USED_UP = 3600.0  # seconds that a training waits whose owner has used up the minutes of the day
-TRANSIENT = ("disk-full", "out-of-memory", "database-unavailable", "storage-unavailable", "internal-error")
+TRANSIENT = (
+    "disk-full",
+    "out-of-memory",
+    "database-unavailable",
+    "storage-unavailable",
+    "internal-error",
+    "gpu-lost",
+    "training-running",  # by a worker that lost it and ends in a moment
+)
 """Codes of errors that may pass: such jobs are tried again."""
 
 
@@ -134,6 +142,8 @@ class Worker:
             over = self._persist(lambda: jobs.fail(self._database, job, self.settings, problem, again))
             if over == "over" and job.kind == "voice":
                 self._persist(lambda: self._storage.remove(f"{job.request['path']}-sent"))
+            if problem.code == "gpu-lost":  # this process can't use it any more
+                self.stopping.set()
             log.warning("failed: %s", problem.message, extra={"code": problem.code}, exc_info=problem.code in TRANSIENT)
 
     def _explained(self, error: Exception) -> UnderstudyError:

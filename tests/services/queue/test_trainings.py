@@ -18,6 +18,7 @@ from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import events, voices
 from understudy.services.queue.tables import jobs as table
+from understudy.services.serving import training_devices
 from understudy.voices.rvc.training.events import TrainingEvent
 
 
@@ -201,6 +202,26 @@ def test_a_state_on_disk_counts_as_getting_on(database, settings):
         jobs.record(database, job, notes, stage, fraction, **progress.so_far())
         jobs.abandon(database, "w1")
     assert row(database, id).state == "running"
+
+
+def test_what_goes_on_doesn_t_fall_back(database, settings):
+    progress = Progress("training", {}, {"step": 50, "of": 100})
+    progress.train(TrainingEvent("preparing", 0, 10))
+    assert progress.take()[2] == pytest.approx(0.52)
+
+
+def test_one_training_per_gpu(settings, monkeypatch):
+    monkeypatch.setattr("understudy.services.serving.gpus", lambda: 2)
+    assert training_devices(settings) == ["cuda:0", "cuda:1"]
+    for more, devices in (
+        ({"trainings": 3}, ["cuda:0", "cuda:1", "cuda:0"]),
+        ({"trainings": 0}, []),
+        ({"device": "cuda:1"}, ["cuda:1"]),
+        ({"device": "cpu", "trainings": 2}, ["cpu", "cpu"]),
+    ):
+        assert training_devices(settings.model_copy(update=more)) == devices
+    monkeypatch.setattr("understudy.services.serving.gpus", lambda: 0)
+    assert training_devices(settings) == ["cpu"]
 
 
 def test_folders_of_trainings_stay_as_long_as_something_may_go_on_from_them(database, settings):

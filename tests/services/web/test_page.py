@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.services.web.conftest import Served
 from tests.support.command import until
@@ -98,6 +98,11 @@ def test_a_remix_takes_the_volumes_along_and_is_quick(page: Page, served: Served
     expect(page.get_by_role("link", name="My song").nth(1)).to_be_visible()
 
 
+def _plays(player: Locator) -> None:
+    player.evaluate("player => player.play()")
+    until(lambda: player.evaluate("player => player.currentTime") > 0)
+
+
 def test_a_voice_is_trained_listened_to_and_chosen(page: Page, served: Served) -> None:
     _have_voice(page, served)
     page.get_by_role("radio", name="Nova").check(force=True)
@@ -123,9 +128,7 @@ def test_a_voice_is_trained_listened_to_and_chosen(page: Page, served: Served) -
     expect(page.get_by_role("row", name=re.compile("^3 \\(best\\)"))).to_be_visible()
     page.get_by_label("What is sung").select_option("phrase-0")
     for version in ("Original", "Instant voice", "Step 3"):
-        player = page.get_by_label(f"{version}, Phrase of another singer 1")
-        player.evaluate("player => player.play()")
-        until(lambda player=player: player.evaluate("player => player.currentTime") > 0)
+        _plays(page.get_by_label(f"{version}, Phrase of another singer 1"))
     expect(page.get_by_role("link", name="The whole report")).to_have_attribute("href", re.compile("/report$"))
     _accessible(page)
     expect(page.get_by_role("radio", name="Instant voice")).to_be_checked()
