@@ -83,11 +83,13 @@ def check(
     from understudy.voices import library
     from understudy.voices.recordings import check_files
 
+    voice = None
     with cancellable() as cancelled, scratch_context(cancel=cancelled) as context:
         if all(Path(name).is_file() for name in names):
             reports, together = check_files(context, [Path(name) for name in names])
         elif len(names) == 1:
             reports, together = library.check(options.voices, names[0], context)
+            voice = options.library.get(names[0])
         else:
             missing = next(name for name in names if not Path(name).is_file())
             raise UnderstudyError(
@@ -105,7 +107,7 @@ def check(
         ],
         "findings": [asdict(finding) for finding in together],
     }
-    print_result(data, lambda: _check_text(reports, together))
+    print_result(data, lambda: _check_text(reports, together, voice))
 
 
 @voices_app.command()
@@ -296,7 +298,7 @@ def _model_lines(model: RvcModel) -> list[str]:
         lines = [f"model: trained here on {trained.date:%Y-%m-%d}: {trained.steps:,} steps{score}, from {base}"]
     if model.embedder != "contentvec":
         lines.append(f"embedder: {escape(model.embedder)}")
-    if model.index is not None:
+    if model.index is not None and model.trained is None:
         lines.append(f"index: {escape(model.index.source)}")
     return lines + [
         f"{what}: {escape(text)}" for what, text in (("info", model.info), ("author", model.author)) if text
@@ -309,9 +311,12 @@ def finding_line(finding: Finding) -> str:
     return f"{mark} {escape(where + finding.sentence)}"
 
 
-def _check_text(reports: Sequence[RecordingReport], together: Sequence[Finding]) -> str:
+def _check_text(reports: Sequence[RecordingReport], together: Sequence[Finding], voice: Voice | None) -> str:
     lines = []
     for report in reports:
         lines.append(f"[bold]{escape(report.recording)}[/]  {report.duration:.1f} s, {report.voice:.1f} s of voice")
         lines += [finding_line(finding) for finding in report.findings] or ["[green]✓[/] nothing wrong"]
+    if reports and voice is not None and "rvc" in voice.engines:
+        lines.append(f"[bold]model[/]  {_with_engine(voice, 'rvc')}")
+        lines += [] if together else ["[green]✓[/] nothing wrong"]
     return "\n".join([*lines, *map(finding_line, together)]) or "[green]✓[/] nothing wrong"
