@@ -58,7 +58,7 @@ class Moment:
 class Attempt:
     """A run that was killed. `kills`: by SIGKILL, the other processes ended before their moment. `same`: whether it
     ended with the bytes of the undisturbed run. `whole_meanwhile`: whether the voice was whole after each kill: without
-    a model, or with all of it. `step`: the newest state after each kill."""
+    a model, or with all of it. `steps`: the newest state after each kill."""
 
     kills: int
     same: bool
@@ -106,11 +106,16 @@ def attempt(start: Path, root: Path, moments: Sequence[Moment], whole: Undisturb
 
 def results(root: Path) -> dict[str, str]:
     """The hash of each file that must be the same: the voice's model and index, the run's lines, choice, checkpoints
-    and sounds."""
+    and sounds. Run and report tell the measured seconds of a step as well, which never are."""
     found = {}
     for path in sorted(root.glob("voices/nova/model/*")) + sorted(root.glob("cache/training/*/**/*")):
         name = str(path.relative_to(root))
-        if path.is_file() and path.suffix != ".pt" and not path.name.startswith(".") and path.name != "run.json":
+        if (
+            path.is_file()
+            and path.suffix != ".pt"
+            and not path.name.startswith(".")
+            and path.name not in ("run.json", "report.html")
+        ):
             data = path.read_bytes().replace(str(root).encode(), b"ROOT")
             found[name] = hashlib.sha256(data).hexdigest()
     return found
@@ -195,7 +200,6 @@ def main() -> None:
         sung_voice(start / "voices")
         whole = run_undisturbed(start, Path(folder, "whole"))
         print("phases of an undisturbed run, seconds:", json.dumps({k: round(v, 2) for k, v in whole.seconds.items()}))
-        print(f"{'killed in':60} {'newest states':14} {'same bytes':10} {'voice whole':11}")
         kills, bad, number = 0, 0, 0
         while kills < options.kills:
             phases = [PHASES[(number * options.per_run + turn) % len(PHASES)] for turn in range(options.per_run)]
@@ -203,13 +207,11 @@ def main() -> None:
             root = Path(folder, f"run-{number}")
             found = attempt(start, root, moments, whole)
             shutil.rmtree(root)
-            where = ", ".join(f"{moment.phase} {moment.delay:.2f} s" for moment in moments)
-            print(
-                f"{where:60} {'/'.join(map(str, found.steps)):14} {found.same!s:10} {found.whole_meanwhile!s:11}",
-                flush=True,
-            )
+            print(f"run {number}: same bytes {found.same}, voice whole after each kill {found.whole_meanwhile}")
+            for moment, step in zip(moments, found.steps, strict=True):
+                print(f"    {moment.phase:12} {moment.delay:6.2f} s   newest state {step}", flush=True)
             if found.different:
-                print("   different:", ", ".join(found.different))
+                print("    different:", ", ".join(found.different))
             kills, number = kills + found.kills, number + 1
             bad += not (found.same and found.whole_meanwhile)
         print(f"{kills} kills in {number} runs; {bad} runs differ")

@@ -171,10 +171,11 @@ class TrainingPlan:
     def sentences(self) -> tuple[str, ...]:
         """The plan for people: what is used, device and time, disk; and where it won't work like that, what to do."""
         begun = f", goes on from step {self.step:,}" if self.step else f", from {self.base or 'nothing'}"
+        step = f"{self.seconds_per_step:.2g}" if self.seconds_per_step < 10 else f"{self.seconds_per_step:.0f}"
         where = self.device if self.gpus < 2 else f"{self.gpus} GPUs"
         sentences = [
             f"{self.voice}: {in_words(self.seconds)} in {self.recordings} recordings, of which {self.held_out:.0f} s "
-            f"are held out to evaluate; {self.network}{begun}; on {where}, {self.seconds_per_step:.2g} s a step: about "
+            f"are held out to evaluate; {self.network}{begun}; on {where}, {step} s a step: about "
             f"{in_words(self.usual_seconds)}, at most {in_words(self.most_seconds)}; {self.disk / 1e9:.1f} GB of disk."
         ]
         if self.device == "cpu" and self.usual_seconds > 86400:
