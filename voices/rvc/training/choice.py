@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 _NOISE = {"similarity": 0.011, "intelligibility": 0.006, "f0_error": 0.008, "mel_distance": 0.012}
 _BETTER = {"similarity": 1, "intelligibility": 1, "f0_error": -1, "mel_distance": -1}  # sign of better
 _GATE = 3  # standard errors below the best intelligibility and pitch up to which a checkpoint is kept
-_PATIENCE = 5  # evaluations without a gain, after which training ends
+_PATIENCE = 6  # evaluations without a gain, after which training ends
 _BROKEN = {"silent": 0.1, "clicks": 1.0}  # beyond the best checkpoint's
 
 
@@ -63,7 +63,7 @@ def choose(evaluations: Sequence[Evaluation]) -> Choice:
 def finished(evaluations: Sequence[Evaluation]) -> str | None:
     """Why training may stop, a sentence; None while a gain is likely.
 
-    It stops when the last five evaluations brought no gain of two standard errors over all before, neither in
+    It stops when the last six evaluations brought no gain of two standard errors over all before, neither in
     similarity nor in intelligibility nor in mel distance.
     """
     if len(evaluations) <= _PATIENCE:

@@ -77,11 +77,11 @@ def test_any_scores_give_a_choice_among_the_evaluations(scores):
     assert np.isfinite([choice.score, choice.uncertainty]).all()
 
 
-def test_training_ends_after_five_evaluations_without_a_gain():
+def test_training_ends_after_six_evaluations_without_a_gain():
     falling = [evaluation(step, 1.0 - 0.1 * step) for step in range(5)]
-    flat = [evaluation(step, 0.6) for step in range(5, 10)]
+    flat = [evaluation(step, 0.6) for step in range(5, 11)]
     assert finished(falling) is None
-    assert finished([*falling, *flat[:4]]) is None
+    assert finished([*falling, *flat[:5]]) is None
     assert "up to step 4" in (finished([*falling, *flat]) or "")
 
 
