@@ -155,7 +155,8 @@ def change_voice(id: str, change: VoiceChange, app: App, owner: VoiceMaker) -> a
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
 def delete_voice(id: str, app: App, owner: Deleter) -> None:
-    """Remove a voice, its recordings and its model; a training of it is cancelled. Covers that it sang stay."""
+    """Remove a voice, its recordings and its model; a training of it is cancelled, and what its trainings made is
+    removed. Covers that it sang stay."""
     with app.database.write() as connection:
         row = find_voice(connection, owner, id)
         active = and_(jobs.c.owner == owner.id, jobs.c.kind == "cover", jobs.c.state.in_(queue.ACTIVE))
@@ -168,9 +169,13 @@ def delete_voice(id: str, app: App, owner: Deleter) -> None:
             select(jobs).where(jobs.c.owner == owner.id, its, jobs.c.state.in_(queue.ACTIVE))
         ):
             queue.cancel(connection, app.database.now(connection), job, app.settings, at_once=job.kind == "training")
+        # their samples hold parts of the recordings
+        trainings = and_(jobs.c.owner == owner.id, jobs.c.kind == "training", jobs.c.voice == row.id)
+        emptied = jobs.update().where(trainings).values(result=None, bytes=0).returning(jobs.c.id)
+        trained = connection.scalars(emptied).all()
         connection.execute(voices.delete().where(voices.c.id == row.id))
-    app.storage.remove(row.path)
-    app.storage.remove(f"{row.path}-sent")
+    for path in (row.path, f"{row.path}-sent", *(f"{owner.id}/jobs/{id}" for id in trained)):
+        app.storage.remove(path)
 
 
 @router.get("/{id}/events", responses=documented(404) | STREAM, response_class=Response)

@@ -13,7 +13,7 @@ from sqlalchemy import and_, select
 
 from understudy.pipeline.store import Store
 from understudy.services.queue.database import Database
-from understudy.services.queue.jobs import ACTIVE
+from understudy.services.queue.jobs import ACTIVE, Claimed
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import (
@@ -83,6 +83,14 @@ def remove_if_gone(database: Database, storage: Storage, owner: str, kind: str, 
         there = connection.scalar(select(table.c.id).where(table.c.id == id))
     if there is None:
         storage.remove(f"{owner}/{kind}/{id}")
+
+
+def remove_samples(database: Database, storage: Storage, job: Claimed) -> None:
+    """Remove the files of a training whose voice is gone."""
+    with database.read() as connection:
+        there = connection.scalar(select(voices.c.id).where(voices.c.id == job.voice))
+    if there is None:
+        storage.remove(f"{job.owner}/jobs/{job.id}")
 
 
 def sweep_machine(database: Database, storage: Storage, settings: ServerSettings) -> None:

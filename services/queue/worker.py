@@ -134,6 +134,8 @@ class Worker:
                 self._persist(lambda: jobs.release(self._database, job))
             elif heartbeat.reason == "used up":
                 self._persist(lambda: jobs.put_off(self._database, job, USED_UP, _USED_UP))
+            elif job.kind == "training":  # lost: what it stored since its voice was deleted
+                self._persist(lambda: housekeeping.remove_samples(self._database, self._storage, job))
             log.info("given up", extra={"because": heartbeat.reason})
         except Exception as error:
             heartbeat.stop()

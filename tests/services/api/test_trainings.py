@@ -81,18 +81,24 @@ def test_a_training_waits_is_paused_resumed_cancelled_and_removed(working: Worki
     refused(working.client.get(here), 404, "job-unknown")
 
 
-def test_what_a_running_one_shows(working: Working, waiting: dict[str, Any]):
-    database = working.app.state.services.database
-    job = jobs.claim(database, "w", working.settings, training=True)
+def evaluated(service: Service) -> jobs.Claimed:
+    """The training that waits, as claimed by a worker that has told of an evaluation."""
+    database, storage = service.app.state.services.database, service.app.state.services.storage
+    job = jobs.claim(database, "w", service.settings, training=True)
     assert job is not None
     progress = Progress("training")
     progress.train(TrainingEvent("warning", 5, 100, sentence="one clip is noisy"))
     progress.train(TrainingEvent("evaluation", 50, 100, {"mel": 20.0}, {"similarity": 0.8}, 50, 60.0))
-    working.app.state.services.storage.put(working.settings.data / "server.sqlite3", f"{job.owner}/jobs/{job.id}/x")
+    storage.put(service.settings.data / "server.sqlite3", f"{job.owner}/jobs/{job.id}/x")
     file = {"path": f"{job.owner}/jobs/{job.id}/x", "bytes": 1, "type": "audio/flac", "name": "held-0.flac"}
     progress.share({"samples/50/held-0": file}, 1)
     notes, stage, fraction = progress.take()
     jobs.record(database, job, notes, stage, fraction, **progress.so_far())
+    return job
+
+
+def test_what_a_running_one_shows(working: Working, waiting: dict[str, Any]):
+    database, job = working.app.state.services.database, evaluated(working)
     here = f"/v1/trainings/{job.id}"
     shown = working.client.get(here).json()
     assert (shown["state"], shown["step"], shown["of"], shown["best"]) == ("running", 50, 100, 50)
@@ -170,13 +176,15 @@ def test_a_voice_that_is_deleted_cancels_its_training(start: Start, working: Wor
     service = start()
     _ready(service, working, "one", "two")
     ids = [train(service, name).json()["id"] for name in ("one", "two")]
-    job = jobs.claim(service.app.state.services.database, "w", service.settings, training=True)
-    assert job is not None
+    job = evaluated(service)
     assert job.id == ids[0]
+    assert any("/jobs/" in name for name in service.stored())
     for name in ("one", "two"):
         assert service.client.delete(f"/v1/voices/{name}").status_code == 204
     assert [service.client.get(f"/v1/trainings/{id}").json()["state"] for id in ids] == ["cancelled"] * 2
     assert jobs.renew(service.app.state.services.database, job, service.settings) == "lost"
+    assert service.client.get(f"/v1/trainings/{job.id}").json()["samples"] == {}
+    assert service.stored() == []
 
 
 def _ready(service: Service, working: Working, *names: str) -> None:
