@@ -205,3 +205,19 @@ def test_kills_at_random_moments_leave_one_whole_voice(root: Path, tmp_path: Pat
     assert model is not None
     assert model.index is not None
     assert model_files(after) == sorted([model.file, model.index.file])  # what the killed ones left is gone
+
+
+def test_a_manifest_that_names_another_embedder_is_refused(root: Path) -> None:
+    from understudy.voices import manifest
+    from understudy.voices.rvc.checks import check_stored
+
+    hashed = recorded_voice(root).manifest.recordings_hash
+    voice = library.publish_model(root, "nova", hashed, small_model(), None, TRAINED, default=True)
+    assert [finding.code for finding in check_stored(voice)] == ["no-index"]
+    model = voice.manifest.model
+    assert model is not None
+    lying = voice.manifest.model_copy(update={"model": model.model_copy(update={"embedder": "cepstral"})})
+    manifest.write(voice.folder, lying)
+    with pytest.raises(UnderstudyError) as refused:
+        check_stored(library.load(root, "nova"))
+    assert refused.value.code == "model-invalid"

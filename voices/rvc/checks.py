@@ -17,7 +17,8 @@ def check_stored(voice: Voice) -> list[Finding]:
     assert model is not None
     checkpoint = read_checkpoint(voice.model_file)
     a = checkpoint.architecture
-    if (a.version, a.f0, a.sample_rate, a.speakers) != (model.version, model.f0, model.sample_rate, model.speakers):
+    described = (model.version, model.f0, model.sample_rate, model.speakers, model.embedder)
+    if (a.version, a.f0, a.sample_rate, a.speakers, checkpoint.embedder) != described:
         raise _changed(f"the model {voice.model_file}")
     findings = model_findings(checkpoint)
     if voice.index_file is None or model.index is None:
