@@ -21,9 +21,11 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -39,7 +41,8 @@ from understudy.voices.rvc.architecture import segment_frames, tiny
 from understudy.voices.rvc.embedders import Cepstral
 from understudy.voices.rvc.pitch import coarse_pitch
 from understudy.voices.rvc.synthesizer import assemble
-from understudy.voices.rvc.training import losses
+from understudy.voices.rvc.training import losses, networks
+from understudy.voices.rvc.training import step as training_step
 from understudy.voices.rvc.training.batch import Batch, draw
 from understudy.voices.rvc.training.choice import choose, finished
 from understudy.voices.rvc.training.evaluation import (
@@ -54,7 +57,7 @@ from understudy.voices.rvc.training.evaluation import (
 from understudy.voices.rvc.training.networks import Base, export, segments, weights
 from understudy.voices.rvc.training.phrases import SUNG, Note, Phrase, Singer, sing
 from understudy.voices.rvc.training.settings import TrainingSettings
-from understudy.voices.rvc.training.spectrogram import log_mel, spectrogram
+from understudy.voices.rvc.training.spectrogram import spectrogram
 from understudy.voices.rvc.training.step import TrainingState, new_state, step
 from understudy.voices.transpose import track_pitch_range
 
@@ -341,63 +344,27 @@ def true_sounds(run: Run, clips: Sequence[Clip]) -> dict[str, Samples]:
 
 
 def step_with(state: TrainingState, batch: Batch, trick: str, progress: float, seed: int, number: int) -> float:
-    """One step with one of `TRICKS`; its mel loss. Without a trick it is `step`."""
-    frames = segment_frames(ARCHITECTURE)
+    """One step with one of `TRICKS`, as far as they change the step; its mel loss."""
+    frames, hop = segment_frames(ARCHITECTURE) * (2 if trick == "longer segments" else 1), ARCHITECTURE.hop
+    draws = draw(batch, ARCHITECTURE, frames, seed, number)
+    changed: dict[str, Any] = {}
     if trick == "longer segments":
-        return _long_step(state, batch, seed, number)
-    if trick in ("multi-scale mel", "KL annealing"):
-        return _own_step(state, batch, trick, progress, seed, number)
+        changed["segment_frames"] = lambda architecture: frames
+    elif trick == "multi-scale mel":
+        start = (draws.segments * (batch.lengths - frames + 1)).long()
+        real = segments(batch.sound, start * hop, frames * hop).squeeze(1)
+        changed["_heard"] = lambda sound, architecture: sound.squeeze(1)
+        changed["mel_loss"] = lambda mel, fake: losses.MEL_WEIGHT * _multi_scale(real, fake)
+    elif trick == "KL annealing":
+        own = training_step._divergence
+        changed["_divergence"] = lambda decoded: min(1.0, 2 * progress) * own(decoded)
     most = 100.0 if trick == "gradient clipping" else None
-    return step(state, batch, draw(batch, ARCHITECTURE, frames, seed, number), most_gradient=most).mel
-
-
-def _long_step(state: TrainingState, batch: Batch, seed: int, number: int) -> float:
-    """A step on segments of twice the length."""
-    from understudy.voices.rvc.training import networks
-    from understudy.voices.rvc.training import step as module
-
-    normal = segment_frames(ARCHITECTURE)
-    for place in (networks, module):
-        place.segment_frames = lambda architecture: 2 * normal  # type: ignore[attr-defined]
-    try:
-        return step(state, batch, draw(batch, ARCHITECTURE, 2 * normal, seed, number)).mel
-    finally:
-        for place in (networks, module):
-            place.segment_frames = segment_frames  # type: ignore[attr-defined]
-
-
-def _own_step(state: TrainingState, batch: Batch, trick: str, progress: float, seed: int, number: int) -> float:
-    """`step` with another mel loss, or with a KL loss whose weight rises over the first half."""
-    frames, hop = segment_frames(ARCHITECTURE), ARCHITECTURE.hop
-    state.generator.train()
-    decoded = state.generator(batch, draw(batch, ARCHITECTURE, frames, seed, number))
-    real = segments(batch.sound, decoded.start * hop, frames * hop)
-    state.optimizer_d.zero_grad()
-    loss = losses.discriminator_loss(state.discriminator(real), state.discriminator(decoded.sound.detach()))
-    torch.autograd.backward(loss)
-    state.optimizer_d.step()
-    state.discriminator.requires_grad_(False)
-    with torch.no_grad():
-        of_real = state.discriminator(real)
-    maps = state.discriminator(decoded.sound)
-    if trick == "multi-scale mel":
-        mel = losses.MEL_WEIGHT * _multi_scale(real.squeeze(1), decoded.sound.squeeze(1))
-    else:
-        heard = log_mel(spectrogram(decoded.sound.squeeze(1), ARCHITECTURE), ARCHITECTURE)
-        mel = losses.mel_loss(segments(log_mel(batch.spectrogram, ARCHITECTURE), decoded.start, frames), heard)
-    kl = losses.kl_loss(
-        decoded.sample, decoded.log_std, decoded.prior_mean, decoded.prior_log_std, decoded.mask
-    )  # fmt: skip
-    share = min(1.0, 2 * progress) if trick == "KL annealing" else 1.0
-    state.optimizer_g.zero_grad()
-    torch.autograd.backward(
-        losses.adversarial_loss(maps) + losses.feature_loss(of_real, maps) + mel + share * kl
-    )  # fmt: skip
-    state.optimizer_g.step()
-    state.discriminator.requires_grad_(True)
-    state.step += 1
-    state.average()
-    return float(mel.detach())
+    with ExitStack() as stack:
+        for name, value in changed.items():
+            for module in (training_step, networks):
+                if hasattr(module, name):
+                    stack.enter_context(patch.object(module, name, value))
+        return step(state, batch, draws, most_gradient=most).mel
 
 
 def _multi_scale(real: Tensor, fake: Tensor) -> Tensor:
