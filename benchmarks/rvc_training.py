@@ -164,7 +164,7 @@ class Ours:
 
     def step(self, batch: Batch, draws: Draws, record: dict[str, Any]) -> dict[str, float]:
         def keep(gradients: list[Tensor]) -> None:
-            record["gradient"] += [gradient.clone() for gradient in gradients]
+            record["gradient"] += [gradient.clone() for gradient in gradients[:-1]]  # the last is the loss
 
         def heard(_: Any, __: Any, sound: Tensor) -> None:
             record["sound"] = sound.detach().float()

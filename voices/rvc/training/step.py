@@ -6,6 +6,7 @@ batch, draws ─► generator ─► sound ─► discriminators ─► their lo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -174,7 +175,7 @@ def step(
     """Make one step and return its losses; `state` is changed in place.
 
     `most_gradient`: gradients whose norm is greater are scaled down to it, a guard; None: never. `average` replaces the
-    gradients of a network by their mean over all processes, in place.
+    gradients of a network, and its loss, by their mean over all processes, in place.
     """
     a, frames = state.architecture, segment_frames(state.architecture)
     autocast = torch.autocast(state.device.type, getattr(torch, state.precision), enabled=state.precision != "float32")
@@ -184,7 +185,6 @@ def step(
     fake = decoded.sound.float()
     real = segments(batch.sound, decoded.start * a.hop, frames * a.hop)
 
-    optimizers = state.optimizer_d, state.optimizer_g
     loss_d = torch.zeros((), device=state.device)
     both = torch.cat([real, fake.detach()])
     for judge in state.discriminator.each():  # one after the other, so that only one is in memory
@@ -193,7 +193,7 @@ def step(
         loss = discriminator_loss(maps[-1])
         torch.autograd.backward(state.scaler.scale(loss))
         loss_d += loss.detach()
-    grad_d, clipped_d = _update(state, optimizers[0], most_gradient, average)
+    grad_d, clipped_d = _update(state, state.optimizer_d, loss_d, most_gradient, average)
 
     losses = {
         "mel": mel_loss(segments(log_mel(batch.spectrogram, a), decoded.start, frames), _heard(fake, a)),
@@ -216,7 +216,7 @@ def step(
     state.discriminator.requires_grad_(True)
     torch.autograd.backward([state.scaler.scale(sum_of(losses.values())), fake], [None, heard.grad])
     losses |= judged
-    grad_g, clipped_g = _update(state, optimizers[1], most_gradient, average)
+    grad_g, clipped_g = _update(state, state.optimizer_g, sum_of(losses.values()).detach(), most_gradient, average)
     state.scaler.update()
     state.step += 1
     state.average()
@@ -236,18 +236,25 @@ def _divergence(decoded: Decoded) -> Tensor:
 
 
 def _update(
-    state: TrainingState, optimizer: AdamW, most: float | None, average: Callable[[list[Tensor]], None] | None
+    state: TrainingState,
+    optimizer: AdamW,
+    loss: Tensor,
+    most: float | None,
+    average: Callable[[list[Tensor]], None] | None,
 ) -> tuple[float, bool]:
-    """One update of a network, unless its gradient isn't finite. The gradient's norm, and whether it was clipped."""
+    """One update of a network, unless its loss or gradient isn't finite. The gradient's norm, and whether it was
+    clipped."""
     gradients = [parameter.grad for parameter in optimizer.param_groups[0]["params"] if parameter.grad is not None]
     if average is not None:
-        average(gradients)
+        loss = loss.clone()
+        average([*gradients, loss])  # the loss too, so that all processes agree whether it is finite
     state.scaler.unscale_(optimizer)
-    norm = float(torch.stack(torch._foreach_norm(gradients)).double().square().sum().sqrt())
-    clipped = most is not None and most < norm < float("inf")
+    squares = torch.stack(torch._foreach_norm(gradients)).double().square().sum()
+    norm, found = torch.stack([squares.sqrt(), loss.double()]).tolist()
+    clipped = most is not None and most < norm < math.inf
     if clipped and most is not None:
         torch._foreach_mul_(gradients, most / norm)
-    if norm < float("inf") or state.scaler.is_enabled():  # the scaler makes no step either, but must be told
+    if math.isfinite(norm) and math.isfinite(found):
         state.scaler.step(optimizer)
     optimizer.zero_grad()
     return norm, clipped
