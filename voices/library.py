@@ -177,7 +177,7 @@ def publish_model(
     """
     from understudy.voices.rvc.storing import store_index, store_model
 
-    _of_recordings(root, name, recordings_hash)  # before anything is written
+    of_recordings(root, name, recordings_hash)  # before anything is written
     with building(root) as folder:
         place = folder / MODEL
         place.mkdir()
@@ -206,7 +206,7 @@ def _change(
     """Change the manifest of the voice `name`, or of the voice with these recordings if it was renamed meanwhile, and
     give it the new files in `folder`. `changed` gets the manifest as it is then, without others' changes lost."""
     with _locked(root):
-        voice = _of_recordings(root, name, recordings_hash)
+        voice = of_recordings(root, name, recordings_hash)
         manifest = changed(voice.manifest)
         manifest = manifest.sung_by(manifest.engine)  # its content hash
         manifests.write(folder, manifest)
@@ -214,8 +214,9 @@ def _change(
     return Voice(voice.folder, manifest)
 
 
-def _of_recordings(root: Path, name: str, recordings_hash: str) -> Voice:
-    """The voice with these recordings: `name` if that has them, else another one."""
+def of_recordings(root: Path, name: str, recordings_hash: str) -> Voice:
+    """The voice with these recordings: `name` if that has them, else another one, e.g. because it was renamed. Raises
+    `UnderstudyError` ``voice-removed`` if there is none."""
     found = {
         voice.name: voice
         for voice in list_voices(root)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -300,6 +300,8 @@ def _finished(
     index = folder.path / "model.index"
     with scratch_context(cancel=runner.cancelled) as context:
         build_index(dataset.content_of_training(), index, context, job.settings.seed)
+    with _telling_where(folder.checkpoint(outcome.step)):
+        voice = library.of_recordings(job.library, voice.name, voice.manifest.recordings_hash)
     instant = evaluate_instant(voice, folder, materials, dataset, runner.cancelled)
     trained = next(
         (Evaluation.of(line) for line in folder.lines(EVALUATIONS) if line["step"] == outcome.step),
@@ -354,7 +356,7 @@ def _publish(
     means = trained.means() if trained else {}
     score = means.get("similarity", -means["mel_distance"] if "mel_distance" in means else None)
     about = Trained(steps=outcome.step, score=score, base=job.base_name()[:255], date=datetime.now(UTC))
-    try:
+    with _telling_where(file):
         return library.publish_model(
             job.library,
             voice.name,
@@ -365,6 +367,13 @@ def _publish(
             default=default,
             pitch_range=pitch_range(dataset),
         )
+
+
+@contextmanager
+def _telling_where(file: Path) -> Iterator[None]:
+    """A block that gives a voice its model: if the voice is gone, the error tells where the model is."""
+    try:
+        yield
     except UnderstudyError as error:
         if error.code != "voice-removed":
             raise
