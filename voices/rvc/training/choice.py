@@ -1,9 +1,9 @@
 """Which checkpoint is the best, and when no gain is likely any more.
 
 `choose`, in words: leave out what is broken (silence, clicks). Keep what is as intelligible and as true to the pitch as
-the best, within three standard errors. Of these take the greatest similarity to the held-out recordings; of those
-within one standard error of it the one that reconstructs the recordings best; of equals the earliest. Without a speaker
-encoder the reconstruction decides. The constants were found on simulated runs (docs/measurements.md).
+the best, within three standard errors. Of these take what is as similar to the held-out recordings as the most similar,
+within two standard errors; of these the one that reconstructs the recordings best; of equals the earliest. Without a
+speaker encoder the reconstruction alone decides. The constants were found on simulated runs (docs/measurements.md).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def choose(evaluations: Sequence[Evaluation]) -> Choice:
     main, tied = _main(evaluations), kept
     if main == "similarity":
         values = _means(kept, main)
-        near = values >= values.max() - uncertainty(sound, main)
+        near = values >= values.max() - 2 * uncertainty(sound, main)
         tied = [evaluation for evaluation, keep in zip(kept, near, strict=True) if keep]
     distances = _means(tied, "mel_distance")
     chosen = tied[int(np.argmax(distances)) if len(distances) else 0]
@@ -64,13 +64,14 @@ def finished(evaluations: Sequence[Evaluation]) -> str | None:
     """Why training may stop, a sentence; None while a gain is likely.
 
     It stops when the last six evaluations brought no gain of two standard errors over all before, neither in
-    similarity nor in intelligibility nor in mel distance.
+    similarity nor in intelligibility nor in mel distance. The standard error is that between equally good checkpoints:
+    one estimated from few evaluations counts the bend of a curve that still rises as noise, and ends runs too early.
     """
     if len(evaluations) <= _PATIENCE:
         return None
     for name in ("similarity", "intelligibility", "mel_distance"):
         values = _means(evaluations, name)
-        if len(values) and values[-_PATIENCE:].max() > values[:-_PATIENCE].max() + 2 * uncertainty(evaluations, name):
+        if len(values) and values[-_PATIENCE:].max() > values[:-_PATIENCE].max() + 2 * _least(evaluations, name):
             return None
     return (
         f"The last {_PATIENCE} evaluations brought no gain in similarity, intelligibility or distance to the held-out "
@@ -85,12 +86,16 @@ def uncertainty(evaluations: Sequence[Evaluation], name: str) -> float:
     that a spoiled one doesn't count), but at least what clips differ by between equally good checkpoints.
     """
     values = _means(evaluations, name)
-    clips = max(1, min((len(evaluation.of_score(name)) for evaluation in evaluations), default=1))
-    least = _NOISE[name] / float(np.sqrt(clips))
+    least = _least(evaluations, name)
     if len(values) < 6:
         return least
     bends = values[2:] - 2 * values[1:-1] + values[:-2]  # of independent values their deviation is sqrt(6) times one's
-    return float(np.clip(1.4826 * np.median(np.abs(bends)) / np.sqrt(6), least, 3 * least))
+    return max(least, float(1.4826 * np.median(np.abs(bends)) / np.sqrt(6)))
+
+
+def _least(evaluations: Sequence[Evaluation], name: str) -> float:
+    clips = max(1, min((len(evaluation.of_score(name)) for evaluation in evaluations), default=1))
+    return _NOISE[name] / float(np.sqrt(clips))
 
 
 def _means(evaluations: Sequence[Evaluation], name: str) -> Floats:
@@ -128,16 +133,17 @@ _NAMES = {"similarity": "similarity to the held-out recordings", "mel_distance":
 
 
 def _reason(chosen: Evaluation, score: float, main: str, *, of: int, sound: int, kept: int, tied: int) -> str:
-    if main == "similarity":
-        best = f"the greatest similarity to the held-out recordings ({score:.3f})"
+    name = f"Step {chosen.step}"
+    if main != "similarity":
+        best = f"{name} has the smallest distance to the held-out recordings ({score:.3f})"
+    elif tied == 1:
+        best = f"{name} has the greatest similarity to the held-out recordings ({score:.3f})"
     else:
-        best = f"the smallest distance to the held-out recordings ({score:.3f})"
-    sentence = (
-        f"Step {chosen.step} has {best} of the {kept} of {of} checkpoints that are about as intelligible and as true "
-        "to the pitch as the best"
-    )
-    if main == "similarity" and tied > 1:
-        sentence += f"; {tied} are as similar within the uncertainty, and of these it reconstructs the recordings best"
+        best = (
+            f"{name} reconstructs the held-out recordings best of {tied} checkpoints that are equally similar to them "
+            f"within the uncertainty ({score:.3f})"
+        )
+    sentence = f"{best}, of the {kept} of {of} that are about as intelligible and as true to the pitch as the best"
     if of > sound:
         sentence += f"; {of - sound} with clicks or silence {'was' if of - sound == 1 else 'were'} left out"
     return sentence + "."

@@ -38,7 +38,7 @@ def test_equal_similarity_goes_to_the_lower_mel_distance_and_then_to_the_earlier
     ]
     choice = choose(given_)
     assert choice.step == 2
-    assert "3 are as similar" in choice.reason
+    assert "best of 3 checkpoints" in choice.reason
 
 
 def test_less_intelligible_and_out_of_tune_checkpoints_are_left_out():
@@ -108,4 +108,4 @@ def test_uncertainty_follows_the_scatter_and_not_the_trend_or_one_outlier():
     spoiled = [*trend[:6], evaluation(6, 3.0), *trend[7:]]
     least = uncertainty(trend, "mel_distance")
     assert uncertainty(spoiled, "mel_distance") == pytest.approx(least)
-    assert least < uncertainty(noisy, "mel_distance") <= 3 * least
+    assert least < uncertainty(noisy, "mel_distance") < 0.04
