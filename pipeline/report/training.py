@@ -113,7 +113,7 @@ LOSSES = {
     "mel": ("Mel loss", "distance of the mel spectrogram on training clips; falls also when the model only memorises"),
     "kl": ("KL loss", "distance of the posterior from the prior encoder"),
     "features": ("Feature loss", "distance of the discriminator's features"),
-    "adversarial": ("Adversarial loss", "of the generator; neither it nor the discriminator's should run away"),
+    "adversarial": ("Adversarial loss", "of the generator, against the discriminator"),
     "discriminator": ("Discriminator loss", "how well it tells recordings from generated sound"),
     "grad_g": ("Gradient norm of the generator", "peaks are steps that were close to divergence"),
     "grad_d": ("Gradient norm of the discriminator", "as above"),

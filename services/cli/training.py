@@ -28,7 +28,6 @@ _SCORES = {
     "similarity": "similarity {:.3f}",
     "intelligibility": "intelligibility {:.3f}",
     "f0_error": "pitch errors {:.1%}",
-    "mel_distance": "mel distance {:.3f}",
 }
 _LOSSES = ("mel", "kl", "adversarial")
 
@@ -211,7 +210,9 @@ class Progress:
             self.saved = event.step
         elif event.kind == "warning":
             print_note(f"[yellow]Note:[/] {escape(event.sentence)}")
-        elif event.kind != "finished":
+        elif event.kind == "finished":
+            self.show("comparing with the instant voice, writing index and report")
+        else:
             self.show(line(event))
 
 
@@ -224,10 +225,10 @@ def line(event: TrainingEvent) -> str:
     parts = [f"step {event.step:,} of at most {event.of:,}"]
     if event.seconds_left is not None:
         parts.append(f"{in_words(event.seconds_left)} left")
-    scores = event.evaluation or {}
-    parts.append(", ".join(form.format(scores[name]) for name, form in _SCORES.items() if name in scores))
     if event.best is not None:
         parts.append(f"best: step {event.best:,}")
+    scores = event.evaluation or {}
+    parts.append(", ".join(form.format(scores[name]) for name, form in _SCORES.items() if name in scores))
     losses = [f"{name} {event.losses[name]:.3g}" for name in _LOSSES if name in event.losses]
     parts.append("losses " * bool(losses) + ", ".join(losses))
     return " · ".join(part for part in parts if part)
