@@ -82,21 +82,23 @@ def rebalance(context: Context, song: AudioFile, balance: Balance, stems: Mappin
     for attempt in range(1, _TRIES + 1):
         # the number of tries is not known: each gets half of the progress that is left
         part = context.part(1 - 0.75 * 0.5 ** (attempt - 1), 1 - 0.75 * 0.5**attempt)
-        measured, reduction = write_limited(part, source, ceiling, context.folder / "mix.npy")
+        made = write_limited(part, source, ceiling, context.folder / "mix.npy")
+        measured, reduction = made.loudness, made.reduction
         excess = measured.true_peak - CEILING
         if excess <= 0:
             break
         ceiling -= excess + 0.02
     context.progress(1.0)
-    if reduction > _HARD:
+    if reduction.most > _HARD:
         context.warn(
-            f"The mix's peaks had to be turned down by up to {reduction:.0f} dB; lower levels would leave it more open."
+            f"The mix's peaks had to be turned down by up to {reduction.most:.0f} dB; "
+            "lower levels would leave it more open."
         )
     loudness = RebalancedLoudness(
         song=original.summary(),
         mix=measured.summary(),
         true_peak=round(measured.true_peak, 2),
         gain=round(gain, 2) + 0.0,
-        reduction=round(reduction, 2) + 0.0,
+        reduction=round(reduction.most, 2) + 0.0,
     )
     return Rebalanced(AudioFile.open(context.folder / "mix.npy", song.rate), loudness)

@@ -2,7 +2,8 @@
 
 The instrumental is touched as little as possible. In this order, each only if the one before was not enough:
 nothing at all; the vocal by at most `VOCAL_TRIM` dB; everything by one gain; the limiter, whose gain is the same for
-all stems, so that they sum to the cover.
+all stems, so that they sum to the cover. What would need much more limiting than `HEAVY` dB stays softer than the song:
+its dynamics are worth more than the last decibel.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from understudy.audio.gain_reduction import GainReduction
 from understudy.audio.k_weighting import energies, mixed_loudness
-from understudy.audio.limiter import MARGIN, gain_curve
+from understudy.audio.limiter import MARGIN, limiting
 from understudy.audio.loudness import SILENT, Loudness, LoudnessSummary, measure, measure_blocks
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, AudioWriter
@@ -32,8 +34,16 @@ TOLERANCE = 0.2
 VOCAL_TRIM = 1.0
 """dB that the vocal may be moved to meet the song's loudness before everything is."""
 
+HEAVY = 3.0
+"""dB of reduction that are a lot: the limiter takes more during at most `_HEAVY_SHARE` of the time, and its lasting
+part (see `understudy.audio.limiter`) during at most `_LASTING_SHARE`."""
+
+_HEAVY_SHARE, _LASTING_SHARE = 0.01, 0.001
+
 _ACCEPTED = TOLERANCE + 0.05  # LU: two meters differ by a few hundredths
 _HEADROOM = 0.1  # dB below the ceiling that the limiter is set to: true-peak meters differ too
+_NEAR = 0.05  # dB that the limiting may be off from `HEAVY`
+_SAID = 0.5  # LU that a cover is softer than it should be before a warning says so
 _TRIES = 6
 _HARD = 8.0  # dB of limiting that is audible
 _STEP = 6.0  # dB that a try may differ from the one before
@@ -88,7 +98,10 @@ class Mixing:
 class CoverLoudness:
     """What was measured and done, as the report and ``--json`` give it. `true_peak`: of the cover in dBTP. `target`: in
     LUFS, None where nothing can be measured. `vocal_trim`: dB that the vocal alone was moved by, `gain` all stems;
-    `reduction`: the most that the limiter took, in dB."""
+    `reduction`: the most that the limiter took, in dB; `reduction_mean`: over the time of the song;
+    `reduction_lasting`: what its lasting part exceeds during a thousandth of the time; `reduction_heavy`: percent of
+    the time with more than `HEAVY` dB. `shortfall`: LU that the cover is softer than the target because more limiting
+    would do damage."""
 
     song: LoudnessSummary
     cover: LoudnessSummary
@@ -97,6 +110,10 @@ class CoverLoudness:
     vocal_trim: float
     gain: float
     reduction: float
+    reduction_mean: float = 0.0
+    reduction_lasting: float = 0.0
+    reduction_heavy: float = 0.0
+    shortfall: float = 0.0
 
 
 @stored
@@ -107,6 +124,21 @@ class CoverMix:
     cover: AudioFile
     mixing: Mixing
     loudness: CoverLoudness
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A limited mix: its loudness, what the limiter took (`reduction`), and the part of that which lasts."""
+
+    loudness: Loudness
+    reduction: GainReduction
+    lasting: GainReduction
+
+    @property
+    def room(self) -> float:
+        """dB that everything may be raised by, since the reduction grows as much; infinite where nothing is limited."""
+        taken = max(self.reduction.exceeded(_HEAVY_SHARE), self.lasting.exceeded(_LASTING_SHARE))
+        return HEAVY - taken if taken else np.inf
 
 
 @dataclass(frozen=True)
@@ -182,31 +214,42 @@ def remix(
         source = Stacked(tuple(stems.values()), tuple(_linear(levels)), song.rate, song.channels, song.frames)
         # the number of tries is not known: each gets half of the progress that is left
         part = context.part(1 - 0.5 ** (attempt - 1), 1 - 0.5**attempt)
-        found, reduction = write_limited(part, source, ceiling, context.folder / "cover.npy")
+        made = write_limited(part, source, ceiling, context.folder / "cover.npy")
+        found, reduction, room = made.loudness, made.reduction, made.room
         error = target - found.integrated if measurable and not found.silent else 0.0
         excess = found.true_peak - settings.ceiling
-        if (abs(error) <= _ACCEPTED and excess <= 0) or attempt == _TRIES:
+        softer = error > _ACCEPTED and room < _NEAR
+        if ((abs(error) <= _ACCEPTED or softer) and room >= -_NEAR and excess <= 0) or attempt == _TRIES:
             break
-        if abs(error) > _ACCEPTED:
-            if attempt > 1 and step:
-                slope = min(1.0, max(0.2, (found.integrated - before) / step))
-            elif reduction > 1:
-                slope = 0.7  # the limiter takes some of every dB
-            step, before = float(np.clip(error / slope, -_STEP, _STEP)), found.integrated
-            gain += step
-        else:
-            step = 0.0
         if excess > 0:
             ceiling -= excess + 0.02
+            room -= excess + 0.02
+        if abs(error) > _ACCEPTED and not softer:
+            if attempt > 1 and step:
+                slope = min(1.0, max(0.2, (found.integrated - before) / step))
+            elif reduction.most > 1:
+                slope = 0.7  # the limiter takes some of every dB
+            step = float(np.clip(error / slope, -_STEP, _STEP))
+        else:
+            step = 0.0
+        step, before = min(step, room), found.integrated
+        gain += step
     context.progress(1.0)
-    if abs(error) > _ACCEPTED:
+    shortfall = error if softer else 0.0
+    if shortfall >= _SAID:
+        wished = "the song" if settings.target_lufs is None else "asked for"
+        context.warn(
+            f"The cover is {shortfall:.1f} LU softer than {wished}: "
+            f"to be as loud, its peaks would have to be turned down by more than {HEAVY:.0f} dB all too often."
+        )
+    elif abs(error) > _ACCEPTED and not softer:
         context.warn(
             f"The cover has {found.integrated:.1f} LUFS instead of {target:.1f}: to be louder it would have to be "
             "squeezed too much. A lower loudness target helps."
         )
-    if reduction > _HARD:
+    if reduction.most > _HARD:
         context.warn(
-            f"To be that loud, the cover's peaks had to be turned down by up to {reduction:.0f} dB; "
+            f"To be that loud, the cover's peaks had to be turned down by up to {reduction.most:.0f} dB; "
             "a lower loudness target would leave it more open."
         )
     loudness = CoverLoudness(
@@ -216,7 +259,11 @@ def remix(
         target=round(target, 2) if measurable else None,
         vocal_trim=round(trim, 2),
         gain=round(gain, 2),
-        reduction=round(reduction, 2) + 0.0,
+        reduction=round(reduction.most, 2) + 0.0,
+        reduction_mean=round(reduction.mean, 2) + 0.0,
+        reduction_lasting=round(made.lasting.exceeded(_LASTING_SHARE), 2),
+        reduction_heavy=round(100 * reduction.share_above(HEAVY), 2),
+        shortfall=round(shortfall, 2),
     )
     cover = AudioFile.open(context.folder / "cover.npy", song.rate)
     return CoverMix(cover, Mixing(tuple(float(level) for level in levels), ceiling), loudness)
@@ -280,32 +327,31 @@ def _gains(shared: np.ndarray, wanted: np.ndarray, target: float, trim_allowed: 
     return trim, off(trim)
 
 
-def _limited(context: Context, source: Stacked, ceiling: float) -> Iterator[tuple[Samples, float]]:
+def _limited(context: Context, source: Stacked, ceiling: float) -> Iterator[tuple[Samples, Samples]]:
     """All stems block by block, ``[stems, channels, frames]``, with the one gain over time that keeps their sum under
-    `ceiling` dBTP; and the least that this gain is in each block."""
+    `ceiling` dBTP; and ``[2, frames]`` of each block: this gain and its lasting part."""
 
     def limit(window: Audio, start: int) -> Audio:
-        gain = gain_curve(Audio(source.stacked(window).sum(axis=0), window.rate), ceiling)
-        # the gain travels as one more channel: windows overlap, and only the blocks that are used count
-        return Audio(np.concatenate([window.samples * gain, gain[None]]), window.rate)
+        found = limiting(Audio(source.stacked(window).sum(axis=0), window.rate), ceiling)
+        # the gains travel as two more channels: windows overlap, and only the blocks that are used count
+        return Audio(np.concatenate([window.samples * found.gain, [found.gain, found.sustained]]), window.rate)
 
     for block in map_windows(source, limit, context, margin=MARGIN):
-        stems, gain = Audio(block.samples[:-1], block.rate), block.samples[-1]
-        yield source.stacked(stems), float(gain.min(initial=1.0))
+        yield source.stacked(Audio(block.samples[:-2], block.rate)), block.samples[-2:]
 
 
-def write_limited(context: Context, source: Stacked, ceiling: float, path: Path) -> tuple[Loudness, float]:
-    """Write the sum of `source` under `ceiling` dBTP to `path`; its loudness and the most dB that the limiter took."""
-    least = 1.0
+def write_limited(context: Context, source: Stacked, ceiling: float, path: Path) -> Limited:
+    """Write the sum of `source` under `ceiling` dBTP to `path`."""
+    reduction, lasting = GainReduction(), GainReduction()
 
     def mixes(writer: AudioWriter) -> Iterator[Audio]:
-        nonlocal least
-        for limited, lowest in _limited(context, source, ceiling):
-            least = min(least, lowest)
+        for limited, gains in _limited(context, source, ceiling):
+            reduction.add(gains[0])
+            lasting.add(gains[1])
             mix = Audio(limited.sum(axis=0), source.rate)
             writer.write(mix)
             yield mix
 
     with AudioWriter(path, source.rate, source.width) as writer:
         measured = measure_blocks(mixes(writer), source.rate, source.width)
-    return measured, 20 * float(np.log10(1 / least)) if least > 0 else 120.0
+    return Limited(measured, reduction, lasting)

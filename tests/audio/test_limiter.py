@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from understudy.audio.limiter import ATTACK, MARGIN, _peaks, gain_curve
+from understudy.audio.limiter import ATTACK, FAST_ATTACK, MARGIN, _peaks, gain_curve, limiting
 from understudy.audio.loudness import measure
 from understudy.audio.samples import Audio, concatenate
 from understudy.audio.windows import map_windows
@@ -65,6 +65,35 @@ def test_a_peak_stays_at_its_frame() -> None:
     assert limited[20000] == pytest.approx(10 ** (-1 / 20), rel=1e-3)
 
 
+@pytest.mark.parametrize("over", [1.0, 4.0, 8.0])
+@pytest.mark.parametrize("frequency", [40, 55, 110])
+def test_a_bass_note_over_the_ceiling_stays_clean(frequency: int, over: float) -> None:
+    rate = 16000
+    time = np.arange(3 * rate) / rate
+    note = 10 ** ((over - 1) / 20) * np.sin(2 * np.pi * frequency * time) * np.clip(time / 0.3, 0, 1)
+    gain = limiting(Audio.of(note, rate), -1.0).gain.astype(np.float64)
+    # the middle second, in which every harmonic has a bin of its own
+    power = np.abs(np.fft.rfft((note * gain)[rate : 2 * rate])) ** 2
+    harmonics = power[2 * frequency :: frequency].sum()
+    assert 10 * np.log10(harmonics / power[frequency]) < -120
+    assert 20 * np.log10(gain[rate : 2 * rate]) == pytest.approx(-over, abs=0.01)
+
+
+def test_single_peaks_are_taken_fast_and_a_note_slowly() -> None:
+    rate = 44100
+    click, note = np.zeros(2 * rate), np.zeros(2 * rate)
+    click[rate] = 2.0
+    note[rate // 2 : rate] = 2.0 * np.sin(2 * np.pi * 100 * np.arange(rate // 2) / rate)
+    fast, slow = (limiting(Audio.of(samples, rate), -1.0) for samples in (click, note))
+    assert (fast.sustained == 1).all()
+    # 7 dB come back at 2000 dB per second, and ahead and behind there is the attack
+    assert (fast.gain < 1).sum() / rate == pytest.approx(0.0035 + 2 * FAST_ATTACK, abs=0.0005)
+    # sustained but for the first and last half period, which have no peaks beside them
+    held = slice(rate // 2 + rate // 100, rate - rate // 100)
+    assert np.abs(slow.gain[held] - slow.sustained[held]).max() < 1e-6
+    assert slow.sustained[held].max() < 0.5
+
+
 def test_nothing_over_the_ceiling_keeps_its_bits() -> None:
     audio = Audio.of(np.random.default_rng(0).uniform(-0.3, 0.3, (2, 44100)), 44100)
     assert np.array_equal(apply(audio, gain_curve(audio, -1.0)).samples, audio.samples)
@@ -94,13 +123,17 @@ def test_windows_join_without_seams() -> None:
     random = np.random.default_rng(7)
     rate = 8000
     samples = random.standard_normal(6 * rate) * (0.2 + (np.sin(np.arange(6 * rate) / rate * 3) > 0.7))
+    samples += np.sin(2 * np.pi * 60 * np.arange(6 * rate) / rate) * (np.sin(np.arange(6 * rate) / rate * 2) > 0)
     audio = Audio.of(samples, rate)
 
     def limit(window: Audio, start: int) -> Audio:
         return apply(window, gain_curve(window, -1.0))
 
-    joined = concatenate(list(map_windows(audio, limit, Context(Path()), seconds=0.7, margin=MARGIN)))
-    assert np.abs(joined.samples - limit(audio, 0).samples).max() < 1e-5
+    joined, whole = (
+        concatenate(list(map_windows(audio, limit, Context(Path()), seconds=seconds, margin=MARGIN)))
+        for seconds in (0.7, 10.0)
+    )
+    assert np.abs(joined.samples - whole.samples).max() < 1e-5
 
 
 @settings(max_examples=30)

@@ -123,10 +123,36 @@ def test_a_hot_song_keeps_its_loudness_below_the_ceiling(tmp_path: Path, level: 
     original, other, music = voice(1, level / 2), voice(2, level / 2), band(3, level)
     song = np.clip(original + music, -1, 1)
     result = remixed(tmp_path, song, other, music)
-    assert abs(result.lufs - lufs(song)) < 0.3
+    assert abs(result.lufs + result.loudness.shortfall - lufs(song)) < 0.3
     assert result.true_peak <= -1.0
     assert result.loudness.true_peak <= -1.0
     assert result.loudness.reduction > 0
+    assert (result.loudness.shortfall > 0) == (level > 0.3)
+
+
+def test_what_needs_much_limiting_stays_softer_and_is_said(tmp_path: Path) -> None:
+    music = band(3, 0.3)
+    (tmp_path / "work").mkdir()
+    context = Context(tmp_path / "work")
+    result = remixed(tmp_path, music, voice(2, 0.1), music, context=context, target_lufs=-6.0)
+    found = result.loudness
+    assert found.shortfall > 1
+    assert result.lufs + found.shortfall == pytest.approx(-6, abs=0.1)
+    assert found.reduction_heavy <= 1.01
+    assert found.reduction_lasting <= 3.06
+    assert found.reduction_mean < 0.5
+    assert result.true_peak <= -1.0
+    assert [warning for warning in context.warnings if "softer than asked for" in warning]
+    # raised by a little more, it would be limited more than is allowed
+    assert max(found.reduction_heavy / 1, found.reduction_lasting / 3) > 0.9
+
+
+def test_a_bass_is_turned_down_and_not_distorted(tmp_path: Path) -> None:
+    time = np.arange(SECONDS * RATE) / RATE
+    bass = np.tile(1.2 * np.sin(2 * np.pi * 55 * time) * np.clip(time / 0.3, 0, 1), (2, 1))
+    cover = remixed(tmp_path, np.clip(bass, -1, 1), np.zeros_like(bass), bass).cover[0, 2 * RATE : 4 * RATE]
+    power = np.abs(np.fft.rfft(cover.astype(np.float64))) ** 2
+    assert 10 * np.log10(power[220::110].sum() / power[110]) < -120
 
 
 @pytest.mark.parametrize("target", [-30.0, -14.0])
@@ -143,7 +169,7 @@ def test_a_target_out_of_reach_is_said(tmp_path: Path) -> None:
     spikes[:, ::RATE] = 0.5
     result = remixed(tmp_path, spikes, spikes, None, context=context, target_lufs=-5.0)
     assert result.true_peak <= -0.9
-    assert any("LUFS instead of" in warning for warning in context.warnings)
+    assert any("LU softer than asked for" in warning for warning in context.warnings)
 
 
 def test_gains_move_the_balance_and_not_the_loudness(tmp_path: Path) -> None:
