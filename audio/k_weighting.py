@@ -47,6 +47,14 @@ def k_weighting(rate: int) -> NDArray[np.float64]:
     return np.array([shelf, high_pass])
 
 
+def power_response(frequencies: NDArray[np.floating], rate: int) -> NDArray[np.float64]:
+    """What the filter does to the power at `frequencies` in Hz, linear."""
+    from scipy.signal import sosfreqz
+
+    _, response = sosfreqz(k_weighting(rate), worN=frequencies, fs=rate)
+    return np.asarray(np.abs(response) ** 2)
+
+
 def k_weighted(window: Audio) -> Samples:
     """The samples of `window`, K-weighted, ``[channels, frames]``."""
     from scipy.signal import sosfilt

@@ -28,7 +28,9 @@ from understudy.pipeline.report.make import ReportFiles, make_report
 from understudy.pipeline.separating import separating
 from understudy.pipeline.separation.blockwise import summed
 from understudy.pipeline.separation.chain import STEPS, StepReport
+from understudy.pipeline.separation.models import EMBEDDED
 from understudy.pipeline.separation.quality import Quality
+from understudy.pipeline.separation.vocal_level import VocalLevel, vocal_level
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cut, join, keep
 from understudy.pipeline.stages.decode import own_stems
@@ -47,6 +49,7 @@ JOIN = Stage("join", 1, join)
 KEEP = Stage("keep", 1, keep)
 CAST_LIST = Stage("cast list", 1, cast_list)
 FINISH = Stage("finish", 1, finish)
+VOCAL_LEVEL = Stage("vocal level", 1, vocal_level)
 SHIFT = Stage("shift", 1, shift)
 MEASURE = Stage("measure", 1, measure_stems)
 REMIX = Stage("remix", 3, remix)
@@ -121,7 +124,7 @@ def cover_graph(
 
     # 2. the lead, and the backing vocals where they are apart, sung by their voices
     backing = _backing_mode(cast, settings, "backing" in sources.taken)
-    lead = _lead(sources.lead, sources.placed, cast, settings)
+    lead = _lead(sources.lead, sources.placed, cast, settings, sources.level)
     singers = lead.singers
     # Converted parts come out in the new key, as their voices sing them there. What stays as it is in the song is
     # shifted as sound.
@@ -163,7 +166,8 @@ def cover_graph(
 class _Sources:
     """The song and its stems. `original`: the file whose tags the cover gets. `lead`: the vocal that another voice
     sings; `placed`: the same before reverb and noise were taken off it, which says where the new vocal is placed.
-    `taken`: what was taken off the lead, by name. `own`: whether they are the user's."""
+    `taken`: what was taken off the lead, by name. `own`: whether they are the user's. `level`: what `placed` is short
+    of, where the separator is one that takes energy away."""
 
     original: External
     song: Handle
@@ -175,6 +179,7 @@ class _Sources:
     tempo: Node[SongAnalysis]
     chain: Node[tuple[StepReport, ...]] | None = None
     own: bool = False
+    level: Node[VocalLevel] | None = None
 
 
 def _separated(original: External, settings: CoverSettings) -> _Sources:
@@ -183,6 +188,9 @@ def _separated(original: External, settings: CoverSettings) -> _Sources:
     stems = separated.stems
     taken = {step.taken: stems[step.taken] for step in STEPS.values() if step.taken in stems}
     quality = _quality(song, stems["vocals"], stems["instrumental"])
+    level = None
+    if settings.separation.model == EMBEDDED and separated.placed == stems["vocals"]:
+        level = Node("vocal level", VOCAL_LEVEL, {"song": song, "vocals": separated.placed})
     return _Sources(
         original,
         song,
@@ -193,6 +201,7 @@ def _separated(original: External, settings: CoverSettings) -> _Sources:
         quality,
         song_analysis(song),
         separated.chain,
+        level=level,
     )
 
 
@@ -250,17 +259,18 @@ class _Vocal:
     joined: Node[JoinedVocal] | None = None
 
 
-def _lead(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) -> _Vocal:
-    """The lead sung by its voice or voices, in the place and room that the original has in `placed`."""
+def _lead(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings, level: Handle | None = None) -> _Vocal:
+    """The lead sung by its voice or voices, in the place and room that the original has in `placed`, and as loud:
+    `level` is what `placed` is short of."""
     if cast.solo is None:
-        return _turns(vocals, placed, cast, settings)
+        return _turns(vocals, placed, cast, settings, level)
     track = pitch(vocals, settings.pitch)
     converted, transposition = _converted(vocals, track, track, cast.solo, cast.transposes, settings)
     singer = _Singer(cast.solo, "lead", transposition)
-    return _Vocal(_finished(converted, placed, settings), converted, track, (singer,))
+    return _Vocal(_finished(converted, placed, settings, level), converted, track, (singer,))
 
 
-def _turns(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) -> _Vocal:
+def _turns(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings, level: Handle | None) -> _Vocal:
     """The lead sung by several voices in turns; where none of them has a turn, the original singer stays.
 
     Each voice converts its own turns alone. Their conversions are joined to one dry vocal, which is then finished as a
@@ -290,7 +300,7 @@ def _turns(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings) 
     }
     # called "convert" as the only conversion of a solo is: what follows is the same for both
     joined = Node("convert", JOIN, inputs, {"key": settings.key})
-    sound = _finished(joined["vocals"], placed, settings)
+    sound = _finished(joined["vocals"], placed, settings, level)
     if gaps:
         sound = Node("keep", KEEP, {"finished": sound, "original": original, "turns": joined["turns"]})
     return _Vocal(sound, joined["vocals"], track, tuple(singers), joined)
@@ -309,7 +319,7 @@ def _backing_vocals(vocals: Handle, cast: Cast, settings: CoverSettings) -> _Voc
     subject = f"backing={voice.name}"  # as users write it; the same voice may sing the lead, too
     converted, transposition = _converted(vocals, track, track, voice, cast.transposes, settings, subject)
     singer = _Singer(voice, "backing", transposition)
-    return _Vocal(_finished(converted, vocals, settings, "backing"), converted, track, (singer,))
+    return _Vocal(_finished(converted, vocals, settings, subject="backing"), converted, track, (singer,))
 
 
 def _converted(
@@ -346,8 +356,12 @@ def _models(names: tuple[str, ...]) -> External:
     return External(found, " ".join(f"{name}:{weights.content_hash}" for name, weights in sorted(found.items())))
 
 
-def _finished(converted: Handle, placed: Handle, settings: CoverSettings, subject: str = "") -> Node[AudioFile]:
+def _finished(
+    converted: Handle, placed: Handle, settings: CoverSettings, level: Handle | None = None, subject: str = ""
+) -> Node[AudioFile]:
     inputs = {"converted": converted, "vocals": placed}
+    if level is not None:
+        inputs["level"] = level
     return Node("finish", FINISH, inputs, {"settings": settings.finish}, subject=subject)
 
 

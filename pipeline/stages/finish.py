@@ -29,6 +29,7 @@ from understudy.audio.windows import map_windows
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.separation.settings import FrozenModel
+from understudy.pipeline.separation.vocal_level import VocalLevel
 
 HOP = 0.01
 """Seconds per value of the curves that are known of the whole song."""
@@ -86,9 +87,16 @@ class _Energies:
         return self.left + self.right
 
 
-def finish(context: Context, converted: AudioFile, vocals: AudioFile, settings: FinishSettings) -> AudioFile:
+def finish(
+    context: Context,
+    converted: AudioFile,
+    vocals: AudioFile,
+    settings: FinishSettings,
+    level: VocalLevel | None = None,
+) -> AudioFile:
     """The `converted` vocal (mono, dry, at the song's rate) finished after the original `vocals` (mono or stereo): as
-    many channels and exactly as long as `vocals`, not shifted by a frame.
+    many channels and exactly as long as `vocals`, not shifted by a frame. `level`: what `vocals` are short of, None for
+    nothing.
 
     Raises `UnderstudyError` ``finish-mismatch`` for other rates, lengths or channels.
     """
@@ -105,16 +113,19 @@ def finish(context: Context, converted: AudioFile, vocals: AudioFile, settings: 
     chain_path = context.folder / "chain.npy"
     treated = converted
     if settings.effects:
-        level = _singing_level(_energies(converted, hop, context.part(0.2, 0.3)).total)
+        loudness = _singing_level(_energies(converted, hop, context.part(0.2, 0.3)).total)
         treated = write_blocks(
-            chain_path, converted.rate, 1, _chain(converted, level, settings, context.part(0.3, 0.5))
+            chain_path, converted.rate, 1, _chain(converted, loudness, settings, context.part(0.3, 0.5))
         )
     sung = _energies(treated, hop, context.part(0.5, 0.6)).total
     if _singing_level(original.total) > -120 >= _singing_level(sung):
         context.warn("The converted vocal is silent although the original one is not.")
-    gain = _following(original.total, sung, settings.follow, hop / vocals.rate)
+    missing = np.ones(len(sung))
+    if level is not None:
+        missing = 10 ** (level.at((np.arange(len(sung)) + 0.5) * hop / vocals.rate) / 10)
+    gain = _following(original.total * missing, sung, settings.follow, hop / vocals.rate)
     room = (
-        missing_ambience(original.total, sung * gain**2, hop / vocals.rate)
+        missing_ambience(original.total, sung * gain**2 / missing, hop / vocals.rate)
         if settings.ambience is None
         else Ambience(settings.ambience, 1.2)
     )
