@@ -52,7 +52,7 @@ def power_response(frequencies: NDArray[np.floating], rate: int) -> NDArray[np.f
     from scipy.signal import sosfreqz
 
     _, response = sosfreqz(k_weighting(rate), worN=frequencies, fs=rate)
-    return np.asarray(np.abs(response) ** 2)
+    return np.asarray(np.square(np.abs(response)))
 
 
 def k_weighted(window: Audio) -> Samples:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -69,7 +70,7 @@ def mastered(samples: Samples, rate: int, loudness: float) -> Samples:
 def stems_of(song: Path, voice: Voice, folder: Path) -> tuple[AudioFile, dict[str, AudioFile]]:
     """The song and the cover's stems as they go into the mix."""
     graph = CoverJob(song, voice, load_settings("embedded")).graph
-    inputs = graph.mix.inputs
+    inputs: Mapping[str, Any] = graph.mix.inputs
     sources = {"song": inputs["song"], **inputs["stems"]}
     executor = LocalExecutor(Store(folder / "cache"))
     made = executor.run(graph.graph, [source.node for source in sources.values()], lambda event: None, Event())

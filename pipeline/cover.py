@@ -54,8 +54,8 @@ SHIFT = Stage("shift", 1, shift)
 MEASURE = Stage("measure", 1, measure_stems)
 REMIX = Stage("remix", 3, remix)
 STEMS_OF_COVER = Stage("stems", 2, cover_stems)
-ASSESS = Stage("assess", 3, assess, models=("speaker-encoder",), kind=AssessInputs)
-REPORT = Stage("report", 6, make_report, kind=ReportInputs)
+ASSESS = Stage("assess", 4, assess, models=("speaker-encoder",), kind=AssessInputs)
+REPORT = Stage("report", 7, make_report, kind=ReportInputs)
 
 
 @dataclass(frozen=True)
@@ -486,6 +486,8 @@ def _assessed(sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast
         "instrumental": parts["instrumental"],
         "pitch": lead.pitch,
     }
+    if sources.level is not None:
+        inputs["level"] = sources.level
     if lead.joined is None:
         (singer,) = lead.singers
         inputs["transpose"] = singer.transposition["semitones"]

@@ -25,6 +25,7 @@ from understudy.pipeline.report.intonation import at_times, compare, delay_of, p
 from understudy.pipeline.report.likeness import Likeness, compare_voices
 from understudy.pipeline.report.png import brightest, describe, spectrogram_png
 from understudy.pipeline.report.svg import draw_melody
+from understudy.pipeline.separation.vocal_level import VocalLevel
 from understudy.voices.voice import Voice
 
 _AUDIBLE = 25.0  # dB below the loud parts: softer tails and breaths say little about the singing
@@ -43,6 +44,7 @@ class AssessInputs:
     the track of `original_vocals`. `transpose`: semitones by which the vocal was moved in all. `recordings`: the
     voice's own (mono files that soundfile reads). Where several voices share the vocal, `singers` are they, `turns`
     says when each sings (number of the singer, first frame, end), and `wanted` is the pitch that they are to sing.
+    `level`: what `original_vocals` are short of.
     """
 
     song: AudioFile
@@ -56,6 +58,7 @@ class AssessInputs:
     wanted: PitchTrack | None = None
     singers: Sequence[Voice] = ()
     turns: Sequence[tuple[int, int, int]] = ()
+    level: VocalLevel | None = None
 
 
 def assess(context: Context, inputs: AssessInputs) -> Assessment:
@@ -113,7 +116,7 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
         sung_share=float(singing.mean()) if singing.size else 0.0,
         pitched=float(inputs.pitch.voiced.sum() * inputs.pitch.hop),
         vocal_silent=bool(levels["original_vocals"].weighted.mean() < 1e-7),
-        balance=_balance(levels, singing),
+        balance=_balance(levels, singing, inputs.level),
         likeness=likeness,
         curve=short_term(levels["song"], duration),
         melody=draw_melody(context.folder / "melody.svg", wanted, sung, duration, intonation.on_note),
@@ -200,9 +203,14 @@ def singing_columns(original_vocals: BandLevels, pitch: PitchTrack) -> NDArray[n
     return pitched & audible(original_vocals)(times)
 
 
-def _balance(levels: dict[str, BandLevels], singing: NDArray[np.bool_]) -> Balance:
+def _balance(levels: dict[str, BandLevels], singing: NDArray[np.bool_], lacking: VocalLevel | None) -> Balance:
     if singing.sum() < 10:
         return Balance(None, None, None, None, None, ())
+    if lacking is not None:
+        original = levels["original_vocals"]
+        there = 10 ** (lacking.at((np.arange(len(original.weighted)) + 0.5) * original.step) / 10)
+        whole = dataclasses.replace(original, weighted=(original.weighted * there).astype(np.float32))
+        levels = {**levels, "original_vocals": whole}
 
     def level(name: str) -> float:
         return float(10 * np.log10(max(1e-12, float(levels[name].weighted[: singing.size][singing].mean()))))
@@ -217,7 +225,8 @@ def _balance(levels: dict[str, BandLevels], singing: NDArray[np.bool_]) -> Balan
     low, high = np.percentile(difference[singing], (16, 84))
     lost, where = _missing(levels["converted"], singing)
     lost_finished, where_finished = _missing(levels["vocals"], singing)
-    return Balance(before, unmixed, float(high - low) / 2, lost, lost_finished, where or where_finished)
+    mean = 0.0 if lacking is None else lacking.mean
+    return Balance(before, unmixed, float(high - low) / 2, lost, lost_finished, where or where_finished, mean)
 
 
 def _smooth(levels: BandLevels, columns: int, singing: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -41,7 +41,8 @@ class Balance:
     `before`: vocal against instrumental in the song, in dB. `unmixed`: the same with the finished vocal, before any
     gain. `unsteadiness`: how far (dB, 68 % of the time) the vocal's level strays from the original vocal's, over 3 s,
     after the constant difference is taken out. `missing`: share 0..1 of the singing in which the dry conversion is
-    silent, `missing_finished`: the same of the finished vocal; `missing_at`: seconds where.
+    silent, `missing_finished`: the same of the finished vocal; `missing_at`: seconds where. `short`: dB that the
+    separated vocal is estimated to be short of; the levels here hold it already, as if the stem had it.
     """
 
     before: float | None
@@ -50,6 +51,7 @@ class Balance:
     missing: float | None
     missing_finished: float | None
     missing_at: tuple[float, ...]
+    short: float = 0.0
 
 
 @stored

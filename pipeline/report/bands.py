@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
-from scipy.signal import get_window, sosfreqz
+from scipy.signal import get_window
 from scipy.sparse import csr_array
 
-from understudy.audio.k_weighting import k_weighting
+from understudy.audio.k_weighting import power_response
 from understudy.audio.samples import Audio, AudioSource
 from understudy.context import Context
 
@@ -80,8 +80,7 @@ def _band_weights(size: int, rate: int) -> Floats:
 def _loudness_weights(size: int, rate: int) -> Floats:
     """K-weighting of power per bin, ``[bins]``."""
     frequencies = np.arange(size // 2 + 1) * rate / size
-    response = sosfreqz(k_weighting(rate), worN=frequencies, fs=rate)[1]
-    weights: Floats = np.square(np.abs(response)).astype(np.float32)
+    weights: Floats = power_response(frequencies, rate).astype(np.float32)
     return weights
 
 

@@ -83,7 +83,8 @@ class Mixture:
 class Figures:
     """`before`: what was measured before the mix. `wrong_length`: names of parts that aren't as long as the song.
     `faults`: by part, ``cover`` among them. `balance_after`: vocal against instrumental in the cover while there is
-    singing, in dB; None without either. `levels`: of the cover."""
+    singing, in dB; None without either. `vocal_level`: the new vocal against the old one in dB, each beside its
+    instrumental, less the requested change. `levels`: of the cover."""
 
     before: Assessment
     wrong_length: tuple[str, ...]
@@ -93,6 +94,7 @@ class Figures:
     cover_loudness: Loudness
     mixture: Mixture
     balance_after: float | None
+    vocal_level: float | None
 
 
 def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
@@ -103,6 +105,7 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
     after = None
     if before.balance.unmixed is not None and mixture.vocal_gain is not None and mixture.instrumental_gain is not None:
         after = before.balance.unmixed + mixture.vocal_gain - mixture.instrumental_gain
+    old = before.balance.before
     as_long = (cover.rate, cover.frames) == (before.rate, round(before.duration * before.rate))
     return Figures(
         before=before,
@@ -113,6 +116,7 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
         cover_loudness=_loudness(inputs.loudness.cover, short_term(levels, cover.duration)),
         mixture=mixture,
         balance_after=after,
+        vocal_level=None if after is None or old is None else after - old - inputs.wanted_balance,
     )
 
 

@@ -117,6 +117,15 @@ LIMITS = {
             "The cover's integrated loudness is the song's, or the requested one. 1 LU is clearly audible.",
         ),
         Limit(
+            "shortfall", "Softer than the song, for its dynamics", "LU", False, 2.0, 10.0,
+            "A loud song's peaks fit together by its mastering; those of other stems don't. To be as loud, the cover "
+            "would have to be limited by more than 3 dB during over 1 % of the time.",
+        ),
+        Limit(
+            "limiting", "Time with more than 3 dB of limiting", "%", False, 1.5, 10.0,
+            "Short reductions of a few dB go unnoticed; where they are frequent, the sound becomes flat and dull.",
+        ),
+        Limit(
             "true_peak", "True peak of the cover", "dBTP", False, -0.96, 0.0,
             "The ceiling is −1 dBTP (EBU R 128), so that lossy formats don't clip; above 0 the sound is cut. The "
             "0.04 dB are the measurement's own error.",

@@ -31,13 +31,14 @@ VERSION = 2
 @dataclass(frozen=True)
 class ReportFiles:
     """`verdict`: ``good``, ``mind`` or ``wrong``. `blame`: the stage to look at first, or empty. `reason`: a
-    sentence."""
+    sentence. `vocal_level`: as `understudy.pipeline.report.figures.Figures` has it."""
 
     html: Path
     json: Path
     verdict: Severity
     blame: str
     reason: str
+    vocal_level: float | None = None
 
 
 def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
@@ -60,7 +61,7 @@ def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
     text = json.dumps(as_data(inputs, figures, verdict), indent=2, ensure_ascii=False, allow_nan=False)
     data.write_text(text + "\n", encoding="utf-8", newline="\n")
     context.progress(1.0)
-    return ReportFiles(html, data, verdict.overall, verdict.blame, verdict.reason)
+    return ReportFiles(html, data, verdict.overall, verdict.blame, verdict.reason, _plain(figures.vocal_level))
 
 
 def _encode_cover(context: Context, inputs: ReportInputs) -> bytes:
@@ -132,7 +133,11 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         },
         "voice_likeness": dataclasses.asdict(figures.before.likeness),
         "mixture": dataclasses.asdict(figures.mixture),
-        "balance": {**dataclasses.asdict(figures.before.balance), "after": figures.balance_after},
+        "balance": {
+            **dataclasses.asdict(figures.before.balance),
+            "after": figures.balance_after,
+            "change": figures.vocal_level,
+        },
         "separation": {**dataclasses.asdict(inputs.quality), "number_format": precision_note(inputs.separation)},
         "parts": {name: dataclasses.asdict(faults) for name, faults in figures.faults.items()},
         "wrong_length": list(figures.wrong_length),

@@ -137,18 +137,21 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     yield of("clicks", _click_stage(figures), max(_clicks(figures)) / minutes)
     yield of("missing_finished", "finish", swallowed, nobody)
     yield of("unsteadiness", "finish", figures.before.balance.unsteadiness, nobody)
-    before, after = figures.before.balance.before, figures.balance_after
-    shift = None if before is None or after is None else abs(after - before - inputs.wanted_balance)
+    shift = None if figures.vocal_level is None else abs(figures.vocal_level)
     yield of("balance_shift", "remix", shift, "There is no vocal or no instrumental to compare.")
     loud, target = figures.cover_loudness, figures.song_loudness.integrated
     target = target if inputs.wanted_lufs is None else inputs.wanted_lufs
     measurable = not loud.silent and not figures.song_loudness.silent
+    # what the remix left softer so that the dynamics stay is a figure of its own
+    shortfall = inputs.loudness.shortfall
     yield of(
         "loudness_difference",
         "remix",
-        abs(loud.integrated - target) if measurable else None,
+        abs(loud.integrated + shortfall - target) if measurable else None,
         "One of the two is silent.",
     )
+    yield of("shortfall", "remix", shortfall)
+    yield of("limiting", "remix", inputs.loudness.reduction_heavy)
     yield of("true_peak", "remix", loud.true_peak)
     yield of("clipped", "remix", float(figures.faults["cover"].clipped))
     yield of("bad_samples", _bad_stage(figures), float(sum(faults.bad_samples for faults in figures.faults.values())))
@@ -319,7 +322,7 @@ def _explain(
             if (balance.missing_finished or 0) > 0.05:
                 return None
         case "balance_shift":
-            louder = (figures.balance_after or 0) - (balance.before or 0) - inputs.wanted_balance > 0
+            louder = (figures.vocal_level or 0) > 0
             sentence = (
                 f"The vocal is {value:.1f} dB {'louder' if louder else 'quieter'} against the instrumental than before."
             )
@@ -332,6 +335,12 @@ def _explain(
             advice = (
                 "If the true peak is at its limit, the song's loudness can't be kept; choose a lower --target-lufs."
             )
+        case "shortfall":
+            sentence = f"The cover is {value:.1f} LU softer than it should be, to keep its dynamics."
+            advice = "The song is louder than the cover can be without damage. Nothing is wrong with the sound."
+        case "limiting":
+            sentence = f"The limiter takes more than 3 dB during {value:.0f} % of the cover."
+            advice = "Lower --target-lufs, and less is taken."
         case "true_peak":
             sentence = f"The cover's true peak is {value:+.1f} dBTP; it should stay at −1 or below."
             advice = "Lossy formats and cheap players will distort it. Lower --target-lufs."

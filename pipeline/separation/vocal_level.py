@@ -44,7 +44,8 @@ class VocalLevel:
 
     def at(self, seconds: np.ndarray) -> Curve:
         """The curve at these moments."""
-        return np.interp(seconds, np.arange(len(self.curve)) * self.step, self.curve)
+        values: Curve = np.interp(seconds, np.arange(len(self.curve)) * self.step, self.curve)
+        return values
 
 
 def vocal_level(context: Context, song: AudioSource, vocals: AudioSource) -> VocalLevel:
@@ -69,7 +70,7 @@ def vocal_level(context: Context, song: AudioSource, vocals: AudioSource) -> Voc
 
 
 def _decibels(ratio: Curve | float) -> Curve:
-    return np.clip(10 * np.log10(ratio), 0.0, MOST)
+    return np.asarray(np.clip(10 * np.log10(ratio), 0.0, MOST))
 
 
 def _energies(context: Context, song: AudioSource, vocals: AudioSource, grid: Grid) -> Iterator[tuple[Curve, Curve]]:

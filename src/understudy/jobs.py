@@ -137,6 +137,7 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         chain=result[graph.chain] if graph.chain else (),
         loudness=Loudness(loudness.song.integrated, loudness.cover.integrated, loudness.true_peak, loudness),
         verdict=Verdict(report.verdict, report.blame, report.reason),
+        vocal_level=report.vocal_level,
         quality=result[graph.quality],
         bpm=result[graph.tempo].bpm,
         song_key=result[graph.tempo].key,

@@ -68,6 +68,8 @@ class CoverResult:
     - `key`: semitones that the entire song moved.
     - `chain`: what the steps of the separation took off the lead.
     - `loudness`, `verdict`, and `quality`, an estimate of how well vocals and instrumental were separated.
+    - `vocal_level`: dB of the new vocal against the old one, each beside its instrumental, less the requested gain; the
+      old one's level is estimated where the separator takes a part of it away. None where there is nothing to compare.
     - `bpm`: the song's tempo in beats per minute. `song_key`: its key, such as ``F# minor``. None where it has none.
     - `stages`: how long each stage took, and whether it came from the cache.
     - `warnings`: in the order of the stages.
@@ -91,6 +93,7 @@ class CoverResult:
     song_key: str | None
     stages: tuple[StageRun, ...] = field(repr=False)
     warnings: tuple[StageWarning, ...]
+    vocal_level: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy cover --json`` prints it."""
@@ -99,7 +102,7 @@ class CoverResult:
             "cover": str(self.path),
             "report": str(self.report_path),
             **_fields(self, "stems duration sample_rate transpose transpose_reason voices key bpm song_key"),
-            **_fields(self, "chain loudness"),
+            **_fields(self, "chain loudness vocal_level"),
             "verdict": {"verdict": verdict.overall, "blame": verdict.blame, "reason": verdict.reason},
             **_fields(self, "stages warnings"),
         }

@@ -15,6 +15,7 @@ from understudy.audio.stereo import correlation
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
+from understudy.pipeline.separation.vocal_level import VocalLevel
 from understudy.pipeline.stages.finish import FinishSettings, finish
 
 RATE = 16000
@@ -99,6 +100,19 @@ def test_silence_where_the_original_is_silent(tmp_path: Path) -> None:
     assert np.abs(result[:, silent]).max() < 1e-6
     loud = finished(tmp_path, noisy, np.stack([original, original]), FinishSettings(gate=False))
     assert np.abs(loud[:, silent]).max() > 1e-3
+
+
+def test_what_the_separated_vocal_is_short_of_comes_back(tmp_path: Path) -> None:
+    original = notes(8)
+    vocals, converted = stored(tmp_path, "original", original), stored(tmp_path, "converted", even(original))
+    rising = VocalLevel(3.0, np.linspace(2.0, 4.0, 9), 1.0)
+    results = []
+    for level in (None, rising):
+        finished = finish(Context(tmp_path), converted, vocals, PLAIN, level).read().samples[0].astype(np.float64)
+        results.append(np.square(finished).reshape(2, -1).mean(axis=1))
+    early, late = 10 * np.log10(results[1] / results[0])
+    assert early == pytest.approx(2.5, abs=0.3)
+    assert late == pytest.approx(3.5, abs=0.3)
 
 
 @pytest.mark.parametrize("channels", [1, 2])

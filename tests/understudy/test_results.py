@@ -35,8 +35,8 @@ def test_covers(workspace: Workspace):
     session, song = workspace.session(), (workspace.mix.samples, RATE)
     cover = plain(session.cover(song, voice="nova", settings={"output.keep_stems": True}))
     assert keys(cover) == (
-        "cover report stems duration sample_rate transpose transpose_reason key bpm song_key loudness verdict "
-        "stages warnings"
+        "cover report stems duration sample_rate transpose transpose_reason key bpm song_key loudness vocal_level "
+        "verdict stages warnings"
     )
     assert keys(cover["stems"]) == "vocals instrumental"
     assert keys(cover["loudness"]) == "song cover true_peak details"
@@ -47,8 +47,8 @@ def test_covers(workspace: Workspace):
     assert keys(details["song"]) == keys(details["cover"]) == "integrated range true_peak"
     duet = plain(session.cover(song, voice="0:00-0:02=nova,0:02-=ada"))
     assert keys(duet) == (
-        "cover report stems duration sample_rate transpose transpose_reason voices key bpm song_key loudness verdict "
-        "stages warnings"
+        "cover report stems duration sample_rate transpose transpose_reason voices key bpm song_key loudness "
+        "vocal_level verdict stages warnings"
     )
     assert [keys(voice) for voice in duet["voices"]] == ["voice part transpose reason turns"] * 2
     assert all(isinstance(moment, float) for voice in duet["voices"] for turn in voice["turns"] for moment in turn)

@@ -85,6 +85,15 @@ def test_no_gain_and_no_format_assesses_anew(changes: dict[str, Any], song: Path
     assert (changed["report"] == plain["report"]) == ("output" in changes)
 
 
+def test_only_the_embedded_separator_s_vocal_is_short_of_something(song: Path, tmp_path: Path) -> None:
+    kinds = [
+        {node.kind for node in cover_graph(song, voice(tmp_path), settings(), **own).graph.nodes}
+        for own in ({}, {"vocals": song, "instrumental": song})
+    ]
+    assert "vocal level" in kinds[0]
+    assert "vocal level" not in kinds[1]
+
+
 @pytest.mark.parametrize("changes", [{"finish": {"presence": 3.0}}, {"key": 2}, {"transpose": -12}])
 def test_another_vocal_is_assessed_anew(changes: dict[str, Any], song: Path, tmp_path: Path) -> None:
     plain, changed = (keys(cover_graph(song, voice(tmp_path), one)) for one in (settings(), settings(**changes)))
