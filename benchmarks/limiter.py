@@ -36,7 +36,8 @@ from understudy.audio.stored import AudioFile
 from understudy.audio.views import Sum
 from understudy.context import Context
 from understudy.jobs import CoverJob
-from understudy.pipeline.executor import LocalExecutor
+from understudy.pipeline.executor import LocalExecutor, Result
+from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.settings import load_settings
 from understudy.pipeline.stages import remix
 from understudy.pipeline.store import Store
@@ -67,13 +68,17 @@ def mastered(samples: Samples, rate: int, loudness: float) -> Samples:
     return np.asarray(loud, np.float32)
 
 
+def made_by(graph: Graph, targets: list[Node[Any]], folder: Path) -> Result:
+    """What the nodes make; stages that were made before come from the cache in `folder`."""
+    return LocalExecutor(Store(folder / "cache")).run(graph, targets, lambda event: None, Event())
+
+
 def stems_of(song: Path, voice: Voice, folder: Path) -> tuple[AudioFile, dict[str, AudioFile]]:
     """The song and the cover's stems as they go into the mix."""
     graph = CoverJob(song, voice, load_settings("embedded")).graph
     inputs: Mapping[str, Any] = graph.mix.inputs
     sources = {"song": inputs["song"], **inputs["stems"]}
-    executor = LocalExecutor(Store(folder / "cache"))
-    made = executor.run(graph.graph, [source.node for source in sources.values()], lambda event: None, Event())
+    made = made_by(graph.graph, [source.node for source in sources.values()], folder)
     files = {name: made[source] for name, source in sources.items()}
     return files.pop("song"), files
 
@@ -92,7 +97,7 @@ def mixed(song: AudioFile, stems: Mapping[str, AudioFile], side: str, folder: Pa
     """The cover by one of `SIDES`."""
     context = Context(folder, workers=1)
     function = {"before": slow, "after": limiter.limiting}[side]
-    heavy = {"before": np.inf, "after": remix.HEAVY}[side]
+    heavy = {"before": 60.0, "after": remix.HEAVY}[side]
     with patch.object(remix, "limiting", function), patch.object(remix, "HEAVY", heavy):
         made = remix.remix(context, song, stems, remix.measure_stems(context, song, stems), remix.RemixSettings())
         levels = made.mixing.levels
@@ -113,9 +118,10 @@ def row(name: str, side: str, song: AudioFile, made: Mixed) -> str:
     found, plain = made.loudness, made.plain
     loudness = measure_blocks([Audio(made.cover, song.rate)], song.rate, song.channels)
     off = loudness.integrated - found.song.integrated
+    taken = -20 * np.log10(made.gain)
     return (
-        f"{name:20} {side:7}{found.song.integrated:7.1f}{found.gain:6.1f}{found.reduction:6.1f}"
-        f"{found.reduction_mean:6.2f}{found.reduction_heavy:7.2f} %{off:7.2f}{-found.shortfall:7.2f}"
+        f"{name:20} {side:7}{found.song.integrated:7.1f}{found.gain:6.1f}{taken.max():6.1f}"
+        f"{taken.mean():6.2f}{100 * (taken > remix.HEAVY).mean():7.2f} %{off:7.2f}{-found.shortfall:7.2f}"
         f"{loudness.range - plain.range:7.2f}{true_peak(made.cover, song.rate):8.2f}"
         f"{found.song.true_peak - found.song.integrated:7.1f}{plain.true_peak - plain.integrated:7.1f}"
     )

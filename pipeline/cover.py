@@ -30,6 +30,7 @@ from understudy.pipeline.separation.blockwise import summed
 from understudy.pipeline.separation.chain import STEPS, StepReport
 from understudy.pipeline.separation.models import EMBEDDED
 from understudy.pipeline.separation.quality import Quality
+from understudy.pipeline.separation.singer_removal import remove_singer
 from understudy.pipeline.separation.vocal_level import VocalLevel, vocal_level
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cut, join, keep
@@ -48,6 +49,7 @@ CUT = Stage("cut", 1, cut)
 JOIN = Stage("join", 1, join)
 KEEP = Stage("keep", 1, keep)
 CAST_LIST = Stage("cast list", 1, cast_list)
+REMOVAL = Stage("singer removal", 1, remove_singer)
 FINISH = Stage("finish", 1, finish)
 VOCAL_LEVEL = Stage("vocal level", 1, vocal_level)
 SHIFT = Stage("shift", 1, shift)
@@ -128,7 +130,7 @@ def cover_graph(
     singers = lead.singers
     # Converted parts come out in the new key, as their voices sing them there. What stays as it is in the song is
     # shifted as sound.
-    instruments = _in_key(sources.instrumental, settings)
+    instruments = _in_key(_without_singer(sources, lead, settings), settings)
     parts: dict[str, Handle] = {"vocals": lead.sound, "instrumental": instruments}
     if backing == "convert":
         harmony = _backing_vocals(sources.taken["backing"], cast, settings)
@@ -231,6 +233,17 @@ def _in_key(sound: Handle, settings: CoverSettings, subject: str = "") -> Handle
     if not settings.key:
         return sound
     return Node("shift", SHIFT, {"sound": sound}, {"semitones": settings.key}, subject=subject)
+
+
+def _without_singer(sources: _Sources, lead: _Vocal, settings: CoverSettings) -> Handle:
+    """The instrumental of the cover: what the separator left of the singer in it is turned down further."""
+    strength = settings.singer_removal
+    if strength == 0 or sources.own or (strength is None and sources.level is None):
+        return sources.instrumental
+    inputs: dict[str, Source] = {"song": sources.song, "instrumental": sources.instrumental, "pitch": lead.pitch}
+    if sources.level is not None:
+        inputs["vocal"] = sources.level
+    return Node("singer removal", REMOVAL, inputs, {"requested": strength})
 
 
 # --- voices -----------------------------------------------------------------------------------------------------------
@@ -470,9 +483,10 @@ def _report(
 def _shown(settings: CoverSettings) -> dict[str, Any]:
     """All settings by group, as plain data. Not the output's: the file's format changes nothing in the report."""
     groups = settings.model_dump(mode="json", exclude={"output"})
-    loose = {name: groups.pop(name) for name in ("transpose", "key", "backing")}
-    if loose["backing"] is None:
-        del loose["backing"]
+    loose = {name: groups.pop(name) for name in ("transpose", "key", "backing", "singer_removal")}
+    for name in ("backing", "singer_removal"):
+        if loose[name] is None:
+            del loose[name]
     return {"transpose": loose, **groups}
 
 

@@ -60,6 +60,13 @@ class CoverSettings(FrozenModel):
     backing: Literal["original", "convert", "mute"] | None = Field(
         None, description="the backing vocals, where a stem holds them apart: original, convert or mute"
     )
+    singer_removal: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="how far what is left of the original singer is removed from the cover's instrumental, 0 to 1; "
+        "by how much is left if not given",
+    )
     conversion: ConversionSettings = ConversionSettings()
     finish: FinishSettings = FinishSettings()
     remix: RemixSettings = RemixSettings()

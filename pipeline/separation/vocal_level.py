@@ -28,6 +28,7 @@ MOST = 6.0
 
 _SIZE, _TOP = 0.093, 16000.0  # seconds, Hz: of the spectrum
 _WINDOW = 20.0  # seconds read at a time
+_BIAS = 1.4  # dB that more is left than the masks say
 _SLOW, _FAST = 1.0, 0.1  # seconds: over which the level is followed, and is told from pauses
 _PAUSE, _LOUD = -15.0, -5.0  # dB of the singing: up to the first only the mean is known, from the second the moment
 
@@ -36,11 +37,13 @@ _PAUSE, _LOUD = -15.0, -5.0  # dB of the singing: up to the first only the mean 
 @dataclass(frozen=True, eq=False)
 class VocalLevel:
     """What the separated vocal is short of, in dB, 0 to `MOST`. `mean`: over all that is sung; `curve`: over time, a
-    value every `step` seconds from the beginning."""
+    value every `step` seconds from the beginning. `leftover`: the singer in the instrumental against the true vocal, in
+    dB, estimated with an rms error of 2 dB; None where nobody sings."""
 
     mean: float
     curve: np.ndarray
     step: float
+    leftover: float | None = None
 
     def at(self, seconds: np.ndarray) -> Curve:
         """The curve at these moments."""
@@ -53,7 +56,7 @@ def vocal_level(context: Context, song: AudioSource, vocals: AudioSource) -> Voc
     grid = Grid.of(song.rate, _SIZE, min(_TOP, song.rate / 2))
     grid = Grid(grid.rate, grid.size, grid.size // 2, grid.bins)
     parts = zip(*_energies(context, song, vocals, grid), strict=True)
-    separated, likely = (np.concatenate(part) for part in parts)
+    separated, likely, left = (np.concatenate(part) for part in parts)
     step = grid.hop / grid.rate
     fast = max(2, round(_FAST / step))
     short = smoothed(separated, fast)
@@ -66,15 +69,17 @@ def vocal_level(context: Context, song: AudioSource, vocals: AudioSource) -> Voc
     moment = _decibels((smoothed(likely, slow) + TINY) / (here + TINY))
     # in pauses there is only what leaked, of which the mask says nothing
     loud = np.clip((10 * np.log10(here / short[sung].mean() + TINY) - _PAUSE) / (_LOUD - _PAUSE), 0.0, 1.0)
-    return VocalLevel(float(mean), mean + (moment - mean) * loud, step)
+    leftover = 10 * np.log10(smoothed(left, fast)[sung].mean() / smoothed(likely, fast)[sung].mean() + TINY) + _BIAS
+    return VocalLevel(float(mean), mean + (moment - mean) * loud, step, float(leftover))
 
 
 def _decibels(ratio: Curve | float) -> Curve:
     return np.asarray(np.clip(10 * np.log10(ratio), 0.0, MOST))
 
 
-def _energies(context: Context, song: AudioSource, vocals: AudioSource, grid: Grid) -> Iterator[tuple[Curve, Curve]]:
-    """K-weighted energies per frame of `grid`, window by window: of the separated vocals, and of the likely ones."""
+def _energies(context: Context, song: AudioSource, vocals: AudioSource, grid: Grid) -> Iterator[tuple[Curve, ...]]:
+    """K-weighted energies per frame of `grid`, window by window: of the separated vocals, of the likely ones, and of
+    what the instrumental likely has of them."""
     weights = power_response(grid.frequencies, grid.rate).astype(np.float32)
     size = max(1, round(_WINDOW * grid.rate / grid.hop)) * grid.hop
     for start in range(0, song.frames, size):
@@ -89,8 +94,9 @@ def _energies(context: Context, song: AudioSource, vocals: AudioSource, grid: Gr
 
         mix, sung = power(song), power(vocals)
         likely = sung ** np.float32(EXPONENT / 2) * mix ** np.float32(1 - EXPONENT / 2)
+        left = likely * np.square(1 - np.minimum(np.sqrt(sung / (mix + np.float32(TINY))), 1))
         yield tuple(
-            np.einsum("cfb,b->f", energy, weights, dtype=np.float64) / grid.size**2 for energy in (sung, likely)
+            np.einsum("cfb,b->f", energy, weights, dtype=np.float64) / grid.size**2 for energy in (sung, likely, left)
         )
         context.progress(stop / song.frames)
 

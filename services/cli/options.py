@@ -102,6 +102,12 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
         Option(
             "backing_gain", float, "Gain of the backing vocals in dB, if there is a stem of them.", "remix.backing_gain"
         ),
+        Option(
+            "singer_removal",
+            float,
+            "How far leftovers of the original singer are removed from the instrumental, 0 to 1; default: by need.",
+            "singer_removal",
+        ),
         Option("instrumental_gain", float, "Gain of the instrumental in dB.", "remix.instrumental_gain"),
         Option("target_lufs", float, "Loudness of the cover in LUFS; default: that of the song.", "remix.target_lufs"),
     ),
