@@ -31,6 +31,7 @@ _ENOUGH, _MUCH = -9.0, -6.0  # dB of the singer left: at the first nothing is do
 _SIZE, _TOP = 0.093, 13000.0  # seconds, Hz
 _HIGHEST = 8000.0  # Hz: above it no harmonics are told from the band
 _WIDTH, _SPREAD = 12.0, 0.006  # of a harmonic: Hz, and share of its frequency by which the pitch may be off
+_SILENT = np.float32(1e-6)  # magnitude in a bin
 _FRAMES = 5  # that the gain is averaged over: single frames would warble
 
 
@@ -82,7 +83,8 @@ def removal_gain(
     """The gain ``[frames, bins]`` in 0..1 for `instrumental`, of sound that begins at frame `start` of the song."""
     from scipy.ndimage import uniform_filter1d
 
-    kept = np.minimum(level(instrumental) / (level(song) + np.float32(1e-9)), 1.0)
+    # in silence nothing is taken off
+    kept = np.minimum((level(instrumental) + _SILENT) / (level(song) + _SILENT), 1.0)
     gain = kept ** (MOST * strength * harmonics(pitch, grid, start, len(kept)))
     return np.asarray(uniform_filter1d(gain, _FRAMES, axis=0, mode="nearest"), np.float32)
 

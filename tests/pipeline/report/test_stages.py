@@ -90,8 +90,20 @@ def test_only_the_embedded_separator_s_vocal_is_short_of_something(song: Path, t
         {node.kind for node in cover_graph(song, voice(tmp_path), settings(), **own).graph.nodes}
         for own in ({}, {"vocals": song, "instrumental": song})
     ]
-    assert "vocal level" in kinds[0]
-    assert "vocal level" not in kinds[1]
+    assert {"vocal level", "singer removal"} <= kinds[0]
+    assert not {"vocal level", "singer removal"} & kinds[1]
+
+
+def test_without_singer_removal_the_instrumental_is_the_separator_s(song: Path, tmp_path: Path) -> None:
+    plain, off, full = (
+        cover_graph(song, voice(tmp_path), settings(**({} if one is None else {"singer_removal": one})))
+        for one in (None, 0, 1)
+    )
+    assert "singer removal" not in {node.kind for node in off.graph.nodes}
+    assert len({keys(graph)["remix"] for graph in (plain, off, full)}) == 3
+    # another mix of the same stems doesn't repeat it
+    louder = cover_graph(song, voice(tmp_path), settings(remix={"vocal_gain": 2}))
+    assert keys(louder)["singer removal"] == keys(plain)["singer removal"]
 
 
 @pytest.mark.parametrize("changes", [{"finish": {"presence": 3.0}}, {"key": 2}, {"transpose": -12}])
