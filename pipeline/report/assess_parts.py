@@ -225,8 +225,9 @@ def _balance(levels: dict[str, BandLevels], singing: NDArray[np.bool_], lacking:
     low, high = np.percentile(difference[singing], (16, 84))
     lost, where = _missing(levels["converted"], singing)
     lost_finished, where_finished = _missing(levels["vocals"], singing)
-    mean = 0.0 if lacking is None else lacking.mean
-    return Balance(before, unmixed, float(high - low) / 2, lost, lost_finished, where or where_finished, mean)
+    steadiness = float(high - low) / 2
+    found = (0.0, None) if lacking is None else (lacking.mean, lacking.leftover)
+    return Balance(before, unmixed, steadiness, lost, lost_finished, where or where_finished, *found)
 
 
 def _smooth(levels: BandLevels, columns: int, singing: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -42,7 +42,9 @@ class Balance:
     gain. `unsteadiness`: how far (dB, 68 % of the time) the vocal's level strays from the original vocal's, over 3 s,
     after the constant difference is taken out. `missing`: share 0..1 of the singing in which the dry conversion is
     silent, `missing_finished`: the same of the finished vocal; `missing_at`: seconds where. `short`: dB that the
-    separated vocal is estimated to be short of; the levels here hold it already, as if the stem had it.
+    separated vocal is estimated to be short of; the levels here hold it already, as if the stem had it. `leftover`: the
+    original singer in the separated instrumental against the true vocal, in dB, estimated within some 2 dB; None where
+    the separator gives no hint.
     """
 
     before: float | None
@@ -52,6 +54,7 @@ class Balance:
     missing_finished: float | None
     missing_at: tuple[float, ...]
     short: float = 0.0
+    leftover: float | None = None
 
 
 @stored
