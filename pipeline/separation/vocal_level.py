@@ -28,6 +28,7 @@ MOST = 6.0
 
 _SIZE, _TOP = 0.093, 16000.0  # seconds, Hz: of the spectrum
 _WINDOW = 20.0  # seconds read at a time
+_SOMEBODY, _NOBODY = 14.0, 20.0  # dB of the song above the separated vocal: up to, and from; sung songs have 2 to 10
 _BIAS = 1.4  # dB that more is left than the masks say
 _SLOW, _FAST = 1.0, 0.1  # seconds: over which the level is followed, and is told from pauses
 _PAUSE, _LOUD = -15.0, -5.0  # dB of the singing: up to the first only the mean is known, from the second the moment
@@ -56,7 +57,7 @@ def vocal_level(context: Context, song: AudioSource, vocals: AudioSource) -> Voc
     grid = Grid.of(song.rate, _SIZE, min(_TOP, song.rate / 2))
     grid = Grid(grid.rate, grid.size, grid.size // 2, grid.bins)
     parts = zip(*_energies(context, song, vocals, grid), strict=True)
-    separated, likely, left = (np.concatenate(part) for part in parts)
+    separated, likely, left, whole = (np.concatenate(part) for part in parts)
     step = grid.hop / grid.rate
     fast = max(2, round(_FAST / step))
     short = smoothed(separated, fast)
@@ -64,13 +65,16 @@ def vocal_level(context: Context, song: AudioSource, vocals: AudioSource) -> Voc
     if not sung.any():
         return VocalLevel(0.0, np.zeros(len(separated)), step)
     mean = _decibels(smoothed(likely, fast)[sung].mean() / short[sung].mean())
+    # what lies so far below the song is no singer's voice, and isn't raised
+    below = 10 * np.log10(smoothed(whole, fast)[sung].mean() / short[sung].mean())
+    sure = float(np.clip((_NOBODY - below) / (_NOBODY - _SOMEBODY), 0.0, 1.0))
     slow = round(_SLOW / step)
     here = smoothed(separated, slow)
     moment = _decibels((smoothed(likely, slow) + TINY) / (here + TINY))
     # in pauses there is only what leaked, of which the mask says nothing
     loud = np.clip((10 * np.log10(here / short[sung].mean() + TINY) - _PAUSE) / (_LOUD - _PAUSE), 0.0, 1.0)
     leftover = 10 * np.log10(smoothed(left, fast)[sung].mean() / smoothed(likely, fast)[sung].mean() + TINY) + _BIAS
-    return VocalLevel(float(mean), mean + (moment - mean) * loud, step, float(leftover))
+    return VocalLevel(sure * float(mean), sure * (mean + (moment - mean) * loud), step, float(leftover))
 
 
 def _decibels(ratio: Curve | float) -> Curve:
@@ -78,8 +82,8 @@ def _decibels(ratio: Curve | float) -> Curve:
 
 
 def _energies(context: Context, song: AudioSource, vocals: AudioSource, grid: Grid) -> Iterator[tuple[Curve, ...]]:
-    """K-weighted energies per frame of `grid`, window by window: of the separated vocals, of the likely ones, and of
-    what the instrumental likely has of them."""
+    """K-weighted energies per frame of `grid`, window by window: of the separated vocals, of the likely ones, of what
+    the instrumental likely has of them, and of the song."""
     weights = power_response(grid.frequencies, grid.rate).astype(np.float32)
     size = max(1, round(_WINDOW * grid.rate / grid.hop)) * grid.hop
     for start in range(0, song.frames, size):
@@ -95,9 +99,8 @@ def _energies(context: Context, song: AudioSource, vocals: AudioSource, grid: Gr
         mix, sung = power(song), power(vocals)
         likely = sung ** np.float32(EXPONENT / 2) * mix ** np.float32(1 - EXPONENT / 2)
         left = likely * np.square(1 - np.minimum(np.sqrt(sung / (mix + np.float32(TINY))), 1))
-        yield tuple(
-            np.einsum("cfb,b->f", energy, weights, dtype=np.float64) / grid.size**2 for energy in (sung, likely, left)
-        )
+        parts = sung, likely, left, mix
+        yield tuple(np.einsum("cfb,b->f", energy, weights, dtype=np.float64) / grid.size**2 for energy in parts)
         context.progress(stop / song.frames)
 
 

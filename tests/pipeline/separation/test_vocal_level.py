@@ -73,13 +73,18 @@ def test_nothing_is_missing_where_nothing_else_sounds(song: signals.Song) -> Non
 
 
 def test_pauses_get_the_mean_and_nothing_passes_the_bounds(song: signals.Song, separated: Audio) -> None:
-    quiet = Audio(0.05 * separated.samples, RATE)  # of which the song would say that nearly everything is missing
-    found = vocal_level(Context(Path()), song.mix, quiet)
-    assert found.mean == MOST
-    assert found.curve.max() <= MOST
-    assert found.curve.min() >= 0
     found = vocal_level(Context(Path()), song.mix, separated)
     assert found.at(np.array([0.3]))[0] == pytest.approx(found.mean, abs=0.05)  # the first second has no voice
+    soft = vocal_level(Context(Path()), song.mix, Audio(0.35 * separated.samples, RATE))
+    assert found.mean < soft.mean <= MOST
+    assert soft.curve.max() <= MOST
+    assert soft.curve.min() >= 0
+
+
+def test_what_lies_far_below_the_song_is_no_singer(song: signals.Song, separated: Audio) -> None:
+    found = vocal_level(Context(Path()), song.mix, Audio(0.05 * separated.samples, RATE))
+    assert found.mean == 0
+    assert not found.curve.any()
 
 
 def test_silence(song: signals.Song) -> None:
