@@ -118,7 +118,7 @@ def row(name: str, side: str, song: AudioFile, made: Mixed) -> str:
     found, plain = made.loudness, made.plain
     loudness = measure_blocks([Audio(made.cover, song.rate)], song.rate, song.channels)
     off = loudness.integrated - found.song.integrated
-    taken = -20 * np.log10(made.gain)
+    taken = 20 * np.log10(1 / made.gain)
     return (
         f"{name:20} {side:7}{found.song.integrated:7.1f}{found.gain:6.1f}{taken.max():6.1f}"
         f"{taken.mean():6.2f}{100 * (taken > remix.HEAVY).mean():7.2f} %{off:7.2f}{-found.shortfall:7.2f}"

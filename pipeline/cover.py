@@ -130,7 +130,8 @@ def cover_graph(
     singers = lead.singers
     # Converted parts come out in the new key, as their voices sing them there. What stays as it is in the song is
     # shifted as sound.
-    instruments = _in_key(_without_singer(sources, lead, settings), settings)
+    cleaned = _without_singer(sources, lead, settings)
+    instruments = _in_key(cleaned, settings)
     parts: dict[str, Handle] = {"vocals": lead.sound, "instrumental": instruments}
     if backing == "convert":
         harmony = _backing_vocals(sources.taken["backing"], cast, settings)
@@ -147,7 +148,8 @@ def cover_graph(
     if settings.output.keep_stems:
         limited = Node("stems", STEMS_OF_COVER, {"song": sources.song, "stems": parts, "mixing": mix["mixing"]})
         sounds = {name: limited[name] for name in parts}
-    stems = encode_stems(sounds, settings.output.lossless, sources.original, cast)
+    titles = {} if cleaned == sources.instrumental else {"instrumental": "instrumental of the cover, singer removed"}
+    stems = encode_stems(sounds, settings.output.lossless, sources.original, cast, titles)
     checked = _report(sources, lead, parts, mix, transposition, members, cast, settings)
     return CoverGraph(
         Graph.of(sources.quality, sources.tempo, cover, *stems.values(), checked),

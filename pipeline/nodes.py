@@ -66,11 +66,19 @@ def encode(
 
 
 def encode_stems(
-    stems: Mapping[str, Handle], format: OutputFormat, original: External, cast: Cast | None = None
+    stems: Mapping[str, Handle],
+    format: OutputFormat,
+    original: External,
+    cast: Cast | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> dict[str, Node[Path]]:
-    """The stems as files, by name, at one gain, so that they sum to what they summed to before."""
+    """The stems as files, by name, at one gain, so that they sum to what they summed to before. `titles`: what the tags
+    call a stem, where it isn't its name."""
+    titles = titles or {}
     gain = Node("headroom", HEADROOM, {"stems": tuple(stems.values())}, {"format": format})
-    return {name: encode(sound, format, original, cast, name, gain, name) for name, sound in stems.items()}
+    return {
+        name: encode(sound, format, original, cast, titles.get(name, name), gain, name) for name, sound in stems.items()
+    }
 
 
 def song_analysis(song: Handle) -> Node[SongAnalysis]:
