@@ -52,11 +52,11 @@ def remove_singer(
     requested: float | None,
     vocal: VocalLevel | None = None,
 ) -> AudioFile:
-    """The `instrumental` of `song`, cleaned along the `pitch` of the vocal; itself where the strength is 0. `vocal`:
-    what is known of the separated vocal."""
+    """The `instrumental` of `song`, cleaned along the `pitch` of the vocal; the same samples where the strength is 0.
+    `vocal`: what is known of the separated vocal."""
     strength = removal_strength(requested, vocal)
     if not strength or not pitch.voiced.any():
-        return instrumental
+        return map_blocks(context, {"instrumental": instrumental}, ("instrumental",), lambda same: same)["instrumental"]
     grid = removal_grid(song.rate)
     margin = 2 * grid.size
     starts = iter(range(-margin, song.frames, BLOCK))
