@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audio.song_analysis import PITCH_CLASSES, SongAnalysis
+from understudy.pipeline.report.assessment import Balance
 from understudy.pipeline.report.figures import Figures, ReportInputs
 from understudy.pipeline.report.limits import STAGES
 from understudy.pipeline.report.png import describe, spectrogram_png
@@ -71,7 +72,7 @@ def render(inputs: ReportInputs, figures: Figures, verdict: Verdict, tracks: lis
         pictures=_pictures(figures, figures.before.brightest),
         clock_scale=Markup(clock_scale(figures.before.duration, 6)),
         melody_clock=Markup(clock_scale(figures.before.duration, melody.width // 90)),
-        separation=_separation(inputs.quality, precision_note(inputs.separation)),
+        separation=_separation(inputs.quality, figures.before.balance, precision_note(inputs.separation)),
         settings=_settings(inputs.settings or {}),
         transpose=_semitones(inputs.transposition.semitones),
         tempo_and_key=_tempo_and_key(inputs.analysis, inputs.key),
@@ -157,7 +158,7 @@ def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dic
     ]
 
 
-def _separation(quality: Quality, computed: tuple[str, str] | None) -> list[tuple[str, str, str]]:
+def _separation(quality: Quality, balance: Balance, computed: tuple[str, str] | None) -> list[tuple[str, str, str]]:
     """What is estimated of the separation: name, figure, and what it means; and what it was `computed` in."""
     rows = []
     for name, level, words in (
@@ -169,6 +170,12 @@ def _separation(quality: Quality, computed: tuple[str, str] | None) -> list[tupl
             rows.append(
                 (name, number(level.estimate, "dB"), f"{words}; in four of five songs between {low} and {high}")
             )
+    if balance.leftover is not None:
+        words = "against the voice, before the singer removal; in two of three songs within 2 dB"
+        rows.append(("Original singer in the instrumental", number(balance.leftover, "dB"), words))
+    if balance.short:
+        words = "that the separated vocal is too soft, estimated; the new vocal is as much louder than it"
+        rows.append(("Missing in the vocals", number(balance.short, "dB"), words))
     for stem, hertz in quality.cutoffs.items():
         rows.append((f"End of the {stem}", number(hertz / 1000, "kHz"), "the song goes on above"))
     if quality.missing is not None:
