@@ -65,6 +65,14 @@ def numbers(value: Any) -> Iterator[float]:
         yield value
 
 
+def test_what_is_estimated_of_the_singer_is_on_the_page(inputs: ReportInputs, figures: Figures) -> None:
+    assert "Original singer in the instrumental" not in page_of(inputs, figures)
+    balance = replace(figures.before.balance, short=2.1, leftover=-5.5)
+    page = page_of(inputs, replace(figures, before=replace(figures.before, balance=balance)))
+    assert "−5.5 dB" in page
+    assert "2.1 dB" in page
+
+
 def test_both_files_are_made_and_agree(made: ReportFiles) -> None:
     data = json.loads(made.json.read_text(encoding="utf-8"))
     assert (data["format"], data["version"]) == ("understudy-report", make.VERSION)

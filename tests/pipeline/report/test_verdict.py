@@ -20,6 +20,7 @@ from understudy.pipeline.report import ReportInputs
 from understudy.pipeline.report.figures import measure_figures
 from understudy.pipeline.report.limits import LIMITS, STAGES
 from understudy.pipeline.report.verdict import Verdict, judge
+from understudy.pipeline.separation.vocal_level import VocalLevel
 from understudy.voices import speaker
 
 
@@ -184,6 +185,33 @@ def test_what_the_user_asked_for_is_no_fault(tmp_path: Path) -> None:
     assert after - before == pytest.approx(12.04, abs=1.5)
     wanted = replace(inputs, wanted_lufs=figures.cover_loudness.integrated)
     assert verdict_of(wanted, tmp_path).findings == ()
+
+
+@pytest.mark.slow
+def test_what_the_limiter_left_softer_is_said_and_no_fault_of_the_loudness(tmp_path: Path) -> None:
+    inputs = too_quiet(tmp_path)  # by 6 dB
+    loudness = replace(inputs.loudness, shortfall=6.0, reduction_heavy=4.0)
+    verdict = verdict_of(replace(inputs, loudness=loudness), tmp_path)
+    said = {finding.figure: finding.severity for finding in verdict.findings}
+    assert said == {"shortfall": "mind", "limiting": "mind"}
+    small = verdict_of(replace(inputs, loudness=replace(loudness, shortfall=0.5, reduction_heavy=1.0)), tmp_path)
+    assert {finding.figure for finding in small.findings} == {"loudness_difference"}
+
+
+@pytest.mark.slow
+def test_a_vocal_that_makes_up_for_what_separation_took_is_no_shift(tmp_path: Path) -> None:
+    """The separated vocal is 5 dB too soft, which is known, and the new one is as loud as the true one was."""
+    soft = 10 ** (-5 / 20) * singer()
+    level = VocalLevel(5.0, np.full(100, 5.0), 0.1, -7.0)
+    known, unknown = (
+        measure_figures(Context(tmp_path), good_cover(tmp_path, original_vocals=soft, level=one))
+        for one in (level, None)
+    )
+    assert known.vocal_level is not None
+    assert unknown.vocal_level is not None
+    assert abs(known.vocal_level) < 1.5
+    assert unknown.vocal_level - known.vocal_level == pytest.approx(5, abs=0.1)
+    assert (known.before.balance.short, known.before.balance.leftover) == (5.0, -7.0)
 
 
 def test_an_a_cappella_is_judged_without_a_band(tmp_path: Path) -> None:
