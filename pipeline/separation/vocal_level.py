@@ -21,7 +21,8 @@ from understudy.pipeline.separation.spectrogram import Grid, analyse
 from understudy.pipeline.values import stored
 
 EXPONENT = 0.8
-"""Fitted on six songs and mixes with known stems (0.7 to 0.8 are best), confirmed on seven others."""
+"""Fitted on six songs and mixes with known stems (0.7 to 0.8 are best), confirmed on seven others; an earlier set had
+1.2."""
 
 MOST = 6.0
 """dB that the separated vocal may be short of."""
