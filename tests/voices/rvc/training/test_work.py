@@ -159,6 +159,9 @@ def test_a_run_that_goes_on_equals_an_undisturbed_one_bit_for_bit(tmp_path, mate
 
 
 def test_a_run_from_a_base_begins_with_its_weights(tmp_path, materials, undisturbed):
+    import torch
+
+    from understudy.voices.rvc.training.networks import weights
     from understudy.voices.rvc.training.pretrained import write_pair
     from understudy.voices.rvc.training.step import new_state
     from understudy.voices.rvc.training.work import architecture_of
@@ -172,8 +175,9 @@ def test_a_run_from_a_base_begins_with_its_weights(tmp_path, materials, undistur
     assert run is not None
     folder.begin(run.model_copy(update={"base": (str(files[0]), str(files[1]))}))
     go(folder)
-    made, base = (read_checkpoint(path).weights for path in (folder.checkpoint(1), undisturbed.checkpoint(6)))
-    assert all((made[name] == base[name]).all() for name in base)
+    made, base = read_checkpoint(folder.checkpoint(1)).weights, weights(state.generator)
+    for name, weight in made.items():
+        torch.testing.assert_close(weight.float(), base[name], atol=1e-4, rtol=1e-3)  # float16
     files[1].write_bytes(b"no")
     with pytest.raises(UnderstudyError):
         go(folder)
