@@ -13,8 +13,8 @@ the two gradient norms; the relative difference of the whole gradient; the SNR o
 difference of the weights after three steps in relation to their change, but for the biases of the attention's keys:
 their true gradient is 0, and AdamW turns the rounding into full steps.
 
-speed: seconds of a step and peak memory (RSS) in MB. The sides alternate, and the fastest step counts. `reference, kept
-memory` is the reference with glibc set to keep freed memory.
+speed: seconds and CPU seconds of a step and peak memory (RSS) in MB, each also in relation to the reference. The sides
+alternate, and the fastest step counts. `reference, kept memory` is the reference with glibc set to keep freed memory.
 
 files: G_ and D_ files and finished voices, written by one side and read by the other. Columns: whether our weights
 equal those in the reference's files; after a step of ours and a resume of the reference from our files, the greatest
@@ -188,9 +188,10 @@ def run(side: str, kind: str, folder: Path, reference: Path, rows: int, steps: i
     for number in range(steps):
         batch, draws = material(a, number, rows)
         kept: dict[str, Any] = {"gradient": []} if record and number == 0 else {}
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         losses = runner.step(batch, draws, kept)
-        found.append({"losses": losses, "seconds": time.perf_counter() - begun})
+        spent = {"seconds": time.perf_counter() - begun, "cpu": time.process_time() - cpu}
+        found.append({"losses": losses, **spent})
         if record:
             torch.save(kept, folder / f"{side}-{number}.pt")
     if record:
@@ -255,27 +256,27 @@ def changed(folder: Path) -> float:
 
 def speed(arguments: argparse.Namespace) -> None:
     sides: dict[str, dict[str, str]] = {"reference": {}, "reference, kept memory": KEPT_MEMORY, "ours": {}}
-    print(f"{'kind':8} {'batch':>5}  {'side':24} {'seconds':>8} {'ratio':>6} {'MB':>6} {'ratio':>6}")
+    print(
+        f"{'kind':8} {'batch':>5}  {'side':24} {'seconds':>8} {'ratio':>6} {'CPU s':>6} {'ratio':>6} {'MB':>6} {'ratio':>6}"
+    )
     for kind in arguments.kinds:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             child("initial", kind, folder, arguments)
             for rows in arguments.batch:
-                best = {side: [float("inf"), float("inf")] for side in sides}
+                best = {side: [float("inf")] * 3 for side in sides}
                 for _ in range(arguments.rounds):
                     for side, environment in sides.items():
                         found = child(
-                            side.split(",")[0], kind, folder, arguments, batch=rows, steps=3, environment=environment
-                        )
-                        seconds = min(one["seconds"] for one in found["steps"])
-                        best[side] = [min(best[side][0], seconds), min(best[side][1], found["peak"])]
+                            side.split(",")[0], kind, folder, arguments, batch=rows, steps=arguments.steps,
+                            environment=environment,
+                        )  # fmt: skip
+                        spent = [min(one[what] for one in found["steps"]) for what in ("seconds", "cpu")]
+                        best[side] = [min(pair) for pair in zip(best[side], [*spent, found["peak"]], strict=True)]
                 first = best["reference"]
-                for side, (seconds, peak) in best.items():
-                    print(
-                        f"{kind:8} {rows:5}  {side:24} {seconds:8.2f} {seconds / first[0]:6.3f} {peak:6.0f}"
-                        f" {peak / first[1]:6.3f}",
-                        flush=True,
-                    )
+                for side, figures in best.items():
+                    seconds, cpu, peak = (f"{v:.2f} {v / f:6.3f}" for v, f in zip(figures, first, strict=True))
+                    print(f"{kind:8} {rows:5}  {side:24} {seconds:>15} {cpu:>13} {peak:>14}", flush=True)
 
 
 def files(arguments: argparse.Namespace) -> None:

@@ -132,7 +132,9 @@ def main() -> None:
     found = {kind: generator_figures(architecture) for kind, architecture in KINDS.items()}
     for name, network in (("scale", models.DiscriminatorS()), ("period", models.DiscriminatorP(PERIOD))):
         found[name] = discriminator_figures(network, dict(network.named_parameters()), lambda x, n=network: n(x)[1])
-    figures = {f"{kind} {name}": np.asarray(value) for kind, parts in found.items() for name, value in parts.items()}
+    figures: dict[str, Any] = {
+        f"{kind} {name}": np.asarray(value) for kind, parts in found.items() for name, value in parts.items()
+    }
     for name, value in figures.items():
         print(name, value.shape, float(np.abs(value).mean()))
     np.savez_compressed(FIGURES, **figures)
