@@ -256,9 +256,7 @@ def changed(folder: Path) -> float:
 
 def speed(arguments: argparse.Namespace) -> None:
     sides: dict[str, dict[str, str]] = {"reference": {}, "reference, kept memory": KEPT_MEMORY, "ours": {}}
-    print(
-        f"{'kind':8} {'batch':>5}  {'side':24} {'seconds':>8} {'ratio':>6} {'CPU s':>6} {'ratio':>6} {'MB':>6} {'ratio':>6}"
-    )
+    print(f"{'kind':8} {'batch':>5}  {'side':24} {'seconds, ratio':>15} {'CPU s, ratio':>13} {'MB, ratio':>14}")
     for kind in arguments.kinds:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
