@@ -92,3 +92,14 @@ def test_a_tiny_training_ends_in_a_cover(workspace: Workspace) -> None:
     assert shown["model"]["trained"]["steps"] == 2
     cover = workspace.json("cover", "song.wav", "--voice", "nova", "--engine", "rvc", "--duration", "2")
     assert Path(workspace.folder / cover["cover"]).is_file()
+    blended = workspace.json("voices", "blend", "nova", "nova", "--ratio", "0.25", "--name", "mix")
+    assert (blended["engine"], blended["consent"], blended["model"]["index"]) == ("rvc", "self", None)
+    pair = workspace.json("voices", "export", "nova", "--format", "training", "--output", "pair")["files"]
+    assert pair == ["pair/G_2.pth", "pair/D_2.pth"]
+    base = ("--base", pair[0], "--base-discriminator", pair[1])
+    assert workspace.json("voices", "train", "nova", *TINY, *base, "--dry-run")["base"] == "G_2.pth"
+    assert workspace.json("cache", "show")["trainings"] > 1000
+    workspace.json("cache", "clear", "--trainings")
+    assert workspace.json("cache", "show")["trainings"] < 1000
+    missing = workspace.run("voices", "export", "nova", "--format", "training", "--output", "again", "--json")
+    assert json.loads(missing.stdout)["error"]["code"] == "training-missing"
