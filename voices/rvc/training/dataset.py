@@ -7,6 +7,7 @@ have 50 frames a second, each used twice, as in conversion.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -161,7 +162,8 @@ def make_dataset(
         why = next((f" {finding.sentence}" for finding in known if finding.severity == "problem"), "")
         raise UnderstudyError(
             "too-little-data",
-            f"The recordings hold {sum(amounts):.1f} s of sound to train on; at least {LEAST:.0f} s are needed.{why}",
+            f"The recordings hold {math.floor(10 * sum(amounts)) / 10} s of sound to train on; at least {LEAST:.0f} s are "
+            f"needed.{why}",
             "Add recordings: ten minutes of singing make a good model, and the instant voice needs no training.",
         )
     held = hold_out(amounts)
