@@ -162,8 +162,8 @@ def make_dataset(
         why = next((f" {finding.sentence}" for finding in known if finding.severity == "problem"), "")
         raise UnderstudyError(
             "too-little-data",
-            f"The recordings hold {math.floor(10 * sum(amounts)) / 10} s of sound to train on; at least {LEAST:.0f} s are "
-            f"needed.{why}",
+            f"The recordings hold {math.floor(10 * sum(amounts)) / 10} s of sound to train on; at least {LEAST:.0f} s "
+            f"are needed.{why}",
             "Add recordings: ten minutes of singing make a good model, and the instant voice needs no training.",
         )
     held = hold_out(amounts)
