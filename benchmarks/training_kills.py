@@ -56,11 +56,11 @@ class Moment:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run that was killed. `kills`: by SIGKILL, the other processes ended before their moment. `same`: whether it
+    """A run that was killed. `killed`: for each moment whether it came before the process's end. `same`: whether it
     ended with the bytes of the undisturbed run. `whole_meanwhile`: whether the voice was whole after each kill: without
     a model, or with all of it. `steps`: the newest state after each kill."""
 
-    kills: int
+    killed: tuple[bool, ...]
     same: bool
     whole_meanwhile: bool
     steps: tuple[int, ...]
@@ -86,12 +86,12 @@ def run_undisturbed(start: Path, root: Path) -> Undisturbed:
 def attempt(start: Path, root: Path, moments: Sequence[Moment], whole: Undisturbed) -> Attempt:
     """Train as `run_undisturbed`, in a process for each of `moments` that is killed then, and a last one."""
     shutil.copytree(start, root)
-    kills, fine, steps = 0, True, []
+    killed, fine, steps = [], True, []
     for moment in moments:
         code, lines = process(root, moment)
         if code not in (0, -signal.SIGKILL):
             raise RuntimeError(f"a process failed by itself: {lines[-3:]}")
-        kills += code == -signal.SIGKILL
+        killed.append(code == -signal.SIGKILL)
         fine &= whole_voice(root, whole)
         steps.append(
             max((int(path.stem.split("-")[1]) for path in root.glob("cache/training/*/state-*.pt")), default=0)
@@ -101,7 +101,7 @@ def attempt(start: Path, root: Path, moments: Sequence[Moment], whole: Undisturb
         raise RuntimeError(f"the run did not go on: {lines[-3:]}")
     found = results(root)
     different = tuple(name for name in {**found, **whole.files} if found.get(name) != whole.files.get(name))
-    return Attempt(kills, not different, fine, tuple(steps), different)
+    return Attempt(tuple(killed), not different, fine, tuple(steps), different)
 
 
 def results(root: Path) -> dict[str, str]:
@@ -147,8 +147,15 @@ def train(root: Path, phase: str = "", delay: float = 0.0) -> None:
     from understudy import training_comparison, training_report
     from understudy.voices import library
     from understudy.voices.rvc import index_building
+    from understudy.voices.rvc.training import work
+
+    last = ""
 
     def enter(name: str) -> None:
+        nonlocal last
+        if name == last:
+            return
+        last = name
         sys.stdout.write(f"phase {name} {time.monotonic()}\n")
         sys.stdout.flush()
         if name == phase:
@@ -163,21 +170,15 @@ def train(root: Path, phase: str = "", delay: float = 0.0) -> None:
 
         return wrapped
 
-    def notify(event: us.TrainingEvent) -> None:
-        if event.kind == "saved" and event.step % SETTINGS["evaluate_every"] == 0:  # type: ignore[operator]
-            enter("evaluation")
-        elif event.kind == "evaluation" or (event.kind == "steps" and not seen):
-            seen.add("training")
-            enter("training")
-
-    seen: set[str] = set()
+    work.RvcWork.step = entering("training", work.RvcWork.step)  # type: ignore[method-assign]
+    work.RvcWork.evaluate = entering("evaluation", work.RvcWork.evaluate)  # type: ignore[method-assign]
     index_building.build_index = entering("index", index_building.build_index)
     training_comparison.evaluate_instant = entering("comparison", training_comparison.evaluate_instant)
     library.publish_model = entering("publication", library.publish_model)
     training_report.write_report = entering("report", training_report.write_report)
     voices = us.VoiceLibrary(root / "voices")
     enter("preparation")
-    voices.train("nova", settings=SETTINGS, cache=root / "cache", device="cpu", progress=notify)
+    voices.train("nova", settings=SETTINGS, cache=root / "cache", device="cpu")
     enter("end")
 
 
@@ -208,11 +209,12 @@ def main() -> None:
             found = attempt(start, root, moments, whole)
             shutil.rmtree(root)
             print(f"run {number}: same bytes {found.same}, voice whole after each kill {found.whole_meanwhile}")
-            for moment, step in zip(moments, found.steps, strict=True):
-                print(f"    {moment.phase:12} {moment.delay:6.2f} s   newest state {step}", flush=True)
+            for moment, killed, step in zip(moments, found.killed, found.steps, strict=True):
+                how = f"killed, newest state {step}" if killed else "had ended"
+                print(f"    {moment.phase:12} {moment.delay:6.2f} s   {how}", flush=True)
             if found.different:
                 print("    different:", ", ".join(found.different))
-            kills, number = kills + found.kills, number + 1
+            kills, number = kills + sum(found.killed), number + 1
             bad += not (found.same and found.whole_meanwhile)
         print(f"{kills} kills in {number} runs; {bad} runs differ")
     sys.exit(bad > 0)
