@@ -1,9 +1,9 @@
 """Which checkpoint is the best, and when no gain is likely any more.
 
 `choose`, in words: leave out what is broken (silence, clicks). Keep what is as intelligible and as true to the pitch as
-the best, within three standard errors. Of these take what is as similar to the held-out recordings as the most similar,
-within two standard errors; of these the one that reconstructs the recordings best; of equals the earliest. Without a
-speaker encoder the reconstruction alone decides. The constants were found on simulated runs (docs/measurements.md).
+the best, within three standard errors. Of these take the one that reconstructs the held-out recordings best; of equals
+the earliest. The similarity that a speaker encoder finds takes no part: of clipped or noisy recordings it prefers what
+sounds clipped or noisy. The constants were found on simulated runs (docs/measurements.md).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _BROKEN = {"silent": 0.1, "clicks": 1.0}  # beyond the best checkpoint's
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen checkpoint. `score`: its similarity, or without a speaker encoder its mel distance; `uncertainty`: one
-    standard error of it. `reason`: a sentence."""
+    """The chosen checkpoint. `score`: its mel distance; `uncertainty`: one standard error of it. `reason`: a
+    sentence."""
 
     step: int
     score: float
@@ -48,16 +48,11 @@ def choose(evaluations: Sequence[Evaluation]) -> Choice:
         if len(everyone):
             near = values >= _without_outliers(everyone).max() - _GATE * uncertainty(sound, name)
             kept = [evaluation for evaluation, keep in zip(kept, near, strict=True) if keep] or kept
-    main, tied = _main(evaluations), kept
-    if main == "similarity":
-        values = _means(kept, main)
-        near = values >= values.max() - 2 * uncertainty(sound, main)
-        tied = [evaluation for evaluation, keep in zip(kept, near, strict=True) if keep]
-    distances = _means(tied, "mel_distance")
-    chosen = tied[int(np.argmax(distances)) if len(distances) else 0]
-    score = chosen.means().get(main, float("nan"))
-    reason = _reason(chosen, score, main, of=len(evaluations), sound=len(sound), kept=len(kept), tied=len(tied))
-    return Choice(chosen.step, score, uncertainty(sound, main), reason)
+    distances = _means(kept, "mel_distance")
+    chosen = kept[int(np.argmax(distances)) if len(distances) else 0]
+    score = chosen.means().get("mel_distance", float("nan"))
+    reason = _reason(chosen, score, of=len(evaluations), sound=len(sound), kept=len(kept))
+    return Choice(chosen.step, score, uncertainty(sound, "mel_distance"), reason)
 
 
 def finished(evaluations: Sequence[Evaluation]) -> str | None:
@@ -114,10 +109,6 @@ def _without_outliers(values: Floats) -> Floats:
     return np.concatenate([values[:1], inner, values[-1:]])
 
 
-def _main(evaluations: Sequence[Evaluation]) -> str:
-    return "similarity" if all(evaluation.of_score("similarity") for evaluation in evaluations) else "mel_distance"
-
-
 def _unbroken(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Those without silence and clicks that others don't have."""
     means = [evaluation.means() for evaluation in evaluations]
@@ -129,21 +120,11 @@ def _unbroken(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     ] or list(evaluations)
 
 
-_NAMES = {"similarity": "similarity to the held-out recordings", "mel_distance": "distance to the held-out recordings"}
-
-
-def _reason(chosen: Evaluation, score: float, main: str, *, of: int, sound: int, kept: int, tied: int) -> str:
-    name = f"Step {chosen.step}"
-    if main != "similarity":
-        best = f"{name} has the smallest distance to the held-out recordings ({score:.3f})"
-    elif tied == 1:
-        best = f"{name} has the greatest similarity to the held-out recordings ({score:.3f})"
-    else:
-        best = (
-            f"{name} reconstructs the held-out recordings best of {tied} checkpoints that are equally similar to them "
-            f"within the uncertainty ({score:.3f})"
-        )
-    sentence = f"{best}, of the {kept} of {of} that are about as intelligible and as true to the pitch as the best"
+def _reason(chosen: Evaluation, score: float, *, of: int, sound: int, kept: int) -> str:
+    sentence = (
+        f"Step {chosen.step} has the smallest distance to the held-out recordings ({score:.3f}), of the {kept} of {of} "
+        "that are about as intelligible and as true to the pitch as the best"
+    )
     if of > sound:
         sentence += f"; {of - sound} with clicks or silence {'was' if of - sound == 1 else 'were'} left out"
     return sentence + "."
