@@ -51,13 +51,13 @@ KEEP = Stage("keep", 1, keep)
 CAST_LIST = Stage("cast list", 1, cast_list)
 REMOVAL = Stage("singer removal", 1, remove_singer)
 FINISH = Stage("finish", 1, finish)
-VOCAL_LEVEL = Stage("vocal level", 1, vocal_level)
+VOCAL_LEVEL = Stage("vocal level", 2, vocal_level)
 SHIFT = Stage("shift", 1, shift)
 MEASURE = Stage("measure", 1, measure_stems)
 REMIX = Stage("remix", 3, remix)
 STEMS_OF_COVER = Stage("stems", 2, cover_stems)
-ASSESS = Stage("assess", 4, assess, models=("speaker-encoder",), kind=AssessInputs)
-REPORT = Stage("report", 7, make_report, kind=ReportInputs)
+ASSESS = Stage("assess", 5, assess, models=("speaker-encoder",), kind=AssessInputs)
+REPORT = Stage("report", 8, make_report, kind=ReportInputs)
 
 
 @dataclass(frozen=True)
@@ -459,7 +459,7 @@ def _report(
         "analysis": sources.tempo,
         "cover": mix["cover"],
         "loudness": mix["loudness"],
-        "assessment": _assessed(sources, lead, parts, cast),
+        "assessment": _assessed(sources, lead, parts, cast, settings),
         "vocals": lead.sound,
         "instrumental": instrumental,
         "transposition": transposition,
@@ -492,7 +492,9 @@ def _shown(settings: CoverSettings) -> dict[str, Any]:
     return {"transpose": loose, **groups}
 
 
-def _assessed(sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast: Cast) -> Node[Assessment]:
+def _assessed(
+    sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast: Cast, settings: CoverSettings
+) -> Node[Assessment]:
     """What the report says and no gain changes: gains are no inputs here, so that another mix doesn't repeat it."""
     inputs: dict[str, Source] = {
         "song": sources.song,
@@ -504,18 +506,19 @@ def _assessed(sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast
     }
     if sources.level is not None:
         inputs["level"] = sources.level
+    plain: dict[str, Setting] = {"singer_removal": settings.singer_removal}
     if lead.joined is None:
         (singer,) = lead.singers
         inputs["transpose"] = singer.transposition["semitones"]
         recordings = External(singer.voice.recording_files, _recordings_key(singer.voice))
-        return Node("assess", ASSESS, inputs, externals={"recordings": recordings})
+        return Node("assess", ASSESS, inputs, plain, {"recordings": recordings})
     inputs |= {"wanted": lead.joined["pitch"], "turns": lead.joined["turns"]}
     recorded = [
         _recordings_key(voice) for voice in cast.singers if voice.manifest.engine == "rvc" and voice.recording_files
     ]
     # similarity is stored by the voices' names
     singers = External(cast.singers, " ".join([cast.content_hash, cast.name, *recorded]))
-    return Node("assess", ASSESS, inputs, externals={"singers": singers})
+    return Node("assess", ASSESS, inputs, plain, {"singers": singers})
 
 
 def _recordings_key(voice: Voice) -> str:

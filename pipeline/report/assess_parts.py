@@ -19,18 +19,22 @@ from understudy.audio.pitch import PitchTrack
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
 from understudy.pipeline.report.assessment import PARTS, Assessment, Balance, Faults, Picture
-from understudy.pipeline.report.bands import BandLevels, analyse, short_term
+from understudy.pipeline.report.bands import BANDS, HIGHEST, LOWEST, BandLevels, analyse, short_term
 from understudy.pipeline.report.clips import encode_clip
 from understudy.pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
 from understudy.pipeline.report.likeness import Likeness, compare_voices
 from understudy.pipeline.report.png import brightest, describe, spectrogram_png
 from understudy.pipeline.report.svg import draw_melody
+from understudy.pipeline.separation.singer_removal import expected_removal, removal_strength
 from understudy.pipeline.separation.vocal_level import VocalLevel
 from understudy.voices.voice import Voice
 
 _AUDIBLE = 25.0  # dB below the loud parts: softer tails and breaths say little about the singing
 _LONGEST = 600.0  # seconds that are embedded whole
 _EXCERPT = 240.0
+_PASSAGE = 3  # seconds that a passage has at least
+_MORE = 0.5  # dB above the median that is left there
+_BRIGHT = 3000.0, 10000.0  # Hz: what is bright; above 13 kHz the embedded separator gives nothing to the vocals
 _CLICKING = ("converted", "vocals")
 _CLIPS = {"song": False, "vocals": True, "original_vocals": True, "instrumental": False}  # whether in mono
 
@@ -44,7 +48,7 @@ class AssessInputs:
     the track of `original_vocals`. `transpose`: semitones by which the vocal was moved in all. `recordings`: the
     voice's own (mono files that soundfile reads). Where several voices share the vocal, `singers` are they, `turns`
     says when each sings (number of the singer, first frame, end), and `wanted` is the pitch that they are to sing.
-    `level`: what `original_vocals` are short of.
+    `level`: what `original_vocals` are short of. `singer_removal`: the requested strength.
     """
 
     song: AudioFile
@@ -59,6 +63,7 @@ class AssessInputs:
     singers: Sequence[Voice] = ()
     turns: Sequence[tuple[int, int, int]] = ()
     level: VocalLevel | None = None
+    singer_removal: float | None = None
 
 
 def assess(context: Context, inputs: AssessInputs) -> Assessment:
@@ -116,7 +121,7 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
         sung_share=float(singing.mean()) if singing.size else 0.0,
         pitched=float(inputs.pitch.voiced.sum() * inputs.pitch.hop),
         vocal_silent=bool(levels["original_vocals"].weighted.mean() < 1e-7),
-        balance=_balance(levels, singing, inputs.level),
+        balance=_balance(levels, singing, inputs.level, inputs.singer_removal),
         likeness=likeness,
         curve=short_term(levels["song"], duration),
         melody=draw_melody(context.folder / "melody.svg", wanted, sung, duration, intonation.on_note),
@@ -203,7 +208,9 @@ def singing_columns(original_vocals: BandLevels, pitch: PitchTrack) -> NDArray[n
     return pitched & audible(original_vocals)(times)
 
 
-def _balance(levels: dict[str, BandLevels], singing: NDArray[np.bool_], lacking: VocalLevel | None) -> Balance:
+def _balance(
+    levels: dict[str, BandLevels], singing: NDArray[np.bool_], lacking: VocalLevel | None, removal: float | None
+) -> Balance:
     if singing.sum() < 10:
         return Balance(None, None, None, None, None, ())
     if lacking is not None:
@@ -226,8 +233,39 @@ def _balance(levels: dict[str, BandLevels], singing: NDArray[np.bool_], lacking:
     lost, where = _missing(levels["converted"], singing)
     lost_finished, where_finished = _missing(levels["vocals"], singing)
     steadiness = float(high - low) / 2
-    found = (0.0, None) if lacking is None else (lacking.mean, lacking.leftover)
-    return Balance(before, unmixed, steadiness, lost, lost_finished, where or where_finished, *found)
+    found = Balance(before, unmixed, steadiness, lost, lost_finished, where or where_finished)
+    found = dataclasses.replace(found, brightness=_brightness(levels, singing))
+    if lacking is None:
+        return found
+    removed = expected_removal(removal_strength(removal, lacking))
+    places = _passages(lacking.left)
+    return dataclasses.replace(
+        found, short=lacking.mean, leftover=lacking.leftover, removed=removed, leftover_at=places
+    )
+
+
+def _passages(left: NDArray[np.floating]) -> tuple[tuple[float, float], ...]:
+    """Up to three passages of at least `_PASSAGE` seconds in which `left` (dB by second, NaN in pauses) is highest."""
+    if not np.isfinite(left).any():
+        return ()
+    least = max(np.nanpercentile(left, 75), np.nanmedian(left) + _MORE)
+    high = np.nan_to_num(left, nan=-np.inf) >= least
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], high.astype(np.int8), [0]))))
+    runs = [(first, last) for first, last in zip(edges[0::2], edges[1::2], strict=True) if last - first >= _PASSAGE]
+    longest = sorted(runs, key=lambda run: run[0] - run[1])[:3]
+    return tuple((float(first), float(last - 1)) for first, last in sorted(longest))
+
+
+def _brightness(levels: dict[str, BandLevels], singing: NDArray[np.bool_]) -> float | None:
+    """`Balance.brightness`, of the voiced columns, up to the frequency that both vocals reach."""
+    centres = np.geomspace(LOWEST, HIGHEST, BANDS + 2)[1:-1]
+    high, low = (centres > _BRIGHT[0]) & (centres < _BRIGHT[1]), (centres > 100) & (centres < _BRIGHT[0])
+
+    powers = {name: levels[name].bands[: singing.size][singing].mean(axis=0) for name in ("original_vocals", "vocals")}
+    if min(power[low].sum() for power in powers.values()) < 1e-9:
+        return None
+    old, new = (10 * np.log10(max(1e-12, power[high].sum()) / power[low].sum()) for power in powers.values())
+    return float(new - old)
 
 
 def _smooth(levels: BandLevels, columns: int, singing: NDArray[np.bool_]) -> NDArray[np.float64]:

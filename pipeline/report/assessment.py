@@ -44,7 +44,9 @@ class Balance:
     silent, `missing_finished`: the same of the finished vocal; `missing_at`: seconds where. `short`: dB that the
     separated vocal is estimated to be short of; the levels here hold it already, as if the stem had it. `leftover`: the
     original singer in the separated instrumental against the true vocal, in dB, estimated within some 2 dB; None where
-    the separator gives no hint.
+    the separator gives no hint. `removed`: dB that the singer removal is expected to take off it; `leftover_at`:
+    passages, (first second, last), in which most is left. `brightness`: what the finished vocal has above 3 kHz against
+    what it has below, in dB against the same of the original vocal.
     """
 
     before: float | None
@@ -55,6 +57,9 @@ class Balance:
     missing_at: tuple[float, ...]
     short: float = 0.0
     leftover: float | None = None
+    removed: float = 0.0
+    leftover_at: tuple[tuple[float, float], ...] = ()
+    brightness: float | None = None
 
 
 @stored

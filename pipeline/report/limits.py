@@ -54,6 +54,17 @@ LIMITS = {
             "beside the new voice where that one pauses or sings something else.",
         ),
         Limit(
+            "leftover", "Original singer left in the cover", "dB", False, -8.0, -1.0,
+            "Estimated level of the original singer against the new vocal, after the singer removal: within 2 dB on "
+            "two of three songs with known stems, where the embedded separator left −4 to −12 dB. Nearly as loud as "
+            "the new vocal, the old singer sings along.",
+        ),
+        Limit(
+            "brightness", "Brightness of the new vocal, change", "dB", False, 8.0, 30.0,
+            "Sung tones from 3 to 10 kHz against those below, compared with the original vocal. Voices differ by "
+            "several dB, and a song may lack its treble.",
+        ),
+        Limit(
             "tracking_octaves", "Octave errors of the pitch track", "%", False, 5.0, 25.0,
             "Share of the sung frames in which Praat and the pitch track disagree by an octave on the original vocal: "
             "3 to 4 % on a clean single voice, where either may err; 13 % on a duet in octaves.",

@@ -16,7 +16,7 @@ from understudy.audio.tags import read_tags
 from understudy.audio.windows import ordered_map
 from understudy.context import Context
 from understudy.pipeline.report.clips import encode_clip
-from understudy.pipeline.report.figures import Figures, ReportInputs, measure_figures
+from understudy.pipeline.report.figures import LEFTOVER_ERROR, Figures, ReportInputs, measure_figures
 from understudy.pipeline.report.limits import Severity
 from understudy.pipeline.report.page import Track, render
 from understudy.pipeline.report.verdict import Verdict, judge
@@ -31,7 +31,8 @@ VERSION = 2
 @dataclass(frozen=True)
 class ReportFiles:
     """`verdict`: ``good``, ``mind`` or ``wrong``. `blame`: the stage to look at first, or empty. `reason`: a
-    sentence. `vocal_level`: as `understudy.pipeline.report.figures.Figures` has it."""
+    sentence. `vocal_level`, `leftover`: as `understudy.pipeline.report.figures.Figures` has them; `brightness`: as
+    `understudy.pipeline.report.assessment.Balance`."""
 
     html: Path
     json: Path
@@ -39,6 +40,8 @@ class ReportFiles:
     blame: str
     reason: str
     vocal_level: float | None = None
+    leftover: float | None = None
+    brightness: float | None = None
 
 
 def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
@@ -61,7 +64,8 @@ def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
     text = json.dumps(as_data(inputs, figures, verdict), indent=2, ensure_ascii=False, allow_nan=False)
     data.write_text(text + "\n", encoding="utf-8", newline="\n")
     context.progress(1.0)
-    return ReportFiles(html, data, verdict.overall, verdict.blame, verdict.reason, _plain(figures.vocal_level))
+    heard = (figures.vocal_level, figures.leftover, figures.before.balance.brightness)
+    return ReportFiles(html, data, verdict.overall, verdict.blame, verdict.reason, *map(_plain, heard))
 
 
 def _encode_cover(context: Context, inputs: ReportInputs) -> bytes:
@@ -137,6 +141,8 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
             **dataclasses.asdict(figures.before.balance),
             "after": figures.balance_after,
             "change": figures.vocal_level,
+            "leftover_in_cover": figures.leftover,
+            "leftover_error": LEFTOVER_ERROR,
         },
         "separation": {**dataclasses.asdict(inputs.quality), "number_format": precision_note(inputs.separation)},
         "parts": {name: dataclasses.asdict(faults) for name, faults in figures.faults.items()},

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from understudy.audio.song_analysis import PITCH_CLASSES, SongAnalysis
 from understudy.pipeline.report.assessment import Balance
-from understudy.pipeline.report.figures import Figures, ReportInputs
+from understudy.pipeline.report.figures import LEFTOVER_ERROR, Figures, ReportInputs
 from understudy.pipeline.report.limits import STAGES
 from understudy.pipeline.report.png import describe, spectrogram_png
 from understudy.pipeline.report.svg import Curve, clock_scale, plot
@@ -147,13 +147,17 @@ def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dic
         mix = f"vocal against band: {balance.before:+.1f} dB before, {figures.balance_after:+.1f} dB now".replace(
             "-", "−"
         )
-    loud = figures.cover_loudness.integrated
+    brighter = "brighter" if (balance.brightness or 0) > 0 else "duller"
+    loud, limited = figures.cover_loudness.integrated, inputs.loudness.reduction
     return [
         card("on_note", "Notes", "of the sung notes are where they should be"),
         card("voice", "Voice", voice),
         card("bleed", "Separation", "instruments left in the separated vocal, against the voice"),
+        card("leftover", "Original singer", f"left under the new vocal, estimated; ± {LEFTOVER_ERROR:.0f} dB"),
         card("balance_shift", "Place of the vocal", mix),
+        card("brightness", "Brightness", f"the new vocal is {brighter} than the original one"),
         card("loudness_difference", "Loudness", f"from the song's; the cover has {loud:.1f} LUFS".replace("-", "−")),
+        card("limiting", "Limiting", f"of the time above 3 dB; {limited:.1f} dB at most"),
         card("true_peak", "Peaks", "highest peak; −1 or less is safe everywhere"),
     ]
 

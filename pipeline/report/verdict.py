@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from understudy.pipeline.report.figures import Figures, ReportInputs
+from understudy.pipeline.report.figures import LEFTOVER_ERROR, Figures, ReportInputs
 from understudy.pipeline.report.limits import LIMITS, STAGES, Limit, Severity
-from understudy.pipeline.separation.advice import remarks
+from understudy.pipeline.report.svg import clock
+from understudy.pipeline.separation.advice import better_than, remarks
 
 SEVERITIES: tuple[Severity, ...] = ("good", "mind", "wrong")
 
@@ -138,6 +139,10 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     yield of("missing_finished", "finish", swallowed, nobody)
     yield of("unsteadiness", "finish", figures.before.balance.unsteadiness, nobody)
     shift = None if figures.vocal_level is None else abs(figures.vocal_level)
+    unhinted = "Only the embedded separator's mask tells how much is left."
+    yield of("leftover", "separate", figures.leftover, unhinted)
+    bright = figures.before.balance.brightness
+    yield of("brightness", "convert", None if bright is None else abs(bright), nobody)
     yield of("balance_shift", "remix", shift, "There is no vocal or no instrumental to compare.")
     loud, target = figures.cover_loudness, figures.song_loudness.integrated
     target = target if inputs.wanted_lufs is None else inputs.wanted_lufs
@@ -218,6 +223,10 @@ def _nobody_sings(figures: Figures) -> Finding:
     )  # fmt: skip
 
 
+def _spans(places: Iterable[tuple[float, float]]) -> str:
+    return ", ".join(f"{clock(first)}–{clock(last)}" for first, last in places)
+
+
 def _voice_name(figures: Figures) -> str:
     """The voice whose likeness was measured: by name where several sing."""
     before = figures.before
@@ -235,6 +244,9 @@ def _explain(
     at: tuple[float, ...] = ()
     match one.limit.name:
         case "bleed" | "residue" as name:
+            left = figures.leftover
+            if name == "residue" and left is not None and LIMITS["leftover"].verdict(left) != "good":
+                return None  # what is left in the cover itself says more
             remark = next((one for one in remarks(inputs.quality, inputs.separation) if one.about == name), None)
             if remark is None:
                 return None
@@ -305,6 +317,8 @@ def _explain(
         case "voice_lead":
             sentence = f"The new vocal is still nearer to the original singer than to {_voice_name(figures)}."
             advice = "A higher --index-rate and more recordings pull it towards the voice."
+            if likeness.to_voice is not None and LIMITS["voice"].verdict(likeness.to_voice) == "good":
+                severity = "mind"  # the two voices are alike
             if likeness.before is not None and likeness.to_voice is not None:
                 sentence += f" The likeness to the voice went from {likeness.before:.2f} to {likeness.to_voice:.2f}."
             if (balance.missing or 0) > 0.5:
@@ -321,6 +335,23 @@ def _explain(
             advice = "It will be too loud here and too quiet there; check the level following of the finish stage."
             if (balance.missing_finished or 0) > 0.05:
                 return None
+        case "leftover":
+            places = balance.leftover_at
+            where = f", most of all around {_spans(places)}" if places else ""
+            sentence = (
+                f"The original singer is still heard under the new vocal{where}: about {-value:.0f} dB below it "
+                f"(± {LEFTOVER_ERROR:.0f} dB)."
+            )
+            preset = better_than(inputs.separation)
+            advice = "A cleaner separation helps"
+            if preset:
+                advice += f": understudy models fetch --preset {preset}, then --preset {preset}"
+            advice += ", or your own vocal with --vocals and --instrumental. --singer-removal 1 removes a little more."
+            at = tuple(start for start, _ in places)
+        case "brightness":
+            way = "brighter" if (balance.brightness or 0) > 0 else "duller"
+            sentence = f"The new vocal is {value:.0f} dB {way} than the original."
+            advice = "Recordings of the voice with another microphone or nearer to singing help."
         case "balance_shift":
             louder = (figures.vocal_level or 0) > 0
             sentence = (

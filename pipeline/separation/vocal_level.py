@@ -9,7 +9,7 @@ fitted: M^`EXPONENT` |X|^2, that is |S|^`EXPONENT` |X|^(2 - `EXPONENT`), summed 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,7 @@ _WINDOW = 20.0  # seconds read at a time
 _SOMEBODY, _NOBODY = 14.0, 20.0  # dB of the song above the separated vocal: up to, and from; sung songs have 2 to 10
 _BIAS = 1.4  # dB that more is left than the masks say
 _SLOW, _FAST = 1.0, 0.1  # seconds: over which the level is followed, and is told from pauses
+_MOMENT = 4.0  # seconds over which the leftover is told
 _PAUSE, _LOUD = -15.0, -5.0  # dB of the singing: up to the first only the mean is known, from the second the moment
 
 
@@ -40,12 +41,14 @@ _PAUSE, _LOUD = -15.0, -5.0  # dB of the singing: up to the first only the mean 
 class VocalLevel:
     """What the separated vocal is short of, in dB, 0 to `MOST`. `mean`: over all that is sung; `curve`: over time, a
     value every `step` seconds from the beginning. `leftover`: the singer in the instrumental against the true vocal, in
-    dB, estimated with an rms error of 2 dB; None where nobody sings."""
+    dB, estimated with an rms error of 2 dB; None where nobody sings. `left`: the same around each second, NaN where
+    nobody sings."""
 
     mean: float
     curve: np.ndarray
     step: float
     leftover: float | None = None
+    left: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def at(self, seconds: np.ndarray) -> Curve:
         """The curve at these moments."""
@@ -75,7 +78,16 @@ def vocal_level(context: Context, song: AudioSource, vocals: AudioSource) -> Voc
     # in pauses there is only what leaked, of which the mask says nothing
     loud = np.clip((10 * np.log10(here / short[sung].mean() + TINY) - _PAUSE) / (_LOUD - _PAUSE), 0.0, 1.0)
     leftover = 10 * np.log10(smoothed(left, fast)[sung].mean() / smoothed(likely, fast)[sung].mean() + TINY) + _BIAS
-    return VocalLevel(sure * float(mean), sure * (mean + (moment - mean) * loud), step, float(leftover))
+    moments = _by_second(smoothed(left, fast) * sung, smoothed(likely, fast) * sung, step) + _BIAS
+    return VocalLevel(sure * float(mean), sure * (mean + (moment - mean) * loud), step, float(leftover), moments)
+
+
+def _by_second(part: Curve, whole: Curve, step: float) -> Curve:
+    """Energy of the part against the whole in dB over `_MOMENT`, each second; NaN where the whole is next to silent."""
+    seconds = np.round(np.arange(0, len(whole) * step) / step).astype(int).clip(0, len(whole) - 1)
+    part, whole = (smoothed(energy, round(_MOMENT / step))[seconds] for energy in (part, whole))
+    found = 10 * np.log10(part / (whole + TINY) + TINY)
+    return np.asarray(np.where(whole > 0.01 * whole.max(), found, np.nan))
 
 
 def _decibels(ratio: Curve | float) -> Curve:

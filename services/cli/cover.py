@@ -110,6 +110,15 @@ def print_warnings(warnings: Iterable[StageWarning]) -> None:
         print_note(f"[yellow]Note ({warning.stage}):[/] {escape(warning.warning)}")
 
 
+def _singers(result: CoverResult) -> Iterable[str]:
+    """A line on the two singers, where they can be compared."""
+    if result.vocal_level is not None and result.brightness is not None:
+        line = f"New vocal {result.vocal_level:+.1f} dB against the old one, {result.brightness:+.1f} dB in brightness"
+        if result.leftover is not None:
+            line += f"; original singer {result.leftover:+.1f} dB against it (± {result.leftover_error:.0f} dB)"
+        yield f"{line}."
+
+
 def _text(result: CoverResult | StageResult) -> str:
     from understudy.results import StageResult
 
@@ -124,6 +133,7 @@ def _text(result: CoverResult | StageResult) -> str:
         *(escape(step.told) for step in result.chain),
         escape(result.transpose_reason),
         f"Loudness {loudness.cover:.1f} LUFS (song {loudness.song:.1f}), true peak {loudness.true_peak:.1f} dBTP.",
+        *_singers(result),
         f"Verdict: {escape(result.verdict.reason)}",
     ]
     return "\n".join(lines)

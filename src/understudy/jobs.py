@@ -24,6 +24,7 @@ from understudy.pipeline.cover import ConversionGraph, CoverGraph, conversion_gr
 from understudy.pipeline.executor import Executor, Listener, Result
 from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.publish import check_replaceable, check_writable, free_name, publish
+from understudy.pipeline.report.figures import LEFTOVER_ERROR
 from understudy.pipeline.separation.advice import remarks
 from understudy.pipeline.separation_graph import separation_graph
 from understudy.pipeline.separation_request import SeparationRequest
@@ -138,6 +139,9 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         loudness=Loudness(loudness.song.integrated, loudness.cover.integrated, loudness.true_peak, loudness),
         verdict=Verdict(report.verdict, report.blame, report.reason),
         vocal_level=report.vocal_level,
+        leftover=report.leftover,
+        leftover_error=None if report.leftover is None else LEFTOVER_ERROR,
+        brightness=report.brightness,
         quality=result[graph.quality],
         bpm=result[graph.tempo].bpm,
         song_key=result[graph.tempo].key,

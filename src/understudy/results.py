@@ -70,6 +70,9 @@ class CoverResult:
     - `loudness`, `verdict`, and `quality`, an estimate of how well vocals and instrumental were separated.
     - `vocal_level`: dB of the new vocal against the old one, each beside its instrumental, less the requested gain; the
       old one's level is estimated where the separator takes a part of it away. None where there is nothing to compare.
+    - `leftover`: dB of the original singer that is left in the cover against the new vocal, estimated within
+      `leftover_error` dB on two of three songs; None where the separator gives no hint. `brightness`: dB by which the
+      new vocal is brighter than the original one (above 3 kHz against below); None without singing.
     - `bpm`: the song's tempo in beats per minute. `song_key`: its key, such as ``F# minor``. None where it has none.
     - `stages`: how long each stage took, and whether it came from the cache.
     - `warnings`: in the order of the stages.
@@ -94,6 +97,9 @@ class CoverResult:
     stages: tuple[StageRun, ...] = field(repr=False)
     warnings: tuple[StageWarning, ...]
     vocal_level: float | None = None
+    leftover: float | None = None
+    leftover_error: float | None = None
+    brightness: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy cover --json`` prints it."""
@@ -102,7 +108,7 @@ class CoverResult:
             "cover": str(self.path),
             "report": str(self.report_path),
             **_fields(self, "stems duration sample_rate transpose transpose_reason voices key bpm song_key"),
-            **_fields(self, "chain loudness vocal_level"),
+            **_fields(self, "chain loudness vocal_level leftover leftover_error brightness"),
             "verdict": {"verdict": verdict.overall, "blame": verdict.blame, "reason": verdict.reason},
             **_fields(self, "stages warnings"),
         }

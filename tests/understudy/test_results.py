@@ -36,7 +36,7 @@ def test_covers(workspace: Workspace):
     cover = plain(session.cover(song, voice="nova", settings={"output.keep_stems": True}))
     assert keys(cover) == (
         "cover report stems duration sample_rate transpose transpose_reason key bpm song_key loudness vocal_level "
-        "verdict stages warnings"
+        "leftover leftover_error brightness verdict stages warnings"
     )
     assert keys(cover["stems"]) == "vocals instrumental"
     assert keys(cover["loudness"]) == "song cover true_peak details"
@@ -48,7 +48,7 @@ def test_covers(workspace: Workspace):
     duet = plain(session.cover(song, voice="0:00-0:02=nova,0:02-=ada"))
     assert keys(duet) == (
         "cover report stems duration sample_rate transpose transpose_reason voices key bpm song_key loudness "
-        "vocal_level verdict stages warnings"
+        "vocal_level leftover leftover_error brightness verdict stages warnings"
     )
     assert [keys(voice) for voice in duet["voices"]] == ["voice part transpose reason turns"] * 2
     assert all(isinstance(moment, float) for voice in duet["voices"] for turn in voice["turns"] for moment in turn)

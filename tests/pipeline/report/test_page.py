@@ -73,6 +73,14 @@ def test_what_is_estimated_of_the_singer_is_on_the_page(inputs: ReportInputs, fi
     assert "2.1 dB" in page
 
 
+def test_the_first_figures_show_singer_brightness_and_limiting(inputs: ReportInputs, figures: Figures) -> None:
+    page = page_of(inputs, replace(figures, leftover=-7.4))
+    assert "−7.4 dB" in page
+    assert "left under the new vocal" in page
+    assert "than the original one" in page
+    assert "of the time above 3 dB" in page
+
+
 def test_both_files_are_made_and_agree(made: ReportFiles) -> None:
     data = json.loads(made.json.read_text(encoding="utf-8"))
     assert (data["format"], data["version"]) == ("understudy-report", make.VERSION)

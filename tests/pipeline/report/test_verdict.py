@@ -20,6 +20,7 @@ from understudy.pipeline.report import ReportInputs
 from understudy.pipeline.report.figures import measure_figures
 from understudy.pipeline.report.limits import LIMITS, STAGES
 from understudy.pipeline.report.verdict import Verdict, judge
+from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.separation.vocal_level import VocalLevel
 from understudy.voices import speaker
 
@@ -212,6 +213,55 @@ def test_a_vocal_that_makes_up_for_what_separation_took_is_no_shift(tmp_path: Pa
     assert abs(known.vocal_level) < 1.5
     assert unknown.vocal_level - known.vocal_level == pytest.approx(5, abs=0.1)
     assert (known.before.balance.short, known.before.balance.leftover) == (5.0, -7.0)
+
+
+def left_over(folder: Path, leftover: float, **changes: object) -> ReportInputs:
+    """The separator left so much of the singer, most of it from the fourth to the seventh second."""
+    left = np.where((np.arange(9) >= 4) & (np.arange(9) < 8), leftover + 2, leftover - 2)
+    return good_cover(folder, level=VocalLevel(0.0, np.zeros(100), 0.1, leftover, left), singer_removal=0.0, **changes)
+
+
+@pytest.mark.slow
+def test_the_leftover_singer_counts_and_the_verdict_says_where(tmp_path: Path) -> None:
+    def found(leftover: float) -> tuple[float, Verdict]:
+        inputs = left_over(tmp_path, leftover)
+        figures = measure_figures(Context(tmp_path), inputs)
+        assert figures.leftover is not None
+        return figures.leftover, judge(figures, inputs)
+
+    level, verdict = found(-5.0)
+    assert level == pytest.approx(-5, abs=1.5)  # the new vocal is about as loud as the old one
+    (finding,) = verdict.findings
+    assert (finding.severity, finding.stage, finding.figure, finding.at) == ("mind", "separate", "leftover", (4.0,))
+    assert "still heard under the new vocal, most of all around 0:04–0:07" in finding.sentence
+    assert found(2.0)[1].overall == "wrong"
+    assert found(-14.0)[1].findings == ()
+
+
+@pytest.mark.slow
+def test_the_advice_on_leftovers_names_the_command(tmp_path: Path) -> None:
+    inputs = left_over(tmp_path, -4.0, separation=SeparationSettings())
+    (finding,) = verdict_of(inputs, tmp_path).findings
+    assert "understudy models fetch --preset fast" in finding.advice
+
+
+@pytest.mark.slow
+def test_a_requested_vocal_gain_changes_nothing_of_the_leftover(tmp_path: Path) -> None:
+    first = measure_figures(Context(tmp_path), left_over(tmp_path, -10.0)).leftover
+    softer = left_over(tmp_path, -10.0, cover=0.25 * stereo() + band(), wanted_balance=-12.04)
+    second = measure_figures(Context(tmp_path), softer).leftover
+    assert first == pytest.approx(second, abs=0.7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("times", "way"), [(9.0, "brighter"), (0.02, "duller")])
+def test_brightness(tmp_path: Path, times: float, way: str) -> None:
+    spectrum = np.fft.rfft(stereo())
+    spectrum[:, np.fft.rfftfreq(stereo().shape[1], 1 / RATE) > 2000] *= times
+    verdict = verdict_of(good_cover(tmp_path, vocals=np.fft.irfft(spectrum, stereo().shape[1])), tmp_path)
+    (finding,) = [one for one in verdict.findings if one.figure == "brightness"]
+    assert finding.stage == "convert"
+    assert way in finding.sentence
 
 
 def test_an_a_cappella_is_judged_without_a_band(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from understudy.context import Context
 from understudy.pipeline.separation import blockwise, singer_removal
 from understudy.pipeline.separation.singer_removal import (
     AUTOMATIC,
+    expected_removal,
     harmonics,
     removal_grid,
     removal_strength,
@@ -123,3 +124,9 @@ def test_the_strength_follows_what_is_left() -> None:
     assert strengths == pytest.approx([0, 0, AUTOMATIC / 2, AUTOMATIC, AUTOMATIC])
     assert removal_strength(None, lacking(None)) == removal_strength(None, None) == 0
     assert removal_strength(0.3, lacking(-20.0)) == 0.3
+
+
+def test_more_strength_is_expected_to_remove_more() -> None:
+    expected = [expected_removal(strength) for strength in np.linspace(0, 1, 11)]
+    assert expected[0] == 0
+    assert (np.diff(expected) > 0).all()

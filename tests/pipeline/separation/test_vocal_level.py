@@ -114,3 +114,17 @@ def test_windows_do_not_matter(song: signals.Song, separated: Audio, monkeypatch
 def test_at_moments_between_and_beyond() -> None:
     level = VocalLevel(1.0, np.array([0.0, 2.0, 1.0]), 0.5)
     assert level.at(np.array([-1.0, 0.25, 0.5, 9.0])) == pytest.approx([0, 1, 2, 1])
+
+
+def test_where_the_singer_is_left(song: signals.Song, separated: Audio) -> None:
+    """From the fourth second on the separator takes less of the voice; the first second has none."""
+    weaker = np.where(np.arange(song.mix.frames) > 3 * RATE, 0.4, 1.0).astype(np.float32)
+    found = vocal_level(Context(Path()), song.mix, Audio(separated.samples * weaker, RATE))
+    assert 6 <= len(found.left) <= 7
+    assert found.left[5] > found.left[1] + 1
+    nothing = Audio(np.zeros_like(song.mix.samples[:, : 8 * RATE]), RATE)
+    padded = [Audio(np.concatenate([part.samples, nothing.samples, nothing.samples], axis=1), RATE)
+              for part in (song.mix, separated)]  # fmt: skip
+    left = vocal_level(Context(Path()), *padded).left
+    assert np.isfinite(left[:6]).all()
+    assert np.isnan(left[9:]).all()

@@ -47,7 +47,11 @@ export interface Result {
   duration: number;
   transpose: number;
   transpose_reason: string;
-  loudness: { song: number | null; cover: number | null; true_peak: number | null };
+  loudness: { song: number | null; cover: number | null; true_peak: number | null; details?: { reduction: number } };
+  vocal_level?: number | null;
+  leftover?: number | null;
+  leftover_error?: number;
+  brightness?: number | null;
   verdict: { verdict: "good" | "mind" | "wrong"; blame: string; reason: string };
 }
 

@@ -52,6 +52,10 @@ function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
 
 const VERDICTS = { good: "Sounds right", mind: "Worth a listen", wrong: "Something is wrong" };
 
+function decibels(value: number | null | undefined, signed = false) {
+  return value == null ? "–" : `${signed && value > 0 ? "+" : ""}${value.toFixed(1)} dB`;
+}
+
 function Finished({ job }: { job: Job }) {
   const [gains, setGains] = useState<Gains>({ vocals: 0, instrumental: 0 });
   const result = job.result!;
@@ -80,6 +84,20 @@ function Finished({ job }: { job: Job }) {
             </dd>
             <dt>True peak</dt>
             <dd>{result.loudness.true_peak?.toFixed(1) ?? "–"} dBTP</dd>
+            <dt>Limiter</dt>
+            <dd>{decibels(result.loudness.details?.reduction)} at most</dd>
+            <dt>New vocal</dt>
+            <dd>
+              {decibels(result.vocal_level, true)} <small>against the original singer's</small>
+            </dd>
+            <dt>Brightness</dt>
+            <dd>
+              {decibels(result.brightness, true)} <small>against the original singer's</small>
+            </dd>
+            <dt>Original singer</dt>
+            <dd>
+              {decibels(result.leftover, true)} <small>against the new vocal, ± {result.leftover_error ?? 2} dB</small>
+            </dd>
           </dl>
           {job.report && (
             <a href={job.report.href} target="_blank" rel="noopener">
