@@ -1,13 +1,13 @@
 """The timbre of a performance, frame by frame, converted to that of another voice.
 
-Two results are blended. The first moves the original's envelopes by an affine map so that their mean and covariance
-become those of the target voice (optimal transport between Gaussians: Knott and Smith, J. Optim. Theory Appl. 43, 1984),
-which keeps nearly all words and has some of the target voice. The second replaces every frame by a recorded frame with
-the same content (unit selection: Hunt and Black, ICASSP 1996; its units here are frames, as in kNN-VC: Baas et al.,
+Two results are blended. The first moves the original's envelopes by an affine map, so that mean and covariance become
+those of the target voice (optimal transport between Gaussians: Knott and Smith, J. Optim. Theory Appl. 43(1), 1984). It
+keeps nearly all words and has little of the target voice. The second replaces every frame by a recorded frame with the
+same content (unit selection: Hunt and Black, ICASSP 1996; its units here are frames, as in kNN-VC: Baas et al.,
 Interspeech 2023), which has much of the target voice and loses words. Averaging flattens spectra, so the variance over
 time is restored (global variance: Toda, Black and Tokuda, IEEE TASLP 15(8), 2007). Finally a fixed equaliser sets the
-long-term spectrum to that of the recordings, and above `TILT_FADE` to that of the original, within limits: recordings
-are mostly read speech, which is brighter than singing.
+long-term spectrum to that of the recordings, and above `TILT_FADE`, in voiced sound and within limits, to that of the
+original: recordings are often read speech, whose balance there is not that of singing.
 
 Cepstra are ``[frames, ORDER]``, a row every 5 ms, float16 and processed in chunks, to save memory in long songs.
 """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy.context import Context
@@ -28,6 +28,7 @@ def covariance(random: np.random.Generator, low: float, high: float, size: int =
     return np.asarray(vectors * random.uniform(low, high, size) @ vectors.T)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_the_affine_map_gives_the_target_covariance(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -37,6 +38,7 @@ def test_the_affine_map_gives_the_target_covariance(seed: int) -> None:
     assert np.allclose(matrix, matrix.T)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_the_affine_map_stretches_within_limits(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -51,6 +53,7 @@ def test_equal_covariances_stay() -> None:
     assert np.allclose(transport(same, same), np.eye(len(same)))
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 30))
 def test_the_tilt_is_bounded_and_leaves_what_is_below(seed: int, size: float) -> None:
     own, new = size * np.random.default_rng(seed).normal(size=(2, spectrum.POINTS))
@@ -62,16 +65,17 @@ def test_the_tilt_is_bounded_and_leaves_what_is_below(seed: int, size: float) ->
 
 def test_the_tilt_undoes_three_quarters_of_a_shelf() -> None:
     """8 dB too bright above 4 kHz becomes 2 dB, whatever the levels of both."""
-    shelf = 8 / 4.343 * (spectrum.grid() > 4000)
+    shelf = np.where(spectrum.grid() > 4000, 8 / 4.343, 0.0)
     change = tilt(np.full(spectrum.POINTS, 5.0), shelf)
     assert np.allclose(change[-4:] * 4.343, -6, atol=0.01)
     assert np.allclose(tilt(shelf, shelf - 3.0), 0)
 
 
-def cepstra(random: np.random.Generator, frames: int, mean: np.ndarray, deviation: float) -> np.ndarray:
-    """Slowly moving cepstra ``[frames, ORDER]``: Gaussian in coefficients 1 to 8, constant in the others."""
+def cepstra(frames: int, mean: np.ndarray, deviation: float) -> np.ndarray:
+    """Slowly moving cepstra ``[frames, ORDER]``: sines in coefficients 1 to 8, the others constant."""
     result = np.tile(mean, (frames, 1))
-    result[:, 1:9] += np.repeat(random.normal(size=(frames // 10, 8)), 10, axis=0) * deviation
+    periods = np.outer(np.arange(frames) / frames, 2 + np.arange(8))
+    result[:, 1:9] += np.sqrt(2) * deviation * np.sin(2 * np.pi * periods)
     return result.astype(np.float32)
 
 
@@ -94,25 +98,21 @@ def profile_of(frames: np.ndarray, voiced: np.ndarray) -> VoiceProfile:
 
 @pytest.fixture(scope="module")
 def singers() -> tuple[Timbre, VoiceProfile]:
-    """4000 frames of one singer, every fifth second unvoiced, and the profile of another with more movement."""
-    random = np.random.default_rng(2)
+    """1000 frames of one singer, some of them unvoiced, and the profile of another with more movement."""
     slope = np.zeros(ORDER)
     slope[1] = 4.0
-    voiced = np.arange(4000) % 1000 >= 200
-    own = cepstra(random, 4000, slope, 0.8)
-    other = cepstra(random, 4000, slope * 1.5, 1.2)
-    return Timbre(own.astype(np.float16), voiced, np.ones(4000, np.bool_)), profile_of(other, voiced)
+    voiced = np.arange(1000) % 500 >= 100
+    own = cepstra(1000, slope, 0.8)
+    other = cepstra(1000, slope * 1.5, 1.2)
+    return Timbre(own.astype(np.float16), voiced, np.ones(1000, np.bool_)), profile_of(other, voiced)
 
 
-def test_the_envelopes_get_the_mean_and_deviation_of_the_voice(
-    singers: tuple[Timbre, VoiceProfile], tmp_path: Path
-) -> None:
+def test_the_envelopes_get_the_deviation_of_the_voice(singers: tuple[Timbre, VoiceProfile], tmp_path: Path) -> None:
     sung, profile = singers
     result = convert_timbre(Context(tmp_path), sung, profile, 0.0, 0.33).astype(np.float32)
     inner = np.convolve(sung.voiced, np.ones(31), "same") == 31  # away from the cross-fades
     moved = result[inner][:, 1:9]
-    # a fixed equaliser may still move the mean: the deviation is exact
-    assert np.allclose(moved.std(axis=0), profile.deviation[1:9], rtol=0.06)
+    assert np.allclose(moved.std(axis=0), profile.deviation[1:9], rtol=0.1)
 
 
 def test_unvoiced_frames_are_not_moved_by_the_map(singers: tuple[Timbre, VoiceProfile], tmp_path: Path) -> None:
