@@ -32,7 +32,7 @@ def covariance(random: np.random.Generator, low: float, high: float, size: int =
 @given(st.integers(0, 2**32 - 1))
 def test_the_affine_map_gives_the_target_covariance(seed: int) -> None:
     random = np.random.default_rng(seed)
-    source, target = covariance(random, 0.6, 1.5), covariance(random, 0.6, 1.5)
+    source, target = covariance(random, 0.8, 1.2), covariance(random, 0.8, 1.2)
     matrix = transport(source, target)
     assert np.allclose(matrix @ source @ matrix, target)
     assert np.allclose(matrix, matrix.T)
@@ -103,7 +103,7 @@ def singers() -> tuple[Timbre, VoiceProfile]:
     slope[1] = 4.0
     voiced = np.arange(1000) % 500 >= 100
     own = cepstra(1000, slope, 0.8)
-    other = cepstra(1000, slope * 1.5, 1.2)
+    other = cepstra(1000, slope * 1.5, 1.0)
     return Timbre(own.astype(np.float16), voiced, np.ones(1000, np.bool_)), profile_of(other, voiced)
 
 
