@@ -45,7 +45,7 @@ class _Window:
 
 
 class InstantEngine:
-    version: int = 3
+    version: int = 2
     packages: tuple[str, ...] = ("pocketsphinx",)
 
     def models(self, voice: Voice) -> tuple[str, ...]:
