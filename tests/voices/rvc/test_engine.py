@@ -21,6 +21,7 @@ from understudy.models import Weights, warm
 from understudy.models.warm import forget
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.engines import engine
+from understudy.voices.rvc import embedders
 from understudy.voices.rvc import engine as engine_module
 from understudy.voices.rvc import singing as singing_module
 from understudy.voices.rvc.engine import RvcEngine
@@ -358,6 +359,7 @@ def test_a_second_conversion_loads_nothing(
         return warm(key, loading)
 
     monkeypatch.setattr(engine_module, "warm", counted)
+    monkeypatch.setattr(embedders, "warm", counted)
     forget()
     convert(tmp_path / "1", voice, sung, models)
     assert len(loads) == 3  # model, content encoder, index
