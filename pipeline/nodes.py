@@ -26,7 +26,7 @@ from understudy.voices.voice import file_hash
 
 DECODE = Stage("decode", 1, decode_song)
 ENCODE = Stage("encode", 2, encode_output)
-HEADROOM = Stage("headroom", 3, headroom)
+HEADROOM = Stage("headroom", 4, headroom)
 QUALITY = Stage("quality", 1, assess_separation)
 TEMPO = Stage("tempo", 1, tempo, packages=("librosa",))
 PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))

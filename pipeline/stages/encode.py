@@ -15,7 +15,7 @@ from understudy.audio.tags import Tags, cover_tags, read_tags, stem_tags
 from understudy.audio.views import Sum
 from understudy.context import Context
 
-TOP = -0.1  # dBFS: as high as a stem may reach in a format that clips, dither included
+TOP = -0.001  # dBFS: as high as a stem may reach in a format that clips, 16-bit dither included
 
 
 def headroom(context: Context, stems: Sequence[AudioFile], format: OutputFormat) -> float:
@@ -28,9 +28,9 @@ def headroom(context: Context, stems: Sequence[AudioFile], format: OutputFormat)
     highest = max(peak(stem, context.part(n / len(stems), (n + 1) / len(stems))) for n, stem in enumerate(stems))
     gain = min(1.0, 10 ** (TOP / 20) / max(highest, 1e-9))
     quieter = -20 * np.log10(gain)
-    if quieter >= 0.05:
+    if quieter >= 0.005:
         context.warn(
-            f"The stems are {quieter:.1f} dB quieter than they were, all by the same, because one of them "
+            f"The stems are {quieter:.2f} dB quieter than they were, all by the same, because one of them "
             "would clip; wav32f keeps them as they are."
         )
     return gain
