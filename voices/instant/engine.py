@@ -45,7 +45,7 @@ class _Window:
 
 
 class InstantEngine:
-    version: int = 2
+    version: int = 3
     packages: tuple[str, ...] = ("pocketsphinx",)
 
     def models(self, voice: Voice) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """The timbre of a performance, frame by frame, converted to that of another voice.
 
-Two results are blended. The first shifts the original's envelopes by the difference of the two voices' means, which
-keeps every word and little of the target voice. The second replaces every frame by a recorded frame with the same
-content (unit selection: Hunt and Black, ICASSP 1996; its units here are frames, as in kNN-VC: Baas et al., Interspeech
-2023), which has much of the target voice and loses words. Averaging flattens spectra, so the variance over time is
-restored (global variance: Toda, Black and Tokuda, IEEE TASLP 15(8), 2007). Finally a fixed equaliser sets the long-term
-spectrum to that of the recordings.
+Two results are blended. The first moves the original's envelopes by an affine map, so that mean and covariance become
+those of the target voice (optimal transport between Gaussians: Knott and Smith, J. Optim. Theory Appl. 43(1), 1984). It
+keeps nearly all words and has little of the target voice. The second replaces every frame by a recorded frame with the
+same content (unit selection: Hunt and Black, ICASSP 1996; its units here are frames, as in kNN-VC: Baas et al.,
+Interspeech 2023), which has much of the target voice and loses words. Averaging flattens spectra, so the variance over
+time is restored (global variance: Toda, Black and Tokuda, IEEE TASLP 15(8), 2007). Finally a fixed equaliser sets the
+long-term spectrum to that of the recordings, and above `TILT_FADE`, in voiced sound and within limits, to that of the
+original: recordings are often read speech, whose balance there is not that of singing.
 
 Cepstra are ``[frames, ORDER]``, a row every 5 ms, float16 and processed in chunks, to save memory in long songs.
 """
@@ -37,6 +39,14 @@ VARIANCE = (0.8, 1.6)  # limits of the factor that restores the standard deviati
 EQUALISER = 2.0  # nats of power (9 dB): limit of the equaliser
 LOUDNESS = 20.0  # frames: changes of loudness by the filter that are slower than this are undone
 CURVE = 0.75  # exponent of the index rate: 0.5 gives 0.6 of the recordings, a good balance of words and voice
+MOVED = slice(1, 24)  # coefficients that the affine map moves; the mean of all is moved
+STRETCH = (0.7, 1.4)  # limits of the factor by which the affine map stretches a direction
+EASE = 6.0  # frames: standard deviation of the smoothing in time of what the affine map adds
+FEW = 100  # frames: with this many, the original's covariance counts as much as the target's
+TILT = 0.75  # part of the difference to the original's long-term spectrum above `TILT_FADE` that is undone
+TILT_FADE = (3000.0, 6000.0)  # Hz
+TILT_LIMITS = (-9 / 4.343, 3 / 4.343)  # nats of power
+TILT_REFERENCE = (300.0, 3000.0)  # Hz: where the levels of the spectra are compared
 CONSONANT_SHIFT = 3.0  # limit of a coefficient's change in unvoiced frames
 
 
@@ -80,9 +90,11 @@ def convert_timbre(context: Context, sung: Timbre, profile: VoiceProfile, index_
         result = plain.copy()
     # `plain` gets the equaliser as well: its loudness is what a fixed filter would give (see `_keep_loudness`)
     equaliser = _equaliser(result, sung, profile)
+    tilt = _tilt(result, sung, measured, equaliser)
     for array in (plain, result):
         for _, chunk in _chunks(len(array)):
-            array[chunk] = array[chunk].astype(np.float32) + extent[chunk] * equaliser
+            change = extent[chunk] * equaliser + weight[chunk] * tilt
+            array[chunk] = array[chunk].astype(np.float32) + change
     _keep_loudness(sung.cepstra, plain, result)
     return result
 
@@ -103,8 +115,9 @@ def _statistics(cepstra: Half, mask: Mask) -> tuple[Array, Array]:
 
 
 def _shifted(sung: Timbre, measured: Mask, weight: Array, profile: VoiceProfile, shield: float) -> Half:
-    """The original's envelopes, shifted by the difference of the two voices' means."""
+    """The original's envelopes, moved so that mean and covariance of voiced frames are those of `profile`."""
     mean, _ = _statistics(sung.cepstra, measured)
+    turn = _turn(sung, measured, mean, profile)
     consonants = ~sung.voiced & sung.loud
     consonant_mean = _statistics(sung.cepstra, consonants)[0] if consonants.sum() > 20 else mean
     shift = profile.mean - mean
@@ -114,8 +127,43 @@ def _shifted(sung: Timbre, measured: Mask, weight: Array, profile: VoiceProfile,
     shift[0] = consonant_shift[0] = 0.0
     result = np.empty_like(sung.cepstra)
     for _, chunk in _chunks(len(result)):
-        result[chunk] = sung.cepstra[chunk] + weight[chunk] * shift + (1 - weight[chunk]) * consonant_shift
+        own = sung.cepstra[chunk].astype(np.float32)
+        moved = own + weight[chunk] * shift + (1 - weight[chunk]) * consonant_shift
+        # smoothing this change, too, keeps it from stretching the noise of the envelopes
+        moved[:, MOVED] += weight[chunk] * gaussian_filter1d((own - mean)[:, MOVED] @ turn, EASE, axis=0)
+        result[chunk] = moved
     return result
+
+
+def _turn(sung: Timbre, measured: Mask, mean: Array, profile: VoiceProfile) -> Array:
+    """The affine map of the coefficients `MOVED` less the identity, ``[n, n]``: what to add to a frame less `mean`."""
+    size = MOVED.stop - MOVED.start
+    products, count = np.zeros((size, size)), int(measured.sum())
+    for _, chunk in _chunks(len(sung.cepstra)):
+        part = (sung.cepstra[chunk][measured[chunk]].astype(np.float32) - mean)[:, MOVED].astype(np.float64)
+        products += part.T @ part
+    target = np.cov(profile.frames[profile.voiced][:, MOVED].T.astype(np.float64))
+    # few frames say little about a covariance: it then tends to the target's, and the map to the identity
+    source = (products + FEW * target) / (count + FEW)
+    return (transport(_half_diagonal(source), _half_diagonal(target)) - np.eye(size)).astype(np.float32)
+
+
+def _half_diagonal(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`covariance` with half the correlations: estimates from different words would turn vowels into each other."""
+    return 0.5 * covariance + 0.5 * np.diag(np.diag(covariance)) + 1e-6 * np.eye(len(covariance))
+
+
+def transport(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The symmetric matrix that turns covariance `source` into `target` and moves the least, ``[n, n]``.
+
+    ``A = S^-1/2 (S^1/2 T S^1/2)^1/2 S^-1/2``; A stretches no direction by less or more than `STRETCH`.
+    """
+    values, vectors = np.linalg.eigh(source)
+    root, inverse = (vectors * values**power @ vectors.T for power in (0.5, -0.5))
+    values, vectors = np.linalg.eigh(root @ target @ root)
+    matrix = inverse @ (vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T) @ inverse
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return np.asarray(vectors * np.clip(values, *STRETCH) @ vectors.T)
 
 
 def _from_recordings(context: Context, sung: Timbre, profile: VoiceProfile) -> Half:
@@ -154,6 +202,31 @@ def _equaliser(cepstra: Half, sung: Timbre, profile: VoiceProfile) -> Array:
     result = spectrum.cepstrum(lack[None].astype(np.float32))[0, :ORDER]
     result[0] = 0.0
     return result
+
+
+def _tilt(cepstra: Half, sung: Timbre, measured: Mask, equaliser: Array) -> Array:
+    """Cepstra ``[ORDER]`` of the filter after `equaliser` that takes voiced sound back to the original's brightness."""
+    own, new = np.zeros(spectrum.POINTS), np.zeros(spectrum.POINTS)
+    for _, chunk in _chunks(len(cepstra)):
+        before = sung.cepstra[chunk][measured[chunk]].astype(np.float32)
+        after = cepstra[chunk][measured[chunk]].astype(np.float32) + equaliser
+        after[:, 0] = before[:, 0]
+        own += np.exp(before @ spectrum.inverse_basis(ORDER)).sum(axis=0)
+        new += np.exp(after @ spectrum.inverse_basis(ORDER)).sum(axis=0)
+    result = spectrum.cepstrum(tilt(np.log(own), np.log(new))[None].astype(np.float32))[0, :ORDER]
+    result[0] = 0.0
+    return result
+
+
+def tilt(own: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Change of the long-term log spectrum `new` towards `own`, nats ``[POINTS]``: 0 below `TILT_FADE`, bounded."""
+    frequency = spectrum.grid()
+    lack = gaussian_filter1d(own - new, 2.0)  # about a third of an octave
+    low, high = TILT_REFERENCE
+    lack -= (own - new)[(frequency >= low) & (frequency <= high)].mean()
+    low, high = np.log(TILT_FADE)
+    fade = np.clip((np.log(np.maximum(frequency, 1.0)) - low) / (high - low), 0, 1)
+    return np.asarray(fade * np.clip(TILT * lack, *TILT_LIMITS))
 
 
 def _keep_loudness(own: Half, plain: Half, result: Half) -> None:
