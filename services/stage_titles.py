@@ -10,6 +10,8 @@ TITLES = {
     "denoise": "Removing noise from the lead",
     "instruments": "Separating the instruments",
     "chain": "Listing what was removed from the lead",
+    "vocal level": "Estimating the level of the original vocal",
+    "singer removal": "Removing what is left of the singer",
     "tempo": "Measuring tempo and key",
     "pitch": "Tracking the pitch",
     "prepare": "Preparing the voice",
