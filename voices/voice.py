@@ -54,11 +54,11 @@ class RvcIndex(_Part):
 
 
 class Trained(_Part):
-    """How a model was trained here. `score`: of its checkpoint, higher is better. `base`: the base model it began with,
-    empty where it began with none."""
+    """How a model was trained here. `similarity`: of its checkpoint to the held-out recordings, -1..1, None where it
+    was not measured. `base`: the base model it began with, empty where it began with none."""
 
     steps: int = Field(ge=0, le=1 << 40)
-    score: float | None = Field(None, allow_inf_nan=False)
+    similarity: float | None = Field(None, ge=-1, le=1, allow_inf_nan=False)
     base: str = Field("", max_length=255)
     date: AwareDatetime
 

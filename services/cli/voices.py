@@ -31,7 +31,9 @@ CONSENT = Annotated[
         "agreed."
     ),
 ]
-REPLACE = Annotated[bool, typer.Option("--replace", help="Replace a voice of that name.")]
+REPLACE = Annotated[
+    bool, typer.Option("--replace", help="Replace a voice of that name, with its recordings and its trained model.")
+]
 
 
 @voices_app.command()
@@ -293,9 +295,9 @@ def _model_lines(model: RvcModel) -> list[str]:
     lines = [f"model: {escape(model.source)}, speaker {model.speaker} of {model.speakers} (from 0)"]
     if model.trained is not None:
         trained = model.trained
-        score = "" if trained.score is None else f", score {trained.score:.3f}"
+        alike = "" if trained.similarity is None else f", similarity {trained.similarity:.3f}"
         base = escape(trained.base) or "nothing"
-        lines = [f"model: trained here on {trained.date:%Y-%m-%d}: {trained.steps:,} steps{score}, from {base}"]
+        lines = [f"model: trained here on {trained.date:%Y-%m-%d}: {trained.steps:,} steps{alike}, from {base}"]
     if model.embedder != "contentvec":
         lines.append(f"embedder: {escape(model.embedder)}")
     if model.index is not None and model.trained is None:

@@ -353,9 +353,8 @@ def _publish(
             and now.manifest.recordings_hash == voice.manifest.recordings_hash
         ):
             return now
-    means = trained.means() if trained else {}
-    score = means.get("similarity", -means["mel_distance"] if "mel_distance" in means else None)
-    about = Trained(steps=outcome.step, score=score, base=job.base_name()[:255], date=datetime.now(UTC))
+    similarity = trained.means().get("similarity") if trained else None
+    about = Trained(steps=outcome.step, similarity=similarity, base=job.base_name()[:255], date=datetime.now(UTC))
     with _telling_where(file):
         return library.publish_model(
             job.library,

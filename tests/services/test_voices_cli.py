@@ -54,7 +54,7 @@ def test_a_voice_with_recordings_and_a_model(empty: Workspace) -> None:
     shown = empty.run("voices", "show", "nova").stdout
     for told in (
         "sings with rvc by default",
-        "trained here on 2026-11-30: 2,400 steps, score 0.610, from rvc-base-48k",
+        "trained here on 2026-11-30: 2,400 steps, similarity 0.610, from rvc-base-48k",
         "take 2.wav: 8.5 s",
     ):
         assert told in shown

@@ -11,7 +11,7 @@ from understudy.voices import library
 from understudy.voices.rvc.checkpoint import Checkpoint
 from understudy.voices.voice import Manifest, PitchRange, Recording, Trained, Voice, content_hash
 
-TRAINED = Trained(steps=2400, score=0.61, base="rvc-base-48k", date=datetime(2026, 11, 30, 12, tzinfo=UTC))
+TRAINED = Trained(steps=2400, similarity=0.61, base="rvc-base-48k", date=datetime(2026, 11, 30, 12, tzinfo=UTC))
 
 
 def recorded_voice(root: Path, name: str = "nova", takes: int = 2) -> Voice:

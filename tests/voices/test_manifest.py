@@ -106,7 +106,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ({}, {"embedder": "../contentvec"}),
         ({}, {"trained": {"steps": 100}}),
         ({}, {"trained": {"steps": -1, "date": "2026-11-30T10:00:00Z"}}),
-        ({}, {"trained": {"steps": 1, "score": "good", "date": "2026-11-30T10:00:00Z"}}),
+        ({}, {"trained": {"steps": 1, "similarity": "good", "date": "2026-11-30T10:00:00Z"}}),
         ({}, {"speaker": 109}),
         ({}, {"speaker": -1}),
         ({}, {"speakers": 0}),
