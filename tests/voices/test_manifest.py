@@ -134,7 +134,7 @@ BOTH = GOOD.model_copy(
             update={
                 "embedder": "cepstral",
                 "trained": Trained(
-                    steps=2400, score=0.61, base="rvc-base-48k", date=datetime(2026, 11, 30, tzinfo=UTC)
+                    steps=2400, similarity=0.61, base="rvc-base-48k", date=datetime(2026, 11, 30, tzinfo=UTC)
                 ),
             }
         ),
