@@ -28,6 +28,7 @@ from understudy.audio.tags import Tags, tags_of
 from understudy.context import Context
 from understudy.disk import writing
 from understudy.errors import UnderstudyError
+from understudy.wording import clock, counted, length, lengths
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -317,17 +318,17 @@ def _check_end(
     if not taken:
         raise UnderstudyError(
             "start-past-end",
-            f"{path} is {clock(decoded.seconds)} long; the requested part starts at {clock(start)}.",
+            "{} is {} long; the requested part starts at {}.".format(path, *lengths(decoded.seconds, start)),
             "Choose an earlier start.",
         )
     if decoded.lost > _DAMAGED_SHARE * decoded.frames:
         raise UnderstudyError(
             "file-damaged",
-            f"{path} is damaged: {clock(decoded.lost / decoded.rate)} of {clock(decoded.seconds)} cannot be decoded.",
+            f"{path} is damaged: {length(decoded.lost / decoded.rate)} of {length(decoded.seconds)} cannot be decoded.",
             "Get the file again from where it came from.",
         )
     if decoded.places:
-        places = "1 place" if decoded.places == 1 else f"{decoded.places} places"
+        places = counted(decoded.places, "place")
         context.warn(f"{path.name} is damaged in {places} ({decoded.lost / decoded.rate:.2f} s), now silent.")
     if claimed is None and wanted is None and lacks_end_mark(path):
         context.warn(f"{path.name} has no end mark: it seems to be cut off. The existing part was used.")
@@ -350,7 +351,7 @@ def _truncated(path: Path, seconds: float, claimed: float, start: float) -> Unde
     part = f" To use the part that is there, give --duration {there}." if there >= 1 else ""
     return UnderstudyError(
         "file-truncated",
-        f"{path} is incomplete: it ends after {clock(seconds)} of {clock(claimed)}.",
+        "{} is incomplete: it ends after {} of {}.".format(path, *lengths(seconds, claimed)),
         f"Get the file again: its download or copy was cut off.{part}",
     )
 
@@ -358,15 +359,6 @@ def _truncated(path: Path, seconds: float, claimed: float, start: float) -> Unde
 def _too_long(path: Path, seconds: float, limits: Limits) -> UnderstudyError:
     return UnderstudyError(
         "song-too-long",
-        f"{path} is at least {clock(seconds)} long, more than the limit of {clock(limits.seconds)}.",
+        "{} is at least {} long, more than the limit of {}.".format(path, *lengths(seconds, limits.seconds)),
         "Take a part of it with --start and --duration.",
     )
-
-
-def clock(seconds: float) -> str:
-    """``1:03`` or ``1:02:03``; below ten seconds with two decimals, ``4.20 s``."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    whole = int(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

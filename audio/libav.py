@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from understudy.errors import UnderstudyError
+from understudy.wording import counted
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -166,7 +167,7 @@ def audio_stream(path: Path, container: InputContainer, number: int | None = Non
     if number is not None and number >= len(container.streams.audio):
         raise UnderstudyError(
             "no-audio-track",
-            f"{path} has {len(container.streams.audio)} sound tracks; number {number + 1} was requested.",
+            f"{path} has {counted(len(container.streams.audio), 'sound track')}; number {number + 1} was requested.",
             "Check that it is a file with one track for the mixture and one for each stem.",
         )
     best = container.streams.best("audio")

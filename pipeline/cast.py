@@ -16,6 +16,7 @@ from typing import Literal
 from understudy.errors import UnderstudyError
 from understudy.pipeline.separation.settings import FrozenModel
 from understudy.voices.voice import Voice
+from understudy.wording import exact_clock, parse_clock
 
 SHORTEST = 0.5
 """Seconds that a turn must have: a shorter one is not recognised as another voice."""
@@ -25,7 +26,6 @@ BRIDGED = 1.0
 
 Transpose = Literal["auto"] | int
 
-_TIME = re.compile(r"(?:(?:(?P<h>\d{1,4}):)?(?P<m>\d{1,4}):)?(?P<s>\d{1,6})(?P<fraction>\.\d{0,6})?")
 _RANGE = re.compile(r"\s*([\d:.]*)\s*[-–]\s*([\d:.]*)\s*=(.*)", re.DOTALL)
 _NEXT = re.compile(r",(?=\s*[\d:.]*\s*[-–]\s*[\d:.]*\s*=)")  # a comma in a name is followed by no range
 
@@ -44,7 +44,7 @@ class TimeRange(FrozenModel):
     @property
     def text(self) -> str:
         """As it is written: ``0:00-1:12``."""
-        return f"{clock(self.start)}-{'' if self.stop is None else clock(self.stop)}"
+        return f"{exact_clock(self.start)}-{'' if self.stop is None else exact_clock(self.stop)}"
 
 
 class TimeRanges(FrozenModel):
@@ -192,8 +192,8 @@ def parse_voices(texts: Sequence[str]) -> Parts:
             )
     if whole and turns:
         raise _invalid(
-            f"{whole[0]!r} has the lead to itself, and {turns[0][1]!r} sings from {clock(turns[0][0].start)}",
-            f"Say when each sings: --voice '0:00-{clock(turns[0][0].start)}={whole[0]},...'.",
+            f"{whole[0]!r} has the lead to itself, and {turns[0][1]!r} sings from {exact_clock(turns[0][0].start)}",
+            f"Say when each sings: --voice '0:00-{exact_clock(turns[0][0].start)}={whole[0]},...'.",
         )
     if not whole and not turns:
         raise _invalid("nobody sings the lead", "Name its voice, too: --voice lead=NAME.")
@@ -222,15 +222,6 @@ def parse_transposes(text: str) -> dict[str, Transpose]:
     return found
 
 
-def clock(seconds: float) -> str:
-    """``1:12``, ``1:12.5`` or ``1:00:05``."""
-    whole, fraction = divmod(round(seconds * 1000), 1000)
-    hours, rest = divmod(whole, 3600)
-    minutes, left = divmod(rest, 60)
-    text = f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-    return text + (f".{fraction:03}".rstrip("0") if fraction else "")
-
-
 def _turns(text: str) -> list[tuple[TimeRange, str]]:
     found = []
     for item in _NEXT.split(text):
@@ -255,14 +246,12 @@ def _turns(text: str) -> list[tuple[TimeRange, str]]:
 
 def _moment(text: str, item: str) -> tuple[float, bool]:
     """Seconds, and whether a fraction was given: then they are meant exactly."""
-    match = _TIME.fullmatch(text)
-    parts = [int(match[unit] or 0) for unit in "hms"] if match else []
-    if match is None or (match["m"] is not None and parts[2] > 59) or (match["h"] is not None and parts[1] > 59):
+    seconds = parse_clock(text)
+    if seconds is None:
         raise _invalid(
             f"{text!r} in {item.strip()!r} is no time", "Write 1:12, 1:02:30, or seconds such as 72 or 72.5."
         )
-    fraction = match["fraction"]
-    return parts[0] * 3600 + parts[1] * 60 + parts[2] + float(fraction or 0), fraction is not None
+    return seconds, "." in text
 
 
 def _in_order(turns: list[tuple[TimeRange, str]]) -> tuple[tuple[TimeRange, str], ...]:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from understudy.pipeline.graph import Graph
+from understudy.wording import counted
 
 Cached = Callable[[str], bool]
 
@@ -38,7 +39,7 @@ def as_text(graph: Graph, cached: Cached) -> str:
     lines = [
         f"{'●' if row['cached'] else '○'} {row['name'].ljust(width)}"
         + (f"  ← {', '.join(_uses(row))}" if row["needs"] else "")
-        + (f" and {len(row['hears'])} stages' warnings" if row["hears"] else "")
+        + (f" and the warnings of {counted(len(row['hears']), 'stage')}" if row["hears"] else "")
         for row in rows
     ]
     there = sum(row["cached"] for row in rows)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, StrictInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, StrictInt, ValidationError
+from pydantic_core import PydanticCustomError
 
 from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.pitch.tracker import PitchSettings
@@ -21,16 +22,35 @@ from understudy.pipeline.separation.settings import FrozenModel, SeparationSetti
 from understudy.pipeline.stages.finish import FinishSettings
 from understudy.pipeline.stages.remix import RemixSettings
 from understudy.voices.engine import ConversionSettings
+from understudy.wording import parse_clock
 
 DEFAULT_PRESET = "embedded"
 PREFIX = "UNDERSTUDY_"
 
 
-class SongSettings(FrozenModel):
-    """Which part of the song: seconds from its beginning, and how many (None: to its end)."""
+def _seconds(value: Any) -> Any:
+    """A time may be written as a clock shows it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        seconds = parse_clock(value)
+    if seconds is None:
+        raise PydanticCustomError("time", "write 1:05, 1:02:30, or seconds such as 65 or 65.5")
+    return seconds
 
-    start: float = Field(0.0, ge=0, allow_inf_nan=False, description="seconds from the song's beginning")
-    duration: float | None = Field(None, ge=0.4, allow_inf_nan=False, description="seconds to cover; none: to the end")
+
+class SongSettings(FrozenModel):
+    """Which part of the song: where it starts, and how long it is (None: to the song's end). In seconds, or as a clock
+    shows it, ``1:05``."""
+
+    start: Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_seconds)] = Field(
+        0.0, description="from the song's beginning: seconds, or 1:05"
+    )
+    duration: Annotated[float, Field(ge=0.4, allow_inf_nan=False), BeforeValidator(_seconds)] | None = Field(
+        None, description="how long: seconds, or 1:05; none: to the end"
+    )
 
 
 class OutputSettings(FrozenModel):

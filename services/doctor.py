@@ -16,6 +16,7 @@ from understudy.models import Model, catalogue, installed
 from understudy.models.installed import size_text
 from understudy.packages import OPTIONAL
 from understudy.voices.library import list_voices
+from understudy.wording import counted
 
 REQUIRED = {
     "torch": "networks",
@@ -43,7 +44,8 @@ class Check:
 
 def examine(voices: Path, cache: Path) -> list[Check]:
     """Device, libraries, models, voices and disk, in this order."""
-    checks = [Check("python", "ok", f"{platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores")]
+    cores = counted(os.cpu_count() or 1, "core")
+    checks = [Check("python", "ok", f"{platform.python_version()} on {platform.platform()}, {cores}")]
     device = choose_device()
     slow = "no GPU: everything works, neural models will be slow"
     checks.append(Check("device", "ok" if device != "cpu" else "lack", device if device != "cpu" else slow))

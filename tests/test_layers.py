@@ -12,7 +12,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("models", "audio", "voices", "pipeline", "services", "configs")
-GROUND = {"understudy", "understudy.errors", "understudy.context", "understudy.disk", "understudy.packages"}
+GROUND = {
+    "understudy",
+    "understudy.errors",
+    "understudy.context",
+    "understudy.disk",
+    "understudy.packages",
+    "understudy.wording",
+}
 LAYERS = ("ground", "models", "audio", "voices", "pipeline", "api", "services")
 APART = (("understudy.voices.instant", "understudy.voices.rvc"),)  # engines don't know each other
 FAMILIES = "understudy.pipeline.separation.families"

@@ -10,6 +10,7 @@ import numpy as np
 
 from understudy.audio.pitch import PitchTrack
 from understudy.voices.voice import PitchRange
+from understudy.wording import counted
 
 _LIFT = 5  # semitones between the median of a voice's recordings and the middle of its comfortable singing range
 _RELUCTANCE = (0, 4, 12)  # semitones nearer that 0, 1, 2 octaves must bring the song to be chosen
@@ -68,12 +69,13 @@ def choose_transpose(
             f"the voice's recordings lie around {note(voice.median)}."
         )
     if key:
-        reason += f" The entire song moves {abs(key)} {_plural(key)} {'up' if key > 0 else 'down'}, the voice with it."
+        moves = f"{counted(abs(key), 'semitone')} {'up' if key > 0 else 'down'}"
+        reason += f" The entire song moves {moves}, the voice with it."
     semitones = (12 * octaves if requested == "auto" else requested) + key
     warnings = list(_strain(sung, voice, semitones)) if sung and voice else []
     if requested != "auto" and requested % 12:
         warnings.append(
-            f"The voice moves by {abs(requested)} {_plural(requested)} and the instrumental doesn't, so they are in "
+            f"The voice moves by {counted(abs(requested), 'semitone')} and the instrumental doesn't, so they are in "
             "different keys; set the key instead to move both."
         )
     return Transposition(semitones, octaves, reason, tuple(warnings))
@@ -115,9 +117,5 @@ def _moved(semitones: int) -> str:
     if semitones == 0:
         return "at the song's own pitch"
     octaves, rest = divmod(abs(semitones), 12)
-    amount = f"{abs(semitones)} {_plural(semitones)}" if rest else "an octave" if octaves == 1 else f"{octaves} octaves"
+    amount = counted(abs(semitones), "semitone") if rest else "an octave" if octaves == 1 else f"{octaves} octaves"
     return f"{amount} {'higher' if semitones > 0 else 'lower'}"
-
-
-def _plural(semitones: int) -> str:
-    return "semitone" if abs(semitones) == 1 else "semitones"

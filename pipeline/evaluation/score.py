@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from understudy.audio.files import clock, decode
+from understudy.audio.files import decode
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import AudioSource
 from understudy.audio.stored import AudioFile, write_blocks
@@ -21,6 +21,7 @@ from understudy.pipeline.evaluation.dataset import Part, Song
 from understudy.pipeline.evaluation.sdr import ratios
 from understudy.pipeline.separation.stems import INSTRUMENTS
 from understudy.pipeline.values import stored
+from understudy.wording import lengths
 
 VERSION = 1
 """Of the figures: raise it when they change."""
@@ -126,7 +127,7 @@ def _read(context: Context, song: AudioFile, name: str, part: Part) -> AudioSour
     if abs(stem.duration - song.duration) > _LONGER:
         raise UnderstudyError(
             "truth-length",
-            f"{part.name} is {clock(stem.duration)} long, the mixture {clock(song.duration)}.",
+            "{} is {} long, the mixture {}.".format(part.name, *lengths(stem.duration, song.duration)),
             "All stems of a song must begin with it and be as long.",
         )
     if abs(stem.duration - song.duration) > _ALIGNED:

@@ -23,6 +23,7 @@ from understudy.pipeline.evaluation.summary import (
     speeds,
     summaries,
 )
+from understudy.wording import counted
 
 _FIGURES = ("sdr", "si_sdr", "leak", "bss_sdr", "isr", "sir", "sar", "windows")
 _CSV = (
@@ -81,9 +82,10 @@ def text_table(rows: Sequence[Row]) -> str:
         seconds, rtf, peak = _number(speed.seconds), _number(speed.rtf, 3), _number(speed.peak_mib, 0)
         lines.append(f"  {_short(speed.candidate, 26):26}{speed.done:>6}{speed.failed:>9}{seconds:>9}{rtf:>9}{peak:>9}")
     for pair in comparisons(rows):
+        songs = counted(len(pair.differences), "song")
         lines.append(
             f"{pair.candidate} against {pair.against}, {pair.stem}: {pair.mean:+.2f} dB SDR"
-            f"{_spread(pair)}, ahead in {pair.better} of {len(pair.differences)} songs, behind in {pair.worse}"
+            f"{_spread(pair)}, ahead in {pair.better} of {songs}, behind in {pair.worse}"
         )
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from understudy.audio.pitch import PitchTrack
 from understudy.pipeline.report.assessment import Melody
 from understudy.pipeline.report.intonation import at_times
+from understudy.wording import clock
 
 _MOST_POINTS = 24000  # of the melody: about 200 kB of page
 
@@ -24,13 +25,6 @@ class Curve:
     kind: str
     values: NDArray[np.floating]
     step: float
-
-
-def clock(seconds: float) -> str:
-    """``75`` is ``1:15``."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
 def time_ticks(duration: float, most: int) -> list[float]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.pipeline.report.svg import clock
+from understudy.wording import clock
 
 _HERE = Path(__file__).parent
 

@@ -14,8 +14,8 @@ from typing import Literal
 
 from understudy.pipeline.report.figures import LEFTOVER_ERROR, Figures, ReportInputs
 from understudy.pipeline.report.limits import LIMITS, STAGES, Limit, Severity
-from understudy.pipeline.report.svg import clock
 from understudy.pipeline.separation.advice import better_than, remarks
+from understudy.wording import clock
 
 SEVERITIES: tuple[Severity, ...] = ("good", "mind", "wrong")
 

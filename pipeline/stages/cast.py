@@ -23,9 +23,10 @@ from understudy.audio.stored import AudioFile, write_blocks
 from understudy.audio.views import MonoMix
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.pipeline.cast import SHORTEST, TimeRanges, clock
+from understudy.pipeline.cast import SHORTEST, TimeRanges
 from understudy.pipeline.values import stored
 from understudy.voices.transpose import Transposition
+from understudy.wording import exact_clock
 
 SNAP = 0.25  # seconds that a seam may move to lie in a pause
 CONTEXT = 1.0  # seconds before and after a turn that its voice hears
@@ -100,7 +101,7 @@ def cut(context: Context, vocals: AudioFile, pitch: PitchTrack, turns: TimeRange
     ]
     for (start, stop), time in zip(own, turns.ranges, strict=True):
         if stop - start < FADE * rate:
-            end = clock(turns.offset + length / rate)
+            end = exact_clock(turns.offset + length / rate)
             raise UnderstudyError(
                 "turn-outside",
                 f"A voice is to sing {time.text}, but the song ends at {end}.",
@@ -191,7 +192,7 @@ def cast_list(
     for (part, name), chosen, own in zip_longest(voices, transpositions, turns):
         when = "backing vocals" if part == "backing" else ""
         if own:
-            when = ", ".join(f"{clock(round(start, 1))}-{clock(round(stop, 1))}" for start, stop in own)
+            when = ", ".join(f"{exact_clock(round(start, 1))}-{exact_clock(round(stop, 1))}" for start, stop in own)
         singers.append(VoicePart(name, part, chosen.semitones, chosen.reason, own or ()))
         reasons.append(f"{name} ({when}): {chosen.reason}" if when else f"{name}: {chosen.reason}")
     first = transpositions[0]

@@ -11,6 +11,7 @@ from understudy.services.api.problems import ApiError
 from understudy.services.queue.owners import Owner, usage
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import owners
+from understudy.wording import counted
 
 
 class RateLimits:
@@ -62,11 +63,12 @@ def check_job(connection: Connection, settings: ServerSettings, owner: Owner, no
     used = usage(connection, owner.id, now)
     limit = owner.limit("jobs_queued", settings)
     if used["jobs_queued"] >= limit:
-        text = f"You have {used['jobs_queued']:.0f} jobs waiting or running, and {limit} are allowed."
+        text = f"You have {counted(round(used['jobs_queued']), 'job')} waiting or running; the limit is {limit}."
         raise ApiError("too-many-jobs", text, "Wait until one has ended.", {"Retry-After": "30"})
     limit = owner.limit("minutes_a_day", settings)
     if used["minutes_a_day"] + minutes > limit:
-        text = f"You sent {used['minutes_a_day']:.0f} minutes of song within a day, and {limit:.0f} are allowed."
+        sent = counted(round(used["minutes_a_day"]), "minute")
+        text = f"You sent {sent} of song within a day; the limit is {limit:.0f}."
         raise ApiError("minutes-used-up", text, "Try again tomorrow.", {"Retry-After": "3600"})
 
 
@@ -76,11 +78,12 @@ def check_training(connection: Connection, settings: ServerSettings, owner: Owne
     used = usage(connection, owner.id, now)
     limit = owner.limit("trainings_queued", settings)
     if used["trainings_queued"] >= limit:
-        text = f"You have {used['trainings_queued']:.0f} trainings waiting, running or paused, and {limit} are allowed."
+        waiting = counted(round(used["trainings_queued"]), "training")
+        text = f"You have {waiting} that wait, run or are paused; the limit is {limit}."
         raise ApiError("too-many-jobs", text, "Wait until one has ended, or cancel one.", {"Retry-After": "3600"})
     limit = owner.limit("training_minutes_a_day", settings)
     if used["training_minutes_a_day"] >= limit:
-        text = f"Your trainings ran for {limit:.0f} minutes within a day, and no more are allowed."
+        text = f"Your trainings ran for {counted(round(limit), 'minute')} within a day, and no more are allowed."
         raise ApiError("minutes-used-up", text, "Try again tomorrow.", {"Retry-After": "3600"})
 
 

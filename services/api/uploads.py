@@ -27,6 +27,7 @@ from starlette.requests import ClientDisconnect, Request
 from understudy.disk import is_full
 from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
+from understudy.wording import counted
 
 JSON_LIMIT = 1 << 20
 _FIELD_LIMIT = 64 << 10
@@ -240,7 +241,7 @@ class _FormReader:
         self._size = 0
         if self._field in self._rules.files and b"filename" in options:
             if len(self.form.files) >= self._rules.most:
-                text = f"The form has more than {self._rules.most} files."
+                text = f"The form has more than {counted(self._rules.most, 'file')}."
                 raise ApiError("too-many-files", text, "Send fewer.")
             name = harmless(options.get(b"filename", b"").decode("utf-8", "replace"), self._field)
             self._file = Upload(self._field, name, self._folder / uuid4().hex)

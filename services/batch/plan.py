@@ -17,6 +17,7 @@ from understudy.pipeline.publish import check_replaceable, check_writable
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.batch.chart import Row, listed
+from understudy.wording import counted
 
 SEPARATING = 0.12
 """Wall seconds per second of song that the separation takes on 2 cores with the embedded separator
@@ -109,7 +110,7 @@ def plan(
         found = listed([f"{_shown(sources)}: {message}" for message, sources in problems.items()])
         raise UnderstudyError(
             "batch-invalid",
-            f"{sum(map(len, problems.values()))} of {len(rows)} covers can't be made. {found}.",
+            f"{sum(map(len, problems.values()))} of {counted(len(rows), 'cover')} can't be made. {found}.",
             "Correct that and run the same command again; nothing was made yet.",
         )
     return items

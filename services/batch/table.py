@@ -10,9 +10,9 @@ from dataclasses import fields
 from pathlib import Path
 from urllib.parse import quote
 
-from understudy.audio.files import clock
 from understudy.services.batch.plan import Item
 from understudy.services.batch.run import Outcome
+from understudy.wording import length
 
 _HERE = Path(__file__).parent
 _COLUMNS = ("number", *(field.name for field in fields(Outcome) if field.name not in ("identity", "report")))
@@ -60,7 +60,7 @@ def _html(folder: Path, rows: Sequence[tuple[Item, Outcome | None]]) -> str:
         return quote(os.path.relpath(path, folder).replace(os.sep, "/"))
 
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
-    environment.filters.update(clock=clock, address=address)
+    environment.filters.update(clock=length, address=address)
     states = [outcome.state if outcome else "waiting" for _, outcome in rows]
     return environment.get_template("table.html").render(
         rows=rows, counts={state: states.count(state) for state in ("done", "failed", "waiting")}

@@ -12,6 +12,7 @@ from rich.markup import escape
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import cancellable, item_progress, print_note, print_result
 from understudy.services.cli.options import OUTPUT, SETTINGS, Options, with_options
+from understudy.wording import counted, length
 
 if TYPE_CHECKING:
     from understudy.pipeline.executor import StageEvent
@@ -47,7 +48,6 @@ def batch(
     fails is reported, and the others go on. Run the same command again to continue a batch that was stopped.
     """
     from understudy import environment
-    from understudy.audio.files import clock
     from understudy.pipeline.journal import Journal
     from understudy.pipeline.separating import check_models
     from understudy.services.batch.chart import read_chart
@@ -73,12 +73,11 @@ def batch(
     seconds = estimate(left)
     songs = len({item.song for item in left})
     takes = (
-        f"To make: {len(left)}, from {songs} {'song' if songs == 1 else 'songs'}. "
-        f"With the embedded separator that takes about {clock(max(10, seconds))}."
+        f"To make: {len(left)}, from {counted(songs, 'song')}. "
+        f"With the embedded separator that takes about {length(max(10, seconds))}."
     )
-    print_note(
-        f"{len(items)} covers, {len(outcomes)} of them made before. {takes if left else 'Nothing is to be made.'}"
-    )
+    covers = counted(len(items), "cover")
+    print_note(f"{covers}, {len(outcomes)} of them made before. {takes if left else 'Nothing is to be made.'}")
     if dry_run:
         described = [
             {"song": str(item.song), "voice": item.voice_name, "cover": str(item.output), "make": item in left}
@@ -123,7 +122,8 @@ def _answer(folder: Path, items: list[Item], outcomes: dict[str, Outcome], files
         "covers": [asdict(outcome) for outcome in ended],
     }
     place, table = escape(str(folder)), escape(str(files["html"]))
-    lines = [f"{made} of {len(items)} covers are in [bold]{place}[/]; the table is {table}"]
+    are = f"{made} of {counted(len(items), 'cover')} {'is' if made == 1 else 'are'}"
+    lines = [f"{are} in [bold]{place}[/]; the table is {table}"]
     lines += [f"[red]failed[/] {escape(one.song)} ({escape(one.voice)}): {escape(one.reason)}" for one in failed]
     print_result(data, lambda: "\n".join(lines))
     if failed:

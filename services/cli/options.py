@@ -65,8 +65,8 @@ class Option:
 
 _TABLE: Mapping[str | None, tuple[Option, ...]] = {
     None: (
-        Option("start", float, "Start of the part to use, in seconds.", "song.start"),
-        Option("duration", float, "Length of the part to use, in seconds.", "song.duration"),
+        Option("start", str, "Start of the part to use: 1:05, or seconds.", "song.start", metavar="TIME"),
+        Option("duration", str, "Length of the part to use: 0:30, or seconds.", "song.duration", metavar="TIME"),
         Option("format", str, "wav16, wav24, wav32f, flac, mp3, m4a or opus.", "output.format"),
         Option("keep_stems", bool, "Also write the cover's stems.", "output.keep_stems"),
         Option(

@@ -14,6 +14,7 @@ from understudy.context import scratch_context
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import cancellable, print_result
 from understudy.services.cli.options import OUTPUT, Options, with_options
+from understudy.wording import counted
 
 if TYPE_CHECKING:  # each command imports what it works with, so that ``understudy --help`` answers at once
     from understudy.library import AddedVoice
@@ -260,7 +261,7 @@ def _with_engine(voice: Voice, engine: str) -> str:
     if engine == "rvc" and manifest.model is not None:
         model = manifest.model
         guided = "" if model.f0 else ", not guided by pitch"
-        index = f"index of {model.index.vectors:,} vectors" if model.index else "no index"
+        index = f"index of {counted(model.index.vectors, 'vector')}" if model.index else "no index"
         trained = ", trained here" if model.trained else ""
         return f"{model.version}, {model.sample_rate / 1000:g} kHz{guided}, {index}{trained}"
     reach = manifest.pitch_range
@@ -269,7 +270,7 @@ def _with_engine(voice: Voice, engine: str) -> str:
 
 def _together(recordings: Sequence[Recording]) -> str:
     seconds = sum(recording.duration for recording in recordings)
-    return f"{seconds:.0f} s in {len(recordings)} recordings"
+    return f"{seconds:.0f} s in {counted(len(recordings), 'recording')}"
 
 
 def _details(voice: Voice) -> str:
@@ -297,7 +298,8 @@ def _model_lines(model: RvcModel) -> list[str]:
         trained = model.trained
         alike = "" if trained.similarity is None else f", similarity {trained.similarity:.3f}"
         base = escape(trained.base) or "nothing"
-        lines = [f"model: trained here on {trained.date:%Y-%m-%d}: {trained.steps:,} steps{alike}, from {base}"]
+        steps = counted(trained.steps, "step")
+        lines = [f"model: trained here on {trained.date:%Y-%m-%d}: {steps}{alike}, from {base}"]
     if model.embedder != "contentvec":
         lines.append(f"embedder: {escape(model.embedder)}")
     if model.index is not None and model.trained is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.services.queue.bounded import Progress
+from understudy.wording import lengths
 
 if TYPE_CHECKING:
     from understudy.pipeline.graph import Graph
@@ -47,7 +48,7 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongI
     if found.duration is not None and found.duration > longest:
         raise UnderstudyError(
             "song-too-long",
-            f"{shown} lasts {found.duration / 60:.0f} minutes; at most {longest / 60:.0f} are taken here.",
+            "{} is {} long; at most {} are taken here.".format(shown, *lengths(found.duration, longest)),
             "Cut out the part that you need.",
         )
     title, artist = ((text or "")[:400] or None for text in (found.tags.title, found.tags.artist))

@@ -12,12 +12,13 @@ import numpy as np
 
 from understudy.audio.audiosegment import to_audiosegment
 from understudy.audio.encode import encode, parse_format
-from understudy.audio.files import LIMITS, LOUDEST, clock
+from understudy.audio.files import LIMITS, LOUDEST
 from understudy.audio.samples import Audio, Samples
 from understudy.audio.stored import AudioFile
 from understudy.audio.tags import Tags
 from understudy.context import Context
 from understudy.errors import UnderstudyError
+from understudy.wording import lengths
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -152,7 +153,7 @@ def checked_audio(sound: Audio | tuple[ArrayLike, int], name: str = "sound") -> 
     if frames > LIMITS.seconds * rate:
         raise UnderstudyError(
             "song-too-long",
-            f"The {name} is {clock(frames / rate)} long; at most {clock(LIMITS.seconds)} can be worked on.",
+            "The {} is {} long; at most {} can be worked on.".format(name, *lengths(frames / rate, LIMITS.seconds)),
             "Pass a part of it.",
         )
     samples = np.ascontiguousarray(samples)

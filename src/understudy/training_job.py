@@ -21,6 +21,7 @@ from understudy.voices.recordings import Finding
 from understudy.voices.rvc.embedders import embedder_models
 from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.voice import Voice
+from understudy.wording import counted
 
 ANYTIME = ("most_steps", "save_minutes", "keep", "evaluate_every")  # settings that may change while a run goes on
 
@@ -174,9 +175,10 @@ class TrainingPlan:
         step = f"{self.seconds_per_step:.2g}" if self.seconds_per_step < 10 else f"{self.seconds_per_step:.0f}"
         where = self.device if self.gpus < 2 else f"{self.gpus} GPUs"
         sentences = [
-            f"{self.voice}: {in_words(self.seconds)} in {self.recordings} recordings, of which {self.held_out:.0f} s "
-            f"are held out to evaluate; {self.network}{begun}; on {where}, {step} s a step: about "
-            f"{in_words(self.usual_seconds)}, at most {in_words(self.most_seconds)}; {self.disk / 1e9:.1f} GB of disk."
+            f"{self.voice}: {in_words(self.seconds)} in {counted(self.recordings, 'recording')}, "
+            f"of which {self.held_out:.0f} s are held out to evaluate; {self.network}{begun}; on {where}, "
+            f"{step} s a step: about {in_words(self.usual_seconds)}, at most {in_words(self.most_seconds)}; "
+            f"{self.disk / 1e9:.1f} GB of disk."
         ]
         if self.device == "cpu" and self.usual_seconds > 86400:
             sentences.append(
@@ -231,4 +233,4 @@ def in_words(seconds: float) -> str:
     for size, unit, most in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
         if seconds < most * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86400:.0f} days"
+    return counted(round(seconds / 86400), "day")

@@ -13,6 +13,7 @@ from understudy.errors import Cancelled, UnderstudyError
 from understudy.voices.rvc.training.events import Notify, TrainingEvent
 from understudy.voices.rvc.training.loop import Outcome
 from understudy.voices.rvc.training.run_folder import STOP, RunFolder
+from understudy.wording import counted
 
 
 def train_on_several(gpus: int, folder: RunFolder, tell: Notify, cancelled: Event, enough: Event | None) -> Outcome:
@@ -24,8 +25,9 @@ def train_on_several(gpus: int, folder: RunFolder, tell: Notify, cancelled: Even
             run = folder.run()
             if error.code != "out-of-memory" or run is None or run.batch_size == 1:
                 raise
-            folder.begin(run.model_copy(update={"batch_size": run.batch_size // 2}))
-            tell(TrainingEvent("warning", 0, 0, sentence=f"Memory ran out: going on with {run.batch_size // 2} clips."))
+            half = run.batch_size // 2
+            folder.begin(run.model_copy(update={"batch_size": half}))
+            tell(TrainingEvent("warning", 0, 0, sentence=f"Memory ran out: going on with {counted(half, 'clip')}."))
 
 
 def _several(gpus: int, folder: RunFolder, tell: Notify, cancelled: Event, enough: Event | None) -> Outcome:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.errors import UnderstudyError
-from understudy.pipeline.cast import SHORTEST, Cast, TimeRange, as_cast, clock, parse_transposes, parse_voices
+from understudy.pipeline.cast import SHORTEST, Cast, TimeRange, as_cast, parse_transposes, parse_voices
 from understudy.voices.names import valid_name
 from understudy.voices.voice import Manifest, Voice
+from understudy.wording import exact_clock
 
 
 def voice(name: str) -> Voice:
@@ -134,7 +135,7 @@ def test_whatever_is_written_is_read(pieces: list[tuple[int, str]], open_end: bo
         step = length + (0.5 if decimals else 0)
         stop = None if last and open_end else start + step
         expected.append((start, stop, name))
-        written.append(f"{clock(start)}-{'' if stop is None else clock(stop)}={name}")
+        written.append(f"{exact_clock(start)}-{'' if stop is None else exact_clock(stop)}={name}")
         start += step
     ambiguous = any(" " in name and "," in name and "-" in name for _, name in pieces)
     if not ambiguous:
@@ -158,7 +159,7 @@ def test_any_text_is_read_or_refused(text: str):
 
 @given(st.floats(0, 20000, allow_nan=False).map(lambda seconds: round(seconds, 3)))
 def test_times_are_written_as_they_are_read(seconds: float):
-    ((time, _),) = parse_voices([f"{clock(seconds)}-=A"]).lead
+    ((time, _),) = parse_voices([f"{exact_clock(seconds)}-=A"]).lead
     assert time.start == pytest.approx(seconds, abs=1e-9)
 
 

@@ -271,7 +271,7 @@ def test_a_graph_without_a_node_that_failed(together: bool):
 def test_warnings_alone_draw_no_arrows():
     graph = optional_graph()
     text = as_text(graph, lambda key: False)
-    assert "○ e  ← d and 2 stages' warnings" in text
+    assert "○ e  ← d and the warnings of 2 stages" in text
     assert "n1 --> n4" not in as_mermaid(graph, lambda key: False)
     root = ElementTree.fromstring(as_svg(graph, lambda key: False))
     assert [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")] == ["a", "b", "c", "d", "e"]

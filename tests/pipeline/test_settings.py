@@ -34,6 +34,31 @@ def test_the_environment_may_choose_the_preset(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("text", "seconds"), [("1:05", 65), ("0:45", 45), ("0:07.25", 7.25), ("1:02:30", 3750), ("72.5", 72.5)]
+)
+def test_times_may_be_written_as_a_clock_shows_them(tmp_path: Path, text: str, seconds: float):
+    """Wherever a setting comes from: an option, the environment, a preset (YAML reads some clocks as numbers)."""
+    preset = tmp_path / "mine.yaml"
+    preset.write_text(f"song: {{start: {text}, duration: {text}}}")
+    given = (
+        load_settings(None, {"song.start": text, "song.duration": text}, {}),
+        load_settings(None, {}, {"UNDERSTUDY_SONG__START": text, "UNDERSTUDY_SONG__DURATION": text}),
+        load_settings(str(preset), {}, {}),
+        load_settings(None, {"song": {"start": text, "duration": text}}, {}),
+    )
+    assert {(settings.song.start, settings.song.duration) for settings in given} == {(seconds, seconds)}
+
+
+@pytest.mark.parametrize("text", ["1:75", "soon", "1:2:3:4"])
+def test_what_is_no_time_is_told_how_to_write_one(text: str):
+    with pytest.raises(UnderstudyError) as raised:
+        load_settings(None, {"song.start": text}, {})
+    assert raised.value.message == (
+        f"The setting 'song.start' in the options is {text!r}: write 1:05, 1:02:30, or seconds such as 65 or 65.5."
+    )
+
+
+@pytest.mark.parametrize(
     ("text", "code", "named"),
     [
         ("remix: {vocal_gian: 1}", "setting-unknown", "remix.vocal_gian"),

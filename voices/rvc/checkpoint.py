@@ -32,6 +32,7 @@ from understudy.voices.rvc.architecture import (
     tensor_shapes,
 )
 from understudy.voices.rvc.embedders import embedder_name
+from understudy.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -268,7 +269,7 @@ _NUMBERS = (
 
 def _stated(config: list[Any], document: Mapping[Any, Any], weights: Mapping[str, Tensor], path: Path) -> Architecture:
     if len(config) != 18:
-        raise _invalid(path, f"its config has {len(config)} values and not 18")
+        raise _invalid(path, f"its config has {counted(len(config), 'value')} and not 18")
     number: dict[str, int] = {}
     for position, name, what, least, most in _NUMBERS:
         value = config[position]
@@ -358,7 +359,7 @@ def _shape(weights: Mapping[str, Tensor], name: str, axes: int, path: Path) -> t
         raise _invalid(path, f"the tensor {name} is missing")
     shape = tuple(weights[name].shape)
     if len(shape) != axes:
-        raise _invalid(path, f"the tensor {name} has {len(shape)} axes and not {axes}")
+        raise _invalid(path, f"the tensor {name} has {counted(len(shape), 'axis', 'axes')} and not {axes}")
     return shape
 
 
@@ -391,8 +392,8 @@ def _listed(what: str, names: list[str]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    counted = f"{len(names)} tensors are" if len(names) > 1 else "1 tensor is"
-    return f"{counted} {what}: {', '.join(_shorten(name, 160) for name in names[:3])}{more}"
+    count = f"{counted(len(names), 'tensor')} {'is' if len(names) == 1 else 'are'}"
+    return f"{count} {what}: {', '.join(_shorten(name, 160) for name in names[:3])}{more}"
 
 
 def _axes(shape: tuple[int, ...]) -> str:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from understudy.disk import reading
 from understudy.errors import UnderstudyError
+from understudy.wording import counted
 
 LARGEST = 4 << 30  # bytes; 200,000 vectors, beyond which trainers cluster them, have 0.6 GB
 _MOST_LISTS = 1 << 20
@@ -86,7 +87,7 @@ class _Reader:
                 "Give the added_….index from the same folder, or import the model without an index.",
             )
         if not 1 <= lists <= min(_MOST_LISTS, self.size) or not 1 <= searched <= lists:
-            raise self.damaged(f"it has {lists} lists and searches {searched}")
+            raise self.damaged(f"it has {counted(lists, 'list')} and searches {searched}")
         self.centres(dimension, lists)
         if self.file.read(1) != b"\0" or self.number() != 0:
             raise self.unsupported("has a direct map of its vectors")
@@ -102,7 +103,7 @@ class _Reader:
         if metric != _L2:
             raise self.unsupported(f"has another distance than L2 (metric {metric})")
         if trained != 1 or not 0 <= vectors <= self.size:
-            raise self.damaged(f"its header gives {vectors} vectors")
+            raise self.damaged(f"its header gives {counted(vectors, 'vector')}")
         return int(dimension), int(vectors)
 
     def centres(self, dimension: int, lists: int) -> None:
@@ -131,7 +132,7 @@ class _Reader:
         else:
             raise self.damaged("the lengths of its lists are missing")
         if np.any(lengths > vectors) or int(np.sum(lengths, dtype=np.uint64)) != vectors:
-            raise self.damaged(f"its lists do not add up to {vectors} vectors")
+            raise self.damaged(f"its lists do not add up to {counted(vectors, 'vector')}")
         if self.size - self.file.tell() != vectors * (dimension * 4 + 8):
             raise self.damaged("it is cut off, or something follows its end")
         seen = np.zeros(vectors, bool)

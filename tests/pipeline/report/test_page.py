@@ -30,9 +30,10 @@ from understudy.pipeline.report.figures import Figures, measure_figures
 from understudy.pipeline.report.make import ReportFiles
 from understudy.pipeline.report.page import Track, number, render
 from understudy.pipeline.report.png import brightest, spectrogram_png
-from understudy.pipeline.report.svg import Curve, clock, plot, time_ticks
+from understudy.pipeline.report.svg import Curve, plot, time_ticks
 from understudy.pipeline.report.verdict import judge
 from understudy.voices.transpose import Transposition
+from understudy.wording import clock
 
 
 @pytest.fixture(scope="module")

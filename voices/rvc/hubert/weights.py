@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from understudy.errors import UnderstudyError
 from understudy.models import safetensors_file, torch_file
 from understudy.models.safetensors_file import is_safetensors
+from understudy.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -105,14 +106,14 @@ def read_weights(path: Path) -> Weights:
     shapes = tensor_shapes(sizes)
     missing = sorted(name for name in shapes if name not in found)
     if missing:
-        _unsuitable(path, f"{len(missing)} of its tensors are missing: {_few(missing)}.")
+        _unsuitable(path, f"It lacks {counted(len(missing), 'tensor')}: {_few(missing)}.")
     wrong = [
         f"{name} is {list(found[name].shape)}, not {list(shape)}"
         for name, shape in shapes.items()
         if found[name].shape != shape
     ]
     if wrong:
-        _unsuitable(path, f"{len(wrong)} of its tensors have the wrong shape: {_few(wrong)}.")
+        _unsuitable(path, f"It has {counted(len(wrong), 'tensor')} of the wrong shape: {_few(wrong)}.")
     if sum(map(math.prod, shapes.values())) > MOST_VALUES:  # views of a few bytes can have huge shapes
         _unsuitable(path, f"It would have more than {MOST_VALUES // 1_000_000} million values.")
     tensors = {
@@ -121,7 +122,7 @@ def read_weights(path: Path) -> Weights:
     # the sum takes a tenth of isfinite().all()
     broken = sorted(name for name, tensor in tensors.items() if not bool(tensor.sum().isfinite()))
     if broken:
-        _unsuitable(path, f"{len(broken)} of its tensors hold values that aren't numbers: {_few(broken)}.")
+        _unsuitable(path, f"It has {counted(len(broken), 'tensor')} with values that aren't numbers: {_few(broken)}.")
     fold(tensors)
     return Weights(sizes, tensors)
 

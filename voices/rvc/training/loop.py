@@ -23,6 +23,7 @@ from understudy.errors import Cancelled, UnderstudyError
 from understudy.voices.rvc.training.events import Kind, Notify, TrainingEvent
 from understudy.voices.rvc.training.ranks import Ranks
 from understudy.voices.rvc.training.run_folder import CHOSEN, EVALUATIONS, LOSSES, Run, RunFolder
+from understudy.wording import counted
 
 RETRIES = 3  # roll-backs in a row before a run is given up
 LINES = 20  # lines of losses between two evaluations
@@ -192,7 +193,7 @@ class _Loop:
             self.folder.append(LOSSES, {"step": self.at.step, "epoch": self.at.epoch, **self.losses})
         self.clipped += bool(self.losses.get("clipped"))
         if self.clipped and self.at.step % self.every == 0:
-            which = f"{self.clipped} of the last {self.every} steps"
+            which = f"{self.clipped} of the last {counted(self.every, 'step')}"
             self.tell("warning", f"The gradients of {which} were unusually large and were scaled down.")
             self.clipped = 0
         self.tell("steps")
@@ -312,7 +313,7 @@ class _Loop:
         """Why training ends here, None where it goes on. All processes come to the same answer."""
         if self.at.step >= self.most:
             early = self.most < self.run.settings.most_steps
-            return "It was ended early." if early else f"It reached the {self.most} steps that it was given."
+            return "It was ended early." if early else f"It reached the {counted(self.most, 'step')} that it was given."
         evaluated = bool(self.ranks.first and self.evaluations and self.evaluations[-1]["step"] == self.at.step)
         why = self.scoring.finished(self.evaluations) if evaluated else None
         (ended,) = self.ranks.any([why is not None])

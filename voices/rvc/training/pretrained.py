@@ -27,6 +27,7 @@ from understudy.voices.rvc.architecture import (
     tiny,
 )
 from understudy.voices.rvc.checkpoint import LARGEST, old_name
+from understudy.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +51,7 @@ def read_base(generator: Path, discriminator: Path, architecture: Architecture) 
     weights = _read(generator, "generator")
     speakers = weights["emb_g.weight"].shape[0] if weights.get("emb_g.weight") is not None else 0
     if not 1 <= speakers <= _MOST_SPEAKERS:
-        raise _invalid(generator, f"it has {speakers} speakers")
+        raise _invalid(generator, f"it has {counted(speakers, 'speaker')}")
     architecture = replace(architecture, speakers=speakers)
     _check(weights, "generator", architecture, generator)
     judges = _read(discriminator, "discriminator")

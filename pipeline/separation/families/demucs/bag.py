@@ -15,6 +15,7 @@ from understudy.errors import UnderstudyError
 from understudy.models.installed import Weights
 from understudy.pipeline.separation.configuration import EXTENSIONS, read_configuration
 from understudy.pipeline.separation.families.demucs.checkpoint import Checkpoint, invalid, read_checkpoint
+from understudy.wording import counted
 
 _MOST = 16
 _SHORTEST, _LONGEST = 0.5, 60.0  # seconds
@@ -86,7 +87,7 @@ def _counts(path: Path, value: Any, networks: int, stems: int) -> tuple[tuple[fl
     except (TypeError, ValueError) as error:
         raise invalid(path, "its weights are not numbers") from error
     if len(counts) != networks or any(len(row) != stems for row in counts):
-        raise invalid(path, f"it needs weights for {networks} networks and {stems} stems each")
+        raise invalid(path, f"it needs weights for {counted(networks, 'network')} and {counted(stems, 'stem')} each")
     if any(not math.isfinite(weight) or weight < 0 for row in counts for weight in row):
         raise invalid(path, "its weights must not be negative")
     totals = [sum(column) for column in zip(*counts, strict=True)]

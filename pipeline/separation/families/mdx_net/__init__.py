@@ -121,7 +121,8 @@ def read_shape(weights: Weights, graph: Graph) -> tuple[Shape, tuple[str, ...]]:
     """The sizes of the network in the file, and cautions for its user as sentences. Raises ``model-invalid``."""
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise invalid(
-            weights.path, f"it has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs instead of one"
+            weights.path,
+            f"it has inputs and outputs ({len(graph.inputs)}, {len(graph.outputs)}) instead of one of each",
         )
     taken = next(iter(graph.inputs.values()))
     sizes = [size or 0 for size in taken]

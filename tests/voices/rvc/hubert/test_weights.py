@@ -66,7 +66,7 @@ def test_missing_tensors_are_named(tmp_path: Path) -> None:
     write_random_contentvec(tmp_path / "m.pt", "fairseq", sizes=SMALL, without=("encoder.layers.3.attention.k_proj",))
     error = refusal(tmp_path / "m.pt")
     assert error.code == "model-unsuitable"
-    assert "2 of its tensors are missing" in error.message
+    assert "It lacks 2 tensors" in error.message
     assert "encoder.layers.3.attention.k_proj.weight" in error.message
 
 
