@@ -472,7 +472,7 @@ def _report(
     plain: dict[str, Setting] = {
         "key": settings.key,
         "wanted_balance": settings.remix.vocal_gain - settings.remix.instrumental_gain,
-        "wanted_lufs": settings.remix.target_lufs,
+        "wanted_lufs": settings.remix.requested_lufs,
         "separation": None if sources.own else settings.separation,
         "settings": _shown(settings),
         # what the report calls things is part of its key: a renamed voice or song sounds the same and needs a new one

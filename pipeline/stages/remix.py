@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -49,6 +50,31 @@ _HARD = 8.0  # dB of limiting that is audible
 _STEP = 6.0  # dB that a try may differ from the one before
 
 
+Platform = Literal["spotify", "youtube", "apple", "club"]
+
+
+@dataclass(frozen=True)
+class LoudnessProfile:
+    """What a platform plays music at, in LUFS, and the highest true peak that it asks for, in dBTP."""
+
+    lufs: float
+    ceiling: float
+
+
+# Spotify: "Loudness normalization" for artists, support.spotify.com: -14 LUFS, and at most -1 dBTP at that loudness.
+# YouTube publishes no number; its player's "Stats for nerds" measures against -14 LUFS. It turns down only.
+# Apple Music: Sound Check plays at -16 LUFS, as AES TD1008 recommends for tracks; -1 dBTP before AAC is from "Apple
+# Digital Masters".
+# Clubs have no standard: at -9 LUFS (± 1) DJs found tracks to fit between others (Signum Audio and SAE Glasgow, "New
+# Club Loudness Preset").
+PROFILES: Mapping[Platform, LoudnessProfile] = {
+    "spotify": LoudnessProfile(-14.0, -1.0),
+    "youtube": LoudnessProfile(-14.0, -1.0),
+    "apple": LoudnessProfile(-16.0, -1.0),
+    "club": LoudnessProfile(-9.0, -1.0),
+}
+
+
 class RemixSettings(FrozenModel):
     """How the stems of a cover are put together."""
 
@@ -61,13 +87,29 @@ class RemixSettings(FrozenModel):
         default=None, ge=-60, le=24, description="Gain in dB of the noise taken off the lead; left out if not given."
     )
     instrumental_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the instrumental in dB.")
+    loudness: Platform | None = Field(
+        default=None,
+        description="As loud as a platform plays it: spotify, youtube, apple or club; as the song if not given.",
+    )
     target_lufs: float | None = Field(
         default=None,
         ge=-60,
         le=-5,
-        description="Integrated loudness of the cover in LUFS; the song's own if not given.",
+        description="Integrated loudness of the cover in LUFS; that of the platform or the song if not given.",
     )
     ceiling: float = Field(default=-1.0, ge=-20, le=-1, description="Highest true peak of the cover in dBTP.")
+
+    @property
+    def requested_lufs(self) -> float | None:
+        """The loudness to reach; None for the song's own."""
+        if self.target_lufs is None and self.loudness is not None:
+            return PROFILES[self.loudness].lufs
+        return self.target_lufs
+
+    @property
+    def highest_peak(self) -> float:
+        """In dBTP: the lower of `ceiling` and the platform's."""
+        return min(self.ceiling, PROFILES[self.loudness].ceiling if self.loudness else self.ceiling)
 
 
 STEMS = ("vocals", "instrumental", "backing", "reverb", "noise")
@@ -198,16 +240,17 @@ def remix(
         "noise": settings.noise_gain or 0.0,
     }
     wanted = np.array([gains[name] for name in stems])
-    target = original.integrated if settings.target_lufs is None else settings.target_lufs
+    requested, highest_peak = settings.requested_lufs, settings.highest_peak
+    target = original.integrated if requested is None else requested
     measurable = mixed_loudness(shared, _linear(wanted)) is not None and target > SILENT
     trim, gain, step, before = 0.0, 0.0, 0.0, 0.0
     if measurable:
-        free = settings.target_lufs is None and not wanted.any()
+        free = requested is None and not wanted.any()
         trim, gain = _gains(shared, wanted, target, trim_allowed=free)
 
     # The limiter takes back some of every gain, by an amount that depends on the sound. So the mix is made, measured
     # and corrected by a secant step: `slope` is how many LU the last dB of gain brought.
-    ceiling, slope = settings.ceiling - _HEADROOM, 1.0
+    ceiling, slope = highest_peak - _HEADROOM, 1.0
     for attempt in range(1, _TRIES + 1):
         levels = wanted + gain
         levels[0] += trim
@@ -217,7 +260,7 @@ def remix(
         made = write_limited(part, source, ceiling, context.folder / "cover.npy")
         found, reduction, room = made.loudness, made.reduction, made.room
         error = target - found.integrated if measurable and not found.silent else 0.0
-        excess = found.true_peak - settings.ceiling
+        excess = found.true_peak - highest_peak
         softer = error > _ACCEPTED and room < _NEAR
         if ((abs(error) <= _ACCEPTED or softer) and room >= -_NEAR and excess <= 0) or attempt == _TRIES:
             break
@@ -237,7 +280,7 @@ def remix(
     context.progress(1.0)
     shortfall = error if softer else 0.0
     if shortfall >= _SAID:
-        wished = "the song" if settings.target_lufs is None else "asked for"
+        wished = "the song" if requested is None else f"the {target:.0f} LUFS asked for"
         context.warn(
             f"The cover is {shortfall:.1f} LU softer than {wished}: "
             f"to be as loud, its peaks would have to be turned down by more than {HEAVY:.0f} dB all too often."

@@ -109,6 +109,12 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
             "singer_removal",
         ),
         Option("instrumental_gain", float, "Gain of the instrumental in dB.", "remix.instrumental_gain"),
+        Option(
+            "loudness",
+            Literal["spotify", "youtube", "apple", "club"],
+            "Loudness that a platform plays music at; default: that of the song.",
+            "remix.loudness",
+        ),
         Option("target_lufs", float, "Loudness of the cover in LUFS; default: that of the song.", "remix.target_lufs"),
     ),
     SETTINGS: (

@@ -17,7 +17,7 @@ from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.pipeline.stages.remix import CoverMix, RemixSettings, cover_stems, measure_stems, remix
+from understudy.pipeline.stages.remix import CoverMix, Platform, RemixSettings, cover_stems, measure_stems, remix
 
 RATE = 22050
 SECONDS = 8
@@ -142,7 +142,7 @@ def test_what_needs_much_limiting_stays_softer_and_is_said(tmp_path: Path) -> No
     assert found.reduction_lasting <= 3.06
     assert found.reduction_mean < 0.5
     assert result.true_peak <= -1.0
-    assert [warning for warning in context.warnings if "softer than asked for" in warning]
+    assert [warning for warning in context.warnings if "LU softer than the -6 LUFS asked for" in warning]
     # raised by a little more, it would be limited more than is allowed
     assert max(found.reduction_heavy / 1, found.reduction_lasting / 3) > 0.9
 
@@ -162,6 +162,33 @@ def test_target(tmp_path: Path, target: float) -> None:
     assert result.true_peak <= -1.0
 
 
+@pytest.mark.parametrize("level", [0.02, 0.3])
+@pytest.mark.parametrize(("platform", "target"), [("spotify", -14), ("youtube", -14), ("apple", -16), ("club", -9)])
+def test_a_platform_s_loudness(tmp_path: Path, platform: Platform, target: float, level: float) -> None:
+    """Reached from a softer and from a louder song, or missed by what is said, because the limiter takes no more."""
+    (tmp_path / "work").mkdir()
+    context = Context(tmp_path / "work")
+    music = band(3, level)
+    result = remixed(tmp_path, music, voice(2, level / 2), music, context=context, loudness=platform)
+    found = result.loudness
+    assert result.lufs + found.shortfall == pytest.approx(target, abs=0.3)
+    assert found.target == target
+    assert result.true_peak <= -1.0
+    assert found.reduction_heavy <= 1.01
+    said = f"The cover is {found.shortfall:.1f} LU softer than the {target} LUFS asked for"
+    assert any(warning.startswith(said) for warning in context.warnings) == (found.shortfall >= 0.5)
+    assert (found.shortfall > 0) == (platform == "club")
+
+
+def test_an_own_target_and_ceiling_come_before_the_platform_s() -> None:
+    assert RemixSettings(loudness="club").requested_lufs == -9
+    assert RemixSettings(loudness="club", target_lufs=-11).requested_lufs == -11
+    assert RemixSettings(target_lufs=-11).requested_lufs == -11
+    assert RemixSettings().requested_lufs is None
+    assert RemixSettings(loudness="apple", ceiling=-2).highest_peak == -2
+    assert RemixSettings(loudness="apple").highest_peak == -1
+
+
 def test_a_target_out_of_reach_is_said(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     context = Context(tmp_path / "work")
@@ -169,7 +196,7 @@ def test_a_target_out_of_reach_is_said(tmp_path: Path) -> None:
     spikes[:, ::RATE] = 0.5
     result = remixed(tmp_path, spikes, spikes, None, context=context, target_lufs=-5.0)
     assert result.true_peak <= -0.9
-    assert any("LU softer than asked for" in warning for warning in context.warnings)
+    assert any("LU softer than the -5 LUFS asked for" in warning for warning in context.warnings)
 
 
 def test_gains_move_the_balance_and_not_the_loudness(tmp_path: Path) -> None:
