@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audio.downmix import to_stereo
-from understudy.audio.lengths import lacks_end_mark, mp4_frames, promised_seconds
+from understudy.audio.lengths import mp4_frames, promised_seconds
 from understudy.audio.libav import audio_stream, opened, unreadable
+from understudy.audio.ogg import lacks_end_mark, links
+from understudy.audio.resample import resampled
 from understudy.audio.samples import Audio, Samples
+from understudy.audio.stated_size import stated_size
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.audio.tags import Tags, tags_of
+from understudy.audio.wav_header import read_wav_header
 from understudy.context import Context
 from understudy.disk import writing
 from understudy.errors import UnderstudyError
-from understudy.wording import clock, counted, length, lengths
+from understudy.wording import counted, length, lengths
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 LOUDEST = 1000.0  # +60 dBFS: past any sane float recording
 _LOUDEST_LOSSY = 16.0  # +24 dBFS: more comes out of no encoder, only out of damaged bits
 _BLOCK_SECONDS = 1.0
+_TRIES = 10  # to go on after an error of the container
 _PATIENCE = 1000  # damaged packets before the first sound after which decoding stops
 _LONGEST_GAP = 1.0  # seconds of silence for one damaged packet
 _DAMAGED_SHARE = 0.1  # more than this lost: not worth working on
@@ -114,28 +119,48 @@ def decode(
     ``samples-not-finite``, ``samples-out-of-range``, ``disk-full``, ``output-not-writable``; `Cancelled`.
     """
     _check_part(start, duration, limits)
+    try:
+        return _decode(context, path, out, start, duration, limits, track, _Decoded())
+    except _Widened:
+        return _decode(context, path, out, start, duration, limits, track, _Decoded(channels=2))
+
+
+def _decode(
+    context: Context,
+    path: Path,
+    out: Path,
+    start: float,
+    duration: float | None,
+    limits: Limits,
+    track: int | None,
+    decoded: _Decoded,
+) -> AudioFile:
     with opened(path, limits.bytes) as container:
+        parts = links(path) if container.format.name == "ogg" and track is None else []
         stream = audio_stream(path, container, track)
         _check_layout(path, stream.codec_context.sample_rate, stream.codec_context.channels, limits)
         claimed = promised_seconds(path, container, stream)
         if claimed is not None and duration is None and claimed - start > limits.seconds:
             raise _too_long(path, claimed, limits)
-        decoded = _Decoded()
-        sound = _sound(path, container, stream, decoded, limits)
-        first = next(sound, None)
+        estimated = claimed or _estimated_seconds(container, stream) or limits.seconds
+        if len(parts) > 1:  # FFmpeg ends a chain at the first link of another rate or channel count
+            sound = _chained(path, parts, decoded, limits)
+        else:
+            sound = _sound(path, container, stream, decoded, limits)
+        blocks = _at_first_rate(sound)
+        first = next(blocks, None)
         if first is None:
             raise _nothing(path, decoded, claimed)
         begin = round(start * first.rate)
         end = None if duration is None else begin + max(1, round(duration * first.rate))
-        # FFmpeg leaves the encoder's padding at the end of an MP4's track
-        length = mp4_frames(path, stream.id, first.rate) if container.format.name.startswith("mov") else None
-        stop = length if end is None else end if length is None else min(end, length)
+        exact = _exact_frames(path, container, stream, first.rate)
+        stop = exact if end is None else end if exact is None else min(end, exact)
         most = begin + round(limits.seconds * first.rate)
-        expected = stop or (claimed or _estimated_seconds(container, stream) or limits.seconds) * first.rate
+        expected = stop or estimated * first.rate
 
         def part() -> Iterator[Audio]:
             position = 0
-            for block in chain([first], sound):
+            for block in chain([first], blocks):
                 after = position + block.frames
                 if end is None and after > most:
                     raise _too_long(path, after / block.rate, limits)
@@ -157,18 +182,19 @@ def decode(
 
 @dataclass
 class _Decoded:
-    """The state of decoding: frames decoded so far, and how many of them replace damaged packets."""
+    """The state of decoding: seconds decoded so far, and how many of them replace damaged packets."""
 
-    frames: int = 0
-    rate: int = 0
-    lost: int = 0
+    seconds: float = 0.0
+    lost: float = 0.0
     places: int = 0
-    channels: int = 1  # as given out
+    rate: int = 0  # of the latest frame
+    channels: int = 0  # as given out; 0 before the first frame
     source_channels: int = 1
+    unfinished: bool = False  # the container couldn't be followed to its end
 
-    @property
-    def seconds(self) -> float:
-        return self.frames / self.rate if self.rate else 0.0
+
+class _Widened(Exception):
+    """A file that begins in mono goes on in stereo: it is decoded again, to stereo throughout."""
 
 
 def _check_part(start: float, duration: float | None, limits: Limits) -> None:
@@ -187,21 +213,59 @@ def _estimated_seconds(container: InputContainer, stream: AudioStream) -> float 
     return container.duration / 1e6 if container.duration else None
 
 
+def _exact_frames(path: Path, container: InputContainer, stream: AudioStream, rate: int) -> int | None:
+    """How many frames at `rate` the sound has where FFmpeg leaves the encoder's padding at its end; else None."""
+    if container.format.name.startswith("mov"):
+        return mp4_frames(path, stream.id, rate)
+    if container.format.name == "wav":
+        with path.open("rb") as file:
+            header = read_wav_header(file)
+        return header.frames if header else None
+    return None
+
+
+def _chained(path: Path, parts: list[tuple[int, int]], decoded: _Decoded, limits: Limits) -> Iterator[Audio]:
+    """The links of a chained Ogg file, one after the other; each has a header of its own."""
+    for link in parts:
+        with opened(path, limits.bytes, link) as container:
+            yield from _sound(path, container, audio_stream(path, container), decoded, limits)
+
+
+def _at_first_rate(sound: Iterator[Audio]) -> Iterator[Audio]:
+    """`sound` at the rate of its first block: blocks at other rates, as in files joined from several, are resampled."""
+    rate = None
+    for own_rate, run in groupby(sound, key=lambda block: block.rate):
+        rate = rate or own_rate
+        if own_rate == rate:
+            yield from run
+        else:
+            yield from resampled(run, own_rate, rate)
+
+
 def _sound(
     path: Path, container: InputContainer, stream: AudioStream, decoded: _Decoded, limits: Limits
 ) -> Iterator[Audio]:
-    """All of the stream in blocks of about a second, mono or stereo; a damaged packet becomes silence of its length."""
+    """All of the stream in blocks of about a second, mono or stereo; a damaged packet becomes silence of its length.
+
+    Raises ``file-damaged`` when the container can't be followed to the end of the file.
+    """
     import av
 
     lossy = not stream.codec_context.name.startswith("pcm_")  # floats that are damage, not what somebody saved
     waiting: list[Samples] = []
-    held = 0
+    held, rate, failures = 0, 0, 0
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
-        except av.FFmpegError:  # the container ends in the middle of something
-            packet = None
+            failures = 0
+        except av.FFmpegError:  # the container ends in the middle of something, or can't be followed further
+            failures += 1
+            if failures > _TRIES:
+                decoded.unfinished = True
+                break
+            packets = container.demux(stream)
+            continue
         except OSError as error:
             raise unreadable(path, error) from error
         if packet is None:
@@ -210,31 +274,33 @@ def _sound(
             pieces = [_floats(path, frame, decoded, limits) for frame in packet.decode()]
         except (av.FFmpegError, ValueError):
             pieces = [_gap(decoded, packet.duration * packet.time_base if packet.duration and packet.time_base else 0)]
-            if decoded.places > _PATIENCE and not decoded.frames:
+            if decoded.places > _PATIENCE and not decoded.seconds:
                 return
-        if lossy and pieces and not all(np.max(np.abs(piece), initial=0) < _LOUDEST_LOSSY for piece in pieces):
+        if lossy and not all(np.max(np.abs(piece), initial=0) < _LOUDEST_LOSSY for piece in pieces):
             pieces = [_gap(decoded, sum(piece.shape[1] for piece in pieces) / decoded.rate)]  # from damaged bits
+        if held and (decoded.rate != rate or held >= _BLOCK_SECONDS * rate):
+            yield Audio(np.concatenate(waiting, axis=1), rate)
+            waiting, held = [], 0
+        rate = decoded.rate
         for piece in (piece for piece in pieces if piece.shape[1]):
-            decoded.frames += piece.shape[1]
+            decoded.seconds += piece.shape[1] / rate
             held += piece.shape[1]
             waiting.append(piece)
-        if decoded.rate and held >= _BLOCK_SECONDS * decoded.rate:
-            yield Audio(np.concatenate(waiting, axis=1), decoded.rate)
-            waiting, held = [], 0
     if held:
-        yield Audio(np.concatenate(waiting, axis=1), decoded.rate)
+        yield Audio(np.concatenate(waiting, axis=1), rate)
 
 
 def _gap(decoded: _Decoded, seconds: float | Fraction) -> Samples:
     """Silence in place of a packet that cannot be decoded; nothing before the first sound, where no rate is known."""
     decoded.places += 1
     frames = round(min(float(seconds), _LONGEST_GAP) * decoded.rate)
-    decoded.lost += frames
-    return np.zeros((decoded.channels, frames), np.float32)
+    decoded.lost += frames / max(decoded.rate, 1)
+    return np.zeros((decoded.channels or 1, frames), np.float32)
 
 
 def _floats(path: Path, frame: AudioFrame, decoded: _Decoded, limits: Limits) -> Samples:
-    """A decoded frame as float32 ``[1 or 2, frames]``, full scale ±1, in as many channels as the first frame had."""
+    """A decoded frame as float32 ``[1 or 2, frames]``, full scale ±1, in as many channels as the first frame had.
+    Raises `_Widened` for a stereo frame after mono ones."""
     channels = frame.layout.nb_channels
     _check_layout(path, frame.sample_rate, channels, limits)
     array = frame.to_ndarray()
@@ -243,17 +309,12 @@ def _floats(path: Path, frame: AudioFrame, decoded: _Decoded, limits: Limits) ->
     samples = _full_scale(array)
     if channels > 2:
         samples = to_stereo(samples, [channel.name for channel in frame.layout.channels])
-    if not decoded.rate:
-        decoded.rate, decoded.channels, decoded.source_channels = frame.sample_rate, samples.shape[0], channels
-    if frame.sample_rate != decoded.rate:
-        raise UnderstudyError(
-            "file-damaged",
-            f"{path} changes its sample rate from {decoded.rate} to {frame.sample_rate} Hz "
-            f"at {clock(decoded.seconds)}.",
-            "Save it anew as wav or flac with a sound editor, then give that file.",
-        )
-    if samples.shape[0] != decoded.channels:
-        samples = samples.mean(axis=0, keepdims=True) if decoded.channels == 1 else np.repeat(samples, 2, axis=0)
+    decoded.rate, decoded.source_channels = frame.sample_rate, max(decoded.source_channels, channels)
+    decoded.channels = decoded.channels or samples.shape[0]
+    if samples.shape[0] > decoded.channels:
+        raise _Widened
+    if samples.shape[0] < decoded.channels:
+        samples = np.repeat(samples, 2, axis=0)
     return np.ascontiguousarray(samples)
 
 
@@ -311,9 +372,13 @@ def _check_end(
     taken: int,
 ) -> None:
     """Warnings and errors at the end of decoding. `wanted`: the second up to which sound was requested."""
+    size, stated = path.stat().st_size, stated_size(path)
+    if stated is not None and stated > size:
+        claimed = max(claimed or 0.0, decoded.seconds * stated / size)
     missing = 0.0 if claimed is None else claimed - decoded.seconds
     cut_off = claimed is not None and missing > max(_SHORTFALL, _SHORTFALL_SHARE * claimed)
-    if cut_off and (wanted is None or wanted > decoded.seconds):
+    short = wanted is None or wanted > decoded.seconds + 1e-6  # the sum of many packets' lengths
+    if cut_off and short:
         raise _truncated(path, decoded.seconds, claimed or 0.0, start)
     if not taken:
         raise UnderstudyError(
@@ -321,16 +386,22 @@ def _check_end(
             "{} is {} long; the requested part starts at {}.".format(path, *lengths(decoded.seconds, start)),
             "Choose an earlier start.",
         )
-    if decoded.lost > _DAMAGED_SHARE * decoded.frames:
+    if decoded.lost > _DAMAGED_SHARE * decoded.seconds:
         raise UnderstudyError(
             "file-damaged",
-            f"{path} is damaged: {length(decoded.lost / decoded.rate)} of {length(decoded.seconds)} cannot be decoded.",
+            f"{path} is damaged: {length(decoded.lost)} of {length(decoded.seconds)} cannot be decoded.",
             "Get the file again from where it came from.",
         )
     if decoded.places:
         places = counted(decoded.places, "place")
-        context.warn(f"{path.name} is damaged in {places} ({decoded.lost / decoded.rate:.2f} s), now silent.")
-    if claimed is None and wanted is None and lacks_end_mark(path):
+        context.warn(f"{path.name} is damaged in {places} ({decoded.lost:.2f} s), now silent.")
+    if decoded.unfinished and short and not lacks_end_mark(path):
+        raise UnderstudyError(
+            "file-damaged",
+            f"{path} cannot be read after {length(decoded.seconds)}: what follows is damaged or of another kind.",
+            "Save it anew as wav or flac with a sound editor, then give that file.",
+        )
+    if wanted is None and lacks_end_mark(path):
         context.warn(f"{path.name} has no end mark: it seems to be cut off. The existing part was used.")
     if decoded.source_channels > 2:
         context.warn(f"{path.name} has {decoded.source_channels} channels; it was mixed down to stereo.")
@@ -351,7 +422,7 @@ def _truncated(path: Path, seconds: float, claimed: float, start: float) -> Unde
     part = f" To use the part that is there, give --duration {there}." if there >= 1 else ""
     return UnderstudyError(
         "file-truncated",
-        "{} is incomplete: it ends after {} of {}.".format(path, *lengths(seconds, claimed)),
+        "{} is incomplete: it ends after {} of {}.".format(path, *lengths(seconds, round(claimed, 1))),
         f"Get the file again: its download or copy was cut off.{part}",
     )
 

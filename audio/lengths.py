@@ -1,7 +1,7 @@
 """The length of a file: the one that its container stores, and the exact one of MP3 and MP4 files.
 
-FFmpeg reports estimated and stored durations alike, so each container is read in its own way. With MP3 and MP4 its own
-figures are off by a few samples:
+FFmpeg reports estimated and stored durations alike, so each container is read in its own way. Matroska's is that of the
+longest track, not of the sound, and isn't used. With MP3 and MP4 FFmpeg's own figures are off by a few samples:
 MP3: an encoder adds a delay at the beginning and padding at the end; the LAME header (Gabriel Bouvigne, "Mp3 info tag
 revision 1") holds both. FFmpeg's muxer cannot write a padding of more than one frame and 529 samples, which one length
 in 25 needs, so the header is corrected here.
@@ -24,62 +24,33 @@ if TYPE_CHECKING:
 _MP3_FRAME = 1152
 _LARGEST_HEADER = 64 << 20  # bytes of an MP4 index that are read
 _SMPB = re.compile(rb"iTunSMPB.{0,24}?data.{8}\s*[0-9A-F]{8} ([0-9A-F]{8}) ([0-9A-F]{8}) ([0-9A-F]{16})", re.DOTALL)
-_UNKNOWN_SIZE = 0xFFFFFFFF  # written by programs that stream a wav and cannot update its header afterwards
 
 
 def promised_seconds(path: Path, container: InputContainer, stream: AudioStream) -> float | None:
-    """The length that the container stores, in seconds; None where it stores none."""
+    """The length of the track that the container stores, in seconds; None where it stores none that can be relied on.
+
+    Of uncompressed sound at most what fits into the bytes of the file; what it should be says `stated_size`.
+    """
     name = container.format.name
     by_stream = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-    if name == "wav":  # FFmpeg limits the header's length to that of the file
-        return _wav_seconds(path)
+    if stream.codec_context.name.startswith("pcm_") and stream.codec_context.bit_rate and by_stream:
+        return min(by_stream, path.stat().st_size * 8 / stream.codec_context.bit_rate)
     if name == "flac":
         info = stream.codec_context.extradata or b""
-        return by_stream if len(info) >= 18 and int.from_bytes(info[13:18], "big") & 0xFFFFFFFFF else None
+        return by_stream if len(info) >= 18 and int.from_bytes(info[13:18], "big") & 0xFFFFFFFF else None
     if name == "mp3":
         # in concatenated files the header is that of the first one, and FFmpeg estimates the length by the bit rate
         counted = _mp3_seconds(path, stream.codec_context.sample_rate)
         return by_stream if any(by_stream and abs(seconds - by_stream) < 0.3 for seconds in counted) else None
-    if name.startswith("mov") or name in ("aiff", "au", "ape", "wv", "tta"):
-        return by_stream
-    if name.startswith("matroska"):
-        return container.duration / 1e6 if container.duration else None
-    return None
+    if name.startswith("mov"):
+        return None if is_fragmented(path) else by_stream
+    return by_stream if name in ("ape", "wv", "tta") else None
 
 
-def lacks_end_mark(path: Path) -> bool:
-    """Whether the file at `path` is Ogg and its last whole page is not marked as the end of the stream (RFC 3533)."""
+def is_fragmented(path: Path) -> bool:
+    """Whether the MP4 at `path` has its samples in fragments, whose lengths the index doesn't hold."""
     with path.open("rb") as file:
-        if file.read(4) != b"OggS":
-            return False
-        file.seek(max(0, file.seek(0, 2) - (1 << 17)))  # a page has at most 65307 bytes
-        tail = file.read()
-    return not tail[tail.rfind(b"OggS") + 5] & 4 if tail.rfind(b"OggS") + 5 < len(tail) else True
-
-
-def _wav_seconds(path: Path) -> float | None:
-    """From the fmt and data chunks of a RIFF file; None for RF64, compressed or endless ones."""
-    with path.open("rb") as file:
-        if file.read(12)[:4] != b"RIFF":
-            return None
-        bytes_per_second = 0
-        for _ in range(100):  # chunks before the data: a hostile file may have millions
-            header = file.read(8)
-            if len(header) < 8:
-                return None
-            name, size = header[:4], struct.unpack("<I", header[4:])[0]
-            if name == b"data":
-                known = bytes_per_second and size not in (0, _UNKNOWN_SIZE, 0x7FFFFFFF)
-                return size / bytes_per_second if known else None
-            if name == b"fmt " and size >= 16:
-                content = file.read(16)
-                if len(content) < 16:
-                    return None
-                _, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content)
-                bytes_per_second = rate * channels * bits // 8
-                size -= 16
-            file.seek(size + size % 2, 1)
-    return None
+        return any(kind == b"mvex" for kind, _ in boxes(_movie(file)))
 
 
 def _mp3_seconds(path: Path, rate: int) -> tuple[float, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from understudy.audio.wav_header import read_wav_header
 from understudy.errors import UnderstudyError
 from understudy.wording import counted
 
@@ -39,17 +41,35 @@ _NOT_AUDIO_HINT = "Give a sound file: wav, flac, mp3, m4a, ogg, opus, aiff, or a
 
 
 class _Bytes:
-    """A file without a name: FFmpeg recognises it by its content and cannot take its path for an address."""
+    """A file without a name: FFmpeg recognises it by its content and cannot take its path for an address.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.read, self.tell = file.read, file.tell
+    `part`: only these bytes of it, begin and end; all by default. `corrections`: what is read in place of the bytes at
+    these positions.
+    """
+
+    def __init__(self, file: BinaryIO, part: tuple[int, int] | None, corrections: Mapping[int, bytes]) -> None:
+        self._file, self._corrections = file, corrections
+        self._begin, self._end = part or (0, file.seek(0, 2))
+        self._file.seek(self._begin)
+
+    def read(self, size: int) -> bytes:
+        at = self._file.tell()
+        content = self._file.read(max(0, min(size, self._end - at)))
+        for place, right in self._corrections.items():
+            low, high = max(place, at), min(place + len(right), at + len(content))
+            if low < high:
+                content = content[: low - at] + right[low - place : high - place] + content[high - at :]
+        return content
+
+    def tell(self) -> int:
+        return self._file.tell() - self._begin
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """As `file.seek`, but impossible positions from damaged headers return EINVAL to FFmpeg instead of raising."""
         try:
-            return self._file.seek(offset, whence)
-        except (OSError, OverflowError, ValueError):
+            offset += {0: self._begin, 1: self._file.tell(), 2: self._end}[whence]
+            return self._file.seek(offset) - self._begin
+        except (KeyError, OSError, OverflowError, ValueError):
             return -errno.EINVAL
 
 
@@ -93,8 +113,9 @@ def unreadable(path: Path, error: Exception) -> UnderstudyError:
 
 
 @contextmanager
-def opened(path: Path, largest: int = 1 << 40) -> Iterator[InputContainer]:
+def opened(path: Path, largest: int = 1 << 40, part: tuple[int, int] | None = None) -> Iterator[InputContainer]:
     """The container at `path`, at most `largest` bytes, open for reading; its content decides what it is, not its name.
+    `part`: begin and end of the bytes that are read, all by default.
 
     Raises `UnderstudyError`: the codes of `check_readable`, ``not-audio``, and ``file-truncated`` for an MP4 whose
     index never arrived.
@@ -106,12 +127,14 @@ def opened(path: Path, largest: int = 1 << 40) -> Iterator[InputContainer]:
     check_readable(path, largest)
     with path.open("rb") as file:
         try:
+            header = read_wav_header(file)
+            content = partial(_Bytes, file, part, header.corrections if header else {})
             try:
-                container = _container(file)
+                container = _container(content())
             except av.FFmpegError:
                 if not _begins_as_mp3(file):
                     raise
-                container = _container(file, "mp3")  # FFmpeg cannot recognise a tenth of a second by itself
+                container = _container(content(), "mp3")  # FFmpeg cannot recognise a tenth of a second by itself
         except (av.FFmpegError, ValueError, OverflowError, MemoryError) as error:
             raise _unopened(path, file) from error
         except OSError as error:
@@ -120,12 +143,11 @@ def opened(path: Path, largest: int = 1 << 40) -> Iterator[InputContainer]:
             yield container
 
 
-def _container(file: BinaryIO, format: str | None = None) -> InputContainer:
+def _container(content: _Bytes, format: str | None = None) -> InputContainer:
     import av
 
-    file.seek(0)
     return av.open(
-        _Bytes(file),
+        content,
         mode="r",
         format=format,
         metadata_errors="replace",
@@ -177,6 +199,8 @@ def audio_stream(path: Path, container: InputContainer, number: int | None = Non
     name = stream.codec_context.name if stream.codec_context else "unknown"
     if name not in DECODERS:
         raise UnderstudyError(
-            "unsupported-codec", f"The sound in {path} is coded as {name}, which cannot be read.", _NOT_AUDIO_HINT
+            "unsupported-codec",
+            f"The sound in {path} is coded as {name}, which cannot be read.",
+            "Save it as flac or 24-bit wav with the program that made it, or get it in another format.",
         )
     return stream

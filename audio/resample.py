@@ -4,11 +4,11 @@ aliases below -150 dB, linear phase with the delay removed, so that sound at tim
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.samples import Audio, AudioSource, read_blocks
 from understudy.context import Context
 
 _BLOCK = 1 << 16  # frames
@@ -23,7 +23,7 @@ def resample(audio: Audio, rate: int) -> Audio:
     """`audio` at `rate` Hz, ``[channels, round(frames * rate / audio.rate)]``; the same audio where rates agree."""
     if audio.rate == rate:
         return audio
-    blocks = [block.samples for block in _blocks(audio, rate)]
+    blocks = [block.samples for block in resampled(read_blocks(audio, _BLOCK), audio.rate, rate)]
     samples = np.concatenate(blocks, axis=1) if blocks else np.zeros((audio.channels, 0), np.float32)
     return Audio(samples, rate)
 
@@ -44,7 +44,7 @@ def resample_blocks(source: AudioSource, rate: int, context: Context, frames: in
         return
     total = max(1, resampled_frames(source.frames, source.rate, rate))
     done = 0
-    for block in _blocks(source, rate):
+    for block in resampled(read_blocks(source, _BLOCK), source.rate, rate):
         yield block
         done += block.frames
         context.progress(done / total)
@@ -60,19 +60,24 @@ def _exactly(frames: int, blocks: Iterator[Audio], rate: int, channels: int) -> 
         yield Audio.silence(channels, missing, rate)
 
 
-def _blocks(source: AudioSource, rate: int) -> Iterator[Audio]:
+def resampled(blocks: Iterable[Audio], from_rate: int, rate: int) -> Iterator[Audio]:
+    """A sound that comes in `blocks` at `from_rate` Hz, at `rate`: what `resample` gives of all of it."""
     import soxr
 
-    stream = soxr.ResampleStream(source.rate, rate, source.channels, dtype="float32", quality="VHQ")
-    missing = resampled_frames(source.frames, source.rate, rate)
-    for start in range(0, source.frames, _BLOCK):
-        stop = min(start + _BLOCK, source.frames)
-        result = stream.resample_chunk(
-            np.ascontiguousarray(source.read(start, stop).samples.T), last=stop == source.frames
-        )
-        samples: Samples = np.ascontiguousarray(result.T[:, :missing])
-        if stop == source.frames and samples.shape[1] < missing:  # soxr may round the other way by a frame
-            samples = np.pad(samples, ((0, 0), (0, missing - samples.shape[1])))
-        missing -= samples.shape[1]
+    blocks = iter(blocks)
+    block = next(blocks, None)
+    if block is None:
+        return
+    stream = soxr.ResampleStream(from_rate, rate, block.channels, dtype="float32", quality="VHQ")
+    given = made = 0
+    while block is not None:
+        following = next(blocks, None)
+        given += block.frames
+        samples = stream.resample_chunk(np.ascontiguousarray(block.samples.T), last=following is None).T
+        if following is None:  # soxr may round the other way by a frame
+            missing = resampled_frames(given, from_rate, rate) - made
+            samples = np.pad(samples[:, :missing], ((0, 0), (0, max(0, missing - samples.shape[1]))))
+        made += samples.shape[1]
         if samples.shape[1]:
-            yield Audio(samples, rate)
+            yield Audio(np.ascontiguousarray(samples), rate)
+        block = following

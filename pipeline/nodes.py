@@ -24,7 +24,7 @@ from understudy.pipeline.stages.encode import encode_output, headroom
 from understudy.pipeline.stages.transcribe import tempo
 from understudy.voices.voice import file_hash
 
-DECODE = Stage("decode", 1, decode_song)
+DECODE = Stage("decode", 2, decode_song)
 ENCODE = Stage("encode", 2, encode_output)
 HEADROOM = Stage("headroom", 4, headroom)
 QUALITY = Stage("quality", 1, assess_separation)
