@@ -10,22 +10,28 @@ from __future__ import annotations
 import base64
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from understudy.audio.libav import opened
+from understudy.disk import reading
 from understudy.errors import UnderstudyError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-FIELDS = ("title", "artist", "album", "album_artist", "date", "genre", "track", "comment", "encoded_by")
+FIELDS = ("title", "artist", "album", "album_artist", "composer", "date", "genre", "track", "comment", "encoded_by")
 MAKER = "Understudy"
 _MARK = "made with Understudy"
 _LONGEST_TEXT = 2000
 _LARGEST_ARTWORK = 16 << 20
 _MIME_OF_CODEC = {"mjpeg": "image/jpeg", "png": "image/png"}
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_KNOWN = ("title", "artist", "album", "album_artist", "composer", "date", "genre", "track", "voice")
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Tags:
     artist: str = ""
     album: str = ""
     album_artist: str = ""
+    composer: str = ""
     date: str = ""
     genre: str = ""
     track: str = ""
@@ -48,6 +55,51 @@ class Tags:
     def texts(self) -> dict[str, str]:
         """The text fields that are set, by name."""
         return {name: getattr(self, name) for name in FIELDS if getattr(self, name)}
+
+
+def _checked(template: str) -> str:
+    rest = _BRACES.sub("", template)
+    unknown = [name for name in _BRACES.findall(template) if name not in _KNOWN]
+    if unknown or "{" in rest or "}" in rest:
+        raise ValueError(f"in braces there may be {', '.join(_KNOWN)}, not {(unknown or [template])[0]!r}")
+    return template
+
+
+Template = Annotated[str, Field(max_length=400), AfterValidator(_checked)]
+"""Words, and in braces the tags of the song or the voice: ``{title} ({voice} cover)``. See `filled`."""
+
+
+class TagSettings(BaseModel):
+    """How a cover is tagged. `artwork`: ``song``, ``none`` or the path of a JPEG or PNG file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    song_title: str | None = Field(None, max_length=400, description="title of the song; that of its file if not given")
+    song_artist: str | None = Field(None, max_length=400, description="artist of the song, likewise")
+    title_template: Template = Field(
+        "{title} ({voice} cover)",
+        description=f"the cover's title; {', '.join(f'{{{name}}}' for name in _KNOWN)} are the song's and the voice",
+    )
+    artist_template: Template = Field("{voice}", description="the cover's artist, likewise")
+    album_template: Template = Field("{album}", description="the cover's album, likewise")
+    album_artist_template: Template = Field("{voice} (AI cover)", description="the cover's album artist, likewise")
+    composer_template: Template = Field(
+        "{composer}", description="who is credited, likewise; {composer} is the song's artist if it names no composer"
+    )
+    artwork: str = Field("song", max_length=1000, description="song, none, or the path of a JPEG or PNG file")
+
+    @property
+    def artwork_file(self) -> Path | None:
+        return None if self.artwork in ("song", "none") else Path(self.artwork)
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """`template` with `values` in place of the names in braces. Where one is empty, no empty brackets and no separator
+    at the beginning or end are left."""
+    for name in _BRACES.findall(template):
+        if not values[name]:
+            template = re.sub(rf"\s*[(\[]\s*{{{name}}}\s*[)\]]|{{{name}}}", "", template).strip(" -–—:,/|")
+    return _BRACES.sub(lambda found: values[found[1]], template)
 
 
 def tags_of(container: InputContainer) -> Tags:
@@ -68,19 +120,30 @@ def read_tags(path: Path) -> Tags:
         return tags_of(container)
 
 
-def cover_tags(tags: Tags, voice: str) -> Tags:
-    """Tags of a cover made from a song with `tags`, sung by `voice`.
+def cover_tags(tags: Tags, voice: str, settings: TagSettings | None = None) -> Tags:
+    """Tags of a cover made from a song with `tags`, sung by `voice`. An artwork of its own is in `tags` already.
 
-    The voice goes into the title, as on every record shop's covers and remixes ("Title (Nova cover)"): players show it
-    everywhere, and the original's artist stays findable. The comment says in words that it was made by AI.
+    As in record shops, the singer is the artist and in the title ("Title (Nova cover)"), and the original artist gets
+    the credit. The comment says in words that the cover was made by AI, and names the original.
     """
-    title = tags.title or "Untitled"
-    if _MARK in tags.comment:  # a cover of a cover names one voice
-        title = re.sub(r" \([^()]* cover\)$", "", title)
+    settings = settings or TagSettings()
+    title, artist = settings.song_title or tags.title or "Untitled", settings.song_artist or tags.artist
+    song = replace(tags, title=title, artist=artist)
+    if _MARK in tags.comment:  # a cover of a cover names one voice, and the artist of the song
+        song = replace(song, title=re.sub(r" \([^()]* cover\)$", "", song.title), artist=tags.composer or song.artist)
+    song = replace(song, composer=song.composer or song.artist)
+    if settings.artwork == "none":
+        song = replace(song, artwork=b"", artwork_mime="")
+    values = {**dict.fromkeys(FIELDS, ""), **song.texts(), "voice": voice}
+    original = " – ".join(filter(None, (song.artist, song.title)))
     return replace(
-        tags,
-        title=f"{title} ({voice} cover)",
-        comment=f"AI-generated cover, voice: {voice}, {_MARK}",
+        song,
+        title=filled(settings.title_template, values),
+        artist=filled(settings.artist_template, values),
+        album=filled(settings.album_template, values),
+        album_artist=filled(settings.album_artist_template, values),
+        composer=filled(settings.composer_template, values),
+        comment=f"AI-generated cover, voice: {voice}, {_MARK}. Original: {original}",
         encoded_by=MAKER,
     )
 
@@ -100,6 +163,20 @@ def made_by_understudy(path: Path) -> bool:
     except UnderstudyError:
         return False
     return _MARK in tags.comment
+
+
+def read_artwork(path: Path) -> tuple[bytes, str]:
+    """The picture in the JPEG or PNG file at `path`, and its type (``image/jpeg`` or ``image/png``). Raises
+    `UnderstudyError` ``file-not-found`` or ``artwork-invalid``."""
+    with reading(path, "Give the path of a JPEG or PNG file."), path.open("rb") as file:
+        artwork = file.read(_LARGEST_ARTWORK + 1)
+    if len(artwork) > _LARGEST_ARTWORK or picture_size(artwork) is None:
+        raise UnderstudyError(
+            "artwork-invalid",
+            f"{path} is no JPEG or PNG picture of at most {_LARGEST_ARTWORK >> 20} MB.",
+            "Save the artwork as JPEG, 1000 to 3000 pixels wide.",
+        )
+    return artwork, "image/png" if artwork[:1] == b"\x89" else "image/jpeg"
 
 
 def picture_block(artwork: bytes, mime: str, size: tuple[int, int]) -> str:

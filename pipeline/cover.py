@@ -99,7 +99,7 @@ def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings)
     lead = _lead(song, song, cast, settings)
     transposition, members = _transposition(lead.singers)
     mix = _mix(song, {"vocals": lead.sound}, settings)
-    output = encode(mix["cover"], settings.output.encoding, original, cast)
+    output = encode(mix["cover"], settings.output.encoding, original, cast, tagging=settings.tags)
     return ConversionGraph(Graph.of(output, transposition.node), output, mix, transposition, members)
 
 
@@ -143,13 +143,13 @@ def cover_graph(
 
     # 3. all parts become the cover; its stems are made only where they are kept, since most covers need none
     mix = _mix(sources.song, parts, settings)
-    cover = encode(mix["cover"], settings.output.encoding, sources.original, cast)
+    cover = encode(mix["cover"], settings.output.encoding, sources.original, cast, tagging=settings.tags)
     sounds: dict[str, Handle] = {}
     if settings.output.keep_stems:
         limited = Node("stems", STEMS_OF_COVER, {"song": sources.song, "stems": parts, "mixing": mix["mixing"]})
         sounds = {name: limited[name] for name in parts}
     titles = {} if cleaned == sources.instrumental else {"instrumental": "instrumental of the cover, singer removed"}
-    stems = encode_stems(sounds, settings.output.lossless, sources.original, cast, titles)
+    stems = encode_stems(sounds, settings.output.lossless, sources.original, cast, titles, settings.tags)
     checked = _report(sources, lead, parts, mix, transposition, members, cast, settings)
     return CoverGraph(
         Graph.of(sources.quality, sources.tempo, cover, *stems.values(), checked),
@@ -483,8 +483,8 @@ def _report(
 
 
 def _shown(settings: CoverSettings) -> dict[str, Any]:
-    """All settings by group, as plain data. Not the output's: the file's format changes nothing in the report."""
-    groups = settings.model_dump(mode="json", exclude={"output"})
+    """All settings by group, as plain data. Not the files': format and tags change nothing in the report."""
+    groups = settings.model_dump(mode="json", exclude={"output", "tags"})
     loose = {name: groups.pop(name) for name in ("transpose", "key", "backing", "singer_removal")}
     for name in ("backing", "singer_removal"):
         if loose[name] is None:

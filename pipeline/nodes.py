@@ -13,6 +13,7 @@ from understudy.audio.pitch.tracker import PitchSettings
 from understudy.audio.pitch.tracking import track
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
+from understudy.audio.tags import TagSettings, read_artwork
 from understudy.models import require
 from understudy.packages import check_installed
 from understudy.pipeline.cast import Cast
@@ -25,7 +26,7 @@ from understudy.pipeline.stages.transcribe import tempo
 from understudy.voices.voice import file_hash
 
 DECODE = Stage("decode", 2, decode_song)
-ENCODE = Stage("encode", 2, encode_output)
+ENCODE = Stage("encode", 3, encode_output)
 HEADROOM = Stage("headroom", 4, headroom)
 QUALITY = Stage("quality", 1, assess_separation)
 TEMPO = Stage("tempo", 1, tempo, packages=("librosa",))
@@ -58,11 +59,24 @@ def encode(
     stem: str | None = None,
     gain: Handle | None = None,
     subject: str = "",
+    tagging: TagSettings | None = None,
 ) -> Node[Path]:
-    """Writes `sound` in `format`, tagged as `original` is. `stem`: which part of the song it is."""
+    """Writes `sound` in `format`, tagged as `original` is, a cover in the way of `tagging`. `stem`: which part of the
+    song it is."""
     inputs = {"sound": sound} if gain is None else {"sound": sound, "gain": gain}
-    settings = {"format": format, "stem": stem, "voice": cast.name if cast else None}
-    return Node("encode", ENCODE, inputs, settings, {"original": original}, subject)
+    voice = cast.name if cast else None
+    # a song without tags is called as its file, whose name its content hash doesn't cover
+    settings = {"format": format, "stem": stem, "voice": voice, "tagging": tagging, "title": original.value.stem}
+    return Node("encode", ENCODE, inputs, settings, tagged(original, tagging), subject)
+
+
+def tagged(original: External, tagging: TagSettings | None) -> dict[str, External]:
+    """The files that tags are read from: the song, and the artwork if it has another. Raises what `read_artwork`
+    raises."""
+    if tagging is None or tagging.artwork_file is None:
+        return {"original": original}
+    read_artwork(tagging.artwork_file)
+    return {"original": original, "artwork": file_external(tagging.artwork_file)}
 
 
 def encode_stems(
@@ -71,13 +85,15 @@ def encode_stems(
     original: External,
     cast: Cast | None = None,
     titles: Mapping[str, str] | None = None,
+    tagging: TagSettings | None = None,
 ) -> dict[str, Node[Path]]:
     """The stems as files, by name, at one gain, so that they sum to what they summed to before. `titles`: what the tags
     call a stem, where it isn't its name."""
     titles = titles or {}
     gain = Node("headroom", HEADROOM, {"stems": tuple(stems.values())}, {"format": format})
     return {
-        name: encode(sound, format, original, cast, titles.get(name, name), gain, name) for name, sound in stems.items()
+        name: encode(sound, format, original, cast, titles.get(name, name), gain, name, tagging)
+        for name, sound in stems.items()
     }
 
 

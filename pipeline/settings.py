@@ -7,6 +7,7 @@ The defaults stand in the models themselves and nowhere else; a preset names onl
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.pitch.tracker import PitchSettings
+from understudy.audio.tags import TagSettings
 from understudy.errors import UnderstudyError
 from understudy.pipeline.presets import read_preset
 from understudy.pipeline.separation.settings import FrozenModel, SeparationSettings, with_current_names
@@ -91,6 +93,7 @@ class CoverSettings(FrozenModel):
     finish: FinishSettings = FinishSettings()
     remix: RemixSettings = RemixSettings()
     output: OutputSettings = OutputSettings()
+    tags: TagSettings = TagSettings()
 
 
 def load_settings(
@@ -135,7 +138,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def parse_value(name: str, text: str) -> Any:
-    """The value of the setting `name` that a user wrote as `text`, in YAML's notation: 2, true, auto, [a, b]."""
+    """The value of the setting `name` that a user wrote as `text`, in YAML's notation: 2, true, auto, [a, b]. What goes
+    into tags is taken as it is: titles may be numbers, templates hold braces."""
+    if re.split(r"\.|__", name.lower())[-1] in TagSettings.model_fields:
+        return text
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from understudy.audio.encode import OutputFormat, encode, peak
 from understudy.audio.ni_stems import Codec, NamedStem, write_ni_stems
 from understudy.audio.samples import AudioSource
 from understudy.audio.stored import AudioFile
-from understudy.audio.tags import Tags, cover_tags, read_tags, stem_tags
+from understudy.audio.tags import Tags, TagSettings, cover_tags, read_artwork, read_tags, stem_tags
 from understudy.audio.views import Sum
 from understudy.context import Context
 
@@ -44,18 +45,32 @@ def encode_output(
     stem: str | None = None,
     voice: str | None = None,
     original: Path | None = None,
+    title: str = "",
+    tagging: TagSettings | None = None,
+    artwork: Path | None = None,
 ) -> Path:
     """`sound`, times the linear `gain`, in `format`, with the tags and artwork of the file `original`.
 
     `stem`: the part of the song that it is. `voice`: the name of the voice that sings; with it the file is tagged as
-    an AI-generated cover. Both tags mark the file as made by Understudy.
+    an AI-generated cover, in the way of `tagging`. Both tags mark the file as made by Understudy. `title`: of the song,
+    where `original` has none. `artwork`: a picture to take in place of the song's.
     """
-    tags = read_tags(original) if original else Tags()
+    tags = song_tags(original, title, artwork)
     if stem:
         tags = stem_tags(tags, stem)
     if voice:
-        tags = cover_tags(tags, voice)
+        tags = cover_tags(tags, voice, tagging)
     return encode(context, _turned(sound, gain), context.folder / f"sound{format.extension}", format, tags)
+
+
+def song_tags(original: Path | None, title: str, artwork: Path | None) -> Tags:
+    """The tags of the song's file, with `title` where it has none and with another `artwork` if one is given."""
+    tags = read_tags(original) if original else Tags()
+    tags = replace(tags, title=tags.title or title)
+    if artwork is not None:
+        picture, mime = read_artwork(artwork)
+        tags = replace(tags, artwork=picture, artwork_mime=mime)
+    return tags
 
 
 def encode_stem_file(

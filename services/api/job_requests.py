@@ -73,6 +73,9 @@ def requested_settings(request: JobRequest) -> CoverSettings:
         raise UnderstudyError("preset-unknown", text, f"Choose one of {', '.join(presets())}.")
     given = request.settings.model_dump(mode="json", exclude_unset=True)
     settings = load_settings(request.preset, given, {})
+    if settings.tags.artwork_file is not None:  # a path could reveal which files the server has
+        text = f"The setting 'tags.artwork' is {settings.tags.artwork[:100]!r}; this server takes song or none."
+        raise UnderstudyError("setting-invalid", text, "Send the song with its artwork in its tags.")
     own_stems = any(getattr(request, role, None) for role in queue.ROLES if role != "song")
     check_separation(settings.separation, used=not own_stems)
     return settings

@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from tests.support.sound_files import tones, write, write_av
 from understudy.audio.encode import FORMATS, encode, parse_format
@@ -16,18 +17,22 @@ from understudy.audio.samples import Audio
 from understudy.audio.tags import (
     MAKER,
     Tags,
+    TagSettings,
     cover_tags,
+    filled,
     made_by_understudy,
     picture_block,
     picture_size,
+    read_artwork,
     read_tags,
     stem_tags,
 )
 from understudy.context import Context
+from understudy.errors import UnderstudyError
 
 SONG = Tags(
-    title="Liebe – 曲", artist="Ünderdogs", album="First", album_artist="Various", date="2024", genre="Pop",
-    track="3/9", comment="for you",
+    title="Liebe – 曲", artist="Ünderdogs", album="First", album_artist="Various", composer="Ünder Dog", date="2024",
+    genre="Pop", track="3/9", comment="for you",
 )  # fmt: skip
 
 
@@ -51,7 +56,7 @@ def test_tags_come_back_from_every_format(tmp_path, form):
     got = read_tags(encoded(tmp_path, form, SONG))
     wanted = SONG.texts()
     if form.startswith("wav"):
-        del wanted["album_artist"]  # RIFF INFO has no field for it
+        del wanted["album_artist"], wanted["composer"]  # RIFF INFO has no fields for them
     assert got.texts() == wanted
 
 
@@ -82,12 +87,16 @@ def test_a_cover_is_marked_and_keeps_what_the_song_said(tmp_path, form):
     song = Tags(title="Song", artist="Band", album="LP", artwork=art, artwork_mime="image/jpeg", comment="hi")
     cover = cover_tags(song, "Nova")
     assert cover.title == "Song (Nova cover)"
-    assert (cover.artist, cover.album, cover.artwork) == ("Band", "LP", art)
+    assert (cover.artist, cover.album, cover.artwork) == ("Nova", "LP", art)
+    assert (cover.album_artist, cover.composer) == ("Nova (AI cover)", "Band")
     assert "AI-generated cover" in cover.comment
     assert "Nova" in cover.comment
     assert cover.encoded_by == MAKER
     path = encoded(tmp_path, form, cover)
-    assert "AI-generated cover" in read_tags(path).comment
+    found = read_tags(path)
+    assert found.comment == "AI-generated cover, voice: Nova, made with Understudy. Original: Band – Song"
+    kept = ("title", "artist", "album", *(() if form.startswith("wav") else ("album_artist", "composer", "artwork")))
+    assert {name: getattr(found, name) for name in kept} == {name: getattr(cover, name) for name in kept}
     assert made_by_understudy(path)
 
 
@@ -95,6 +104,60 @@ def test_a_cover_of_a_cover_names_one_voice():
     first = cover_tags(Tags(title="Song (Live)"), "Nova")
     assert cover_tags(first, "Mia").title == "Song (Live) (Mia cover)"
     assert cover_tags(Tags(title="Song (Live cover)"), "Mia").title == "Song (Live cover) (Mia cover)"
+
+
+def test_a_cover_of_a_cover_credits_the_song_s_artist():
+    first = cover_tags(Tags(title="Song", artist="Band"), "Nova")
+    second = cover_tags(first, "Mia")
+    assert (second.artist, second.composer) == ("Mia", "Band")
+    assert second.comment.endswith("Original: Band – Song")
+
+
+def test_templates():
+    song = Tags(title="Song", artist="Band", album="LP", composer="A. Nother", date="1999", artwork=b"x")
+    settings = TagSettings(
+        title_template="{artist} - {title} [{date}]", artist_template="{artist} feat. {voice}", album_template="Covers",
+        album_artist_template="", composer_template="{composer}, {artist}", artwork="none",
+    )  # fmt: skip
+    cover = cover_tags(song, "Nova", settings)
+    assert (cover.title, cover.artist, cover.album) == ("Band - Song [1999]", "Band feat. Nova", "Covers")
+    assert (cover.album_artist, cover.composer, cover.artwork) == ("", "A. Nother, Band", b"")
+    assert cover_tags(Tags(title="Song"), "Nova", settings).title == "Song"
+    named = cover_tags(song, "Nova", TagSettings(song_title="Right", song_artist="Other"))
+    assert named.title == "Right (Nova cover)"
+    assert named.comment.endswith("Original: Other – Right")
+
+
+def test_what_is_unknown_leaves_no_brackets_and_separators():
+    values = {"title": "( )", "artist": "", "date": "", "voice": "Nova"}
+    assert filled("{artist} - {title} ({date}) [{voice}]", values) == "( ) [Nova]"
+    assert filled("{title} – {artist}", values) == "( )"
+    assert filled("{artist}", values) == ""
+    assert filled("{voice} -", values) == "Nova -"
+
+
+@pytest.mark.parametrize("wrong", ["{titel}", "{title", "title}", "{title.x}", "{}", "{{title}}", "{title!r}"])
+def test_a_template_with_unknown_braces_is_refused(wrong):
+    with pytest.raises(ValidationError, match="in braces there may be title, artist"):
+        TagSettings(title_template=wrong)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_artwork_from_a_file(tmp_path, kind):
+    path = tmp_path / "front"
+    path.write_bytes(picture(kind))
+    assert read_artwork(path) == (picture(kind), {"jpg": "image/jpeg", "png": "image/png"}[kind])
+
+
+def test_artwork_that_is_no_picture_is_refused(tmp_path):
+    path = tmp_path / "front.jpg"
+    path.write_bytes(b"GIF89a" + bytes(100))
+    with pytest.raises(UnderstudyError, match="no JPEG or PNG") as raised:
+        read_artwork(path)
+    assert raised.value.code == "artwork-invalid"
+    with pytest.raises(UnderstudyError) as raised:
+        read_artwork(tmp_path / "missing.jpg")
+    assert raised.value.code == "file-not-found"
 
 
 @pytest.mark.parametrize("form", FORMATS)

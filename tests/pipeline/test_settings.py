@@ -4,7 +4,7 @@ import pytest
 
 from understudy.errors import UnderstudyError
 from understudy.pipeline.presets import presets
-from understudy.pipeline.settings import CoverSettings, load_settings
+from understudy.pipeline.settings import CoverSettings, load_settings, parse_value
 
 
 def test_without_anything_said_the_defaults_hold():
@@ -136,3 +136,13 @@ def test_the_old_name_of_the_instruments_is_still_accepted(tmp_path: Path):
         assert CoverSettings.model_validate({"separation": {"band": "four"}}).separation.instruments == "four"
     # as a job that was queued by an older version has it
     assert CoverSettings.model_validate({"separation": {"band": None}}).separation.instruments is None
+
+
+def test_tags_are_taken_as_they_are_written():
+    assert parse_value("tags.title_template", "{title} - {voice}") == "{title} - {voice}"
+    assert parse_value("song_title", "1999") == "1999"
+    settings = load_settings(environment={"UNDERSTUDY_TAGS__SONG_ARTIST": "no"})
+    assert settings.tags.song_artist == "no"
+    with pytest.raises(UnderstudyError, match="in braces there may be title, artist") as raised:
+        load_settings(options={"tags.title_template": "{titel}"}, environment={})
+    assert raised.value.code == "setting-invalid"

@@ -20,8 +20,10 @@ import soundfile
 import understudy as us
 from tests.support.command import HANGS
 from tests.support.python_user import RATE, Workspace
+from understudy.audio.tags import read_tags
 from understudy.models.warm import warm
 from understudy.pipeline.executor import LocalExecutor
+from understudy.pipeline.report.png import encode_png
 
 
 def files(folder: Path) -> set[str]:
@@ -68,6 +70,27 @@ def test_arrays_in_arrays_out_and_no_files(workspace: Workspace, tmp_path: Path,
     assert files(tmp_path) == {"mine.wav", "mine.report.html", "mine.report.json"}
     assert written.path == Path("mine.wav")
     assert np.array_equal(np.asarray(written.audio), np.asarray(again.audio))
+
+
+@pytest.mark.slow
+def test_a_cover_is_tagged_as_the_settings_say(workspace: Workspace, tmp_path: Path):
+    artwork = encode_png(np.zeros((8, 8), np.uint8), np.full((1, 3), 200, np.uint8))
+    (tmp_path / "front.png").write_bytes(artwork)
+    settings = {"tags.song_title": "1999", "tags.song_artist": "Band", "tags.artwork": str(tmp_path / "front.png")}
+    plain = workspace.session().cover(workspace.folder / "song.wav", voice="nova", output=tmp_path / "plain.flac")
+    found = read_tags(plain.path)
+    assert (found.title, found.artist, found.artwork) == ("song (nova cover)", "nova", b"")
+    given = workspace.session().cover(
+        workspace.folder / "song.wav", voice="nova", settings=settings, output=tmp_path / "given.mp3"
+    )
+    assert {stage.name for stage in given.stages if not stage.cached} == {"encode"}
+    found = read_tags(given.path)
+    assert (found.title, found.album_artist, found.composer) == ("1999 (nova cover)", "nova (AI cover)", "Band")
+    assert found.artwork == artwork
+    with pytest.raises(us.UnderstudyError, match="no JPEG or PNG"):
+        workspace.session().cover(
+            workspace.folder / "song.wav", voice="nova", settings={"tags.artwork": str(workspace.folder / "song.wav")}
+        )
 
 
 def test_separation_and_conversion_in_a_chain(workspace: Workspace):

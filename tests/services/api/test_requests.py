@@ -70,6 +70,7 @@ def test_wrong_settings(service: Service, sounds: Sounds):
         answer = service.client.post("/v1/separations", data={"settings": json.dumps(settings)}, files=song(sounds))
         assert name in refused(answer, 422, "request-invalid")["detail"]
     for settings, code in (
+        ({"tags": {"artwork": "/etc/passwd"}}, "setting-invalid"),
         ({"separation": {"model": "magic"}}, "separator-unknown"),
         ({"separation": {"model": "embedded+magic"}}, "separator-unknown"),
         ({"separation": {"lead": "magic"}}, "separator-unknown"),
