@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from understudy.audio.lengths import write_mp3_padding
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource
 from understudy.audio.tags import Tags, picture_block, picture_size
+from understudy.choices import FormatName
 from understudy.context import Context
 from understudy.disk import writing
 from understudy.errors import UnderstudyError
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
 
-FormatName = Literal["wav16", "wav24", "wav32f", "flac", "flac16", "mp3", "m4a", "opus"]
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 _ALIASES: dict[str, FormatName] = {"wav": "wav24", "aac": "m4a", "mp4": "m4a", "flac24": "flac", "ogg": "opus"}
 _SEED = 20

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
+from understudy.choices import Backing
 from understudy.errors import UnderstudyError
 from understudy.models import require
 from understudy.pipeline.cast import Cast, TimeRanges, Transpose, as_cast
@@ -394,7 +395,7 @@ def _transposition(singers: tuple[_Singer, ...]) -> tuple[Handle, Node[CastList]
     return members["transposition"], members
 
 
-def _backing_mode(cast: Cast, settings: CoverSettings, split: bool) -> Literal["original", "convert", "mute"] | None:
+def _backing_mode(cast: Cast, settings: CoverSettings, split: bool) -> Backing | None:
     """What becomes of the backing vocals, None where they aren't separated from the lead."""
     if not split:
         if cast.backing is None and settings.backing is None:

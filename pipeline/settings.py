@@ -18,11 +18,13 @@ from pydantic_core import PydanticCustomError
 from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.pitch.tracker import PitchSettings
 from understudy.audio.tags import TagSettings
+from understudy.choices import Backing, FormatName, listed
 from understudy.errors import UnderstudyError
 from understudy.pipeline.presets import read_preset
 from understudy.pipeline.separation.settings import FrozenModel, SeparationSettings, with_current_names
 from understudy.pipeline.stages.finish import FinishSettings
 from understudy.pipeline.stages.remix import RemixSettings
+from understudy.validation import faults
 from understudy.voices.engine import ConversionSettings
 from understudy.wording import parse_clock
 
@@ -56,7 +58,7 @@ class SongSettings(FrozenModel):
 
 
 class OutputSettings(FrozenModel):
-    format: str = Field("flac", description="wav16, wav24, wav32f, flac, mp3, m4a or opus")
+    format: str = Field("flac", description=f"{listed(FormatName)}; a lossy one also with its bit rate, mp3:192")
     keep_stems: bool = Field(False, description="write the cover's stems, too: they sum to the cover")
 
     @property
@@ -79,8 +81,8 @@ class CoverSettings(FrozenModel):
         "auto", description="semitones, or auto: whole octaves that fit the voice"
     )
     key: int = Field(0, ge=-12, le=12, description="semitones that the entire song moves, instrumental included")
-    backing: Literal["original", "convert", "mute"] | None = Field(
-        None, description="the backing vocals, where a stem holds them apart: original, convert or mute"
+    backing: Backing | None = Field(
+        None, description=f"the backing vocals, where a stem holds them apart: {listed(Backing)}"
     )
     singer_removal: float | None = Field(
         None,
@@ -177,20 +179,16 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _invalid(error: ValidationError, place: str) -> UnderstudyError:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"] if part not in ("int", "literal['auto']"))
-    if first["type"] == "extra_forbidden":
+    first = faults(error.errors())[0]
+    if first.unknown:
         return UnderstudyError(
             "setting-unknown",
-            f"There is no setting {name!r} (in {place}).",
-            f"Settings there are: {', '.join(_settings_beside(first['loc']))}.",
+            f"There is no setting {first.field!r} (in {place}).",
+            f"Settings there are: {', '.join(_settings_beside(first.place))}.",
         )
-    # a setting that may be of several kinds fails once for each
-    reasons = [other["msg"] for other in error.errors() if other["loc"][0] == first["loc"][0]]
-    reason = ", or ".join(text[:1].lower() + text[1:] for text in dict.fromkeys(reasons))
     return UnderstudyError(
         "setting-invalid",
-        f"The setting {name!r} in {place} is {first['input']!r}: {reason}.",
+        f"The setting {first.field!r} in {place} is {first.value!r}: {first.reason}.",
         "Correct it; 'understudy presets' lists all settings with their defaults.",
     )
 

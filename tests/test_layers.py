@@ -15,9 +15,11 @@ FOLDERS = ("models", "audio", "voices", "pipeline", "services", "configs")
 GROUND = {
     "understudy",
     "understudy.errors",
+    "understudy.choices",
     "understudy.context",
     "understudy.disk",
     "understudy.packages",
+    "understudy.validation",
     "understudy.wording",
 }
 LAYERS = ("ground", "models", "audio", "voices", "pipeline", "api", "services")

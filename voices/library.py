@@ -426,7 +426,8 @@ def _store_all(
         except UnderstudyError as error:
             if error.code in ("cancelled", "disk-full"):
                 raise
-            left_out.append(Finding("unreadable", "problem", name, f"{name}: left out. {error}"))
+            reason = str(error).removeprefix(f"{path} ")
+            left_out.append(Finding("unreadable", "problem", name, f"{name}: left out, {reason}"))
             continue
         # stored before it is checked: what is there already needs no check, which takes longer
         recording = recording_files.store(

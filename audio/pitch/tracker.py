@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from understudy.audio.samples import Samples
+from understudy.choices import SingleTracker, TrackerName
 
 RATE = 16000  # Hz of the sound that every tracker gets; 5 ms are 80 samples
 PEAK = 0.5  # peak of the loud parts of that sound
 
 F0 = NDArray[np.float32]
-SingleTracker = Literal["swift-f0", "fcpe", "praat", "harvest", "rmvpe"]
 
 
 class PitchSettings(BaseModel):
@@ -25,9 +25,7 @@ class PitchSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tracker: Literal["swift-f0", "fcpe", "praat", "harvest", "rmvpe", "median"] = Field(
-        "swift-f0", description="the pitch tracker; 'median' takes the median of several"
-    )
+    tracker: TrackerName = Field("swift-f0", description="the pitch tracker; 'median' takes the median of several")
     low: float = Field(50.0, ge=40, le=1000, description="lowest pitch in Hz")
     high: float = Field(1600.0, ge=100, le=2000, description="highest pitch in Hz")
     confidence: float = Field(

@@ -44,7 +44,7 @@ def write_tables(folder: Path, title: str, rows: Sequence[Row], passed_over: Seq
     for kind, text in texts.items():
         files[kind] = folder / f"evaluation.{kind}"
         part = folder / f".evaluation.{kind}.part"
-        part.write_text(text, "utf-8", newline="")
+        part.write_text(text, "utf-8", "replace", newline="")
         os.replace(part, files[kind])
     return files
 

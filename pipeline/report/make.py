@@ -60,9 +60,10 @@ def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
     tracks = _tracks(inputs, clip)
     html, data = context.folder / "report.html", context.folder / "report.json"
     page = render(inputs, figures, verdict, tracks)
-    html.write_text(page, encoding="utf-8", newline="\n")
+    # a title may come from a file's name, which needs not be text
+    html.write_text(page, encoding="utf-8", errors="replace", newline="\n")
     text = json.dumps(as_data(inputs, figures, verdict), indent=2, ensure_ascii=False, allow_nan=False)
-    data.write_text(text + "\n", encoding="utf-8", newline="\n")
+    data.write_text(text + "\n", encoding="utf-8", errors="replace", newline="\n")
     context.progress(1.0)
     heard = (figures.vocal_level, figures.leftover, figures.before.balance.brightness)
     return ReportFiles(html, data, verdict.overall, verdict.blame, verdict.reason, *map(_plain, heard))

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from understudy.errors import UnderstudyError
+from understudy.validation import Fault, faults
 
 log = logging.getLogger("understudy.api")
 
@@ -118,12 +119,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ValidationError)
     async def validation(request: Request, error: ValidationError | RequestValidationError) -> Response:
         """The first fault in a sentence, all faults in a list."""
-        faults: list[dict[str, Any]] = [
-            {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"]} for fault in error.errors()
-        ]
-        first = faults[0] if faults else {"field": "", "message": "invalid"}
-        message = f"The field {first['field']!r} is wrong: {first['message']}."
-        return problem(UnderstudyError("request-invalid", message, "Correct it; /docs shows what is expected."), faults)
+        found = faults(error.errors())
+        message = f"The field {_field(found[0])!r} is wrong: {found[0].reason}."
+        listed: list[dict[str, Any]] = [{"field": _field(fault), "message": fault.reason} for fault in found]
+        return problem(UnderstudyError("request-invalid", message, "Correct it; /docs shows what is expected."), listed)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -144,6 +143,10 @@ def install(app: FastAPI) -> None:
         return problem(
             UnderstudyError("internal-error", text, "Try again; if it happens again, tell the server's operator.")
         )
+
+
+def _field(fault: Fault) -> str:
+    return fault.field.removeprefix("body.")
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

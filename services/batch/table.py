@@ -24,7 +24,7 @@ def write_table(folder: Path, items: Sequence[Item], outcomes: Mapping[str, Outc
     files = {"csv": folder / "batch.csv", "html": folder / "batch.html"}
     for name, text in (("csv", _csv(rows)), ("html", _html(folder, rows))):
         part = folder / f".{files[name].name}.part"
-        part.write_text(text, "utf-8", newline="")
+        part.write_text(text, "utf-8", "replace", newline="")
         os.replace(part, files[name])
     return files
 

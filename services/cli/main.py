@@ -11,7 +11,13 @@ import typer
 from understudy import __version__
 from understudy.errors import UnderstudyError
 from understudy.services.cli.batch import batch
-from understudy.services.cli.console import mode, print_error, print_python_warning, readable_errors
+from understudy.services.cli.console import (
+    mode,
+    print_any_character,
+    print_error,
+    print_python_warning,
+    readable_errors,
+)
 from understudy.services.cli.cover import convert, cover, graph
 from understudy.services.cli.evaluate import evaluate
 from understudy.services.cli.models import models_app
@@ -55,6 +61,7 @@ for name, group in {"voices": voices_app, "models": models_app, "cache": cache_a
 
 def main() -> None:
     """Run the command; every error ends in two lines and a non-zero exit."""
+    print_any_character()
     warnings.showwarning = print_python_warning
     mode.as_json = "--json" in sys.argv  # so that errors in the options themselves come as JSON, too
     with readable_errors():

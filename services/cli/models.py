@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -133,7 +134,7 @@ def fetch(
     for name, variant in plans.items():
         if variant is not None:
             print_note(_announcement(find_model(name), variant, models_folder()))
-        with _work(f"fetch {name}") as context:
+        with _work("fetch", name) as context:
             made.append(fetch(name, context, trust))
     print_result({"models": [record_dict(record) for record in made]}, lambda: "\n".join(map(_made, made)))
 
@@ -196,7 +197,7 @@ def verify(
     found = []
     for name in names or catalogue():
         own = _own(name)
-        with _work(f"verify {name}") as context:
+        with _work("verify", name) as context:
             try:
                 found.append(verify_file(own, context) if own else verify(name, context))
             except UnderstudyError as error:
@@ -206,7 +207,7 @@ def verify(
     if not names:
         found = [model for model in found if model.state != "absent"]
         for path in own_files():
-            with _work(f"verify {path.name}") as context:
+            with _work("verify", path.name) as context:
                 found.append(verify_file(path, context))
     data = {"models": [asdict(model) for model in found]}
     print_result(data, lambda: "\n".join(map(_verdict, found)) or "No models are installed.")
@@ -227,17 +228,22 @@ def remove(name: NAME) -> None:
 
 
 @contextmanager
-def _work(title: str) -> Iterator[Context]:
-    """A context whose progress is one line."""
+def _work(kind: str, subject: str = "") -> Iterator[Context]:
+    """A context whose progress is one line, if there is any."""
     from understudy.pipeline.executor import StageEvent
 
+    begun, reported = time.monotonic(), False
     with cancellable() as cancelled, stage_progress() as listen:
 
         def progress(fraction: float) -> None:
-            listen(StageEvent(title, "progress", fraction, 0.0, "cpu"))
+            nonlocal reported
+            reported = True
+            listen(StageEvent(kind, "progress", fraction, 0.0, "cpu", subject))
 
         with scratch_context(progress, cancelled) as context:
             yield context
+        if reported:
+            listen(StageEvent(kind, "finished", 1.0, time.monotonic() - begun, "cpu", subject))
 
 
 def _check(option: str, value: str | None, known: list[str | None]) -> None:

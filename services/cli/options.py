@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from understudy import environment
+from understudy.choices import Backing, FormatName, TrackerName, listed
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import cancellable, mode, stage_progress
 
@@ -67,7 +68,7 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
     None: (
         Option("start", str, "Start of the part to use: 1:05, or seconds.", "song.start", metavar="TIME"),
         Option("duration", str, "Length of the part to use: 0:30, or seconds.", "song.duration", metavar="TIME"),
-        Option("format", str, "wav16, wav24, wav32f, flac, mp3, m4a or opus.", "output.format"),
+        Option("format", str, f"{listed(FormatName)}; mp3:192 sets the bit rate.", "output.format"),
         Option("keep_stems", bool, "Also write the cover's stems.", "output.keep_stems"),
         Option(
             "model", str, "Separation model; A+B combines several; 'embedded' needs no weights.", "separation.model"
@@ -88,13 +89,13 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
         ),
         Option("protect", float, "Protection of consonants and breaths, 0 to 0.5; 0.5 is off.", "conversion.protect"),
         Option("formant_shift", float, "Shift of the formants in semitones.", "conversion.formant_shift"),
-        Option("tracker", str, "Pitch tracker: swift-f0, rmvpe, fcpe, praat, harvest or median.", "pitch.tracker"),
+        Option("tracker", str, f"Pitch tracker: {listed(TrackerName)}.", "pitch.tracker"),
         Option("seed", int, "Seed of the random numbers: the same seed gives the same bytes.", "conversion.seed"),
     ),
     MIX: (
         Option(
             "backing",
-            Literal["original", "convert", "mute"],
+            Backing,
             "Backing vocals, if a stem holds them: keep, convert or mute them.",
             "backing",
         ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from understudy.choices import FormatName, listed
 from understudy.services.cli.console import print_result
 from understudy.services.cli.cover import print_warnings
 from understudy.services.cli.options import OUTPUT, Options, with_options
@@ -41,8 +42,7 @@ def separate(
     format: Annotated[
         str | None,
         typer.Option(
-            help="wav16, wav24, wav32f, flac, mp3, m4a, opus; stem.m4a or stem.mp4: one file for DJ software (add "
-            ":alac for lossless)."
+            help=f"{listed(FormatName)}; stem.m4a or stem.mp4: one file for DJ software (add :alac for lossless)."
         ),
     ] = None,
     options: Options,

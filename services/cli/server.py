@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.markup import escape
 
+from understudy.choices import Scope, listed
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import print_result
 from understudy.services.cli.options import OUTPUT, SERVER, Options, with_options
@@ -52,9 +53,9 @@ def worker(
 def create(
     owner: Annotated[str, typer.Option(help="The key's owner; all keys of an owner give access to the same data.")],
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
-    scopes: Annotated[
-        str, typer.Option(help="read, make, voices, delete; joined by commas.")
-    ] = "read,make,voices,delete",
+    scopes: Annotated[str, typer.Option(help=f"{listed(Scope)}; several joined by commas.")] = ",".join(
+        get_args(Scope)
+    ),
     limit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=NUMBER", help="A limit of this owner's own: jobs_queued=10.")
     ] = None,

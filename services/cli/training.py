@@ -13,7 +13,7 @@ from rich.markup import escape
 from understudy import environment
 from understudy.context import scratch_context
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.services.cli.console import cancellable, live_line, print_note, print_result
+from understudy.services.cli.console import cancellable, live_line, log_stage, print_note, print_result
 from understudy.services.cli.options import OUTPUT, Options, with_options
 from understudy.services.cli.voices import NAME, finding_line
 
@@ -124,7 +124,7 @@ def train(
     with cancellable() as cancelled, live_line() as show:
         progress = Progress(show, planned.step)
         try:
-            result = train_voice(job, Runner(executor, lambda event: None, cancelled), progress)
+            result = train_voice(job, Runner(executor, log_stage, cancelled), progress)
         except Cancelled:
             print_note(f"Nothing is lost: step {progress.saved:,} is saved, and the same command goes on from there.")
             raise
@@ -138,16 +138,17 @@ def _settings(**given: Any) -> TrainingSettings:
     """The settings that were given; what is None has its default. Raises `UnderstudyError` ``setting-invalid``."""
     from pydantic import ValidationError
 
+    from understudy.validation import faults
     from understudy.voices.rvc.training.settings import TrainingSettings
 
     try:
         return TrainingSettings.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
+        first = faults(error.errors())[0]
+        option = first.field.replace("_", "-")
         raise UnderstudyError(
             "option-invalid",
-            f"--{option} {first['input']}: {first['msg']}.",
+            f"--{option} {first.value}: {first.reason}.",
             "'understudy voices train --help' shows what it takes.",
         ) from error
 
@@ -202,7 +203,7 @@ def _add(
 class Progress:
     """Shows the events of a training; `show` is `live_line`'s. `saved`: the step of the newest state on disk."""
 
-    show: Callable[[str], None]
+    show: Callable[[str, bool], None]
     saved: int = 0
 
     def __call__(self, event: TrainingEvent) -> None:
@@ -211,9 +212,9 @@ class Progress:
         elif event.kind == "warning":
             print_note(f"[yellow]Note:[/] {escape(event.sentence)}")
         elif event.kind == "finished":
-            self.show("comparing with the instant voice, writing index and report")
+            self.show("comparing with the instant voice, writing index and report", True)
         else:
-            self.show(line(event))
+            self.show(line(event), event.kind == "evaluation")
 
 
 def line(event: TrainingEvent) -> str:

@@ -309,17 +309,21 @@ def _model_lines(model: RvcModel) -> list[str]:
     ]
 
 
-def finding_line(finding: Finding) -> str:
+def finding_line(finding: Finding, heading: str = "") -> str:
+    """A finding in one line, beginning with the recording's name unless that stands above it as `heading`."""
     mark = "[red]✗[/]" if finding.severity == "problem" else "[yellow]![/]"
     where = f"{finding.recording}: " if finding.recording and finding.recording not in finding.sentence else ""
-    return f"{mark} {escape(where + finding.sentence)}"
+    sentence = finding.sentence.removeprefix(f"{heading}: ")
+    return f"{mark} {escape(sentence[:1].upper() + sentence[1:] if heading else where + sentence)}"
 
 
 def _check_text(reports: Sequence[RecordingReport], together: Sequence[Finding], voice: Voice | None) -> str:
     lines = []
     for report in reports:
         lines.append(f"[bold]{escape(report.recording)}[/]  {report.duration:.1f} s, {report.voice:.1f} s of voice")
-        lines += [finding_line(finding) for finding in report.findings] or ["[green]✓[/] nothing wrong"]
+        lines += [finding_line(finding, report.recording) for finding in report.findings] or [
+            "[green]✓[/] nothing wrong"
+        ]
     if reports and voice is not None and "rvc" in voice.engines:
         lines.append(f"[bold]model[/]  {_with_engine(voice, 'rvc')}")
         lines += [] if together else ["[green]✓[/] nothing wrong"]

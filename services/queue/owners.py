@@ -13,18 +13,19 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError
 
+from understudy.choices import Scope
 from understudy.errors import UnderstudyError
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import ACTIVE, trained_minutes
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, voices
 
-SCOPES = ("read", "make", "voices", "delete")
+SCOPES = get_args(Scope)
 LOCAL = "local"  # the owner of everything on a server without keys
 LIMITS = (
     "song_bytes",

@@ -12,6 +12,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from understudy.errors import UnderstudyError
+from understudy.validation import faults
 
 PREFIX = "UNDERSTUDY_SERVER_"
 MIB = 1 << 20
@@ -113,10 +114,10 @@ def load(file: Path | None = None, options: Mapping[str, Any] | None = None) -> 
         try:
             settings = ServerSettings.model_validate(merged)
         except ValidationError as error:
-            first = error.errors()[0]
+            first = faults(error.errors())[0]
             raise UnderstudyError(
                 "server-setting-invalid",
-                f"The server setting {'.'.join(map(str, first['loc']))!r} in {place} is wrong: {first['msg']}.",
+                f"The server setting {first.field!r} in {place} is wrong: {first.reason}.",
                 f"Settings there are: {', '.join(ServerSettings.model_fields)}.",
             ) from error
     return settings

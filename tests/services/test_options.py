@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
 from pydantic import BaseModel
 
+from understudy.choices import Backing, FormatName, Scope, TrackerName
 from understudy.errors import UnderstudyError
-from understudy.pipeline.settings import CoverSettings
+from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.cli.main import app
 from understudy.services.cli.options import OPTIONS, Options
 from understudy.services.queue.settings import ServerSettings
@@ -64,6 +65,27 @@ def test_the_help_imports_no_numerics():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1].split() == ["end"]
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "kind"),
+    [
+        ("cover", "tracker", TrackerName),
+        ("voices train", "tracker", TrackerName),
+        ("cover", "format", FormatName),
+        ("separate", "format", FormatName),
+        ("keys create", "scopes", Scope),
+    ],
+)
+def test_a_help_text_lists_all_that_can_be_chosen(command: str, name: str, kind: Any):
+    (option,) = (one for one in commands(typer.main.get_command(app))[command].params if one.name == name)
+    assert set(get_args(kind)) <= {word.strip(",;.:") for word in option.help.split()}
+
+
+def test_all_that_help_lists_can_be_chosen():
+    for name, kind in (("tracker", TrackerName), ("format", FormatName), ("backing", Backing)):
+        for choice in get_args(kind):
+            assert load_settings(None, {OPTIONS[name].setting: choice}, {})
 
 
 def commands(group: Any, path: str = "") -> dict[str, Any]:

@@ -37,16 +37,18 @@ def test_the_line_says_the_most_important_first() -> None:
 def test_events_are_shown_and_the_saved_step_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     mode.as_json = mode.quiet = False
     shown: list[str] = []
-    progress = Progress(shown.append)
+    kept: list[str] = []
+    progress = Progress(lambda sentence, keep: (kept if keep else shown).append(sentence))
     for event in (
         STEPS,
         replace(STEPS, kind="saved", step=1300),
+        replace(STEPS, kind="evaluation"),
         TrainingEvent("warning", 1, 2, sentence="Too [b]ig."),
     ):
         progress(event)
     progress(TrainingEvent("finished", 2, 2, sentence="It is done."))
-    assert shown[:1] == [line(STEPS)]
-    assert len(shown) == 2
+    assert shown == [line(STEPS)]
+    assert kept == [line(STEPS), "comparing with the instant voice, writing index and report"]
     assert progress.saved == 1300
     assert "Note: Too [b]ig." in capsys.readouterr().err
 

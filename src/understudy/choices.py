@@ -1,0 +1,26 @@
+"""Names that settings are chosen from, and how help texts list them. It imports nothing, so that ``--help`` is fast."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+SingleTracker = Literal["swift-f0", "fcpe", "praat", "harvest", "rmvpe"]
+"""Pitch trackers."""
+
+TrackerName = Literal[SingleTracker, "median"]
+"""A tracker, or the median of several."""
+
+Backing = Literal["original", "convert", "mute"]
+"""What becomes of the backing vocals."""
+
+FormatName = Literal["wav16", "wav24", "wav32f", "flac", "flac16", "mp3", "m4a", "opus"]
+"""Formats of written files."""
+
+Scope = Literal["read", "make", "voices", "delete"]
+"""What an API key allows."""
+
+
+def listed(kind: Any) -> str:
+    """The names in a Literal for people: ``a, b or c``."""
+    *most, last = get_args(kind)
+    return f"{', '.join(most)} or {last}"
