@@ -1,10 +1,8 @@
 """Fewer channels from many: surround to stereo, and folds to mono that cannot cancel.
 
 Surround: the coefficients of ITU-R BS.775-4, table 2: centre and surrounds at -3 dB, no LFE.
-Mono: the mean of the channels loses a voice in reversed polarity, and turns a delayed copy into a comb filter. The
-folds here take the first principal component of the channels, the direction in which they hold most energy: the mean
-for a sound in the middle, one side for a sound there, the difference for reversed polarity. Where no direction holds
-clearly more than the others (a delay, two different takes) the loudest channel is taken alone.
+Mono: `understudy.audio.samples.fold_weights` has the rule; `fold` applies it to a sound of any length. Pitch trackers
+get `strongest_mono`, whose weights follow the voice from window to window.
 """
 
 from __future__ import annotations
@@ -15,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.samples import Audio, AudioSource, Samples, View
+from understudy.audio.samples import Audio, AudioSource, Samples, View, covariance, finite, fold_weights
 from understudy.context import Context
 
-PRINCIPAL_SHARE = 0.65  # of the energy that the principal component must hold to be used
+_PRINCIPAL_SHARE = 0.65  # of the energy that the principal component must hold to be used
 _BLOCK = 20  # seconds read at once
 _HALF_POWER = 0.5**0.5
 # left and right share of each channel, by FFmpeg's channel names
@@ -55,40 +53,20 @@ def to_stereo(samples: Samples, names: Sequence[str]) -> Samples:
 
 
 def fold(context: Context, source: AudioSource) -> Mono:
-    """`source` with its channels folded to one, by weights that stay the same throughout."""
+    """`source` with its channels folded to one, by `fold_weights` of all of it, the same throughout."""
     if source.channels == 1:
         return Mono(source, np.ones(1, np.float32))
     return Mono(source, fold_weights(channel_covariance(context, source)))
 
 
 def channel_covariance(context: Context, source: AudioSource) -> NDArray[np.float64]:
-    """Sums over all frames of the products of all pairs, ``[channels, channels]``; NaN and infinity count as 0."""
-    covariance = np.zeros((source.channels, source.channels))
+    """The `covariance` of all of `source`; NaN and infinity count as 0."""
+    products = np.zeros((source.channels, source.channels))
     block = _BLOCK * source.rate
     for start in range(0, source.frames, block):
-        samples = finite(source.read(start, min(start + block, source.frames)).samples).astype(np.float64)
-        covariance += samples @ samples.T
+        products += covariance(finite(source.read(start, min(start + block, source.frames)).samples))
         context.progress(start / source.frames)
-    return covariance
-
-
-def fold_weights(covariance: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Each channel's weight, float32 ``[channels]``; absolute values sum to 1, the largest is positive."""
-    channels = len(covariance)
-    if not covariance.any():
-        return np.full(channels, 1 / channels, np.float32)
-    energies, directions = np.linalg.eigh(covariance)
-    chosen = directions[:, -1]
-    if energies[-1] < PRINCIPAL_SHARE * energies.sum():
-        chosen = np.eye(channels)[int(np.argmax(np.diag(covariance)))]
-    if chosen[int(np.argmax(np.abs(chosen)))] < 0:
-        chosen = -chosen
-    return np.asarray(chosen / np.abs(chosen).sum(), np.float32)
-
-
-def finite(samples: Samples) -> Samples:
-    """`samples` with 0 in place of NaN and infinite values."""
-    return np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+    return products
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +94,8 @@ def strongest_mono(samples: Samples) -> Samples:
     """
     if samples.shape[0] == 1:
         return np.asarray(samples[0])
-    covariance = samples.astype(np.float64) @ samples.T.astype(np.float64)
-    energies, directions = np.linalg.eigh(covariance)
-    if energies[-1] < PRINCIPAL_SHARE * energies.sum():
-        return np.asarray(samples[int(np.argmax(np.diag(covariance)))])
+    products = samples.astype(np.float64) @ samples.T.astype(np.float64)
+    energies, directions = np.linalg.eigh(products)
+    if energies[-1] < _PRINCIPAL_SHARE * energies.sum():
+        return np.asarray(samples[int(np.argmax(np.diag(products)))])
     return (directions[:, -1].astype(np.float32) @ samples).astype(np.float32)

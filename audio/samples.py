@@ -13,6 +13,8 @@ from understudy.errors import UnderstudyError
 
 Samples = NDArray[np.float32]
 
+_SHARE = 0.65  # of the energy that a sum of channels must hold; without correlation two channels' sums hold half
+
 
 class AudioSource(Protocol):
     """Anything that sound can be read from by position: an `Audio` in memory or an `AudioFile` on disk.
@@ -109,10 +111,47 @@ class Audio:
         return Audio(inside, self.rate)
 
     def mono(self) -> Audio:
-        """The mean of all channels, ``[1, frames]``."""
+        """All channels folded to one by their `fold_weights`, ``[1, frames]``; NaN and infinity become 0 in stereo.
+
+        For a piece of a longer sound, `understudy.audio.downmix.fold` takes weights that are the same throughout.
+        """
         if self.channels == 1:
             return self
-        return Audio(self.samples.mean(axis=0, keepdims=True, dtype=np.float32), self.rate)
+        samples = finite(self.samples)
+        return Audio(fold_weights(covariance(samples))[None] @ samples, self.rate)
+
+
+def finite(samples: Samples) -> Samples:
+    """`samples` with 0 in place of NaN and infinite values."""
+    return np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+
+
+def covariance(samples: Samples) -> NDArray[np.float64]:
+    """Sums over all frames of the products of all pairs of channels, ``[channels, channels]``; finite samples."""
+    double = samples.astype(np.float64)
+    return np.asarray(double @ double.T)
+
+
+def fold_weights(products: NDArray[np.float64]) -> Samples:
+    """The weights ``[channels]`` with which channels fold to mono without cancelling; their absolute values sum to 1.
+    `products`: the channels' `covariance`.
+
+    The mean, if it holds `_SHARE` of the energy that channels of one sound would give it: the rule for ordinary stereo.
+    Else the first principal component, if that holds as much: the difference for a channel in reversed polarity, one
+    side for a sound there. Else the loudest channel alone: of two takes, or of a copy that is delayed by a millisecond,
+    every sum is a comb filter.
+    """
+    channels = len(products)
+    mean = np.full(channels, 1 / channels)
+    if channels == 1 or channels * mean @ products @ mean >= _SHARE * np.trace(products):
+        return np.asarray(mean, np.float32)
+    energies, directions = np.linalg.eigh(products)
+    chosen = directions[:, -1]
+    if energies[-1] < _SHARE * energies.sum():
+        chosen = np.eye(channels)[int(np.argmax(np.diag(products)))]
+    if chosen[int(np.argmax(np.abs(chosen)))] < 0:
+        chosen = -chosen
+    return np.asarray(chosen / np.abs(chosen).sum(), np.float32)
 
 
 def read_blocks(source: AudioSource, frames: int) -> Iterator[Audio]:

@@ -23,8 +23,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.downmix import Mono, channel_covariance, fold_weights
-from understudy.audio.samples import AudioSource, Samples
+from understudy.audio.downmix import Mono, channel_covariance
+from understudy.audio.samples import AudioSource, Samples, fold_weights
 from understudy.audio.windows import ordered_map
 from understudy.context import Context
 from understudy.errors import UnderstudyError

@@ -52,5 +52,5 @@ class MonoMix(View):
 
     def read(self, start: int = 0, stop: int | None = None) -> Audio:
         """``[channels, stop - start]``."""
-        mono = self.source.read(start, stop).mono()
-        return mono if self.channels == 1 else Audio(np.repeat(mono.samples, self.channels, axis=0), mono.rate)
+        mean = self.source.read(start, stop).samples.mean(axis=0, keepdims=True, dtype=np.float32)
+        return Audio(np.repeat(mean, self.channels, axis=0), self.rate)

@@ -43,7 +43,7 @@ from understudy.pipeline.stem_sources import INSTRUMENTAL, VOCALS, StemSource, o
 SUM = Stage("sum", 1, summed)
 REBALANCE = Stage("rebalance", 2, rebalance)
 MELODY = Stage("melody", 2, melody)
-HARMONY = Stage("harmony", 2, harmony, models=(MODEL,))
+HARMONY = Stage("harmony", 3, harmony, models=(MODEL,))
 STEM_FILE = Stage("encode stem file", 1, encode_stem_file)
 
 

@@ -41,9 +41,9 @@ from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.slicing import Clips
 from understudy.voices.voice import Voice
 
-CHECK = Stage("check recording", 1, check_recording, models=("speaker-encoder",))
-SLICE = Stage("slice recording", 1, slice_file)
-SLICE_SOUND = Stage("slice sound", 1, slice_sound)
+CHECK = Stage("check recording", 2, check_recording, models=("speaker-encoder",))
+SLICE = Stage("slice recording", 2, slice_file)
+SLICE_SOUND = Stage("slice sound", 2, slice_sound)
 SILENT = Stage("silence", 1, silence)
 CONTENT = Stage("content", 1, content, uses_gpu=True)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from understudy.audio.downmix import fold
 from understudy.audio.encode import OutputFormat, encode, peak
 from understudy.audio.files import decode as decode_file
 from understudy.audio.resample import resample_blocks
-from understudy.audio.samples import Audio, Samples, read_blocks
+from understudy.audio.samples import Audio, read_blocks
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.audio.tags import Tags
 from understudy.context import Context
@@ -29,16 +29,12 @@ def decode(context: Context, path: Path, out: Path) -> AudioFile:
     Raises `UnderstudyError` as `understudy.audio.files.decode` does.
     """
     raw = out.with_name(out.name + ".raw")
-    mixed = out.with_name(out.name + ".mono")
     try:
         source = decode_file(context.part(0, 0.8), path, raw)
-        if source.rate <= HIGHEST_RATE:
-            return write_blocks(out, source.rate, 1, _mono(source))
-        mono = write_blocks(mixed, source.rate, 1, _mono(source))
-        return write_blocks(out, HIGHEST_RATE, 1, resample_blocks(mono, HIGHEST_RATE, context.part(0.8, 1)))
+        mono, rate = fold(context.part(0.8, 0.85), source), min(source.rate, HIGHEST_RATE)
+        return write_blocks(out, rate, 1, resample_blocks(mono, rate, context.part(0.85, 1)))
     finally:
         raw.unlink(missing_ok=True)
-        mixed.unlink(missing_ok=True)
 
 
 def store(context: Context, source: AudioFile, folder: Path, number: int, name: str) -> Recording:
@@ -60,26 +56,6 @@ def store(context: Context, source: AudioFile, folder: Path, number: int, name: 
     digest = file_hash(temporary)
     path = temporary.rename(folder / f"{number:03d}-{_slug(name)}-{digest[:8]}.flac")
     return Recording(file=path.name, source=printable(name)[-255:], duration=source.duration, sha256=digest)
-
-
-def _mono(source: AudioFile) -> Iterator[Audio]:
-    weights = _weights(source)
-    for block in read_blocks(source, _BLOCK):
-        yield Audio((weights @ block.samples).astype(np.float32), source.rate)
-
-
-def _weights(source: AudioFile) -> Samples:
-    """Weights of the channels, ``[1, channels]``: the mean, or the loudest channel alone where the mean would lose half
-    of its energy, as with a dead channel or one in reversed polarity."""
-    if source.channels == 1:
-        return np.ones((1, 1), np.float32)
-    energies, middle = np.zeros(source.channels), 0.0
-    for block in read_blocks(source, _BLOCK):
-        energies += np.sum(block.samples.astype(np.float64) ** 2, axis=1)
-        middle += float(np.sum(block.mono().samples.astype(np.float64) ** 2))
-    if middle < 0.5 * energies.max():
-        return np.eye(source.channels, dtype=np.float32)[[int(np.argmax(energies))]]
-    return np.full((1, source.channels), 1 / source.channels, np.float32)
 
 
 def _slug(name: str) -> str:

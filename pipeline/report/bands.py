@@ -139,7 +139,7 @@ def analyse(source: AudioSource, context: Context, *, clicks: bool = False) -> B
         peak = max(peak, float(np.max(np.abs(own_samples), initial=0.0)))
         clipped += sum(_clipped(channel) for channel in own_samples)
         if clicks:
-            mid = own_samples.mean(axis=0)
+            mid = Audio.of(own_samples, source.rate).mono().samples[0]
             jumps += [first * per_column / source.rate + at for at in _clicks(mid, source.rate)]
     context.progress(1.0)
     return BandLevels(

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 
+from understudy.audio.downmix import fold
 from understudy.audio.samples import AudioSource
 from understudy.context import Context
 from understudy.pipeline.report.bands import clean
@@ -21,7 +22,9 @@ def encode_clip(source: AudioSource, context: Context, *, start: float, stop: fl
     import av
     import soxr
 
-    channels = 1 if mono or source.channels == 1 else 2
+    if mono:
+        source = fold(context.part(0, 0), source)
+    channels = min(2, source.channels)
     layout = "mono" if channels == 1 else "stereo"
     first, last = round(start * source.rate), min(source.frames, round(stop * source.rate))
     resampler = soxr.ResampleStream(source.rate, _RATE, channels, dtype="float32", quality="MQ")
@@ -36,9 +39,8 @@ def encode_clip(source: AudioSource, context: Context, *, start: float, stop: fl
         for begin in range(first, max(last, first + 1), round(_SECONDS * source.rate)):
             end = min(last, begin + round(_SECONDS * source.rate))
             block = clean(source.read(begin, end)).samples
-            folded = block.mean(axis=0, keepdims=True) if channels == 1 else block[:2]
             # the decoder in the browser clips: a cover above its ceiling sounds as in any player
-            ready = resampler.resample_chunk(np.ascontiguousarray(folded.T), last=end >= last)
+            ready = resampler.resample_chunk(np.ascontiguousarray(block[:2].T), last=end >= last)
             if len(ready):
                 frame = av.AudioFrame.from_ndarray(
                     np.ascontiguousarray(ready).reshape(1, -1), format="flt", layout=layout

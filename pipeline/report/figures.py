@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 
+from understudy.audio.downmix import fold
 from understudy.audio.loudness import Loudness, LoudnessSummary
 from understudy.audio.samples import AudioSource
 from understudy.audio.song_analysis import SongAnalysis
@@ -135,6 +136,9 @@ def _loudness(measured: LoudnessSummary, curve: NDArray[np.float32]) -> Loudness
 
 def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, context: Context) -> Mixture:
     """From evenly spread pieces of all three; neither time nor memory grows with their length."""
+    weights = fold(context.part(0, 0.1), vocals).weights
+    if vocals.channels != cover.channels:
+        weights = fold(context.part(0, 0.1), cover).weights
     products = np.zeros((3, 3))  # of vocals, instrumental, cover with each other
     size = round(_SECONDS * cover.rate)
     all_starts = range(0, cover.frames, size)
@@ -145,7 +149,8 @@ def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, co
         context.progress(start / cover.frames)
         stop = min(start + size, cover.frames)
         # in double precision: what the two don't explain is a small difference of large sums
-        stack = np.stack([_mid(part, start, stop) for part in (vocals, instrumental, cover)]).astype(np.float64)
+        stack = np.stack([_mono(part, weights, start, stop) for part in (vocals, instrumental, cover)])
+        stack = stack.astype(np.float64)
         own = np.einsum("if,jf->ij", stack, stack)
         products += own
         power.append(float(own[1, 1]))
@@ -153,7 +158,8 @@ def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, co
     for spot in sorted(np.argsort(power, kind="stable")[::-1][:_SPOTS]):
         start, stop = starts[spot], starts[spot] + size
         if power[spot] > 0:
-            delays.append(_delay(_mid(instrumental, start, stop), _mid(cover, start, stop), round(_REACH * cover.rate)))
+            backing, mix = (_mono(part, weights, start, stop) for part in (instrumental, cover))
+            delays.append(_delay(backing, mix, round(_REACH * cover.rate)))
     found = [delay for delay in delays if delay is not None]
     delay = int(np.median(found)) if found else None
 
@@ -167,9 +173,10 @@ def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, co
     return Mixture(decibels.get(0), decibels.get(1), _decibels(rest / whole), delay)
 
 
-def _mid(source: AudioSource, start: int, stop: int) -> NDArray[np.float32]:
-    mid: NDArray[np.float32] = clean(source.read(start, stop)).mono().samples[0]
-    return mid
+def _mono(source: AudioSource, weights: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
+    """All three fold with the vocals' weights, so that they keep their sum."""
+    samples = clean(source.read(start, stop)).samples
+    return np.asarray(samples[0] if len(samples) == 1 else weights @ samples)
 
 
 def _decibels(power: float) -> float:

@@ -112,13 +112,18 @@ def _adapted(song: AudioSource, rate: int, context: Context) -> AudioSource:
     return write_blocks(context.folder / "song.inference.npy", rate, song.channels, blocks)
 
 
+def _mean(block: Audio) -> Audio:
+    """The mean of the channels: as the networks were trained, and stems keep their sum."""
+    return Audio(block.samples.mean(axis=0, keepdims=True, dtype=np.float32), block.rate)
+
+
 def _like(song: AudioSource, stem: AudioFile, path: Path, context: Context) -> AudioFile:
     """`stem` (two channels, the network's rate) with the song's rate, channels and length, at `path`."""
     if stem.rate == song.rate and song.channels == CHANNELS:
         return AudioFile.open(stem.path.rename(path), stem.rate)
     blocks = resample_blocks(stem, song.rate, context, song.frames)
     return write_blocks(
-        path, song.rate, song.channels, (block if song.channels > 1 else block.mono() for block in blocks)
+        path, song.rate, song.channels, (block if song.channels > 1 else _mean(block) for block in blocks)
     )
 
 
@@ -220,7 +225,7 @@ def _scale(context: Context, song: AudioSource, network: Network, block: int = 1
         return _Scale()
     count, total, squares = song.frames, 0.0, 0.0
     for start in range(0, count, block):
-        mono = song.read(start, min(start + block, count)).mono().samples.astype(np.float64)
+        mono = _mean(song.read(start, min(start + block, count))).samples.astype(np.float64)
         total += float(mono.sum())
         squares += float((mono**2).sum())
     mean = total / max(1, count)

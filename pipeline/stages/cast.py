@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from understudy.audio.crossfade import FADE, Segment, raised_cosine, spliced
+from understudy.audio.downmix import fold
 from understudy.audio.loudness import measure
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Audio, AudioSource
 from understudy.audio.stored import AudioFile, write_blocks
-from understudy.audio.views import MonoMix
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import SHORTEST, TimeRanges
@@ -153,7 +153,7 @@ def join(
     original was in its turns. Where no voice has a turn, the original stays, and the pitch is the original's moved by
     `key` semitones.
     """
-    original = MonoMix(vocals)
+    original = fold(context.part(0.0, 0.02), vocals)
     turns = _order([one.turns for one in cuts], vocals.frames, round(SHORTEST * vocals.rate))
     # Each conversion is read at its places in the whole, silence elsewhere: no copy of the whole song per voice.
     sources: list[AudioSource] = []

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audio.crossfade import raised_cosine
+from understudy.audio.downmix import Mono, fold
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.pitch.track import HOP
-from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.samples import Audio, AudioSource, finite
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.audio.windows import ordered_map
 from understudy.context import Context
@@ -45,7 +46,7 @@ class _Window:
 
 
 class InstantEngine:
-    version: int = 3
+    version: int = 4
     packages: tuple[str, ...] = ("pocketsphinx",)
 
     def models(self, voice: Voice) -> tuple[str, ...]:
@@ -66,10 +67,11 @@ class InstantEngine:
         models: Mapping[str, Weights],
     ) -> AudioFile:
         profile, path = VoiceProfile.load(prepared), context.folder / "converted.npy"
-        vocals, rate = performance.vocals, performance.vocals.rate
+        vocals = fold(context.part(0.0, 0.01), performance.vocals)
+        rate = vocals.rate
         frames = int(np.ceil(vocals.frames / (rate * HOP))) + 1
         f0 = _resampled(performance.pitch, frames)
-        level = _level(context.part(0.0, 0.05), vocals, frames)
+        level = _level(context.part(0.01, 0.05), vocals, frames)
         if not (level > rendering.SILENCE).any():
             return write_blocks(path, rate, 1, [Audio.silence(1, vocals.frames, rate)])
         windows = _cut(level, frames)
@@ -141,7 +143,7 @@ def _sample(frame: int, rate: int) -> int:
     return round(frame * HOP * rate)
 
 
-def _level(context: Context, vocals: AudioSource, frames: int) -> NDArray[np.float32]:
+def _level(context: Context, vocals: Mono, frames: int) -> NDArray[np.float32]:
     """RMS of the mono sum around every frame."""
     level = np.zeros(frames, np.float32)
     block = 12000
@@ -156,9 +158,9 @@ def _level(context: Context, vocals: AudioSource, frames: int) -> NDArray[np.flo
     return level
 
 
-def _mono(vocals: AudioSource, start: int, stop: int) -> NDArray[np.float64]:
-    mixed = vocals.read(start, stop).samples.mean(axis=0, dtype=np.float64)
-    return np.asarray(np.nan_to_num(mixed, posinf=0.0, neginf=0.0))
+def _mono(vocals: Mono, start: int, stop: int) -> NDArray[np.float64]:
+    samples = finite(vocals.source.read(start, stop).samples).astype(np.float64)
+    return np.asarray(vocals.weights.astype(np.float64) @ samples)
 
 
 def _cut(level: NDArray[np.float32], frames: int) -> list[_Window]:
@@ -173,7 +175,7 @@ def _cut(level: NDArray[np.float32], frames: int) -> list[_Window]:
 
 
 def _take(
-    vocals: AudioSource, f0: NDArray[np.float64], window: _Window
+    vocals: Mono, f0: NDArray[np.float64], window: _Window
 ) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
     """First frame, samples and pitch of a window with its margins (silence past the ends)."""
     start, stop = window.first - MARGIN, window.last + MARGIN

@@ -40,7 +40,7 @@ GPU_FRAME = 700_000  # bytes of GPU memory estimated for each frame of a piece
 
 
 class RvcEngine:
-    version: int = 1
+    version: int = 2
     packages: tuple[str, ...] = ()
 
     def models(self, voice: Voice) -> tuple[str, ...]:

@@ -130,6 +130,21 @@ def test_the_result_is_as_long_and_in_time(transpose: int, tmp_path: Path, voice
         assert abs(int(onset[1]) - int(onset[0])) < 0.02 * rate
 
 
+@pytest.mark.parametrize("second", ["same", "reversed", "late"])
+def test_a_vocal_in_any_polarity_or_with_a_delay_is_as_loud(
+    second: str, tmp_path: Path, sung: tuple[Audio, PitchTrack], voice: Voice, prepared: Path
+) -> None:
+    mono = sung[0].read(0, 2 * sung[0].rate)
+    late = mono.read(-round(0.0007 * mono.rate), mono.frames - round(0.0007 * mono.rate)).samples
+    other = {"same": mono.samples, "reversed": -mono.samples, "late": late}[second]
+    stereo = Audio(np.concatenate([mono.samples, other]), mono.rate)
+    ordinary = converted(tmp_path / "mono", (mono, sung[1]), voice, prepared)
+    result = converted(tmp_path / "stereo", (stereo, sung[1]), voice, prepared)
+    assert level(result.samples) == pytest.approx(level(ordinary.samples), abs=3)
+    if second == "same":
+        np.testing.assert_array_equal(result.samples, ordinary.samples)
+
+
 @pytest.mark.slow
 def test_silence_stays_silence(tmp_path: Path, voice: Voice, prepared: Path) -> None:
     silence = Audio.silence(2, 44100, 44100)
