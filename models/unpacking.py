@@ -22,6 +22,7 @@ from typing import BinaryIO
 from understudy.context import Context
 from understudy.disk import reading
 from understudy.errors import UnderstudyError
+from understudy.wording import counted
 
 _BLOCK = 1 << 20
 _LONGEST_NAME = 500  # characters
@@ -89,7 +90,7 @@ class Archive:
                 done += len(block)
                 context.progress(done / max(size, done))
         if done != size:
-            raise self.refused(f"{_shown(name)} in it is cut off")
+            raise self.refused(f"it is damaged: {_shown(name)} in it is shorter than its directory says")
         return digest.hexdigest()
 
 
@@ -114,10 +115,15 @@ def _checked(archive: zipfile.ZipFile, path: Path, limits: Limits, hint: str) ->
     infos = archive.infolist()
     if len(infos) > limits.entries:
         raise _refused(path, f"it has more than {limits.entries} entries", hint)
-    if (
-        infos and min(info.header_offset for info in infos) != 0
-    ):  # a reader that starts at the beginning would see another archive
+    first = min((info.header_offset for info in infos), default=0)
+    if first < 0:  # positions count from the end, where the directory is
+        raise _refused(path, f"it is damaged: {counted(-first, 'byte')} of it are missing", hint)
+    if first > 0:  # a reader that starts at the beginning would see another archive
         raise _refused(path, "something stands before its first entry", hint)
+    nested = next((info.filename for info in infos if Path(info.filename).suffix.lower() in _NESTED), None)
+    if nested is not None and limits.unpacked:
+        advice = f"Unpack it and give {_shown(nested)} instead; unpack that one as well, unless it is a zip."
+        raise _refused(path, f"{_shown(nested)} in it is an archive itself", advice)
     entries: dict[str, zipfile.ZipInfo] = {}
     taken: set[str] = set()
     for info in infos:
@@ -152,8 +158,6 @@ def _fault(info: zipfile.ZipInfo, limits: Limits) -> str | None:
             return f"{shown} in it would lead out of the folder it is unpacked to"
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             return f"{shown} in it is a link or a device"
-        if Path(name).suffix.lower() in _NESTED:
-            return f"{shown} in it is an archive in the archive"
     if info.is_dir():
         return f"{shown} in it is a folder with bytes of its own" if info.file_size else None
     if info.flag_bits & 0x1:
@@ -189,7 +193,9 @@ def _check_directory(file: BinaryIO, path: Path, limits: Limits, hint: str) -> N
         start = file.read(4)
     except (struct.error, OSError, ValueError) as error:
         raise _refused(path, "it is cut off or damaged", hint) from error
-    if mark != b"PK\5\6" or comment or start != b"PK\3\4":
+    if start != b"PK\3\4":
+        raise _refused(path, "it is damaged: it doesn't begin as a zip", hint)
+    if mark != b"PK\5\6" or comment:
         raise _refused(path, "it is cut off, or something follows its end", hint)
     if entries > limits.entries or length > limits.entries * 1024:
         raise _refused(path, f"it has more than {limits.entries} entries", hint)

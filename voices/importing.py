@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from understudy.context import Context
+from understudy.disk import reading
 from understudy.errors import UnderstudyError
 from understudy.models.unpacking import opened
 from understudy.voices import archive
 from understudy.voices.recordings import Finding
-from understudy.voices.rvc.bundle import LIMITS
+from understudy.voices.rvc.bundle import LIMITS, PACKED_HINT
 from understudy.voices.rvc.importing import import_model
 from understudy.voices.voice import MANIFEST, Consent, Voice
+
+_DIRECTORY = 1 << 20  # bytes; the directory of an archive of Understudy is smaller
 
 
 def import_voice(
@@ -54,5 +57,11 @@ def _is_ours(path: Path) -> bool:
         )
     if path.suffix.lower() != ".zip" or not path.is_file():
         return False
-    with opened(path, LIMITS, archive.HINT) as found:
+    with (
+        reading(path, "Check the path."),
+        path.open("rb") as file,
+    ):  # whose names are repeated at its end, also where its entries are damaged
+        file.seek(max(0, path.stat().st_size - _DIRECTORY))
+        ours = MANIFEST.encode() in file.read()
+    with opened(path, LIMITS, archive.HINT if ours else PACKED_HINT) as found:
         return MANIFEST in found.entries

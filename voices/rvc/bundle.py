@@ -23,7 +23,8 @@ _FOLDERS_DOWN = 3
 _BESIDE = re.compile(
     r"(f0)?[DG](_?\d+)?(k|_latest)?(_v2)?|rmvpe|hubert.*|contentvec.*|fcpe|pretrained.*", re.IGNORECASE
 )
-_PACKED_HINT = "Ask whoever packed it for another copy, or unpack it yourself, look at it, and import the folder."
+_DISCRIMINATOR = re.compile(r"(f0)?D(_?\d+)?(k|_latest)?(_v2)?", re.IGNORECASE)  # judges a training, never sings
+PACKED_HINT = "Ask whoever packed it for another copy, or unpack it yourself, look at it, and import the folder."
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Bundle:
         models = [name for name in self.names if PurePosixPath(name).suffix.lower() in _MODELS]
         if wanted is not None:
             return _meant(wanted, models, "model", "--model")
-        voices = [name for name in models if not _BESIDE.fullmatch(PurePosixPath(name).stem)] or models
+        singing = [name for name in models if not _DISCRIMINATOR.fullmatch(PurePosixPath(name).stem)]
+        voices = [name for name in singing if not _BESIDE.fullmatch(PurePosixPath(name).stem)] or singing
         if len(voices) > 1:
             raise UnderstudyError(
                 "several-models",
@@ -105,7 +107,7 @@ def opened_bundle(path: Path) -> Iterator[Bundle]:
     if path.is_dir():
         yield Bundle(path, dict(_files(path)))
     elif _is_packed(path):
-        with opened(path, LIMITS, _PACKED_HINT) as archive:
+        with opened(path, LIMITS, PACKED_HINT) as archive:
             if any(name.count("/") == 1 and name.endswith("/data.pkl") for name in archive.entries):
                 yield Bundle(path, {path.name: path})  # a .pth is a zip itself
             else:

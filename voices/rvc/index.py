@@ -148,7 +148,7 @@ class _Reader:
     def unpack(self, form: struct.Struct) -> tuple[Any, ...]:
         data = self.file.read(form.size)
         if len(data) != form.size:
-            raise self.damaged("it is cut off")
+            raise self.damaged("it ends too early: it is cut off, or a length in it is wrong")
         return form.unpack(data)
 
     def number(self) -> int:
@@ -157,7 +157,7 @@ class _Reader:
     def array(self, kind: str, count: int) -> NDArray[Any]:
         data = self.file.read(count * np.dtype(kind).itemsize)
         if len(data) != count * np.dtype(kind).itemsize:
-            raise self.damaged("it is cut off")
+            raise self.damaged("it ends too early: it is cut off, or a length in it is wrong")
         return np.frombuffer(data, kind)
 
     def finite(self, values: int) -> None:

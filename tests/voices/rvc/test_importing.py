@@ -274,6 +274,20 @@ def test_which_of_several(pth: Path, index: Path, tmp_path: Path, taken: Take) -
     assert refusal(taken, tmp_path / "empty", "b").code == "no-model"
 
 
+def test_a_discriminator_is_never_offered(pth: Path, tmp_path: Path, taken: Take) -> None:
+    """A folder of a training: G_ may sing, D_ judges."""
+    pair = zipped(tmp_path / "pair.zip", {"G_2333.pth": pth, "D_2333.pth": pth})
+    model = taken(pair)[0].manifest.model
+    assert model is not None
+    assert model.source == "G_2333.pth"
+    alone = zipped(tmp_path / "alone.zip", {"D_2333.pth": pth})
+    error = refusal(taken, alone, "b")
+    assert error.code == "no-model"
+    assert error.message == f"There is no model in {alone}, only D_2333.pth."
+    three = zipped(tmp_path / "three.zip", {"G_1.pth": pth, "G_2.pth": pth, "D_2.pth": pth})
+    assert refusal(taken, three, "b").message == f"There are 2 models in {three}: G_1.pth, G_2.pth."
+
+
 def test_an_index_that_is_empty_or_of_another_version(pth: Path, index: Path, tmp_path: Path, taken: Take) -> None:
     import faiss
     import numpy as np

@@ -281,7 +281,22 @@ def test_links_and_devices(tmp_path: Path) -> None:
 
 def test_archives_in_archives(tmp_path: Path) -> None:
     for name in ("more.zip", "more.rar", "x/more.7z", "more.tar.gz", "MORE.ZIP"):
-        assert "archive in the archive" in refusal(shared(tmp_path, [(name, b"PK")]), tmp_path).message
+        error = refusal(shared(tmp_path, [(name, b"PK")]), tmp_path)
+        assert error.message.endswith(f"is refused: {name!r} in it is an archive itself.")
+        assert error.hint == f"Unpack it and give {name!r} instead; unpack that one as well, unless it is a zip."
+
+
+def test_damage_is_called_damage_and_a_missing_end_cut_off(tmp_path: Path) -> None:
+    whole = shared(tmp_path, []).read_bytes()
+    middle = len(whole) // 2
+
+    def message(data: bytes) -> str:
+        (tmp_path / "damaged.zip").write_bytes(data)
+        return refusal(tmp_path / "damaged.zip", tmp_path).message
+
+    assert "it is damaged" in message(whole[:middle] + bytes(100) + whole[middle + 100 :])
+    assert "it is damaged: 100 bytes of it are missing" in message(whole[:middle] + whole[middle + 100 :])
+    assert "it is cut off" in message(whole[:-30])
 
 
 def test_bombs(tmp_path: Path) -> None:
