@@ -57,10 +57,8 @@ def _is_ours(path: Path) -> bool:
         )
     if path.suffix.lower() != ".zip" or not path.is_file():
         return False
-    with (
-        reading(path, "Check the path."),
-        path.open("rb") as file,
-    ):  # whose names are repeated at its end, also where its entries are damaged
+    # the names stand at the end of a zip, also where what they name is damaged
+    with reading(path, "Check the path."), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _DIRECTORY))
         ours = MANIFEST.encode() in file.read()
     with opened(path, LIMITS, archive.HINT if ours else PACKED_HINT) as found:
