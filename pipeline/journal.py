@@ -8,6 +8,8 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from understudy.disk import explained
+
 
 class Entry(Protocol):
     """A dataclass of plain values. `identity`: a hash of what it is the result of."""
@@ -40,12 +42,16 @@ class Journal(Generic[T]):
         return found
 
     def add(self, entry: T) -> None:
-        """Append, safe on the disk when this returns."""
-        with self.path.open("a+b") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    file.write(b"\n")
-            file.write(self._lines.dump_json(entry) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Append, safe on the disk when this returns. Raises `UnderstudyError` ``disk-full`` or
+        ``output-not-writable``."""
+        try:
+            with self.path.open("a+b") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":
+                        file.write(b"\n")
+                file.write(self._lines.dump_json(entry) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise explained(self.path, error) from error

@@ -24,7 +24,7 @@ from understudy.pipeline.presets import read_preset
 from understudy.pipeline.separation.settings import FrozenModel, SeparationSettings, with_current_names
 from understudy.pipeline.stages.finish import FinishSettings
 from understudy.pipeline.stages.remix import RemixSettings
-from understudy.validation import faults
+from understudy.validation import Fault, faults
 from understudy.voices.engine import ConversionSettings
 from understudy.wording import parse_clock
 
@@ -178,17 +178,32 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def is_setting(name: str) -> bool:
+    """Whether there is a setting, or a group of settings, of that dotted name."""
+    try:
+        CoverSettings.model_validate(_nest({name: object()}))
+    except ValidationError as error:
+        depth = len(name.split("."))  # a setting whose value is no group ends a name that goes on
+        return all(not fault.unknown and len(fault.place) >= depth for fault in faults(error.errors()))
+    return True
+
+
 def _invalid(error: ValidationError, place: str) -> UnderstudyError:
-    first = faults(error.errors())[0]
-    if first.unknown:
+    """One error that says what is wrong with each of the settings."""
+    first, *others = (_described(fault, place) for fault in faults(error.errors()))
+    return UnderstudyError(first.code, " ".join(one.message for one in (first, *others)), first.hint)
+
+
+def _described(fault: Fault, place: str) -> UnderstudyError:
+    if fault.unknown:
         return UnderstudyError(
             "setting-unknown",
-            f"There is no setting {first.field!r} (in {place}).",
-            f"Settings there are: {', '.join(_settings_beside(first.place))}.",
+            f"There is no setting {fault.field!r} (in {place}).",
+            f"Settings there are: {', '.join(_settings_beside(fault.place))}.",
         )
     return UnderstudyError(
         "setting-invalid",
-        f"The setting {first.field!r} in {place} is {first.value!r}: {first.reason}.",
+        f"The setting {fault.field!r} in {place} is {fault.value!r}: {fault.reason}.",
         "Correct it; 'understudy presets' lists all settings with their defaults.",
     )
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, Protocol, TypeVar
 
-from understudy.audio.files import LIMITS, probe
+from understudy.audio.files import LIMITS, FileInfo, probe
 from understudy.audio.libav import check_readable
 from understudy.errors import UnderstudyError
+from understudy.pipeline.executor import StageEvent
 from understudy.pipeline.nodes import file_external
 from understudy.pipeline.publish import check_replaceable, check_writable
-from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import CoverSettings, load_settings
-from understudy.services.batch.chart import Row, listed
+from understudy.services.batch.chart import Chart, Row, Singers
+from understudy.services.batch.timing import Work
 from understudy.wording import counted
 
-SEPARATING = 0.12
-"""Wall seconds per second of song that the separation takes on 2 cores with the embedded separator
-(`benchmarks/cover.py`), once for all voices of a song."""
+_MOST_LISTED = 200  # problems that an error lists
 
-SINGING = 0.12
-"""And all that is done anew for each voice."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,104 +36,212 @@ class FoundVoice:
     version: str
 
 
+class Maker(Protocol):
+    """Makes the covers of a batch: `understudy.services.batch.run.LocalMaker`, or
+    `understudy.services.batch.remote.Server`."""
+
+    def find(self, singers: Singers) -> FoundVoice:
+        """Look up the voice; raises `UnderstudyError` if it doesn't exist."""
+
+    def check(self, item: Item) -> Sequence[Work]:
+        """The stages that are to be run for `item`; raises `UnderstudyError` if its settings can't be made."""
+
+    def make(self, item: Item, notify: Callable[[StageEvent], None], stop: Event) -> Mapping[str, Any]:
+        """Make one cover; returns what `CoverResult.to_dict` gives. `stop` cancels it. Called from several threads."""
+
+
 @dataclass(frozen=True)
 class Item:
-    """One cover of a batch. `source`: where it was requested, e.g. ``chart.csv line 3``. `voice`: as requested,
-    `voice_name`: the voice's name. `output`: the file to write. `identity`: a hash of all that decides its sound and of
-    its file's name. `content`: the song's SHA-256. `duration`: of the song in seconds, None where its file doesn't say.
-    """
+    """One cover of a batch. `row`: as it was requested. `content`: the song's SHA-256. `duration`: of the song in
+    seconds, None where its file doesn't say. `title` and `artist`: of the song, from the chart or its
+    tags. `output`: the file to
+    write. `identity`: a hash of all that decides its sound and of its file's name. `works`: what is to be done."""
 
     number: int
-    source: str
+    row: Row
     song: Path
     content: str
     duration: float | None
-    voice: str
+    title: str
+    artist: str
     voice_name: str
     settings: CoverSettings
     output: Path
     identity: str
+    works: tuple[Work, ...] = ()
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         return self.output.stem
+
+    @property
+    def length(self) -> float:
+        """Seconds of sound that the cover will have, as far as the song's file says."""
+        part = self.settings.song
+        whole = max(0.0, (self.duration or 240.0) - part.start)
+        return whole if part.duration is None else min(whole, part.duration)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row that can't be made, and its `problems`."""
+
+    number: int
+    row: Row
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch makes and what it can't make. `problems`: of the chart as a whole."""
+
+    items: tuple[Item, ...]
+    skipped: tuple[Skipped, ...]
+    problems: tuple[str, ...]
+
+    def without(self, rows: Sequence[Row]) -> Plan:
+        """The rest of it, where `rows` are planned anew."""
+        again = {(row.source, row.singers) for row in rows}
+        items = tuple(item for item in self.items if (item.row.source, item.row.singers) not in again)
+        skipped = tuple(one for one in self.skipped if (one.row.source, one.row.singers) not in again)
+        return Plan(items, skipped, self.problems)
+
+    def check(self, skip_invalid: bool) -> None:
+        """Raise one `UnderstudyError` that lists all problems of all rows, ``chart-invalid`` for those of the chart as
+        it is written, else ``batch-invalid``. With `skip_invalid` only if the chart as a whole is wrong or no cover is
+        left."""
+        if not self.problems and (not self.skipped or (skip_invalid and self.items)):
+            return
+        sources: dict[str, list[str]] = {}
+        for one in self.skipped:
+            for problem in one.problems:
+                sources.setdefault(problem, []).append(one.row.source)
+        listed = [*self.problems, *(f"{_shown(where)}: {problem}" for problem, where in sources.items())]
+        more = len(listed) - _MOST_LISTED
+        listed = [*listed[:_MOST_LISTED], *([f"and {more} more"] if more > 0 else [])]
+        written = self.problems or any(one.row.problems for one in self.skipped)
+        hint = "Correct that and run the same command again; nothing was made yet."
+        if self.items and not self.problems:
+            hint += " Or add --skip-invalid to make the others."
+        rows = counted(len(self.items) + len(self.skipped), "cover")
+        what = f"{len(self.skipped)} of {rows}" if self.skipped else "The covers"
+        raise UnderstudyError(
+            "chart-invalid" if written else "batch-invalid",
+            f"{what} can't be made:" + "".join(f"\n- {problem}" for problem in listed),
+            hint,
+        )
 
 
 def plan(
-    rows: Sequence[Row],
+    chart: Chart,
     folder: Path,
     preset: str | None,
     options: Mapping[str, Any],
     overwrite: bool,
-    find: Callable[[str], FoundVoice],
-    separate: Callable[[SeparationSettings], object] | None = None,
-) -> list[Item]:
-    """An item for every row, its cover to be written into `folder`. `find` looks a voice up and raises
-    `UnderstudyError` for one that isn't there, and so does `separate` for a separation whose models aren't.
+    maker: Maker,
+    before: Sequence[Item] = (),
+) -> Plan:
+    """An item for every row that can be made, its cover to be written into `folder`, and the problems of the others: a
+    song that is missing or can't be read, a voice that doesn't exist or is damaged, settings that are wrong or don't
+    fit the voice, a file in the way. `before`: items of earlier plans, whose names are taken.
 
-    Raises `UnderstudyError` ``batch-invalid`` that lists all rows that can't be made: a song that is missing or can't
-    be read, a voice that doesn't exist or is damaged, a setting that is wrong, a file in the way.
+    Raises `UnderstudyError` ``model-missing`` or ``models-missing`` if a model has to be fetched first.
     """
     check_writable(folder)
-    problems: dict[str, list[str]] = {}
-    songs: dict[Path, tuple[str, float | None]] = {}
-    voices: dict[str, FoundVoice] = {}
-    separated: set[str] = set()
+    song, voice = cache(_tried(_song)), cache(_tried(maker.find))
     items: list[Item] = []
+    skipped: list[Skipped] = []
     names: dict[str, dict[str, str]] = {}
-    for number, row in enumerate(rows, start=1):
+    for item in before:
+        names.setdefault(item.label.casefold(), {})[item.output.suffix] = _version(item.content, item.settings)
+    first = 1 + max((item.number for item in before), default=0)
+    for number, row in enumerate(chart.rows, start=first):
+        found = song(row.song) if row.song else None
+        singer = voice(row.singers) if row.singers.voice else None
+        settings = _tried(load_settings)(row.preset or preset, {**options, **row.options})
+        problems = [
+            *row.problems,
+            *(_sentence(one) for one in (found, singer, settings) if isinstance(one, UnderstudyError)),
+        ]
+        if not problems and found and singer:
+            made = _tried(_item)(number, row, found, singer, settings, folder, names, overwrite, maker)
+            if isinstance(made, Item):
+                items.append(made)
+                continue
+            problems.append(_sentence(made))
+        skipped.append(Skipped(number, row, tuple(dict.fromkeys(problems))))
+    return Plan(tuple(items), tuple(skipped), (*chart.problems, *chart.empty))
+
+
+def _item(
+    number: int,
+    row: Row,
+    song: _Song,
+    voice: FoundVoice,
+    settings: CoverSettings,
+    folder: Path,
+    names: dict[str, dict[str, str]],
+    overwrite: bool,
+    maker: Maker,
+) -> Item:
+    swept = "".join(f", {name} {value}" for name, value in row.swept.items())
+    output = folder / _free(f"{song.path.stem} ({voice.name}{swept})", song.content, settings, names)
+    check_replaceable(output, overwrite)
+    described: list[Any] = [song.content, voice.version, settings.model_dump(mode="json"), output.name]
+    if row.singers.transposes:
+        described.append(row.singers.transposes)
+    item = Item(
+        number=number,
+        row=row,
+        song=song.path,
+        content=song.content,
+        duration=song.info.duration,
+        title=settings.tags.song_title or song.info.tags.title or song.path.stem,
+        artist=settings.tags.song_artist or song.info.tags.artist,
+        voice_name=voice.name,
+        settings=settings,
+        output=output,
+        identity=hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32],
+    )
+    return replace(item, works=tuple(maker.check(item)))
+
+
+def _tried(function: Callable[..., T]) -> Callable[..., T | UnderstudyError]:
+    """`function`, which returns its errors, other than those that say for all rows how to get missing models."""
+
+    def call(*arguments: Any) -> T | UnderstudyError:
         try:
-            if row.song not in songs:
-                songs[row.song] = _song(row.song)
-            if row.voice not in voices:
-                voices[row.voice] = find(row.voice)
-            settings = load_settings(preset, {**options, **row.options})
-            separation = settings.separation.model_dump_json()
-            if separate is not None and separation not in separated:
-                separate(settings.separation)
-                separated.add(separation)
-            voice = voices[row.voice]
-            output = folder / _free(f"{row.song.stem} ({voice.name})", songs[row.song][0], settings, names)
-            check_replaceable(output, overwrite)
+            return function(*arguments)
         except UnderstudyError as error:
             if error.code in ("model-missing", "models-missing"):
-                raise  # says for all rows how to get them
-            problems.setdefault(f"{error.message.rstrip('.')}", []).append(row.source)
-            continue
-        content, duration = songs[row.song]
-        described = [content, voice.version, settings.model_dump(mode="json"), output.name]
-        identity = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
-        items.append(
-            Item(number, row.source, row.song, content, duration, row.voice, voice.name, settings, output, identity)
-        )
-    if problems:
-        found = listed([f"{_shown(sources)}: {message}" for message, sources in problems.items()])
-        raise UnderstudyError(
-            "batch-invalid",
-            f"{sum(map(len, problems.values()))} of {counted(len(rows), 'cover')} can't be made. {found}.",
-            "Correct that and run the same command again; nothing was made yet.",
-        )
-    return items
+                raise
+            return error
+
+    return call
 
 
-def estimate(items: Sequence[Item]) -> float:
-    """About how many wall seconds `items` will take, on 2 cores with the embedded separator."""
-    lengths = [item.duration or 240.0 for item in items]
-    separated = {item.song: length for item, length in zip(items, lengths, strict=True)}
-    return SEPARATING * sum(separated.values()) + SINGING * sum(lengths)
+def _sentence(error: UnderstudyError) -> str:
+    return error.message.rstrip(".")
 
 
-def _song(path: Path) -> tuple[str, float | None]:
+@dataclass(frozen=True)
+class _Song:
+    path: Path
+    content: str
+    info: FileInfo
+
+
+def _song(path: Path) -> _Song:
     check_readable(path, LIMITS.bytes)
-    found = probe(path)
-    return file_external(path).content_hash, found.duration
+    info = probe(path)
+    return _Song(path, file_external(path).content_hash, info)
 
 
 def _free(name: str, content: str, settings: CoverSettings, taken: dict[str, dict[str, str]]) -> str:
     """`name` with the format's extension, numbered where another item of the batch has it. `taken`: by name, what the
     item of each extension is. Another format of the same cover has the same name, because it has the same report."""
     extension = settings.output.encoding.extension
-    version = f"{content} {settings.model_dump_json(exclude={'output'})}"
+    version = _version(content, settings)
     number, free = 1, name
     while others := taken.get(free.casefold()):
         if extension not in others and version in others.values():
@@ -142,6 +250,10 @@ def _free(name: str, content: str, settings: CoverSettings, taken: dict[str, dic
         free = f"{name} {number}"
     taken.setdefault(free.casefold(), {})[extension] = version
     return free + extension
+
+
+def _version(content: str, settings: CoverSettings) -> str:
+    return f"{content} {settings.model_dump_json(exclude={'output'})}"
 
 
 def _shown(sources: Sequence[str]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -12,10 +14,12 @@ from urllib.parse import quote
 import httpx
 
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.pipeline.cast import parse_voices
+from understudy.pipeline.cast import parse_transposes, parse_voices
 from understudy.pipeline.executor import StageEvent
 from understudy.pipeline.publish import publish
+from understudy.services.batch.chart import Singers
 from understudy.services.batch.plan import FoundVoice, Item
+from understudy.services.batch.timing import StageTimes, Work
 
 _POLL = 1.0  # seconds between polls of a job
 _ANSWER = 600.0  # seconds without a byte; a busy server may take minutes to check a song
@@ -23,10 +27,9 @@ _PATIENCE = 300.0  # seconds for which a server may be unreachable
 
 
 class Server:
-    """The API of a server, with a key if it needs one; its voices sing with `engine`, None: each with its default. Safe
-    to use from several threads."""
+    """The API of a server, with a key if it needs one. Safe to use from several threads."""
 
-    def __init__(self, address: str, key: str | None, engine: str | None = None) -> None:
+    def __init__(self, address: str, key: str | None, times: StageTimes) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             self._client = httpx.Client(base_url=address, headers=headers, timeout=httpx.Timeout(_ANSWER, connect=60.0))
@@ -35,7 +38,8 @@ class Server:
                 "server-invalid", f"{address!r} is no server's address.", "Write it as http://host:8000."
             ) from error
         self._address = address
-        self._engine = {} if engine is None else {"engine": engine}  # an older server knows no such field
+        self._work = f"cover by {address}"
+        self._times = times
         self._songs: dict[str, str] = {}
         self._lock = Lock()
 
@@ -71,17 +75,20 @@ class Server:
                 raise Cancelled
             waited += pause
 
-    def find(self, voice: str) -> FoundVoice:
-        """The voice, or the voices, that `voice` names, as the server knows them."""
-        parts = parse_voices([voice])
+    def find(self, singers: Singers) -> FoundVoice:
+        """The voice, or the voices, as the server knows them."""
+        parts = parse_voices([singers.voice])
         names = [*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]
         found = [self.ask("GET", f"/v1/voices/{quote(name, safe='')}").json() for name in dict.fromkeys(names)]
         for one in found:
             if one["state"] != "ready":
                 text = f"The voice {one['name']!r} isn't ready on the server."
                 raise UnderstudyError("voice-not-ready", text, "Wait until it is made, or make it again.")
-        version = "+".join([*(one["id"] for one in found), *self._engine.values()])
+        version = "+".join([*(one["id"] for one in found), *([singers.engine] if singers.engine else [])])
         return FoundVoice("+".join(one["name"] for one in found), version)
+
+    def check(self, item: Item) -> Sequence[Work]:
+        return [Work(item.identity, self._work, item.length)]
 
     def song(self, item: Item, stop: Event) -> str:
         """The id of the item's song, sent once for all its voices."""
@@ -103,16 +110,19 @@ class Server:
         that it had submitted, by its idempotency key."""
         body = {
             "song": self.song(item, stop),
-            "voice": item.voice,
+            "voice": item.row.singers.voice,
             "settings": item.settings.model_dump(mode="json"),
             "priority": "batch",
-            **self._engine,
+            **_singing(item.row.singers),
         }
         job = self.ask("POST", "/v1/covers", stop, json=body, headers={"Idempotency-Key": f"cover-{item.identity}"})
         path = f"/v1/covers/{job.json()['id']}"
+        begun = time.monotonic()
         while (state := self.ask("GET", path, stop).json())["state"] in ("queued", "running"):
             stage = state["progress"]["stage"] or "decode"
-            notify(StageEvent(stage, "progress", state["progress"]["fraction"], 0.0, "server"))
+            event = StageEvent(stage, "progress", state["progress"]["fraction"], time.monotonic() - begun, "server")
+            self._times.hear(item.identity, replace(event, kind="cover"))
+            notify(event)
             if stop.wait(_POLL):
                 self.ask("DELETE", path)
                 raise Cancelled
@@ -123,6 +133,7 @@ class Server:
         beside = {"report": cover.with_name(f"{cover.stem}.report.html"), "figures": cover.with_suffix(".report.json")}
         for name, target in {**beside, "audio": cover}.items():
             self._fetch(state[name]["href"], target, stop)
+        self._times.add(item.identity, state["result"]["duration"], {"cover": self._work})
         files = {"cover": str(cover), "report": str(beside["report"])}
         return {**state["result"], **files, "warnings": state["warnings"]}
 
@@ -145,6 +156,16 @@ class Server:
                 ) from error
             file.flush()
             publish(Path(file.name), target)
+
+
+def _singing(singers: Singers) -> dict[str, Any]:
+    """How the voices sing, as far as the batch says; an older server knows no such fields."""
+    fields: dict[str, Any] = {}
+    if singers.engine:
+        fields["engine"] = singers.engine
+    if singers.transposes:
+        fields["transposes"] = parse_transposes(singers.transposes)
+    return fields
 
 
 def _problem(answer: httpx.Response) -> UnderstudyError:

@@ -10,21 +10,27 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.jobs import CoverJob, Runner, make_cover
 from understudy.pipeline.cast import Cast
-from understudy.pipeline.executor import Executor, StageEvent
+from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.graph import Graph, label
 from understudy.pipeline.journal import Journal
-from understudy.services.batch.plan import FoundVoice, Item
+from understudy.pipeline.report.ranking import faults
+from understudy.services.batch.chart import Singers
+from understudy.services.batch.plan import FoundVoice, Item, Maker
+from understudy.services.batch.timing import StageTimes, Work
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How one cover ended. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `bpm` and `song_key` of the
     song, `similarity` of the new vocal to the voice (cosine, -1..1), `seconds` of wall time in this batch; None where
-    there is none. `code` and `reason` of the error where it failed. The table has these columns, too, in this order."""
+    there is none. `verdict` of the report, and as a number its `faults` (see `understudy.pipeline.report.ranking`).
+    `reason`: of the verdict, or of the failure, whose `code` there is, too. The table has these columns, in this
+    order."""
 
     identity: str
     song: str
@@ -42,6 +48,7 @@ class Outcome:
     song_key: str | None = None
     similarity: float | None = None
     verdict: str = ""
+    faults: float | None = None
     warnings: tuple[str, ...] = ()
     code: str = ""
     reason: str = ""
@@ -56,31 +63,49 @@ _FATAL = ("disk-full", "output-not-writable", "cache-not-writable")
 """Errors that every further cover would meet, too."""
 
 
-class Maker(Protocol):
-    """Makes the covers of a batch: `LocalMaker`, or `understudy.services.batch.remote.Server`."""
-
-    def find(self, voice: str) -> FoundVoice:
-        """Look up the voice; raises `UnderstudyError` if it doesn't exist."""
-
-    def make(self, item: Item, notify: Notify, stop: Event) -> Mapping[str, Any]:
-        """Make one cover; returns what `CoverResult.to_dict` gives. `stop` cancels it. Called from several threads."""
-
-
 @dataclass(frozen=True)
 class LocalMaker:
     """Makes covers on this machine; they share the lanes of `executor`. `cast`: looks voices up in the library."""
 
-    executor: Executor
-    cast: Callable[[str], Cast]
+    executor: LocalExecutor
+    cast: Callable[[Singers], Cast]
     overwrite: bool
+    times: StageTimes
 
-    def find(self, voice: str) -> FoundVoice:
-        cast = self.cast(voice)
+    def find(self, singers: Singers) -> FoundVoice:
+        cast = self.cast(singers)
         return FoundVoice(cast.name, cast.content_hash)
 
+    def check(self, item: Item) -> Sequence[Work]:
+        graph = self._job(item).graph.graph
+        keys = graph.keys()
+        stages = self._stages(graph)
+        pending = graph.pending(graph.nodes, self.executor.store.has)
+        return [Work(keys[node], stages[node.name], item.length) for node in pending]
+
     def make(self, item: Item, notify: Notify, stop: Event) -> Mapping[str, Any]:
-        job = CoverJob(item.song, self.cast(item.voice), item.settings, output=item.output, overwrite=self.overwrite)
-        return make_cover(job, Runner(self.executor, notify, stop)).to_dict()
+        job = self._job(item)
+
+        def listen(event: StageEvent) -> None:
+            self.times.hear(item.identity, event)
+            notify(event)
+
+        result = make_cover(job, Runner(self.executor, listen, stop))
+        self.times.add(item.identity, result.duration, self._stages(job.graph.graph))
+        return result.to_dict()
+
+    def _job(self, item: Item) -> CoverJob:
+        return CoverJob(
+            item.song, self.cast(item.row.singers), item.settings, output=item.output, overwrite=self.overwrite
+        )
+
+    def _stages(self, graph: Graph) -> dict[str, str]:
+        """What `Work` calls each node of a graph."""
+        device = self.executor.device
+        return {
+            node.name: f"{label(node.stage.name, node.subject)} on {device if node.stage.uses_gpu else 'cpu'}"
+            for node in graph.nodes
+        }
 
 
 def run_batch(
@@ -150,6 +175,7 @@ def _make(item: Item, maker: Maker, notify: Notify, stop: Event) -> Outcome:
     outcome = Outcome(item.identity, item.song.name, item.voice_name, "failed", duration=item.duration)
     try:
         made = maker.make(item, notify, stop)
+        report = json.loads(Path(made["report"]).with_suffix(".json").read_text("utf-8"))
         return replace(
             outcome,
             state="done",
@@ -163,8 +189,10 @@ def _make(item: Item, maker: Maker, notify: Notify, stop: Event) -> Outcome:
             transpose=made["transpose"],
             bpm=made.get("bpm"),  # an older server has none
             song_key=made.get("song_key"),
-            similarity=_similarity(Path(made["report"]).with_suffix(".json")),
+            similarity=report["voice_likeness"]["to_voice"],
             verdict=made["verdict"]["verdict"],
+            faults=faults(report),
+            reason=made["verdict"]["reason"],
             warnings=tuple(warning["warning"] for warning in made["warnings"]),
         )
     except Cancelled:
@@ -176,12 +204,6 @@ def _make(item: Item, maker: Maker, notify: Notify, stop: Event) -> Outcome:
     except Exception as error:  # whatever goes wrong with one cover, the others go on
         reason = f"Something unexpected went wrong: {type(error).__name__}: {error}"
         return replace(outcome, code="internal-error", reason=reason)
-
-
-def _similarity(figures: Path) -> float | None:
-    """From a cover's report: the similarity of the new vocal to the voice's recordings."""
-    found = json.loads(figures.read_text("utf-8"))["voice_likeness"]["to_voice"]
-    return None if found is None else float(found)
 
 
 def remaining(

@@ -207,13 +207,21 @@ class Options:
             found["output.format"] = _format_of(output)
         return load_settings(self.preset, found)
 
+    @property
+    def transposes(self) -> str:
+        """A ``--transpose`` that names voices, else nothing."""
+        transpose = self.values.get("transpose") or ""
+        return transpose if "=" in transpose else ""
+
     def cast(self, voices: list[str]) -> Cast:
         """Who sings, from the values of ``--voice`` and a ``--transpose`` that names voices."""
+        return self.singers(voices, self.values.get("engine"), self.transposes)
+
+    def singers(self, voices: list[str], engine: str | None, transposes: str) -> Cast:
+        """The voices of the library, with an engine (None: each with its default), and with ``A=-12,B=auto``."""
         from understudy.pipeline.cast import parse_transposes, parse_voices
 
-        transpose = self.values.get("transpose") or ""
-        by_voice = parse_transposes(transpose) if "=" in transpose else {}
-        engine = self.values.get("engine")
+        by_voice = parse_transposes(transposes) if transposes else {}
         return parse_voices(voices).cast(lambda name: self.library.get(name, engine), by_voice)
 
     def executor(self) -> LocalExecutor:

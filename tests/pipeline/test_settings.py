@@ -4,7 +4,7 @@ import pytest
 
 from understudy.errors import UnderstudyError
 from understudy.pipeline.presets import presets
-from understudy.pipeline.settings import CoverSettings, load_settings, parse_value
+from understudy.pipeline.settings import CoverSettings, is_setting, load_settings, parse_value
 
 
 def test_without_anything_said_the_defaults_hold():
@@ -146,3 +146,19 @@ def test_tags_are_taken_as_they_are_written():
     with pytest.raises(UnderstudyError, match="in braces there may be title, artist") as raised:
         load_settings(options={"tags.title_template": "{titel}"}, environment={})
     assert raised.value.code == "setting-invalid"
+
+
+def test_all_wrong_settings_are_told_at_once() -> None:
+    with pytest.raises(UnderstudyError) as caught:
+        load_settings(None, {"remix.vocal_gain": "loud", "transpose": 99, "pitch.traker": "x"}, {})
+    message = caught.value.message
+    assert message.count("The setting ") == 2
+    assert "'remix.vocal_gain' in the options is 'loud'" in message
+    assert "'transpose' in the options is 99" in message
+    assert "no setting 'pitch.traker'" in message
+
+
+def test_names_of_settings() -> None:
+    named = ("key", "remix", "remix.vocal_gain", "separation.ensemble.weights.a-model.weight", "separation.band")
+    assert all(map(is_setting, named))
+    assert not any(map(is_setting, ("vocal_gain", "remix.gain", "key.of", "transpose.auto", "", "song.start.at")))

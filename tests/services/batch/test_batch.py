@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
+import signal
 from pathlib import Path
 
 import httpx
@@ -44,8 +46,15 @@ def test_a_chart_is_made_and_kept(workspace: Workspace) -> None:
         "hit 1 (nova) 2.flac",
         "hit 2 (nova).flac",
     }
-    first, second, third = _table(folder)
-    assert (first["state"], second["state"], third["state"]) == ("done", "done", "done")
+    lines = _table(folder)
+    assert [line["state"] for line in lines] == ["done"] * 3
+    first = next(line for line in lines if line["number"] == "1")
+    assert first["song_path"] == str(workspace.folder / "hit 1.wav")
+    assert first["cover"] == str(folder / "hit 1 (nova).flac")
+    assert first["title"] == "hit 1"
+    report = json.loads((folder / "hit 1 (nova).report.json").read_text())
+    assert first["reason"] == report["verdict"]["reason"]
+    assert {line["rank"] for line in lines} == {"1", "2", ""}  # two covers of one song and voice
     assert abs(float(first["loudness"]) - float(first["song_loudness"])) < 0.5
     page = (folder / "batch.html").read_text()
     assert 'src="hit%201%20%28nova%29.flac"' in page
@@ -64,7 +73,7 @@ def test_one_failure_costs_only_itself(workspace: Workspace) -> None:
     assert states["hit 1.wav"]["state"] == "done"
     assert states["cut.wav"]["state"] == "failed"
     assert states["cut.wav"]["code"]
-    assert "Failed: " in (folder / "batch.html").read_text()
+    assert 'class="failed"' in (folder / "batch.html").read_text()
     again = workspace.run(
         "batch", "hit 1.wav", "cut.wav", "--voice", "nova", "--set", "song.start=1.5", "--only-failed"
     )
@@ -88,6 +97,65 @@ def test_what_can_t_be_made_is_said_before_anything_is_made(
     assert done.returncode == 1
     assert words in done.stderr
     assert not list((shared_workspace.folder / "nothing").glob("*.flac"))
+
+
+@pytest.mark.slow
+def test_a_messy_chart_with_skip_invalid(workspace: Workspace) -> None:
+    _songs(workspace, 1)
+    (workspace.folder / "broken.mp3").write_bytes(b"not a song" * 1000)
+    rows = ("Datei,Stimme,Label", "hit 1.wav,nova,Sub Pop", "broken.mp3,nova,", "gone.wav,nobody,", "hit 1.wav,,")
+    (workspace.folder / "chart.csv").write_text("\n".join(rows))
+    arguments = ("batch", "chart.csv", "--columns", "song=Datei,voice=Stimme")
+    refused = workspace.run(*arguments)
+    assert refused.returncode == 1
+    for words in ("broken.mp3", "gone.wav", "'nobody'", "line 5: it names no voice", "--skip-invalid"):
+        assert words in refused.stderr
+    assert workspace.run(*arguments, "--skip-invalid").returncode == 1
+    lines = _table(workspace.folder / "covers" / "chart")
+    assert [line["state"] for line in lines] == ["done", "skipped", "skipped", "skipped"]
+    assert lines[0]["Label"] == "Sub Pop"
+    assert "broken.mp3" in lines[1]["reason"]
+    assert "'nobody'" in lines[2]["reason"]
+
+
+@pytest.mark.slow
+def test_a_sweep_ranks_its_renderings(workspace: Workspace) -> None:
+    _songs(workspace, 1)
+    made = workspace.json("batch", "hit 1.wav", "--voice", "nova", "--sweep", "vocal_gain=0,12")
+    assert [(cover["rank"], Path(cover["cover"]).name) for cover in made["covers"]] == [
+        (1, "hit 1 (nova, vocal_gain 0).flac"),
+        (2, "hit 1 (nova, vocal_gain 12).flac"),
+    ]
+    separations = [path for path in (workspace.folder / "cache").glob("artifacts/*/*/artifact.json")]
+    stages = [json.loads(path.read_text())["stage"] for path in separations]
+    assert stages.count("separate embedded") == 1
+    assert stages.count("remix") == 2
+    again = workspace.run("batch", "hit 1.wav", "--voice", "nova", "--sweep", "vocal_gain=0,12,3", "--dry-run")
+    assert "To make: 1," in again.stderr
+    assert "by what earlier covers took here" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_watched_folder_until_ctrl_c(workspace: Workspace) -> None:
+    _songs(workspace, 1)
+    inbox = workspace.folder / "inbox"
+    inbox.mkdir()
+    song = (workspace.folder / "hit 1.wav").read_bytes()
+    with workspace.process("batch", "inbox", "--voice", "nova", "--output", "out", "--watch") as process:
+        (inbox / "hit.wav").write_bytes(song[: len(song) // 2])  # still being copied
+        with (inbox / "hit.wav").open("ab") as file:
+            file.write(song[len(song) // 2 :])
+        until(lambda: (workspace.folder / "out" / "hit (nova).flac").is_file(), lambda: str(process.poll()))
+        (inbox / "broken.wav").write_bytes(b"not a song" * 1000)
+        (inbox / "later.wav").write_bytes(song)
+        until(lambda: (workspace.folder / "out" / "later (nova).flac").is_file(), lambda: str(process.poll()))
+        until(lambda: "later" in (workspace.folder / "out" / "batch.csv").read_text())
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=HANGS)
+    assert "2 of 3 covers are in out" in out, out + err
+    assert "Traceback" not in err
+    states = {Path(line["song_path"]).name: line["state"] for line in _table(workspace.folder / "out")}
+    assert states == {"hit.wav": "done", "later.wav": "done", "broken.wav": "skipped"}
 
 
 @pytest.mark.slow

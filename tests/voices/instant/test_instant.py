@@ -18,7 +18,7 @@ from understudy.errors import Cancelled, UnderstudyError
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.engines import engine
 from understudy.voices.instant import InstantEngine
-from understudy.voices.instant.engine import WINDOW
+from understudy.voices.instant.engine import FADE, SEARCH, WINDOW, _cut
 from understudy.voices.voice import Manifest, PitchRange, Recording, Voice
 
 SETTINGS = ConversionSettings()
@@ -248,6 +248,16 @@ def test_windows_leave_no_seams(tmp_path: Path, voice: Voice, prepared: Path) ->
         steps = np.abs(np.diff(result, 2))
         blocks = steps[: len(steps) // 1102 * 1102].reshape(-1, 1102).max(axis=1)
         assert blocks.max() < 2.5 * np.median(blocks)
+
+
+@pytest.mark.parametrize("frames", [WINDOW + SEARCH + 1, WINDOW + SEARCH + 5, 2 * WINDOW + SEARCH + 1])
+def test_a_song_is_not_cut_at_its_very_end(frames: int) -> None:
+    """The last window is as long as what it fades from, wherever it is quietest."""
+    level = np.linspace(1, 0, frames, dtype=np.float32)
+    windows = _cut(level, frames)
+    assert windows[-1].last == frames
+    assert windows[-1].last - windows[-1].first >= FADE
+    assert [window.first for window in windows[1:]] == [window.last for window in windows[:-1]]
 
 
 def test_broken_samples_do_not_spread(tmp_path: Path, voice: Voice, prepared: Path) -> None:
