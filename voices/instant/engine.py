@@ -169,7 +169,8 @@ def _cut(level: NDArray[np.float32], frames: int) -> list[_Window]:
     cuts = [0]
     while frames - cuts[-1] > WINDOW + SEARCH:
         around = cuts[-1] + WINDOW
-        low, high = around - SEARCH, min(around + SEARCH, frames - FADE + 1)  # the last one is as long as its fade
+        # the last window is as long as its fade, even though its last frame may have no samples
+        low, high = around - SEARCH, min(around + SEARCH, frames - FADE)
         cuts.append(low + int(np.argmin(smooth[low:high])))
     return [_Window(first, last) for first, last in zip(cuts, [*cuts[1:], frames], strict=True)]
 
