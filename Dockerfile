@@ -30,6 +30,10 @@ RUN python -m venv /opt/understudy \
 
 FROM python:3.12-slim
 ARG DEVICE=cpu
+# titles in videos: Latin, Greek, Cyrillic, Arabic, Hebrew; fonts-noto-cjk (90 MB) adds Chinese, Japanese, Korean
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends fonts-dejavu-core \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/understudy /opt/understudy
 RUN useradd --create-home singer \
     && mkdir -p /home/singer/data/voices /home/singer/data/cache /songs \

@@ -87,6 +87,10 @@ class OutputFormat(BaseModel):
         """Whether the format cannot hold samples beyond full scale, so that `encode` refuses them."""
         return _RECIPES[self.name].bits > 0
 
+    def bit_rate(self, channels: int) -> int:
+        """Of a lossy format, in bits per second."""
+        return (self.kilobits or _RECIPES[self.name].kilobits) * 500 * channels
+
     def rate_for(self, rate: int) -> int:
         """The rate that sound of `rate` Hz is written at: its own, else 44100 or 48000, whichever is of its family."""
         rates = _RECIPES[self.name].rates
@@ -145,7 +149,7 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
             if recipe.effort:
                 stream.options = {"compression_level": recipe.effort}
             if recipe.kilobits:
-                stream.bit_rate = (fmt.kilobits or recipe.kilobits) * 500 * source.channels
+                stream.bit_rate = fmt.bit_rate(source.channels)
             write_tags(output, tags)
             written = 0
             for block in _blocks(context, source, rate, path, fmt):
@@ -157,14 +161,15 @@ def encode(context: Context, source: AudioSource, path: Path, fmt: OutputFormat,
     return path
 
 
-def new_container(path: Path, form: str, rate: int) -> OutputContainer:
-    """A new file for sound of `rate` in FFmpeg's container format `form`; the same sound gives the same bytes."""
+def new_container(path: Path, form: str, rate: int, brand: str = "M4A ") -> OutputContainer:
+    """A new file for sound of `rate` in FFmpeg's container format `form`; the same sound gives the same bytes. `brand`:
+    of an MP4, what it says it is."""
     import av
     import av.logging
 
     av.logging.set_level(None)
     # the index before the sound, times as fine as the samples
-    options = {"movflags": "+faststart", "brand": "M4A ", "movie_timescale": str(rate)} if form == "mp4" else {}
+    options = {"movflags": "+faststart", "brand": brand, "movie_timescale": str(rate)} if form == "mp4" else {}
     # the prefix keeps FFmpeg from taking a path for an address
     output = av.open(f"file:{path}", "w", format=form, options=options)
     output.flags |= BITEXACT

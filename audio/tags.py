@@ -120,6 +120,16 @@ def read_tags(path: Path) -> Tags:
         return tags_of(container)
 
 
+def covered(tags: Tags, settings: TagSettings) -> Tags:
+    """What is covered: the song with `tags`, called as `settings` say; of one of our own covers, its song. The composer
+    is the artist where none is named."""
+    title, artist = settings.song_title or tags.title or "Untitled", settings.song_artist or tags.artist
+    if _MARK in tags.comment:
+        title, artist = re.sub(r" \([^()]* cover\)$", "", title), tags.composer or artist
+    song = replace(tags, title=title, artist=artist, composer=tags.composer or artist)
+    return replace(song, artwork=b"", artwork_mime="") if settings.artwork == "none" else song
+
+
 def cover_tags(tags: Tags, voice: str, settings: TagSettings | None = None) -> Tags:
     """Tags of a cover made from a song with `tags`, sung by `voice`. An artwork of its own is in `tags` already.
 
@@ -127,13 +137,7 @@ def cover_tags(tags: Tags, voice: str, settings: TagSettings | None = None) -> T
     the credit. The comment says in words that the cover was made by AI, and names the original.
     """
     settings = settings or TagSettings()
-    title, artist = settings.song_title or tags.title or "Untitled", settings.song_artist or tags.artist
-    song = replace(tags, title=title, artist=artist)
-    if _MARK in tags.comment:  # a cover of a cover names one voice, and the artist of the song
-        song = replace(song, title=re.sub(r" \([^()]* cover\)$", "", song.title), artist=tags.composer or song.artist)
-    song = replace(song, composer=song.composer or song.artist)
-    if settings.artwork == "none":
-        song = replace(song, artwork=b"", artwork_mime="")
+    song = covered(tags, settings)
     values = {**dict.fromkeys(FIELDS, ""), **song.texts(), "voice": voice}
     original = " – ".join(filter(None, (song.artist, song.title)))
     return replace(

@@ -21,7 +21,16 @@ from understudy.errors import UnderstudyError
 from understudy.models import require
 from understudy.pipeline.cast import Cast, TimeRanges, Transpose, as_cast
 from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
-from understudy.pipeline.nodes import QUALITY, decode, encode, encode_stems, file_external, pitch, song_analysis
+from understudy.pipeline.nodes import (
+    QUALITY,
+    artwork,
+    decode,
+    encode,
+    encode_stems,
+    file_external,
+    pitch,
+    song_analysis,
+)
 from understudy.pipeline.report.assess_parts import AssessInputs, assess
 from understudy.pipeline.report.assessment import Assessment
 from understudy.pipeline.report.figures import ReportInputs
@@ -39,6 +48,8 @@ from understudy.pipeline.stages.decode import own_stems
 from understudy.pipeline.stages.finish import finish
 from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
 from understudy.pipeline.stages.sing import convert, prepare, shift, transpose
+from understudy.pipeline.stages.video import find_encoder, make_video
+from understudy.pipeline.video.fonts import installed_fonts
 from understudy.voices.engines import engine
 from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
@@ -56,6 +67,7 @@ VOCAL_LEVEL = Stage("vocal level", 2, vocal_level)
 SHIFT = Stage("shift", 1, shift)
 MEASURE = Stage("measure", 1, measure_stems)
 REMIX = Stage("remix", 3, remix)
+VIDEO = Stage("video", 1, make_video, packages=("pillow",))
 STEMS_OF_COVER = Stage("stems", 2, cover_stems)
 ASSESS = Stage("assess", 6, assess, models=("speaker-encoder",), kind=AssessInputs)
 REPORT = Stage("report", 9, make_report, kind=ReportInputs)
@@ -63,10 +75,10 @@ REPORT = Stage("report", 9, make_report, kind=ReportInputs)
 
 @dataclass(frozen=True)
 class CoverGraph:
-    """`cover`: the finished file. `sounds`: the cover's stems by name, where they are kept, and `stems`: the same as
-    files. `transposition`: how the pitch moves, a `Transposition`; `cast`: who sings what, None where one voice sings
-    alone. `tempo`: of the song, with its beats and key. `chain`: what the steps of the separation did, None where there
-    are none."""
+    """`cover`: the finished file. `video`: a video of it, None where none is requested. `sounds`: the cover's stems by
+    name, where they are kept, and `stems`: the same as files. `transposition`: how the pitch moves, a `Transposition`;
+    `cast`: who sings what, None where one voice sings alone. `tempo`: of the song, with its beats and key. `chain`:
+    what the steps of the separation did, None where there are none."""
 
     graph: Graph
     cover: Node[Path]
@@ -79,6 +91,7 @@ class CoverGraph:
     quality: Node[Quality]
     tempo: Node[SongAnalysis]
     chain: Node[tuple[StepReport, ...]] | None
+    video: Node[Path] | None
 
 
 @dataclass(frozen=True)
@@ -151,9 +164,10 @@ def cover_graph(
         sounds = {name: limited[name] for name in parts}
     titles = {} if cleaned == sources.instrumental else {"instrumental": "instrumental of the cover, singer removed"}
     stems = encode_stems(sounds, settings.output.lossless, sources.original, cast, titles, settings.tags)
+    video = _video(mix["cover"], sources.original, cast, settings)
     checked = _report(sources, lead, parts, mix, transposition, members, cast, settings)
     return CoverGraph(
-        Graph.of(sources.quality, sources.tempo, cover, *stems.values(), checked),
+        Graph.of(sources.quality, sources.tempo, cover, *stems.values(), *([video] if video else []), checked),
         cover,
         mix,
         checked,
@@ -164,6 +178,7 @@ def cover_graph(
         sources.quality,
         sources.tempo,
         sources.chain,
+        video,
     )
 
 
@@ -438,6 +453,24 @@ def _mix(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings) -> 
     inputs: dict[str, Source] = {"song": song, "stems": parts}
     measured = Node("measure", MEASURE, inputs)
     return Node("remix", REMIX, {**inputs, "measured": measured}, {"settings": settings.remix})
+
+
+def _video(sound: Handle, original: External, cast: Cast, settings: CoverSettings) -> Node[Path] | None:
+    """The video of the cover `sound`, if it is requested."""
+    if settings.output.video is None:
+        return None
+    find_encoder()
+    fonts = installed_fonts()
+    plain: dict[str, Setting] = {
+        "voice": cast.name,
+        "title": original.value.stem,
+        "tagging": settings.tags,
+        "shape": settings.output.video,
+    }
+    inputs = {"sound": sound, "artwork": artwork(original, settings.tags)}
+    # another font may have the characters of the title
+    outside = {"original": original, "fonts": External(fonts, " ".join(map(str, fonts)))}
+    return Node("video", VIDEO, inputs, plain, outside)
 
 
 def _report(

@@ -23,10 +23,13 @@ from understudy.pipeline.settings import SongSettings
 from understudy.pipeline.stages.decode import decode_song
 from understudy.pipeline.stages.encode import encode_output, headroom
 from understudy.pipeline.stages.transcribe import tempo
+from understudy.pipeline.stages.video import artwork_pixels
+from understudy.pipeline.video.picture import Pixels
 from understudy.voices.voice import file_hash
 
 DECODE = Stage("decode", 2, decode_song)
 ENCODE = Stage("encode", 3, encode_output)
+ARTWORK = Stage("artwork", 1, artwork_pixels, packages=("pillow",))
 HEADROOM = Stage("headroom", 4, headroom)
 QUALITY = Stage("quality", 1, assess_separation)
 TEMPO = Stage("tempo", 2, tempo, packages=("librosa",))
@@ -77,6 +80,11 @@ def tagged(original: External, tagging: TagSettings | None) -> dict[str, Externa
         return {"original": original}
     read_artwork(tagging.artwork_file)
     return {"original": original, "artwork": file_external(tagging.artwork_file)}
+
+
+def artwork(original: External, tagging: TagSettings, subject: str = "") -> Node[tuple[Pixels, ...]]:
+    """Decodes the artwork of a cover of `original`."""
+    return Node("artwork", ARTWORK, {}, {"tagging": tagging}, tagged(original, tagging), subject)
 
 
 def encode_stems(

@@ -33,6 +33,8 @@ TITLES = {
     "quality": "Estimating the quality of the separation",
     "headroom": "Checking for clipping",
     "encode": "Writing the file",
+    "artwork": "Reading the artwork",
+    "video": "Making the video",
     "assess": "Checking the new vocal",
     "report": "Checking the result",
     "check": "Checking the recording",

@@ -134,6 +134,7 @@ class Job(BaseModel):
     warnings: list[Warned]
     result: dict[str, Any] | None = Field(description="figures: duration, transpose, loudness, verdict ...")
     audio: File | None = Field(description="the cover")
+    video: File | None = Field(description="the video, if settings.output.video asked for one")
     report: File | None
     figures: File | None = Field(description="the report as JSON")
     stems: dict[str, File]
@@ -231,6 +232,7 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
         "warnings": result.get("warnings", []),
         "result": {name: value for name, value in result.items() if name not in hidden} if result else None,
         "audio": sent.get("audio"),
+        "video": sent.get("video"),
         "report": sent.get("report"),
         "figures": sent.get("figures"),
         "stems": {name.removeprefix("stems/"): file for name, file in sent.items() if name.startswith("stems/")},

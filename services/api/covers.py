@@ -189,6 +189,12 @@ def cover_audio(id: str, app: App, owner: Reader, range: Range = None) -> Respon
     return _file(app, owner, COVER, id, "audio", range)
 
 
+@covers.get("/{id}/video", responses=RESULT, response_class=Response)
+def cover_video(id: str, app: App, owner: Reader, range: Range = None) -> Response:
+    """The video, if `settings.output.video` asked for one."""
+    return _file(app, owner, COVER, id, "video", range)
+
+
 @covers.get("/{id}/report", responses=RESULT, response_class=Response)
 def cover_report(id: str, app: App, owner: Reader, range: Range = None) -> Response:
     """The report as a page."""
@@ -208,7 +214,7 @@ def job_stem(id: str, stem: str, app: App, owner: Reader, kind: Kind, range: Ran
 
 
 def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, range: str | None) -> Response:
-    """One file of a finished job: ``audio``, ``report``, ``figures`` or ``stems/NAME``."""
+    """One file of a finished job: ``audio``, ``video``, ``report``, ``figures`` or ``stems/NAME``."""
     with app.database.read() as connection:
         row = _find(connection, owner, kind, id)
     if row.state == "expired":
@@ -218,7 +224,10 @@ def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, range:
         raise ApiError("result-not-ready", text, "Wait for its end; its events say when.")
     file = row.result["files"].get(name)
     if file is None:
-        hint = f"There are: {', '.join(row.result['files'])}. Stems of a cover need settings.output.keep_stems."
+        hint = (
+            f"There are: {', '.join(row.result['files'])}. Stems of a cover need settings.output.keep_stems, a video "
+            "settings.output.video."
+        )
         raise ApiError("stem-unknown", f"This {kind.name} has no {name!r}.", hint)
     return send(app.storage, file["path"], file["name"], file["type"], range, id.rpartition("_")[2] + name)
 

@@ -21,7 +21,7 @@ OWN_BACKING = Annotated[Path | None, typer.Option(help="Your own backing stem; -
 OUTPUT_FILE = Annotated[Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.")]
 
 
-@with_options("format keep_stems start duration model overwrite", SINGING, MIX, SETTINGS, OUTPUT)
+@with_options("format keep_stems video start duration model overwrite", SINGING, MIX, SETTINGS, OUTPUT)
 def cover(
     song: Annotated[Path | None, typer.Argument(help="The song: any common audio or video file.")] = None,
     *,
@@ -69,7 +69,9 @@ def convert(
     print_result(result.to_dict(), lambda: f"[bold]{escape(str(result.path))}[/]\n{escape(result.transpose_reason)}")
 
 
-@with_options("format keep_stems start duration model engine transpose key backing preset set voices cache", OUTPUT)
+@with_options(
+    "format keep_stems video start duration model engine transpose key backing preset set voices cache", OUTPUT
+)
 def graph(
     song: Annotated[Path, typer.Argument(help="The song, or the vocal of 'convert'.")],
     job: Annotated[
@@ -129,6 +131,7 @@ def _text(result: CoverResult | StageResult) -> str:
     lines = [
         f"Cover:  [bold]{escape(str(result.path))}[/]",
         f"Report: [bold]{escape(str(result.report_path))}[/]",
+        *([f"Video:  [bold]{escape(str(result.video_path))}[/]"] if result.video_path else []),
         *(f"{stem}: {escape(str(sound.path))}" for stem, sound in result.stems.items()),
         *(escape(step.told) for step in result.chain),
         escape(result.transpose_reason),

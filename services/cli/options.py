@@ -71,6 +71,12 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
         Option("format", str, f"{listed(FormatName)}; mp3:192 sets the bit rate.", "output.format"),
         Option("keep_stems", bool, "Also write the cover's stems.", "output.keep_stems"),
         Option(
+            "video",
+            Literal["landscape", "portrait"],
+            "Also make a video (mp4) to upload: artwork, title and waveform.",
+            "output.video",
+        ),
+        Option(
             "model", str, "Separation model; A+B combines several; 'embedded' needs no weights.", "separation.model"
         ),
         Option("overwrite", bool, "Replace files that Understudy did not make."),

@@ -24,6 +24,7 @@ TYPES = {
     ".mp3": "audio/mpeg",
     ".m4a": "audio/mp4",
     ".opus": "audio/ogg",
+    ".mp4": "video/mp4",
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",
 }

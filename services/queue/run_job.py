@@ -50,9 +50,11 @@ def _cover(job: Claimed, context: JobContext) -> JobResult:
         "report": (cover.report_path, f"{title}.report.html"),
         "figures": (cover.report_path.with_suffix(".json"), f"{title}.report.json"),
     }
+    if cover.video_path:
+        files["video"] = (cover.video_path, f"{title}.mp4")
     for stem, sound in cover.stems.items():
         files[f"stems/{stem}"] = (sound.path, f"{title} {stem}{sound.path.suffix}")
-    left_out = ("cover", "report", "stems", "voices")  # paths of this machine; who sings stands in the request
+    left_out = ("cover", "report", "video", "stems", "voices")  # paths of this machine; who sings stands in the request
     figures = {name: value for name, value in cover.to_dict().items() if name not in left_out}
     return _stored(context, job, files, figures, cover.stages)
 
@@ -102,12 +104,12 @@ def _voice(job: Claimed, context: JobContext) -> JobResult:
 
 
 def _decode(context: JobContext, job: Claimed, files: list[Path], settings: CoverSettings) -> None:
-    """Decode the songs in a bounded process. The job's own stage ``decode`` then finds its artifacts in the cache: no
-    untrusted file is decoded in the worker itself."""
-    cache, part = Store(context.cache(job)), settings.song
-    graph = untrusted.decoding(files, part.start, part.duration)
+    """Decode the songs, and their artwork for a video, in a bounded process. The job's own stages then find the
+    artifacts in the cache: no untrusted file is decoded in the worker itself."""
+    cache = Store(context.cache(job))
+    graph = untrusted.decoding(files, settings)
     if graph.pending(graph.nodes, cache.has):
-        context.read("decode", untrusted.decode_into, cache.root, files, part.start, part.duration)
+        context.read("decode", untrusted.decode_into, cache.root, files, settings)
 
 
 def _song(context: JobContext, job: Claimed, id: str, role: str) -> Path:

@@ -14,7 +14,8 @@ from understudy.services.queue.bounded import Progress
 from understudy.wording import lengths
 
 if TYPE_CHECKING:
-    from understudy.pipeline.graph import Graph
+    from understudy.pipeline.graph import Graph, Node
+    from understudy.pipeline.settings import CoverSettings
     from understudy.voices.voice import Consent
 
 
@@ -55,12 +56,12 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongI
     return SongInfo(found.duration, found.rate, found.channels, found.container[:40], found.codec[:40], title, artist)
 
 
-def decode_into(progress: Progress, cache: Path, files: Sequence[Path], start: float, duration: float | None) -> None:
-    """Make the artifacts of the stage ``decode`` of these files, so that the run that follows finds them there."""
+def decode_into(progress: Progress, cache: Path, files: Sequence[Path], settings: CoverSettings) -> None:
+    """Make the artifacts of `decoding`, so that the run that follows finds them there."""
     from understudy.pipeline.executor import LocalExecutor, StageEvent
     from understudy.pipeline.store import Store
 
-    graph = decoding(files, start, duration)
+    graph = decoding(files, settings)
     fractions = {node.name: 0.0 for node in graph.nodes}
 
     def listen(event: StageEvent) -> None:
@@ -71,14 +72,17 @@ def decode_into(progress: Progress, cache: Path, files: Sequence[Path], start: f
     executor.run(graph, graph.nodes, listen, Event())
 
 
-def decoding(files: Sequence[Path], start: float, duration: float | None) -> Graph:
-    """The stages ``decode`` of these files, alone: their artifacts have the keys that they have in a cover's graph."""
+def decoding(files: Sequence[Path], settings: CoverSettings) -> Graph:
+    """The stages ``decode`` of these files and, for a video, ``artwork``, alone: their artifacts have the keys that
+    they have in a cover's graph."""
     from understudy.pipeline.graph import Graph
-    from understudy.pipeline.nodes import decode, file_external
-    from understudy.pipeline.settings import SongSettings
+    from understudy.pipeline.nodes import artwork, decode, file_external
 
-    part = SongSettings(start=start, duration=duration)
-    return Graph.of(*(decode(file_external(path), part, str(number)) for number, path in enumerate(files)))
+    songs = [file_external(path) for path in files]
+    nodes: list[Node[Any]] = [decode(song, settings.song, str(number)) for number, song in enumerate(songs)]
+    if settings.output.video:
+        nodes += [artwork(song, settings.tags, str(number)) for number, song in enumerate(songs)]
+    return Graph.of(*nodes)
 
 
 def add_training_recordings(

@@ -110,12 +110,14 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
             check_replaceable(place, job.overwrite)
     graph = job.graph
     targets = [graph.cover, graph.mix, *_transposing(graph), graph.report, graph.quality, graph.tempo]
+    targets += _optional(graph.video)
     stem_nodes = [*graph.stems.values(), *(sound.node for sound in graph.sounds.values())]
     result = runner.run(graph.graph, list(dict.fromkeys([*targets, *_optional(graph.chain), *stem_nodes])))
     mix, report = result[graph.mix], result[graph.report]
     loudness = mix.loudness
     made = {"report": report.html, "figures": report.json}
-    made |= {stem: result[node] for stem, node in graph.stems.items()} | {"cover": result[graph.cover]}
+    made |= {stem: result[node] for stem, node in graph.stems.items()}
+    made |= ({"video": result[graph.video]} if graph.video else {}) | {"cover": result[graph.cover]}
     if job.write:
         if not job.output:
             path = free_name(
@@ -128,6 +130,7 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         path=made["cover"],
         report_path=made["report"],
         audio=AudioRef(made["cover"], mix.cover),
+        video_path=made.get("video"),
         stems={stem: AudioRef(made[stem], result[sound]) for stem, sound in graph.sounds.items()},
         duration=mix.cover.duration,
         sample_rate=mix.cover.rate,
@@ -151,11 +154,13 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
 
 
 def _beside(job: CoverJob, cover: Path) -> list[Path]:
-    """What is written beside a cover at that path: report, its figures, and the stems if they are kept."""
+    """What is written beside a cover at that path: report, its figures, the stems if they are kept, and the video."""
     paths = [cover.with_name(f"{cover.stem}.report{suffix}") for suffix in (".html", ".json")]
     if job.settings.output.keep_stems:
         folder = cover.with_name(f"{cover.stem} stems")
         paths += [folder / f"{stem}{job.settings.output.lossless.extension}" for stem in job.graph.stems]
+    if job.graph.video:
+        paths.append(cover.with_name(f"{cover.stem} {job.settings.output.video}.mp4"))
     return paths
 
 

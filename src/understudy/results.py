@@ -59,6 +59,7 @@ class CoverResult:
 
     - `path`: the cover. `report_path`: its report, an HTML page, beside which lie the same figures as ``.json``. Where
       an input was an array and no output was named, both are files in the cache: copy what you keep.
+    - `video_path`: the video, with the setting ``output.video``; else None.
     - `audio`: the cover's samples. `stems`: by name, the parts that sum to the cover, with the setting
       ``output.keep_stems``; else empty.
     - `duration`: in seconds. `sample_rate`: in Hz.
@@ -100,6 +101,7 @@ class CoverResult:
     leftover: float | None = None
     leftover_error: float | None = None
     brightness: float | None = None
+    video_path: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy cover --json`` prints it."""
@@ -107,6 +109,7 @@ class CoverResult:
         return {
             "cover": str(self.path),
             "report": str(self.report_path),
+            **({"video": str(self.video_path)} if self.video_path else {}),
             **_fields(self, "stems duration sample_rate transpose transpose_reason voices key bpm song_key"),
             **_fields(self, "chain loudness vocal_level leftover leftover_error brightness"),
             "verdict": {"verdict": verdict.overall, "blame": verdict.blame, "reason": verdict.reason},

@@ -69,7 +69,7 @@ def remixed(
     backing: NDArray[np.floating] | None = None,
     reverb: NDArray[np.floating] | None = None,
     noise: NDArray[np.floating] | None = None,
-    **settings: float,
+    **settings: Any,
 ) -> Result:
     work = folder / "work"
     work.mkdir(exist_ok=True)

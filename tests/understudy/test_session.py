@@ -20,6 +20,7 @@ import soundfile
 import understudy as us
 from tests.support.command import HANGS
 from tests.support.python_user import RATE, Workspace
+from understudy.audio.files import probe
 from understudy.audio.tags import read_tags
 from understudy.models.warm import warm
 from understudy.pipeline.executor import LocalExecutor
@@ -91,6 +92,20 @@ def test_a_cover_is_tagged_as_the_settings_say(workspace: Workspace, tmp_path: P
         workspace.session().cover(
             workspace.folder / "song.wav", voice="nova", settings={"tags.artwork": str(workspace.folder / "song.wav")}
         )
+
+
+@pytest.mark.slow
+def test_a_video_beside_the_cover(workspace: Workspace, tmp_path: Path):
+    session, song = workspace.session(), workspace.folder / "song.wav"
+    made = session.cover(song, voice="nova", settings={"output.video": "portrait"}, output=tmp_path / "a.flac")
+    assert made.video_path == tmp_path / "a portrait.mp4"
+    assert made.to_dict()["video"] == str(made.video_path)
+    found = probe(made.video_path)
+    assert (found.codec, found.duration, found.tags.artist) == ("aac", pytest.approx(4.0), "nova")
+    again = session.cover(song, voice="nova", settings={"output.video": "landscape"}, output=tmp_path / "a.flac")
+    assert {stage.name for stage in again.stages if not stage.cached} == {"video"}
+    assert files(tmp_path) == {"a.flac", "a.report.html", "a.report.json", "a portrait.mp4", "a landscape.mp4"}
+    assert session.cover(song, voice="nova").video_path is None
 
 
 def test_separation_and_conversion_in_a_chain(workspace: Workspace):

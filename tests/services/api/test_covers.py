@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -48,6 +49,21 @@ def test_a_cover_from_a_form(working: Working, sounds: Sounds):
     assert report.headers["content-type"].startswith("text/html")
     assert "sandbox" in report.headers["content-security-policy"]
     assert str(working.settings.data) not in report.text + json.dumps(done)
+
+
+@pytest.mark.slow
+def test_a_video_of_a_cover(working: Working, sounds: Sounds):
+    done = working.wait(
+        working.cover(files={"song": sounds["song"]}, settings='{"output": {"video": "portrait"}}').headers["location"]
+    )
+    assert done["state"] == "done", done["error"]
+    assert (done["video"]["name"], done["video"]["type"]) == ("song (nova).mp4", "video/mp4")
+    answer = working.client.get(done["video"]["href"])
+    assert answer.headers["content-type"] == "video/mp4"
+    assert len(answer.content) == done["video"]["bytes"]
+    with av.open(io.BytesIO(answer.content)) as container:
+        assert (container.streams.video[0].width, container.streams.audio[0].rate) == (1080, 44100)
+    assert "video" not in done["result"], "no path of the server"
 
 
 @pytest.mark.slow
