@@ -6,6 +6,7 @@ The Python API (`understudy.session`), the command line, the batch and the worke
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ from understudy.results import (
     ConversionResult,
     CoverResult,
     Loudness,
+    ReportFigure,
     SeparationResult,
     StageResult,
     StageWarning,
@@ -114,6 +116,7 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
     stem_nodes = [*graph.stems.values(), *(sound.node for sound in graph.sounds.values())]
     result = runner.run(graph.graph, list(dict.fromkeys([*targets, *_optional(graph.chain), *stem_nodes])))
     mix, report = result[graph.mix], result[graph.report]
+    written = json.loads(report.json.read_text("utf-8"))
     loudness = mix.loudness
     made = {"report": report.html, "figures": report.json}
     made |= {stem: result[node] for stem, node in graph.stems.items()}
@@ -145,6 +148,11 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         leftover=report.leftover,
         leftover_error=None if report.leftover is None else LEFTOVER_ERROR,
         brightness=report.brightness,
+        similarity=written["voice_likeness"]["to_voice"],
+        figures={
+            one["name"]: ReportFigure(one["value"], one["unit"], one["verdict"], one["stage"])
+            for one in written["figures"]
+        },
         quality=result[graph.quality],
         bpm=result[graph.tempo].bpm,
         song_key=result[graph.tempo].key,

@@ -54,6 +54,17 @@ class Loudness:
 
 
 @dataclass(frozen=True)
+class ReportFigure:
+    """One measurement of the report against its limits. `value` is in `unit`, None where it was not measured;
+    `verdict`: ``good``, ``mind``, ``wrong`` or ``unknown``; `stage`: the one that it tells of."""
+
+    value: float | None
+    unit: str
+    verdict: Literal["good", "mind", "wrong", "unknown"]
+    stage: str
+
+
+@dataclass(frozen=True)
 class CoverResult:
     """A finished cover.
 
@@ -74,6 +85,8 @@ class CoverResult:
     - `leftover`: dB of the original singer that is left in the cover against the new vocal, estimated within
       `leftover_error` dB on two of three songs; None where the separator gives no hint. `brightness`: dB by which the
       new vocal is brighter than the original one (above 3 kHz against below); None without singing.
+    - `similarity`: of the new vocal to the voice's recordings: a cosine of speaker embeddings, -1..1. None where there
+      is no model or nothing to compare. `figures`: all that the report judges, by name.
     - `bpm`: the song's tempo in beats per minute. `song_key`: its key, such as ``F# minor``. None where it has none.
     - `stages`: how long each stage took, and whether it came from the cache.
     - `warnings`: in the order of the stages.
@@ -102,6 +115,8 @@ class CoverResult:
     leftover_error: float | None = None
     brightness: float | None = None
     video_path: Path | None = None
+    similarity: float | None = None
+    figures: Mapping[str, ReportFigure] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy cover --json`` prints it."""
@@ -111,9 +126,9 @@ class CoverResult:
             "report": str(self.report_path),
             **({"video": str(self.video_path)} if self.video_path else {}),
             **_fields(self, "stems duration sample_rate transpose transpose_reason voices key bpm song_key"),
-            **_fields(self, "chain loudness vocal_level leftover leftover_error brightness"),
+            **_fields(self, "chain loudness vocal_level leftover leftover_error brightness similarity"),
             "verdict": {"verdict": verdict.overall, "blame": verdict.blame, "reason": verdict.reason},
-            **_fields(self, "stages warnings"),
+            **_fields(self, "figures stages warnings"),
         }
 
 

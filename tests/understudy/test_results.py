@@ -36,8 +36,15 @@ def test_covers(workspace: Workspace):
     cover = plain(session.cover(song, voice="nova", settings={"output.keep_stems": True}))
     assert keys(cover) == (
         "cover report stems duration sample_rate transpose transpose_reason key bpm song_key loudness vocal_level "
-        "leftover leftover_error brightness verdict stages warnings"
+        "leftover leftover_error brightness similarity verdict figures stages warnings"
     )
+    report = json.loads(Path(cover["report"]).with_suffix(".json").read_text())
+    assert cover["similarity"] == report["voice_likeness"]["to_voice"]
+    assert list(cover["figures"]) == [figure["name"] for figure in report["figures"]]
+    for figure in report["figures"]:
+        shown = cover["figures"][figure["name"]]
+        assert shown == {name: figure[name] for name in ("value", "unit", "verdict", "stage")}
+    assert cover["figures"]["voice"]["value"] == cover["similarity"]
     assert keys(cover["stems"]) == "vocals instrumental"
     assert keys(cover["loudness"]) == "song cover true_peak details"
     assert keys(cover["verdict"]) == "verdict blame reason"
@@ -48,7 +55,7 @@ def test_covers(workspace: Workspace):
     duet = plain(session.cover(song, voice="0:00-0:02=nova,0:02-=ada"))
     assert keys(duet) == (
         "cover report stems duration sample_rate transpose transpose_reason voices key bpm song_key loudness "
-        "vocal_level leftover leftover_error brightness verdict stages warnings"
+        "vocal_level leftover leftover_error brightness similarity verdict figures stages warnings"
     )
     assert [keys(voice) for voice in duet["voices"]] == ["voice part transpose reason turns"] * 2
     assert all(isinstance(moment, float) for voice in duet["voices"] for turn in voice["turns"] for moment in turn)
