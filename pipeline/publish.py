@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import filecmp
+import hashlib
 import os
 import secrets
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +19,35 @@ from understudy.errors import UnderstudyError
 
 MARKS = (b'name="generator" content="Understudy"', b'"format": "understudy-report"', b"seconds,hertz\n", MADE)
 """How the report's page, its figures, a written pitch and notes begin: what else Understudy writes than sound."""
+
+
+LONGEST_NAME = 255  # bytes of a file's name, on most file systems
+_JOINERS = "\u200d\ufe0e\ufe0f"  # zero-width joiner, variation selectors: they belong to the character before
+_SPARE = 24  # of them for what is added to a cover's name: a number, the name of a stage, ".report.html"
+
+
+def shortened(name: str, most: int = LONGEST_NAME) -> str:
+    """`name` in at most `most` bytes (at least 10): cut between two characters where it is longer. Then it ends with
+    six digits that stand for all of it, so that two names don't become one."""
+    if len(os.fsencode(name)) <= most:
+        return name
+    mark = " " + hashlib.sha256(os.fsencode(name)).hexdigest()[:6]
+    cut = len(os.fsencode(name)[: most - len(mark)].decode("utf-8", "ignore"))
+    while cut and (unicodedata.combining(name[cut]) or name[cut] in _JOINERS or name[cut - 1] in _JOINERS[:1]):
+        cut -= 1
+    return name[:cut].rstrip() + mark
+
+
+def cover_name(song: Path, voice: str) -> str:
+    """``SONG (VOICE)``, the name of a cover without its extension. With a number and what stands beside a cover it
+    still is a name that file systems take."""
+    singer = f" ({shortened(voice, 100)})"
+    return shortened(song.stem, LONGEST_NAME - _SPARE - len(os.fsencode(singer))) + singer
+
+
+def beside(cover: Path, tail: str) -> Path:
+    """The place beside `cover` that is called as it is, with `tail` in place of its extension."""
+    return cover.with_name(shortened(cover.stem, LONGEST_NAME - len(tail)) + tail)
 
 
 def check_writable(folder: Path) -> None:
@@ -30,7 +61,15 @@ def check_writable(folder: Path) -> None:
 
 
 def check_replaceable(path: Path, overwrite: bool) -> None:
-    """Raise `UnderstudyError` if a file that Understudy didn't make stands at `path`, unless `overwrite`."""
+    """Raise `UnderstudyError` if a file that Understudy didn't make stands at `path`, unless `overwrite`, or if its
+    name is too long."""
+    size = len(os.fsencode(path.name))
+    if size > LONGEST_NAME:
+        raise UnderstudyError(
+            "output-not-writable",
+            f"The name {path.name[:40]}... has {size} bytes; a file's name can have {LONGEST_NAME}.",
+            "Choose a shorter name. Letters beyond ASCII take two to four bytes each.",
+        )
     if path.is_dir():
         raise UnderstudyError("output-is-folder", f"{path} is a folder.", "Give the name of a file.")
     if not overwrite and not is_ours(path):

@@ -16,7 +16,7 @@ from understudy.audio.libav import check_readable
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageEvent
 from understudy.pipeline.nodes import file_external
-from understudy.pipeline.publish import check_replaceable, check_writable
+from understudy.pipeline.publish import check_replaceable, check_writable, cover_name
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.batch.chart import Chart, Row, Singers
 from understudy.services.batch.timing import Work
@@ -185,7 +185,7 @@ def _item(
     maker: Maker,
 ) -> Item:
     swept = "".join(f", {name} {value}" for name, value in row.swept.items())
-    output = folder / _free(f"{song.path.stem} ({voice.name}{swept})", song.content, settings, names)
+    output = folder / _free(cover_name(song.path, f"{voice.name}{swept}"), song.content, settings, names)
     check_replaceable(output, overwrite)
     described: list[Any] = [song.content, voice.version, settings.model_dump(mode="json"), output.name]
     if row.singers.transposes:

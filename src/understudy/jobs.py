@@ -24,7 +24,15 @@ from understudy.pipeline.cast import Cast, as_cast
 from understudy.pipeline.cover import ConversionGraph, CoverGraph, conversion_graph, cover_graph
 from understudy.pipeline.executor import Executor, Listener, Result
 from understudy.pipeline.graph import Graph, Node
-from understudy.pipeline.publish import check_replaceable, check_writable, free_name, publish
+from understudy.pipeline.publish import (
+    beside,
+    check_replaceable,
+    check_writable,
+    cover_name,
+    free_name,
+    publish,
+    shortened,
+)
 from understudy.pipeline.report.figures import LEFTOVER_ERROR
 from understudy.pipeline.separation.advice import remarks
 from understudy.pipeline.separation_graph import separation_graph
@@ -95,7 +103,7 @@ class CoverJob:
             raise UnderstudyError(
                 "song-missing", "There is no song to cover.", "Give a song, or both --vocals and --instrumental."
             )
-        return self.output or Path("covers") / f"{named.stem} ({self.cast.name}){_suffix(self.settings)}"
+        return self.output or Path("covers") / (cover_name(named, self.cast.name) + _suffix(self.settings))
 
 
 def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
@@ -163,12 +171,12 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
 
 def _beside(job: CoverJob, cover: Path) -> list[Path]:
     """What is written beside a cover at that path: report, its figures, the stems if they are kept, and the video."""
-    paths = [cover.with_name(f"{cover.stem}.report{suffix}") for suffix in (".html", ".json")]
+    paths = [beside(cover, f".report{suffix}") for suffix in (".html", ".json")]
     if job.settings.output.keep_stems:
-        folder = cover.with_name(f"{cover.stem} stems")
+        folder = beside(cover, " stems")
         paths += [folder / f"{stem}{job.settings.output.lossless.extension}" for stem in job.graph.stems]
     if job.graph.video:
-        paths.append(cover.with_name(f"{cover.stem} {job.settings.output.video}.mp4"))
+        paths.append(beside(cover, f" {job.settings.output.video}.mp4"))
     return paths
 
 
@@ -183,7 +191,7 @@ def cover_until(job: CoverJob, node: str, runner: Runner) -> StageResult:
     if target is None:
         names = ", ".join(made.name for made in graph.nodes)
         raise UnderstudyError("stage-unknown", f"There is no stage {node!r} here.", f"Stages: {names}.")
-    folder = job.output or job.path.with_name(f"{job.path.stem} {node}")
+    folder = job.output or beside(job.path, f" {node}")
     check_writable(folder)
     result = runner.run(graph, [target])
     parts = _parts(result[target], node)
@@ -237,12 +245,12 @@ def separate_song(job: SeparationJob, runner: Runner) -> SeparationResult:
     Raises `UnderstudyError`: what `separation_graph` and the stages raise, ``output-exists`` for files that Understudy
     did not make, ``output-not-writable``, ``disk-full``; `Cancelled`.
     """
-    target = job.folder or Path("stems") / job.song.stem
+    target = job.folder or Path("stems") / shortened(job.song.stem)
     graph = separation_graph(job.song, job.settings, job.request)
     suffix = _suffix(job.settings)
     files = {node: f"{stem}{suffix}" for stem, node in graph.stems.items()}
     if graph.stem_file and job.request.container:
-        files[graph.stem_file] = f"{job.song.stem}{job.request.container.extension}"
+        files[graph.stem_file] = beside(job.song, job.request.container.extension).name
     files |= {mix.file: f"{name}{suffix}" for name, mix in graph.mixes.items()}
     files |= {node: f"{stem}.mid" for stem, node in graph.notes.items()}
     if job.write:
@@ -305,7 +313,7 @@ def convert_vocals(job: ConversionJob, runner: Runner) -> ConversionResult:
             "A single vocal has no backing vocals.",
             "Convert them by themselves, or make a cover with --vocals LEAD --backing-vocals BACKING.",
         )
-    path = job.output or Path("covers") / f"{job.vocals.stem} ({cast.name}){_suffix(job.settings)}"
+    path = job.output or Path("covers") / (cover_name(job.vocals, cast.name) + _suffix(job.settings))
     if job.write:
         check_writable(path.parent)
     if job.write and job.output:

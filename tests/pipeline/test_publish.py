@@ -4,7 +4,15 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import UnderstudyError
-from understudy.pipeline.publish import check_replaceable, check_writable, free_name, publish
+from understudy.pipeline.publish import (
+    beside,
+    check_replaceable,
+    check_writable,
+    cover_name,
+    free_name,
+    publish,
+    shortened,
+)
 
 
 @pytest.fixture
@@ -85,3 +93,43 @@ def test_a_failed_copy_leaves_what_was_there(tmp_path: Path, artifact: Path, mon
     assert raised.value.code == "disk-full"
     assert path.read_bytes() == b"before"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["artifact", "cover.flac"]
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "歌", "🎵", "e\u0301", "👩\u200d🎤"])
+def test_a_long_name_is_cut_between_characters(letter):
+    name = letter * (253 // len(letter.encode()))
+    short = shortened(name, 200)
+    assert len(short.encode()) <= 200
+    assert len(short.encode()) > 200 - 7 - 2 * len(letter.encode())
+    begin, mark = short.rsplit(" ", 1)
+    assert begin == letter * (len(begin) // len(letter))
+    assert len(mark) == 6
+    assert shortened(name, 253) == name
+
+
+def test_two_long_names_stay_two():
+    names = {shortened("a" * 240 + end, 230) for end in ("1", "2", "", "11")}
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize("voice", ["nova", "声" * 64, "a + b + c + d" * 20])
+@pytest.mark.parametrize("song", ["song", "歌" * 83, "é" * 125, "a" * 251])
+def test_all_that_stands_beside_a_cover_has_a_name_that_file_systems_take(tmp_path, song, voice):
+    name = cover_name(Path(f"{song}.wav"), voice)
+    for cover in (f"{name}.flac", f"{name} 9999.flac"):
+        for place in (tmp_path / cover, *(beside(tmp_path / cover, tail) for tail in (".report.html", " stems"))):
+            place.write_bytes(b"x")
+            assert place.name.startswith(name)
+            place.unlink()
+    if song == "song" and voice == "nova":
+        assert name == "song (nova)"
+
+
+def test_a_given_name_that_is_too_long_is_refused(tmp_path):
+    check_replaceable(tmp_path / ("a" * 251 + ".mp3"), False)
+    with pytest.raises(UnderstudyError) as caught:
+        check_replaceable(tmp_path / ("歌" * 84 + ".mp3"), False)
+    assert caught.value.code == "output-not-writable"
+    assert "256 bytes" in caught.value.message
+    place = beside(tmp_path / ("a" * 251 + ".mp3"), ".report.html")
+    assert len(place.name) == 255
