@@ -49,6 +49,11 @@ def _voice(notes: Sequence[Note], rate: int, **kind: float) -> Floats:
     return np.asarray(singing(notes, rate, seed=seed, **kind)[0].samples[0], np.float64)
 
 
+def _solo(seconds: float, rate: int) -> Floats:
+    """One singer, nothing unusual."""
+    return _voice(_melody(seconds), rate)
+
+
 def _duet(seconds: float, rate: int) -> Floats:
     """Two singers in thirds."""
     return _sum([_voice(_melody(seconds), rate), _voice(_melody(seconds, 4), rate, formants=1.2, seed=1)])
@@ -111,6 +116,7 @@ def _vocoder(seconds: float, rate: int) -> Floats:
 
 
 KINDS: dict[str, Callable[[float, int], Floats]] = {
+    "solo": _solo,
     "duet": _duet,
     "choir": _choir,
     "rap": _rap,
