@@ -21,8 +21,6 @@ Needs audio-separator: pip install 'understudy-covers[audio-separator]'.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import logging
 import resource
 import sys
@@ -47,6 +45,7 @@ from understudy.audio.files import decode
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
+from understudy.memory import return_freed_memory
 from understudy.models.installed import Weights
 from understudy.models.precision import Precision, default_precision
 from understudy.pipeline.separation.families import demucs as demucs_family
@@ -152,7 +151,7 @@ class Run:
 
 
 def measured(run: Callable[[], Mapping[str, Samples]]) -> Run:
-    give_back()
+    return_freed_memory()
     before = resident()
     with Peak() as peak:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -177,12 +176,6 @@ class Peak:
     def _watch(self) -> None:
         while not self._done.wait(0.01):
             self.bytes = max(self.bytes, resident())
-
-
-def give_back() -> None:
-    """Return freed memory to the system, if the C library can do that."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident() -> int:

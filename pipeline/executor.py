@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol, TypeVar, overload
 from understudy.context import Context
 from understudy.disk import explained, is_full
 from understudy.errors import Cancelled, UnderstudyError
+from understudy.memory import return_freed_memory
 from understudy.pipeline.graph import Graph, Node, Output, label, resolve
 from understudy.pipeline.store import Artifact, Store
 
@@ -237,6 +238,7 @@ class LocalExecutor:
                     f"The stage {node.name!r} ran out of memory.",
                     "Close other programs, or cover the song in parts with --start and --duration.",
                 ) from error
+            return_freed_memory()
             report("finished", 1.0)
             return sealed, False
 
