@@ -24,7 +24,8 @@ _LOW_CUT = 150.0  # Hz
 
 
 def room(rate: int, decay: float, seed: int) -> Samples:
-    """A room's response ``[frames]`` with unit energy that decays by 60 dB in `decay` seconds below 2 kHz.
+    """A room's response ``[frames]`` that decays by 60 dB in `decay` seconds below 2 kHz and keeps the energy of sound
+    from 250 to 2000 Hz, where a voice has most of its energy.
 
     Different seeds give responses that have nothing in common but their sound: two of them make a wide room.
     """
@@ -51,7 +52,9 @@ def room(rate: int, decay: float, seed: int) -> Samples:
         response += band * 10 ** (-3 * time / (decay * share))
     response = sosfiltfilt(butter(1, _LOW_CUT, "highpass", fs=rate, output="sos"), response)
     response[: round(_PRE_DELAY * rate)] = 0.0  # filtering both ways rings ahead
-    result: Samples = (response / np.sqrt(np.square(response).sum())).astype(np.float32)
+    power = np.square(np.abs(np.fft.rfft(response)))
+    frequency = np.fft.rfftfreq(frames, 1 / rate)
+    result: Samples = (response / np.sqrt(power[(frequency > 250) & (frequency < 2000)].mean())).astype(np.float32)
     return result
 
 

@@ -233,11 +233,16 @@ def _placed(
     reverbs = [reverb.room(rate, room.decay, seed) for seed in (11, 12)] if room.share else []
     spreading = spreading_response(rate)
     # Mid/side: the middle is placed left and right by the original's energies. The side comes from decorrelating
-    # filters for a dry vocal and from a second, independent room for a reverberant one.
-    roominess = room.share / (room.share + 0.05)
+    # filters for a dry vocal and from a second, independent room for a reverberant one. What the side has of the
+    # reverb, the middle doesn't need: together they have `room.share` of the energy.
+    in_middle = in_side = np.full(len(gain), room.share)
+    if place is not None:
+        wide = 2 * place.side**2
+        in_side = np.minimum(room.share / (room.share + 0.05), room.share / np.maximum(wide, TINY))
+        in_middle = np.clip((room.share - wide * in_side) / np.maximum(1 - wide, TINY), 0.0, 1.0)
 
-    def mixed(dry: Samples, other: Samples, share: float) -> Samples:
-        return dry * np.float32((1 - share) ** 0.5) + other * np.float32(share**0.5)
+    def mixed(dry: Samples, other: Samples, share: Samples) -> Samples:
+        return dry * np.sqrt(1 - share) + other * np.sqrt(share)
 
     def window(piece: Audio, start: int) -> Audio:
         def curve(values: Curve) -> Samples:
@@ -246,7 +251,7 @@ def _placed(
         dry = piece.samples[0] * curve(gain)
         if not dry.any():
             return Audio.silence(1 if place is None else 2, piece.frames, rate)
-        middle = mixed(dry, reverb.reverberate(dry, reverbs[0]), room.share) if reverbs else dry
+        middle = mixed(dry, reverb.reverberate(dry, reverbs[0]), curve(in_middle)) if reverbs else dry
         open_ = curve(gate)
         if place is None:
             return Audio((middle * open_)[None], rate)
@@ -255,7 +260,7 @@ def _placed(
         if place.side.any():
             side = reverb.reverberate(dry, spreading)
             if reverbs:
-                side = mixed(side, reverb.reverberate(dry, reverbs[1]), roominess)
+                side = mixed(side, reverb.reverberate(dry, reverbs[1]), curve(in_side))
             side *= curve(place.side) * open_
             placed[0] += side
             placed[1] -= side

@@ -157,23 +157,41 @@ def test_width_is_restored_and_folds_to_mono(tmp_path: Path) -> None:
     assert correlation(wide.sum(axis=0), narrow.sum(axis=0)) > 0.99
 
 
+REST = slice(round(4.5 * RATE), round(5.1 * RATE))
+"""After the fifth of `notes`."""
+
+
+def tail(samples: NDArray[np.floating]) -> float:
+    """The energy in `REST` in dB of the whole."""
+    energy = np.square(samples, dtype=np.float64)
+    return float(10 * np.log10(energy[..., REST].mean() / energy.mean() + 1e-12))
+
+
 def test_ambience_comes_back_where_the_original_has_it(tmp_path: Path) -> None:
     line = notes(20)
     wet = line + 0.35 * reverberate(line.astype(np.float32), room(RATE, 1.5, 9))
-    rest = slice(round(4.5 * RATE), round(5.1 * RATE))  # in the rest after the fifth note
-    assert not line[rest].any()
+    assert not line[REST].any()
     settings = FinishSettings(effects=False)
-
-    def tail(samples: NDArray[np.floating]) -> float:
-        total, part = (
-            np.square(samples, dtype=np.float64).mean(),
-            np.square(samples[..., rest], dtype=np.float64).mean(),
-        )
-        return float(10 * np.log10(part / total + 1e-12))
-
-    assert tail(finished(tmp_path, line, wet, settings)) == pytest.approx(tail(wet), abs=5)
+    assert tail(finished(tmp_path, line, wet, settings)) == pytest.approx(tail(wet), abs=1.5)
     assert tail(finished(tmp_path, line, line, settings)) < -70
     assert tail(finished(tmp_path, line, wet, PLAIN)) < -70
+
+
+def test_a_wide_room_is_as_loud_as_the_original(tmp_path: Path) -> None:
+    line = notes(20)
+    wide = np.stack([line + 0.35 * reverberate(line.astype(np.float32), room(RATE, 1.5, seed)) for seed in (9, 10)])
+    result = finished(tmp_path, line, wide, FinishSettings(effects=False))
+    assert tail(result) == pytest.approx(tail(wide), abs=1.5)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.6])
+def test_any_share_of_reverb_beside_any_width(tmp_path: Path, share: float) -> None:
+    line = notes(8)
+    noise = np.random.default_rng(0).standard_normal((2, len(line)))
+    for vocals in (line * noise, np.stack([line, line]), np.stack([line, -line])):
+        result = finished(tmp_path, even(line), vocals, FinishSettings(effects=False, ambience=share))
+        assert np.isfinite(result).all()
+        assert result.any()
 
 
 @pytest.mark.slow
