@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
-from scipy.signal import get_window
 from scipy.sparse import csr_array
 
 from understudy.audio.k_weighting import power_response
@@ -107,7 +106,7 @@ def analyse(source: AudioSource, context: Context, *, clicks: bool = False) -> B
     size = 1 << max(6, round(np.log2(source.rate * 0.0464)))
     hop = size // 2
     per_column = 2 * hop
-    window = get_window("hann", size).astype(np.float32)
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
     # one-sided spectrum of a windowed block to mean square: Parseval, with the window's energy taken out
     scale = np.float32(2.0 / (size * float(np.sum(window.astype(np.float64) ** 2))))
     # sparse: a bin lies in two bands only, and a dense product would wake the threads of BLAS for little

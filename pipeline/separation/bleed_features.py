@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
-from scipy.signal import get_window
 
 from understudy.audio.samples import AudioSource
 from understudy.context import Context
@@ -84,7 +83,7 @@ class _Pass:
         self.rate, self.channels = rate, channels
         self.size = 1 << max(6, round(np.log2(rate * 0.0464)))
         self.hop = self.size // 2
-        self.window = get_window("hann", self.size).astype(np.float32)
+        self.window = np.hanning(self.size + 1)[:-1].astype(np.float32)
         bins = self.size // 2 + 1
         self.hertz = rate / self.size
         highest = min(_HIGHEST, 0.95 * rate / 2)
