@@ -5,6 +5,7 @@ Its weights are part of its package. It gives a pitch between 47 and 2094 Hz and
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,17 @@ from understudy.audio.samples import Samples
 
 @cache
 def _detector() -> Any:
-    from swift_f0 import SwiftF0
+    import onnxruntime
+    import swift_f0
 
-    return SwiftF0(threads=1, spin=False)  # windows run side by side, and one thread each keeps the bytes the same
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # windows run side by side, and one thread each keeps the bytes the same
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False  # it would hold 240 MB until the process ends
+    model = Path(swift_f0.__file__).with_name("model.onnx")
+    detector = swift_f0.SwiftF0(threads=1, spin=False)
+    detector.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    return detector
 
 
 def track_swift(sound: Samples, settings: PitchSettings, device: str) -> F0:
