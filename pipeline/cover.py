@@ -56,7 +56,7 @@ from understudy.voices.voice import Voice
 
 OWN_STEMS = Stage("own stems", 1, own_stems)
 MIX = Stage("mix", 1, summed)
-TRANSPOSE = Stage("transpose", 1, transpose)
+TRANSPOSE = Stage("transpose", 2, transpose)
 CUT = Stage("cut", 1, cut)
 JOIN = Stage("join", 2, join)
 KEEP = Stage("keep", 1, keep)
@@ -544,6 +544,7 @@ def _assessed(
     if lead.joined is None:
         (singer,) = lead.singers
         inputs["transpose"] = singer.transposition["semitones"]
+        plain["reach"] = singer.voice.pitch_range
         recordings = External(singer.voice.recording_files, _recordings_key(singer.voice))
         return Node("assess", ASSESS, inputs, plain, {"recordings": recordings})
     inputs |= {"wanted": lead.joined["pitch"], "turns": lead.joined["turns"]}

@@ -31,7 +31,7 @@ DECODE = Stage("decode", 2, decode_song)
 ENCODE = Stage("encode", 3, encode_output)
 ARTWORK = Stage("artwork", 1, artwork_pixels, packages=("pillow",))
 HEADROOM = Stage("headroom", 4, headroom)
-QUALITY = Stage("quality", 1, assess_separation)
+QUALITY = Stage("quality", 2, assess_separation)
 TEMPO = Stage("tempo", 2, tempo, packages=("librosa",))
 PITCH = Stage("pitch", 1, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 

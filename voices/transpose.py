@@ -76,7 +76,7 @@ def choose_transpose(
     if requested != "auto" and requested % 12:
         warnings.append(
             f"The voice moves by {counted(abs(requested), 'semitone')} and the instrumental doesn't, so they are in "
-            "different keys; set the key instead to move both."
+            f"different keys. --key {requested + key} moves both."
         )
     return Transposition(semitones, octaves, reason, tuple(warnings))
 
@@ -95,8 +95,7 @@ def _octaves(above: float) -> int:
 
 
 def _strain(sung: PitchRange, voice: PitchRange, semitones: int) -> Iterable[str]:
-    above = round(_semitones(sung.high, voice.high) + semitones)
-    below = round(_semitones(voice.low, sung.low) - semitones)
+    above, below = (round(distance) for distance in _distances(sung, voice, semitones))
     if above >= _STRAIN_ABOVE:
         yield (
             f"The highest notes lie {above} semitones above those of the voice's recordings, "
@@ -107,6 +106,17 @@ def _strain(sung: PitchRange, voice: PitchRange, semitones: int) -> Iterable[str
             f"The lowest notes lie {below} semitones below those of the voice's recordings, "
             "so they may sound rough; recordings with lower notes would help."
         )
+
+
+def beyond(sung: PitchRange, voice: PitchRange) -> float:
+    """Semitones by which singing reaches above a voice's recordings, `_LIFT` granted, or below them (negative)."""
+    above, below = _distances(sung, voice)
+    return max(0.0, above - _LIFT) if above - _LIFT > below else -max(0.0, below)
+
+
+def _distances(sung: PitchRange, voice: PitchRange, semitones: int = 0) -> tuple[float, float]:
+    """How far the singing, moved by `semitones`, lies above the voice's highest notes, and below its lowest."""
+    return _semitones(sung.high, voice.high) + semitones, _semitones(voice.low, sung.low) - semitones
 
 
 def _semitones(hz: float, reference: float) -> float:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,15 @@ from understudy.context import Context
 from understudy.pipeline.report.assessment import PARTS, Assessment, Balance, Faults, Picture
 from understudy.pipeline.report.bands import BANDS, HIGHEST, LOWEST, BandLevels, analyse, short_term
 from understudy.pipeline.report.clips import encode_clip
+from understudy.pipeline.report.delay import SECONDS, delay_between
 from understudy.pipeline.report.intonation import at_times, compare, delay_of, praat_track, search_range
 from understudy.pipeline.report.likeness import Likeness, compare_voices
 from understudy.pipeline.report.png import brightest, describe, spectrogram_png
 from understudy.pipeline.report.svg import draw_melody
 from understudy.pipeline.separation.singer_removal import expected_removal, removal_strength
 from understudy.pipeline.separation.vocal_level import VocalLevel
-from understudy.voices.voice import Voice
+from understudy.voices.transpose import beyond, track_pitch_range
+from understudy.voices.voice import PitchRange, Voice
 
 _AUDIBLE = 25.0  # dB below the loud parts: softer tails and breaths say little about the singing
 _LONGEST = 600.0  # seconds that are embedded whole
@@ -35,7 +37,11 @@ _EXCERPT = 240.0
 _PASSAGE = 3  # seconds that a passage has at least
 _MORE = 0.5  # dB above the median that is left there
 _BRIGHT = 3000.0, 10000.0  # Hz: what is bright; above 13 kHz the embedded separator gives nothing to the vocals
+_SILENT, _NEXT_TO_SILENT = -50.0, -60.0  # dB against the song: a vocal that is silent, and an instrumental
+_HISS = 5000.0  # Hz from which on steady sound is hiss
+_STEADY = 10  # percentile over the singing: what never falls away
 _CLICKING = ("converted", "vocals")
+_HISSING = ("original_vocals", "converted", "vocals")
 _CLIPS = {"song": False, "vocals": True, "original_vocals": True, "instrumental": False}  # whether in mono
 
 
@@ -46,8 +52,9 @@ class AssessInputs:
     `original_vocals` and `instrumental` are what separation gave, the latter moved by the song's new key; `converted`
     is the conversion as the engine left it (mono, dry); `vocals` is the finished vocal, before any gain. `pitch` is
     the track of `original_vocals`. `transpose`: semitones by which the vocal was moved in all. `recordings`: the
-    voice's own (mono files that soundfile reads). Where several voices share the vocal, `singers` are they, `turns`
-    says when each sings (number of the singer, first frame, end), and `wanted` is the pitch that they are to sing.
+    voice's own (mono files that soundfile reads), and `reach` their range. Where several voices share the vocal,
+    `singers` are they, `turns` says when each sings (number of the singer, first frame, end), and `wanted` is the pitch
+    that they are to sing.
     `level`: what `original_vocals` are short of. `singer_removal`: the requested strength.
     """
 
@@ -59,6 +66,7 @@ class AssessInputs:
     pitch: PitchTrack
     transpose: float = 0.0
     recordings: Sequence[Path] = ()
+    reach: PitchRange | None = None
     wanted: PitchTrack | None = None
     singers: Sequence[Voice] = ()
     turns: Sequence[tuple[int, int, int]] = ()
@@ -76,8 +84,9 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
     with ThreadPoolExecutor(max(1, context.workers)) as pool:
         try:
             tracks = [
-                pool.submit(praat_track, inputs.converted, quiet, *search_range(wanted)),
-                pool.submit(praat_track, inputs.original_vocals, quiet, *search_range(inputs.pitch)),
+                pool.submit(praat_track, source, quiet, *search_range(track), subharmonics=subharmonics)
+                for source, track in ((inputs.converted, wanted), (inputs.original_vocals, inputs.pitch))
+                for subharmonics in (False, True)
             ]
             analyses = {
                 name: pool.submit(analyse, source, quiet, clicks=name in _CLICKING) for name, source in sources.items()
@@ -96,10 +105,11 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
             _await(context.part(0.4, 0.8), list(clips.values()))
         finally:
             pool.shutdown(cancel_futures=True)
-    sung, tracked = (future.result() for future in tracks)
-    singing = singing_columns(levels["original_vocals"], inputs.pitch)
+    sung, sung_again, tracked, tracked_again = (future.result() for future in tracks)
+    silent = against_song(levels, "original_vocals") < _SILENT
+    singing = singing_columns(levels["original_vocals"], inputs.pitch, silent)
     counts = audible(levels["original_vocals"])
-    intonation = compare(sung, wanted, counts)
+    intonation = compare(sung, wanted, counts, sung_again)
     likeness, likenesses = _likenesses(inputs, levels, context.part(0.8, 1.0))
     song_top = brightest(levels["song"])
     vocal_top = max(brightest(levels[name]) for name in ("original_vocals", "vocals"))
@@ -115,12 +125,12 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
             if (sources[name].frames, sources[name].rate) != (inputs.song.frames, inputs.song.rate)
         ),
         faults={name: Faults.of(levels[name]) for name in PARTS},
-        tracking=compare(tracked, inputs.pitch, counts),
+        tracking=compare(tracked, inputs.pitch, counts, tracked_again),
         intonation=intonation,
         vocal_delay=delay_of(sung, wanted),
         sung_share=float(singing.mean()) if singing.size else 0.0,
         pitched=float(inputs.pitch.voiced.sum() * inputs.pitch.hop),
-        vocal_silent=bool(levels["original_vocals"].weighted.mean() < 1e-7),
+        vocal_silent=silent,
         balance=_balance(levels, singing, inputs.level, inputs.singer_removal),
         likeness=likeness,
         curve=short_term(levels["song"], duration),
@@ -130,7 +140,43 @@ def assess(context: Context, inputs: AssessInputs) -> Assessment:
         excerpt=excerpt,
         clips={name: future.result() for name, future in clips.items()},
         likenesses=likenesses,
+        finish_delay=_finish_delay(inputs, levels["converted"]),
+        beyond=_beyond(inputs, wanted),
     )
+
+
+def against_song(levels: Mapping[str, BandLevels], name: str) -> float:
+    """The level of a part against the song in dB."""
+    return float(10 * np.log10((levels[name].weighted.mean() + 1e-15) / (levels["song"].weighted.mean() + 1e-12)))
+
+
+def _finish_delay(inputs: AssessInputs, converted: BandLevels) -> float | None:
+    """Seconds by which the finished vocal is late against the conversion, at its loudest."""
+    size = max(1, round(SECONDS / converted.step))
+    total = np.concatenate(([0.0], np.cumsum(converted.weighted, dtype=np.float64)))
+    loudest = int(np.argmax(total[size:] - total[:-size])) if converted.columns > size else 0
+    delay = delay_between(inputs.converted, inputs.vocals, [round(loudest * converted.step * inputs.song.rate)])
+    return None if delay is None else delay / inputs.song.rate
+
+
+def _beyond(inputs: AssessInputs, wanted: PitchTrack) -> float | None:
+    """How far the melody reaches beyond the voice, of several voices the farthest in its turns."""
+    if not inputs.singers:
+        parts = [(inputs.reach, wanted.f0)]
+    else:
+        frames = wanted.times * inputs.song.rate
+        parts = []
+        for number, singer in enumerate(inputs.singers):
+            own = np.zeros(wanted.frames, bool)
+            for who, start, stop in inputs.turns:
+                own |= (who == number) & (frames >= start) & (frames < stop)
+            parts.append((singer.pitch_range, np.where(own, wanted.f0, np.float32(0))))
+    found = [
+        beyond(sung, reach)
+        for reach, f0 in parts
+        if reach is not None and (sung := track_pitch_range(PitchTrack(f0, wanted.hop))) is not None
+    ]
+    return max(found, key=abs, default=None)
 
 
 def _likenesses(
@@ -198,11 +244,10 @@ def audible(levels: BandLevels) -> Callable[[NDArray[np.floating]], NDArray[np.b
     return at
 
 
-def singing_columns(original_vocals: BandLevels, pitch: PitchTrack) -> NDArray[np.bool_]:
-    """Columns of the song in which there is singing: pitched, and `audible`."""
-    level = original_vocals.level
-    if level.size == 0 or float(level.max()) < -70:
-        return np.zeros(level.shape, bool)
+def singing_columns(original_vocals: BandLevels, pitch: PitchTrack, silent: bool = False) -> NDArray[np.bool_]:
+    """Columns of the song in which there is singing: pitched, and `audible`. `silent`: whether the vocal is."""
+    if original_vocals.columns == 0 or silent:
+        return np.zeros(original_vocals.columns, bool)
     times = (np.arange(original_vocals.columns) + 0.5) * original_vocals.step
     pitched = at_times(pitch, times) > 0
     return pitched & audible(original_vocals)(times)
@@ -211,8 +256,9 @@ def singing_columns(original_vocals: BandLevels, pitch: PitchTrack) -> NDArray[n
 def _balance(
     levels: dict[str, BandLevels], singing: NDArray[np.bool_], lacking: VocalLevel | None, removal: float | None
 ) -> Balance:
+    found = Balance(None, None, None, None, None, (), level=against_song(levels, "original_vocals"))
     if singing.sum() < 10:
-        return Balance(None, None, None, None, None, ())
+        return found
     if lacking is not None:
         original = levels["original_vocals"]
         there = 10 ** (lacking.at((np.arange(len(original.weighted)) + 0.5) * original.step) / 10)
@@ -223,18 +269,27 @@ def _balance(
         return float(10 * np.log10(max(1e-12, float(levels[name].weighted[: singing.size][singing].mean()))))
 
     before = unmixed = None
-    if level("instrumental") > -80:
+    if against_song(levels, "instrumental") > _NEXT_TO_SILENT:
         before = level("original_vocals") - level("instrumental")
         unmixed = level("vocals") - level("instrumental")
     step = levels["vocals"].step
     short = max(1, round(3.0 / step))
     difference = _smooth(levels["vocals"], short, singing) - _smooth(levels["original_vocals"], short, singing)
     low, high = np.percentile(difference[singing], (16, 84))
-    lost, where = _missing(levels["converted"], singing)
-    lost_finished, where_finished = _missing(levels["vocals"], singing)
-    steadiness = float(high - low) / 2
-    found = Balance(before, unmixed, steadiness, lost, lost_finished, where or where_finished)
-    found = dataclasses.replace(found, brightness=_brightness(levels, singing))
+    sung = float(np.percentile(levels["original_vocals"].level[: singing.size][singing], 90))
+    lost, where = _missing(levels["converted"], singing, sung)
+    lost_finished, where_finished = _missing(levels["vocals"], singing, sung)
+    found = dataclasses.replace(
+        found,
+        before=before,
+        unmixed=unmixed,
+        unsteadiness=float(high - low) / 2,
+        missing=lost,
+        missing_finished=lost_finished,
+        missing_at=where or where_finished,
+        brightness=_brightness(levels, singing),
+        hiss={name: _hiss(levels[name], singing) for name in _HISSING},
+    )
     if lacking is None:
         return found
     removed = expected_removal(removal_strength(removal, lacking))
@@ -268,6 +323,14 @@ def _brightness(levels: dict[str, BandLevels], singing: NDArray[np.bool_]) -> fl
     return float(new - old)
 
 
+def _hiss(levels: BandLevels, singing: NDArray[np.bool_]) -> float:
+    """`Balance.hiss` of one part."""
+    centres = np.geomspace(LOWEST, HIGHEST, BANDS + 2)[1:-1]
+    sung = levels.bands[: singing.size][singing]
+    steady = float(np.percentile(sung[:, centres > _HISS].sum(axis=1), _STEADY))
+    return float(10 * np.log10(max(steady, 1e-15) / max(float(sung.sum(axis=1).mean()), 1e-12)))
+
+
 def _smooth(levels: BandLevels, columns: int, singing: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Level in dB over `columns` columns around each, counting only those in which there is singing."""
     kernel = np.ones(min(columns, singing.size))  # "same" means as long as the longer one
@@ -277,11 +340,12 @@ def _smooth(levels: BandLevels, columns: int, singing: NDArray[np.bool_]) -> NDA
     return level
 
 
-def _missing(levels: BandLevels, singing: NDArray[np.bool_]) -> tuple[float, tuple[float, ...]]:
-    """Share of the singing in which this part is as good as silent, and up to three moments of it."""
+def _missing(levels: BandLevels, singing: NDArray[np.bool_], sung: float) -> tuple[float, tuple[float, ...]]:
+    """Share of the singing in which this part is as good as silent, and up to three moments of it. `sung`: the level of
+    the original's loud notes."""
     level = levels.level[: singing.size]
     loud = float(np.percentile(level[singing], 90))
-    silent = level < max(-65.0, loud - 40)
+    silent = level < max(sung - 50, loud - 40)
     edges = np.flatnonzero(np.diff(np.concatenate(([0], silent.astype(np.int8), [0]))))
     held = np.zeros(silent.shape, bool)
     moments = []

@@ -20,17 +20,19 @@ PARTS = ("song", "original_vocals", "vocals", "converted", "instrumental")
 @stored
 @dataclass(frozen=True)
 class Faults:
-    """Of one sound: NaN or infinite samples, samples in clipped runs, seconds of clicks (None where they were
-    not looked for), largest sample in dBFS."""
+    """Of one sound: NaN or infinite samples, samples in clipped runs, seconds of clicks and samples in crests that are
+    cut flat (None where they were not looked for), largest sample in dBFS."""
 
     bad_samples: int
     clipped: int
     clicks: tuple[float, ...] | None
     peak: float
+    crests: int | None = None
 
     @staticmethod
     def of(levels: BandLevels) -> Faults:
-        return Faults(levels.bad_samples, levels.clipped, levels.clicks, float(20 * np.log10(max(1e-6, levels.peak))))
+        peak = float(20 * np.log10(max(1e-6, levels.peak)))
+        return Faults(levels.bad_samples, levels.clipped, levels.clicks, peak, levels.crests)
 
 
 @stored
@@ -46,7 +48,8 @@ class Balance:
     original singer in the separated instrumental against the true vocal, in dB, estimated within some 2 dB; None where
     the separator gives no hint. `removed`: dB that the singer removal is expected to take off it; `leftover_at`:
     passages, (first second, last), in which most is left. `brightness`: what the finished vocal has above 3 kHz against
-    what it has below, in dB against the same of the original vocal.
+    what it has below, in dB against the same of the original vocal. `hiss`: by part, what of it never falls away above
+    5 kHz during the singing, in dB against the part. `level`: of the separated vocal against the song, in dB.
     """
 
     before: float | None
@@ -60,6 +63,8 @@ class Balance:
     removed: float = 0.0
     leftover_at: tuple[tuple[float, float], ...] = ()
     brightness: float | None = None
+    hiss: Mapping[str, float] = field(default_factory=dict)
+    level: float | None = None
 
 
 @stored
@@ -87,7 +92,9 @@ class Picture:
 class Assessment:
     """`wrong_length`: names of parts that aren't as long as the song. `faults`: by the names in `PARTS`.
     `tracking`: Praat on the original vocal against the pitch track that steered the conversion. `intonation`: Praat on
-    the conversion against that track, transposed. `vocal_delay`: seconds by which the conversion is late.
+    the conversion against that track, transposed. `vocal_delay`: seconds by which the conversion is late, and
+    `finish_delay` the finished vocal against that. `beyond`: semitones by which the melody reaches beyond the voice's
+    recordings, above or below, as `understudy.voices.transpose.beyond` has it; None where either is not known.
     `sung_share`: share of the song in which there is singing. `pitched`: seconds in which the pitch track has a pitch.
     `vocal_silent`: whether the original vocal is. `curve`: the song's short-term loudness, float32 ``[values]`` as
     `understudy.audio.loudness.Loudness` has it. `brightest`: the power in dB that is the lightest shade of the song's
@@ -114,3 +121,5 @@ class Assessment:
     excerpt: tuple[float, float] | None
     clips: Mapping[str, Path]
     likenesses: Mapping[str, Likeness] = field(default_factory=dict)
+    finish_delay: float | None = None
+    beyond: float | None = None

@@ -23,6 +23,7 @@ BANDS = 96
 LOWEST, HIGHEST = 50.0, 16000.0  # Hz
 CLIP_RUN = 3  # full-scale samples in a row: a single one is only a loud sample
 _SECONDS = 20.0  # read at once
+_QUIET = 1e-4  # magnitude below which equal samples are no cut crests
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,9 @@ class BandLevels:
     `bands`: mean power per band, float32 ``[columns, BANDS]``, summed over channels. `weighted`: K-weighted mean square
     per column, float32 ``[columns]``, summed over channels. `step`: seconds per column; column k covers
     ``k * step`` to ``(k + 1) * step``. `peak`: largest absolute sample. `bad_samples`: NaN or infinite ones (taken
-    as silence). `clipped`: samples in runs of at least `CLIP_RUN` at the largest magnitude, when that is full scale.
-    `clicks`: seconds at which the waveform jumps as singing does not; None where they were not looked for.
+    as silence). `clipped`: samples in runs of at least `CLIP_RUN` equal ones at full scale. `crests`: the same at the
+    largest magnitude of some seconds, whatever that is. `clicks`: seconds at which the waveform jumps as singing does
+    not. Both are None where they were not looked for.
     """
 
     bands: Floats
@@ -42,6 +44,7 @@ class BandLevels:
     peak: float
     bad_samples: int
     clipped: int
+    crests: int | None
     clicks: tuple[float, ...] | None
 
     @property
@@ -101,8 +104,8 @@ def clean(audio: Audio) -> Audio:
 
 
 def analyse(source: AudioSource, context: Context, *, clicks: bool = False) -> BandLevels:
-    """Measure all of `source`, at any rate and with any number of channels. `clicks`: whether to look for them, which
-    costs as much as the rest and is only meaningful for a voice asingle."""
+    """Measure all of `source`, at any rate and with any number of channels. `clicks`: whether to look for clicks and
+    cut crests, which costs as much as the rest and is only meaningful for a voice alone."""
     size = 1 << max(6, round(np.log2(source.rate * 0.0464)))
     hop = size // 2
     per_column = 2 * hop
@@ -114,7 +117,7 @@ def analyse(source: AudioSource, context: Context, *, clicks: bool = False) -> B
 
     columns = max(1, -(-source.frames // per_column))
     summed = np.zeros((columns, BANDS + 1), np.float32)  # the last is the loudness
-    peak, bad, clipped = 0.0, 0, 0
+    peak, bad, clipped, crests = 0.0, 0, 0, 0
     jumps: list[float] = []
     block = max(1, round(_SECONDS * source.rate / per_column))
     for first in range(0, columns, block):
@@ -136,8 +139,9 @@ def analyse(source: AudioSource, context: Context, *, clicks: bool = False) -> B
             summed[first:last] += (weights @ pooled.T).T
         own_samples = samples[:, hop // 2 : hop // 2 + min(count * per_column, source.frames - first * per_column)]
         peak = max(peak, float(np.max(np.abs(own_samples), initial=0.0)))
-        clipped += sum(_clipped(channel) for channel in own_samples)
+        clipped += sum(_flat(channel, 1.0) for channel in own_samples)
         if clicks:
+            crests += sum(_flat(channel, float(np.abs(channel).max(initial=0.0))) for channel in own_samples)
             mid = Audio.of(own_samples, source.rate).mono().samples[0]
             jumps += [first * per_column / source.rate + at for at in _clicks(mid, source.rate)]
     context.progress(1.0)
@@ -148,15 +152,15 @@ def analyse(source: AudioSource, context: Context, *, clicks: bool = False) -> B
         peak=peak,
         bad_samples=bad,
         clipped=clipped,
+        crests=crests if clicks else None,
         clicks=tuple(jumps) if clicks else None,
     )
 
 
-def _clipped(channel: Floats) -> int:
-    """Samples in runs of at least `CLIP_RUN` equal ones at full scale (or beyond, cut flat)."""
-    loud = np.abs(channel)
-    flat = loud >= 0.9995
-    if not flat.any():
+def _flat(channel: Floats, top: float) -> int:
+    """Samples in runs of at least `CLIP_RUN` equal ones at the magnitude `top` (or beyond, cut flat)."""
+    flat = np.abs(channel) >= 0.9995 * top
+    if top < _QUIET or not flat.any():
         return 0
     flat[1:] &= ~flat[:-1] | (channel[1:] == channel[:-1])  # a run ends where the value changes
     edges = np.flatnonzero(np.diff(np.concatenate(([0], flat.astype(np.int8), [0]))))
@@ -181,7 +185,7 @@ def _clicks(mono: Floats, rate: int) -> list[float]:
     typical = np.percentile(tiled, 90, axis=1)
     around = np.maximum(typical, np.maximum(np.roll(typical, 1), np.roll(typical, -1)))
     top = tiled.max(axis=1)
-    jumps = np.flatnonzero((top > 0.05) & (top > 12 * around))
+    jumps = np.flatnonzero((top > 0.1 * np.abs(mono).max()) & (top > 12 * around))
     found: list[float] = []
     for block in jumps:
         at = float((block * width + int(tiled[block].argmax()) + 1) / rate)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft, rfft
 
 from understudy.audio.downmix import fold
 from understudy.audio.loudness import Loudness, LoudnessSummary
@@ -18,7 +17,8 @@ from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
 from understudy.pipeline.report.assessment import Assessment, Faults
-from understudy.pipeline.report.bands import BandLevels, analyse, clean, short_term
+from understudy.pipeline.report.bands import BandLevels, analyse, short_term
+from understudy.pipeline.report.delay import SECONDS, delay_between, mono_part
 from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.quality import NOTHING, Quality
 from understudy.pipeline.separation.settings import SeparationSettings
@@ -26,10 +26,8 @@ from understudy.pipeline.stages.cast import VoicePart
 from understudy.pipeline.stages.remix import CoverLoudness
 from understudy.voices.transpose import Transposition
 
-_SECONDS = 5.0  # of a piece
 _PIECES = 16  # evenly spread over the cover: more say the same
 _SPOTS = 3  # of them: where the delay is looked for
-_REACH = 0.25  # seconds that the delay is looked for on both sides
 
 LEFTOVER_ERROR = 2.0
 """dB within which the estimated leftover was right on two of three songs with known stems."""
@@ -74,13 +72,14 @@ class ReportInputs:
 class Mixture:
     """What remix did, read back from the cover. `vocal_gain` and `instrumental_gain`: the parts' levels in the cover
     against their own files in dB, by least squares. `residual`: dB of the cover that the two don't explain, against the
-    cover; limiting shows here too. `delay`: frames by which the cover's instrumental is late. None where a part is
-    silent."""
+    cover; limiting shows here too. `delay`, `vocal_delay`: frames by which the instrumental and the vocals are late in
+    the cover. None where a part is silent."""
 
     vocal_gain: float | None
     instrumental_gain: float | None
     residual: float | None
     delay: int | None
+    vocal_delay: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +113,6 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
         after = before.balance.unmixed + mixture.vocal_gain - mixture.instrumental_gain
     old = before.balance.before
     change = None if after is None or old is None else after - old - inputs.wanted_balance
-    left = before.balance.leftover
     as_long = (cover.rate, cover.frames) == (before.rate, round(before.duration * before.rate))
     return Figures(
         before=before,
@@ -126,8 +124,17 @@ def measure_figures(context: Context, inputs: ReportInputs) -> Figures:
         mixture=mixture,
         balance_after=after,
         vocal_level=change,
-        leftover=None if left is None or change is None else left - before.balance.removed - change,
+        leftover=_leftover(inputs, change),
     )
+
+
+def _leftover(inputs: ReportInputs, change: float | None) -> float | None:
+    """`Figures.leftover`: from what the separator's mask tells; without one, from the estimate of the voice in the
+    instrumental, as if the new vocal was as loud as the old one."""
+    balance, residue = inputs.assessment.balance, inputs.quality.residue
+    if balance.leftover is not None:
+        return None if change is None else balance.leftover - balance.removed - change
+    return None if residue is None or balance.before is None else residue.estimate - balance.before
 
 
 def _loudness(measured: LoudnessSummary, curve: NDArray[np.float32]) -> Loudness:
@@ -140,58 +147,36 @@ def unmix(cover: AudioSource, vocals: AudioSource, instrumental: AudioSource, co
     if vocals.channels != cover.channels:
         weights = fold(context.part(0, 0.1), cover).weights
     products = np.zeros((3, 3))  # of vocals, instrumental, cover with each other
-    size = round(_SECONDS * cover.rate)
+    size = round(SECONDS * cover.rate)
     all_starts = range(0, cover.frames, size)
     count = min(_PIECES, len(all_starts))
     starts = [all_starts[piece * len(all_starts) // count] for piece in range(count)]
-    power: list[float] = []
+    power: list[tuple[float, float]] = []
     for start in starts:
         context.progress(start / cover.frames)
         stop = min(start + size, cover.frames)
         # in double precision: what the two don't explain is a small difference of large sums
-        stack = np.stack([_mono(part, weights, start, stop) for part in (vocals, instrumental, cover)])
+        stack = np.stack([mono_part(part, start, stop, weights) for part in (vocals, instrumental, cover)])
         stack = stack.astype(np.float64)
         own = np.einsum("if,jf->ij", stack, stack)
         products += own
-        power.append(float(own[1, 1]))
+        power.append((float(own[0, 0]), float(own[1, 1])))
     delays = []
-    for spot in sorted(np.argsort(power, kind="stable")[::-1][:_SPOTS]):
-        start, stop = starts[spot], starts[spot] + size
-        if power[spot] > 0:
-            backing, mix = (_mono(part, weights, start, stop) for part in (instrumental, cover))
-            delays.append(_delay(backing, mix, round(_REACH * cover.rate)))
-    found = [delay for delay in delays if delay is not None]
-    delay = int(np.median(found)) if found else None
+    for number, part in enumerate((vocals, instrumental)):
+        order = np.argsort([-both[number] for both in power], kind="stable")[:_SPOTS]
+        spots = [starts[spot] for spot in sorted(order) if power[spot][number] > 0]
+        delays.append(delay_between(part, cover, spots, weights))
+    vocal_delay, delay = delays
 
     whole = products[2, 2]
     present = [part for part in (0, 1) if products[part, part] > max(1e-9 * whole, 1e-12)]
     if whole <= 1e-9 or not present:
-        return Mixture(None, None, None, delay)
+        return Mixture(None, None, None, delay, vocal_delay)
     gains = np.linalg.lstsq(products[np.ix_(present, present)], products[present, 2], rcond=1e-9)[0]
     rest = max(0.0, whole - float(gains @ products[present, 2]))
     decibels = {part: _decibels(float(gain) ** 2) for part, gain in zip(present, gains, strict=True)}
-    return Mixture(decibels.get(0), decibels.get(1), _decibels(rest / whole), delay)
-
-
-def _mono(source: AudioSource, weights: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
-    """All three fold with the vocals' weights, so that they keep their sum."""
-    samples = clean(source.read(start, stop)).samples
-    return np.asarray(samples[0] if len(samples) == 1 else weights @ samples)
+    return Mixture(decibels.get(0), decibels.get(1), _decibels(rest / whole), delay, vocal_delay)
 
 
 def _decibels(power: float) -> float:
     return float(10 * np.log10(max(power, 1e-12)))
-
-
-def _delay(first: NDArray[np.float32], second: NDArray[np.float32], reach: int) -> int | None:
-    """Frames by which `second` is late, by phase-transform correlation (Knapp & Carter 1976); None without a clear
-    peak."""
-    size = 1 << (len(first) + reach).bit_length()
-    cross = np.conj(rfft(first, size)) * rfft(second, size)
-    correlation = irfft(cross / np.maximum(np.abs(cross), 1e-9 * np.max(np.abs(cross), initial=1e-9)), size)
-    near = np.concatenate((correlation[-reach:], correlation[: reach + 1]))
-    best = int(np.argmax(np.abs(near)))
-    # noise alone peaks at about 5 standard deviations over this many places
-    if abs(near[best]) < 8 * float(np.std(near)):
-        return None
-    return best - reach

@@ -26,7 +26,7 @@ _SECONDS = 30.0
 _SPARE = 12  # frames beside each window, so that its first and last are found as those in between
 _DELAY_STEP = 0.01
 _ENOUGH = round(1.0 / HOP)  # frames: less than a second of singing is too little
-_SILENT = 10 ** (-70 / 20)
+_SILENT = 10 ** (-100 / 20)
 
 
 @stored
@@ -34,7 +34,8 @@ _SILENT = 10 ** (-70 / 20)
 class Intonation:
     """Shares are 0..1. `frames`: how many frames of 20 ms both tracks call voiced; with none, the other figures are 0.
 
-    `on_note`: of those, the share within 50 cents. `octave_errors`: the share an octave or two off (± 1 semitone).
+    `on_note`: of those, the share within 50 cents. `octave_errors`: the share in which both of two trackers find it an
+    octave or two off (± 1 semitone); one alone errs more often than what it is to check.
     `bias`: median deviation in cents. `unsung`: share of the expected voiced frames that Praat finds no pitch in.
     `worst`: seconds where passages of 2 s stray furthest, worst first, at most five.
     """
@@ -52,8 +53,11 @@ class Intonation:
         return self.frames >= _ENOUGH
 
 
-def praat_track(source: AudioSource, context: Context, low: float, high: float) -> PitchTrack:
-    """Pitch of `source` by Praat's autocorrelation every `HOP` seconds, between `low` and `high` Hz."""
+def praat_track(
+    source: AudioSource, context: Context, low: float, high: float, *, subharmonics: bool = False
+) -> PitchTrack:
+    """Pitch of `source` by Praat's autocorrelation every `HOP` seconds, between `low` and `high` Hz. `subharmonics`: by
+    subharmonic summation (Hermes 1988) instead, which has a pitch at all times and errs in other places."""
     import parselmouth
     import soxr
 
@@ -76,7 +80,12 @@ def praat_track(source: AudioSource, context: Context, low: float, high: float) 
             return f0
         low_rate = soxr.resample(samples.astype(np.float64), mono.rate, _RATE, "HQ")
         sound = parselmouth.Sound(low_rate, _RATE)
-        pitch = sound.to_pitch_ac(time_step=HOP, pitch_floor=low, pitch_ceiling=high)
+        if subharmonics:
+            pitch = sound.to_pitch_shs(
+                time_step=HOP, minimum_pitch=low, ceiling=high, maximum_frequency_component=max(1250.0, high)
+            )
+        else:
+            pitch = sound.to_pitch_ac(time_step=HOP, pitch_floor=low, pitch_ceiling=high)
         moments = (first + np.arange(count)) * HOP - start / mono.rate
         nearest = np.round((moments - pitch.xs()[0]) / HOP).astype(int)
         inside = (nearest >= 0) & (nearest < pitch.n_frames)
@@ -111,9 +120,13 @@ def at_times(track: PitchTrack, seconds: NDArray[np.floating]) -> NDArray[np.flo
 
 
 def compare(
-    sung: PitchTrack, expected: PitchTrack, counts: Callable[[NDArray[np.floating]], NDArray[np.bool_]]
+    sung: PitchTrack,
+    expected: PitchTrack,
+    counts: Callable[[NDArray[np.floating]], NDArray[np.bool_]],
+    second: PitchTrack | None = None,
 ) -> Intonation:
-    """`sung` (Praat's) against the `expected` track, at the seconds that count."""
+    """`sung` (Praat's) against the `expected` track, at the seconds that count. `second`: by another tracker, which has
+    to confirm octave errors."""
     target = np.where(counts(sung.times), at_times(expected, sung.times), 0)
     due = target > 0
     both = due & (sung.f0 > 0)
@@ -127,6 +140,9 @@ def compare(
     # within a semitone of a whole number of octaves off: an octave error, which is not merely a wrong note
     octaves = np.round(deviation / 1200)
     octave_error = (octaves != 0) & (np.abs(deviation - 1200 * octaves) <= 100)
+    if second is not None:
+        again = 1200 * np.log2(np.maximum(at_times(second, sung.times)[both], 1) / target[both])
+        octave_error &= np.abs(again - 1200 * octaves) <= 100
     return Intonation(
         frames=count,
         on_note=float(np.mean(np.abs(deviation) <= ON_NOTE)),
@@ -149,7 +165,7 @@ def _worst(off: NDArray[np.bool_], both: NDArray[np.bool_], hop: float, seconds:
     return tuple(float(block * seconds) for block in order[:5] if wrong[block] > max(5, 0.2 * sung[block]))
 
 
-def delay_of(sung: PitchTrack, wanted: PitchTrack, reach: float = 0.2) -> float | None:
+def delay_of(sung: PitchTrack, wanted: PitchTrack, reach: float = 0.6) -> float | None:
     """Seconds by which `sung` is late against `wanted`, to 10 ms, from the places where the melody moves; None when the
     two don't fit each other at any shift, or there is too little to tell."""
     most = round(reach / _DELAY_STEP)

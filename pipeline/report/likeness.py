@@ -17,6 +17,8 @@ from understudy.pipeline.values import stored
 
 _SECONDS = 40.0  # of each voice: more doesn't change the embedding, and costs
 _PIECE = 4.0
+_RMS = 10 ** (-30 / 20)
+_SAME, _LEAST = 0.9, 0.1  # similarity of two recordings of one voice; of the way that is left at least
 
 
 @stored
@@ -29,6 +31,14 @@ class Likeness:
     to_singer: float | None = None
     before: float | None = None
     note: str = ""
+
+    @property
+    def way(self) -> float | None:
+        """How much of the way from the original singer to the voice the cover has gone, 1 for all of it, negative for
+        the wrong direction. Of two voices that are alike from the beginning, at least `_LEAST` counts as the way."""
+        if self.to_voice is None or self.before is None:
+            return None
+        return (self.to_voice - self.before) / max(_LEAST, _SAME - self.before)
 
 
 def compare_voices(
@@ -95,7 +105,12 @@ def loudest_pieces(source: AudioSource, levels: BandLevels) -> Audio | None:
         start = round(starts[spot] * levels.step * source.rate)
         stop = min(source.frames, start + round(_PIECE * source.rate))
         pieces.append(clean(source.read(start, stop)).mono().samples[0])
-    return Audio.of(np.concatenate(pieces), source.rate)
+    return _levelled(np.concatenate(pieces), source.rate)
+
+
+def _levelled(samples: np.ndarray, rate: int) -> Audio:
+    """At one level, since the embedding of a quiet voice differs from that of the same voice when it is loud."""
+    return Audio.of(samples * (_RMS / max(1e-9, float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))))), rate)
 
 
 def _recorded(recordings: Sequence[Path]) -> Audio | None:
@@ -113,4 +128,4 @@ def _recorded(recordings: Sequence[Path]) -> Audio | None:
         if sum(len(piece) for piece in pieces) > _SECONDS * rate:
             break
     joined = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-    return Audio.of(joined, rate) if len(joined) > rate and float(np.abs(joined).max()) > 1e-4 else None
+    return _levelled(joined, rate) if len(joined) > rate and float(np.abs(joined).max()) > 1e-4 else None

@@ -17,13 +17,13 @@ from understudy.audio.windows import ordered_map
 from understudy.context import Context
 from understudy.pipeline.report.clips import encode_clip
 from understudy.pipeline.report.figures import LEFTOVER_ERROR, Figures, ReportInputs, measure_figures
-from understudy.pipeline.report.limits import Severity
+from understudy.pipeline.report.grade import Severity
 from understudy.pipeline.report.page import Track, render
-from understudy.pipeline.report.verdict import Verdict, judge
+from understudy.pipeline.report.verdict import Verdict, Weakness, judge
 from understudy.pipeline.separation.advice import precision_note
 from understudy.pipeline.values import stored
 
-VERSION = 2
+VERSION = 3
 """Of the JSON's form; raised when a field changes its meaning or goes."""
 
 
@@ -31,7 +31,8 @@ VERSION = 2
 @dataclass(frozen=True)
 class ReportFiles:
     """`verdict`: ``good``, ``mind`` or ``wrong``. `blame`: the stage to look at first, or empty. `reason`: a
-    sentence. `vocal_level`, `leftover`: as `understudy.pipeline.report.figures.Figures` has them; `brightness`: as
+    sentence. `grade`: 0 to 100. `weaknesses`: what to do better, the worst first. `vocal_level`, `leftover`: as
+    `understudy.pipeline.report.figures.Figures` has them; `brightness`: as
     `understudy.pipeline.report.assessment.Balance`."""
 
     html: Path
@@ -42,6 +43,8 @@ class ReportFiles:
     vocal_level: float | None = None
     leftover: float | None = None
     brightness: float | None = None
+    grade: float = 0.0
+    weaknesses: tuple[Weakness, ...] = ()
 
 
 def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
@@ -66,7 +69,16 @@ def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
     data.write_text(text + "\n", encoding="utf-8", errors="replace", newline="\n")
     context.progress(1.0)
     heard = (figures.vocal_level, figures.leftover, figures.before.balance.brightness)
-    return ReportFiles(html, data, verdict.overall, verdict.blame, verdict.reason, *map(_plain, heard))
+    return ReportFiles(
+        html,
+        data,
+        verdict.overall,
+        verdict.blame,
+        verdict.reason,
+        *map(_plain, heard),
+        verdict.grade,
+        verdict.findings,
+    )
 
 
 def _encode_cover(context: Context, inputs: ReportInputs) -> bytes:
@@ -103,20 +115,24 @@ def as_data(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> dict[st
         "bpm_confidence": inputs.analysis.bpm_confidence,
         "song_key": inputs.analysis.key,
         "song_key_confidence": inputs.analysis.key_confidence,
-        "verdict": {name: getattr(verdict, name) for name in ("overall", "blame", "headline", "reason", "stages")},
-        "findings": [dataclasses.asdict(finding) for finding in verdict.findings],
+        "verdict": {
+            name: getattr(verdict, name) for name in ("grade", "overall", "blame", "headline", "reason", "stages")
+        },
+        "findings": [{**dataclasses.asdict(finding), "advice": finding.action.text} for finding in verdict.findings],
         "figures": [
             {
-                "name": one.limit.name,
+                "name": one.scale.name,
                 "stage": one.stage,
-                "label": one.limit.label,
-                "unit": one.limit.unit,
+                "label": one.scale.label,
+                "unit": one.scale.unit,
                 "value": one.value,
-                "good": one.limit.good,
-                "wrong": one.limit.wrong,
-                "more_is_better": one.limit.more_is_better,
+                "best": one.scale.best,
+                "good": one.scale.good,
+                "wrong": one.scale.wrong,
+                "more_is_better": one.scale.more_is_better,
+                "loss": one.loss,
                 "verdict": one.verdict,
-                "reason": one.limit.reason,
+                "reason": one.scale.reason,
             }
             for one in verdict.measured
         ],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from understudy.audio.song_analysis import PITCH_CLASSES, SongAnalysis
 from understudy.pipeline.report.assessment import Balance
 from understudy.pipeline.report.figures import LEFTOVER_ERROR, Figures, ReportInputs
-from understudy.pipeline.report.limits import STAGES
+from understudy.pipeline.report.grade import STAGES
 from understudy.pipeline.report.png import describe, spectrogram_png
 from understudy.pipeline.report.svg import Curve, clock_scale, plot
 from understudy.pipeline.report.template import render_page
@@ -24,6 +24,7 @@ from understudy.pipeline.separation.quality import Quality
 STAGE_WORDS = {
     "separate": "takes the song apart into vocal and band",
     "pitch": "finds the melody of the vocal",
+    "transpose": "chooses how high the new voice sings it",
     "convert": "sings it with the new voice",
     "finish": "gives the new vocal the original's level, space and place",
     "remix": "mixes the new vocal with the instrumental",
@@ -112,25 +113,25 @@ def number(value: float, unit: str) -> str:
 
 
 def _row(one: Measured) -> dict[str, str]:
-    limit = one.limit
-    sign = "≥" if limit.more_is_better else "≤"
+    scale = one.scale
+    sign = "≥" if scale.more_is_better else "≤"
     return {
         "stage": one.stage,
-        "label": limit.label,
-        "value": "–" if one.value is None else number(one.value, limit.unit),
-        "good": f"{sign} {number(limit.good, limit.unit)}",
+        "label": scale.label,
+        "value": "–" if one.value is None else number(one.value, scale.unit),
+        "good": f"{sign} {number(scale.good, scale.unit)}",
         "verdict": one.verdict,
-        "reason": limit.reason if one.value is not None or not one.note else one.note,
+        "reason": scale.reason if one.value is not None or not one.note else one.note,
     }
 
 
 def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dict[str, str]]:
     """The handful of figures that a fan wants to see first."""
-    by_name = {one.limit.name: one for one in verdict.measured}
+    by_name = {one.scale.name: one for one in verdict.measured}
 
     def card(name: str, title: str, words: str) -> dict[str, str]:
         one = by_name[name]
-        value = "–" if one.value is None else number(one.value, one.limit.unit)
+        value = "–" if one.value is None else number(one.value, one.scale.unit)
         return {
             "title": title,
             "value": value,
@@ -139,9 +140,9 @@ def _cards(inputs: ReportInputs, figures: Figures, verdict: Verdict) -> list[dic
         }
 
     likeness, balance = figures.before.likeness, figures.before.balance
-    voice = "1 is the same voice"
-    if likeness.before is not None:
-        voice = f"the original singer had {likeness.before:.2f}; two takes of one voice reach about .90"
+    voice = "of the way from the original singer to the voice"
+    if likeness.before is not None and likeness.to_voice is not None:
+        voice += f"; similarity {likeness.before:.2f} before, {likeness.to_voice:.2f} now"
     mix = "change against the song"
     if balance.before is not None and figures.balance_after is not None:
         mix = f"vocal against band: {balance.before:+.1f} dB before, {figures.balance_after:+.1f} dB now".replace(

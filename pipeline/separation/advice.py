@@ -74,6 +74,8 @@ def _remarks(quality: Quality, better: str | None, settings: SeparationSettings 
         sentence = f"The voice is still audible in the instrumental, {_down(quality.residue, 'the rest')}."
         yield Remark("residue", sentence, another, serious)
     for stem, hertz in quality.cutoffs.items():
+        if settings is not None and settings.model == "embedded" and stem == "vocals":
+            continue  # it never goes higher, and what is above stays in the instrumental
         yield Remark(
             "cutoffs",
             f"The {stem} end at {hertz / 1000:.1f} kHz; the song goes on above.",

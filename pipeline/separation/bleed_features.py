@@ -53,8 +53,9 @@ class StemFeatures:
 @dataclass(frozen=True)
 class BleedFeatures:
     """`spectrum`: of the song, ``[bins]``, whose bins are `hertz` apart. `edges`: of the bands, Hz. `missing`: level of
-    the song minus both stems, dB against the song. `shared`: ``[columns]``, how much the two stems have in the same
-    bands at the same time; `step`: seconds per column."""
+    the song minus both stems, dB against the song. `fit`: share of the vocals, 0..1, that is in the song at the same
+    time (for true stems 1, since the instrumental averages out). `shared`: ``[columns]``, how much the two stems have
+    in the same bands at the same time; `step`: seconds per column."""
 
     vocals: StemFeatures
     instrumental: StemFeatures
@@ -62,6 +63,7 @@ class BleedFeatures:
     hertz: float
     edges: Floats
     missing: float
+    fit: float
     shared: Floats
     step: float
 
@@ -90,7 +92,7 @@ class _Pass:
         self.edges = np.geomspace(_LOWEST, highest, BANDS + 1)
         self.starts, self.narrow = _band_starts(self.edges, self.hertz, bins)
         self.spectra = np.zeros((3, bins))
-        self.rest = self.whole = 0.0
+        self.rest = self.whole = self.fit = 0.0
         self.phase = np.zeros((2, 2))  # by stem: in phase with the song, all
         self.likeness = np.zeros((2, 2, 2))  # by stem, alone and among others: likeness, weight
         self.powers: list[Floats] = []  # [2, columns, BANDS]
@@ -132,6 +134,7 @@ class _Pass:
         song, song_level = spectra[2], level[2]
         for number in (0, 1, 2):
             self.spectra[number] += level[number].sum(axis=0, dtype=np.float64)
+        self.fit += float((spectra[0] * song.conj()).real.sum(dtype=np.float64))
         banded = [self._banded(one) for one in level]
         self.powers.append(np.stack(banded[:2]))
         self.products.append(self._banded((spectra[0] * spectra[1].conj()).real.sum(axis=0)))
@@ -188,6 +191,7 @@ class _Pass:
             self.hertz,
             self.edges,
             _decibels(self.rest / max(self.whole, 1e-30)),
+            float(np.clip(self.fit / self.spectra[0].sum(), 0, 1)),
             np.sqrt(power[0] * power[1]).sum(axis=1),
             _PER_COLUMN * self.hop / self.rate,
         )

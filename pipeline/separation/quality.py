@@ -60,7 +60,8 @@ class Quality:
     `bleed_to`: Hz between which most of it lies. `cutoffs`: by stem, Hz above which it holds nothing although the song
     does. `missing`: the song minus both stems, dB against the song. `phasiness`: 0..1, how far the vocals' phase
     is that of the song instead of their own. `blurred`: 0..1, how much less alike left and right of the vocals are
-    among instruments than alone; None in mono."""
+    among instruments than alone; None in mono. `fit`: 0..1, how much of the vocals is in the song at the same time;
+    vocals of elsewhere have next to nothing."""
 
     bleed: Level | None
     residue: Level | None
@@ -71,6 +72,7 @@ class Quality:
     missing: float | None
     phasiness: float | None
     blurred: float | None
+    fit: float | None = None
 
 
 NOTHING = Quality(None, None, (), None, None, {}, None, None, None)
@@ -91,6 +93,7 @@ def assess_separation(context: Context, song: AudioSource, vocals: AudioSource, 
         bleed_to=high,
         cutoffs=dict(_cutoffs(features)),
         missing=features.missing,
+        fit=features.fit,
         phasiness=float(np.clip((features.vocals.phase - 0.75) / 0.25, 0, 1)),
         blurred=_blurred(features.vocals),
     )

@@ -131,8 +131,6 @@ class Server:
             raise UnderstudyError(fault["code"], fault["message"], fault["hint"])
         cover = item.output
         beside = {"report": cover.with_name(f"{cover.stem}.report.html"), "figures": cover.with_suffix(".report.json")}
-        if state.get("video"):  # an older server has none
-            beside["video"] = cover.with_name(f"{cover.stem} {item.settings.output.video}.mp4")
         for name, target in {**beside, "audio": cover}.items():
             self._fetch(state[name]["href"], target, stop)
         self._times.add(item.identity, state["result"]["duration"], {"cover": self._work})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,6 @@ from understudy.pipeline.cast import Cast
 from understudy.pipeline.executor import LocalExecutor, StageEvent
 from understudy.pipeline.graph import Graph, label
 from understudy.pipeline.journal import Journal
-from understudy.pipeline.report.ranking import faults
 from understudy.services.batch.chart import Singers
 from understudy.services.batch.plan import FoundVoice, Item, Maker
 from understudy.services.batch.timing import StageTimes, Work
@@ -28,9 +26,8 @@ from understudy.services.batch.timing import StageTimes, Work
 class Outcome:
     """How one cover ended. Loudness in LUFS, `true_peak` in dBTP, `transpose` in semitones, `bpm` and `song_key` of the
     song, `similarity` of the new vocal to the voice (cosine, -1..1), `seconds` of wall time in this batch; None where
-    there is none. `verdict` of the report, and as a number its `faults` (see `understudy.pipeline.report.ranking`).
-    `reason`: of the verdict, or of the failure, whose `code` there is, too. The table has these columns, in this
-    order."""
+    there is none. `verdict` and `grade` (0 to 100) of the report. `reason`: of the verdict, or of the failure, whose
+    `code` there is, too. The table has these columns, in this order."""
 
     identity: str
     song: str
@@ -48,7 +45,7 @@ class Outcome:
     song_key: str | None = None
     similarity: float | None = None
     verdict: str = ""
-    faults: float | None = None
+    grade: float | None = None
     warnings: tuple[str, ...] = ()
     code: str = ""
     reason: str = ""
@@ -175,7 +172,6 @@ def _make(item: Item, maker: Maker, notify: Notify, stop: Event) -> Outcome:
     outcome = Outcome(item.identity, item.song.name, item.voice_name, "failed", duration=item.duration)
     try:
         made = maker.make(item, notify, stop)
-        report = json.loads(Path(made["report"]).with_suffix(".json").read_text("utf-8"))
         return replace(
             outcome,
             state="done",
@@ -189,9 +185,9 @@ def _make(item: Item, maker: Maker, notify: Notify, stop: Event) -> Outcome:
             transpose=made["transpose"],
             bpm=made.get("bpm"),  # an older server has none
             song_key=made.get("song_key"),
-            similarity=report["voice_likeness"]["to_voice"],
+            similarity=made.get("similarity"),
             verdict=made["verdict"]["verdict"],
-            faults=faults(report),
+            grade=made["verdict"].get("grade"),
             reason=made["verdict"]["reason"],
             warnings=tuple(warning["warning"] for warning in made["warnings"]),
         )

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from understudy.disk import replacing
-from understudy.pipeline.report.ranking import rank
+from understudy.pipeline.report.grade import rank
 from understudy.services.batch.plan import Item, Plan, Skipped
 from understudy.services.batch.run import Outcome
 from understudy.wording import clock
@@ -103,7 +103,7 @@ def _ranks(items: Sequence[Item], outcomes: Mapping[str, Outcome]) -> dict[str, 
         outcome.identity: place
         for covers in pairs.values()
         if len(covers) > 1
-        for place, outcome in enumerate(sorted(covers, key=lambda one: rank(one.verdict, one.faults)), start=1)
+        for place, outcome in enumerate(rank(covers), start=1)
     }
 
 
@@ -207,11 +207,10 @@ def _html(folder: Path, lines: Sequence[Line]) -> str:
     environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
 
     def order(line: Line) -> str:
-        """A number by which the page sorts: the verdict, then what is wrong."""
+        """A number by which the page sorts: the grade, the best first."""
         if line.outcome is None or line.state != "done":
-            return f"{10 + list(_KINDS).index(line.state)}"
-        verdict, wrong = rank(line.outcome.verdict, line.outcome.faults)
-        return f"{verdict + min(max(wrong, -5.0), 90.0) / 100:.4f}"
+            return f"{200 + list(_KINDS).index(line.state)}"
+        return f"{100 - (line.outcome.grade or 0.0):.1f}"
 
     environment.filters.update(clock=clock, address=address, absolute=_absolute)
     environment.globals.update(order=order)

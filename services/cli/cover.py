@@ -137,6 +137,7 @@ def _text(result: CoverResult | StageResult) -> str:
         escape(result.transpose_reason),
         f"Loudness {loudness.cover:.1f} LUFS (song {loudness.song:.1f}), true peak {loudness.true_peak:.1f} dBTP.",
         *_singers(result),
-        f"Verdict: {escape(result.verdict.reason)}",
+        f"Verdict: {result.grade:.0f} of 100. {escape(result.verdict.reason)}",
+        *(f"  {escape(weakness.action.text)}" for weakness in result.verdict.weaknesses[:1]),
     ]
     return "\n".join(lines)

@@ -9,6 +9,9 @@ from .library import AddedVoice as AddedVoice
 from .library import VoiceLibrary as VoiceLibrary
 from .pipeline.executor import StageRun as StageRun
 from .pipeline.presets import presets as presets
+from .pipeline.report.grade import rank as rank
+from .pipeline.report.verdict import Weakness as Weakness
+from .pipeline.report.words import Action as Action
 from .pipeline.separation.advice import Remark as Remark
 from .pipeline.separation.chain import StepReport as StepReport
 from .pipeline.separation.custom import register_separator as register_separator

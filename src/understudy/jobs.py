@@ -151,7 +151,7 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         key=job.settings.key,
         chain=result[graph.chain] if graph.chain else (),
         loudness=Loudness(loudness.song.integrated, loudness.cover.integrated, loudness.true_peak, loudness),
-        verdict=Verdict(report.verdict, report.blame, report.reason),
+        verdict=Verdict(report.verdict, report.blame, report.reason, report.grade, report.weaknesses),
         vocal_level=report.vocal_level,
         leftover=report.leftover,
         leftover_error=None if report.leftover is None else LEFTOVER_ERROR,

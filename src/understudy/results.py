@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from understudy.pipeline.evaluation.run import Row
 from understudy.pipeline.executor import StageRun
+from understudy.pipeline.report.verdict import Weakness
 from understudy.pipeline.separation.advice import Remark
 from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.quality import Quality
@@ -34,12 +35,15 @@ class Verdict:
     """Whether a cover can be used as it is.
 
     `overall`: ``good``, ``mind`` (usable, with something to listen for) or ``wrong``. `blame`: the stage to look at
-    first, empty when all is good. `reason`: one sentence.
+    first, empty when all is good. `reason`: one sentence. `grade`: 0 to 100, the same as a number. `weaknesses`: the
+    worst first, each with a sentence and the one action that helps most.
     """
 
     overall: Literal["good", "mind", "wrong"]
     blame: str
     reason: str
+    grade: float
+    weaknesses: tuple[Weakness, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class CoverResult:
       new vocal is brighter than the original one (above 3 kHz against below); None without singing.
     - `similarity`: of the new vocal to the voice's recordings: a cosine of speaker embeddings, -1..1. None where there
       is no model or nothing to compare. `figures`: all that the report judges, by name.
+    - `grade`: the verdict's, by which `understudy.rank` sorts covers.
     - `bpm`: the song's tempo in beats per minute. `song_key`: its key, such as ``F# minor``. None where it has none.
     - `stages`: how long each stage took, and whether it came from the cache.
     - `warnings`: in the order of the stages.
@@ -118,6 +123,10 @@ class CoverResult:
     similarity: float | None = None
     figures: Mapping[str, ReportFigure] = field(default_factory=dict, repr=False)
 
+    @property
+    def grade(self) -> float:
+        return self.verdict.grade
+
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy cover --json`` prints it."""
         verdict = self.verdict
@@ -127,7 +136,7 @@ class CoverResult:
             **({"video": str(self.video_path)} if self.video_path else {}),
             **_fields(self, "stems duration sample_rate transpose transpose_reason voices key bpm song_key"),
             **_fields(self, "chain loudness vocal_level leftover leftover_error brightness similarity"),
-            "verdict": {"verdict": verdict.overall, "blame": verdict.blame, "reason": verdict.reason},
+            "verdict": {"verdict": verdict.overall, **_fields(verdict, "blame reason grade weaknesses")},
             **_fields(self, "figures stages warnings"),
         }
 

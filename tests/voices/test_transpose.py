@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy.audio.pitch import PitchTrack
-from understudy.voices.transpose import choose_transpose, note, track_pitch_range
+from understudy.voices.transpose import beyond, choose_transpose, note, track_pitch_range
 from understudy.voices.voice import PitchRange
 
 MAN = PitchRange(low=85, median=115, high=175)  # all three as such people speak
@@ -71,7 +71,7 @@ def test_a_number_is_obeyed() -> None:
     chosen = choose_transpose(song(WOMANS), MAN, requested=3, key=1)
     assert (chosen.semitones, chosen.octaves) == (4, 0)
     assert "3 semitones higher" in chosen.reason
-    assert any("different keys" in warning for warning in chosen.warnings)
+    assert any("different keys. --key 4 moves both" in warning for warning in chosen.warnings)
     assert not any("different keys" in warning for warning in choose_transpose(song(MANS), MAN, requested=-12).warnings)
 
 
@@ -80,6 +80,15 @@ def test_reason_names_the_notes() -> None:
     assert "A3 (220 Hz)" in reason
     assert "C3 (131 Hz)" in reason
     assert "own pitch" in reason
+
+
+@pytest.mark.parametrize(("semitones", "expected"), [(0, 0), (5, 0), (9, 4), (21, 16), (-3, -3), (-20, -20)])
+def test_how_far_a_melody_reaches_beyond_the_voice(semitones: float, expected: float) -> None:
+    """Five semitones above the recordings are granted, none below."""
+    voice = PitchRange(low=110, median=150, high=220)
+    moved = 2 ** (semitones / 12)
+    sung = PitchRange(low=110 * moved, median=150 * moved, high=220 * moved)
+    assert beyond(sung, voice) == pytest.approx(expected)
 
 
 def test_notes_out_of_reach_are_said() -> None:

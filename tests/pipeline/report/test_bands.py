@@ -49,6 +49,15 @@ def test_windows_leave_no_seam(context: Context) -> None:
     assert heard.columns == -(-sound.frames // round(heard.step * rate))
 
 
+def test_cut_crests_are_found_at_any_level(context: Context) -> None:
+    clean = 0.1 * song(6.0, 44100).vocals.samples
+    top = 0.4 * np.abs(clean).max()
+    found = [analyse(Audio.of(one, 44100), context, clicks=True) for one in (clean, np.clip(clean, -top, top))]
+    assert found[0].crests == 0
+    assert (found[1].crests or 0) > 100
+    assert found[0].clipped == found[1].clipped == 0  # neither is at full scale
+
+
 def test_clicks_are_found_where_they_are_and_drums_are_not_clicks(context: Context) -> None:
     clean = song(6.0, 44100)
     assert analyse(clean.mix, context, clicks=True).clicks == ()

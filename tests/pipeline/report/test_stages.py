@@ -180,7 +180,7 @@ def test_the_report_of_a_new_mix_takes_what_was_assessed(tmp_path: Path) -> None
         figures.append({one["name"]: one["value"] for one in data["figures"]})
     changed = {name for name in figures[0] if figures[0][name] != figures[1][name]}
     assert "balance_shift" in changed
-    assert changed <= {"balance_shift", "loudness_difference", "true_peak"}
+    assert changed <= {"balance_shift", "loudness_difference", "true_peak", "distortion"}
 
 
 @pytest.mark.slow

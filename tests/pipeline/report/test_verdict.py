@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,25 @@ from tests.support.signals import PHRASE, singing
 from understudy.audio.pitch import PitchTrack
 from understudy.context import Context
 from understudy.pipeline.report import ReportInputs
-from understudy.pipeline.report.figures import measure_figures
-from understudy.pipeline.report.limits import LIMITS, STAGES
-from understudy.pipeline.report.verdict import Verdict, judge
+from understudy.pipeline.report.figures import Figures, measure_figures
+from understudy.pipeline.report.grade import (
+    AT_GOOD,
+    AT_WRONG,
+    SCALES,
+    STAGES,
+    Scale,
+    Severity,
+    grade_of,
+    rank,
+    word_of,
+)
+from understudy.pipeline.report.verdict import Verdict, judge, off_key
+from understudy.pipeline.report.words import words_for
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.separation.vocal_level import VocalLevel
+from understudy.pipeline.settings import load_settings
 from understudy.voices import speaker
+from understudy.voices.transpose import Transposition
 
 
 def verdict_of(inputs: ReportInputs, folder: Path) -> Verdict:
@@ -146,7 +159,7 @@ def too_short(folder: Path) -> ReportInputs:
         (late, "convert", "vocal_delay"),
         (with_holes, "convert", "missing"),
         (with_seams, "convert", "clicks"),
-        (swallowed_by_finish, "finish", "missing_finished"),
+        (swallowed_by_finish, "finish", "missing"),
         (clicking_finish, "finish", "clicks"),
         (pumping, "finish", "unsteadiness"),
         (shouting, "remix", "balance_shift"),
@@ -156,7 +169,7 @@ def too_short(folder: Path) -> ReportInputs:
         (not_a_number, "finish", "bad_samples"),
         (leaking, "separate", "bleed"),
         (lost_track, "pitch", "tracking_agreement"),
-        (no_voice, "separate", "sung_share"),
+        (no_voice, "separate", "singing"),
         (too_short, "remix", "length"),
     ],
 )
@@ -165,7 +178,7 @@ def test_the_right_stage_is_blamed(
 ) -> None:
     verdict = verdict_of(make(tmp_path), tmp_path)
     said = [(finding.severity, finding.stage, finding.figure) for finding in verdict.findings]
-    assert ("wrong", stage, figure) in said, said
+    assert (stage, figure) in [(where, name) for _, where, name in said], said
     assert (verdict.overall, verdict.blame) == ("wrong", stage), said
     assert verdict.stages[stage] == "wrong"
 
@@ -242,7 +255,7 @@ def test_the_leftover_singer_counts_and_the_verdict_says_where(tmp_path: Path) -
 def test_the_advice_on_leftovers_names_the_command(tmp_path: Path) -> None:
     inputs = left_over(tmp_path, -4.0, separation=SeparationSettings())
     (finding,) = verdict_of(inputs, tmp_path).findings
-    assert "understudy models fetch --preset fast" in finding.advice
+    assert "understudy models fetch --preset fast" in finding.action.text
 
 
 @pytest.mark.slow
@@ -264,31 +277,119 @@ def test_brightness(tmp_path: Path, times: float, way: str) -> None:
     assert way in finding.sentence
 
 
+def test_a_quiet_song_is_judged_like_a_loud_one(tmp_path: Path) -> None:
+    soft = np.float32(10 ** (-40 / 20))
+    parts = {"song": singer() + band(), "original_vocals": singer(), "instrumental": band()}
+    parts |= {"converted": stereo()[:1], "vocals": stereo()}
+    verdict = verdict_of(good_cover(tmp_path, **{name: soft * part for name, part in parts.items()}), tmp_path)
+    assert (verdict.overall, verdict.findings) == ("good", ())
+
+
+def test_a_song_without_a_singer_is_wrong_and_nothing_else_is_said(tmp_path: Path) -> None:
+    """The separator took a part of the band for the vocal, 22 dB below the song."""
+    phantom = np.float32(0.08) * band()
+    inputs = good_cover(
+        tmp_path, song=band(), original_vocals=phantom, instrumental=band() - phantom, separation=SeparationSettings()
+    )
+    verdict = verdict_of(inputs, tmp_path)
+    assert (verdict.overall, verdict.blame) == ("wrong", "separate")
+    assert "No singing was found" in verdict.reason
+    assert verdict.findings[0].action.kind == "song"
+    assert not {"bleed", "leftover", "voice", "on_note"} & {weakness.figure for weakness in verdict.findings}
+
+
+@pytest.mark.parametrize("late", [0.1, 0.4])
+def test_a_vocal_that_the_remix_moved_is_its_fault(tmp_path: Path, late: float) -> None:
+    inputs = good_cover(tmp_path, cover=np.roll(stereo(), round(late * RATE), axis=1) + band())
+    figures = measure_figures(Context(tmp_path), inputs)
+    assert figures.mixture.vocal_delay == pytest.approx(late * RATE, abs=2)
+    verdict = judge(figures, inputs)
+    assert (verdict.overall, verdict.blame) == ("wrong", "remix")
+    assert "ms behind the original" in verdict.reason
+
+
 def test_an_a_cappella_is_judged_without_a_band(tmp_path: Path) -> None:
     loud = float(np.sqrt(np.mean(singer() ** 2) / np.mean(stereo() ** 2)))
     inputs = good_cover(tmp_path, song=singer(), instrumental=0 * band(), vocals=loud * stereo())
     verdict = verdict_of(inputs, tmp_path)
-    unknown = {one.limit.name for one in verdict.measured if one.value is None}
+    unknown = {one.scale.name for one in verdict.measured if one.value is None}
     assert {"bleed", "balance_shift", "delay"} <= unknown
     assert all(one.note for one in verdict.measured if one.value is None)
     assert verdict.overall != "wrong"
 
 
-@given(st.sampled_from(sorted(LIMITS)), st.floats(-200, 200), st.floats(-200, 200))
-def test_a_better_figure_never_gets_a_worse_verdict(name: str, first: float, second: float) -> None:
-    limit = LIMITS[name]
-    order = ("wrong", "mind", "good")
-    better, worse = (max(first, second), min(first, second))
-    if not limit.more_is_better:
-        better, worse = worse, better
-    assert order.index(limit.verdict(better)) >= order.index(limit.verdict(worse))
+@given(st.sampled_from(sorted(SCALES)), st.floats(-200, 200), st.floats(-200, 200))
+def test_a_worse_figure_never_loses_less(name: str, first: float, second: float) -> None:
+    scale = SCALES[name]
+    better, worse = (max(first, second), min(first, second)) if scale.more_is_better else sorted((first, second))
+    assert scale.loss(better) <= scale.loss(worse)
+    assert grade_of([scale.loss(better), 20]) >= grade_of([scale.loss(worse), 20])
 
 
-def test_every_limit_says_why() -> None:
-    for limit in LIMITS.values():
-        assert limit.reason.endswith(".")
-        assert len(limit.reason) > 40
-        assert limit.verdict(limit.good) == "good"
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_every_scale_says_why_and_each_of_its_points_costs_more(scale: Scale) -> None:
+    assert scale.reason.endswith(".")
+    assert len(scale.reason) > 40
+    losses = [scale.loss(point) for point in (scale.best, scale.good, scale.wrong, 2 * scale.wrong - scale.good)]
+    assert losses == sorted(set(losses))
+    assert losses[:3] == [0, pytest.approx(AT_GOOD), pytest.approx(AT_WRONG)]
+    assert (scale.verdict(scale.best), scale.verdict(scale.wrong)) == ("good", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("grade", "word"), [(100, "good"), (75, "good"), (74.9, "mind"), (50, "mind"), (49.9, "wrong")]
+)
+def test_the_word_of_a_grade(grade: float, word: Severity) -> None:
+    assert word_of(grade) == word
+
+
+def test_the_best_cover_comes_first() -> None:
+    covers = [Cover("a", 40.0), Cover("b", None), Cover("c", 90.0), Cover("d", 40.0)]
+    assert "".join(cover.name for cover in rank(covers)) == "cadb"
+
+
+@dataclass(frozen=True)
+class Cover:
+    name: str
+    grade: float | None
+
+
+@pytest.mark.parametrize("name", SCALES)
+@pytest.mark.parametrize("own", [True, False])
+def test_every_weakness_has_one_action(name: str, own: bool, figures: Figures, inputs: ReportInputs) -> None:
+    """Also where the stems are the user's own, and so no better separation can be offered."""
+    inputs = replace(inputs, separation=None if own else SeparationSettings())
+    words = words_for(name, SCALES[name].wrong, "convert", figures, inputs)
+    assert words.sentence.endswith(".")
+    assert words.action.text.endswith(".")
+    assert bool(words.action.settings) == (words.action.kind == "settings")
+    settings = {key: value for key, value in words.action.settings.items() if key != "preset"}
+    load_settings(words.action.settings.get("preset", "embedded"), settings)  # each is a setting that exists
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
+    return good_cover(tmp_path_factory.mktemp("good"))
+
+
+@pytest.fixture(scope="module")
+def figures(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> Figures:
+    return measure_figures(Context(tmp_path_factory.mktemp("figures")), inputs)
+
+
+@pytest.mark.parametrize(("semitones", "key", "off"), [(2, 0, 2), (-12, 0, 0), (5, 5, 0), (-7, 0, 5), (3, 1, 2)])
+def test_another_key_than_the_band_s_is_wrong_and_the_action_moves_both(
+    semitones: int, key: int, off: int, figures: Figures, inputs: ReportInputs
+) -> None:
+    inputs = replace(inputs, key=key, transposition=Transposition(semitones, 0, ""))
+    assert off_key(inputs) == off
+    verdict = judge(figures, inputs)
+    found = [weakness for weakness in verdict.findings if weakness.figure == "off_key"]
+    assert [weakness.stage for weakness in found] == ["transpose"] * bool(off)
+    if found:
+        assert (verdict.overall, verdict.blame) == ("wrong", "transpose")
+        assert f"--key {semitones} instead of --transpose {semitones - key}" in found[0].action.text
+        assert found[0].action.settings == {"key": semitones, "transpose": 0}
 
 
 def test_without_the_speaker_encoder_the_report_says_what_to_install(
@@ -296,7 +397,7 @@ def test_without_the_speaker_encoder_the_report_says_what_to_install(
 ) -> None:
     monkeypatch.setattr("understudy.voices.speaker.available", lambda: False)
     verdict = verdict_of(good_cover(tmp_path), tmp_path)
-    voice = next(one for one in verdict.measured if one.limit.name == "voice")
+    voice = next(one for one in verdict.measured if one.scale.name == "voice")
     assert voice.value is None
     assert voice.verdict == "unknown"
     assert "understudy models fetch speaker-encoder" in voice.note

@@ -62,6 +62,18 @@ def level(found: Level | None) -> float:
     return found.estimate
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_vocals_of_elsewhere_are_not_found_in_the_song(alone: bool) -> None:
+    """Given alone, the instrumental is the song minus the wrong vocals, so that both sum to the song."""
+    vocals, band = true()
+    late = np.roll(vocals, RATE // 10, axis=1)
+    right, wrong = (judged(one, None if alone else band).fit for one in (vocals, late))
+    assert right is not None
+    assert wrong is not None
+    assert right > 0.97
+    assert wrong < 0.5
+
+
 def test_true_stems_have_nothing_to_say() -> None:
     vocals, band = true()
     found = judged(vocals, band)

@@ -34,7 +34,7 @@ def _item(folder: Path, number: int, song: str, **row: object) -> Item:
     )
 
 
-def _done(number: int, verdict: str, faults: float, reason: str = "", similarity: float | None = None) -> Outcome:
+def _done(number: int, verdict: str, grade: float, reason: str = "", similarity: float | None = None) -> Outcome:
     return Outcome(
         str(number),
         "song",
@@ -45,7 +45,7 @@ def _done(number: int, verdict: str, faults: float, reason: str = "", similarity
         duration=200.0,
         seconds=95.0,
         verdict=verdict,
-        faults=faults,
+        grade=grade,
         reason=reason,
         similarity=similarity,
         bpm=120.0,
@@ -61,9 +61,9 @@ def _written(folder: Path) -> dict[str, Path]:
         _item(folder, 5, "Three"),
     )
     outcomes = {
-        "1": _done(1, "mind", 0.4, "The vocal is late.", 0.71),
-        "2": _done(2, "good", -0.1, "All figures are where they should be.", 0.69),
-        "3": _done(3, "wrong", 2.0, "The cover is silent."),
+        "1": _done(1, "mind", 62.0, "The vocal is late.", 0.71),
+        "2": _done(2, "good", 91.0, "All figures are where they should be.", 0.69),
+        "3": _done(3, "wrong", 12.0, "The cover is silent."),
         "5": Outcome("5", "Three.mp3", "nova", "failed", code="song-silent", reason="It is silent."),
     }
     skipped = Skipped(4, Row("line 4", None, Singers("")), ("it names no song",))

@@ -43,6 +43,21 @@ export interface File_ {
 
 export type State = "queued" | "running" | "done" | "failed" | "cancelled" | "expired";
 
+/** What is wrong, where (in seconds), and the one action that helps most. */
+export interface Weakness {
+  severity: "mind" | "wrong";
+  stage: string;
+  figure: string;
+  sentence: string;
+  at: number[];
+  loss: number;
+  action: {
+    kind: "settings" | "recordings" | "song" | "stems" | "report";
+    text: string;
+    settings: Record<string, unknown>;
+  };
+}
+
 export interface Result {
   duration: number;
   transpose: number;
@@ -52,7 +67,14 @@ export interface Result {
   leftover?: number | null;
   leftover_error?: number;
   brightness?: number | null;
-  verdict: { verdict: "good" | "mind" | "wrong"; blame: string; reason: string };
+  similarity?: number | null;
+  verdict: {
+    verdict: "good" | "mind" | "wrong";
+    blame: string;
+    reason: string;
+    grade?: number; // 0 to 100; older covers have none
+    weaknesses?: Weakness[];
+  };
 }
 
 export interface Job {
