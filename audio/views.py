@@ -44,6 +44,19 @@ class Sum:
 
 
 @dataclass(frozen=True)
+class Shifted(View):
+    """`source` from its frame `delay` on, as long as before; silence where it doesn't reach."""
+
+    source: AudioSource
+    delay: int
+
+    def read(self, start: int = 0, stop: int | None = None) -> Audio:
+        """``[channels, stop - start]``."""
+        stop = self.frames if stop is None else stop
+        return self.source.read(start + self.delay, stop + self.delay)
+
+
+@dataclass(frozen=True)
 class MonoMix(View):
     """The mean of the channels of `source`, repeated in `channels` channels."""
 

@@ -54,7 +54,7 @@ from understudy.voices.engines import engine
 from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 
-OWN_STEMS = Stage("own stems", 1, own_stems)
+OWN_STEMS = Stage("own stems", 2, own_stems)
 MIX = Stage("mix", 1, summed)
 TRANSPOSE = Stage("transpose", 2, transpose)
 CUT = Stage("cut", 1, cut)

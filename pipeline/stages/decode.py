@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from understudy.audio.alignment import alignment
 from understudy.audio.files import decode
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, write_blocks
+from understudy.audio.views import Shifted
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 
@@ -45,18 +47,23 @@ def own_stems(
     backing: AudioFile | None = None,
 ) -> Mapping[str, AudioFile]:
     """The user's own stems in place of separated ones, at the song's rate, channels and length: ``vocals`` and
-    ``instrumental``, or, where there is a `backing`, ``lead``, ``backing`` and ``instrumental``.
+    ``instrumental``, or, where there is a `backing`, ``lead``, ``backing`` and ``instrumental``. Stems that are late or
+    early in the song by up to `REACH` are moved to their place, with a warning.
 
     All given: taken as they are (without a song, the longest one tells the length). All but one, with the song: it is
     what is left of the song, so that they sum to it. Raises `UnderstudyError` ``stem-length`` when a stem is not as
-    long as the song, ``stem-missing`` when more than one has to be guessed.
+    long as the song, ``stem-missing`` when more than one has to be guessed, ``stem-not-in-song`` when one of another
+    song or passage would be subtracted from this one.
     """
     given = [stem for stem in (song, vocals, instrumental, backing) if stem is not None]
+    stems = {"vocals": vocals, "instrumental": instrumental}
+    if backing is not None:
+        stems = {"lead": vocals, "backing": backing, "instrumental": instrumental}
     frame_of = song or max(given, key=lambda stem: stem.duration)
     rate, frames = frame_of.rate, frame_of.frames
     channels = max(stem.channels for stem in given)
 
-    def fitted(stem: AudioFile, name: str) -> AudioFile:
+    def fitted(stem: AudioFile, name: str) -> AudioSource:
         if song is not None and abs(stem.duration - song.duration) > 0.5:
             raise UnderstudyError(
                 "stem-length",
@@ -66,9 +73,20 @@ def own_stems(
         if stem.rate != rate:
             blocks = resample_blocks(stem, rate, context)
             stem = write_blocks(context.folder / f"{name}.resampled.npy", rate, stem.channels, blocks)
-        return stem
+        place = None if song is None else alignment(context.part(0.0, 0.2), song, stem)
+        if place is None:
+            return stem
+        if not place.found:
+            _warn_or_refuse(context, name, subtracted=len(given) < len(stems) + 1)
+        if abs(place.delay) > 1:  # one sample is within the error of stems at another rate
+            late = "late" if place.delay > 0 else "early"
+            context.warn(
+                f"The {_CALLED[name]} given came {abs(place.delay) / rate * 1000:.0f} ms too {late} for the song; "
+                "they were moved to their place."
+            )
+        return Shifted(stem, place.delay) if abs(place.delay) > 1 else stem
 
-    def remainder(whole: AudioFile, parts: Iterable[AudioFile], name: str) -> AudioFile:
+    def remainder(whole: AudioSource, parts: Iterable[AudioSource], name: str) -> AudioFile:
         """What `parts` leave of `whole` (all of it, without any), in the shape that all stems have here."""
         blocks = (
             Audio(_spread(sound, channels) - sum(_spread(part, channels) for part in others), rate)
@@ -76,9 +94,6 @@ def own_stems(
         )
         return write_blocks(context.folder / f"{name}.npy", rate, channels, blocks)
 
-    stems = {"vocals": vocals, "instrumental": instrumental}
-    if backing is not None:
-        stems = {"lead": vocals, "backing": backing, "instrumental": instrumental}
     taken = {name: remainder(fitted(stem, name), [], name) for name, stem in stems.items() if stem is not None}
     missing = stems.keys() - taken.keys()
     if len(missing) > 1 or (missing and song is None):
@@ -93,6 +108,21 @@ def own_stems(
     for leftover in context.folder.glob("*.resampled.npy"):
         leftover.unlink()
     return taken
+
+
+_CALLED = {"lead": "lead vocals", "backing": "backing vocals", "vocals": "vocals", "instrumental": "instrumental"}
+
+
+def _warn_or_refuse(context: Context, name: str, subtracted: bool) -> None:
+    """A stem that isn't in the song: an error if it is to be `subtracted` from the song, else a warning."""
+    found = f"The {_CALLED[name]} given are not in this song: they seem to be of another song, passage or recording"
+    if subtracted:
+        raise UnderstudyError(
+            "stem-not-in-song",
+            f"{found}.",
+            "Give stems that were made from this very file, or leave them out: then the song is separated.",
+        )
+    context.warn(f"{found}. The cover is made of the stems alone.")
 
 
 def _blocks(source: AudioSource, frames: int | None = None) -> Iterator[Audio]:
