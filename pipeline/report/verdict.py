@@ -191,12 +191,11 @@ def _measured(figures: Figures, inputs: ReportInputs) -> Iterable[Measured]:
     yield of("unsteadiness", "finish", balance.unsteadiness, nobody)
     shift = None if figures.vocal_level is None else abs(figures.vocal_level)
     yield of("balance_shift", "remix", shift, "There is no vocal or no instrumental to compare.")
-    loud, target = figures.cover_loudness, figures.song_loudness.integrated
-    target = target if inputs.wanted_lufs is None else inputs.wanted_lufs
-    measurable = not loud.silent and not figures.song_loudness.silent
+    loud = figures.cover_loudness
+    target = inputs.loudness.target if inputs.wanted_lufs is None else inputs.wanted_lufs
     # what the remix left softer so that the dynamics stay is a figure of its own
     shortfall = inputs.loudness.shortfall
-    difference = abs(loud.integrated + shortfall - target) if measurable else None
+    difference = None if loud.silent or target is None else abs(loud.integrated + shortfall - target)
     yield of("loudness_difference", "remix", difference, "One of the two is silent.")
     yield of("shortfall", "remix", shortfall)
     yield of("limiting", "remix", inputs.loudness.reduction_heavy)

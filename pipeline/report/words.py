@@ -149,7 +149,7 @@ def words_for(name: str, value: float, stage: str, figures: Figures, inputs: Rep
             return Words(sentence, _set(f"Vocal {back}: --vocal-gain {gain}.", {"remix.vocal_gain": float(gain)}))
         case "loudness_difference":
             loud = figures.cover_loudness.integrated
-            wanted = figures.song_loudness.integrated if inputs.wanted_lufs is None else inputs.wanted_lufs
+            wanted = (inputs.loudness.target or 0.0) if inputs.wanted_lufs is None else inputs.wanted_lufs
             sentence = f"The cover has {loud:.1f} LUFS instead of {wanted:.1f}."
             return Words(sentence, reported() if loud < wanted else _softer(figures, 0.0))
         case "shortfall":

@@ -44,6 +44,7 @@ _HEAVY_SHARE, _LASTING_SHARE = 0.01, 0.001
 _ACCEPTED = TOLERANCE + 0.05  # LU: two meters differ by a few hundredths
 _HEADROOM = 0.1  # dB below the ceiling that the limiter is set to: true-peak meters differ too
 _NEAR = 0.05  # dB that the limiting may be off from `HEAVY`
+_OVERS = 3.0  # dBTP: loud masters reach this when they were coded with loss; more is a float file over full scale
 _SAID = 0.5  # LU that a cover is softer than it should be before a warning says so
 _TRIES = 6
 _HARD = 8.0  # dB of limiting that is audible
@@ -241,7 +242,13 @@ def remix(
     }
     wanted = np.array([gains[name] for name in stems])
     requested, highest_peak = settings.requested_lufs, settings.highest_peak
-    target = original.integrated if requested is None else requested
+    over = max(0.0, original.true_peak - _OVERS)
+    target = original.integrated - over if requested is None else requested
+    if over >= _SAID and requested is None:
+        context.warn(
+            f"The song goes {original.true_peak:.0f} dB over full scale. "
+            f"The cover is made {over:.0f} LU softer than it, as loud as players can play it."
+        )
     measurable = mixed_loudness(shared, _linear(wanted)) is not None and target > SILENT
     trim, gain, step, before = 0.0, 0.0, 0.0, 0.0
     if measurable:

@@ -130,6 +130,22 @@ def test_a_hot_song_keeps_its_loudness_below_the_ceiling(tmp_path: Path, level: 
     assert (result.loudness.shortfall > 0) == (level > 0.3)
 
 
+@pytest.mark.parametrize("over", [6, 20, 40])
+def test_a_float_song_over_full_scale_gives_an_ordinary_cover(tmp_path: Path, over: float) -> None:
+    """As loud as the song turned down to where loud masters are, not limited by all that it is over full scale."""
+    music, sung = band(3, 0.12), voice(1, 0.05)
+    gain = 10 ** (over / 20) / np.abs(music + sung).max()
+    (tmp_path / "work").mkdir()
+    context = Context(tmp_path / "work")
+    result = remixed(tmp_path, gain * (music + sung), gain * voice(2, 0.05), gain * music, context=context)
+    found = result.loudness
+    assert found.target == pytest.approx(found.song.integrated - (found.song.true_peak - 3), abs=0.02)
+    assert result.lufs + found.shortfall == pytest.approx(found.target or 0, abs=0.3)
+    assert found.reduction < 9
+    assert result.true_peak <= -1.0
+    assert any("over full scale" in warning for warning in context.warnings)
+
+
 def test_what_needs_much_limiting_stays_softer_and_is_said(tmp_path: Path) -> None:
     music = band(3, 0.3)
     (tmp_path / "work").mkdir()
