@@ -28,7 +28,11 @@ SONGS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aif
 _CHARTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 _LARGEST = 50_000_000  # bytes; a hundred thousand rows
 _ALIKE = 0.8  # from this ratio of `difflib` on, an unknown column is taken for a misspelt one
+_DOTTED = re.compile(r"[a-z_]+(\.[a-z_]+)+")  # meant as the full name of a setting; "Nr." is not
 _BETWEEN_VOICES = re.compile(r"[;|\n]")
+
+_Entry = tuple[str, dict[str, Any], tuple[str, ...]]
+"""A song that a source names: where, the cells by column, and what is wrong with it."""
 
 _OWN = ("song", "voice", "engine", "preset")
 """The columns that aren't settings."""
@@ -162,7 +166,7 @@ class _Columns:
         if self._plain(column) in self.mapped:
             return None  # another column has this meaning
         found = _setting(column) or _setting(self._plain(column))
-        if found is None and ("." in column or _nearest(column)):
+        if found is None and (_DOTTED.fullmatch(column) or _nearest(column)):
             self.problems.append(_unknown(column))
         return found
 
@@ -188,10 +192,8 @@ def _unknown(column: str) -> str:
     return f"{column!r} is no setting" + (f" (did you mean {near!r}?)" if near else "")
 
 
-def _entries(
-    source: str, names: _Columns, problems: list[str], empty: list[str]
-) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
-    """(where it stands, its cells, what is wrong with it) of each song that one source names."""
+def _entries(source: str, names: _Columns, problems: list[str], empty: list[str]) -> Iterator[_Entry]:
+    """What one source names."""
     path = Path(source)
     if path.is_dir():
         songs = [entry for entry in sorted(path.iterdir()) if _is_song(entry)]
@@ -227,7 +229,7 @@ def _has_our_mark(path: Path, size: int, changed: int) -> bool:
     return made_by_understudy(path)  # opens the file: a watched folder is listed again and again
 
 
-def _chart(path: Path, names: _Columns, problems: list[str]) -> Iterator[tuple[str, dict[str, Any], tuple[str, ...]]]:
+def _chart(path: Path, names: _Columns, problems: list[str]) -> Iterator[_Entry]:
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)

@@ -93,7 +93,8 @@ def batch(
         return plan(chart, folder, options.preset, given, options.overwrite, maker, before)
 
     chart = read()
-    todo = planned(Chart((), chart.problems) if watching else chart)  # what is watched is checked when its turn comes
+    # what is watched is checked when its turn comes
+    todo = planned(Chart((), chart.problems) if watching and not dry_run else chart)
     todo.check(skip_invalid)
     journal = Journal(folder / "batch.jsonl", Outcome)
     left, outcomes = remaining(todo.items, journal.read(), only_failed)

@@ -136,7 +136,7 @@ def test_any_text_is_rows_or_clear_problems(tmp_path_factory: pytest.TempPathFac
 
 
 def test_misspelt_columns_are_told_together_and_others_are_carried(tmp_path: Path) -> None:
-    text = "Song,Voice,vocal_gian,Index-Rate,Label,sepration.model\na.wav,nova,1,0.5,Sub Pop,embedded\n"
+    text = "Song,Voice,vocal_gian,Index-Rate,Label,sepration.model,Nr.\na.wav,nova,1,0.5,Sub Pop,embedded,7\n"
     chart = read_chart([_write(tmp_path, text)], [])
     assert chart.problems == (
         "'vocal_gian' is no setting (did you mean 'vocal_gain'?)",
