@@ -16,7 +16,7 @@ import httpx
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.cast import parse_transposes, parse_voices
 from understudy.pipeline.executor import StageEvent
-from understudy.pipeline.publish import publish
+from understudy.pipeline.publish import beside, publish
 from understudy.services.batch.chart import Singers
 from understudy.services.batch.plan import FoundVoice, Item
 from understudy.services.batch.timing import StageTimes, Work
@@ -130,12 +130,15 @@ class Server:
             fault = state["error"] or {"code": state["state"], "message": f"It was {state['state']}.", "hint": ""}
             raise UnderstudyError(fault["code"], fault["message"], fault["hint"])
         cover = item.output
-        beside = {"report": cover.with_name(f"{cover.stem}.report.html"), "figures": cover.with_suffix(".report.json")}
-        for name, target in {**beside, "audio": cover}.items():
+        places = {"report": beside(cover, ".report.html"), "figures": beside(cover, ".report.json")}
+        if state.get("video"):  # an older server has none
+            places["video"] = beside(cover, f" {item.settings.output.video}.mp4")
+        for name, target in {**places, "audio": cover}.items():
             self._fetch(state[name]["href"], target, stop)
         self._times.add(item.identity, state["result"]["duration"], {"cover": self._work})
-        files = {"cover": str(cover), "report": str(beside["report"])}
-        return {**state["result"], **files, "warnings": state["warnings"]}
+        del places["figures"]  # the result has what is in them
+        files = {name: str(place) for name, place in places.items()}
+        return {**state["result"], "cover": str(cover), **files, "warnings": state["warnings"]}
 
     def _fetch(self, path: str, target: Path, stop: Event) -> None:
         with tempfile.NamedTemporaryFile(suffix=target.suffix) as file:

@@ -35,6 +35,7 @@ class Outcome:
     state: Literal["done", "failed"]
     cover: str = ""
     report: str = ""
+    video: str = ""
     duration: float | None = None
     seconds: float = 0.0
     loudness: float | None = None
@@ -177,6 +178,7 @@ def _make(item: Item, maker: Maker, notify: Notify, stop: Event) -> Outcome:
             state="done",
             cover=made["cover"],
             report=made["report"],
+            video=made.get("video", ""),
             seconds=time.monotonic() - begun,
             duration=made["duration"],
             song_loudness=made["loudness"]["song"],

@@ -159,7 +159,7 @@ def _csv(lines: Sequence[Line]) -> str:
         }
         if line.outcome is not None:
             cells["warnings"] = " ".join(line.outcome.warnings)
-            cells |= {name: _absolute(getattr(line.outcome, name)) for name in ("cover", "report")}
+            cells |= {name: _absolute(getattr(line.outcome, name)) for name in ("cover", "report", "video")}
         values = [*(cells.get(column) for column in own), *(line.carried.get(name) for name in carried)]
         writer.writerow(map(_cell, values))
     return text.getvalue()
