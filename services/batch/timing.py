@@ -54,13 +54,16 @@ class StageTimes:
         self._path = path
         self._jobs = jobs
         self._lock = Lock()
-        self._begun = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """A run of covers begins now."""
+        self._begun = time.monotonic()
         self._seconds: dict[tuple[str, str], float] = {}
 
     def hear(self, cover: str, event: StageEvent) -> None:
         """An event of a stage of `cover`, any text that tells the covers of this run apart."""
         with self._lock:
-            self._begun = self._begun or time.monotonic() - event.seconds
             if event.state != "cached":
                 self._seconds[cover, event.node] = event.seconds
 

@@ -106,6 +106,7 @@ def batch(
 
         def make(part: Plan, left: list[Item]) -> None:
             _tell(part, left, times)
+            times.begin()
             with item_progress("The batch", len(left)) as show:
 
                 def tidy() -> None:
