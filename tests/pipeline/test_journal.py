@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from understudy.errors import UnderstudyError
 from understudy.pipeline.journal import Journal
 from understudy.services.batch.run import Outcome
 
@@ -24,3 +27,10 @@ def test_a_line_that_a_kill_cut_off_costs_only_itself(tmp_path: Path) -> None:
     assert list(journal.read()) == ["one"]
     journal.add(Outcome("three", "c.wav", "nova", "done"))
     assert list(journal.read()) == ["one", "three"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_is_said() -> None:
+    with pytest.raises(UnderstudyError) as caught:
+        Journal(Path("/dev/full"), Outcome).add(Outcome("1", "song", "nova", "done"))
+    assert caught.value.code == "disk-full"
