@@ -18,13 +18,12 @@ from pydantic_core import PydanticCustomError
 from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.pitch.tracker import PitchSettings
 from understudy.audio.tags import TagSettings
-from understudy.choices import Backing, FormatName, listed
+from understudy.choices import Backing, FormatName, Shape, listed
 from understudy.errors import UnderstudyError
 from understudy.pipeline.presets import read_preset
 from understudy.pipeline.separation.settings import FrozenModel, SeparationSettings, with_current_names
 from understudy.pipeline.stages.finish import FinishSettings
 from understudy.pipeline.stages.remix import RemixSettings
-from understudy.pipeline.video import Shape
 from understudy.validation import Fault, faults
 from understudy.voices.engine import ConversionSettings
 from understudy.wording import parse_clock
@@ -61,7 +60,7 @@ class SongSettings(FrozenModel):
 class OutputSettings(FrozenModel):
     format: str = Field("flac", description=f"{listed(FormatName)}; a lossy one also with its bit rate, mp3:192")
     keep_stems: bool = Field(False, description="write the cover's stems, too: they sum to the cover")
-    video: Shape | None = Field(None, description="also make a video (mp4): landscape or portrait")
+    video: Shape | None = Field(None, description=f"also make a video (mp4): {listed(Shape)}")
 
     @property
     def encoding(self) -> OutputFormat:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -24,6 +23,7 @@ from understudy.audio.loudness import SILENT, Loudness, LoudnessSummary, measure
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.audio.windows import map_windows
+from understudy.choices import Platform, listed
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.separation.settings import FrozenModel
@@ -49,9 +49,6 @@ _SAID = 0.5  # LU that a cover is softer than it should be before a warning says
 _TRIES = 6
 _HARD = 8.0  # dB of limiting that is audible
 _STEP = 6.0  # dB that a try may differ from the one before
-
-
-Platform = Literal["spotify", "youtube", "apple", "club"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class RemixSettings(FrozenModel):
     instrumental_gain: float = Field(default=0.0, ge=-60, le=24, description="Gain of the instrumental in dB.")
     loudness: Platform | None = Field(
         default=None,
-        description="As loud as a platform plays it: spotify, youtube, apple or club; as the song if not given.",
+        description=f"As loud as a platform plays it: {listed(Platform)}; as the song if not given.",
     )
     target_lufs: float | None = Field(
         default=None,

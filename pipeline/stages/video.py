@@ -16,11 +16,11 @@ from understudy.audio.encode import OutputFormat, add_sound, new_container, soun
 from understudy.audio.resample import resample_blocks
 from understudy.audio.stored import AudioFile
 from understudy.audio.tags import TagSettings, cover_tags, covered
+from understudy.choices import Shape
 from understudy.context import Context
 from understudy.disk import writing
 from understudy.errors import UnderstudyError
 from understudy.pipeline.stages.encode import song_tags
-from understudy.pipeline.video import Shape
 from understudy.pipeline.video.picture import (
     LAYOUTS,
     Pixels,

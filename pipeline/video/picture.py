@@ -20,8 +20,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOp
 
 from understudy.audio.samples import AudioSource
 from understudy.audio.tags import picture_size
+from understudy.choices import Shape
 from understudy.context import Context
-from understudy.pipeline.video import Shape
 from understudy.pipeline.video.fonts import Typeface, typeface
 
 Pixels = NDArray[np.uint8]

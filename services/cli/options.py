@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from understudy import environment
-from understudy.choices import Backing, FormatName, TrackerName, listed
+from understudy.choices import Backing, FormatName, Platform, Shape, TrackerName, listed
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import cancellable, mode, stage_progress
 
@@ -72,7 +72,7 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
         Option("keep_stems", bool, "Also write the cover's stems.", "output.keep_stems"),
         Option(
             "video",
-            Literal["landscape", "portrait"],
+            Shape,
             "Also make a video (mp4) to upload: artwork, title and waveform.",
             "output.video",
         ),
@@ -118,7 +118,7 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
         Option("instrumental_gain", float, "Gain of the instrumental in dB.", "remix.instrumental_gain"),
         Option(
             "loudness",
-            Literal["spotify", "youtube", "apple", "club"],
+            Platform,
             "Loudness that a platform plays music at; default: that of the song.",
             "remix.loudness",
         ),

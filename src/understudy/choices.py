@@ -16,6 +16,12 @@ Backing = Literal["original", "convert", "mute"]
 FormatName = Literal["wav16", "wav24", "wav32f", "flac", "flac16", "mp3", "m4a", "opus"]
 """Formats of written files."""
 
+Platform = Literal["spotify", "youtube", "apple", "club"]
+"""Platforms whose loudness a cover can have."""
+
+Shape = Literal["landscape", "portrait"]
+"""Of a video: 1920 x 1080 or 1080 x 1920 pixels."""
+
 Scope = Literal["read", "make", "voices", "delete"]
 """What an API key allows."""
 

@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
+from understudy.choices import Platform
 from understudy.context import Context
 from understudy.errors import UnderstudyError
-from understudy.pipeline.stages.remix import CoverMix, Platform, RemixSettings, cover_stems, measure_stems, remix
+from understudy.pipeline.stages.remix import CoverMix, RemixSettings, cover_stems, measure_stems, remix
 
 RATE = 22050
 SECONDS = 8

@@ -19,12 +19,12 @@ from understudy.audio.encode import encode, parse_format
 from understudy.audio.samples import Audio
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.audio.tags import Tags, TagSettings, made_by_understudy, read_tags
+from understudy.choices import Shape
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.stages import video
 from understudy.pipeline.stages.decode import decode_song
 from understudy.pipeline.stages.video import FPS, artwork_pixels, make_video
-from understudy.pipeline.video import Shape
 from understudy.pipeline.video.fonts import installed_fonts, typeface
 from understudy.pipeline.video.picture import ARTWORK, LAYOUTS, Pixels, Words, bar_count, decode_artwork, draw
 

@@ -33,7 +33,8 @@ def _table(folder: Path) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_a_chart_is_made_and_kept(workspace: Workspace) -> None:
     _songs(workspace, 2)
-    rows = ("song,voice,vocal_gain", "hit 1.wav,nova,", "hit 1.wav,nova,3", "hit 2.wav,nova,")
+    header = "song,voice,vocal_gain,video,loudness"
+    rows = (header, "hit 1.wav,nova", "hit 1.wav,nova,3", "hit 2.wav,nova,,portrait,apple")
     (workspace.folder / "chart.csv").write_text("\n".join(rows))
     planned = workspace.json("batch", "chart.csv", "--dry-run")
     assert planned["to_make"] == 3
@@ -52,6 +53,8 @@ def test_a_chart_is_made_and_kept(workspace: Workspace) -> None:
     assert first["song_path"] == str(workspace.folder / "hit 1.wav")
     assert first["cover"] == str(folder / "hit 1 (nova).flac")
     assert first["title"] == "hit 1"
+    assert [path.name for path in folder.glob("*.mp4")] == ["hit 2 (nova) portrait.mp4"]
+    assert abs(float(next(line for line in lines if line["number"] == "3")["loudness"]) + 16) < 0.3
     report = json.loads((folder / "hit 1 (nova).report.json").read_text())
     assert first["reason"] == report["verdict"]["reason"]
     assert {line["rank"] for line in lines} == {"1", "2", ""}  # two covers of one song and voice
@@ -198,7 +201,8 @@ def test_the_same_batch_is_made_by_a_server(workspace: Workspace) -> None:
             made = client.post("/v1/voices", data=form, files={"recordings": recording}).json()
         until(lambda: client.get(f"/v1/voices/{made['id']}").json()["state"] == "ready")
         arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out", "--server", running.address)
-        assert workspace.json(*arguments)["made"] == 2
+        assert workspace.json(*arguments, "--video", "portrait")["made"] == 2
+        assert len(list((workspace.folder / "out").glob("hit ? (nova) portrait.mp4"))) == 2
         for row in _table(workspace.folder / "out"):
             assert (workspace.folder / row["cover"]).read_bytes()[:4] == b"fLaC"
             assert abs(float(row["loudness"]) - float(row["song_loudness"])) < 0.5
