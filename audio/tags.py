@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +31,7 @@ _LONGEST_TEXT = 2000
 _LARGEST_ARTWORK = 16 << 20
 _MIME_OF_CODEC = {"mjpeg": "image/jpeg", "png": "image/png"}
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_KNOWN = ("title", "artist", "album", "album_artist", "composer", "date", "genre", "track", "voice")
+TEMPLATE_FIELDS = ("title", "artist", "album", "album_artist", "composer", "date", "genre", "track", "voice")
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,20 @@ class Tags:
         return {name: getattr(self, name) for name in FIELDS if getattr(self, name)}
 
 
-def _checked(template: str) -> str:
-    rest = _BRACES.sub("", template)
-    unknown = [name for name in _BRACES.findall(template) if name not in _KNOWN]
-    if unknown or "{" in rest or "}" in rest:
-        raise ValueError(f"in braces there may be {', '.join(_KNOWN)}, not {(unknown or [template])[0]!r}")
-    return template
+def template_of(fields: Sequence[str]) -> AfterValidator:
+    """The check of a template that may have these `fields` in braces."""
+
+    def checked(template: str) -> str:
+        rest = _BRACES.sub("", template)
+        unknown = [name for name in _BRACES.findall(template) if name not in fields]
+        if unknown or "{" in rest or "}" in rest:
+            raise ValueError(f"in braces there may be {', '.join(fields)}, not {(unknown or [template])[0]!r}")
+        return template
+
+    return AfterValidator(checked)
 
 
-Template = Annotated[str, Field(max_length=400), AfterValidator(_checked)]
+Template = Annotated[str, Field(max_length=400), template_of(TEMPLATE_FIELDS)]
 """Words, and in braces the tags of the song or the voice: ``{title} ({voice} cover)``. See `filled`."""
 
 
@@ -78,7 +83,8 @@ class TagSettings(BaseModel):
     song_artist: str | None = Field(None, max_length=400, description="artist of the song, likewise")
     title_template: Template = Field(
         "{title} ({voice} cover)",
-        description=f"the cover's title; {', '.join(f'{{{name}}}' for name in _KNOWN)} are the song's and the voice",
+        description="the cover's title; the song's tags and the voice are filled in: "
+        + ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS),
     )
     artist_template: Template = Field("{voice}", description="the cover's artist, likewise")
     album_template: Template = Field("{album}", description="the cover's album, likewise")

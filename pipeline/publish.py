@@ -23,7 +23,6 @@ MARKS = (b'name="generator" content="Understudy"', b'"format": "understudy-repor
 
 LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 _JOINERS = "\u200d\ufe0e\ufe0f"  # zero-width joiner, variation selectors: they belong to the character before
-_SPARE = 24  # of them for what is added to a cover's name: a number, the name of a stage, ".report.html"
 
 
 def shortened(name: str, most: int = LONGEST_NAME) -> str:
@@ -36,13 +35,6 @@ def shortened(name: str, most: int = LONGEST_NAME) -> str:
     while cut and (unicodedata.combining(name[cut]) or name[cut] in _JOINERS or name[cut - 1] in _JOINERS[:1]):
         cut -= 1
     return name[:cut].rstrip() + mark
-
-
-def cover_name(song: Path, voice: str) -> str:
-    """``SONG (VOICE)``, the name of a cover without its extension. With a number and what stands beside a cover it
-    still is a name that file systems take."""
-    singer = f" ({shortened(voice, 100)})"
-    return shortened(song.stem, LONGEST_NAME - _SPARE - len(os.fsencode(singer))) + singer
 
 
 def beside(cover: Path, tail: str) -> Path:

@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.pitch.tracker import PitchSettings
-from understudy.audio.tags import TagSettings
+from understudy.audio.tags import TEMPLATE_FIELDS, TagSettings, template_of
 from understudy.choices import Backing, FormatName, Shape, listed
 from understudy.errors import UnderstudyError
 from understudy.pipeline.presets import read_preset
@@ -57,7 +57,17 @@ class SongSettings(FrozenModel):
     )
 
 
+NAME_FIELDS = (*TEMPLATE_FIELDS, "song", "changes")
+"""What the name of a cover may have in braces: the song's tags, the voice, the name of the song's file, and what the
+settings change."""
+
+
 class OutputSettings(FrozenModel):
+    name: Annotated[str, Field(min_length=1, max_length=400), template_of(NAME_FIELDS)] = Field(
+        "{song} ({voice}{changes})",
+        description=f"name of a cover's file without its extension; {', '.join(f'{{{name}}}' for name in NAME_FIELDS)} "
+        "are filled in",
+    )
     format: str = Field("flac", description=f"{listed(FormatName)}; a lossy one also with its bit rate, mp3:192")
     keep_stems: bool = Field(False, description="write the cover's stems, too: they sum to the cover")
     video: Shape | None = Field(None, description=f"also make a video (mp4): {listed(Shape)}")

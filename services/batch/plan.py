@@ -15,10 +15,11 @@ from understudy.audio.files import LIMITS, FileInfo, probe
 from understudy.audio.libav import check_readable
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageEvent
+from understudy.pipeline.naming import cover_name
 from understudy.pipeline.nodes import file_external
-from understudy.pipeline.publish import check_replaceable, check_writable, cover_name
+from understudy.pipeline.publish import check_replaceable, check_writable
 from understudy.pipeline.settings import CoverSettings, load_settings
-from understudy.services.batch.chart import Chart, Row, Singers
+from understudy.services.batch.chart import Chart, Row, Singers, setting_names
 from understudy.services.batch.timing import Work
 from understudy.wording import counted
 
@@ -184,8 +185,10 @@ def _item(
     overwrite: bool,
     maker: Maker,
 ) -> Item:
-    swept = "".join(f", {name} {value}" for name, value in row.swept.items())
-    output = folder / _free(cover_name(song.path, f"{voice.name}{swept}"), song.content, settings, names)
+    singers = (row.singers.engine, row.singers.transposes)
+    swept = [setting_names().get(name, name) for name in row.swept]
+    name = cover_name(settings, song.path, voice.name, filter(None, singers), swept)
+    output = folder / _free(name, song.content, settings, names)
     check_replaceable(output, overwrite)
     described: list[Any] = [song.content, voice.version, settings.model_dump(mode="json"), output.name]
     if row.singers.transposes:
@@ -239,7 +242,7 @@ def _song(path: Path) -> _Song:
 
 def _free(name: str, content: str, settings: CoverSettings, taken: dict[str, dict[str, str]]) -> str:
     """`name` with the format's extension, numbered where another item of the batch has it. `taken`: by name, what the
-    item of each extension is. Another format of the same cover has the same name, because it has the same report."""
+    item of each extension is. Another format of the same cover has the same name."""
     extension = settings.output.encoding.extension
     version = _version(content, settings)
     number, free = 1, name

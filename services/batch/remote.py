@@ -130,7 +130,8 @@ class Server:
             fault = state["error"] or {"code": state["state"], "message": f"It was {state['state']}.", "hint": ""}
             raise UnderstudyError(fault["code"], fault["message"], fault["hint"])
         cover = item.output
-        places = {"report": beside(cover, ".report.html"), "figures": beside(cover, ".report.json")}
+        report, figures = (beside(cover, f"{cover.suffix}.report{kind}") for kind in (".html", ".json"))
+        places = {"report": report, "figures": figures}
         if state.get("video"):  # an older server has none
             places["video"] = beside(cover, f" {item.settings.output.video}.mp4")
         for name, target in {**places, "audio": cover}.items():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from understudy.services.batch.timing import StageTimes
 
 
-@with_options("format video loudness start duration overwrite engine transpose key", SETTINGS, OUTPUT)
+@with_options("format name video loudness start duration overwrite engine transpose key", SETTINGS, OUTPUT)
 def batch(
     sources: Annotated[
         list[str],

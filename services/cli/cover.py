@@ -21,7 +21,7 @@ OWN_BACKING = Annotated[Path | None, typer.Option(help="Your own backing stem; -
 OUTPUT_FILE = Annotated[Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.")]
 
 
-@with_options("format keep_stems video start duration model overwrite", SINGING, MIX, SETTINGS, OUTPUT)
+@with_options("format name keep_stems video start duration model overwrite", SINGING, MIX, SETTINGS, OUTPUT)
 def cover(
     song: Annotated[Path | None, typer.Argument(help="The song: any common audio or video file.")] = None,
     *,
@@ -35,7 +35,7 @@ def cover(
 ) -> None:
     """Make a cover: the song, sung by the voice.
 
-    Writes covers/SONG (VOICE).flac and its report. Results of all stages are cached: changing a gain or the format
+    Writes covers/SONG (VOICE, CHANGES).flac and its report. Results of all stages are cached: another gain or format
     afterwards takes seconds.
     """
     from understudy.jobs import CoverJob, cover_until, make_cover
@@ -50,7 +50,9 @@ def cover(
 
 
 @with_options(
-    "format start duration overwrite engine transpose index_rate protect formant_shift tracker seed", SETTINGS, OUTPUT
+    "format name start duration overwrite engine transpose index_rate protect formant_shift tracker seed",
+    SETTINGS,
+    OUTPUT,
 )
 def convert(
     vocals: Annotated[Path, typer.Argument(help="A vocal without accompaniment.")],

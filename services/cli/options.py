@@ -69,6 +69,12 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
         Option("start", str, "Start of the part to use: 1:05, or seconds.", "song.start", metavar="TIME"),
         Option("duration", str, "Length of the part to use: 0:30, or seconds.", "song.duration", metavar="TIME"),
         Option("format", str, f"{listed(FormatName)}; mp3:192 sets the bit rate.", "output.format"),
+        Option(
+            "name",
+            str,
+            "Name of the file, e.g. '{artist} - {title} ({voice}{changes})'; -o overrides it.",
+            "output.name",
+        ),
         Option("keep_stems", bool, "Also write the cover's stems.", "output.keep_stems"),
         Option(
             "video",

@@ -13,6 +13,7 @@ from understudy.errors import UnderstudyError
 from understudy.jobs import CoverJob, SeparationJob, make_cover, separate_song
 from understudy.pipeline.cast import Cast, parse_voices
 from understudy.pipeline.executor import StageEvent, StageRun
+from understudy.pipeline.naming import cover_name
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.store import Store
 from understudy.services.queue import untrusted
@@ -44,7 +45,7 @@ def _cover(job: Claimed, context: JobContext) -> JobResult:
     song, vocals, instrumental, backing = (inputs.get(role) for role in ROLES)
     job_of_cover = CoverJob(song, cast, settings, vocals, instrumental, path, backing_vocals=backing)
     cover = make_cover(job_of_cover, context.runner(job))
-    title = f"{job.name} ({cast.name})"
+    title = cover_name(settings, song or vocals or path, cast.name, called=job.name)
     files = {
         "audio": (cover.path, f"{title}{path.suffix}"),
         "report": (cover.report_path, f"{title}.report.html"),

@@ -24,11 +24,11 @@ from understudy.pipeline.cast import Cast, as_cast
 from understudy.pipeline.cover import ConversionGraph, CoverGraph, conversion_graph, cover_graph
 from understudy.pipeline.executor import Executor, Listener, Result
 from understudy.pipeline.graph import Graph, Node
+from understudy.pipeline.naming import cover_name
 from understudy.pipeline.publish import (
     beside,
     check_replaceable,
     check_writable,
-    cover_name,
     free_name,
     publish,
     shortened,
@@ -103,7 +103,10 @@ class CoverJob:
             raise UnderstudyError(
                 "song-missing", "There is no song to cover.", "Give a song, or both --vocals and --instrumental."
             )
-        return self.output or Path("covers") / (cover_name(named, self.cast.name) + _suffix(self.settings))
+        if self.output:
+            return self.output
+        own = ["own stems"] if self.song and (self.vocals or self.instrumental or self.backing_vocals) else []
+        return Path("covers") / _named(self.settings, named, self.cast, own)
 
 
 def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
@@ -171,9 +174,10 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
 
 def _beside(job: CoverJob, cover: Path) -> list[Path]:
     """What is written beside a cover at that path: report, its figures, the stems if they are kept, and the video."""
-    paths = [beside(cover, f".report{suffix}") for suffix in (".html", ".json")]
+    # with the cover's extension: another format may be another version, with a report of its own
+    paths = [beside(cover, f"{cover.suffix}.report{suffix}") for suffix in (".html", ".json")]
     if job.settings.output.keep_stems:
-        folder = beside(cover, " stems")
+        folder = beside(cover, f"{cover.suffix} stems")
         paths += [folder / f"{stem}{job.settings.output.lossless.extension}" for stem in job.graph.stems]
     if job.graph.video:
         paths.append(beside(cover, f" {job.settings.output.video}.mp4"))
@@ -313,7 +317,7 @@ def convert_vocals(job: ConversionJob, runner: Runner) -> ConversionResult:
             "A single vocal has no backing vocals.",
             "Convert them by themselves, or make a cover with --vocals LEAD --backing-vocals BACKING.",
         )
-    path = job.output or Path("covers") / (cover_name(job.vocals, cast.name) + _suffix(job.settings))
+    path = job.output or Path("covers") / _named(job.settings, job.vocals, cast)
     if job.write:
         check_writable(path.parent)
     if job.write and job.output:
@@ -335,6 +339,13 @@ def convert_vocals(job: ConversionJob, runner: Runner) -> ConversionResult:
         stages=result.stages,
         warnings=warnings_of(result.stages),
     )
+
+
+def _named(settings: CoverSettings, song: Path, cast: Cast, words: Sequence[str] = ()) -> str:
+    """The name of the file of a cover or a conversion."""
+    engines = [voice.manifest.engine for voice in cast.voices if len(voice.engines) > 1]
+    transposes = [f"{name} {value}" for name, value in cast.transposes.items()]
+    return cover_name(settings, song, cast.name, [*engines, *transposes, *words]) + _suffix(settings)
 
 
 def _transposing(graph: CoverGraph | ConversionGraph) -> list[Node[Any]]:

@@ -8,7 +8,6 @@ from understudy.pipeline.publish import (
     beside,
     check_replaceable,
     check_writable,
-    cover_name,
     free_name,
     publish,
     shortened,
@@ -110,19 +109,6 @@ def test_a_long_name_is_cut_between_characters(letter):
 def test_two_long_names_stay_two():
     names = {shortened("a" * 240 + end, 230) for end in ("1", "2", "", "11")}
     assert len(names) == 4
-
-
-@pytest.mark.parametrize("voice", ["nova", "声" * 64, "a + b + c + d" * 20])
-@pytest.mark.parametrize("song", ["song", "歌" * 83, "é" * 125, "a" * 251])
-def test_all_that_stands_beside_a_cover_has_a_name_that_file_systems_take(tmp_path, song, voice):
-    name = cover_name(Path(f"{song}.wav"), voice)
-    for cover in (f"{name}.flac", f"{name} 9999.flac"):
-        for place in (tmp_path / cover, *(beside(tmp_path / cover, tail) for tail in (".report.html", " stems"))):
-            place.write_bytes(b"x")
-            assert place.name.startswith(name)
-            place.unlink()
-    if song == "song" and voice == "nova":
-        assert name == "song (nova)"
 
 
 def test_a_given_name_that_is_too_long_is_refused(tmp_path):

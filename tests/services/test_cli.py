@@ -70,7 +70,7 @@ def test_what_was_made_once_is_not_made_again(workspace: Workspace):
     assert all(stage["cached"] for stage in again["stages"])
     louder = workspace.json("cover", "song.wav", "--voice", "nova", "--vocal-gain", "3")
     assert {stage["name"] for stage in louder["stages"] if not stage["cached"]} == {"remix", "encode", "report"}
-    assert louder["cover"].endswith("song (nova) 2.flac"), "the first cover is not overwritten"
+    assert louder["cover"].endswith("song (nova, vocal +3 dB).flac"), "the name says what differs"
     other = workspace.json("cover", "song.wav", "--voice", "nova", "--format", "mp3")
     assert {stage["name"] for stage in other["stages"] if not stage["cached"]} == {"encode"}
 
@@ -248,17 +248,17 @@ def test_an_old_name_of_a_setting_is_noted_in_one_sentence(workspace: Workspace)
 
 @pytest.mark.slow
 def test_what_stands_beside_a_cover_is_not_overwritten_either(workspace: Workspace):
-    mine = workspace.folder / "own.report.html"
+    mine = workspace.folder / "own.flac.report.html"
     mine.write_text("my own notes")
     refused = workspace.run("cover", "song.wav", "--voice", "nova", "--duration", "2", "-o", "own.flac", "--json")
     assert json.loads(refused.stdout)["error"]["code"] == "output-exists"
     assert not (workspace.folder / "own.flac").exists()
     (workspace.folder / "covers").mkdir()
-    (workspace.folder / "covers" / "song (nova).report.json").write_text("{}")
+    (workspace.folder / "covers" / "song (nova, 2 s long).flac.report.json").write_text("{}")
     for _ in range(2):
         made = workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "2")
-        assert made["cover"].endswith("song (nova) 2.flac")
-    assert (workspace.folder / "covers" / "song (nova).report.json").read_text() == "{}"
+        assert made["cover"].endswith("song (nova, 2 s long) 2.flac")
+    assert (workspace.folder / "covers" / "song (nova, 2 s long).flac.report.json").read_text() == "{}"
     assert mine.read_text() == "my own notes"
 
 

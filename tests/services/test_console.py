@@ -73,7 +73,7 @@ def test_every_encoding_takes_every_text(shared_workspace: Workspace, encoding: 
 
 
 @pytest.mark.slow
-def test_a_name_that_is_no_text_is_printed_as_its_bytes(shared_workspace: Workspace):
+def test_a_name_that_is_no_text_is_read_and_printed(shared_workspace: Workspace):
     name = b"caf\xe9"  # Latin-1, as old archives have it
     folder = os.fsencode(shared_workspace.folder)
     Path(os.fsdecode(folder + b"/" + name + b".wav")).write_bytes((shared_workspace.folder / "song.wav").read_bytes())
@@ -82,8 +82,10 @@ def test_a_name_that_is_no_text_is_printed_as_its_bytes(shared_workspace: Worksp
         cwd=shared_workspace.folder, env=shared_workspace.environment, capture_output=True, timeout=HANGS,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
+    refused = run(shared_workspace, "cover", os.fsdecode(b"no" + name), *SHORT)
+    assert b"There is no file no" + name + b"." in refused.stderr
     path = made.stdout.splitlines()[0].removeprefix(b"Cover:  ")
-    assert path == b"covers/" + name + b" (nova).flac"
+    assert path.decode() == "covers/café (nova, 2 s long).flac"
     assert os.path.isfile(folder + b"/" + path)
 
 
@@ -110,7 +112,7 @@ def test_the_work_goes_on_when_the_reader_has_left(workspace: Workspace, stream:
     os.close(writing)
     assert done.returncode == 0
     assert b"Broken" not in (done.stderr or b"")
-    assert (workspace.folder / "covers" / "song (nova).flac").is_file()
+    assert (workspace.folder / "covers" / "song (nova, 2 s long).flac").is_file()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -172,7 +174,7 @@ def test_the_log_of_a_batch_names_every_stage_and_every_cover(workspace: Workspa
 def test_a_narrow_terminal_has_progress_in_place_and_whole_sentences(workspace: Workspace):
     code, shown = terminal(workspace, 40, "cover", "song.wav", *SHORT)
     assert code == 0
-    assert "Cover:  covers/song (nova).flac" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert "Cover:  covers/song (nova, 2 s long).flac" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     assert ": cached" not in shown
     frames = re.split(r"\x1b\[2K|\x1b\[1A", shown)
     bars = [line for frame in frames for line in frame.splitlines() if "%" in line]

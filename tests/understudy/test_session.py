@@ -35,7 +35,7 @@ def test_a_cover_of_a_file(workspace: Workspace, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     result = workspace.session().cover(workspace.folder / "song.wav", voice="nova")
     assert result.path == Path("covers/song (nova).flac")
-    assert result.report_path == Path("covers/song (nova).report.html")
+    assert result.report_path == Path("covers/song (nova).flac.report.html")
     samples, rate = soundfile.read(result.path, always_2d=True)
     assert (rate, len(samples)) == (result.sample_rate, result.audio.frames) == (RATE, workspace.mix.frames)
     assert np.abs(samples.T - np.asarray(result.audio)).max() < 1e-5
@@ -68,7 +68,7 @@ def test_arrays_in_arrays_out_and_no_files(workspace: Workspace, tmp_path: Path,
     again = session.cover(us.Audio(workspace.mix.samples, RATE), voice="nova")
     assert all(stage.cached for stage in again.stages), "the same samples are known again"
     written = session.cover(song, voice="nova", output="mine.wav")
-    assert files(tmp_path) == {"mine.wav", "mine.report.html", "mine.report.json"}
+    assert files(tmp_path) == {"mine.wav", "mine.wav.report.html", "mine.wav.report.json"}
     assert written.path == Path("mine.wav")
     assert np.array_equal(np.asarray(written.audio), np.asarray(again.audio))
 

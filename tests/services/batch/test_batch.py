@@ -44,8 +44,8 @@ def test_a_chart_is_made_and_kept(workspace: Workspace) -> None:
     folder = workspace.folder / "covers" / "chart"
     assert {path.name for path in folder.glob("*.flac")} == {
         "hit 1 (nova).flac",
-        "hit 1 (nova) 2.flac",
-        "hit 2 (nova).flac",
+        "hit 1 (nova, vocal +3 dB).flac",
+        "hit 2 (nova, loudness apple).flac",
     }
     lines = _table(folder)
     assert [line["state"] for line in lines] == ["done"] * 3
@@ -53,9 +53,9 @@ def test_a_chart_is_made_and_kept(workspace: Workspace) -> None:
     assert first["song_path"] == str(workspace.folder / "hit 1.wav")
     assert first["cover"] == str(folder / "hit 1 (nova).flac")
     assert first["title"] == "hit 1"
-    assert [path.name for path in folder.glob("*.mp4")] == ["hit 2 (nova) portrait.mp4"]
+    assert [path.name for path in folder.glob("*.mp4")] == ["hit 2 (nova, loudness apple) portrait.mp4"]
     assert abs(float(next(line for line in lines if line["number"] == "3")["loudness"]) + 16) < 0.3
-    report = json.loads((folder / "hit 1 (nova).report.json").read_text())
+    report = json.loads((folder / "hit 1 (nova).flac.report.json").read_text())
     assert first["reason"] == report["verdict"]["reason"]
     assert {line["rank"] for line in lines} == {"1", "2", ""}  # two covers of one song and voice
     assert abs(float(first["loudness"]) - float(first["song_loudness"])) < 0.5
@@ -126,8 +126,8 @@ def test_a_sweep_ranks_its_renderings(workspace: Workspace) -> None:
     _songs(workspace, 1)
     made = workspace.json("batch", "hit 1.wav", "--voice", "nova", "--sweep", "vocal_gain=0,12")
     assert [(cover["rank"], Path(cover["cover"]).name) for cover in made["covers"]] == [
-        (1, "hit 1 (nova, vocal_gain 0).flac"),
-        (2, "hit 1 (nova, vocal_gain 12).flac"),
+        (1, "hit 1 (nova, vocal +0 dB).flac"),
+        (2, "hit 1 (nova, vocal +12 dB).flac"),
     ]
     separations = [path for path in (workspace.folder / "cache").glob("artifacts/*/*/artifact.json")]
     stages = [json.loads(path.read_text())["stage"] for path in separations]

@@ -43,13 +43,14 @@ def song(tmp_path: Path) -> Path:
 
 
 def test_only_formats_of_one_cover_have_the_same_name(tmp_path: Path, song: Path) -> None:
-    """They have one report, and another cover has another."""
+    """Of other covers the name says what differs."""
     cells = [("flac", 0), ("mp3", 0), ("mp3", 2), ("m4a", 3), ("flac", 2)]
     rows = [
         Row(f"line {number}", song, Singers("nova"), {"output.format": format, "remix.vocal_gain": gain})
         for number, (format, gain) in enumerate(cells, start=2)
     ]
-    names = ["hit (nova).flac", "hit (nova).mp3", "hit (nova) 2.mp3", "hit (nova) 3.m4a", "hit (nova) 2.flac"]
+    louder = ["hit (nova, vocal +2 dB).mp3", "hit (nova, vocal +3 dB).m4a", "hit (nova, vocal +2 dB).flac"]
+    names = ["hit (nova).flac", "hit (nova).mp3", *louder]
     items = _planned(rows, tmp_path / "covers").items
     assert [item.output.name for item in items] == names
     later = _planned(rows[3:], tmp_path / "covers", items[:3]).items
@@ -62,7 +63,7 @@ def test_what_is_swept_is_in_the_name(tmp_path: Path, song: Path) -> None:
         for value in (0.25, 0.5)
     ]
     names = [item.output.name for item in _planned(rows, tmp_path / "covers").items]
-    assert names == ["hit (nova, index_rate 0.25).flac", "hit (nova, index_rate 0.5).flac"]
+    assert names == ["hit (nova, index rate 0.25).flac", "hit (nova, index rate 0.5).flac"]
 
 
 def test_all_problems_of_all_rows_are_told_at_once(tmp_path: Path, song: Path) -> None:
