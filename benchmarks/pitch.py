@@ -25,8 +25,8 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from understudy.audio.pitch import PitchSettings, PitchTrack, track
-from understudy.audio.pitch.tracker import SingleTracker
 from understudy.audio.samples import Audio
+from understudy.choices import SingleTracker
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 
