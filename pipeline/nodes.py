@@ -28,7 +28,7 @@ from understudy.pipeline.video.picture import Pixels
 from understudy.voices.voice import file_hash
 
 DECODE = Stage("decode", 2, decode_song)
-ENCODE = Stage("encode", 3, encode_output)
+ENCODE = Stage("encode", 4, encode_output)
 ARTWORK = Stage("artwork", 1, artwork_pixels, packages=("pillow",))
 HEADROOM = Stage("headroom", 4, headroom)
 QUALITY = Stage("quality", 2, assess_separation)

@@ -44,7 +44,7 @@ SUM = Stage("sum", 1, summed)
 REBALANCE = Stage("rebalance", 2, rebalance)
 MELODY = Stage("melody", 2, melody)
 HARMONY = Stage("harmony", 3, harmony, models=(MODEL,))
-STEM_FILE = Stage("encode stem file", 1, encode_stem_file)
+STEM_FILE = Stage("encode stem file", 2, encode_stem_file)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def headroom(context: Context, stems: Sequence[AudioFile], format: OutputFormat)
         return 1.0
     highest = max(peak(stem, context.part(n / len(stems), (n + 1) / len(stems))) for n, stem in enumerate(stems))
     gain = min(1.0, 10 ** (TOP / 20) / max(highest, 1e-9))
-    quieter = -20 * np.log10(gain)
+    quieter = -decibels(gain)
     if quieter >= 0.005:
         context.warn(
             f"The stems are {quieter:.2f} dB quieter than they were, all by the same, because one of them "
@@ -60,6 +60,7 @@ def encode_output(
         tags = stem_tags(tags, stem)
     if voice:
         tags = cover_tags(tags, voice, tagging)
+    tags = _with_gain(tags, gain)
     return encode(context, _turned(sound, gain), context.folder / f"sound{format.extension}", format, tags)
 
 
@@ -89,8 +90,18 @@ def encode_stem_file(
     """
     sounds = iter(stems)
     named = [NamedStem(name, _turned(next(sounds), gain)) if name else NamedStem("Empty", None) for name in names]
-    tags = stem_tags(read_tags(original), "stems")
+    tags = _with_gain(stem_tags(read_tags(original), "stems"), gain)
     return write_ni_stems(context, _turned(song, gain), named, context.folder / f"song{extension}", codec, tags)
+
+
+def _with_gain(tags: Tags, gain: float) -> Tags:
+    """The comment says by how much stems were turned down, so that their sum can be brought back to the song."""
+    return tags if gain == 1 else replace(tags, comment=f"{tags.comment}; gain {decibels(gain):.3f} dB")
+
+
+def decibels(gain: float) -> float:
+    """A linear gain in dB."""
+    return float(20 * np.log10(gain))
 
 
 def _turned(sound: AudioSource, gain: float) -> AudioSource:

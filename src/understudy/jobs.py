@@ -25,6 +25,7 @@ from understudy.pipeline.cover import ConversionGraph, CoverGraph, conversion_gr
 from understudy.pipeline.executor import Executor, Listener, Result
 from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.naming import cover_name
+from understudy.pipeline.nodes import HEADROOM
 from understudy.pipeline.publish import (
     beside,
     check_replaceable,
@@ -38,6 +39,7 @@ from understudy.pipeline.separation.advice import remarks
 from understudy.pipeline.separation_graph import separation_graph
 from understudy.pipeline.separation_request import SeparationRequest
 from understudy.pipeline.settings import CoverSettings
+from understudy.pipeline.stages.encode import decibels
 from understudy.results import (
     ConversionResult,
     CoverResult,
@@ -123,7 +125,7 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
             check_replaceable(place, job.overwrite)
     graph = job.graph
     targets = [graph.cover, graph.mix, *_transposing(graph), graph.report, graph.quality, graph.tempo]
-    targets += _optional(graph.video)
+    targets += [*_optional(graph.video), *_headroom(graph.graph)]
     stem_nodes = [*graph.stems.values(), *(sound.node for sound in graph.sounds.values())]
     result = runner.run(graph.graph, list(dict.fromkeys([*targets, *_optional(graph.chain), *stem_nodes])))
     mix, report = result[graph.mix], result[graph.report]
@@ -153,6 +155,7 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         voices=result[graph.cast].singers if graph.cast else (),
         key=job.settings.key,
         chain=result[graph.chain] if graph.chain else (),
+        stem_gain=_stem_gain(graph.graph, result),
         loudness=Loudness(loudness.song.integrated, loudness.cover.integrated, loudness.true_peak, loudness),
         verdict=Verdict(report.verdict, report.blame, report.reason, report.grade, report.weaknesses),
         vocal_level=report.vocal_level,
@@ -264,6 +267,7 @@ def separate_song(job: SeparationJob, runner: Runner) -> SeparationResult:
     mixes = {name: mix.mix for name, mix in graph.mixes.items()}
     sources = [sound.node for sound in graph.sounds.values()]
     targets = [*files, *mixes.values(), *sources, *_optional(graph.chain), graph.quality, graph.tempo]
+    targets += _headroom(graph.graph)
     result = runner.run(graph.graph, list(dict.fromkeys(targets)))
     made = {node: result[node] for node in files}
     if job.write:
@@ -280,6 +284,7 @@ def separate_song(job: SeparationJob, runner: Runner) -> SeparationResult:
         karaoke=balanced.get("karaoke"),
         midi={stem: made[node] for stem, node in graph.notes.items()},
         sum_to_song=graph.sums if graph.sounds else None,
+        stem_gain=_stem_gain(graph.graph, result),
         loudness={name: result[mix].loudness for name, mix in mixes.items()},
         chain=result[graph.chain] if graph.chain else (),
         quality=quality,
@@ -351,6 +356,16 @@ def _named(settings: CoverSettings, song: Path, cast: Cast, words: Sequence[str]
 def _transposing(graph: CoverGraph | ConversionGraph) -> list[Node[Any]]:
     """The nodes that say how the pitch moves, and of several voices what each sings."""
     return [graph.cast or graph.transposition.node]
+
+
+def _headroom(graph: Graph) -> list[Node[Any]]:
+    """The node that finds the gain of all stems' files, where there are any."""
+    return [node for node in graph.nodes if node.stage is HEADROOM]
+
+
+def _stem_gain(graph: Graph, result: Result) -> float | None:
+    gains = [result[node] for node in _headroom(graph)]
+    return round(decibels(gains[0]), 3) if gains else None
 
 
 def _optional(node: Node[Any] | None) -> list[Node[Any]]:

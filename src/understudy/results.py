@@ -76,7 +76,7 @@ class CoverResult:
       an input was an array and no output was named, both are files in the cache: copy what you keep.
     - `video_path`: the video, with the setting ``output.video``; else None.
     - `audio`: the cover's samples. `stems`: by name, the parts that sum to the cover, with the setting
-      ``output.keep_stems``; else empty.
+      ``output.keep_stems``; else empty. `stem_gain`: as in `SeparationResult`, here for a sum that is the cover.
     - `duration`: in seconds. `sample_rate`: in Hz.
     - `transpose`: semitones that the vocal moved against the original singer (of several voices, the first).
       `transpose_reason`: why.
@@ -121,6 +121,7 @@ class CoverResult:
     brightness: float | None = None
     video_path: Path | None = None
     similarity: float | None = None
+    stem_gain: float | None = None
     figures: Mapping[str, ReportFigure] = field(default_factory=dict, repr=False)
 
     @property
@@ -134,7 +135,7 @@ class CoverResult:
             "cover": str(self.path),
             "report": str(self.report_path),
             **({"video": str(self.video_path)} if self.video_path else {}),
-            **_fields(self, "stems duration sample_rate transpose transpose_reason voices key bpm song_key"),
+            **_fields(self, "stems stem_gain duration sample_rate transpose transpose_reason voices key bpm song_key"),
             **_fields(self, "chain loudness vocal_level leftover leftover_error brightness similarity"),
             "verdict": {"verdict": verdict.overall, **_fields(verdict, "blame reason grade weaknesses")},
             **_fields(self, "figures stages warnings"),
@@ -148,7 +149,8 @@ class SeparationResult:
     - `stems`: by name, each as long as the song and aligned with it.
     - `stem_file`: the one file that holds all stems, where a file for DJ software was requested.
     - `mix`, `karaoke`: the song at other levels, where requested. `midi`: files with the notes of stems, by stem.
-    - `sum_to_song`: whether the stems sum to the song; None where there are none.
+    - `sum_to_song`: whether the stems sum to the song; None where there are none. `stem_gain`: dB that all their files
+      were turned by so that none clips, 0 or less; with wav32f 0. Turned back by it, they sum to the song.
     - `loudness`: by ``mix`` and ``karaoke``, what was measured and done.
     - `chain`: what the steps of the separation took off the lead.
     - `quality`: an estimate of how well vocals and instrumental were separated. `remarks`: the same in words, with
@@ -172,12 +174,13 @@ class SeparationResult:
     remarks: tuple[Remark, ...]
     stages: tuple[StageRun, ...] = field(repr=False)
     warnings: tuple[StageWarning, ...]
+    stem_gain: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy separate --json`` prints it."""
         return {
             "stems": {} if self.stem_file else _plain(self.stems),
-            **_fields(self, "stem_file mix karaoke midi sum_to_song loudness chain bpm song_key"),
+            **_fields(self, "stem_file mix karaoke midi sum_to_song stem_gain loudness chain bpm song_key"),
             "quality": {**_plain(self.quality), "remarks": _plain(self.remarks)},
             **_fields(self, "stages warnings"),
         }
@@ -259,7 +262,7 @@ def warnings_of(stages: tuple[StageRun, ...]) -> tuple[StageWarning, ...]:
     return tuple(StageWarning(stage.name, text) for stage in stages for text in stage.warnings)
 
 
-_IF_ANY = ("voices", "chain", "stem_file", "mix", "karaoke", "midi", "sum_to_song", "loudness")
+_IF_ANY = ("voices", "chain", "stem_file", "mix", "karaoke", "midi", "sum_to_song", "stem_gain", "loudness")
 """The fields that are left out of the JSON where there is nothing in them."""
 
 

@@ -61,6 +61,9 @@ def test_arrays_in_arrays_out_and_no_files(workspace: Workspace, tmp_path: Path,
     assert all(stem.shape == workspace.mix.samples.shape for stem in stems.values())
     assert all(stem.dtype == np.float32 for stem in stems.values())
     assert np.abs(sum(stems.values()) - np.asarray(cover.audio)).max() < 1e-6
+    assert cover.stem_gain is not None
+    turned = sum(soundfile.read(stem.path)[0].T for stem in cover.stems.values()) * 10 ** (-cover.stem_gain / 20)
+    assert np.abs(turned - np.asarray(cover.audio)).max() < 1e-6
     assert cover.path.is_file()
     assert cover.report_path.read_text().startswith("<!")
     assert cover.path.is_relative_to(workspace.folder / "cache")
@@ -123,6 +126,26 @@ def test_separation_and_conversion_in_a_chain(workspace: Workspace):
     assert mixed.audio.frames == vocals.frames
     with pytest.raises(us.UnderstudyError, match="no song"):
         session.cover(voice="nova", vocals=vocals)
+
+
+def test_the_stems_of_a_loud_song_sum_to_it_with_the_gain_that_is_said(workspace: Workspace, tmp_path: Path):
+    loud = (workspace.mix.samples * 3 / np.abs(workspace.mix.samples).max()).astype(np.float32)
+    soundfile.write(tmp_path / "loud.wav", loud.T, RATE, subtype="FLOAT")
+    session = workspace.session()
+    result = session.separate(tmp_path / "loud.wav", output=tmp_path / "stems")
+    gain = result.stem_gain
+    assert gain is not None
+    assert gain < -3
+    assert result.to_dict()["stem_gain"] == gain
+    assert any(f"{-gain:.2f} dB quieter" in warning.warning for warning in result.warnings)
+    written = {stem: soundfile.read(tmp_path / "stems" / f"{stem}.flac")[0].T for stem in result.stems}
+    left = sum(written.values()) * 10 ** (-gain / 20) - loud
+    assert 10 * np.log10(np.mean(np.square(left)) / np.mean(np.square(loud))) < -60
+    for stem in written:
+        assert f"gain {gain:.3f} dB" in read_tags(tmp_path / "stems" / f"{stem}.flac").comment
+    whole = session.separate(tmp_path / "loud.wav", output=tmp_path / "float", settings={"output.format": "wav32f"})
+    assert whole.stem_gain == 0
+    assert "gain" not in read_tags(tmp_path / "float" / "vocals.wav").comment
 
 
 def test_separation_of_a_file(workspace: Workspace, tmp_path: Path):
