@@ -6,6 +6,7 @@ Only the column at which the time stands changes from frame to frame, so that ho
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -99,7 +100,7 @@ def make_video(
         picture = _add_picture(output, shape)
         track = add_sound(output, "aac", rate, layout, "fltp")
         track.bit_rate = _SOUND.bit_rate(sound.channels)
-        write_tags(output, cover)
+        write_tags(output, replace(cover, artwork=b""))  # some platforms take a picture for a second video
         written = shown = 0
         for block in resample_blocks(sound, rate, context):
             samples = np.ascontiguousarray(block.samples)

@@ -49,7 +49,9 @@ def noise(folder: Path, seconds: float, rate: int = 44100, channels: int = 2) ->
 
 
 def made(folder: Path, sound: AudioFile, shape: Shape = "landscape", artwork: Sequence[Pixels] = ()) -> Path:
-    song = plain_song(folder / "Lied.wav")
+    folder.mkdir(exist_ok=True)
+    tags = Tags(artwork=picture("jpg"), artwork_mime="image/jpeg")
+    song = encode(Context(folder), Audio.of(tones(2000), 44100), folder / "Lied.flac", parse_format("flac"), tags)
     return make_video(Context(folder), sound, artwork, "nova", song, "Lied", TagSettings(song_artist="Band"), shape, ())
 
 
