@@ -12,9 +12,10 @@ Columns, each the mean over all pairs of a source and a voice:
   ESTOI           intelligibility (Jensen and Taal, 2016) against the source with only its pitch moved, by WORLD
   words           the same, but against the source itself if the pitch doesn't move
   OVRL, P808      naturalness (DNSMOS); dOVRL: difference to pitch-shift-only
-  RPA             share of voiced frames within 50 cents of the transposed source (Praat's tracker on both), octave
-                  errors among frames voiced in both, VUV: frames whose voicing changed; of frames
-                  within 35 dB of the source's loud ones
+  RPA, octave     where Praat and the tracker of the conversion agree on the source: share of frames that Praat hears
+                  within 50 cents of it in the result, and octave errors among those that are voiced in the result
+  VUV             share of frames whose voicing changed (Praat's tracker on both)
+                  RPA, octave and VUV count frames within 35 dB of the source's loud ones
   RTF, CPU        wall and CPU seconds per second of sound, `convert` alone
 Columns whose package is missing (resemblyzer, pystoi, speechmos) read nan.
 """
@@ -133,19 +134,32 @@ def sounding(audio: Audio) -> NDArray[np.bool_]:
     return np.asarray(power > np.quantile(power, 0.95) * 10**-3.5)
 
 
+def agreed(source: Source) -> NDArray[np.bool_]:
+    """Frames of 10 ms in which Praat and the tracker of the conversion hear the same f0 in the source, within 50 cents.
+
+    Where they disagree, usually in reverb, an error of the engine can't be told from one of a tracker.
+    """
+    tracked = source.pitch.f0[:: round(0.01 / source.pitch.hop)].astype(np.float64)
+    length = min(len(tracked), len(source.praat))
+    both = (tracked[:length] > 0) & (source.praat[:length] > 0)
+    both[both] = np.abs(1200 * np.log2(tracked[:length][both] / source.praat[:length][both])) < 50
+    return both
+
+
 def pitch_errors(
-    expected: NDArray[np.float64], found: NDArray[np.float64], counted: NDArray[np.bool_]
+    expected: NDArray[np.float64], found: NDArray[np.float64], loud: NDArray[np.bool_], sure: NDArray[np.bool_]
 ) -> tuple[float, float, float]:
-    """Raw pitch accuracy over the voiced frames of `found`, octave errors and voicing errors, over `counted` frames."""
-    length = min(len(expected), len(found), len(counted))
-    expected, found = expected[:length][counted[:length]], found[:length][counted[:length]]
-    both = (expected > 0) & (found > 0)
-    cents = np.abs(1200 * np.log2(found[both] / expected[both]))
-    voiced = max(1, int((found > 0).sum()))
+    """Over loud frames whose pitch is `sure`: the share of `found` within 50 cents of `expected`, unvoiced being a
+    miss, and octave errors among those voiced in `found`. Over all loud frames: voicing errors."""
+    length = min(len(each) for each in (expected, found, loud, sure))
+    expected, found, loud, sure = expected[:length], found[:length], loud[:length], sure[:length]
+    counted = sure & loud
+    voiced = counted & (found > 0)
+    cents = np.abs(1200 * np.log2(found[voiced] / expected[voiced]))
     return (
-        float((cents < 50).sum() / voiced),
+        float((cents < 50).sum() / max(1, counted.sum())),
         float((cents > 600).mean()) if len(cents) else 0.0,
-        float(((expected > 0) != (found > 0)).mean()),
+        float(((expected > 0) != (found > 0))[loud].mean()),
     )
 
 
@@ -215,7 +229,7 @@ def measured(source: Source, target: Target, result: Audio, reference: Audio, se
     to_target, to_source = alike(speaker_of, target.held_out), alike(speaker_of, source.speaker)
     overall, p808 = naturalness(result)
     accuracy, octave, voicing = pitch_errors(
-        source.praat * 2 ** (semitones / 12), praat(result), sounding(source.vocals)
+        source.praat * 2 ** (semitones / 12), praat(result), sounding(source.vocals), agreed(source)
     )
     return {
         "target": to_target,
@@ -272,12 +286,16 @@ def compare(
 
 
 def table(rows: Sequence[dict[str, object]], by: str = "method") -> str:
-    """Means per method (or per pair) as Markdown."""
+    """Means per method (or per pair) as Markdown, each with its standard error if there are several rows."""
     lines = [f"| {by} | n | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
     for value in dict.fromkeys(row[by] for row in rows):
         chosen = [row for row in rows if row[by] == value]
-        means = [np.mean([float(row.get(column, np.nan)) for row in chosen]) for column in COLUMNS]  # type: ignore[arg-type]
-        lines.append(f"| {value} | {len(chosen)} | " + " | ".join(f"{mean:.3f}" for mean in means) + " |")
+        figures = np.array([[float(row.get(column, np.nan)) for column in COLUMNS] for row in chosen])  # type: ignore[arg-type]
+        cells = [f"{mean:.3f}" for mean in figures.mean(axis=0)]
+        if len(chosen) > 1:
+            errors = figures.std(axis=0, ddof=1) / np.sqrt(len(chosen))
+            cells = [f"{cell} ± {error:.3f}" for cell, error in zip(cells, errors, strict=True)]
+        lines.append(f"| {value} | {len(chosen)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
