@@ -10,7 +10,9 @@ and ``test``. Each take is `--seconds` of a song, sung by the next voice, and sp
 
 A pair is two covers of one take of which one is worse by construction: no fault and a fault, a fault in two degrees, a
 ruined cover and one with a slight fault. It is right if the worse one has the lower grade; equal grades are wrong. The
-stage is right if it is the one in which the fault was made, in covers that the verdict doesn't call good.
+stage is right if it is the one in which the fault was made, in covers that the verdict doesn't call good. A slight
+fault may weigh less than what is wrong with the take without a fault: covers that a fault makes worse by `PLAIN` points
+are also counted alone.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ from understudy.voices.voice import Voice  # noqa: E402
 
 RECORDINGS = 5
 """Of each voice at most."""
+PLAIN = 20.0
+"""Points by which a fault makes a cover plainly worse."""
 SAME = 5.0
 """Points that two covers of equal quality may be apart."""
 
@@ -153,7 +157,10 @@ def tell(rows: Sequence[Row]) -> None:
     within = [one for kind, ones in right.items() if kind != "slight, ruined" for one in ones]
     print(f"\n{len(rows)} covers of {len({row.take for row in rows})} takes")
     print(f"pairs of one fault ordered rightly: {_share(within)}; slight and ruined: {_share(right['slight, ruined'])}")
-    print(f"stage named rightly: {_share(named)}")
+    none = {row.take: row.grade for row in rows if row.fault == "none"}
+    plain = [row for row in rows if stages[row.fault] and row.grade <= none[row.take] - PLAIN]
+    told = [row.blame == stages[row.fault] for row in plain]
+    print(f"stage named rightly: {_share(named)}; in covers worse by {PLAIN:.0f} points: {_share(told)}")
     clean = [row for row in rows if not stages[row.fault]]
     print(f"covers without a fault called good: {_share([row.word == 'good' for row in clean])}")
     of = {(row.take, row.fault): row.grade for row in clean}

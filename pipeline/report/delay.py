@@ -25,10 +25,10 @@ def delay_between(
     """Frames by which `second` is late: the median of what is found in the `SECONDS` from each of `starts`, None where
     nothing is. `weights`: of the channels, as `mono_part` takes them."""
     size, reach = round(SECONDS * first.rate), round(_REACH * first.rate)
-    found = [
-        _delay(*(mono_part(sound, start, start + size, weights) for sound in (first, second)), reach)
-        for start in starts
-    ]
+    found = []
+    for start in starts:
+        earlier, later = (mono_part(sound, start, start + size, weights) for sound in (first, second))
+        found.append(_delay(earlier, later, reach))
     delays = [delay for delay in found if delay is not None]
     return int(np.median(delays)) if delays else None
 

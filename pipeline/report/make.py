@@ -68,14 +68,16 @@ def make_report(context: Context, inputs: ReportInputs) -> ReportFiles:
     text = json.dumps(as_data(inputs, figures, verdict), indent=2, ensure_ascii=False, allow_nan=False)
     data.write_text(text + "\n", encoding="utf-8", errors="replace", newline="\n")
     context.progress(1.0)
-    heard = (figures.vocal_level, figures.leftover, figures.before.balance.brightness)
+    level, left, bright = map(_plain, (figures.vocal_level, figures.leftover, figures.before.balance.brightness))
     return ReportFiles(
         html,
         data,
         verdict.overall,
         verdict.blame,
         verdict.reason,
-        *map(_plain, heard),
+        level,
+        left,
+        bright,
         verdict.grade,
         verdict.findings,
     )
