@@ -91,7 +91,7 @@ SCALES = {
             "singing", "Sign of a singer", "dB", -10.0, -14.0, -19.0,
             "Level of the separated vocal against the song, less 15 dB times the share of it on which two pitch "
             "trackers don't agree. What a separator takes for a singer where nobody sings is soft and has no clear "
-            "melody: −13 to −29 dB; songs that are sung have −4 to −10.",
+            "melody: mostly below −19 dB; songs that are sung mostly have −4 to −10.",
         ),
         Scale(
             "fit", "Vocals found again in the song", "%", 97.0, 85.0, 50.0,
