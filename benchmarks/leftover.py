@@ -2,6 +2,7 @@
 
     python benchmarks/leftover.py                                  # the demo song with the demo voice
     python benchmarks/leftover.py SONGS --recordings mine.wav ...
+    python benchmarks/leftover.py SONGS --true-vocal               # without conversion, the true vocal as the new one
 
 SONGS is a folder with a folder for each song: `vocals` and one file or more of the band, which sum to the song (any
 format). The embedded separator's mask is applied to the true vocal and to the true band apart, and so is the gain of
@@ -10,9 +11,11 @@ the singer removal: what comes out of the one is leftover, of the other the band
  - L: the leftover against the new vocal in dB, K-weighted, where the true vocal sings;
  - Lexp: of the leftover, only what is above -6 dB of the spread masker (new vocal and band) in its ERB cell;
  - LSD: mean difference in dB of the ERB cells of the cover and the ideal cover (new vocal and true band);
- - iSDR: of the instrumental; band SDR and band level: of the band alone, K-weighted;
- - vocal: level of the new vocal against the true one, K-weighted; estimated leftover and true one, against the true
-   vocal, in dB.
+ - SDR, iSDR: of the separated vocal, and of the instrumental of the cover; band SDR and band level: of the band alone,
+   K-weighted;
+ - vocal: level of the new vocal against the true one, K-weighted (with --true-vocal: the level that is estimated for
+   it); estimated leftover and true one, against the true vocal, in dB;
+ - pitch: share of the true vocal's voiced frames in which the separated vocal's pitch is within 50 cents.
 """
 
 from __future__ import annotations
@@ -38,23 +41,21 @@ from understudy import Session  # noqa: E402
 from understudy.audio.effects.control import smoothed  # noqa: E402
 from understudy.audio.files import decode  # noqa: E402
 from understudy.audio.k_weighting import k_weighted  # noqa: E402
-from understudy.audio.pitch import PitchTrack  # noqa: E402
+from understudy.audio.pitch import PitchSettings, PitchTrack, track  # noqa: E402
 from understudy.audio.samples import Audio, Samples  # noqa: E402
 from understudy.audio.windows import crossfade_windows  # noqa: E402
 from understudy.context import Context  # noqa: E402
 from understudy.jobs import CoverJob  # noqa: E402
 from understudy.pipeline.separation.embedded import separate  # noqa: E402
-from understudy.pipeline.separation.embedded.cues import cues_of  # noqa: E402
-from understudy.pipeline.separation.embedded.fusion import sung_share  # noqa: E402
 from understudy.pipeline.separation.singer_removal import removal_gain, removal_grid, removal_strength  # noqa: E402
-from understudy.pipeline.separation.spectrogram import Grid, analyse, level, resynthesize  # noqa: E402
-from understudy.pipeline.separation.vocal_level import VocalLevel  # noqa: E402
+from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize  # noqa: E402
+from understudy.pipeline.separation.vocal_level import VocalLevel, vocal_level  # noqa: E402
 from understudy.pipeline.settings import load_settings  # noqa: E402
 from understudy.voices.voice import Voice  # noqa: E402
 
 Floats = NDArray[np.float64]
 STRENGTHS = {"0": 0.0, "auto": None, "1": 1.0}
-COLUMNS = ("L", "Lexp", "LSD", "iSDR", "band SDR", "level", "vocal", "estimated", "left")
+COLUMNS = ("L", "Lexp", "LSD", "iSDR", "band SDR", "level", "vocal", "estimated", "left", "SDR", "pitch")
 CELLS, SIZE = 42, 2048  # ERB bands, samples of a cell
 BLOCK = 0.05  # seconds
 
@@ -105,8 +106,7 @@ def separated(name: str, vocals: Samples, band: Samples, rate: int) -> Song:
 
     def masked(window: Audio, _: int) -> Audio:
         mix = window.samples[:2] / (np.abs(window.samples[:2]).max() or 1.0)
-        spectrum = analyse(mix, grid)
-        share = sung_share(cues_of(mix, spectrum, grid), level(spectrum), grid)
+        share = separate.vocal_share(mix, analyse(mix, grid), grid)
         return Audio(resynthesize(analyse(window.samples, grid) * share, grid, window.frames), rate)
 
     shared = round(separate.OVERLAP * rate)
@@ -125,6 +125,25 @@ def covered(song: Song, voice: Voice, folder: Path) -> tuple[Samples, PitchTrack
     nodes: Mapping[str, Any] = {node.kind: node for node in graph.graph.nodes}
     made = made_by(graph.graph, [nodes["finish"], nodes["pitch"], nodes["vocal level"]], folder)
     return made[nodes["finish"]].read().samples, made[nodes["pitch"]], made[nodes["vocal level"]]
+
+
+def separated_only(song: Song, folder: Path) -> tuple[float, PitchTrack, VocalLevel]:
+    """The level in dB that the new vocal would get, against the true one; the pitch of the separated vocal, and what is
+    known of it."""
+    vocal = Audio(song.masked_vocals + song.masked_band, song.rate)
+    lacking = vocal_level(Context(folder), Audio(np.asarray(song.mix, np.float32), song.rate), vocal)
+    loud, true = energies(vocal.samples, song.rate), energies(song.vocals, song.rate)
+    level = float(decibels(loud[sings(loud)].sum() / true[sings(true)].sum())) + lacking.mean
+    return level, track(Context(folder), vocal, PitchSettings()), lacking
+
+
+def agreement(song: Song, pitch: PitchTrack, folder: Path) -> float:
+    """Share of the voiced frames of the true vocal in which `pitch` is within 50 cents of it."""
+    true = track(Context(folder), Audio(np.asarray(song.vocals, np.float32), song.rate), PitchSettings()).f0
+    frames = min(len(true), pitch.frames)
+    voiced = np.flatnonzero(true[:frames])
+    cents = 1200 * np.abs(np.log2(np.maximum(pitch.f0[voiced], 1) / true[voiced]))
+    return float((cents < 50).mean())
 
 
 def energies(samples: Samples, rate: int) -> Floats:
@@ -164,9 +183,11 @@ def spreading() -> Floats:
     return np.asarray(10 ** (np.where(up >= 0, -10.0 * up, 25.0 * up) / 10))
 
 
-def figures(song: Song, new: Samples, left: Samples, band: Samples, lacking: VocalLevel) -> list[float]:
-    """In the order of `COLUMNS`."""
-    rate = song.rate
+def figures(
+    song: Song, new: Samples, left: Samples, band: Samples, level: float | None, lacking: VocalLevel, agreeing: float
+) -> list[float]:
+    """In the order of `COLUMNS`. `level`: of the new vocal against the true one in dB, where it isn't that of `new`."""
+    rate, masked = song.rate, song.masked_vocals + song.masked_band
     loud_left, loud_new, loud_old, loud_band, true_band = (
         energies(samples, rate) for samples in (left, new, song.vocals, band, song.band)
     )
@@ -176,10 +197,12 @@ def figures(song: Song, new: Samples, left: Samples, band: Samples, lacking: Voc
     middles = (np.arange(len(left_cells)) + 1) * (SIZE // 2)
     here = sung[np.minimum(middles // round(BLOCK * rate), len(sung) - 1)]
     heard = np.where(left_cells > 10**-0.6 * masker, left_cells, 0)
-    ideal, cover = (
+    # the leftover and the new vocal have nothing in common, so that their energies add
+    ideal, cover, more = (
         cells(k_weighted(Audio(np.asarray(samples, np.float32), rate)), rate)
-        for samples in (new + song.band, new + band + left)
+        for samples in (new + song.band, new + band, left)
     )
+    cover += more
     audible = (ideal > 1e-6 * ideal.max()) & here[:, None]
     off = energies(song.band - band, rate).sum()
     return [
@@ -191,16 +214,24 @@ def figures(song: Song, new: Samples, left: Samples, band: Samples, lacking: Voc
             decibels(np.square(song.band).sum() / np.square(song.band - band - left).sum()),
             decibels(true_band.sum() / off),
             decibels(loud_band[sung].sum() / true_band[sung].sum()),
-            decibels(loud_new[sung].sum() / loud_old[sung].sum()),
+            decibels(loud_new[sung].sum() / loud_old[sung].sum()) if level is None else level,
             lacking.leftover or np.nan,
             decibels(loud_left[sung].sum() / loud_old[sung].sum()),
+            decibels(np.square(song.vocals).sum() / np.square(song.vocals - masked).sum()),
+            agreeing,
         )
     ]
 
 
-def measured(song: Song, voice: Voice, folder: Path) -> dict[str, list[float]]:
-    """The figures by strength."""
-    new, pitch, lacking = covered(song, voice, folder)
+def measured(song: Song, voice: Voice | None, folder: Path) -> dict[str, list[float]]:
+    """The figures by strength; without a `voice` of the true vocal as the new one."""
+    level = None
+    if voice:
+        new, pitch, lacking = covered(song, voice, folder)
+    else:
+        new = song.vocals
+        level, pitch, lacking = separated_only(song, folder)
+    agreeing = agreement(song, pitch, folder)
     grid = removal_grid(song.rate)
     whole = analyse(song.mix, grid)
     kept = analyse(song.mix - song.masked_vocals - song.masked_band, grid)
@@ -212,7 +243,7 @@ def measured(song: Song, voice: Voice, folder: Path) -> dict[str, list[float]]:
             samples - resynthesize(analyse(samples, grid) * (1 - gain), grid, samples.shape[1])
             for samples in (song.vocals - song.masked_vocals, song.band - song.masked_band)
         )
-        found[name] = figures(song, new, left, band, lacking)
+        found[name] = figures(song, new, left, band, level, lacking, agreeing)
     return found
 
 
@@ -220,18 +251,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("songs", type=Path, nargs="?", default=ROOT / "demo" / "stems")
     parser.add_argument("--recordings", type=Path, nargs="+", default=sorted((ROOT / "demo" / "voice").glob("*.flac")))
+    parser.add_argument("--true-vocal", action="store_true", help="as the new vocal: convert nothing")
     parser.add_argument("--only", nargs="+", help="names of songs")
     options = parser.parse_args()
     print(f"{'song':20} {'removal':8}" + "".join(f"{name:>10}" for name in COLUMNS))
     everything: dict[str, list[list[float]]] = {name: [] for name in STRENGTHS}
     with tempfile.TemporaryDirectory(prefix="understudy-") as temporary:
         folder = Path(temporary)
-        session = Session(voices=folder / "voices", cache=folder / "cache")
-        session.voices.add("voice", [str(path) for path in options.recordings], consent="granted")
+        voice = None
+        if not options.true_vocal:
+            session = Session(voices=folder / "voices", cache=folder / "cache")
+            session.voices.add("voice", [str(path) for path in options.recordings], consent="granted")
+            voice = session.voices.get("voice")
         for name, vocals, band, rate in songs(options.songs):
             if options.only and name not in options.only:
                 continue
-            found = measured(separated(name, vocals, band, rate), session.voices.get("voice"), folder)
+            found = measured(separated(name, vocals, band, rate), voice, folder)
             for strength, values in found.items():
                 everything[strength].append(values)
                 print(f"{name:20} {strength:8}" + "".join(f"{value:10.2f}" for value in values), flush=True)

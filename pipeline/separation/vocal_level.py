@@ -2,8 +2,8 @@
 
 The embedded separator's mask is below 1 wherever something else sounds with the voice, and takes that share of the
 voice away with it. The key idea: if S is the separated vocal and X the song, S = M X in each bin of the spectrum. A
-mask of the energy would leave the energy M |X|^2, and the separated vocal has M^2 |X|^2. In between the exponent is
-fitted: M^`EXPONENT` |X|^2, that is |S|^`EXPONENT` |X|^(2 - `EXPONENT`), summed over the bins with K-weighting.
+mask of the energy would leave the energy M |X|^2, and the separated vocal has M^2 |X|^2. The exponent is fitted:
+M^`EXPONENT` |X|^2, that is |S|^`EXPONENT` |X|^(2 - `EXPONENT`), summed over the bins with K-weighting.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from understudy.context import Context
 from understudy.pipeline.separation.spectrogram import Grid, analyse
 from understudy.pipeline.values import stored
 
-EXPONENT = 0.8
-"""Fitted on six songs and mixes with known stems (0.7 to 0.8 are best), confirmed on seven others; an earlier set had
-1.2."""
+EXPONENT = 1.0
+"""Fitted on 18 songs and mixes with known stems: 0.8 to 1.0 are best."""
 
 MOST = 6.0
 """dB that the separated vocal may be short of."""
@@ -30,7 +29,7 @@ MOST = 6.0
 _SIZE, _TOP = 0.093, 16000.0  # seconds, Hz: of the spectrum
 _WINDOW = 20.0  # seconds read at a time
 _SOMEBODY, _NOBODY = 14.0, 20.0  # dB of the song above the separated vocal: up to, and from; sung songs have 2 to 10
-_BIAS = 1.4  # dB that more is left than the masks say
+_BIAS, _STEEPNESS = 1.4, 1.33  # the leftover in dB is _STEEPNESS * (what the masks say + _BIAS), fitted
 _SLOW, _FAST = 1.0, 0.1  # seconds: over which the level is followed, and is told from pauses
 _MOMENT = 4.0  # seconds over which the leftover is told
 _PAUSE, _LOUD = -15.0, -5.0  # dB of the singing: up to the first only the mean is known, from the second the moment
@@ -77,8 +76,9 @@ def vocal_level(context: Context, song: AudioSource, vocals: AudioSource) -> Voc
     moment = _decibels((smoothed(likely, slow) + TINY) / (here + TINY))
     # in pauses there is only what leaked, of which the mask says nothing
     loud = np.clip((10 * np.log10(here / short[sung].mean() + TINY) - _PAUSE) / (_LOUD - _PAUSE), 0.0, 1.0)
-    leftover = 10 * np.log10(smoothed(left, fast)[sung].mean() / smoothed(likely, fast)[sung].mean() + TINY) + _BIAS
-    moments = _by_second(smoothed(left, fast) * sung, smoothed(likely, fast) * sung, step) + _BIAS
+    leftover = 10 * np.log10(smoothed(left, fast)[sung].mean() / smoothed(likely, fast)[sung].mean() + TINY)
+    moments = _by_second(smoothed(left, fast) * sung, smoothed(likely, fast) * sung, step)
+    leftover, moments = (_STEEPNESS * (estimate + _BIAS) for estimate in (leftover, moments))
     return VocalLevel(sure * float(mean), sure * (mean + (moment - mean) * loud), step, float(leftover), moments)
 
 

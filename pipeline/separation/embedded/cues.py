@@ -13,6 +13,13 @@
   whitened spectrum (Klapuri, "Multiple fundamental frequency estimation by summing harmonic amplitudes", ISMIR 2006)
   and the smoothest strong path through it (Viterbi).
 - panning: voices are mixed to both sides alike, many instruments to one side.
+
+A mask made of these gives two more (`second_look`), which are of the song itself:
+- position: where in the stereo image its voice and its band are. Each has a spatial covariance matrix per frequency
+  band; how well both explain the direction of a bin follows from the complex angular central Gaussian distribution
+  (Ito, Araki and Nakatani, "Complex angular central Gaussian mixture model for directional statistics in mask-based
+  microphone array signal processing", EUSIPCO 2016).
+- harmonic: the harmonics of the melody in what the mask lets through, the more so the more of it they hold.
 """
 
 from __future__ import annotations
@@ -45,6 +52,15 @@ def cues_of(samples: Samples, spectrum: Spectrum, grid: Grid) -> dict[str, Map]:
         "melody": comb(predominant_pitch(foreground, grid), grid),
         "activity": activity(foreground, magnitude, grid),
         "imbalance": imbalance(spectrum),
+    }
+
+
+def second_look(share: Map, spectrum: Spectrum, grid: Grid) -> dict[str, Map]:
+    """The cues that follow from a mask `share` of `spectrum`, by name, ``[frames, bins]``."""
+    return {
+        "share": log_odds(share),
+        "position": position(spectrum, share),
+        "harmonic": harmonic(level(spectrum) * share, grid),
     }
 
 
@@ -180,3 +196,45 @@ def imbalance(spectrum: Spectrum) -> Map:
         return np.zeros(spectrum.shape[1:], np.float32)
     left, right = (uniform_filter(np.abs(side) ** 2, 5) + 1e-9 for side in spectrum)
     return np.asarray(np.minimum(np.abs(np.log(left / right)), 4), np.float32)
+
+
+def position(spectrum: Spectrum, share: Map, *, bands: int = 24) -> Map:
+    """How much likelier the direction of each bin is for the voice than for the band: the logarithm of the ratio,
+    within -4..4. All 0 for any other channel count than two.
+
+    The directions of both are learned from all bins of `spectrum` in each of `bands` log-spaced frequency bands, by
+    how far each bin is sung (`share`). Those of 3 frames by 3 bins are looked at together.
+    """
+    if len(spectrum) != 2:
+        return np.zeros(spectrum.shape[1:], np.float32)
+    left, right = spectrum
+    across = left * np.conj(right)
+    # the covariance matrix of each bin, as its four real parts, ``[4, frames, bins]``
+    parts = np.stack([np.abs(left) ** 2, np.abs(right) ** 2, across.real, across.imag])
+    power = parts[0] + parts[1] + np.float32(1e-9)
+    edges = np.unique(np.geomspace(4, spectrum.shape[2], bands + 1).astype(int))
+    edges[0] = 0
+    around = np.stack([uniform_filter(part, 3, mode="nearest") for part in parts])
+    whole = np.maximum(around[0] + around[1], 0) + np.float32(1e-9)
+
+    def unlikely(weight: Map) -> Map:
+        """The negative log-likelihood of the directions, up to a constant, if their source has this `weight`."""
+        weight = weight / np.sqrt(power)  # so that loud bins don't decide alone
+        sums = np.add.reduceat((weight * parts).sum(axis=1, dtype=np.float64), edges[:-1], axis=1)
+        sums = sums / (sums[0] + sums[1] + 1e-9)
+        mixed = 0.98 * sums + 0.01 * np.array([[1.0], [1.0], [0.0], [0.0]])  # never singular
+        a, d, real, imaginary = np.repeat(mixed, np.diff(edges), axis=1).astype(np.float32)
+        determinant = a * d - real**2 - imaginary**2
+        form = d * around[0] + a * around[1] - 2 * (real * around[2] + imaginary * around[3])
+        # no eigenvalue of the matrix is above 1, so that less than 1 is rounding
+        return np.asarray(2 * np.log(np.maximum(form / determinant / whole, 1)) + np.log(determinant), np.float32)
+
+    return np.asarray(np.clip(unlikely((1 - share) ** 2) - unlikely(share**2), -4, 4), np.float32)
+
+
+def harmonic(sung: Map, grid: Grid) -> Map:
+    """`comb` of the predominant pitch in the magnitude `sung`, weighted in each frame by the share of it that is on
+    its harmonics."""
+    teeth = comb(predominant_pitch(sung, grid), grid)
+    inside = (sung * teeth).sum(axis=1) / (sung.sum(axis=1) + 1e-9)
+    return np.asarray(teeth * inside[:, None], np.float32)

@@ -1,4 +1,4 @@
-"""From the cues to a mask: two logistic regressions whose few weights were fitted to songs with known stems.
+"""From the cues to a mask: three logistic regressions whose few weights were fitted to songs with known stems.
 
 Each gives, per frame and bin, ``sigmoid(bias(frequency) + sum of weight * cue)``, the share of the bin that is sung.
 The first has the cues alone. The second has two more, from the mask of the first: how much of the half second and of
@@ -63,6 +63,20 @@ SECOND = Fusion(
         "imbalance": -0.406,
         "briefly": 1.633,
         "lately": 1.263,
+    },
+)
+THIRD = Fusion(
+    (-2.725, -1.102, -0.345, -1.056, -1.469, -1.133, -0.18, 0.096, 0.068),
+    {
+        "varying": 0.053,
+        "tonal": 0.2,
+        "restless": 0.366,
+        "melody": 1.043,
+        "activity": 0.965,
+        "imbalance": -0.694,
+        "share": 0.232,
+        "position": 1.317,
+        "harmonic": 2.867,
     },
 )
 

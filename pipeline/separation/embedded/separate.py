@@ -2,7 +2,8 @@
 
 Five `cues` show which bins of the spectrogram are likely sung: those that do not repeat, that are tonal over short
 times and unsteady over long ones, that lie on the harmonics of the predominant pitch, and that are equally loud on both
-sides. `fusion` makes a mask of them. The instrumental is the song minus the masked song, so that the two sum to the
+sides. `fusion` makes a mask of them. What it lets through shows where in the stereo image the voice is and what it
+sings, of which the final mask is made. The instrumental is the song minus the masked song, so that the two sum to the
 song.
 """
 
@@ -13,13 +14,13 @@ from math import ceil
 
 import numpy as np
 
-from understudy.audio.samples import Audio, AudioSource
+from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.audio.windows import crossfade_windows
 from understudy.context import Context
-from understudy.pipeline.separation.embedded.cues import cues_of
-from understudy.pipeline.separation.embedded.fusion import sung_share
-from understudy.pipeline.separation.spectrogram import Grid, analyse, level, resynthesize
+from understudy.pipeline.separation.embedded.cues import cues_of, second_look
+from understudy.pipeline.separation.embedded.fusion import THIRD, fuse, sung_share
+from understudy.pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 
 WINDOW, OVERLAP = 45.0, 3.0
 """Length of a window in seconds, and its overlap with the next one."""
@@ -55,5 +56,13 @@ def vocals_of(mix: Audio) -> Audio:
     samples = mix.samples / peak
     grid = Grid.of(mix.rate, 0.093, HIGHEST)
     spectrum = analyse(samples, grid)
-    spectrum *= sung_share(cues_of(samples, spectrum, grid), level(spectrum), grid)
+    spectrum *= vocal_share(samples, spectrum, grid)
     return Audio(resynthesize(spectrum, grid, mix.frames) * peak, mix.rate)
+
+
+def vocal_share(samples: Samples, spectrum: Spectrum, grid: Grid) -> Map:
+    """The share 0..1 of each bin of `spectrum`, which is `samples` on `grid`, that is sung, ``[frames, bins]``; the
+    samples peak at 1."""
+    cues = cues_of(samples, spectrum, grid)
+    share = sung_share(cues, level(spectrum), grid)
+    return fuse({**cues, **second_look(share, spectrum, grid)}, grid, THIRD)

@@ -8,7 +8,9 @@ import pytest
 from understudy.audio.samples import Samples
 from understudy.pipeline.separation.embedded.cues import (
     comb,
+    harmonic,
     imbalance,
+    position,
     predominant_pitch,
     restless_share,
     tonal_share,
@@ -18,6 +20,7 @@ from understudy.pipeline.separation.embedded.fusion import (
     FIRST,
     KNOTS,
     SECOND,
+    THIRD,
     Fusion,
     context_cues,
     fuse,
@@ -116,7 +119,37 @@ def test_imbalance_sees_levels_and_not_width() -> None:
     assert not imbalance(analyse(left[None], GRID)).any()
 
 
-@pytest.mark.parametrize("fusion", [FIRST, SECOND])
+def test_position_learns_where_the_voice_is() -> None:
+    """A voice in the middle and an instrument on the left take turns; the mask tells them in the beginning only."""
+    random = np.random.default_rng(0)
+    sound = random.normal(0, 1, (200, GRID.bins)) + 1j * random.normal(0, 1, (200, GRID.bins))
+    sings = (np.arange(200) // 10 % 2 == 0)[:, None]
+    spectrum = np.stack([sound, np.where(sings, sound, 0.3 * sound)]).astype(np.complex64)
+    share = np.where(np.arange(200)[:, None] < 80, np.where(sings, 0.8, 0.2), 0.4) * np.ones((1, GRID.bins), np.float32)
+    likelier = position(spectrum, share.astype(np.float32))
+    assert np.median(likelier[120:], axis=1)[sings[120:, 0]].min() > 0.5
+    assert np.median(likelier[120:], axis=1)[~sings[120:, 0]].max() < -0.3
+    np.testing.assert_allclose(position(spectrum[::-1], share.astype(np.float32)), likelier, atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_position_says_nothing_of_channels_that_are_alike(channels: int) -> None:
+    spectrum = analyse(np.repeat(tone(330.0), channels, axis=0), GRID)
+    share = np.random.default_rng(0).uniform(0, 1, spectrum.shape[1:]).astype(np.float32)
+    spectrum[:, 10:20] = 0  # silence
+    assert np.abs(position(spectrum, share)).max() < 0.01
+
+
+def test_harmonic_counts_more_where_the_harmonics_hold_more_of_the_sound() -> None:
+    noise = np.random.default_rng(3).normal(0, 0.02, (1, len(TIME))).astype(np.float32)
+    clear, drowned = (harmonic(level(analyse(tone(250.0) + n * noise, GRID)), GRID)[100] for n in (0, 10))
+    at = {hertz: round(hertz * GRID.size / RATE) for hertz in (250, 375, 500)}
+    assert min(clear[at[250]], clear[at[500]]) > 0.7
+    assert clear[at[375]] < 0.01
+    assert drowned.max() < 0.6 * clear.max()
+
+
+@pytest.mark.parametrize("fusion", [FIRST, SECOND, THIRD])
 def test_every_weight_moves_the_mask_its_way(fusion: Fusion) -> None:
     flat = np.zeros((2, GRID.bins), np.float32)
     base = fuse(dict.fromkeys(fusion.weights, flat), GRID, fusion)
