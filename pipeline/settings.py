@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, StrictInt, ValidationError
-from pydantic_core import PydanticCustomError
 
 from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.pitch.tracker import PitchSettings
@@ -41,7 +40,7 @@ def _seconds(value: Any) -> Any:
     except ValueError:
         seconds = parse_clock(value)
     if seconds is None:
-        raise PydanticCustomError("time", "write 1:05, 1:02:30, or seconds such as 65 or 65.5")
+        raise ValueError("write 1:05, 1:02:30, or seconds such as 65 or 65.5")
     return seconds
 
 

@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from understudy.audio.tags import made_by_understudy
 from understudy.errors import UnderstudyError
+from understudy.links import LinkedSong, is_link
 from understudy.pipeline.settings import CoverSettings, is_setting, parse_value
 
 SONGS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aiff", ".wma", ".mp4", ".mkv", ".webm")
@@ -33,6 +34,9 @@ _BETWEEN_VOICES = re.compile(r"[;|\n]")
 
 _Entry = tuple[str, dict[str, Any], tuple[str, ...]]
 """A song that a source names: where, the cells by column, and what is wrong with it."""
+
+Fetch = Callable[[str], Sequence[LinkedSong]]
+"""Gets the songs behind a link."""
 
 _OWN = ("song", "voice", "engine", "preset")
 """The columns that aren't settings."""
@@ -82,6 +86,7 @@ def read_chart(
     transposes: str = "",
     columns: Mapping[str, str] | None = None,
     sweeps: Mapping[str, Sequence[Any]] | None = None,
+    fetch: Fetch | None = None,
 ) -> Chart:
     """All covers that `sources` request, in their order.
 
@@ -92,6 +97,7 @@ def read_chart(
     our columns. `sweeps`: values by setting (see `parse_sweeps`); each pair of song and voice is made with every
     combination of those that its row doesn't set.
 
+    A link is the song or the songs of a playlist that `fetch` gets, which raises `UnderstudyError` where it can't.
     Files in folders and globs that Understudy made are no songs.
     """
     problems: list[str] = []
@@ -99,7 +105,7 @@ def read_chart(
     rows: list[Row] = []
     for source in sources:
         names = _Columns(columns or {})
-        for where, cells, wrong in _entries(source, names, problems, empty):
+        for where, cells, wrong in _followed(_entries(source, names, problems, empty), names, fetch):
             rows += _rows(where, cells, wrong, names, voices, Singers("", engine, transposes), sweeps or {})
         problems += names.problems
     if not rows and not problems and not empty:
@@ -195,7 +201,9 @@ def _unknown(column: str) -> str:
 def _entries(source: str, names: _Columns, problems: list[str], empty: list[str]) -> Iterator[_Entry]:
     """What one source names."""
     path = Path(source)
-    if path.is_dir():
+    if is_link(source):
+        yield source, {"song": source}, ()
+    elif path.is_dir():
         songs = [entry for entry in sorted(path.iterdir()) if _is_song(entry)]
         if not songs:
             empty.append(f"there is no song in the folder {source}")
@@ -210,6 +218,27 @@ def _entries(source: str, names: _Columns, problems: list[str], empty: list[str]
         if not songs:
             empty.append(f"no song is named like {source}")
         yield from ((str(song), {"song": song}, ()) for song in songs)
+
+
+def _followed(entries: Iterable[_Entry], names: _Columns, fetch: Fetch | None) -> Iterator[_Entry]:
+    """The entries; one whose song is a link becomes one for each song that is behind it, with its tags unless the
+    entry has its own."""
+    for where, cells, wrong in entries:
+        column = next((name for name in cells if names.meaning(name) == "song"), "")
+        if fetch is None or not is_link(cells.get(column)):
+            yield where, cells, wrong
+            continue
+        try:
+            songs = fetch(cells[column])
+        except UnderstudyError as error:
+            if error.code == "cancelled":
+                raise
+            yield where, {}, (error.message.rstrip("."),)
+            continue
+        given = {names.meaning(name) for name in cells}
+        for song in songs:
+            tags = {name: text for name, text in song.tags.items() if name not in given}
+            yield where, {**cells, column: song.path, **tags}, wrong
 
 
 def _is_song(path: Path) -> bool:
@@ -246,7 +275,7 @@ def _chart(path: Path, names: _Columns, problems: list[str]) -> Iterator[_Entry]
     for line, cells, wrong in lines:
         for column, value in cells.items():
             if names.meaning(column) == "song" and isinstance(value, str) and value.strip():
-                cells[column] = _located(path.parent, value.strip())
+                cells[column] = value.strip() if is_link(value.strip()) else _located(path.parent, value.strip())
             elif names.meaning(column) == "tags.artwork" and value not in ("song", "none"):
                 cells[column] = str(path.parent / str(value))
         yield f"{path.name} line {line}", cells, wrong

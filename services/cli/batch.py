@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from understudy.services.batch.timing import StageTimes
 
 
-@with_options("format name video loudness start duration overwrite engine transpose key", SETTINGS, OUTPUT)
+@with_options("format name cookies video loudness start duration overwrite engine transpose key", SETTINGS, OUTPUT)
 def batch(
     sources: Annotated[
         list[str],
@@ -86,7 +86,8 @@ def batch(
         maker = Server(server, server_key or os.environ.get("UNDERSTUDY_SERVER_KEY"), times)
 
     def read() -> Chart:
-        return read_chart(sources, voice or [], options.values["engine"], options.transposes, named, sweeps)
+        with options.fetching() as fetch:
+            return read_chart(sources, voice or [], options.values["engine"], options.transposes, named, sweeps, fetch)
 
     def planned(chart: Chart, before: tuple[Item, ...] = ()) -> Plan:
         given = options.assignments()

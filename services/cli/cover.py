@@ -21,9 +21,9 @@ OWN_BACKING = Annotated[Path | None, typer.Option(help="Your own backing stem; -
 OUTPUT_FILE = Annotated[Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.")]
 
 
-@with_options("format name keep_stems video start duration model overwrite", SINGING, MIX, SETTINGS, OUTPUT)
+@with_options("format name cookies keep_stems video start duration model overwrite", SINGING, MIX, SETTINGS, OUTPUT)
 def cover(
-    song: Annotated[Path | None, typer.Argument(help="The song: any common audio or video file.")] = None,
+    song: Annotated[str | None, typer.Argument(help="The song: any common audio or video file, or a link.")] = None,
     *,
     voice: VOICE,
     vocals: OWN_VOCALS = None,
@@ -40,9 +40,13 @@ def cover(
     """
     from understudy.jobs import CoverJob, cover_until, make_cover
 
-    settings = options.settings(None if until else output)
     cast = options.cast(voice)
-    job = CoverJob(song, cast, settings, vocals, instrumental, output, options.overwrite, backing_vocals)
+    settings = options.settings(None if until else output)
+    path = None
+    if song is not None:
+        path, tags = options.song(song)
+        settings = options.settings(None if until else output, tags) if tags else settings
+    job = CoverJob(path, cast, settings, vocals, instrumental, output, options.overwrite, backing_vocals)
     with options.runner() as runner:
         result = cover_until(job, until, runner) if until else make_cover(job, runner)
     print_warnings(result.warnings)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from understudy.services.cli.console import cancellable, mode, stage_progress
 if TYPE_CHECKING:  # imported where they are used, so that ``understudy --help`` answers at once
     from understudy.jobs import Runner
     from understudy.library import VoiceLibrary
+    from understudy.links import LinkedSong
     from understudy.pipeline.cast import Cast
     from understudy.pipeline.executor import LocalExecutor
     from understudy.pipeline.settings import CoverSettings
@@ -85,6 +87,7 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
         Option(
             "model", str, "Separation model; A+B combines several; 'embedded' needs no weights.", "separation.model"
         ),
+        Option("cookies", Path, "Cookies of your browser (Netscape's format), for a link that needs a login."),
         Option("overwrite", bool, "Replace files that Understudy did not make."),
         Option("json", bool, "Print the result as one JSON object."),
         Option("quiet", bool, "Print only the result, no progress.", short="-q"),
@@ -235,6 +238,37 @@ class Options:
 
         by_voice = parse_transposes(transposes) if transposes else {}
         return parse_voices(voices).cast(lambda name: self.library.get(name, engine), by_voice)
+
+    @contextmanager
+    def fetching(self) -> Iterator[Callable[..., list[LinkedSong]]]:
+        """A function that fetches the songs of a link (`understudy.links.fetch_songs`), with its progress in a line."""
+        from understudy.context import scratch_context
+        from understudy.links import fetch_songs
+        from understudy.pipeline.executor import StageEvent
+
+        with cancellable() as cancelled, stage_progress() as listen:
+
+            def fetch(link: str, several: bool = True) -> list[LinkedSong]:
+                def progress(fraction: float) -> None:
+                    listen(StageEvent("fetch", "progress", fraction, 0.0, "cpu", link))
+
+                begun = time.monotonic()
+                with scratch_context(progress, cancelled) as context:
+                    songs = fetch_songs(link, context, self.cache, self.values.get("cookies"), several=several)
+                listen(StageEvent("fetch", "finished", 1.0, time.monotonic() - begun, "cpu", link))
+                return songs
+
+            yield fetch
+
+    def song(self, text: str) -> tuple[Path, Mapping[str, str]]:
+        """The song that an argument names, a file or a link, which is fetched; and the tags that the link gave it."""
+        from understudy.links import is_link
+
+        if not is_link(text):
+            return Path(text), {}
+        with self.fetching() as fetch:
+            (song,) = fetch(text, several=False)
+        return song.path, song.tags
 
     def executor(self) -> LocalExecutor:
         from understudy.pipeline.executor import LocalExecutor

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from understudy.results import SeparationResult
 
 
-@with_options("start duration model overwrite preset set cache device", OUTPUT)
+@with_options("start duration model cookies overwrite preset set cache device", OUTPUT)
 def separate(
-    song: Annotated[Path, typer.Argument(help="The song: any common audio or video file.")],
+    song: Annotated[str, typer.Argument(help="The song: any common audio or video file, or a link.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default stems/SONG.")] = None,
     *,
     stems: Annotated[
@@ -72,8 +72,9 @@ def separate(
         GUIDE if guide is None else parse_guide(guide),
         () if midi is None else parse_stems(midi),
     )
+    found, _ = options.song(song)
     with options.runner() as runner:
-        result = separate_song(SeparationJob(song, settings, request, output, options.overwrite), runner)
+        result = separate_song(SeparationJob(found, settings, request, output, options.overwrite), runner)
     print_warnings(result.warnings)
     print_result(result.to_dict(), lambda: _text(result))
 

@@ -47,6 +47,7 @@ OPTIONAL = {
     "torchfcpe": OptionalPackage(
         "torchfcpe", "fcpe", "the pitch tracker fcpe", "the default tracker, swift-f0, is used instead"
     ),
+    "yt_dlp": OptionalPackage("yt-dlp", "links", "links as songs", "songs are files"),
 }
 """By the name under which each is imported."""
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from typing import Any
 
 # A value that may be of several types fails once for each, and pydantic adds the type to the place.
 _TYPE = re.compile(r"(constrained-)?(str|int|float|bool)|none|(literal|list|tuple|dict|function-\w+|is-instance)\[.*\]")
@@ -31,9 +28,9 @@ class Fault:
         return ".".join(map(str, self.place))
 
 
-def faults(errors: Iterable[ErrorDetails]) -> list[Fault]:
+def faults(errors: Iterable[Mapping[str, Any]]) -> list[Fault]:
     """`errors` as `pydantic.ValidationError.errors` gives them, one for each field."""
-    found: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    found: dict[tuple[int | str, ...], list[Mapping[str, Any]]] = {}
     for error in errors:
         place = tuple(part for part in error["loc"] if not (isinstance(part, str) and _TYPE.fullmatch(part)))
         found.setdefault(place, []).append(error)
@@ -46,12 +43,12 @@ def faults(errors: Iterable[ErrorDetails]) -> list[Fault]:
     ]
 
 
-def _reason(errors: list[ErrorDetails]) -> str:
+def _reason(errors: list[Mapping[str, Any]]) -> str:
     first, *others = dict.fromkeys(map(_in_words, errors))
     return ", or ".join([first, *(other.removeprefix(_SHOULD) for other in others)])
 
 
-def _in_words(error: ErrorDetails) -> str:
+def _in_words(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return "it is missing"
     if error["type"] == "extra_forbidden":
