@@ -67,7 +67,8 @@ def encode_output(
 def song_tags(original: Path | None, title: str, artwork: Path | None) -> Tags:
     """The tags of the song's file, with `title` where it has none and with another `artwork` if one is given."""
     tags = read_tags(original) if original else Tags()
-    tags = replace(tags, title=tags.title or title)
+    named = title.encode("utf-8", "replace").decode()  # the name of a file needs not be text
+    tags = replace(tags, title=tags.title or named)
     if artwork is not None:
         picture, mime = read_artwork(artwork)
         tags = replace(tags, artwork=picture, artwork_mime=mime)

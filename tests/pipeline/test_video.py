@@ -24,6 +24,7 @@ from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.stages import video
 from understudy.pipeline.stages.decode import decode_song
+from understudy.pipeline.stages.encode import song_tags
 from understudy.pipeline.stages.video import FPS, artwork_pixels, make_video
 from understudy.pipeline.video.fonts import installed_fonts, typeface
 from understudy.pipeline.video.picture import ARTWORK, LAYOUTS, Pixels, Words, bar_count, decode_artwork, draw
@@ -215,6 +216,12 @@ def test_artwork_of_the_song_is_decoded(tmp_path: Path, kind: str):
     assert artwork_pixels(Context(tmp_path), song, TagSettings(artwork="none")) == ()
     plain = plain_song(tmp_path / "plain.wav")
     assert artwork_pixels(Context(tmp_path), plain, TagSettings()) == ()
+
+
+def test_a_song_without_tags_is_called_as_its_file(tmp_path: Path):
+    song = plain_song(tmp_path / "song.wav")
+    assert song_tags(song, "Grüße", None).title == "Grüße"
+    assert song_tags(song, "caf\udce9", None).title == "caf?", "no text, but a name that a disk may have"
 
 
 def test_damaged_and_huge_artwork_is_left_out():
