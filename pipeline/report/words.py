@@ -90,7 +90,8 @@ def words_for(name: str, value: float, stage: str, figures: Figures, inputs: Rep
             way, back = ("high", "lower") if beyond > 0 else ("low", "higher")
             sentence = f"The melody is {value:.0f} semitones too {way} for the voice."
             if value > 6:
-                moved = inputs.transposition.semitones - inputs.key - (12 if beyond > 0 else -12)
+                octaves = round((inputs.transposition.semitones - inputs.key) / 12)  # in key with the band again
+                moved = 12 * (octaves - 1 if beyond > 0 else octaves + 1)
                 return Words(sentence, _set(f"An octave {back}: --transpose {moved}.", {"transpose": moved}))
             return Words(sentence, Action("recordings", f"Record notes that are as {way} as the song's."))
         case "on_note":

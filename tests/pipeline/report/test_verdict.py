@@ -377,6 +377,17 @@ def figures(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> F
     return measure_figures(Context(tmp_path_factory.mktemp("figures")), inputs)
 
 
+@pytest.mark.parametrize(("semitones", "beyond", "moved"), [(2, 11.0, -12), (0, 14.0, -12), (-12, -9.0, 0)])
+def test_a_melody_out_of_range_moves_by_an_octave_in_key(
+    semitones: int, beyond: float, moved: int, figures: Figures, inputs: ReportInputs
+) -> None:
+    figures = replace(figures, before=replace(figures.before, beyond=beyond))
+    inputs = replace(inputs, transposition=Transposition(semitones, 0, ""))
+    found = next(weakness for weakness in judge(figures, inputs).findings if weakness.figure == "range")
+    assert found.stage == "transpose"
+    assert found.action.settings == {"transpose": moved}
+
+
 @pytest.mark.parametrize(("semitones", "key", "off"), [(2, 0, 2), (-12, 0, 0), (5, 5, 0), (-7, 0, 5), (3, 1, 2)])
 def test_another_key_than_the_band_s_is_wrong_and_the_action_moves_both(
     semitones: int, key: int, off: int, figures: Figures, inputs: ReportInputs
