@@ -21,13 +21,13 @@ F0 = NDArray[np.float32]
 
 class PitchSettings(BaseModel):
     """`low` and `high` in Hz, inclusive; pitches outside are unvoiced. The default range covers every sung note: C2 of
-    a bass is 65 Hz, F6 of a soprano (the Queen of the Night) 1397 Hz."""
+    a bass is 65 Hz, F6 of a soprano (the Queen of the Night) 1397 Hz; whistle register reaches 2.5 kHz."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tracker: TrackerName = Field("swift-f0", description="the pitch tracker; 'median' takes the median of several")
     low: float = Field(50.0, ge=40, le=1000, description="lowest pitch in Hz")
-    high: float = Field(1600.0, ge=100, le=2000, description="highest pitch in Hz")
+    high: float = Field(2500.0, ge=100, le=2500, description="highest pitch in Hz")
     confidence: float = Field(
         0.5, gt=0, lt=1, description="confidence at which a frame counts as voiced; lower finds more notes"
     )
@@ -61,10 +61,12 @@ class Tracker:
 
     `window`: seconds of a song per call, `margin`: seconds of context on both sides, longer than the tracker's memory;
     both whole numbers of hops. `silence_around`: whether the sound is extended by silence beyond the ends of a song (to
-    a whole number of seconds), or ends with it.
+    a whole number of seconds), or ends with it. `highest`: Hz up to which it finds a pitch; above, whistle register is
+    found by `understudy.audio.pitch.classical.add_whistle`.
     """
 
     track: Callable[[Samples, PitchSettings, str], F0]
     window: float = 20
     margin: float = 2
     silence_around: bool = True
+    highest: float = np.inf

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from understudy.audio.downmix import strongest_mono
+from understudy.audio.pitch.classical import add_whistle
 from understudy.audio.pitch.postprocess import median, repair_octaves
 from understudy.audio.pitch.track import HOP, PitchTrack
 from understudy.audio.pitch.tracker import F0, PEAK, RATE, PitchSettings, Tracker
@@ -45,11 +46,11 @@ def tracker(name: str, weights: Path | None = None) -> Tracker:
     from understudy.audio.pitch.swift import track_swift
 
     trackers = {
-        "swift-f0": Tracker(track_swift),
-        "fcpe": Tracker(track_fcpe),
+        "swift-f0": Tracker(track_swift, highest=2050),
+        "fcpe": Tracker(track_fcpe, highest=1900),
         "praat": Tracker(track_praat),
         "harvest": Tracker(track_harvest),
-        "rmvpe": Tracker(partial(track_rmvpe, weights=weights), WINDOW, MARGIN, silence_around=False),
+        "rmvpe": Tracker(partial(track_rmvpe, weights=weights), WINDOW, MARGIN, silence_around=False, highest=1900),
     }
     if name not in trackers:
         raise UnderstudyError(
@@ -64,6 +65,7 @@ def _track_one(context: Context, source: AudioSource, gain: float, one: Tracker,
     """The f0 of one tracker for the whole source, float32 Hz ``[frames]``."""
     rate, length = source.rate, source.frames
     frames = length * 200 // rate + 1
+    within = settings.model_copy(update={"high": min(settings.high, one.highest)})
     step, side = round(one.window * 200), round(one.margin * 200)  # hops
     end = -(-length // rate) * 200 if one.silence_around else frames - 1
     starts = range(0, max(1, end), step)
@@ -78,7 +80,8 @@ def _track_one(context: Context, source: AudioSource, gain: float, one: Tracker,
             first, last = max(0, first), min(last * rate // 200, length)
             begin = first * rate // 200
             sound = _sound(source, gain, begin, last, (last - begin) * RATE // rate)
-        return one.track(sound, settings, context.device)[start - first : stop - first + 1]
+        f0 = one.track(sound, within, context.device)
+        return add_whistle(f0, sound, settings, one.highest)[start - first : stop - first + 1]
 
     f0 = np.zeros(starts[-1] + step + 1, np.float32)
     for done, part in enumerate(ordered_map(window, starts, context.workers)):

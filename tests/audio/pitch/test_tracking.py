@@ -205,3 +205,25 @@ def test_the_default_tracker_hears_the_voice_through_bleed() -> None:
     chord = chord * np.sqrt(np.mean(voice.samples**2) / np.mean(chord**2)) * 10 ** (-12 / 20)
     mixed = Audio((voice.samples + chord).astype(np.float32), rate)
     assert np.mean(cents_off(track(CONTEXT, mixed, DEFAULT), at_frames(f0, rate)) < 50) > 0.95
+
+
+@pytest.mark.parametrize("name", ["swift-f0", "praat", "harvest", "median"])
+@pytest.mark.parametrize("rising", [True, False])
+def test_a_glide_from_50_hz_to_whistle_register_is_followed(name: str, rising: bool) -> None:
+    rate, seconds = 44100, 12
+    f0 = 50.0 * 50.0 ** (np.arange(seconds * rate) / (seconds * rate))
+    f0 = f0 if rising else f0[::-1].copy()
+    heard = track(CONTEXT, sung(f0, rate), PitchSettings(tracker=name))
+    truth = at_frames(f0, rate)
+    inner = (truth > 52) & (truth < 2450)
+    off = 1200 * np.abs(np.log2(np.maximum(heard.f0[: len(truth)], 1) / truth))
+    assert np.mean(off[inner] < 50) > 0.97
+    for low, high in ((52, 80), (1000, 1600), (1600, 2100), (2100, 2450)):
+        assert np.mean(off[(truth > low) & (truth < high)] < 50) > 0.9, (low, high)
+
+
+def test_sibilants_and_breath_are_no_whistle() -> None:
+    noise = np.random.default_rng(4).standard_normal(6 * 44100)
+    hiss = np.diff(noise, prepend=0.0) * (np.sin(np.arange(len(noise)) * 2 * np.pi / 20000) > 0)
+    heard = track(CONTEXT, Audio.of(0.1 * hiss, 44100), DEFAULT)
+    assert not (heard.f0 > 1600).any()

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from tests.support.signals import PHRASE, Note, singing
-from understudy.audio.pitch import PitchTrack
+from tests.support.sung_notes import sung as sung_pitch
+from understudy.audio.pitch import PitchSettings, PitchTrack, track
 from understudy.audio.samples import Audio
 from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
@@ -143,6 +144,21 @@ def test_a_vocal_in_any_polarity_or_with_a_delay_is_as_loud(
     assert level(result.samples) == pytest.approx(level(ordinary.samples), abs=3)
     if second == "same":
         np.testing.assert_array_equal(result.samples, ordinary.samples)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transpose", [-12, -5])
+def test_whistle_register_is_transposed_with_its_neighbours(
+    transpose: int, tmp_path: Path, voice: Voice, prepared: Path
+) -> None:
+    notes = (440.0, 2200.0, 550.0, 1800.0)
+    vocal = sung_pitch(np.repeat(notes, 44100), 44100)
+    pitch = track(Context(tmp_path), vocal, PitchSettings())
+    result = converted(tmp_path / "out", (vocal, pitch), voice, prepared, transpose)
+    found = track(Context(tmp_path), result, PitchSettings())
+    for second, hz in enumerate(notes):
+        middle = found.f0[200 * second + 40 : 200 * second + 160]
+        assert 1200 * abs(np.log2(np.median(middle) / (hz * 2 ** (transpose / 12)))) < 20
 
 
 @pytest.mark.slow
