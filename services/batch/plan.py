@@ -117,7 +117,11 @@ class Plan:
         for one in self.skipped:
             for problem in one.problems:
                 sources.setdefault(problem, []).append(one.row.source)
-        listed = [*self.problems, *(f"{_shown(where)}: {problem}" for problem, where in sources.items())]
+        listed = [
+            *self.problems,
+            # what isn't from a chart is called as its song, which the problem may name
+            *(problem if where[0] in problem else f"{_shown(where)}: {problem}" for problem, where in sources.items()),
+        ]
         more = len(listed) - _MOST_LISTED
         listed = [*listed[:_MOST_LISTED], *([f"and {more} more"] if more > 0 else [])]
         written = self.problems or any(one.row.problems for one in self.skipped)

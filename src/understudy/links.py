@@ -79,11 +79,15 @@ def fetch_songs(
     for position, entry in enumerate(entries):
         part = context.part(position / len(entries), (position + 1) / len(entries))
         address = entry.get("webpage_url") or entry.get("original_url") or entry["url"]
-        songs.append(_fetched(address, part, cache / "links", cookies, limits))
+        listed = str(entry.get("title") or "") if found.get("_type") == "playlist" else ""
+        songs.append(_fetched(address, listed, part, cache / "links", cookies, limits))
     return songs
 
 
-def _fetched(link: str, context: Context, cache: Path, cookies: Path | None, limits: LinkLimits) -> LinkedSong:
+def _fetched(
+    link: str, listed: str, context: Context, cache: Path, cookies: Path | None, limits: LinkLimits
+) -> LinkedSong:
+    """`listed`: the title that a playlist gives it."""
     context.progress(0.0)
     info = _ask(link, {"noplaylist": True}, cookies)
     if info.get("is_live") or (info.get("duration") or 0) > limits.seconds:
@@ -102,7 +106,7 @@ def _fetched(link: str, context: Context, cache: Path, cookies: Path | None, lim
         known = json.loads(note.read_text("utf-8"))
         if (folder / known["song"]).is_file():
             return _song(folder, known)
-    title = str(info.get("track") or info.get("title") or id)
+    title = str(info.get("track") or listed or info.get("title") or id)
     artist = str(info.get("artist") or info.get("uploader") or info.get("channel") or "")
 
     def hook(state: Mapping[str, Any]) -> None:
@@ -123,7 +127,9 @@ def _fetched(link: str, context: Context, cache: Path, cookies: Path | None, lim
     if len(songs) != 1:
         raise _failed(link, "no sound was found there")
     name = shortened(safe(title), 180)
-    known = {"song": f"{name}{songs[0].suffix}", "title": title, "artist": artist}
+    # of a mere file on a server, the title is the file's name: its own tags know better
+    known = {"song": f"{name}{songs[0].suffix}", "artist": artist}
+    known["title"] = listed if info.get("direct") else title
     picture = _picture(info, cookies)
     if picture is not None:
         (place / "artwork").write_bytes(picture[0])

@@ -79,7 +79,7 @@ def test_a_song_is_fetched_once(site: Site, tmp_path: Path):
     (song,) = fetch_songs(link, context(tmp_path, reported), tmp_path / "cache", several=False)
     assert song.path.read_bytes() == (site.folder / "one.mp3").read_bytes()
     assert song.path.name == "one.mp3"
-    assert song.tags["tags.song_title"] == "one"
+    assert song.tags == {}, "a mere file has its own tags"
     assert reported[-1] == 1.0
     downloads = len(site.asked)
     (again,) = fetch_songs(link, context(tmp_path), tmp_path / "cache", several=False)
@@ -93,6 +93,8 @@ def test_a_playlist_is_several_songs(site: Site, tmp_path: Path):
     assert [song.path.read_bytes() for song in songs] == [
         (site.folder / name).read_bytes() for name in ("one.mp3", "two.mp3")
     ]
+    assert [song.tags for song in songs] == [{"tags.song_title": "One"}, {"tags.song_title": "Two"}]
+    assert [song.path.name for song in songs] == ["One.mp3", "Two.mp3"]
     with pytest.raises(UnderstudyError) as raised:
         fetch_songs(link, context(tmp_path), tmp_path / "cache", several=False)
     assert raised.value.message == f"{link} is a playlist of 2 songs."
@@ -147,6 +149,6 @@ def test_a_link_in_a_chart(site: Site, tmp_path: Path):
         return fetch_songs(link, context(tmp_path), tmp_path / "cache")
 
     rows = read_chart([str(chart)], ["nova"], fetch=fetch).rows
-    assert [row.song.name if row.song else "" for row in rows] == ["one.mp3", "one.mp3", "two.mp3", ""]
-    assert [row.options.get("tags.song_title") for row in rows[:3]] == ["Mine", "one", "two"]
+    assert [row.song.name if row.song else "" for row in rows] == ["one.mp3", "one.mp3", "Two.mp3", ""]
+    assert [row.options.get("tags.song_title") for row in rows[:3]] == ["Mine", None, "Two"]
     assert "can't be fetched" in rows[3].problems[0]
