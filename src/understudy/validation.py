@@ -53,5 +53,5 @@ def _in_words(error: Mapping[str, Any]) -> str:
         return "it is missing"
     if error["type"] == "extra_forbidden":
         return "there is no such field"
-    text = error["msg"].removeprefix("Value error, ").partition(", unable to ")[0]
+    text = str(error["msg"]).removeprefix("Value error, ").partition(", unable to ")[0]
     return (text[:1].lower() + text[1:]).replace("input should be ", _SHOULD)
