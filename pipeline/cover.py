@@ -56,7 +56,7 @@ from understudy.voices.voice import Voice
 
 OWN_STEMS = Stage("own stems", 2, own_stems)
 MIX = Stage("mix", 1, summed)
-TRANSPOSE = Stage("transpose", 2, transpose)
+TRANSPOSE = Stage("transpose", 3, transpose)
 CUT = Stage("cut", 1, cut)
 JOIN = Stage("join", 2, join)
 KEEP = Stage("keep", 1, keep)

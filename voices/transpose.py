@@ -73,6 +73,11 @@ def choose_transpose(
         reason += f" The entire song moves {moves}, the voice with it."
     semitones = (12 * octaves if requested == "auto" else requested) + key
     warnings = list(_strain(sung, voice, semitones)) if sung and voice else []
+    if sung is None:
+        warnings.append(
+            "No singing was found: there is nothing that the voice could sing. Choose a song or a part with singing, "
+            "or give the vocal itself with --vocals."
+        )
     if requested != "auto" and requested % 12:
         warnings.append(
             f"The voice moves by {counted(abs(requested), 'semitone')} and the instrumental doesn't, so they are in "

@@ -119,3 +119,13 @@ def test_range_of_the_voiced_frames() -> None:
 @pytest.mark.parametrize(("hz", "name"), [(440, "A4"), (261.6, "C4"), (65.4, "C2"), (1396.9, "F6"), (246.9, "B3")])
 def test_note_names(hz: float, name: str) -> None:
     assert note(hz).split()[0] == name
+
+
+@pytest.mark.parametrize("requested", ["auto", -2])
+def test_a_song_without_singing_is_said(requested) -> None:
+    nothing = PitchTrack(np.zeros(100, np.float32))
+    chosen = choose_transpose(nothing, PitchRange(low=98, median=130.8, high=200), requested=requested)
+    assert chosen.octaves == 0
+    assert "No singing was found" in chosen.warnings[0]
+    assert "--vocals" in chosen.warnings[0]
+    assert not any("No singing" in warning for warning in choose_transpose(song(220), None).warnings)
