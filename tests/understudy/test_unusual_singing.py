@@ -67,7 +67,7 @@ def test_singing(workspace: Workspace, kind: str) -> None:
 @pytest.mark.slow
 def test_vocals_panned_hard_stay_there(workspace: Workspace) -> None:
     vocals, band = parts()
-    cover, _ = covered(workspace, np.float32([[2**0.5], [0]]) * vocals + band)
+    cover, _ = covered(workspace, np.array([[2**0.5], [0]], np.float32) * vocals + band)
     new = cover - band
     assert decibels(new[0]) - decibels(new[1]) > 10
 
