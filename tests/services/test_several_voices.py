@@ -58,7 +58,7 @@ def ran(made: dict[str, Any]) -> set[str]:
 @pytest.mark.slow
 def test_a_duet_and_its_promises(duo: Workspace):
     made = duo.json("cover", "song.wav", "--vocals", "vocals.wav", "--voice", DUET, "--keep-stems")
-    assert made["cover"] == "covers/song (nova+ada).flac"
+    assert made["cover"] == "covers/song (nova+ada, own stems).flac"
     assert [(one["voice"], one["part"]) for one in made["voices"]] == [("nova", "lead"), ("ada", "lead")]
     assert made["voices"][0]["turns"] == [[0.0, pytest.approx(3.0, abs=0.26)]]
     assert made["voices"][1]["turns"] == [[made["voices"][0]["turns"][0][1], 6.0]]
@@ -112,7 +112,7 @@ def test_where_nobody_has_a_turn_the_original_sings(duo: Workspace):
 @pytest.mark.slow
 def test_the_backing_vocals_have_a_voice_of_their_own(duo: Workspace):
     made = duo.json("cover", *STEMS, "--voice", "lead=nova", "--voice", "backing=ada", "--keep-stems")
-    assert made["cover"] == "covers/full (nova+ada).flac"
+    assert made["cover"] == "covers/full (nova+ada, own stems).flac"
     assert [(one["voice"], one["part"]) for one in made["voices"]] == [("nova", "lead"), ("ada", "backing")]
     parts = {name: read(duo.folder / path) for name, path in made["stems"].items()}
     assert set(parts) == {"vocals", "instrumental", "backing"}
