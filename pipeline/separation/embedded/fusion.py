@@ -66,17 +66,17 @@ SECOND = Fusion(
     },
 )
 THIRD = Fusion(
-    (-2.725, -1.102, -0.345, -1.056, -1.469, -1.133, -0.18, 0.096, 0.068),
+    (-1.636, -0.04, 0.68, -1.879, -1.593, -0.743, 0.176, -0.248, 0.001),
     {
-        "varying": 0.053,
-        "tonal": 0.2,
-        "restless": 0.366,
-        "melody": 1.043,
-        "activity": 0.965,
-        "imbalance": -0.694,
-        "share": 0.232,
-        "position": 1.317,
-        "harmonic": 2.867,
+        "varying": -0.031,
+        "tonal": 0.144,
+        "restless": 0.163,
+        "melody": 0.807,
+        "activity": 1.008,
+        "imbalance": -0.567,
+        "share": 0.674,
+        "position": 1.326,
+        "harmonic": 2.505,
     },
 )
 
