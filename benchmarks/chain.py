@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support import signals
 from understudy.audio.samples import Audio, Samples
+from understudy.audio.spectrogram import Grid, analyse, resynthesize
 from understudy.context import Context
 from understudy.pipeline.separation.chain import STEPS, Step, taken_off
-from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
 
 RATE = 44100
 GRID = Grid.of(RATE, 0.093, RATE / 2)

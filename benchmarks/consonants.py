@@ -31,8 +31,8 @@ from benchmarks.leftover import Floats, Song, covered, decibels, separated, song
 from understudy import Session  # noqa: E402
 from understudy.audio.pitch import PitchTrack  # noqa: E402
 from understudy.audio.samples import Samples  # noqa: E402
+from understudy.audio.spectrogram import analyse, resynthesize  # noqa: E402
 from understudy.pipeline.separation.singer_removal import removal_gain, removal_grid, removal_strength  # noqa: E402
-from understudy.pipeline.separation.spectrogram import analyse, resynthesize  # noqa: E402
 from understudy.voices.voice import Voice  # noqa: E402
 
 SIZE, HOP = 1024, 512

@@ -43,12 +43,12 @@ from understudy.audio.files import decode  # noqa: E402
 from understudy.audio.k_weighting import k_weighted  # noqa: E402
 from understudy.audio.pitch import PitchSettings, PitchTrack, track  # noqa: E402
 from understudy.audio.samples import Audio, Samples  # noqa: E402
+from understudy.audio.spectrogram import Grid, analyse, resynthesize  # noqa: E402
 from understudy.audio.windows import crossfade_windows  # noqa: E402
 from understudy.context import Context  # noqa: E402
 from understudy.jobs import CoverJob  # noqa: E402
 from understudy.pipeline.separation.embedded import separate  # noqa: E402
 from understudy.pipeline.separation.singer_removal import removal_gain, removal_grid, removal_strength  # noqa: E402
-from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize  # noqa: E402
 from understudy.pipeline.separation.vocal_level import VocalLevel, vocal_level  # noqa: E402
 from understudy.pipeline.settings import load_settings  # noqa: E402
 from understudy.voices.voice import Voice  # noqa: E402

@@ -31,6 +31,7 @@ from torch import Tensor
 from understudy.audio.files import decode, probe
 from understudy.audio.resample import resample
 from understudy.audio.samples import Samples
+from understudy.audio.spectrogram import Grid, Map, analyse, level
 from understudy.context import Context
 from understudy.pipeline.evaluation.dataset import Part, find_songs
 from understudy.pipeline.separation.embedded.cues import cues_of, second_look
@@ -46,7 +47,6 @@ from understudy.pipeline.separation.embedded.fusion import (
     sung_share,
 )
 from understudy.pipeline.separation.embedded.separate import HIGHEST
-from understudy.pipeline.separation.spectrogram import Grid, Map, analyse, level
 from understudy.pipeline.separation.stems import INSTRUMENTS
 
 RATE = 44100

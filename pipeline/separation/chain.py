@@ -14,10 +14,10 @@ import numpy as np
 
 from understudy.audio.k_weighting import energies
 from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.spectrogram import Grid, analyse
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.pipeline.separation.blockwise import BLOCK, map_blocks
-from understudy.pipeline.separation.spectrogram import Grid, analyse
 from understudy.pipeline.values import stored
 
 SINGS = -30.0

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audio.samples import AudioSource, Samples
+from understudy.audio.spectrogram import Grid, analyse, resynthesize
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.separation.blockwise import map_blocks
 from understudy.pipeline.separation.settings import EnsembleSettings, MemberWeight
-from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
 
 Sounds = NDArray[Any]
 """Samples or complex bins of several models, ``[members, ...]``."""

@@ -9,10 +9,10 @@ import numpy as np
 
 from understudy.audio.resample import resample_blocks
 from understudy.audio.samples import AudioSource, Samples
+from understudy.audio.spectrogram import Grid, analyse, resynthesize
 from understudy.audio.stored import AudioFile, write_blocks
 from understudy.context import Context
 from understudy.pipeline.separation.blockwise import map_blocks
-from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
 
 Policy = Literal["residual", "model", "wiener"]
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.samples import Samples
+from understudy.audio.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 from understudy.audio.stored import AudioFile
 from understudy.context import Context
 from understudy.pipeline.separation.blockwise import BLOCK, map_blocks
-from understudy.pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 from understudy.pipeline.separation.vocal_level import VocalLevel
 
 MOST = 3.0

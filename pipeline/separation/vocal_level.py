@@ -16,8 +16,8 @@ import numpy as np
 from understudy.audio.effects.control import TINY, Curve, smoothed
 from understudy.audio.k_weighting import power_response
 from understudy.audio.samples import AudioSource
+from understudy.audio.spectrogram import Grid, analyse
 from understudy.context import Context
-from understudy.pipeline.separation.spectrogram import Grid, analyse
 from understudy.pipeline.values import stored
 
 EXPONENT = 1.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.separation_fusion import GRID, WIDTHS, mix_of
-from understudy.pipeline.separation.spectrogram import analyse
+from understudy.audio.spectrogram import analyse
 
 
 def test_two_maps_hold_the_error_of_any_mask() -> None:

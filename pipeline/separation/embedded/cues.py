@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter, uniform_filter, uniform_filter1d
 
 from understudy.audio.samples import Samples
+from understudy.audio.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 from understudy.pipeline.separation.embedded.fusion import activity, log_odds
-from understudy.pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 
 LOWEST, HIGHEST, STEPS = 90.0, 1000.0, 60
 """Range of the predominant pitch in Hz, and steps per octave."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from understudy.pipeline.separation.spectrogram import Map
+from understudy.audio.spectrogram import Map
 
 KNOTS = (60.0, 130.0, 260.0, 520.0, 1040.0, 2080.0, 4160.0, 8320.0, 13000.0)
 """Frequencies in Hz between which the bias is interpolated (linearly over the logarithm of the frequency)."""

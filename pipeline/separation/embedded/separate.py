@@ -15,12 +15,12 @@ from math import ceil
 import numpy as np
 
 from understudy.audio.samples import Audio, AudioSource, Samples
+from understudy.audio.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 from understudy.audio.stored import AudioFile, AudioWriter
 from understudy.audio.windows import crossfade_windows
 from understudy.context import Context
 from understudy.pipeline.separation.embedded.cues import cues_of, second_look
 from understudy.pipeline.separation.embedded.fusion import THIRD, fuse, sung_share
-from understudy.pipeline.separation.spectrogram import Grid, Map, Spectrum, analyse, level, resynthesize
 
 WINDOW, OVERLAP = 45.0, 3.0
 """Length of a window in seconds, and its overlap with the next one."""

@@ -10,9 +10,9 @@ from scipy.signal import fftconvolve
 
 from tests.support import signals
 from understudy.audio.samples import Audio, Samples
+from understudy.audio.spectrogram import Grid, analyse, resynthesize
 from understudy.context import Context
 from understudy.pipeline.separation.chain import STEPS, sings, taken_off, untouched, used
-from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
 
 RATE = 22050
 GRID = Grid.of(RATE, 0.093, RATE / 2)

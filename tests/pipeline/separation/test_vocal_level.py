@@ -12,10 +12,10 @@ from tests.support import signals
 from understudy.audio.files import decode
 from understudy.audio.k_weighting import k_weighted
 from understudy.audio.samples import Audio
+from understudy.audio.spectrogram import Grid, analyse, resynthesize
 from understudy.context import Context
 from understudy.pipeline.separation import vocal_level as module
 from understudy.pipeline.separation.embedded.separate import separate_embedded
-from understudy.pipeline.separation.spectrogram import Grid, analyse, resynthesize
 from understudy.pipeline.separation.vocal_level import MOST, VocalLevel, vocal_level
 
 RATE = 22050

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from understudy.audio.samples import Samples
+from understudy.audio.spectrogram import Grid, analyse, level, resynthesize
 from understudy.pipeline.separation.embedded.cues import (
     comb,
     harmonic,
@@ -27,7 +28,6 @@ from understudy.pipeline.separation.embedded.fusion import (
     log_odds,
     sung_share,
 )
-from understudy.pipeline.separation.spectrogram import Grid, analyse, level, resynthesize
 
 RATE = 16000
 GRID = Grid.of(RATE, 0.093, 8000.0)
