@@ -1,21 +1,23 @@
 """The graphs of a cover and of a conversion: this is where their stages are wired together. A separation's stand in
 `understudy.pipeline.separation_graph`, and what all three share in `understudy.pipeline.nodes`.
 
-    song ─► separate ─► lead ─► prepare, pitch, transpose, convert ─► finish ─► remix ─► encode
-                  └───► instrumental (─► shift) ────────────────────────────────┘   └──► report
+    song ─► separate ─► lead ─► prepare, pitch, transpose, convert ─► finish ─► mark ─► remix ─► encode
+                  └───► instrumental (─► shift) ────────────────────────► mark ─────────┘   └──► report
 
 Functions here return handles: nodes, or parts of what nodes make. A graph is what its last nodes need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from understudy.audio.encode import OutputFormat
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
+from understudy.audio.watermark.payload import Kind
 from understudy.choices import Backing
 from understudy.errors import UnderstudyError
 from understudy.models import require
@@ -29,6 +31,7 @@ from understudy.pipeline.nodes import (
     encode_stems,
     file_external,
     pitch,
+    signed,
     song_analysis,
 )
 from understudy.pipeline.report.assess_parts import AssessInputs, assess
@@ -46,6 +49,7 @@ from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cut, join, keep
 from understudy.pipeline.stages.decode import own_stems
 from understudy.pipeline.stages.finish import finish
+from understudy.pipeline.stages.mark import mark, work_id
 from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
 from understudy.pipeline.stages.sing import convert, prepare, shift, transpose
 from understudy.pipeline.stages.video import find_encoder, make_video
@@ -65,6 +69,7 @@ REMOVAL = Stage("singer removal", 1, remove_singer)
 FINISH = Stage("finish", 2, finish)
 VOCAL_LEVEL = Stage("vocal level", 3, vocal_level)
 SHIFT = Stage("shift", 1, shift)
+MARK = Stage("mark", 1, mark)
 MEASURE = Stage("measure", 1, measure_stems)
 REMIX = Stage("remix", 4, remix)
 VIDEO = Stage("video", 2, make_video, packages=("pillow",))
@@ -112,8 +117,10 @@ def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings)
     song = decode(original, settings.song)
     lead = _lead(song, song, cast, settings)
     transposition, members = _transposition(lead.singers)
-    mix = _mix(song, {"vocals": lead.sound}, settings)
+    marked = _marked({"vocals": lead.sound}, "conversion", [original], cast, settings)
+    mix = _mix(song, marked, settings)
     output = encode(mix["cover"], settings.output.encoding, original, cast, tagging=settings.tags)
+    (output,) = _signed({"": output}, settings.output.encoding, [original], original, cast, settings).values()
     return ConversionGraph(Graph.of(output, transposition.node), output, mix, transposition, members)
 
 
@@ -156,14 +163,18 @@ def cover_graph(
     transposition, members = _transposition(singers)
 
     # 3. all parts become the cover; its stems are made only where they are kept, since most covers need none
-    mix = _mix(sources.song, parts, settings)
+    marked = _marked(parts, "cover", originals.values(), cast, settings)
+    mix = _mix(sources.song, marked, settings)
     cover = encode(mix["cover"], settings.output.encoding, sources.original, cast, tagging=settings.tags)
     sounds: dict[str, Handle] = {}
     if settings.output.keep_stems:
-        limited = Node("stems", STEMS_OF_COVER, {"song": sources.song, "stems": parts, "mixing": mix["mixing"]})
+        limited = Node("stems", STEMS_OF_COVER, {"song": sources.song, "stems": marked, "mixing": mix["mixing"]})
         sounds = {name: limited[name] for name in parts}
     titles = {} if cleaned == sources.instrumental else {"instrumental": "instrumental of the cover, singer removed"}
     stems = encode_stems(sounds, settings.output.lossless, sources.original, cast, titles, settings.tags)
+    made_from = (originals.values(), sources.original, cast, settings)
+    (cover,) = _signed({"": cover}, settings.output.encoding, *made_from).values()
+    stems = _signed(stems, settings.output.lossless, *made_from)
     video = _video(mix["cover"], sources.original, cast, settings)
     checked = _report(sources, lead, parts, mix, transposition, members, cast, settings)
     return CoverGraph(
@@ -446,6 +457,50 @@ def _put_back(settings: CoverSettings, taken: Mapping[str, Handle], backing: str
                 f"Name a model that does (separation.de{name}), or leave out remix.{name}_gain.",
             )
     return [*(["backing"] if backing == "original" else []), *requested]
+
+
+def _marked(
+    parts: Mapping[str, Handle], kind: Kind, originals: Iterable[External], cast: Cast, settings: CoverSettings
+) -> Mapping[str, Handle]:
+    """The parts with one watermark, so that the cover has it, too."""
+    if not settings.provenance.watermark:
+        return parts
+    id = work_id([cast.content_hash, *(original.content_hash for original in originals)])
+    return {
+        name: Node("mark", MARK, {"sound": part}, {"kind": kind, "id": id}, subject=name)
+        for name, part in parts.items()
+    }
+
+
+def _signed(
+    files: Mapping[str, Node[Path]],
+    format: OutputFormat,
+    originals: Iterable[External],
+    tagged: External,
+    cast: Cast,
+    settings: CoverSettings,
+) -> dict[str, Node[Path]]:
+    """The files with a signed manifest each, where their format can hold one. It says from what, with which stages and
+    models, and with whose consent they were made."""
+    if not settings.provenance.sign:
+        return dict(files)
+    voices = [
+        {"name": voice.name, "content_hash": voice.manifest.content_hash, "consent": voice.manifest.consent}
+        for voice in cast.voices
+    ]
+    result = {}
+    for name, file in files.items():
+        nodes = Graph.of(file).nodes
+        making = {
+            "part": name or "all",
+            "inputs": [original.content_hash for original in originals],
+            "voices": voices,
+            "settings": _shown(settings),
+            "stages": [[node.name, node.stage.version] for node in nodes],
+            "models": sorted({node.externals["models"].content_hash for node in nodes if "models" in node.externals}),
+        }
+        result[name] = signed(file, format, tagged, f"{tagged.value.stem} ({cast.name})", making)
+    return result
 
 
 def _mix(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings) -> Node[CoverMix]:

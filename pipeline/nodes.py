@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from understudy.audio.encode import OutputFormat
 from understudy.audio.files import LIMITS
@@ -17,7 +18,9 @@ from understudy.audio.tags import TagSettings, read_artwork
 from understudy.models import require
 from understudy.packages import check_installed
 from understudy.pipeline.cast import Cast
-from understudy.pipeline.graph import External, Handle, Node, Stage
+from understudy.pipeline.graph import External, Handle, Node, Setting, Stage
+from understudy.pipeline.provenance.credentials import credentials
+from understudy.pipeline.provenance.manifest import SIGNABLE, sign
 from understudy.pipeline.separation.quality import assess_separation
 from understudy.pipeline.settings import SongSettings
 from understudy.pipeline.stages.decode import decode_song
@@ -32,6 +35,8 @@ ENCODE = Stage("encode", 4, encode_output)
 ARTWORK = Stage("artwork", 1, artwork_pixels, packages=("pillow",))
 HEADROOM = Stage("headroom", 4, headroom)
 QUALITY = Stage("quality", 2, assess_separation)
+SIGN = Stage("sign", 1, sign)
+QUALITY = Stage("quality", 1, assess_separation)
 TEMPO = Stage("tempo", 2, tempo, packages=("librosa",))
 PITCH = Stage("pitch", 2, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 
@@ -120,3 +125,17 @@ def pitch(vocals: Handle, settings: PitchSettings, subject: str = "") -> Node[Pi
     if "fcpe" in settings.trackers:
         check_installed("torchfcpe")
     return Node("pitch", PITCH, {"source": vocals}, {"settings": settings}, externals, subject)
+
+
+def signed(
+    file: Node[Path], format: OutputFormat, original: External, title: str, making: Mapping[str, Any]
+) -> Node[Path]:
+    """`file`, which is in `format`, with a signed manifest; the same node where that format can hold none. `making`: as
+    `understudy.pipeline.provenance.manifest.sign` takes it. Raises what `credentials` raises."""
+    if format.extension not in SIGNABLE:
+        return file
+    own = credentials()
+    externals = {"credentials": External(own, own.fingerprint), "original": original}
+    # what the song is called stands in the manifest, and its content hash doesn't cover it
+    settings: dict[str, Setting] = {"title": title, "making": {**making, "song_file": original.value.name}}
+    return Node("sign", SIGN, {"file": file}, settings, externals, file.subject)

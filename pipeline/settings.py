@@ -22,6 +22,7 @@ from understudy.errors import UnderstudyError
 from understudy.pipeline.presets import read_preset
 from understudy.pipeline.separation.settings import FrozenModel, SeparationSettings, with_current_names
 from understudy.pipeline.stages.finish import FinishSettings
+from understudy.pipeline.stages.mark import ProvenanceSettings
 from understudy.pipeline.stages.remix import RemixSettings
 from understudy.validation import Fault, faults
 from understudy.voices.engine import ConversionSettings
@@ -106,6 +107,7 @@ class CoverSettings(FrozenModel):
     remix: RemixSettings = RemixSettings()
     output: OutputSettings = OutputSettings()
     tags: TagSettings = TagSettings()
+    provenance: ProvenanceSettings = ProvenanceSettings()
 
 
 def load_settings(

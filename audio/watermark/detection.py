@@ -118,7 +118,7 @@ def _found(
         values = folded[change]
         received = np.roll(values, -offset, axis=0)[::_STEPS_PER_CHIP] * places.signs
         carrying = ~places.synchronising
-        payload = decode(np.bincount(places.bits[carrying], received[carrying], LENGTH))
+        payload = decode(np.bincount(places.bits[carrying], received[carrying], LENGTH).astype(np.float64))
         if payload is not None:
             trials = searches * len(folded) * len(values)
             alarm = min(1.0, trials * _tail(deviations)) * min(1.0, _PEAKS * TRIED / 2**16)

@@ -77,7 +77,8 @@ def decode(soft: NDArray[np.floating]) -> Payload | None:
 def _best_first(lost: NDArray[np.floating]) -> list[tuple[int, ...]]:
     """The `TRIED` combinations of ranks, one per symbol, that lose the least likelihood, ``lost[symbol, rank]``."""
     first = (0,) * len(lost)
-    waiting, seen, found = [(0.0, first)], {first}, []
+    waiting, seen = [(0.0, first)], {first}
+    found: list[tuple[int, ...]] = []
     while waiting and len(found) < TRIED:
         cost, ranks = heapq.heappop(waiting)
         found.append(ranks)

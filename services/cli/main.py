@@ -25,6 +25,7 @@ from understudy.services.cli.separate import separate
 from understudy.services.cli.server import keys_app, serve, worker
 from understudy.services.cli.system import cache_app, doctor, presets
 from understudy.services.cli.training import train
+from understudy.services.cli.verify import verify
 from understudy.services.cli.voices import voices_app
 
 app = typer.Typer(
@@ -52,7 +53,7 @@ def understudy(
         context.get_help()  # typer prints it
 
 
-for command in (cover, separate, convert, batch, graph, evaluate, presets, doctor, serve, worker):
+for command in (cover, separate, convert, batch, graph, evaluate, verify, presets, doctor, serve, worker):
     app.command()(command)
 voices_app.command()(train)
 for name, group in {"voices": voices_app, "models": models_app, "cache": cache_app, "keys": keys_app}.items():
