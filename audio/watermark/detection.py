@@ -186,7 +186,7 @@ class _Cells:
         cells = np.maximum(sums[_USED:] - sums[:-_USED], 0.0)
         if len(cells) <= _STEPS:
             return np.zeros((1, ROWS))
-        around = uniform_filter1d(cells.mean(axis=1), _NEARBY, mode="nearest")
+        around = np.maximum(uniform_filter1d(cells.mean(axis=1), _NEARBY, mode="nearest"), 0.0)  # rounding errors
         level = 10 * np.log10(np.maximum(cells, _FAINT * around[:, None] + 1e-20))
         change = level[:-_STEPS] - level[_STEPS:]
         values = change[:, 0::2] - change[:, 1::2]

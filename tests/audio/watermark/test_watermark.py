@@ -1,0 +1,147 @@
+"""Embedding and detection, on a synthetic song."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+from scipy.signal import butter, sosfilt
+
+from tests.support import signals
+from understudy.audio.encode import encode, parse_format
+from understudy.audio.files import decode
+from understudy.audio.key_shift import shift_key
+from understudy.audio.samples import Audio, concatenate
+from understudy.audio.tags import Tags
+from understudy.audio.watermark.detection import Mark, detect
+from understudy.audio.watermark.embedding import watermarked
+from understudy.audio.watermark.payload import Payload
+from understudy.context import Context
+
+PAYLOAD = Payload("cover", 0, 0xABCDE)
+KEY = 0
+
+
+def marked(source: Audio, folder: Path, payload: Payload = PAYLOAD, key: int = KEY) -> Audio:
+    return concatenate(list(watermarked(source, payload, key, Context(folder))))
+
+
+@pytest.fixture(scope="module")
+def song() -> Audio:
+    """24 s of a singer and a band with a little noise, as recordings have."""
+    made = signals.song(24.0).mix
+    noise = np.random.default_rng(3).standard_normal(made.samples.shape) * 1e-3
+    return Audio.of(made.samples + noise, made.rate)
+
+
+@pytest.fixture(scope="module")
+def cover(song: Audio, tmp_path_factory: pytest.TempPathFactory) -> Audio:
+    return marked(song, tmp_path_factory.mktemp("marked"))
+
+
+def found(sound: Audio, folder: Path) -> Mark | None:
+    return detect(sound, Context(folder))
+
+
+def test_the_payload_comes_back(cover: Audio, song: Audio, tmp_path: Path) -> None:
+    mark = found(cover, tmp_path)
+    assert mark is not None
+    assert (mark.payload, mark.pitch, mark.speed) == (PAYLOAD, 1.0, 1.0)
+    assert mark.false_alarm < 1e-9
+    assert found(song, tmp_path) is None
+
+
+def test_another_key_finds_nothing(cover: Audio, tmp_path: Path) -> None:
+    assert detect(cover, Context(tmp_path), keys=[7]) is None
+
+
+def test_a_crop_has_the_mark(cover: Audio, tmp_path: Path) -> None:
+    mark = found(cover.read(54321, 54321 + 15 * cover.rate), tmp_path)
+    assert mark is not None
+    assert mark.payload == PAYLOAD
+
+
+def test_little_is_changed(cover: Audio, song: Audio) -> None:
+    """In every critical band and cell of time, by half a decibel at most, and what leaks from its neighbours."""
+    difference = cover.samples - song.samples
+    assert 20 * np.log10(np.sqrt(np.mean(difference**2) / np.mean(song.samples**2))) < -25
+    for low, high in ((100, 200), (920, 1080), (2000, 2320), (4400, 5300), (9500, 12000)):
+        band = butter(4, (low, high), "bandpass", fs=song.rate, output="sos")
+        before, after = (np.mean(sosfilt(band, sound.samples) ** 2) for sound in (song, cover))
+        assert abs(10 * np.log10(after / before)) < 0.25
+
+
+def test_silence_stays_silent(song: Audio, tmp_path: Path) -> None:
+    samples = song.read(0, 8 * song.rate).samples.copy()
+    samples[:, 2 * song.rate : 3 * song.rate] = 0
+    sound = marked(Audio(samples, song.rate), tmp_path)
+    assert not sound.samples[:, 2 * song.rate + 200 : 3 * song.rate - 200].any()
+
+
+def test_marked_stems_sum_to_the_marked_mix(tmp_path: Path) -> None:
+    made = signals.song()
+    stems = [marked(stem, tmp_path).samples for stem in (made.vocals, made.instrumental)]
+    whole = marked(made.mix, tmp_path).samples
+    error = np.sum(stems, axis=0) - whole
+    assert 10 * np.log10(np.mean(error**2) / np.mean(whole**2)) < -60
+
+
+def test_blocks_give_the_bytes_of_the_whole(song: Audio, tmp_path: Path) -> None:
+    """From a position that is no multiple of anything, as windows are read."""
+    again = marked(song, tmp_path)
+    part = marked(song.read(0, 21 * song.rate), tmp_path)
+    assert np.array_equal(again.samples[:, : 20 * song.rate], part.samples[:, : 20 * song.rate])
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 48000, 96000])
+def test_any_rate(rate: int, tmp_path: Path) -> None:
+    sound = signals.song(24.0).mix
+    resampled = Audio.of(soxr.resample(sound.samples.T, sound.rate, rate).T, rate)
+    mark = found(marked(resampled, tmp_path), tmp_path)
+    assert mark is not None
+    assert mark.payload == PAYLOAD
+
+
+def test_too_short_or_silent(tmp_path: Path) -> None:
+    assert found(Audio.silence(2, 100, 44100), tmp_path) is None
+    assert found(Audio.silence(1, 44100 * 12, 44100), tmp_path) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change", ["+3 % speed", "-3 % speed", "semitone up", "mono", "opposite", "equaliser", "quiet"]
+)
+def test_changes_that_are_survived(change: str, cover: Audio, tmp_path: Path) -> None:
+    sound = cover.read(0, 20 * cover.rate)
+    rate = sound.rate
+    match change:
+        case "+3 % speed":
+            sound = Audio.of(soxr.resample(sound.samples.T, rate * 1.03, rate).T, rate)
+        case "-3 % speed":
+            sound = Audio.of(soxr.resample(sound.samples.T, rate * 0.97, rate).T, rate)
+        case "semitone up":
+            sound = concatenate(list(shift_key(sound, 1, Context(tmp_path))))
+        case "mono":
+            sound = sound.mono()
+        case "opposite":
+            sound = Audio(np.stack([sound.samples[0], -sound.samples[0]]), rate)
+        case "equaliser":
+            shelf = butter(1, 2000, "highpass", fs=rate, output="sos")
+            sound = Audio.of(sound.samples + 2 * sosfilt(shelf, sound.samples), rate)
+        case "quiet":
+            sound = Audio(sound.samples * np.float32(0.003), rate)
+    mark = found(sound, tmp_path)
+    assert mark is not None
+    assert mark.payload == PAYLOAD
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["mp3", "m4a", "opus"])
+def test_codecs_are_survived(format: str, cover: Audio, tmp_path: Path) -> None:
+    context = Context(tmp_path)
+    file = encode(context, cover, tmp_path / f"cover.{format}", parse_format(format), Tags())
+    mark = found(decode(context, file, tmp_path / "decoded.npy").read(), tmp_path)
+    assert mark is not None
+    assert mark.payload == PAYLOAD
