@@ -36,7 +36,6 @@ ARTWORK = Stage("artwork", 1, artwork_pixels, packages=("pillow",))
 HEADROOM = Stage("headroom", 4, headroom)
 QUALITY = Stage("quality", 2, assess_separation)
 SIGN = Stage("sign", 1, sign)
-QUALITY = Stage("quality", 1, assess_separation)
 TEMPO = Stage("tempo", 2, tempo, packages=("librosa",))
 PITCH = Stage("pitch", 2, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from understudy import environment
+from platformdirs import user_data_path
+
 from understudy.disk import explained
 from understudy.errors import UnderstudyError
 
@@ -43,6 +44,11 @@ class Credentials:
         return _chain(self.certificates)[0].fingerprint(SHA256()).hex()
 
 
+def signing_folder() -> Path:
+    """``UNDERSTUDY_SIGNING``, or ``signing`` in the platform's data folder: the key that was made for the user."""
+    return Path(os.environ.get("UNDERSTUDY_SIGNING") or user_data_path("understudy") / "signing")
+
+
 def credentials() -> Credentials:
     """The operator's, or the user's own, which are made if there are none.
 
@@ -54,7 +60,7 @@ def credentials() -> Credentials:
         if not all(own):
             raise _invalid("One of the two is missing", f"{CERTIFICATES} and {KEY} belong together.")
         return _read(Path(str(own[0])), Path(str(own[1])))
-    folder = environment.signing_folder()
+    folder = signing_folder()
     certificates, key = folder / "certificates.pem", folder / "key.pem"
     if not certificates.exists():
         _make(certificates, key)
@@ -63,7 +69,7 @@ def credentials() -> Credentials:
 
 def own_certificates() -> bytes:
     """The certificates that this user or this server signs with, PEM; empty where nothing was signed yet."""
-    path = Path(os.environ.get(CERTIFICATES) or environment.signing_folder() / "certificates.pem")
+    path = Path(os.environ.get(CERTIFICATES) or signing_folder() / "certificates.pem")
     return path.read_bytes() if path.is_file() else b""
 
 

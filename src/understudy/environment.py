@@ -23,11 +23,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("UNDERSTUDY_CACHE") or user_cache_path("understudy"))
 
 
-def signing_folder() -> Path:
-    """The user's own key for signing: ``UNDERSTUDY_SIGNING``, or ``signing`` in the platform's data folder."""
-    return Path(os.environ.get("UNDERSTUDY_SIGNING") or user_data_path("understudy") / "signing")
-
-
 def cache_limit() -> int:
     """Bytes that the cache may hold: ``UNDERSTUDY_CACHE_GB`` gibibytes, 20 by default."""
     return round(float(os.environ.get("UNDERSTUDY_CACHE_GB") or 20) * GIB)
