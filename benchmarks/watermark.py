@@ -86,7 +86,7 @@ def changes_of(context: Context, speech: Audio) -> Mapping[str, Change]:
 
     def coded(name: str, kilobits: int) -> Change:
         def change(clip: Audio) -> Audio:
-            form = OutputFormat(name=name, kilobits=kilobits)  # type: ignore[arg-type]
+            form = OutputFormat(name=name, kilobits=kilobits)
             file = encode(context, clip, context.folder / f"clip{form.extension}", form, Tags())
             return decode(context, file, context.folder / "decoded.npy").read()
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 
 import understudy  # noqa: F401  before numpy and torch, whose threads it sets as for users
+
+# What tests sign, they sign with a key of their own, not with the developer's.
+os.environ["UNDERSTUDY_SIGNING"] = tempfile.mkdtemp(prefix="understudy-signing-")
+atexit.register(shutil.rmtree, os.environ["UNDERSTUDY_SIGNING"], ignore_errors=True)
 
 # No deadlines: how long an example takes says more about the machine than about the code.
 _CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]

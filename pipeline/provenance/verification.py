@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from understudy.audio.files import decode
 from understudy.audio.tags import made_by_understudy, read_tags
 from understudy.audio.watermark.detection import Mark, detect
 from understudy.audio.watermark.layout import PUBLIC_KEY
+from understudy.audio.watermark.payload import Payload
 from understudy.context import Context
 from understudy.pipeline.provenance.credentials import own_certificates
 from understudy.pipeline.provenance.manifest import manifest_store
 
+_SEARCHED = 1800.0  # seconds in which the watermark is searched
+_SHORT = 10.0  # seconds in which none may be found although it is there
 _GENERATED = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
 
 
@@ -50,47 +53,54 @@ class ManifestFound:
 
 
 @dataclass(frozen=True)
-class Verification:
-    """What was found in a file. `watermark`: None where none is found; a short or a strongly changed sound may have
-    lost it. `conclusion`: in a few sentences."""
+class WatermarkFound:
+    """`found`: whether there is one; a short or a strongly changed sound may have lost it. `confidence`: 1 less the
+    probability that a sound without a mark gives one. `position`, `duration`: seconds of the sound in which it was
+    found. `pitch`, `speed`: by what the sound was changed since it was marked, as factors."""
 
-    tags: TagsFound
+    found: bool = False
+    payload: Payload | None = None
+    confidence: float = 0.0
+    position: float = 0.0
+    duration: float = 0.0
+    pitch: float = 1.0
+    speed: float = 1.0
+
+    @staticmethod
+    def of(mark: Mark | None) -> WatermarkFound:
+        if mark is None:
+            return WatermarkFound()
+        where = (mark.position, mark.duration, mark.pitch, mark.speed)
+        return WatermarkFound(True, mark.payload, 1 - mark.false_alarm, *where)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in a file. `conclusion`: in a few sentences."""
+
+    watermark: WatermarkFound
     c2pa: ManifestFound
-    watermark: Mark | None
+    tags: TagsFound
     conclusion: str
 
     @property
     def marked(self) -> bool:
         """Whether anything that can be relied on says that AI made it: a valid manifest, or the watermark."""
-        return self.watermark is not None or (self.c2pa.valid and self.c2pa.generated)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
-        mark = self.watermark
-        found: dict[str, Any] = {"found": mark is not None, "payload": None, "confidence": None}
-        if mark is not None:
-            found["payload"] = vars(mark.payload)
-            found["confidence"] = 1 - mark.false_alarm
-            found |= {name: getattr(mark, name) for name in ("position", "duration", "pitch", "speed", "false_alarm")}
-        return {
-            "watermark": found,
-            "c2pa": vars(self.c2pa),
-            "tags": vars(self.tags),
-            "conclusion": self.conclusion,
-        }
+        return self.watermark.found or (self.c2pa.valid and self.c2pa.generated)
 
 
 def verify(context: Context, file: Path, keys: Sequence[int] = (PUBLIC_KEY,)) -> Verification:
-    """Read the marks of the sound in `file`. `keys`: of the watermarks that are searched.
+    """Read the marks of the sound in `file`; the watermark, of its first half hour. `keys`: of the watermarks that are
+    searched.
 
     Raises `UnderstudyError` for what can't be read as sound; see `understudy.audio.files.decode`.
     """
     found = read_tags(file)
     tags = TagsFound(made_by_understudy(file), found.title, found.artist, found.comment)
     manifest = read_manifest(file)
-    sound = decode(context.part(0.0, 0.2), file, context.folder / "decoded.npy")
-    mark = detect(sound, context.part(0.2, 1.0), keys)
-    return Verification(tags, manifest, mark, _conclusion(tags, manifest, mark, sound.duration))
+    sound = decode(context.part(0.0, 0.2), file, context.folder / "decoded.npy", duration=_SEARCHED)
+    mark = WatermarkFound.of(detect(sound, context.part(0.2, 1.0), keys))
+    return Verification(mark, manifest, tags, _conclusion(tags, manifest, mark, sound.duration))
 
 
 def read_manifest(file: Path) -> ManifestFound:
@@ -127,35 +137,32 @@ def _manifest(data: Mapping[str, Any]) -> ManifestFound:
     )
 
 
-def _conclusion(tags: TagsFound, manifest: ManifestFound, mark: Mark | None, seconds: float) -> str:
+def _conclusion(tags: TagsFound, manifest: ManifestFound, mark: WatermarkFound, seconds: float) -> str:
     sentences = []
-    if mark is not None:
+    if mark.payload is not None:
         what = {"cover": "a cover", "conversion": "a converted vocal"}[mark.payload.kind]
         sentences.append(f"Made by Understudy: its watermark is there, of {what} with the id {mark.payload.id:05x}.")
         changes = [
-            f"{name} changed by {100 * (factor - 1):+.1f} %"
+            f"{name} by {100 * (factor - 1):+.1f} %"
             for name, factor in (("pitch", mark.pitch), ("speed", mark.speed))
             if abs(factor - 1) > 0.002
         ]
         if changes:
-            sentences.append(f"Since then {' and '.join(changes)}.")
-    state: Literal["valid", "changed", "none"] = "none"
-    if manifest.present:
-        state = "valid" if manifest.valid else "changed"
-    if state == "valid":
+            sentences.append(f"Since then its {' and '.join(changes)} were changed.")
+    if manifest.present and manifest.valid:
         made = "AI made it or a part of it" if manifest.generated else "it doesn't say that AI made it"
         known = "" if manifest.trusted else ", who is not known here"
         tool = manifest.tool or "a program"
         sentences.append(f"Signed credentials of {tool} ({made}) fit the file; signer: {manifest.signer}{known}.")
-    elif state == "changed":
+    elif manifest.present:
         sentences.append("The file has signed credentials that don't fit it: it was changed after signing.")
-    if mark is None and state != "valid":
+    if not mark.found and not manifest.valid:
         if tags.made_by_understudy:
             sentences.append("Its tags say that Understudy made it; tags are easily written and removed.")
-        if seconds < 10:
+        if seconds < _SHORT:
             sentences.append("It is too short to find a watermark in.")
-        elif not tags.made_by_understudy:
-            sentences.append("No mark was found. That doesn't prove that no AI was used.")
-        else:
+        elif tags.made_by_understudy or manifest.present:
             sentences.append("No watermark was found.")
+        else:
+            sentences.append("No mark was found. That doesn't prove that no AI was used.")
     return " ".join(sentences)

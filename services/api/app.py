@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from understudy import __version__
 from understudy.errors import UnderstudyError
-from understudy.services.api import account, covers, health, problems, songs, trainings, voices
+from understudy.services.api import account, covers, health, problems, songs, trainings, verification, voices
 from understudy.services.api.auth import is_loopback
 from understudy.services.api.events import Hub
 from understudy.services.api.job_requests import CoverRequest, SeparationRequest
@@ -97,6 +97,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
         covers.covers,
         covers.separations,
         account.router,
+        verification.router,
         health.router,
     ):
         app.include_router(router)

@@ -37,9 +37,11 @@ class AppState:
     streams: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     stopping: bool = False
     probing: asyncio.Semaphore = field(init=False)  # no more requests wait for a reader than there are readers
+    verifying: asyncio.Semaphore = field(init=False)  # those who need no key get one core, and no more
 
     def __post_init__(self) -> None:
         self.probing = asyncio.Semaphore(self.readers.count)
+        self.verifying = asyncio.Semaphore(1)
 
     @cached_property
     def open_owner(self) -> Owner | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def verify(
                         raise
                     print_error(error)
                     failed = True
-    data = {"files": {name: one.to_dict() for name, one in found.items()}}
+    data = {"files": {name: asdict(one) for name, one in found.items()}}
     print_result(
         data, lambda: "\n".join(f"[bold]{escape(name)}[/]\n{escape(one.conclusion)}" for name, one in found.items())
     )

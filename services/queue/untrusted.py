@@ -15,6 +15,7 @@ from understudy.wording import lengths
 
 if TYPE_CHECKING:
     from understudy.pipeline.graph import Graph, Node
+    from understudy.pipeline.provenance.verification import Verification
     from understudy.pipeline.settings import CoverSettings
     from understudy.voices.voice import Consent
 
@@ -43,9 +44,7 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongI
     try:
         found = probe(path)
     except UnderstudyError as error:
-        # the name of the file as it was sent, without folders of the server
-        texts = [text.replace(str(path), shown) for text in (error.message, error.hint)]
-        raise UnderstudyError(error.code, *texts) from None
+        raise _as_sent(error, path, shown) from None
     if found.duration is not None and found.duration > longest:
         raise UnderstudyError(
             "song-too-long",
@@ -54,6 +53,18 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongI
         )
     title, artist = ((text or "")[:400] or None for text in (found.tags.title, found.tags.artist))
     return SongInfo(found.duration, found.rate, found.channels, found.container[:40], found.codec[:40], title, artist)
+
+
+def verify(progress: Progress, folder: Path, path: Path, shown: str) -> Verification:
+    """What the file at `path`, which its sender calls `shown`, says of its origin. `folder`: an empty one."""
+    from understudy.pipeline.provenance.verification import verify
+
+    named = folder / f"sent{Path(shown).suffix[:10]}"  # what kind of file it is follows from its name, too
+    named.symlink_to(path)
+    try:
+        return verify(Context(folder, on_progress=progress), named)
+    except UnderstudyError as error:
+        raise _as_sent(error, named, shown) from None
 
 
 def decode_into(progress: Progress, cache: Path, files: Sequence[Path], settings: CoverSettings) -> None:
@@ -70,6 +81,11 @@ def decode_into(progress: Progress, cache: Path, files: Sequence[Path], settings
 
     executor = LocalExecutor(Store(cache), "cpu", 1, 1)
     executor.run(graph, graph.nodes, listen, Event())
+
+
+def _as_sent(error: UnderstudyError, path: Path, shown: str) -> UnderstudyError:
+    """The error with the name of the file as it was sent, without folders of the server."""
+    return UnderstudyError(error.code, *(text.replace(str(path), shown) for text in (error.message, error.hint)))
 
 
 def decoding(files: Sequence[Path], settings: CoverSettings) -> Graph:
