@@ -23,13 +23,13 @@ def cover(tmp_path: Path) -> Path:
     """A marked and signed file."""
     context = Context(tmp_path)
     sound = concatenate(list(watermarked(signals.song(14.0).mix, Payload("cover", 0, 77), 0, context)))
-    file = encode(context, sound, tmp_path / "cover.mp3", parse_format("mp3"), Tags(title="Song"))
+    file = encode(context, sound, tmp_path / "cover.flac", parse_format("flac"), Tags(title="Song"))
     return sign(context, file, credentials(), "Song", {}, file)
 
 
 def test_everybody_can_check_a_file(start: Start, cover: Path) -> None:
     guarded = start(keys=True)
-    answer = guarded.client.post("/v1/verify", files={"file": ("song.mp3", cover.read_bytes())})
+    answer = guarded.client.post("/v1/verify", files={"file": ("song.flac", cover.read_bytes())})
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert found["watermark"]["payload"] == {"kind": "cover", "key": 0, "id": 77}
@@ -41,7 +41,7 @@ def test_everybody_can_check_a_file(start: Start, cover: Path) -> None:
 
 def test_what_is_no_sound(service: Service) -> None:
     answer = service.client.post("/v1/verify", files={"file": ("song.mp3", b"nothing" * 100)})
-    assert (answer.status_code, answer.json()["code"]) == (415, "not-audio")
+    assert (answer.status_code, answer.json()["code"]) == (422, "not-audio")
     assert "song.mp3" in answer.json()["detail"]
     assert not service.leftovers()
 
