@@ -184,6 +184,12 @@ def song(seconds: float = 8.0, rate: int = 44100, *, seed: int = 0) -> Song:
     return Song(Audio(vocals.samples + instrumental.samples, rate), vocals, instrumental, pitch)
 
 
+def recorded(sound: Audio, level: float = 1e-3) -> Audio:
+    """The sound with a noise floor, as recordings have: between the partials there is something, too."""
+    noise = np.random.default_rng(3).standard_normal(sound.samples.shape) * level
+    return Audio.of(sound.samples + noise, sound.rate)
+
+
 def _pulses(f0: Floats, rate: int) -> Floats:
     """A train of band-limited unit impulses of the frequency `f0` (Hz per sample), each at its exact instant."""
     phase = np.cumsum(f0) / rate

@@ -30,10 +30,7 @@ def marked(source: Audio, folder: Path, payload: Payload = PAYLOAD, key: int = K
 
 @pytest.fixture(scope="module")
 def song() -> Audio:
-    """24 s of a singer and a band with a little noise, as recordings have."""
-    made = signals.song(24.0).mix
-    noise = np.random.default_rng(3).standard_normal(made.samples.shape) * 1e-3
-    return Audio.of(made.samples + noise, made.rate)
+    return signals.recorded(signals.song(24.0).mix)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +94,7 @@ def test_blocks_give_the_bytes_of_the_whole(song: Audio, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("rate", [16000, 22050, 48000, 96000])
 def test_any_rate(rate: int, tmp_path: Path) -> None:
-    sound = signals.song(24.0).mix
+    sound = signals.recorded(signals.song(24.0).mix)
     resampled = Audio.of(soxr.resample(sound.samples.T, sound.rate, rate).T, rate)
     mark = found(marked(resampled, tmp_path), tmp_path)
     assert mark is not None

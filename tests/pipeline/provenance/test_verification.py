@@ -34,7 +34,7 @@ def signing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Audio:
-    song = signals.song(16.0).mix
+    song = signals.recorded(signals.song(20.0).mix)
     return concatenate(list(watermarked(song, PAYLOAD, 0, Context(tmp_path_factory.mktemp("mark")))))
 
 

@@ -22,7 +22,9 @@ from understudy.pipeline.provenance.manifest import sign
 def cover(tmp_path: Path) -> Path:
     """A marked and signed file."""
     context = Context(tmp_path)
-    sound = concatenate(list(watermarked(signals.song(14.0).mix, Payload("cover", 0, 77), 0, context)))
+    sound = concatenate(
+        list(watermarked(signals.recorded(signals.song(20.0).mix), Payload("cover", 0, 77), 0, context))
+    )
     file = encode(context, sound, tmp_path / "cover.flac", parse_format("flac"), Tags(title="Song"))
     return sign(context, file, credentials(), "Song", {}, file)
 
