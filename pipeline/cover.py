@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from understudy.audio.encode import OutputFormat
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.audio.watermark.payload import Kind
@@ -120,7 +119,7 @@ def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings)
     marked = _marked({"vocals": lead.sound}, "conversion", [original], cast, settings)
     mix = _mix(song, marked, settings)
     output = encode(mix["cover"], settings.output.encoding, original, cast, tagging=settings.tags)
-    (output,) = _signed({"": output}, settings.output.encoding, [original], original, cast, settings).values()
+    output = _signed(output, settings.output.encoding.extension, [original], original, cast, settings)
     return ConversionGraph(Graph.of(output, transposition.node), output, mix, transposition, members)
 
 
@@ -173,9 +172,10 @@ def cover_graph(
     titles = {} if cleaned == sources.instrumental else {"instrumental": "instrumental of the cover, singer removed"}
     stems = encode_stems(sounds, settings.output.lossless, sources.original, cast, titles, settings.tags)
     made_from = (originals.values(), sources.original, cast, settings)
-    (cover,) = _signed({"": cover}, settings.output.encoding, *made_from).values()
-    stems = _signed(stems, settings.output.lossless, *made_from)
+    cover = _signed(cover, settings.output.encoding.extension, *made_from)
+    stems = {name: _signed(stem, settings.output.lossless.extension, *made_from) for name, stem in stems.items()}
     video = _video(mix["cover"], sources.original, cast, settings)
+    video = video and _signed(video, ".mp4", *made_from)
     checked = _report(sources, lead, parts, mix, transposition, members, cast, settings)
     return CoverGraph(
         Graph.of(sources.quality, sources.tempo, cover, *stems.values(), *([video] if video else []), checked),
@@ -473,34 +473,31 @@ def _marked(
 
 
 def _signed(
-    files: Mapping[str, Node[Path]],
-    format: OutputFormat,
+    file: Node[Path],
+    extension: str,
     originals: Iterable[External],
     tagged: External,
     cast: Cast,
     settings: CoverSettings,
-) -> dict[str, Node[Path]]:
-    """The files with a signed manifest each, where their format can hold one. It says from what, with which stages and
-    models, and with whose consent they were made."""
+) -> Node[Path]:
+    """The file with a signed manifest, where files with that extension can hold one. It says from what, with which
+    stages and models, and with whose consent it was made."""
     if not settings.provenance.sign:
-        return dict(files)
+        return file
     voices = [
         {"name": voice.name, "content_hash": voice.manifest.content_hash, "consent": voice.manifest.consent}
         for voice in cast.voices
     ]
-    result = {}
-    for name, file in files.items():
-        nodes = Graph.of(file).nodes
-        making = {
-            "part": name or "all",
-            "inputs": [original.content_hash for original in originals],
-            "voices": voices,
-            "settings": _shown(settings),
-            "stages": [[node.name, node.stage.version] for node in nodes],
-            "models": sorted({node.externals["models"].content_hash for node in nodes if "models" in node.externals}),
-        }
-        result[name] = signed(file, format, tagged, f"{tagged.value.stem} ({cast.name})", making)
-    return result
+    nodes = Graph.of(file).nodes
+    making = {
+        "part": file.subject,
+        "inputs": [original.content_hash for original in originals],
+        "voices": voices,
+        "settings": _shown(settings),
+        "stages": [[node.name, node.stage.version] for node in nodes],
+        "models": sorted({node.externals["models"].content_hash for node in nodes if "models" in node.externals}),
+    }
+    return signed(file, extension, tagged, f"{tagged.value.stem} ({cast.name})", making)
 
 
 def _mix(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings) -> Node[CoverMix]:

@@ -126,15 +126,15 @@ def pitch(vocals: Handle, settings: PitchSettings, subject: str = "") -> Node[Pi
     return Node("pitch", PITCH, {"source": vocals}, {"settings": settings}, externals, subject)
 
 
-def signed(
-    file: Node[Path], format: OutputFormat, original: External, title: str, making: Mapping[str, Any]
-) -> Node[Path]:
-    """`file`, which is in `format`, with a signed manifest; the same node where that format can hold none. `making`: as
+def signed(file: Node[Path], extension: str, original: External, title: str, making: Mapping[str, Any]) -> Node[Path]:
+    """`file` with a signed manifest; the same node where files with that `extension` can hold none. `making`: as
     `understudy.pipeline.provenance.manifest.sign` takes it. Raises what `credentials` raises."""
-    if format.extension not in SIGNABLE:
+    if extension not in SIGNABLE:
         return file
     own = credentials()
     externals = {"credentials": External(own, own.fingerprint), "original": original}
     # what the song is called stands in the manifest, and its content hash doesn't cover it
     settings: dict[str, Setting] = {"title": title, "making": {**making, "song_file": original.value.name}}
-    return Node("sign", SIGN, {"file": file}, settings, externals, file.subject)
+    return Node(
+        "sign", SIGN, {"file": file}, settings, externals, file.subject or (file.kind if file.kind != "encode" else "")
+    )
