@@ -119,9 +119,9 @@ def test_a_renamed_voice_or_song_gets_a_new_report_and_nothing_else(song: Path, 
     other = tmp_path / "another name.wav"
     other.write_bytes(song.read_bytes())
     renamed = keys(cover_graph(song, voice(tmp_path, "ada"), settings()))
-    assert {name for name in plain if plain[name] != renamed[name]} == {"report", "encode"}
+    assert {name for name in plain if plain[name] != renamed[name]} == {"report", "encode", "sign"}
     renamed = keys(cover_graph(other, voice(tmp_path), settings()))
-    assert {name for name in plain if plain[name] != renamed[name]} == {"report", "encode"}
+    assert {name for name in plain if plain[name] != renamed[name]} == {"report", "encode", "sign"}
 
 
 def test_renamed_voices_of_a_duet_are_assessed_under_their_names(song: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_renamed_voices_of_a_duet_are_assessed_under_their_names(song: Path, tmp
         cast = Cast(tuple(Turn(voice(tmp_path, name), turn) for name, turn in zip(names, turns, strict=True)))
         found.append({node.kind: key for node, key in cover_graph(song, cast, settings()).graph.keys().items()})
     changed = {kind for kind in found[0] if found[0][kind] != found[1][kind]}
-    assert changed == {"assess", "cast list", "report", "encode"}
+    assert changed == {"assess", "cast list", "report", "encode", "sign"}
 
 
 def test_an_assessment_survives_the_store(tmp_path: Path) -> None:
