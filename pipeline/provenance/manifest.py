@@ -45,14 +45,14 @@ def sign(
     with file.open("rb") as source:
         unsigned = hashlib.file_digest(source, "sha256").hexdigest()
     info = c2pa.C2paSignerInfo(credentials.algorithm.encode(), credentials.certificates, credentials.key, None)
-    claim = json.dumps(_claim(title, {**making, "unsigned": unsigned}))
+    claim = _json(_claim(title, {**making, "unsigned": unsigned}))
     song = SIGNABLE.get(original.suffix.lower())
     try:
         with c2pa.Signer.from_info(info) as signer, c2pa.Builder(claim) as builder:
             if song is not None:
                 with original.open("rb") as content:
                     ingredient = {"title": original.name, "relationship": "componentOf"}
-                    builder.add_ingredient(json.dumps(ingredient), song, content)
+                    builder.add_ingredient(_json(ingredient), song, content)
             with file.open("rb") as source, signed.open("w+b") as target:
                 builder.sign(signer, SIGNABLE[file.suffix], source, target)
     except (c2pa.C2paError, OSError) as error:
@@ -94,6 +94,11 @@ def manifest_store(file: Path, anchors: bytes = b"") -> dict[str, Any] | None:
                     return dict(json.loads(reader.json()))
         except c2pa.C2paError.NotSupported:
             return None
+
+
+def _json(data: Any) -> str:
+    """As JSON; names of files that are no text become text."""
+    return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def _claim(title: str, making: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,8 +32,12 @@ def until(holds: Callable[[], object], failed: Callable[[], object] = str) -> No
 
 
 def without_settings(**more: str) -> dict[str, str]:
-    """This process's environment without Understudy's own variables, with `more`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")}
+    """This process's environment without Understudy's own variables but the tests' key for signing, with `more`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("UNDERSTUDY_") or name == "UNDERSTUDY_SIGNING"
+    }
     return {**kept, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), **more}
 
 

@@ -35,8 +35,8 @@ def test_covers(workspace: Workspace):
     session, song = workspace.session(), (workspace.mix.samples, RATE)
     cover = plain(session.cover(song, voice="nova", settings={"output.keep_stems": True}))
     assert keys(cover) == (
-        "cover report stems duration sample_rate transpose transpose_reason key bpm song_key loudness vocal_level "
-        "leftover leftover_error brightness similarity verdict figures stages warnings"
+        "cover report stems stem_gain duration sample_rate transpose transpose_reason key bpm song_key loudness "
+        "vocal_level leftover leftover_error brightness similarity verdict figures stages warnings"
     )
     report = json.loads(Path(cover["report"]).with_suffix(".json").read_text())
     assert cover["similarity"] == report["voice_likeness"]["to_voice"]
@@ -64,7 +64,7 @@ def test_covers(workspace: Workspace):
 def test_separations(workspace: Workspace):
     session, song = workspace.session(), (workspace.mix.samples, RATE)
     stems = plain(session.separate(song))
-    assert keys(stems) == "stems sum_to_song bpm song_key quality stages warnings"
+    assert keys(stems) == "stems sum_to_song stem_gain bpm song_key quality stages warnings"
     assert keys(stems["stems"]) == "vocals instrumental"
     assert keys(stems["quality"]) == QUALITY
     assert all(keys(remark) == "about sentence advice serious" for remark in stems["quality"]["remarks"])

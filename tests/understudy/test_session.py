@@ -107,7 +107,7 @@ def test_a_video_beside_the_cover(workspace: Workspace, tmp_path: Path):
     found = probe(made.video_path)
     assert (found.codec, found.duration, found.tags.artist) == ("aac", pytest.approx(4.0), "nova")
     again = session.cover(song, voice="nova", settings={"output.video": "landscape"}, output=tmp_path / "a.flac")
-    assert {stage.name for stage in again.stages if not stage.cached} == {"video"}
+    assert {stage.name for stage in again.stages if not stage.cached} == {"video", "sign video"}
     videos = {"a portrait.mp4", "a landscape.mp4"}
     assert files(tmp_path) == {"a.flac", "a.flac.report.html", "a.flac.report.json"} | videos
     assert session.cover(song, voice="nova").video_path is None

@@ -180,7 +180,7 @@ def test_files_that_are_no_such_network_are_refused(tmp_path: Path) -> None:
     path.write_bytes(model([step], {}, {"input": ["batch_size", 2, BINS, SPECTRA]}, {"output": shape}))
     assert "4 channels" in refused(weights)
     path.write_bytes(model([step], {}, {"input": shape, "more": shape}, {"output": shape}))
-    assert "2 inputs" in refused(weights)
+    assert "inputs and outputs (2, 1)" in refused(weights)
     path.write_bytes(model([node("Loop", ["input"], ["output"])], {}, {"input": shape}, {"output": shape}))
     assert "Loop" in refused(weights)
     path.write_bytes(model([node("Tile", ["input"], ["output"])], {}, {"input": shape}, {"output": shape}))
