@@ -13,10 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.audio.samples import Audio, AudioSource, Samples, View, covariance, finite, fold_weights
+from understudy.audio.samples import (
+    Audio,
+    AudioSource,
+    Samples,
+    View,
+    covariance,
+    finite,
+    fold_weights,
+    strongest_direction,
+)
 from understudy.context import Context
 
-_PRINCIPAL_SHARE = 0.65  # of the energy that the principal component must hold to be used
 _BLOCK = 20  # seconds read at once
 _HALF_POWER = 0.5**0.5
 # left and right share of each channel, by FFmpeg's channel names
@@ -94,8 +102,4 @@ def strongest_mono(samples: Samples) -> Samples:
     """
     if samples.shape[0] == 1:
         return np.asarray(samples[0])
-    products = samples.astype(np.float64) @ samples.T.astype(np.float64)
-    energies, directions = np.linalg.eigh(products)
-    if energies[-1] < _PRINCIPAL_SHARE * energies.sum():
-        return np.asarray(samples[int(np.argmax(np.diag(products)))])
-    return (directions[:, -1].astype(np.float32) @ samples).astype(np.float32)
+    return strongest_direction(covariance(samples)).astype(np.float32) @ samples

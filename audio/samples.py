@@ -145,13 +145,19 @@ def fold_weights(products: NDArray[np.float64]) -> Samples:
     mean = np.full(channels, 1 / channels)
     if channels == 1 or channels * mean @ products @ mean >= _SHARE * np.trace(products):
         return np.asarray(mean, np.float32)
-    energies, directions = np.linalg.eigh(products)
-    chosen = directions[:, -1]
-    if energies[-1] < _SHARE * energies.sum():
-        chosen = np.eye(channels)[int(np.argmax(np.diag(products)))]
+    chosen = strongest_direction(products)
     if chosen[int(np.argmax(np.abs(chosen)))] < 0:
         chosen = -chosen
     return np.asarray(chosen / np.abs(chosen).sum(), np.float32)
+
+
+def strongest_direction(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first principal component of channels with this `covariance`, of length 1 ``[channels]``; the loudest channel
+    alone where that component holds less than `_SHARE` of the energy."""
+    energies, directions = np.linalg.eigh(products)
+    if energies[-1] < _SHARE * energies.sum():
+        return np.eye(len(products))[int(np.argmax(np.diag(products)))]
+    return np.asarray(directions[:, -1])
 
 
 def read_blocks(source: AudioSource, frames: int) -> Iterator[Audio]:

@@ -73,7 +73,7 @@ MEASURE = Stage("measure", 1, measure_stems)
 REMIX = Stage("remix", 4, remix)
 VIDEO = Stage("video", 2, make_video, packages=("pillow",))
 STEMS_OF_COVER = Stage("stems", 2, cover_stems)
-ASSESS = Stage("assess", 6, assess, models=("speaker-encoder",), kind=AssessInputs)
+ASSESS = Stage("assess", 7, assess, models=("speaker-encoder",), kind=AssessInputs)
 REPORT = Stage("report", 9, make_report, kind=ReportInputs)
 
 

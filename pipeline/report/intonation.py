@@ -101,13 +101,13 @@ def praat_track(
 
 
 def search_range(track: PitchTrack) -> tuple[float, float]:
-    """Floor and ceiling in Hz for Praat: what the track spans and a fifth more on either side, within 50..1500."""
+    """Floor and ceiling in Hz for Praat: what the track spans and a fifth more on either side, within 50..2500."""
     voiced = track.f0[track.voiced]
     if voiced.size == 0:
         return 65.0, 1000.0
     low, high = np.percentile(voiced, (1, 99))
     low = float(np.clip(low / 1.5, 50.0, 400.0))
-    return low, float(np.clip(high * 1.5, 3 * low, 1500.0))
+    return low, float(np.clip(high * 1.5, 3 * low, 2500.0))
 
 
 def at_times(track: PitchTrack, seconds: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -34,6 +34,16 @@ def test_a_voice_is_on_its_own_notes(rate: int, context: Context) -> None:
     assert abs(found.bias) < 8
 
 
+def test_whistle_register_is_on_its_notes(context: Context) -> None:
+    seconds, rate = 4, 16000
+    f0 = 800 * 2 ** (1.5 * np.arange(seconds * rate) / (seconds * rate))  # to 2263 Hz
+    phase = 2 * np.pi * np.cumsum(f0) / rate
+    pitch = PitchTrack(f0[:: rate // 200].astype(np.float32))
+    found = compare(praat_track(Audio.of(0.2 * np.sin(phase), rate), context, *search_range(pitch)), pitch, everywhere)
+    assert found.on_note > 0.97
+    assert found.unsung < 0.03
+
+
 @pytest.mark.parametrize("cents", [-80.0, 70.0])
 def test_singing_beside_the_note_is_measured_in_cents(cents: float, context: Context) -> None:
     sound, pitch = singing(rate=16000)
