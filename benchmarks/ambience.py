@@ -13,7 +13,6 @@ there: only `share` counts.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -31,7 +30,7 @@ from scipy.signal import butter, oaconvolve, sosfiltfilt
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks.leftover import Floats, decibels, songs  # noqa: E402
+from benchmarks.leftover import Floats, decibels, song_options, songs  # noqa: E402
 from benchmarks.limiter import made_by  # noqa: E402
 from demo.mixing import room  # noqa: E402
 from demo.singer import RATE  # noqa: E402
@@ -138,10 +137,7 @@ def tails(new: Samples, true: Samples, dry: Samples, rate: int) -> NDArray[np.fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("songs", type=Path, nargs="?", default=ROOT / "demo" / "stems")
-    parser.add_argument("--recordings", type=Path, nargs="+", default=sorted((ROOT / "demo" / "voice").glob("*.flac")))
-    parser.add_argument("--only", nargs="+", help="names of songs")
+    parser = song_options(__doc__)
     parser.add_argument("--ways", nargs="+", help="of copy, own, separated")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each song, from its beginning")
     options = parser.parse_args()
@@ -153,9 +149,7 @@ def main() -> None:
         session = Session(voices=folder / "voices", cache=folder / "cache")
         session.voices.add("voice", [str(path) for path in options.recordings], consent="granted")
         voice = session.voices.get("voice")
-        for name, vocals, band, rate in songs(options.songs):
-            if options.only and name not in options.only:
-                continue
+        for name, vocals, band, rate in songs(options.songs, options.only):
             dry, played = (samples[:, : round(options.seconds * rate)] for samples in (vocals, band))
             for seconds, level in ROOMS:
                 true = in_room(dry, rate, seconds, level)

@@ -16,7 +16,6 @@ that last 0.15 s and more, from 1 to 8 kHz. Columns, for each of the two, in dB:
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks.leftover import Floats, Song, covered, decibels, separated, songs  # noqa: E402
+from benchmarks.leftover import Floats, Song, covered, decibels, separated, song_options, songs  # noqa: E402
 from understudy import Session  # noqa: E402
 from understudy.audio.pitch import PitchTrack  # noqa: E402
 from understudy.audio.samples import Samples  # noqa: E402
@@ -97,17 +96,14 @@ def measured(song: Song, voice: Voice, folder: Path) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("songs", type=Path, nargs="?", default=ROOT / "demo" / "stems")
-    parser.add_argument("--recordings", type=Path, nargs="+", default=sorted((ROOT / "demo" / "voice").glob("*.flac")))
-    options = parser.parse_args()
+    options = song_options(__doc__).parse_args()
     print(f"{'song':20} {'':10}" + "".join(f"{name:>9}" for name in COLUMNS))
     everything: dict[str, list[list[float]]] = {}
     with tempfile.TemporaryDirectory(prefix="understudy-") as temporary:
         folder = Path(temporary)
         session = Session(voices=folder / "voices", cache=folder / "cache")
         session.voices.add("voice", [str(path) for path in options.recordings], consent="granted")
-        for name, vocals, band, rate in songs(options.songs):
+        for name, vocals, band, rate in songs(options.songs, options.only):
             for kind, values in measured(
                 separated(name, vocals, band, rate), session.voices.get("voice"), folder
             ).items():

@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -76,9 +76,20 @@ class Song:
         return self.vocals + self.band
 
 
-def songs(folder: Path) -> Iterator[tuple[str, Samples, Samples, int]]:
-    """Name, vocals, band and rate of each song."""
+def song_options(description: str) -> argparse.ArgumentParser:
+    """The options of benchmarks of covers: ``songs``, ``recordings``, ``only``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("songs", type=Path, nargs="?", default=ROOT / "demo" / "stems")
+    parser.add_argument("--recordings", type=Path, nargs="+", default=sorted((ROOT / "demo" / "voice").glob("*.flac")))
+    parser.add_argument("--only", nargs="+", help="names of songs")
+    return parser
+
+
+def songs(folder: Path, only: Sequence[str] | None = None) -> Iterator[tuple[str, Samples, Samples, int]]:
+    """Name, vocals, band and rate of each song, or of those called as in `only`."""
     for place in sorted(path for path in (folder, *folder.iterdir()) if path.is_dir()):
+        if only and place.name not in only:
+            continue
         files = [path for path in sorted(place.iterdir()) if path.suffix in (".wav", ".flac", ".m4a", ".mp3")]
         parts = [path for path in files if path.stem not in ("mix", "mixture", "stem")]
         if "vocals" not in {path.stem for path in parts}:
@@ -248,11 +259,8 @@ def measured(song: Song, voice: Voice | None, folder: Path) -> dict[str, list[fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("songs", type=Path, nargs="?", default=ROOT / "demo" / "stems")
-    parser.add_argument("--recordings", type=Path, nargs="+", default=sorted((ROOT / "demo" / "voice").glob("*.flac")))
+    parser = song_options(__doc__)
     parser.add_argument("--true-vocal", action="store_true", help="as the new vocal: convert nothing")
-    parser.add_argument("--only", nargs="+", help="names of songs")
     options = parser.parse_args()
     print(f"{'song':20} {'removal':8}" + "".join(f"{name:>10}" for name in COLUMNS))
     everything: dict[str, list[list[float]]] = {name: [] for name in STRENGTHS}
@@ -263,9 +271,7 @@ def main() -> None:
             session = Session(voices=folder / "voices", cache=folder / "cache")
             session.voices.add("voice", [str(path) for path in options.recordings], consent="granted")
             voice = session.voices.get("voice")
-        for name, vocals, band, rate in songs(options.songs):
-            if options.only and name not in options.only:
-                continue
+        for name, vocals, band, rate in songs(options.songs, options.only):
             found = measured(separated(name, vocals, band, rate), voice, folder)
             for strength, values in found.items():
                 everything[strength].append(values)

@@ -44,7 +44,7 @@ Change = Callable[[Audio], Audio]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("songs", type=Path, nargs="?", default=DEMO / "stems")
-    parser.add_argument("--only", nargs="*", help="names of songs")
+    parser.add_argument("--only", nargs="+", help="names of songs")
     parser.add_argument("--voice-over", type=Path, default=DEMO / "voice" / "speaking.flac")
     parser.add_argument("--clean", type=int, default=0)
     arguments = parser.parse_args()
@@ -55,9 +55,7 @@ def main() -> None:
         read: dict[str, list[bool]] = {name: [] for name in changes}
         mixes = []
         print(f"{'song':32} {'s':>4} {'SNR':>6} {'NMR':>6} {'CPU s/s':>8}  not read after")
-        for name, vocals, band, rate in songs(arguments.songs):
-            if arguments.only and name not in arguments.only:
-                continue
+        for name, vocals, band, rate in songs(arguments.songs, arguments.only):
             song = Audio(np.asarray(vocals + band, np.float32), rate).read(0, 60 * rate)
             mixes.append(song)
             began = time.process_time()
