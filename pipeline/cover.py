@@ -9,14 +9,13 @@ Functions here return handles: nodes, or parts of what nodes make. A graph is wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
-from understudy.audio.watermark.payload import Kind
 from understudy.choices import Backing
 from understudy.errors import UnderstudyError
 from understudy.models import require
@@ -30,9 +29,9 @@ from understudy.pipeline.nodes import (
     encode_stems,
     file_external,
     pitch,
-    signed,
     song_analysis,
 )
+from understudy.pipeline.provenance.marking import Marking
 from understudy.pipeline.report.assess_parts import AssessInputs, assess
 from understudy.pipeline.report.assessment import Assessment
 from understudy.pipeline.report.figures import ReportInputs
@@ -48,7 +47,6 @@ from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cut, join, keep
 from understudy.pipeline.stages.decode import own_stems
 from understudy.pipeline.stages.finish import finish
-from understudy.pipeline.stages.mark import mark, work_id
 from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
 from understudy.pipeline.stages.sing import convert, prepare, shift, transpose
 from understudy.pipeline.stages.video import find_encoder, make_video
@@ -68,7 +66,6 @@ REMOVAL = Stage("singer removal", 1, remove_singer)
 FINISH = Stage("finish", 2, finish)
 VOCAL_LEVEL = Stage("vocal level", 3, vocal_level)
 SHIFT = Stage("shift", 1, shift)
-MARK = Stage("mark", 1, mark)
 MEASURE = Stage("measure", 1, measure_stems)
 REMIX = Stage("remix", 4, remix)
 VIDEO = Stage("video", 2, make_video, packages=("pillow",))
@@ -116,10 +113,10 @@ def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings)
     song = decode(original, settings.song)
     lead = _lead(song, song, cast, settings)
     transposition, members = _transposition(lead.singers)
-    marked = _marked({"vocals": lead.sound}, "conversion", [original], cast, settings)
-    mix = _mix(song, marked, settings)
+    marking = Marking.of((original,), original, cast, _shown(settings), settings.provenance)
+    mix = _mix(song, marking.marked({"vocals": lead.sound}, "conversion"), settings)
     output = encode(mix["cover"], settings.output.encoding, original, cast, tagging=settings.tags)
-    output = _signed(output, settings.output.encoding.extension, [original], original, cast, settings)
+    output = marking.signed(output, settings.output.encoding.extension)
     return ConversionGraph(Graph.of(output, transposition.node), output, mix, transposition, members)
 
 
@@ -162,7 +159,8 @@ def cover_graph(
     transposition, members = _transposition(singers)
 
     # 3. all parts become the cover; its stems are made only where they are kept, since most covers need none
-    marked = _marked(parts, "cover", originals.values(), cast, settings)
+    marking = Marking.of(tuple(originals.values()), sources.original, cast, _shown(settings), settings.provenance)
+    marked = marking.marked(parts, "cover")
     mix = _mix(sources.song, marked, settings)
     cover = encode(mix["cover"], settings.output.encoding, sources.original, cast, tagging=settings.tags)
     sounds: dict[str, Handle] = {}
@@ -171,11 +169,10 @@ def cover_graph(
         sounds = {name: limited[name] for name in parts}
     titles = {} if cleaned == sources.instrumental else {"instrumental": "instrumental of the cover, singer removed"}
     stems = encode_stems(sounds, settings.output.lossless, sources.original, cast, titles, settings.tags)
-    made_from = (originals.values(), sources.original, cast, settings)
-    cover = _signed(cover, settings.output.encoding.extension, *made_from)
-    stems = {name: _signed(stem, settings.output.lossless.extension, *made_from) for name, stem in stems.items()}
+    cover = marking.signed(cover, settings.output.encoding.extension)
+    stems = {name: marking.signed(stem, settings.output.lossless.extension) for name, stem in stems.items()}
     video = _video(mix["cover"], sources.original, cast, settings)
-    video = video and _signed(video, ".mp4", *made_from)
+    video = video and marking.signed(video, ".mp4")
     checked = _report(sources, lead, parts, mix, transposition, members, cast, settings)
     return CoverGraph(
         Graph.of(sources.quality, sources.tempo, cover, *stems.values(), *([video] if video else []), checked),
@@ -457,47 +454,6 @@ def _put_back(settings: CoverSettings, taken: Mapping[str, Handle], backing: str
                 f"Name a model that does (separation.de{name}), or leave out remix.{name}_gain.",
             )
     return [*(["backing"] if backing == "original" else []), *requested]
-
-
-def _marked(
-    parts: Mapping[str, Handle], kind: Kind, originals: Iterable[External], cast: Cast, settings: CoverSettings
-) -> Mapping[str, Handle]:
-    """The parts with one watermark, so that the cover has it, too."""
-    if not settings.provenance.watermark:
-        return parts
-    id = work_id([cast.content_hash, *(original.content_hash for original in originals)])
-    return {
-        name: Node("mark", MARK, {"sound": part}, {"kind": kind, "id": id}, subject=name)
-        for name, part in parts.items()
-    }
-
-
-def _signed(
-    file: Node[Path],
-    extension: str,
-    originals: Iterable[External],
-    tagged: External,
-    cast: Cast,
-    settings: CoverSettings,
-) -> Node[Path]:
-    """The file with a signed manifest, where files with that extension can hold one. It says from what, with which
-    stages and models, and with whose consent it was made."""
-    if not settings.provenance.sign:
-        return file
-    voices = [
-        {"name": voice.name, "content_hash": voice.manifest.content_hash, "consent": voice.manifest.consent}
-        for voice in cast.voices
-    ]
-    nodes = Graph.of(file).nodes
-    making = {
-        "part": file.subject,
-        "inputs": [original.content_hash for original in originals],
-        "voices": voices,
-        "settings": _shown(settings),
-        "stages": [[node.name, node.stage.version] for node in nodes],
-        "models": sorted({node.externals["models"].content_hash for node in nodes if "models" in node.externals}),
-    }
-    return signed(file, extension, tagged, f"{tagged.value.stem} ({cast.name})", making)
 
 
 def _mix(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings) -> Node[CoverMix]:

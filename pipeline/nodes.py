@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from understudy.audio.encode import OutputFormat
 from understudy.audio.files import LIMITS
@@ -18,9 +17,7 @@ from understudy.audio.tags import TagSettings, read_artwork
 from understudy.models import require
 from understudy.packages import check_installed
 from understudy.pipeline.cast import Cast
-from understudy.pipeline.graph import External, Handle, Node, Setting, Stage
-from understudy.pipeline.provenance.credentials import credentials
-from understudy.pipeline.provenance.manifest import SIGNABLE, sign
+from understudy.pipeline.graph import External, Handle, Node, Stage
 from understudy.pipeline.separation.quality import assess_separation
 from understudy.pipeline.settings import SongSettings
 from understudy.pipeline.stages.decode import decode_song
@@ -35,7 +32,6 @@ ENCODE = Stage("encode", 4, encode_output)
 ARTWORK = Stage("artwork", 1, artwork_pixels, packages=("pillow",))
 HEADROOM = Stage("headroom", 4, headroom)
 QUALITY = Stage("quality", 2, assess_separation)
-SIGN = Stage("sign", 1, sign)
 TEMPO = Stage("tempo", 2, tempo, packages=("librosa",))
 PITCH = Stage("pitch", 2, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 
@@ -124,17 +120,3 @@ def pitch(vocals: Handle, settings: PitchSettings, subject: str = "") -> Node[Pi
     if "fcpe" in settings.trackers:
         check_installed("torchfcpe")
     return Node("pitch", PITCH, {"source": vocals}, {"settings": settings}, externals, subject)
-
-
-def signed(file: Node[Path], extension: str, original: External, title: str, making: Mapping[str, Any]) -> Node[Path]:
-    """`file` with a signed manifest; the same node where files with that `extension` can hold none. `making`: as
-    `understudy.pipeline.provenance.manifest.sign` takes it. Raises what `credentials` raises."""
-    if extension not in SIGNABLE:
-        return file
-    own = credentials()
-    externals = {"credentials": External(own, own.fingerprint), "original": original}
-    # what the song is called stands in the manifest, and its content hash doesn't cover it
-    settings: dict[str, Setting] = {"title": title, "making": {**making, "song_file": original.value.name}}
-    return Node(
-        "sign", SIGN, {"file": file}, settings, externals, file.subject or (file.kind if file.kind != "encode" else "")
-    )
