@@ -156,7 +156,7 @@ def strongest_direction(products: NDArray[np.float64]) -> NDArray[np.float64]:
     alone where that component holds less than `_SHARE` of the energy."""
     energies, directions = np.linalg.eigh(products)
     if energies[-1] < _SHARE * energies.sum():
-        return np.eye(len(products))[int(np.argmax(np.diag(products)))]
+        return np.asarray(np.eye(len(products))[int(np.argmax(np.diag(products)))], np.float64)
     return np.asarray(directions[:, -1])
 
 
