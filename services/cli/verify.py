@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 
 from understudy.context import scratch_context
-from understudy.errors import UnderstudyError
-from understudy.services.cli.console import cancellable, print_error, print_result
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.services.cli.console import cancellable, mode, print_error, print_result
 from understudy.services.cli.options import OUTPUT, with_options
 
 
@@ -21,24 +21,29 @@ def verify(
 ) -> None:
     """Check what files say of their origin: tags, signed credentials (C2PA), watermark.
 
-    Exits 1 if a file can't be read. Nothing is fetched from the network.
+    Exits 1 if a file can't be read; the others are checked all the same. Nothing is fetched from the network.
     """
     from understudy.pipeline.provenance.verification import verify
 
-    found, failed = {}, False
+    found, refused = [], []
     with cancellable() as cancelled:
         for file in files:
             with scratch_context(cancel=cancelled) as context:
                 try:
-                    found[str(file)] = verify(context, file)
+                    found.append((str(file), verify(context, file)))
+                except Cancelled:
+                    raise
                 except UnderstudyError as error:
-                    if len(files) == 1 or error.code == "cancelled":
+                    if len(files) == 1:
                         raise
-                    print_error(error)
-                    failed = True
-    data = {"files": {name: asdict(one) for name, one in found.items()}}
+                    fields = {"code": error.code, "message": error.message, "hint": error.hint}
+                    refused.append({"file": str(file), **fields})
+                    if not mode.as_json:
+                        print_error(error)
+    listed = [{"file": name, **asdict(one)} for name, one in found]
     print_result(
-        data, lambda: "\n".join(f"[bold]{escape(name)}[/]\n{escape(one.conclusion)}" for name, one in found.items())
+        listed[0] if len(files) == 1 else {"files": listed, "errors": refused},
+        lambda: "\n".join(f"[bold]{escape(name)}[/]\n{escape(one.conclusion)}" for name, one in found),
     )
-    if failed:
+    if refused:
         raise typer.Exit(1)

@@ -1,0 +1,44 @@
+"""``understudy verify``, on a cover that a command made."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.command import Workspace
+
+
+@pytest.mark.slow
+def test_a_cover_is_known_and_a_song_is_not(workspace: Workspace) -> None:
+    made = workspace.json("cover", "song.wav", "--voice", "nova", "-o", "cover.mp3")
+    found = workspace.json("verify", made["cover"])
+    assert set(found) == {"file", "watermark", "c2pa", "tags", "conclusion"}
+    assert set(found["c2pa"]) >= {"present", "valid", "trusted", "actions", "ingredients"}
+    assert (found["c2pa"]["valid"], found["c2pa"]["trusted"]) == (True, True)
+    assert found["c2pa"]["ingredients"] == ["song.wav"]
+    assert found["tags"]["made_by_understudy"]
+    song = workspace.json("verify", "song.wav")
+    assert (song["watermark"]["found"], song["c2pa"]["present"], song["tags"]["made_by_understudy"]) == (False,) * 3
+
+
+def test_one_bad_file_of_several_is_named_and_the_others_are_checked(shared_workspace: Workspace) -> None:
+    done = shared_workspace.run("verify", "text.mp3", "vocals.wav", "--json")
+    assert done.returncode == 1
+    made = json.loads(done.stdout)
+    assert [one["file"] for one in made["files"]] == ["vocals.wav"]
+    assert [(one["file"], one["code"]) for one in made["errors"]] == [("text.mp3", "not-audio")]
+    assert "text.mp3" in shared_workspace.run("verify", "text.mp3", "vocals.wav").stderr
+    alone = shared_workspace.run("verify", "text.mp3")
+    assert alone.returncode == 1
+    assert "text.mp3" in alone.stderr
+
+
+@pytest.mark.slow
+def test_marks_are_left_out_where_a_setting_says_so(workspace: Workspace) -> None:
+    off = ("--set", "provenance.watermark=false", "--set", "provenance.sign=false")
+    made = workspace.json("cover", "song.wav", "--voice", "nova", *off)
+    assert not {"mark", "sign"} & {stage["kind"] for stage in made["stages"]}
+    found = workspace.json("verify", made["cover"])
+    assert (found["watermark"]["found"], found["c2pa"]["present"]) == (False, False)
+    assert found["tags"]["made_by_understudy"]
