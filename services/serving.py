@@ -29,8 +29,11 @@ GRACE = 15  # seconds for requests and workers to end
 LOOK = 1.0  # seconds between looks for a training that waits
 
 
-def serve(settings: ServerSettings) -> None:
-    """Serve until a signal arrives; then take no new requests, and stop the workers, which put their jobs back."""
+def serve(settings: ServerSettings, migrate: bool = False) -> None:
+    """Serve until a signal arrives; then take no new requests, and stop the workers, which put their jobs back. With
+    `migrate`, first bring the tables of the database to this version."""
+    if migrate:
+        Database(settings.database_url, upgrade=True).close()
     app = make_app(settings)
     pool = WorkerPool(settings)
     config = uvicorn.Config(

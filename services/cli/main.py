@@ -22,7 +22,7 @@ from understudy.services.cli.cover import convert, cover, graph
 from understudy.services.cli.evaluate import evaluate
 from understudy.services.cli.models import models_app
 from understudy.services.cli.separate import separate
-from understudy.services.cli.server import keys_app, serve, worker
+from understudy.services.cli.server import database_app, keys_app, serve, worker
 from understudy.services.cli.system import cache_app, doctor, presets
 from understudy.services.cli.training import train
 from understudy.services.cli.verify import verify
@@ -56,7 +56,14 @@ def understudy(
 for command in (cover, separate, convert, batch, graph, evaluate, verify, presets, doctor, serve, worker):
     app.command()(command)
 voices_app.command()(train)
-for name, group in {"voices": voices_app, "models": models_app, "cache": cache_app, "keys": keys_app}.items():
+groups = {
+    "voices": voices_app,
+    "models": models_app,
+    "cache": cache_app,
+    "keys": keys_app,
+    "database": database_app,
+}
+for name, group in groups.items():
     app.add_typer(group, name=name)
 
 

@@ -17,17 +17,24 @@ if TYPE_CHECKING:
     from understudy.services.queue.database import Database
 
 keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
+database_app = typer.Typer(help="The database of a server.", no_args_is_help=True)
 
 
 @with_options(SERVER, "device debug")
-def serve(options: Options) -> None:
+def serve(
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="First upgrade a database that an older Understudy made.")
+    ] = False,
+    *,
+    options: Options,
+) -> None:
     """Serve the HTTP API, with workers that run its jobs. On 127.0.0.1 it needs no keys."""
     from understudy.services.queue import logs
     from understudy.services.serving import serve
 
     settings = options.server()
     logs.begin()
-    serve(settings)
+    serve(settings, migrate)
 
 
 @with_options("config data database storage device debug")
@@ -46,6 +53,17 @@ def worker(
 
     logs.begin()
     work(options.server(), name, parent, training)
+
+
+@database_app.command()
+@with_options("config data database", OUTPUT)
+def upgrade(options: Options) -> None:
+    """Bring the tables of a database that an older Understudy made to this version. Back it up first."""
+    from understudy.services.queue.database import Database
+    from understudy.services.queue.migrations import newest
+
+    Database(options.server().database_url, upgrade=True).close()
+    print_result({"version": newest()}, lambda: f"The tables have version {newest()}.")
 
 
 @keys_app.command()

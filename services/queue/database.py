@@ -9,13 +9,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, select, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from understudy.errors import UnderstudyError
 from understudy.packages import package_missing
-from understudy.services.queue import tables
+from understudy.services.queue import migrations
 
 _BUSY = 20.0  # seconds that a writer waits for another one
 
@@ -23,7 +23,9 @@ _BUSY = 20.0  # seconds that a writer waits for another one
 class Database:
     """One per process. Raises ``database-unavailable`` when it can't be reached: try again later."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, upgrade: bool = False) -> None:
+        """Makes the tables in an empty database. Raises ``database-version`` if its tables are older, unless `upgrade`,
+        or newer than this code."""
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         # SQLite's waiting writers poll for the lock, and some starve: within a process, this lock queues them
@@ -46,19 +48,35 @@ class Database:
         if self.is_sqlite:
             event.listen(self._engine, "connect", _open_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
-        with self.write() as connection:
-            if not self.is_sqlite:  # two processes that start at once must not both create the tables
+        with self.read() as connection:
+            version = migrations.version(connection)
+        if version != migrations.newest():
+            self._create_or_upgrade(upgrade)
+
+    def _create_or_upgrade(self, upgrade: bool) -> None:
+        """Make the tables if there are none; change older ones if `upgrade`."""
+        newest = migrations.newest()
+        with self._transaction(write=True, upgrade=True) as connection:
+            if not self.is_sqlite:  # of two processes that start at once the second finds the work done
                 connection.execute(text("SELECT pg_advisory_xact_lock(20121020)"))
-            tables.metadata.create_all(connection)
-            versions = connection.scalars(select(tables.schema.c.version)).all()
-            if not versions:
-                connection.execute(tables.schema.insert().values(version=tables.VERSION))
-            elif max(versions) != tables.VERSION:
+            version = migrations.version(connection)
+            if version is None:
+                migrations.create(connection)
+            elif version < newest and upgrade:
+                migrations.upgrade(connection)
+            elif version < newest:
                 raise UnderstudyError(
                     "database-version",
-                    f"The database {_shown(url)} has version {max(versions)} of the tables, not {tables.VERSION}.",
-                    "Use the Understudy that made it, or an empty database.",
+                    f"The tables of {_shown(self.url)} have version {version}, and this Understudy needs {newest}.",
+                    "Stop servers and workers, back it up, and run 'understudy database upgrade'.",
                 )
+            elif version > newest:
+                raise UnderstudyError(
+                    "database-version",
+                    f"The tables of {_shown(self.url)} have version {version}, and this Understudy knows {newest}.",
+                    "Use the newer Understudy that made them, or restore a backup.",
+                )
+        self._engine.dispose()  # in this connection SQLite doesn't check foreign keys
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -69,10 +87,15 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction, committed at the end. On SQLite it is alone from its beginning; on PostgreSQL only the rows
         that it touched are."""
+        with self._transaction(write=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, **options: bool) -> Iterator[Connection]:
         with (
             self._turn,
             _explained(self.url),
-            self._engine.connect().execution_options(write=True) as connection,
+            self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
             yield connection
@@ -101,6 +124,8 @@ def _open_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that begins with a read and then writes fails if another one has written in between. So writers take
     # the write lock at the beginning.
+    if connection.get_execution_options().get("upgrade"):
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")  # a changed table is copied and dropped: nothing cascades
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
 
 

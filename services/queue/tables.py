@@ -1,4 +1,5 @@
-"""The tables. Times are seconds since 1970 (UTC), ids are random, every row but owners and counters has an owner."""
+"""The tables as they are now; `versions/` has their changes. Times are seconds since 1970 (UTC), ids are random, every
+row but owners and counters has an owner."""
 
 from __future__ import annotations
 
@@ -20,8 +21,6 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 1  # raised by changes that another version can't work with; further tables are made where they lack
-
 _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # without letters that look like another one
 
 metadata = MetaData()
@@ -36,6 +35,9 @@ def _owner() -> Column[str]:
     return Column("owner", String(40), ForeignKey("owners.id"), nullable=False)
 
 
+version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
+
+REFUSED = 2  # releases before there were migrations refuse a database that has not 1 here
 schema = Table("schema", metadata, Column("version", Integer, primary_key=True))
 
 owners = Table(

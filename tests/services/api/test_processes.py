@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -15,10 +17,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.services.api.conftest import Sounds, Start, Working
-from tests.support import postgres
+from tests.support import old_database, postgres
 from tests.support.command import COMMAND, HANGS, run_here, until, without_settings
 from tests.support.server import serve
 from understudy.services.api.app import make_app
+from understudy.services.queue.migrations import newest
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.worker import Worker
 
@@ -86,9 +89,27 @@ def test_a_server_works_in_a_folder_with_packages_of_the_same_names(tmp_path: Pa
         until(ended)
 
 
+def test_an_older_database_is_refused_and_upgraded(tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'old.sqlite3'}"
+    old_database.make(url)
+    for refused in (("serve",), ("worker",), ("keys", "list")):
+        done = run(tmp_path, *refused, "--database", url)
+        assert done.returncode == 1
+        assert "understudy database upgrade" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert answer(tmp_path, "database", "upgrade", "--database", url) == {"version": newest()}
+    (key,) = answer(tmp_path, "keys", "list", "--database", url)["keys"]
+    assert (key["owner"], key["name"]) == ("ada", "backend")
+
+
 @pytest.mark.slow
 def test_a_server_starts_with_its_worker_and_ends_in_order(tmp_path: Path):
-    process = command(tmp_path, "serve", "--port", "0")
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "server.sqlite3"
+    old_database.make(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript("DELETE FROM events; DELETE FROM jobs; DELETE FROM deliveries;")
+    process = command(tmp_path, "serve", "--port", "0", "--migrate")
     assert process.stderr is not None
     url = ""
     for line in process.stderr:

@@ -1,0 +1,1 @@
+"""How the tables changed: one file per change, in the order of their numbers (CONTRIBUTING.md)."""
