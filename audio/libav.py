@@ -37,6 +37,7 @@ DECODERS = (
     *(f"pcm_{kind}{end}" for kind in ("s64", "f32", "f64", "f16", "f24") for end in ("le", "be")),
     "pcm_s16le_planar", "pcm_s16be_planar", "pcm_s24le_planar", "pcm_s32le_planar",
 )  # fmt: skip
+_MOST_READS = 20_000  # to open a file: a header of millions of empty chunks would take minutes
 _NOT_AUDIO_HINT = "Give a sound file: wav, flac, mp3, m4a, ogg, opus, aiff, or a video with sound (mp4, webm, mkv)."
 
 
@@ -44,15 +45,19 @@ class _Bytes:
     """A file without a name: FFmpeg recognises it by its content and cannot take its path for an address.
 
     `part`: only these bytes of it, begin and end; all by default. `corrections`: what is read in place of the bytes at
-    these positions.
+    these positions. The file ends after `_MOST_READS` reads and seeks, unless `is_open` is set before.
     """
 
     def __init__(self, file: BinaryIO, part: tuple[int, int] | None, corrections: Mapping[int, bytes]) -> None:
         self._file, self._corrections = file, corrections
         self._begin, self._end = part or (0, file.seek(0, 2))
         self._file.seek(self._begin)
+        self._reads = 0
+        self.is_open = False
 
     def read(self, size: int) -> bytes:
+        if self._is_over():
+            return b""
         at = self._file.tell()
         content = self._file.read(max(0, min(size, self._end - at)))
         for place, right in self._corrections.items():
@@ -66,11 +71,17 @@ class _Bytes:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """As `file.seek`, but impossible positions from damaged headers return EINVAL to FFmpeg instead of raising."""
+        if self._is_over():
+            return -errno.EINVAL
         try:
             offset += {0: self._begin, 1: self._file.tell(), 2: self._end}[whence]
             return self._file.seek(offset) - self._begin
         except (KeyError, OSError, OverflowError, ValueError):
             return -errno.EINVAL
+
+    def _is_over(self) -> bool:
+        self._reads += 1
+        return not self.is_open and self._reads > _MOST_READS
 
 
 def check_readable(path: Path, largest: int) -> int:
@@ -146,7 +157,7 @@ def opened(path: Path, largest: int = 1 << 40, part: tuple[int, int] | None = No
 def _container(content: _Bytes, format: str | None = None) -> InputContainer:
     import av
 
-    return av.open(
+    container = av.open(
         content,
         mode="r",
         format=format,
@@ -157,6 +168,8 @@ def _container(content: _Bytes, format: str | None = None) -> InputContainer:
             "protocol_whitelist": "",
         },
     )
+    content.is_open = True
+    return container
 
 
 def _begins_as_mp3(file: BinaryIO) -> bool:

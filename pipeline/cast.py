@@ -26,8 +26,9 @@ BRIDGED = 1.0
 
 Transpose = Literal["auto"] | int
 
-_RANGE = re.compile(r"\s*([\d:.]*)\s*[-–]\s*([\d:.]*)\s*=(.*)", re.DOTALL)
-_NEXT = re.compile(r",(?=\s*[\d:.]*\s*[-–]\s*[\d:.]*\s*=)")  # a comma in a name is followed by no range
+# possessive (*+): what is a space or a digit is nothing else, and a long run of them is looked at once
+_RANGE = re.compile(r"\s*+([\d:.]*+)\s*+[-–]\s*+([\d:.]*+)\s*+=(.*)", re.DOTALL)
+_NEXT = re.compile(r",(?=\s*+[\d:.]*+\s*+[-–]\s*+[\d:.]*+\s*+=)")  # a comma in a name is followed by no range
 
 _MOVE = re.compile(r"\s*(?P<name>[^=\s][^=]*)=\s*(?P<value>auto|[+-]?\d{1,2})\s*(?:,(?=.)|$)")
 

@@ -31,9 +31,8 @@ from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.web.page import add_page
 
-READERS = 2
+READERS = 4
 READER_MEMORY = 1 << 30
-WEBHOOKS = 3  # threads that deliver webhooks: a slow receiver must not delay the others
 SWEEP = 300.0
 
 _METHODS = ("GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT")
@@ -59,15 +58,8 @@ def make_app(settings: ServerSettings) -> FastAPI:
             app.state.services = AppState(settings, database, storage, readers, folder, needs_keys)
             app.state.hub = Hub(database)
             stopping = Event()
-            threads = [
-                *(
-                    Thread(target=webhooks.run, args=(database, settings, stopping), name="webhooks", daemon=True)
-                    for _ in range(WEBHOOKS)
-                ),
-                Thread(target=_sweep, args=(database, storage, settings, stopping), name="sweep", daemon=True),
-            ]
-            for thread in threads:
-                thread.start()
+            webhooks.Deliveries(database, settings).run(stopping)
+            Thread(target=_sweep, args=(database, storage, settings, stopping), name="sweep", daemon=True).start()
             event_task = asyncio.create_task(app.state.hub.run())
             try:
                 yield
@@ -174,7 +166,7 @@ def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopp
         with suppress(UnderstudyError):  # the database or the storage is unreachable: next time
             housekeeping.sweep(database, storage, settings)
             if round % 12 == 0:
-                housekeeping.sweep_orphans(database, storage, 3600)
+                housekeeping.sweep_orphans(database, storage, 86400)
         if stopping.wait(SWEEP):
             return
 

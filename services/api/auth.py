@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
@@ -19,28 +21,36 @@ COOKIE = "understudy_key"
 _bearer = HTTPBearer(auto_error=False, description="An API key, made with 'understudy keys create'.")
 
 
-def require(scope: str) -> Callable[..., Owner]:
+def require(scope: str) -> Callable[..., AsyncIterator[Owner]]:
     """A dependency that gives the owner of the request's key. The key must have `scope`, and the owner must be within
-    its rate limit."""
+    its rate limit.
 
-    def owner_of_request(
+    A route that is a plain function runs in a thread: it waits for a place of its owner's. One that is a coroutine
+    takes such a place by itself for whatever it does in threads.
+    """
+
+    async def owner_of_request(
         request: Request, app: App, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-    ) -> Owner:
-        owner = identify(app, request, credentials)
+    ) -> AsyncIterator[Owner]:
+        owner = await run_in_threadpool(identify, app, request, credentials)
         if scope not in owner.scopes:
             raise ApiError(
                 "scope-missing", f"This key may not do that: it lacks the scope {scope!r}.", "Ask for another key."
             )
         app.rates.check(f"owner {owner.id}", owner.limit("requests_a_minute", app.settings))
-        return owner
+        if inspect.iscoroutinefunction(request.scope["route"].endpoint):
+            yield owner
+            return
+        async with app.requests.place(owner.id):
+            yield owner
 
     return owner_of_request
 
 
-Reader = Annotated[Owner, Depends(require("read"))]
-Maker = Annotated[Owner, Depends(require("make"))]
-VoiceMaker = Annotated[Owner, Depends(require("voices"))]
-Deleter = Annotated[Owner, Depends(require("delete"))]
+Reader = Annotated[Owner, Depends(require("read"), scope="function")]
+Maker = Annotated[Owner, Depends(require("make"), scope="function")]
+VoiceMaker = Annotated[Owner, Depends(require("voices"), scope="function")]
+Deleter = Annotated[Owner, Depends(require("delete"), scope="function")]
 
 
 def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCredentials | None) -> Owner:

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Connection, func, or_, select
-from starlette.concurrency import run_in_threadpool
 
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Maker, Reader
@@ -22,17 +21,18 @@ from understudy.services.api.events import STREAM, LastEventId, stream
 from understudy.services.api.files import FILE, Range, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.job_requests import (
+    MOST_VOICES,
     CoverRequest,
     JobRequest,
     SeparationRequest,
     Submission,
-    requested_settings,
+    checked,
 )
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
-from understudy.services.api.songs import BINARY, examined, refuse_fields
+from understudy.services.api.songs import BINARY, new_songs, refuse_fields
 from understudy.services.api.state import App, AppState
-from understudy.services.api.uploads import Form, FormRules, received
+from understudy.services.api.uploads import Form, FormRules, owner_as_sender, received
 from understudy.services.queue import jobs as queue
 from understudy.services.queue import webhooks
 from understudy.services.queue.owners import Owner
@@ -60,7 +60,7 @@ COVER = JobKind("cover", covers, CoverRequest, queue.ROLES)
 SEPARATION = JobKind("separation", separations, SeparationRequest, ("song",))
 
 
-def kind_of_route(request: Request) -> JobKind:
+async def kind_of_route(request: Request) -> JobKind:
     return COVER if "covers" in request.scope["route"].tags else SEPARATION
 
 
@@ -73,7 +73,13 @@ def body_schema(kind: JobKind) -> dict[str, Any]:
     files in place of ids."""
     as_json = {"type": "string", "contentMediaType": "application/json", "description": "as in the JSON body"}
     others = {
-        "voice": {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "as in the JSON body"},
+        "voice": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": MOST_VOICES,
+            "description": "as in the JSON body",
+        },
         "engine": {"type": "string", "enum": ["instant", "rvc"]},
         "transposes": as_json,
         "settings": as_json,
@@ -117,22 +123,22 @@ def route(method: str, path: str, name: str, summary: str | None = None, **optio
 )
 async def make_job(request: Request, app: App, owner: Maker, kind: Kind, key: IdempotencyKey = None) -> JSONResponse:
     """Answers at once with the job; follow it by its events, or ask for it again."""
-    # Everything slow (receiving, probing, DNS) comes before the transaction that checks the owner's limits, lists the
-    # uploaded songs and submits the job: it makes all of it or nothing.
-    limit = owner.limit("song_bytes", app.settings)
+    # Everything slow (receiving, parsing, probing, storing) is outside of the transaction that checks the owner's
+    # limits, lists the uploaded songs and submits the job: it makes all of it or nothing.
+    sender, limit = await owner_as_sender(app, owner, key), owner.limit("song_bytes", app.settings)
     rules = FormRules(kind.files, limit, len(kind.files), json=("settings", "transposes"), repeated=("voice",))
-    async with received(request, app.incoming, rules) as form:
+    async with received(request, app, sender, rules) as form:
         refuse_fields(form.fields, tuple(kind.request.model_fields))
         _refuse_twice(form)
         body = kind.request.model_validate(
             form.fields | {upload.field: f"(file {upload.field})" for upload in form.files}
         )
-        settings = await run_in_threadpool(requested_settings, body)
+        settings, parts = await app.requests.run(owner.id, checked, body)
         if body.webhook:
-            await run_in_threadpool(webhooks.check, body.webhook, app.settings)
-        found = await examined(app, owner, form.files)
-        make = partial(Submission(kind.name, body, settings, form, found).submit, app, owner)
-        return await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
+            webhooks.check(body.webhook, app.settings)
+        sent = await new_songs(app, owner, form.files)
+        make = partial(Submission(kind.name, body, settings, parts, sent).submit, app.settings, owner)
+        return await accept(app, owner, key, form, 202, make, {song.upload: song.path(owner) for song in sent})
 
 
 @route("GET", "", "list_{}s", "List your {}s", responses=documented(400, 422))
@@ -229,7 +235,7 @@ def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, range:
             "settings.output.video."
         )
         raise ApiError("stem-unknown", f"This {kind.name} has no {name!r}.", hint)
-    return send(app.storage, file["path"], file["name"], file["type"], range, id.rpartition("_")[2] + name)
+    return send(app, owner, file["path"], file["name"], file["type"], range, id.rpartition("_")[2] + name)
 
 
 def _find(connection: Connection, owner: Owner, kind: JobKind, id: str) -> Any:

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Header, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection, and_, or_, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
 
 from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
@@ -63,6 +63,7 @@ class Hub:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: set[_Listener] = set()
+        self._thread = CapacityLimiter(1)  # of its own: requests and uploads have theirs
 
     def join(self, job: str, after: int, key: str | None) -> _Listener:
         listener = _Listener(job, after, key)
@@ -86,7 +87,7 @@ class Hub:
                 after[listener.job] = min(listener.after, after.get(listener.job, listener.after))
             used = {listener.key for listener in self._listeners if listener.key}
             try:
-                found, ended, revoked = await asyncio.to_thread(self._poll, after, used)
+                found, ended, revoked = await to_thread.run_sync(self._poll, after, used, limiter=self._thread)
             except UnderstudyError as error:
                 log.warning("event streams wait: %s", error)
                 await asyncio.sleep(1)
@@ -136,7 +137,7 @@ async def stream(
             row = connection.execute(select(jobs.c.state, jobs.c.events).where(jobs.c.id == id)).first()
         return id, row is None or (row.state not in ACTIVE and row.events <= after)
 
-    job, over = await run_in_threadpool(found)
+    job, over = await app.requests.run(owner.id, found)
     most = owner.limit("streams", app.settings)
     if app.streams[owner.id] >= most:
         text = f"You have {most} event streams open."

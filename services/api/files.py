@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,7 +12,8 @@ from fastapi.responses import Response, StreamingResponse
 
 from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
-from understudy.services.queue.storage import Storage
+from understudy.services.api.state import AppState
+from understudy.services.queue.owners import Owner
 
 Range = Annotated[str | None, Header(description="bytes=0-999: a part of the file")]
 
@@ -25,9 +27,11 @@ FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def send(storage: Storage, path: str, name: str, type: str, range: str | None, tag: str) -> Response:
-    """The file at `path` of the storage, sent as `name`. A ``Range`` that isn't understood is ignored (RFC 9110)."""
-    size = storage.size(path)
+def send(app: AppState, owner: Owner, path: str, name: str, type: str, range: str | None, tag: str) -> Response:
+    """The owner's file at `path` of the storage, sent as `name`. A ``Range`` that isn't understood is ignored
+    (RFC 9110)."""
+    app.transfers.check(owner.id, owner.limit("transfers", app.settings))
+    size = app.storage.size(path)
     if size is None:
         raise UnderstudyError("storage-missing", f"The file {name} is gone.", "Make it again.")
     start, stop, status = 0, size, 200
@@ -46,7 +50,18 @@ def send(storage: Storage, path: str, name: str, type: str, range: str | None, t
         headers["Content-Security-Policy"] = "sandbox allow-scripts; default-src 'none'; " + _PAGE
     if status == 206:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    return StreamingResponse(storage.read(path, start, stop), status, headers, type)
+    return StreamingResponse(_blocks(app, owner, path, start, stop), status, headers, type)
+
+
+async def _blocks(app: AppState, owner: Owner, path: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    """The bytes from `start` to `stop`, each block read on a place of the owner's: the store may be slow."""
+    blocks = app.storage.read(path, start, stop)
+    with app.transfers.one(owner.id):
+        try:
+            while block := await app.storing.run(owner.id, next, blocks, b""):
+                yield block
+        finally:
+            await app.storing.run(owner.id, blocks.close)
 
 
 _PAGE = "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; media-src data:; font-src data:"

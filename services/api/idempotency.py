@@ -1,12 +1,19 @@
-"""``Idempotency-Key``: a POST that is sent twice is carried out once, and gets the same answer twice.
+"""Carrying out a POST once, with its files: all of it or nothing.
 
-The answer is stored in the same transaction that does the work: either both exist or neither. Answers are kept for a
-day.
+The storage may be slow, and nothing slow may happen in a transaction: it would hold the owner's row and a connection
+that serves all owners. So a request with files is carried out twice. The first time the transaction is rolled back: it
+tells whether the request would be refused. Then the files are stored, and the transaction is done again and committed.
+If it is refused now, because another request was faster, the files are removed.
+
+``Idempotency-Key``: a POST that is sent twice is carried out once, and gets the same answer twice. The answer is stored
+in the same transaction that does the work: either both exist or neither. Answers are kept for a day.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Header
@@ -16,7 +23,10 @@ from sqlalchemy import Connection, and_, select
 from sqlalchemy.exc import IntegrityError
 
 from understudy.errors import UnderstudyError
+from understudy.services.api.state import AppState
+from understudy.services.api.uploads import Form, Upload
 from understudy.services.queue.database import Database
+from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import idempotency
 
 IdempotencyKey = Annotated[
@@ -32,36 +42,87 @@ IdempotencyKey = Annotated[
 Make = Callable[[Connection, float], BaseModel]
 
 
-def accept(database: Database, owner: str, key: str | None, fingerprint: str, status: int, make: Make) -> JSONResponse:
-    """Call ``make(connection, now)`` in one transaction, unless that was done before under `key`.
+async def accept(
+    app: AppState, owner: Owner, key: str | None, form: Form, status: int, make: Make, places: Mapping[Upload, str]
+) -> JSONResponse:
+    """Call ``make(connection, now)`` in one transaction and store the files of `form` in their `places`, unless that
+    was done before under `key`. What `make` writes and the files exist both or neither.
 
-    Raises ``idempotency-key-reused`` if the key came with another request, which has another `fingerprint`.
+    Raises what `make` raises, and ``idempotency-key-reused`` if the key came with another request.
     """
-    while True:
-        try:
-            with database.write() as connection:
-                mine = and_(idempotency.c.owner == owner, idempotency.c.key == key)
-                if key and (found := connection.execute(select(idempotency).where(mine)).first()):
-                    if found.fingerprint != fingerprint:
-                        raise UnderstudyError(
-                            "idempotency-key-reused",
-                            "This Idempotency-Key was used for another request.",
-                            "Use a new key for every new request.",
-                        )
-                    return _answer(found.answer, found.status, replayed=True)
-                now = database.now(connection)
-                answer: dict[str, Any] = make(connection, now).model_dump(mode="json")
-                if key:
-                    row = {"owner": owner, "key": key, "fingerprint": fingerprint, "status": status, "created": now}
-                    connection.execute(idempotency.insert().values(answer=answer, **row))
-            return _answer(answer, status)
-        except IntegrityError:
-            if not key:
-                raise
-            # The same request was carried out at the same time and committed first: the next round finds its answer.
+    request = _Request(owner.id, key, form.fingerprint, status, make)
+    stored: list[str] = []
+    try:
+        if places:
+            answer = await app.requests.run(owner.id, request.carry_out, app.database, commit=False)
+            if answer.replayed:
+                return answer.response()
+        for upload, path in places.items():
+            stored.append(path)
+            await app.storing.run(owner.id, app.storage.put, upload.path, path, move=True)
+        answer = await app.requests.run(owner.id, request.carry_out, app.database)
+        if not answer.replayed:
+            stored = []
+        return answer.response()
+    finally:
+        for path in stored:
+            with suppress(UnderstudyError):  # the storage is away; what no row names is swept away later
+                await app.storing.run(owner.id, app.storage.remove, path)
 
 
-def _answer(answer: dict[str, Any], status: int, replayed: bool = False) -> JSONResponse:
-    kind = answer["id"].partition("_")[0]
-    headers = {"Location": f"/v1/{kind}s/{answer['id']}"} | ({"Idempotent-Replayed": "true"} if replayed else {})
-    return JSONResponse(answer, status, headers)
+@dataclass(frozen=True)
+class _Answer:
+    body: dict[str, Any]
+    status: int
+    replayed: bool = False
+
+    def response(self) -> JSONResponse:
+        kind = self.body["id"].partition("_")[0]
+        headers = {"Location": f"/v1/{kind}s/{self.body['id']}"}
+        headers |= {"Idempotent-Replayed": "true"} if self.replayed else {}
+        return JSONResponse(self.body, self.status, headers)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A request of `owner` that is carried out by `make` and answered with `status`."""
+
+    owner: str
+    key: str | None
+    fingerprint: str
+    status: int
+    make: Make
+
+    def carry_out(self, database: Database, commit: bool = True) -> _Answer:
+        """Make the answer, or find the one that was stored under the key. With ``commit=False`` nothing is written."""
+        while True:
+            try:
+                with database.write() as connection:
+                    if (found := self._found(connection)) is not None:
+                        return found
+                    now = database.now(connection)
+                    answer = _Answer(self.make(connection, now).model_dump(mode="json"), self.status)
+                    if self.key:
+                        row = {"owner": self.owner, "key": self.key, "fingerprint": self.fingerprint}
+                        about = {"status": self.status, "answer": answer.body, "created": now}
+                        connection.execute(idempotency.insert().values(**row, **about))
+                    if not commit:
+                        connection.rollback()
+                return answer
+            except IntegrityError:
+                if not self.key:
+                    raise
+                # The same request was carried out at the same time and committed first: the next round finds its answer
+
+    def _found(self, connection: Connection) -> _Answer | None:
+        mine = and_(idempotency.c.owner == self.owner, idempotency.c.key == self.key)
+        found = connection.execute(select(idempotency).where(mine)).first() if self.key else None
+        if found is None:
+            return None
+        if found.fingerprint != self.fingerprint:
+            raise UnderstudyError(
+                "idempotency-key-reused",
+                "This Idempotency-Key was used for another request.",
+                "Use a new key for every new request.",
+            )
+        return _Answer(found.answer, found.status, replayed=True)

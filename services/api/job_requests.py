@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from understudy.errors import UnderstudyError
 from understudy.models import catalogue
-from understudy.pipeline.cast import parse_voices
+from understudy.pipeline.cast import Parts, parse_voices
 from understudy.pipeline.presets import presets
 from understudy.pipeline.separating import check_models, models_of, names_of
 from understudy.pipeline.separation.models import own_files
@@ -21,17 +21,19 @@ from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.api import answers
 from understudy.services.api.limits import check_job, check_storage
 from understudy.services.api.problems import ApiError
-from understudy.services.api.songs import find_song, list_uploads, store_uploads
-from understudy.services.api.state import AppState
-from understudy.services.api.uploads import Form
+from understudy.services.api.songs import NewSong, add_songs, find_song
 from understudy.services.api.voices import find_voice
 from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
+from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs
-from understudy.services.queue.untrusted import SongInfo
 from understudy.voices.voice import Manifest
 
 VoiceText = Annotated[str, Field(min_length=1, max_length=2000)]
+MOST_VOICES = 20
+
+
+VoiceName = Annotated[str, Field(max_length=64)]
 
 
 class JobRequest(BaseModel):
@@ -53,12 +55,14 @@ class CoverRequest(JobRequest):
     vocals: str | None = Field(None, max_length=60, description="id of an uploaded vocal stem")
     instrumental: str | None = Field(None, max_length=60, description="id of an uploaded instrumental stem")
     backing_vocals: str | None = Field(None, max_length=60, description="id of a backing stem; vocals is then the lead")
-    voice: VoiceText | list[VoiceText] = Field(description="who sings: voices by id or name")
+    voice: VoiceText | Annotated[list[VoiceText], Field(max_length=MOST_VOICES)] = Field(
+        description="who sings: voices by id or name"
+    )
     engine: Literal["instant", "rvc"] | None = Field(
         None, description="what they sing with; null: what each sings with by default"
     )
-    transposes: dict[str, Literal["auto"] | Annotated[int, Field(ge=-36, le=36)]] = Field(
-        default_factory=dict, max_length=20, description="semitones of single voices, by id or name"
+    transposes: dict[VoiceName, Literal["auto"] | Annotated[int, Field(ge=-36, le=36)]] = Field(
+        default_factory=dict, max_length=MOST_VOICES, description="semitones of single voices, by id or name"
     )
 
 
@@ -66,7 +70,25 @@ class SeparationRequest(JobRequest):
     """A song that is taken apart."""
 
 
-def requested_settings(request: JobRequest) -> CoverSettings:
+def checked(request: JobRequest) -> tuple[CoverSettings, Parts | None]:
+    """The settings of a request, and who sings what in a cover. Raises what is wrong with them; the database isn't
+    asked."""
+    return _requested_settings(request), _parts(request) if isinstance(request, CoverRequest) else None
+
+
+def _parts(request: CoverRequest) -> Parts:
+    parts = parse_voices(_voice_texts(request))
+    if len({name for _, name in parts.lead}) > MOST_VOICES:
+        text = f"More than {MOST_VOICES} voices sing."
+        raise UnderstudyError("cast-invalid", text, "Make several covers of parts of the song.")
+    return parts
+
+
+def _voice_texts(request: CoverRequest) -> list[str]:
+    return [request.voice] if isinstance(request.voice, str) else request.voice
+
+
+def _requested_settings(request: JobRequest) -> CoverSettings:
     """The preset of a request, overlaid with the settings that were sent. The models of the separation are checked."""
     if request.preset is not None and request.preset not in presets():
         text = f"There is no preset named {request.preset!r}."
@@ -113,37 +135,36 @@ def check_separation(settings: SeparationSettings, used: bool) -> None:
 
 @dataclass(frozen=True)
 class Submission:
-    """A checked request, ready to become a job. `songs`: what the uploaded files are, by field."""
+    """A checked request, ready to become a job. `parts`: who sings what in a cover; `sent`: the uploaded songs."""
 
     kind: Literal["cover", "separation"]
     request: JobRequest
     settings: CoverSettings
-    form: Form
-    songs: dict[str, SongInfo]
+    parts: Parts | None
+    sent: Sequence[NewSong]
 
-    def submit(self, app: AppState, owner: Owner, connection: Connection, now: float) -> answers.Job:
+    def submit(self, server: ServerSettings, owner: Owner, connection: Connection, now: float) -> answers.Job:
         """List the uploads among the owner's songs and submit the job, in the transaction of `connection`.
 
         Raises ``song-missing``, ``song-unknown``, ``voice-unknown``, ``voice-not-ready``, ``engine-missing``,
         ``cast-invalid``, and what the checks of the limits raise.
         """
-        request, uploads = self.request, self.form.files
+        request, sent = self.request, {song.upload.field: song for song in self.sent}
         ids = {role: getattr(request, role, None) for role in queue.ROLES}
         inputs = {role: id for role, id in ids.items() if id is not None}
-        singers = _singers(connection, owner, request) if isinstance(request, CoverRequest) else None
-        given = {*inputs, *(upload.field for upload in uploads)}
+        singers = self._singers(connection, owner)
+        given = {*inputs, *sent}
         if "song" not in given and not {"vocals", "instrumental"} <= given:
             text = "There is no song."
             raise UnderstudyError("song-missing", text, "Send a song, or both vocals and instrumental.")
-        uploaded: dict[str, str] = {}
-        if uploads:
-            check_storage(connection, app.settings, owner, now, sum(upload.bytes for upload in uploads))
-            uploaded = list_uploads(connection, owner, now, uploads, self.songs)
-        inputs |= uploaded
+        if sent:
+            check_storage(connection, server, owner, now, sum(song.upload.bytes for song in self.sent))
+            add_songs(connection, owner, now, self.sent)
+        inputs |= {role: song.id for role, song in sent.items()}
         rows = {role: find_song(connection, owner, id) for role, id in inputs.items()}
         named = rows.get("song") or rows["vocals"]
         minutes = self._minutes(named.duration)
-        check_job(connection, app.settings, owner, now, minutes)
+        check_job(connection, server, owner, now, minutes)
         id = queue.submit(
             connection,
             now,
@@ -157,9 +178,7 @@ class Submission:
             voice=next(iter(singers["singers"].values())) if singers else None,
             webhook=request.webhook,
         )
-        answer = answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
-        store_uploads(app, owner, uploads, uploaded)
-        return answer
+        return answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
 
     def _minutes(self, duration: float | None) -> float:
         """Minutes of song that the job works on; a song of unknown length counts as 4 minutes."""
@@ -167,24 +186,25 @@ class Submission:
         seconds = part.duration or max(0.0, (duration or 240.0) - part.start)
         return min(seconds, duration or seconds) / 60
 
-
-def _singers(connection: Connection, owner: Owner, request: CoverRequest) -> dict[str, Any]:
-    """Who sings, with the ids of the voices: voices may get other names before the work begins."""
-    texts: Sequence[str] = [request.voice] if isinstance(request.voice, str) else request.voice
-    parts = parse_voices(texts)
-    found = {}
-    for name in dict.fromkeys([*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]):
-        voice = find_voice(connection, owner, name)
-        if voice.state != "ready":
-            text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
-            raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
-        _check_engine(voice, request.engine)
-        found[name] = str(voice.id)
-    transposes = {str(find_voice(connection, owner, name).id): value for name, value in request.transposes.items()}
-    if any(id not in found.values() for id in transposes):
-        text = "A voice is to be transposed that doesn't sing here."
-        raise UnderstudyError("cast-invalid", text, f"Singing: {', '.join(found)}.")
-    return {"voices": texts, "singers": found, "transposes": transposes, "engine": request.engine}
+    def _singers(self, connection: Connection, owner: Owner) -> dict[str, Any] | None:
+        """Who sings in a cover, with the ids of the voices: they may get other names before the work begins."""
+        request, parts = self.request, self.parts
+        if not isinstance(request, CoverRequest) or parts is None:
+            return None
+        found = {}
+        for name in dict.fromkeys([*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]):
+            voice = find_voice(connection, owner, name)
+            if voice.state != "ready":
+                text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
+                raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
+            _check_engine(voice, request.engine)
+            found[name] = str(voice.id)
+        transposes = {str(find_voice(connection, owner, name).id): value for name, value in request.transposes.items()}
+        if any(id not in found.values() for id in transposes):
+            text = "A voice is to be transposed that doesn't sing here."
+            raise UnderstudyError("cast-invalid", text, f"Singing: {', '.join(found)}.")
+        voices = _voice_texts(request)
+        return {"voices": voices, "singers": found, "transposes": transposes, "engine": request.engine}
 
 
 def _check_engine(voice: Any, engine: str | None) -> None:

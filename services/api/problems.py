@@ -57,7 +57,7 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
     422: ("Something in it is wrong", ()),  # all other codes: understood, and something in it is wrong
     429: (
         "Too much at a time: see Retry-After",
-        ("rate-limited", "too-many-jobs", "minutes-used-up", "too-many-streams"),
+        ("rate-limited", "too-many-jobs", "minutes-used-up", "too-many-streams", "too-many-transfers"),
     ),
     500: ("A fault in the server", ("internal-error",)),
     503: ("Try again later: see Retry-After", ("database-unavailable", "storage-unavailable", "server-stopping")),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Connection, and_, func, or_, select
-from starlette.concurrency import run_in_threadpool
 
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
@@ -20,7 +19,7 @@ from understudy.services.api.limits import check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.state import App, AppState
-from understudy.services.api.uploads import FormRules, Upload, received
+from understudy.services.api.uploads import FormRules, Upload, owner_as_sender, received
 from understudy.services.queue import untrusted
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.owners import Owner
@@ -50,20 +49,19 @@ BINARY = {"type": "string", "format": "binary"}
 async def upload_song(request: Request, app: App, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
     """Send a song, to make covers of it later. Its content decides what it is, not its name."""
     limit = owner.limit("song_bytes", app.settings)
-    async with received(request, app.incoming, FormRules(("file",), limit, 1)) as form:
+    sender = await owner_as_sender(app, owner, key)
+    async with received(request, app, sender, FormRules(("file",), limit, 1)) as form:
         refuse_fields(form.fields, ())
         if not form.files:
             raise ApiError("request-invalid", "There is no file in the field 'file'.", "Send one.")
-        found = await examined(app, owner, form.files)
+        (sent,) = await new_songs(app, owner, form.files)
 
         def make(connection: Connection, now: float) -> answers.Song:
-            check_storage(connection, app.settings, owner, now, sum(upload.bytes for upload in form.files))
-            rows = list_uploads(connection, owner, now, form.files, found)
-            song = connection.execute(select(songs).where(songs.c.id == rows["file"])).one()
-            store_uploads(app, owner, form.files, rows)
-            return answers.song(song)
+            check_storage(connection, app.settings, owner, now, sent.upload.bytes)
+            add_songs(connection, owner, now, [sent])
+            return answers.song(find_song(connection, owner, sent.id))
 
-        return await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 201, make)
+        return await accept(app, owner, key, form, 201, make, {sent.upload: sent.path(owner)})
 
 
 @router.get("", responses=documented(422))
@@ -90,7 +88,7 @@ def song_audio(id: str, app: App, owner: Reader, range: Range = None) -> Respons
     with app.database.read() as connection:
         song = find_song(connection, owner, id)
     type = _MEDIA.get(song.container, "application/octet-stream")
-    return send(app.storage, song.path, song.name, type, range, song.sha256)
+    return send(app, owner, song.path, song.name, type, range, song.sha256)
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))
@@ -121,45 +119,37 @@ def find_song(connection: Connection, owner: Owner, id: str) -> Any:
     return row
 
 
-async def examined(app: AppState, owner: Owner, uploads: Iterable[Upload]) -> dict[str, SongInfo]:
-    """What the files are, by field; raises `UnderstudyError` if one is no sound that can be read."""
+@dataclass(frozen=True)
+class NewSong:
+    """An upload that is to be a song: its `id`, and what was found in it."""
+
+    id: str
+    upload: Upload
+    about: SongInfo
+
+    def path(self, owner: Owner) -> str:
+        """Where it is in the storage."""
+        return f"{owner.id}/songs/{self.id}"
+
+
+async def new_songs(app: AppState, owner: Owner, uploads: Iterable[Upload]) -> list[NewSong]:
+    """The uploads as songs, in their order; raises `UnderstudyError` if one is no sound that can be read."""
     longest = owner.limit("song_seconds", app.settings)
-    found = {}
+    found = []
     for upload in uploads:
         arguments = (untrusted.examine, upload.path, upload.name, longest)
-        async with app.probing:
-            found[upload.field] = await run_in_threadpool(app.readers.call, *arguments, seconds=PROBE_SECONDS)
+        about = await app.probing.run(owner.id, app.readers.call, *arguments, seconds=PROBE_SECONDS)
+        found.append(NewSong(new_id("song"), upload, about))
     return found
 
 
-def list_uploads(
-    connection: Connection,
-    owner: Owner,
-    now: float,
-    uploads: Iterable[Upload],
-    found: Mapping[str, SongInfo],
-) -> dict[str, str]:
-    """List uploads that were examined among the owner's songs; returns the ids by field. `store_uploads` must
-    follow."""
-    listed = {}
-    for upload in uploads:
-        id = new_id("song")
-        path = _path(owner, id)
-        about = {"name": upload.name, "bytes": upload.bytes, "sha256": upload.sha256, **asdict(found[upload.field])}
-        connection.execute(songs.insert().values(id=id, owner=owner.id, path=path, created=now, used=now, **about))
-        listed[upload.field] = id
-    return listed
-
-
-def store_uploads(app: AppState, owner: Owner, uploads: Iterable[Upload], listed: Mapping[str, str]) -> None:
-    """Move the files of songs that `list_uploads` listed into the storage. This is the last step of the transaction:
-    a request that is refused leaves no file there."""
-    for upload in uploads:
-        app.storage.put(upload.path, _path(owner, listed[upload.field]), move=True)
-
-
-def _path(owner: Owner, id: str) -> str:
-    return f"{owner.id}/songs/{id}"
+def add_songs(connection: Connection, owner: Owner, now: float, sent: Sequence[NewSong]) -> None:
+    """List what was sent among the owner's songs. The caller stores the files at their `path`."""
+    for song in sent:
+        upload = song.upload
+        about = {"name": upload.name, "bytes": upload.bytes, "sha256": upload.sha256, **asdict(song.about)}
+        row = {"id": song.id, "owner": owner.id, "path": song.path(owner), "created": now, "used": now}
+        connection.execute(songs.insert().values(**row, **about))
 
 
 def refuse_fields(fields: dict[str, Any], known: Iterable[str]) -> None:

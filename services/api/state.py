@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from understudy.services.api.limits import RateLimits
+from understudy.services.api.shares import Shares, Transfers
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database
 from understudy.services.queue.owners import Owner, local_owner
@@ -25,6 +25,10 @@ class AppState:
 
     `readers`: the processes that read untrusted files. `incoming`: the folder of uploads in progress. `keys`: whether
     requests need an API key. `streams`: open event streams by owner.
+
+    The shares of owners in what is slow: `requests` are routes that are plain functions, and transactions; `storing`
+    is all that waits for the disk or the storage; `probing` is reading untrusted files, `verifying` that for senders
+    without a key, who get one core and no more.
     """
 
     settings: ServerSettings
@@ -36,12 +40,14 @@ class AppState:
     rates: RateLimits = field(default_factory=RateLimits)
     streams: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     stopping: bool = False
-    probing: asyncio.Semaphore = field(init=False)  # no more requests wait for a reader than there are readers
-    verifying: asyncio.Semaphore = field(init=False)  # those who need no key get one core, and no more
+    transfers: Transfers = field(default_factory=Transfers)
+    requests: Shares = field(default_factory=lambda: Shares(16, 4))
+    storing: Shares = field(default_factory=lambda: Shares(32, 4))
+    verifying: Shares = field(default_factory=lambda: Shares(1, 1))
+    probing: Shares = field(init=False)
 
     def __post_init__(self) -> None:
-        self.probing = asyncio.Semaphore(self.readers.count)
-        self.verifying = asyncio.Semaphore(1)
+        self.probing = Shares(self.readers.count, 1)
 
     @cached_property
     def open_owner(self) -> Owner | None:
@@ -49,7 +55,7 @@ class AppState:
         return None if self.keys else local_owner(self.database)
 
 
-def app_state(request: Request) -> AppState:
+async def app_state(request: Request) -> AppState:
     """The dependency behind `App`."""
     found = request.app.state.services
     assert isinstance(found, AppState)

@@ -14,8 +14,7 @@ from understudy.errors import UnderstudyError
 from understudy.services.api import answers
 from understudy.services.api.limits import check_storage, check_training
 from understudy.services.api.problems import ApiError
-from understudy.services.api.state import AppState
-from understudy.services.api.uploads import Form
+from understudy.services.api.uploads import Upload
 from understudy.services.api.voices import find_voice
 from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
@@ -64,25 +63,30 @@ class TrainingRequest(BaseModel):
 
 @dataclass(frozen=True)
 class NewTraining:
-    """A checked request to train the voice `id`."""
+    """A checked request to train the voice `id`. `folder`: a name for the files that were sent."""
 
     id: str
     request: TrainingRequest
-    form: Form
+    files: list[Upload]
     durations: list[float | None]  # of the recordings that were sent, in seconds
+    folder: str
 
-    def submit(self, app: AppState, owner: Owner, connection: Connection, now: float) -> answers.Training:
-        """Store the recordings that were sent, and submit the job."""
-        total = sum(upload.bytes for upload in self.form.files)
-        check_training(connection, app.settings, owner, now)
-        check_storage(connection, app.settings, owner, now, total)
+    def places(self, owner: Owner) -> dict[Upload, str]:
+        """Where the recordings that were sent are stored until they are the voice's."""
+        folder = f"{owner.id}/voices/{self.id}-sent/{self.folder}"
+        return {upload: f"{folder}/{number}" for number, upload in enumerate(self.files)}
+
+    def submit(self, server: ServerSettings, owner: Owner, connection: Connection, now: float) -> answers.Training:
+        """Submit the job, with the recordings at their `places`."""
+        total = sum(upload.bytes for upload in self.files)
+        check_training(connection, server, owner, now)
+        check_storage(connection, server, owner, now, total)
         voice = find_voice(connection, owner, self.id)
         _check_recordings(voice)
         _check_idle(connection, voice)
         _check_amount(voice, self.durations)
         sent = [
-            {"name": upload.name, "path": f"{voice.path}-sent/{number}", "field": upload.field}
-            for number, upload in enumerate(self.form.files)
+            {"name": upload.name, "path": place, "field": upload.field} for upload, place in self.places(owner).items()
         ]
         request = {
             "settings": self.request.settings().model_dump(mode="json"),
@@ -92,8 +96,6 @@ class NewTraining:
         }
         about: dict[str, Any] = {"priority": 0, "name": voice.name, "voice": voice.id, "request": request}
         job = queue.submit(connection, now, owner.id, "training", webhook=self.request.webhook, bytes=total, **about)
-        for upload, file in zip(self.form.files, sent, strict=True):
-            app.storage.put(upload.path, file["path"], move=True)
         return answers.training(connection.execute(select(jobs).where(jobs.c.id == job)).one())
 
 

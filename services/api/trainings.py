@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Connection, and_, func, select
-from starlette.concurrency import run_in_threadpool
 
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Reader, VoiceMaker
@@ -17,7 +16,7 @@ from understudy.services.api.files import FILE, Range, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
-from understudy.services.api.songs import BINARY, examined, refuse_fields
+from understudy.services.api.songs import BINARY, new_songs, refuse_fields
 from understudy.services.api.state import App, AppState
 from understudy.services.api.training_requests import (
     EMBEDDER,
@@ -28,12 +27,12 @@ from understudy.services.api.training_requests import (
     device_kind,
     estimated,
 )
-from understudy.services.api.uploads import FormRules, received
+from understudy.services.api.uploads import FormRules, owner_as_sender, received
 from understudy.services.api.voices import check_consent, find_voice
 from understudy.services.queue import jobs as queue
 from understudy.services.queue import webhooks
 from understudy.services.queue.owners import Owner
-from understudy.services.queue.tables import jobs
+from understudy.services.queue.tables import jobs, new_id
 
 training = APIRouter(prefix="/v1/voices", tags=["trainings"])
 router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
@@ -69,17 +68,25 @@ async def train_voice(
     """Train a model of this voice, from its recordings and any that come with the request. Takes hours on a GPU and
     days without one; a voice's next training with the same settings goes on where the last one stopped."""
     limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
-    async with received(request, app.incoming, FormRules(("recordings",), limit, most)) as form:
+    sender = await owner_as_sender(app, owner, key)
+    async with received(request, app, sender, FormRules(("recordings",), limit, most)) as form:
         refuse_fields(form.fields, tuple(TrainingRequest.model_fields))
         body = TrainingRequest.model_validate(form.fields)
         if form.files:
             check_consent(body.consent)
         if body.webhook:
-            await run_in_threadpool(webhooks.check, body.webhook, app.settings)
-        found = [(await examined(app, owner, [upload]))[upload.field].duration for upload in form.files]
-        await run_in_threadpool(check_models, body.settings(), app.settings)
-        make = partial(NewTraining(id, body, form, found).submit, app, owner)
-        return await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
+            webhooks.check(body.webhook, app.settings)
+        durations = [sent.about.duration for sent in await new_songs(app, owner, form.files)]
+        await app.requests.run(owner.id, check_models, body.settings(), app.settings)
+        voice = await app.requests.run(owner.id, _voice_id, app, owner, id)
+        training = NewTraining(voice, body, form.files, durations, new_id("sent"))
+        make = partial(training.submit, app.settings, owner)
+        return await accept(app, owner, key, form, 202, make, training.places(owner))
+
+
+def _voice_id(app: AppState, owner: Owner, id: str) -> str:
+    with app.database.read() as connection:
+        return str(find_voice(connection, owner, id).id)
 
 
 @training.get("/{id}/train", responses=documented(404, 409, 422))
@@ -196,7 +203,7 @@ def _file(app: AppState, owner: Owner, id: str, name: str, range: str | None) ->
         raise ApiError("result-not-ready", text, "It is made at the end, once a checkpoint was evaluated.")
     if file is None:
         raise ApiError("sample-unknown", f"This training has no {name[:80]!r}.", "Its 'samples' lists those there are.")
-    return send(app.storage, file["path"], file["name"], file["type"], range, id.rpartition("_")[2][:12] + name)
+    return send(app, owner, file["path"], file["name"], file["type"], range, id.rpartition("_")[2][:12] + name)
 
 
 def _find(connection: Connection, owner: Owner, id: str) -> Any:

@@ -2,7 +2,7 @@
 
 The body is parsed block by block as it arrives: files go to disk and are hashed on the way, so that memory doesn't grow
 with their size. That happens in a thread, in pieces of about a megabyte, so that a slow disk doesn't stop the event
-loop.
+loop. What a sender has on disk is counted as it grows: it is never more than its room.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,11 +27,13 @@ from starlette.requests import ClientDisconnect, Request
 from understudy.disk import is_full
 from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
+from understudy.services.api.state import AppState
+from understudy.services.queue.owners import Owner, stored_bytes
 from understudy.wording import counted
 
-JSON_LIMIT = 1 << 20
-_FIELD_LIMIT = 64 << 10
+TEXT_LIMIT = 64 << 10  # bytes of JSON, or of all text fields of a form
 _HEADER_LIMIT = 8 << 10
+_OVERHEAD = 1 << 20  # bytes of a form that are no files, at most
 _BLOCK = 1 << 20
 _SILENCE = 30.0  # seconds without a byte after which an upload counts as stalled
 _SLOWEST = 4096  # bytes per second that an upload must reach on average, after its first minute
@@ -86,11 +88,36 @@ class FormRules:
     repeated: Collection[str] = ()
 
 
-@asynccontextmanager
-async def received(request: Request, folder: Path, rules: FormRules) -> AsyncIterator[Form]:
-    """The body of `request`: a JSON object, or a form that keeps the `rules`, whose files are in `folder`.
+@dataclass(frozen=True)
+class Sender:
+    """Who sends a body: an owner, or an address. It may have `transfers` uploads and downloads at a time, and `room`
+    bytes of uploads on disk."""
 
-    Files that the ``with`` block doesn't move out of `folder` are deleted at its end, whatever happens.
+    id: str
+    transfers: int
+    room: float
+
+
+async def owner_as_sender(app: AppState, owner: Owner, key: str | None) -> Sender:
+    """The room is what is left of the owner's storage; all of it for a request with an idempotency `key`, which may
+    repeat one whose files are stored already."""
+
+    def stored() -> int:
+        with app.database.read() as connection:
+            return stored_bytes(connection, owner.id)
+
+    used = 0 if key else await app.requests.run(owner.id, stored)
+    room = owner.limit("storage_bytes", app.settings) - used
+    return Sender(owner.id, owner.limit("transfers", app.settings), room)
+
+
+@asynccontextmanager
+async def received(request: Request, app: AppState, sender: Sender, rules: FormRules) -> AsyncIterator[Form]:
+    """The body of `request`: a JSON object, or a form that keeps the `rules`, whose files are in the folder of uploads
+    in progress.
+
+    Files that the ``with`` block doesn't move out of there are deleted at its end, whatever happens. Raises
+    ``too-many-transfers`` and ``storage-used-up`` for more than the `sender` may have at a time.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind == b"application/json":
@@ -103,25 +130,30 @@ async def received(request: Request, folder: Path, rules: FormRules) -> AsyncIte
     if not 1 <= len(boundary) <= 200:
         raise ApiError("upload-malformed", "The multipart body names no boundary.", "Let the HTTP library set it.")
     length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > rules.most * rules.limit + (1 << 20):
+    size = int(length) - _OVERHEAD if length.isascii() and length.isdigit() else 0
+    if size > rules.most * rules.limit:
         raise too_big(rules.limit)
-    reader = _FormReader(request.url.path, folder, boundary, rules)
-    try:
-        await _receive(request, reader)
-        for name in rules.json:
-            if name in reader.form.fields:
-                reader.form.fields[name] = _object(reader.form.fields[name], name)
-        yield reader.form
-    finally:
-        reader.discard()
+    app.transfers.check(sender.id, sender.transfers)
+    app.transfers.check_room(sender.id, size, sender.room)
+    hold = partial(app.transfers.hold, sender.id, room=sender.room)
+    reader = _FormReader(request.url.path, app.incoming, boundary, rules, hold)
+    with app.transfers.one(sender.id):
+        try:
+            await _receive(request, app, sender, reader)
+            for name in rules.json:
+                if name in reader.form.fields:
+                    reader.form.fields[name] = _object(reader.form.fields[name], name)
+            yield reader.form
+        finally:
+            app.transfers.release(sender.id, reader.discard())
 
 
 async def _json(request: Request) -> dict[str, Any]:
     body = bytearray()
     async for block in _blocks(request):
         body += block
-        if len(body) > JSON_LIMIT:
-            raise ApiError("body-too-large", "The JSON is larger than 1 MB.", "Send files as multipart/form-data.")
+        if len(body) > TEXT_LIMIT:
+            raise ApiError("body-too-large", "The JSON is larger than 64 kB.", "Send files as multipart/form-data.")
     return _object(bytes(body), "body")
 
 
@@ -157,15 +189,15 @@ async def _blocks(request: Request) -> AsyncIterator[bytes]:
             raise _truncated() from None
 
 
-async def _receive(request: Request, reader: _FormReader) -> None:
+async def _receive(request: Request, app: AppState, sender: Sender, reader: _FormReader) -> None:
     waiting = bytearray()
     try:
         async for block in _blocks(request):
             waiting += block
             if len(waiting) >= _BLOCK:
-                await asyncio.to_thread(reader.feed, bytes(waiting))
+                await app.storing.run(sender.id, reader.feed, bytes(waiting))
                 waiting.clear()
-        await asyncio.to_thread(reader.feed, bytes(waiting))
+        await app.storing.run(sender.id, reader.feed, bytes(waiting))
         if not reader.complete:
             raise _truncated()
     except OSError as error:
@@ -179,13 +211,15 @@ async def _receive(request: Request, reader: _FormReader) -> None:
 class _FormReader:
     """Collects the parts of a multipart body: fields in `form`, files on disk."""
 
-    def __init__(self, path: str, folder: Path, boundary: bytes, rules: FormRules) -> None:
+    def __init__(self, path: str, folder: Path, boundary: bytes, rules: FormRules, hold: Callable[[int], None]) -> None:
         self.form = Form(path)
-        self._folder, self._rules = folder, rules
+        self._folder, self._rules, self._hold = folder, rules, hold
         self.complete = False
         self._headers: dict[str, str] = {}
         self._name, self._value = bytearray(), bytearray()
         self._size = 0
+        self._texts = 0  # bytes of all text fields
+        self._held = 0  # bytes on disk
         self._fields = 0
         self._text: bytearray | None = None
         self._file: Upload | None = None
@@ -210,10 +244,12 @@ class _FormReader:
         except MultipartParseError as error:
             raise ApiError("upload-malformed", f"The multipart body is broken: {error}.", "Send it again.") from None
 
-    def discard(self) -> None:
+    def discard(self) -> int:
+        """Delete the files that are still there. Returns the bytes that were held for all of them."""
         for upload in self.form.files:
             upload.close()
             upload.path.unlink(missing_ok=True)
+        return self._held
 
     def _begin(self) -> None:
         self._fields += 1
@@ -259,9 +295,12 @@ class _FormReader:
         if self._file is not None:
             if self._size > self._rules.limit:
                 raise too_big(self._rules.limit)
+            self._hold(end - start)
+            self._held += end - start
             self._file.write(data[start:end])
         elif self._text is not None:
-            if self._size > _FIELD_LIMIT:
+            self._texts += end - start
+            if self._texts > TEXT_LIMIT:
                 raise ApiError("body-too-large", f"The field {self._field[:80]!r} is too long.", "Shorten it.")
             self._text += data[start:end]
 

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, and_, or_, select
-from starlette.concurrency import run_in_threadpool
 
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
@@ -21,11 +20,12 @@ from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.limits import check_job, check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
-from understudy.services.api.songs import BINARY, examined, form_schema, refuse_fields
-from understudy.services.api.state import App, AppState
-from understudy.services.api.uploads import Form, FormRules, received
+from understudy.services.api.songs import BINARY, form_schema, new_songs, refuse_fields
+from understudy.services.api.state import App
+from understudy.services.api.uploads import Form, FormRules, Upload, owner_as_sender, received
 from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
+from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, new_id, voices
 from understudy.voices.names import valid_name
 from understudy.voices.voice import Manifest, Voice
@@ -73,7 +73,8 @@ class VoiceChange(BaseModel):
 async def make_voice(request: Request, app: App, owner: VoiceMaker, key: IdempotencyKey = None) -> JSONResponse:
     """Make a voice from recordings, or upload a trained one; it is ready some seconds later."""
     limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
-    async with received(request, app.incoming, FormRules(FILES, limit, most)) as form:
+    sender = await owner_as_sender(app, owner, key)
+    async with received(request, app, sender, FormRules(FILES, limit, most)) as form:
         refuse_fields(form.fields, FIELDS)
         name, consent = _named(form), check_consent(form.fields.get("consent"))
         speaker = _speaker(form)
@@ -84,31 +85,37 @@ async def make_voice(request: Request, app: App, owner: VoiceMaker, key: Idempot
             raise ApiError("no-recordings", text, "Send files in the field 'recordings', or one in 'model'.")
         form.files.sort(key=lambda upload: upload.field != "model")
         if from_recordings:
-            await examined(app, owner, form.files)
-        make = partial(NewVoice(name, consent, speaker, form).submit, app, owner)
-        return await run_in_threadpool(accept, app.database, owner.id, key, form.fingerprint, 202, make)
+            await new_songs(app, owner, form.files)
+        voice = NewVoice(new_id("voice"), name, consent, speaker, form.files)
+        return await accept(app, owner, key, form, 202, partial(voice.submit, app.settings, owner), voice.places(owner))
 
 
 @dataclass(frozen=True)
 class NewVoice:
     """A checked request to make a voice."""
 
+    id: str
     name: str
     consent: str
     speaker: int | None
-    form: Form
+    files: list[Upload]
 
-    def submit(self, app: AppState, owner: Owner, connection: Connection, now: float) -> answers.Voice:
-        """List the voice as being made, store the files that were sent, and submit the job that makes it."""
-        total = sum(upload.bytes for upload in self.form.files)
-        check_job(connection, app.settings, owner, now, 0.0)
-        check_storage(connection, app.settings, owner, now, total)
+    def path(self, owner: Owner) -> str:
+        return f"{owner.id}/voices/{self.id}"
+
+    def places(self, owner: Owner) -> dict[Upload, str]:
+        """Where the files that were sent are stored until the voice is made."""
+        return {upload: f"{self.path(owner)}-sent/{number}" for number, upload in enumerate(self.files)}
+
+    def submit(self, server: ServerSettings, owner: Owner, connection: Connection, now: float) -> answers.Voice:
+        """List the voice as being made, and submit the job that makes it of the files at their `places`."""
+        total = sum(upload.bytes for upload in self.files)
+        check_job(connection, server, owner, now, 0.0)
+        check_storage(connection, server, owner, now, total)
         _refuse_taken(connection, owner, self.name)
-        id = new_id("voice")
-        path = f"{owner.id}/voices/{id}"
+        id, path = self.id, self.path(owner)
         sent = [
-            {"name": upload.name, "path": f"{path}-sent/{number}", "field": upload.field}
-            for number, upload in enumerate(self.form.files)
+            {"name": upload.name, "path": place, "field": upload.field} for upload, place in self.places(owner).items()
         ]
         request = {"sent": sent, "consent": self.consent, "path": path, "speaker": self.speaker}
         about: dict[str, Any] = {"priority": 0, "name": self.name, "voice": id, "request": request}
@@ -116,8 +123,6 @@ class NewVoice:
         row: dict[str, Any] = {"id": id, "owner": owner.id, "name": self.name, "folded": self.name.casefold()}
         row |= {"state": "making", "consent": self.consent, "path": path, "bytes": total, "findings": []}
         connection.execute(voices.insert().values(job=job, created=now, **row))
-        for upload, file in zip(self.form.files, sent, strict=True):
-            app.storage.put(upload.path, file["path"], move=True)
         return answers.voice(connection.execute(select(voices).where(voices.c.id == id)).one())
 
 

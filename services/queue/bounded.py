@@ -156,6 +156,8 @@ class _Child:
 
 def _serve(pipe: Connection, memory: int, cpu_seconds: float | None) -> None:
     """What a `_Child` runs until its pipe is closed."""
+    if hasattr(os, "nice"):
+        os.nice(5)  # what answers requests comes first
     limit(memory, cpu_seconds)
 
     def progress(fraction: float) -> None:

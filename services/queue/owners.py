@@ -38,6 +38,7 @@ LIMITS = (
     "storage_bytes",
     "requests_a_minute",
     "streams",
+    "transfers",
 )
 
 
@@ -151,14 +152,19 @@ def usage(connection: Connection, owner: str, now: float) -> dict[str, float]:
     stored."""
     active = select(func.count()).where(jobs.c.owner == owner, jobs.c.state.in_(ACTIVE))
     minutes = select(func.sum(spent.c.minutes)).where(spent.c.owner == owner, spent.c.at > now - 86400)
-    stored = [select(func.sum(table.c.bytes)).where(table.c.owner == owner) for table in (songs, voices, jobs)]
     return {
         "jobs_queued": float(connection.scalar(active) or 0),
         "minutes_a_day": float(connection.scalar(minutes) or 0.0),
         "trainings_queued": float(connection.scalar(active.where(jobs.c.kind == "training")) or 0),
         "training_minutes_a_day": trained_minutes(connection, owner, now),
-        "storage_bytes": float(sum(int(connection.scalar(query) or 0) for query in stored)),
+        "storage_bytes": float(stored_bytes(connection, owner)),
     }
+
+
+def stored_bytes(connection: Connection, owner: str) -> int:
+    """The bytes of the owner's songs, voices and results."""
+    sums = [select(func.sum(table.c.bytes)).where(table.c.owner == owner) for table in (songs, voices, jobs)]
+    return sum(int(connection.scalar(query) or 0) for query in sums)
 
 
 def _hash(secret: str) -> str:

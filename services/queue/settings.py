@@ -75,6 +75,7 @@ class ServerSettings(BaseModel):
     storage_bytes: int = Field(20 * GIB, ge=1, description="songs, voices and results together")
     requests_a_minute: int = Field(1200, ge=1, description="requests of an owner")
     streams: int = Field(300, ge=1, description="event streams of an owner at a time")
+    transfers: int = Field(100, ge=1, description="uploads and downloads of an owner at a time")
 
     # how long things stay
     keep_results: float = Field(7 * 86400.0, gt=0, description="then a result expires")

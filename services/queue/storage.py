@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -79,7 +79,7 @@ class Storage:
             except FileNotFoundError:
                 return None
 
-    def read(self, name: str, start: int, stop: int) -> Iterator[bytes]:
+    def read(self, name: str, start: int, stop: int) -> Generator[bytes]:
         """The bytes from `start` to `stop`, in blocks. Raises ``storage-missing`` if there is no such file."""
         try:
             # without a cache a read fetches no more of a remote file than its block

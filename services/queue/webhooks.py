@@ -7,6 +7,9 @@ secret. The older headers ``Understudy-Delivery`` and ``Understudy-Signature`` a
 The address comes from a user, so it must not reach into the server's own network: private and loopback addresses are
 refused unless the configuration names their network. The name is resolved once, that address is checked, and the
 connection goes to the same address: a name that is bound to another address in between gains nothing.
+
+A receiver may hang, or its name server. So several threads deliver, and one owner's messages take no more than a share
+of them: those of other owners don't wait.
 """
 
 from __future__ import annotations
@@ -19,12 +22,15 @@ import logging
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from threading import Event, Timer
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread, Timer
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Row, Select, select
 
 from understudy.errors import UnderstudyError
 from understudy.services.queue.database import Database
@@ -32,6 +38,8 @@ from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import deliveries, owners
 
 log = logging.getLogger("understudy.webhooks")
+THREADS = 16
+SHARE = 4  # of one owner
 _FIRST_PAUSE = 5.0
 
 
@@ -50,52 +58,88 @@ def sign(secret: str, id: str, at: int, body: str) -> dict[str, str]:
     }
 
 
-def deliver_due(database: Database, settings: ServerSettings) -> int:
-    """Send the messages that are due; returns how many were tried. Safe in several processes and threads at once."""
-    tried = 0
-    while True:
-        with database.write() as connection:
-            now = database.now(connection)
-            due = deliveries.c.state == "waiting", deliveries.c.due <= now
-            query = select(deliveries, owners.c.webhook_secret).join(owners).where(*due).order_by(deliveries.c.due)
-            row = connection.execute(query.limit(1).with_for_update(skip_locked=True, of=deliveries)).first()
-            if row is None:
-                return tried
-            last = row.tries + 1 >= settings.webhook_tries
-            # Claim the message before it is sent: its next try is put behind the longest time that this one can take.
-            # So nobody else sends it meanwhile, no transaction stays open during the call, and if this process dies
-            # the message is simply due again.
-            later = now + settings.webhook_seconds + _FIRST_PAUSE * 2**row.tries
-            values = {"tries": row.tries + 1, "due": later}
-            connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
-        tried += 1
-        error = _send(row.url, row.body, row.id, row.webhook_secret, settings)
-        state = "delivered" if error is None else "failed" if last else "waiting"
-        with database.write() as connection:
-            values = {"state": state, "error": error}
-            connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
-        log.info("webhook %s", state, extra={"job": row.job, "delivery": row.id, "error": error})
+class Deliveries:
+    """The sending of messages by one process, from several threads."""
 
+    def __init__(self, database: Database, settings: ServerSettings) -> None:
+        self._database, self._settings = database, settings
+        self._claiming = Lock()
+        self._sending: Counter[str] = Counter()  # messages that are being sent, by owner
 
-def run(database: Database, settings: ServerSettings, stopping: Event) -> None:
-    """Deliver until `stopping` is set."""
-    while not stopping.wait(1.0):
-        try:
-            deliver_due(database, settings)
-        except UnderstudyError as error:
-            log.warning("webhooks wait: %s", error)
-            stopping.wait(5.0)
+    def run(self, stopping: Event) -> None:
+        """Deliver until `stopping` is set, from `THREADS` threads that end with the process."""
+        for _ in range(THREADS):
+            Thread(target=self._run, args=(stopping,), name="webhooks", daemon=True).start()
+
+    def _run(self, stopping: Event) -> None:
+        while not stopping.wait(1.0):
+            try:
+                self.deliver_due()
+            except UnderstudyError as error:
+                log.warning("webhooks wait: %s", error)
+                stopping.wait(5.0)
+
+    def deliver_due(self) -> int:
+        """Send the messages that are due, but those of owners who have their share already; returns how many were
+        tried. Safe in several processes and threads at once."""
+        tried = 0
+        while (row := self._claimed()) is not None:
+            try:
+                tried += 1
+                error = _send(row.url, row.body, row.id, row.webhook_secret, self._settings)
+                last = row.tries + 1 >= self._settings.webhook_tries
+                state = "delivered" if error is None else "failed" if last else "waiting"
+                with self._database.write() as connection:
+                    values = {"state": state, "error": error}
+                    connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
+                log.info("webhook %s", state, extra={"job": row.job, "delivery": row.id, "error": error})
+            finally:
+                with self._claiming:
+                    self._sending[row.owner] -= 1
+        return tried
+
+    def _claimed(self) -> Row[Any] | None:
+        """The next message, counted as being sent; None if there is none."""
+        with self._claiming:
+            full = [owner for owner, count in self._sending.items() if count >= SHARE]
+            with self._database.read() as connection:  # most looks find nothing, and a read is in nobody's way
+                if connection.execute(self._due(connection, full)).first() is None:
+                    return None
+            with self._database.write() as connection:
+                row = connection.execute(
+                    self._due(connection, full).with_for_update(skip_locked=True, of=deliveries)
+                ).first()
+                if row is None:
+                    return None
+                # Claim the message before it is sent: its next try is put behind the longest time that this one can
+                # take. So nobody else sends it meanwhile, no transaction stays open during the call, and if this
+                # process dies the message is simply due again.
+                later = self._database.now(connection) + self._settings.webhook_seconds + _FIRST_PAUSE * 2**row.tries
+                values = {"tries": row.tries + 1, "due": later}
+                connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
+            self._sending[row.owner] += 1
+            return row
+
+    def _due(self, connection: Connection, full: Sequence[str]) -> Select[Any]:
+        now = self._database.now(connection)
+        due = deliveries.c.state == "waiting", deliveries.c.due <= now, deliveries.c.owner.not_in(full)
+        query = select(deliveries, owners.c.webhook_secret).join(owners).where(*due)
+        return query.order_by(deliveries.c.due).limit(1)
 
 
 def _send(url: str, body: str, id: str, secret: str, settings: ServerSettings) -> str | None:
-    """Post `body`; returns None if the answer was 2xx, else the error. Redirects aren't followed."""
+    """Post `body`; returns None if the answer was 2xx, else the error. Redirects aren't followed. Takes at most
+    `webhook_seconds`."""
+    end = time.monotonic() + settings.webhook_seconds
     try:
-        parts, address = check(url, settings)
-        connection = _Connection(parts.hostname or "", address, parts.port, parts.scheme, settings.webhook_seconds)
+        parts = check(url, settings)
+        address = _resolved(parts.hostname or "", settings, settings.webhook_seconds)
+        left = max(0.1, end - time.monotonic())
+        connection = _Connection(parts.hostname or "", address, parts.port, parts.scheme, left)
         signed = sign(secret, id, int(time.time()), body)
         headers = {"Content-Type": "application/json", "User-Agent": "Understudy", **signed}
         # the socket's timeout bounds each read; this bounds the whole call, also when an answer comes byte by byte
-        deadline = Timer(settings.webhook_seconds, connection.hang_up)
+        deadline = Timer(left, connection.hang_up)
         deadline.start()
         try:
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -128,34 +172,61 @@ class _Connection(http.client.HTTPConnection):
             self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
 
 
-def check(url: str, settings: ServerSettings) -> tuple[SplitResult, str]:
-    """The parts of `url` and the address to connect to. Raises ``webhook-refused`` unless it may be called."""
-
-    def refused(why: str) -> UnderstudyError:
-        return UnderstudyError(
-            "webhook-refused", f"The webhook can't be called: {why}.", "Give a public https address."
-        )
-
+def check(url: str, settings: ServerSettings) -> SplitResult:
+    """The parts of `url`. Raises ``webhook-refused`` if it can't be called, or names a private address; what address a
+    name has is looked up when a message is sent, because that may take long."""
     try:
         parts = urlsplit(url)
-        port = parts.port
+        _ = parts.port  # raises if it is none
     except ValueError as error:
-        raise refused(str(error)) from None
+        raise _refused(str(error)) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise refused("it is not an http or https address")
+        raise _refused("it is not an http or https address")
     if parts.username or parts.password:
-        raise refused("it contains a user name")
+        raise _refused("it contains a user name")
     if any(not "!" <= letter <= "~" for letter in url):
-        raise refused("it contains characters that a URL can't have")
+        raise _refused("it contains characters that a URL can't have")
+    with suppress(OSError, UnicodeError):  # a name is no number
+        _check_addresses(_addresses(parts.hostname, socket.AI_NUMERICHOST), settings)
+    if f".{parts.hostname.rstrip('.')}".endswith(".localhost"):
+        _check_addresses(["127.0.0.1"], settings)
+    return parts
+
+
+def _resolved(host: str, settings: ServerSettings, seconds: float) -> str:
+    """The address of `host`, if it may be called. The system's look-up can't be stopped: it has a thread of its own,
+    which is left to itself after so many `seconds`."""
+    answers: SimpleQueue[list[str]] = SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            answers.put(_addresses(host))
+        except (OSError, UnicodeError):
+            answers.put([])
+
+    Thread(target=look_up, name="dns", daemon=True).start()
     try:
-        found = socket.getaddrinfo(parts.hostname, port or 80, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise refused(f"{parts.hostname[:80]} is not known") from None
-    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
-    for address in addresses:
-        if not _allowed(address, settings.webhook_networks):
-            raise refused("its address is a private one")
-    return parts, addresses[0]
+        found = answers.get(timeout=max(0.0, seconds))
+    except Empty:
+        raise _refused(f"no name server says in time what address {host[:80]} has") from None
+    if not found:
+        raise _refused(f"{host[:80]} is not known")
+    _check_addresses(found, settings)
+    return found[0]
+
+
+def _addresses(host: str, flags: int = 0) -> list[str]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
+    return [str(entry[4][0]).partition("%")[0] for entry in found]
+
+
+def _check_addresses(addresses: Sequence[str], settings: ServerSettings) -> None:
+    if not all(_allowed(address, settings.webhook_networks) for address in addresses):
+        raise _refused("its address is a private one")
+
+
+def _refused(why: str) -> UnderstudyError:
+    return UnderstudyError("webhook-refused", f"The webhook can't be called: {why}.", "Give a public https address.")
 
 
 def _allowed(address: str, networks: Sequence[str]) -> bool:

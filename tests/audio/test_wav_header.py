@@ -146,3 +146,8 @@ def test_a_header_of_a_hostile_file_is_bounded(tmp_path):
     path.write_bytes(b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 100_000)
     with path.open("rb") as file:
         assert read_wav_header(file) is None
+    song = plain(tmp_path / "song.wav", bytes(4000)).read_bytes()
+    path.write_bytes(song[:12] + b"junk\0\0\0\0" * 100_000 + song[12:])  # FFmpeg would look at each of them
+    with pytest.raises(UnderstudyError) as caught:
+        probe(path)
+    assert caught.value.code == "not-audio"

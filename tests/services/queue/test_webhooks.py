@@ -10,10 +10,11 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Semaphore, Thread
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from sqlalchemy import select
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from tests.support.command import HANGS
 from understudy.errors import UnderstudyError
 from understudy.services.queue import jobs, owners, webhooks
 from understudy.services.queue.database import Database
@@ -66,8 +68,8 @@ def allowed(settings: ServerSettings) -> ServerSettings:
     return settings.model_copy(update={"webhook_networks": ("127.0.0.0/8",), "webhook_tries": 2})
 
 
-def end_a_job(database: Database, settings: ServerSettings, url: str) -> str:
-    owner = owners.ensure_owner(database, "ada")
+def end_a_job(database: Database, settings: ServerSettings, url: str, name: str = "ada") -> str:
+    owner = owners.ensure_owner(database, name)
     with database.write() as connection:
         values: dict[str, Any] = {"name": "song", "request": {}, "minutes": 1.0, "priority": 0, "webhook": url}
         id = jobs.submit(connection, database.now(connection), owner, "cover", **values)
@@ -89,8 +91,8 @@ def make_due(database: Database) -> None:
 
 def test_it_is_delivered_once_and_signed(database: Database, allowed: ServerSettings, receiver: Receiver):
     id = end_a_job(database, allowed, receiver.url)
-    assert webhooks.deliver_due(database, allowed) == 1
-    assert webhooks.deliver_due(database, allowed) == 0
+    assert webhooks.Deliveries(database, allowed).deliver_due() == 1
+    assert webhooks.Deliveries(database, allowed).deliver_due() == 0
     headers, body = receiver.got.pop()
     assert json.loads(body)["id"] == id
     assert json.loads(body)["type"] == "cover.done"
@@ -127,27 +129,71 @@ def test_secrets_of_this_and_of_older_releases_sign(secret: str):
 def test_it_is_tried_again_with_longer_pauses_and_then_given_up(database, allowed, receiver: Receiver):
     receiver.statuses = [500, 302]
     end_a_job(database, allowed, receiver.url)
-    webhooks.deliver_due(database, allowed)
+    webhooks.Deliveries(database, allowed).deliver_due()
     assert (state(database).state, state(database).error) == ("waiting", "it answered 500")
-    assert webhooks.deliver_due(database, allowed) == 0, "not before its time"
+    assert webhooks.Deliveries(database, allowed).deliver_due() == 0, "not before its time"
     make_due(database)
-    webhooks.deliver_due(database, allowed)
+    webhooks.Deliveries(database, allowed).deliver_due()
     assert (state(database).state, state(database).error) == ("failed", "it answered 302")
     make_due(database)
-    assert webhooks.deliver_due(database, allowed) == 0
+    assert webhooks.Deliveries(database, allowed).deliver_due() == 0
     assert len(receiver.got) == 2
+
+
+def test_an_owner_whose_receivers_hang_delays_nobody_else(database, allowed, monkeypatch):
+    urls = [f"http://127.0.0.1/hangs/{number}" for number in range(webhooks.SHARE + 1)]
+    for url in urls:
+        end_a_job(database, allowed, url)
+    end_a_job(database, allowed, "http://127.0.0.1/answers", "bea")
+    begun, go = Semaphore(0), Event()
+    sent: list[str] = []
+
+    def send(url: str, *_: object) -> None:
+        sent.append(url)
+        if "hangs" in url:
+            begun.release()
+            assert go.wait(HANGS)
+
+    monkeypatch.setattr(webhooks, "_send", send)
+    sending = webhooks.Deliveries(database, allowed)
+    with ThreadPoolExecutor(webhooks.SHARE) as pool:
+        try:
+            hanging = [pool.submit(sending.deliver_due) for _ in range(webhooks.SHARE)]
+            for _ in hanging:
+                begun.acquire()
+            assert sending.deliver_due() == 1
+            assert sent[-1].endswith("answers"), "the owner's share is used up, and no place of another's"
+        finally:
+            go.set()
+        assert sum(one.result() for one in hanging) == webhooks.SHARE + 1
+    assert sorted(sent) == sorted([*urls, "http://127.0.0.1/answers"]), "each once"
+
+
+def test_a_name_server_that_never_answers_costs_a_try_and_no_more(database, allowed, monkeypatch):
+    answer, real = Event(), socket.getaddrinfo
+
+    def resolve(host, port, family=0, type=0, proto=0, flags=0):
+        if host == "silent.example" and not flags & socket.AI_NUMERICHOST:
+            assert answer.wait(HANGS)
+        return real("127.0.0.1", port, family, type, proto, flags)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    end_a_job(database, allowed, "http://silent.example/")
+    webhooks.Deliveries(database, allowed.model_copy(update={"webhook_seconds": 0.1})).deliver_due()
+    answer.set()
+    assert "no name server says in time" in state(database).error
 
 
 def test_a_target_that_is_down(database, allowed):
     end_a_job(database, allowed, "http://127.0.0.1:9/")
-    webhooks.deliver_due(database, allowed)
+    webhooks.Deliveries(database, allowed).deliver_due()
     assert state(database).state == "waiting"
     assert "refused" in state(database).error
 
 
 def test_a_name_that_was_bound_to_a_private_address_meanwhile(database, settings, receiver: Receiver):
     end_a_job(database, settings, receiver.url.replace("127.0.0.1", "localhost"))
-    webhooks.deliver_due(database, settings)
+    webhooks.Deliveries(database, settings).deliver_due()
     assert state(database).error == "The webhook can't be called: its address is a private one."
     assert receiver.got == []
 
@@ -157,12 +203,13 @@ def test_what_is_checked_is_what_is_called(database, allowed, receiver: Receiver
     answers = iter(["127.0.0.1", "10.0.0.1"])
     real = socket.getaddrinfo
 
-    def resolve(host, port, *arguments, **more):
-        return real(next(answers) if host == "tricky.example" else host, port, *arguments, **more)
+    def resolve(host, port, family=0, type=0, proto=0, flags=0):
+        asks = host == "tricky.example" and not flags & socket.AI_NUMERICHOST
+        return real(next(answers) if asks else host, port, family, type, proto, flags)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     end_a_job(database, allowed, receiver.url.replace("127.0.0.1", "tricky.example"))
-    webhooks.deliver_due(database, allowed)
+    webhooks.Deliveries(database, allowed).deliver_due()
     assert state(database).state == "delivered"
     assert receiver.got[0][0]["Host"].startswith("tricky.example")
 

@@ -1,0 +1,202 @@
+"""What one owner does never slows another: nothing slow in a transaction, shares of what serves all, and bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from tests.services.api.conftest import Service, Sounds, Start
+from tests.services.api.test_requests import refused
+from tests.support.command import HANGS
+from understudy.errors import UnderstudyError
+from understudy.services.api import shares
+from understudy.services.api.shares import Shares, Transfers
+from understudy.services.api.uploads import Upload
+from understudy.services.queue.storage import Storage
+from understudy.services.queue.tables import owners, songs
+
+
+@pytest.fixture
+def guarded(start: Start) -> Service:
+    return start(keys=True)
+
+
+def upload(service: Service, sounds: Sounds, headers: dict[str, str], sound: str = "song", **more: str):
+    files = {"file": ("song.wav", sounds[sound].read_bytes())}
+    return service.client.post("/v1/songs", files=files, headers={**headers, **more})
+
+
+def test_an_owner_has_its_share_and_no_more():
+    async def scenario() -> None:
+        places, order, go = Shares(total=2, each=1), [], asyncio.Event()
+
+        async def work(name: str, owner: str, wait: bool) -> None:
+            async with places.place(owner):
+                order.append(name)
+                if wait:
+                    await go.wait()
+
+        first = asyncio.create_task(work("a1", "ada", True))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(work("a2", "ada", False))
+        await work("b1", "bea", False)
+        assert order == ["a1", "b1"], "one place is free, and it isn't for the same owner"
+        go.set()
+        await asyncio.gather(first, second)
+        assert order == ["a1", "b1", "a2"]
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shares, "WAITING", 1)
+
+    async def scenario() -> None:
+        places, go = Shares(total=5, each=1), asyncio.Event()
+
+        async def work() -> None:
+            async with places.place("ada"):
+                await go.wait()
+
+        tasks = [asyncio.create_task(work()) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(UnderstudyError) as caught:
+            await work()
+        assert caught.value.code == "rate-limited"
+        go.set()
+        await asyncio.gather(*tasks)
+        await work()  # go is set: there is room again
+
+    asyncio.run(scenario())
+
+
+def test_bytes_on_disk_are_counted_for_all_uploads_of_an_owner():
+    transfers = Transfers()
+    transfers.hold("ada", 60, room=100)
+    transfers.hold("bea", 60, room=100)
+    with pytest.raises(UnderstudyError) as caught:
+        transfers.hold("ada", 50, room=100)
+    assert caught.value.code == "storage-used-up"
+    transfers.release("ada", 60)
+    transfers.hold("ada", 100, room=100)
+    with transfers.one("ada"):
+        transfers.check("ada", 2)
+        with pytest.raises(UnderstudyError) as caught:
+            transfers.check("ada", 1)
+    assert caught.value.code == "too-many-transfers"
+    transfers.check("ada", 1)
+
+
+def test_nothing_is_locked_while_a_slow_storage_writes(
+    guarded: Service, sounds: Sounds, monkeypatch: pytest.MonkeyPatch
+):
+    ada, bea = guarded.key("ada"), guarded.key("bea")
+    begun, go, put = Event(), Event(), Storage.put
+
+    def slow(self: Storage, file, name: str, *, move: bool = False) -> int:
+        if not begun.is_set():
+            begun.set()
+            assert go.wait(HANGS)
+        return put(self, file, name, move=move)
+
+    monkeypatch.setattr(Storage, "put", slow)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            sent = pool.submit(upload, guarded, sounds, ada)
+            assert begun.wait(HANGS)
+            with guarded.app.state.services.database.write() as connection:  # waits for nobody, nor for ada's own row
+                connection.execute(owners.update().where(owners.c.name == "ada").values(served=1.0))
+            assert upload(guarded, sounds, bea).status_code == 201
+            assert upload(guarded, sounds, ada).status_code == 201
+            assert guarded.client.get("/v1/songs", headers=ada).status_code == 200
+        finally:
+            go.set()
+        assert sent.result().status_code == 201
+    assert len(guarded.stored()) == 3
+
+
+def test_a_storage_that_fails_leaves_nothing(guarded: Service, sounds: Sounds, monkeypatch: pytest.MonkeyPatch):
+    ada, put = guarded.key("ada"), Storage.put
+
+    def fails(self: Storage, file, name: str, *, move: bool = False) -> int:
+        if list(guarded.stored()):
+            raise UnderstudyError("storage-unavailable", "Away.", "Try again.")
+        return put(self, file, name, move=move)
+
+    monkeypatch.setattr(Storage, "put", fails)
+    files = {name: (f"{name}.wav", sounds[name].read_bytes()) for name in ("vocals", "instrumental")}
+    recording = {"recordings": ("r.wav", sounds["recording"].read_bytes())}
+    refused(
+        guarded.client.post("/v1/covers", data={"voice": "x"}, files=files, headers=ada), 404, "voice-unknown"
+    )  # before anything is stored
+    two = [("recordings", recording["recordings"]), ("recordings", recording["recordings"])]
+    answer = guarded.client.post("/v1/voices", data={"name": "nova", "consent": "self"}, files=two, headers=ada)
+    refused(answer, 503, "storage-unavailable")
+    assert guarded.stored() == guarded.leftovers() == []
+    assert guarded.client.get("/v1/voices", headers=ada).json()["items"] == []
+    assert guarded.client.get("/v1/account", headers=ada).json()["usage"]["storage_bytes"] == 0
+
+
+def test_room_that_another_server_took_meanwhile(guarded: Service, sounds: Sounds, monkeypatch: pytest.MonkeyPatch):
+    headers, put = guarded.key("ada", storage_bytes=3 * sounds["song"].stat().st_size), Storage.put
+    assert upload(guarded, sounds, headers).status_code == 201
+
+    def overtaken(self: Storage, file, name: str, *, move: bool = False) -> int:
+        with guarded.app.state.services.database.write() as connection:
+            connection.execute(songs.update().values(bytes=songs.c.bytes * 3))
+        return put(self, file, name, move=move)
+
+    monkeypatch.setattr(Storage, "put", overtaken)
+    refused(upload(guarded, sounds, headers), 507, "storage-used-up")
+    assert len(guarded.stored()) == len(guarded.client.get("/v1/songs", headers=headers).json()["items"]) == 1
+    assert guarded.leftovers() == []
+
+
+def test_storage_is_bounded_while_files_come_in(guarded: Service, monkeypatch: pytest.MonkeyPatch):
+    headers, written, write = guarded.key("ada", storage_bytes=100_000), [], Upload.write
+
+    def counted(self: Upload, data: bytes) -> None:
+        written.append(len(data))
+        write(self, data)
+
+    monkeypatch.setattr(Upload, "write", counted)
+    for size in (900_000, 3_000_000):  # the second says by its length alone that it won't fit
+        answer = guarded.client.post("/v1/songs", files={"file": ("a.wav", bytes(size))}, headers=headers)
+        refused(answer, 507, "storage-used-up")
+    assert sum(written) <= 100_000
+    assert guarded.leftovers() == []
+
+
+def test_names_of_webhooks_are_not_looked_up_by_a_request(
+    service: Service, sounds: Sounds, monkeypatch: pytest.MonkeyPatch
+):
+    real = socket.getaddrinfo
+
+    def numbers_only(host, port, family=0, type=0, proto=0, flags=0):
+        assert flags & socket.AI_NUMERICHOST, f"{host} is looked up"
+        return real(host, port, family, type, proto, flags)
+
+    monkeypatch.setattr(socket, "getaddrinfo", numbers_only)
+    song = {"song": ("song.wav", sounds["song"].read_bytes())}
+    answer = service.client.post("/v1/separations", data={"webhook": "https://hooks.example/x"}, files=song)
+    assert answer.status_code == 202, answer.text
+
+
+def test_texts_and_lists_are_bounded(service: Service):
+    for voice in (["nova"] * 21, ["x" * 2001], ["lead=nova"] * 1000):
+        answer = service.client.post("/v1/covers", json={"song": "song_x", "voice": voice})
+        refused(answer, 422, "request-invalid")
+    turns = ",".join(f"{second}-{second + 1}=v{second}" for second in range(21))
+    refused(service.client.post("/v1/covers", json={"song": "song_x", "voice": turns}), 422, "cast-invalid")
+    long = {"song": "song_x", "voice": ["x" * 2000] * 20, "preset": "p" * 40000}
+    refused(service.client.post("/v1/covers", json=long), 413, "body-too-large")
+    form = {"voice": ["v" * 30000] * 3}
+    refused(
+        service.client.post("/v1/covers", data=form, files={"song": ("a.wav", b"x")}),
+        413,
+        "body-too-large",
+    )
