@@ -17,6 +17,7 @@ import uvicorn
 
 from understudy.environment import gpus
 from understudy.errors import UnderstudyError
+from understudy.services import connections
 from understudy.services.api.app import make_app
 from understudy.services.queue import jobs
 from understudy.services.queue.database import Database
@@ -45,7 +46,9 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE,
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 << 10,
+        http=connections.bounded(settings.connections),
+        ws="none",
+        h11_max_incomplete_event_size=connections.LONGEST,
     )
     try:
         socket = config.bind_socket()

@@ -37,6 +37,9 @@ class ServerSettings(BaseModel):
     host: str = Field("127.0.0.1", description="address to bind; others than loopback need keys")
     port: int = Field(8000, ge=0, le=65535)
     keys: bool = Field(False, description="ask for API keys on loopback, too")
+    connections: int = Field(
+        4000, ge=10, description="open connections; of those without a request the oldest gives way to a new one"
+    )
     hosts: tuple[str, ...] = Field((), description="host names under which clients reach it; empty: any with keys")
 
     # work
