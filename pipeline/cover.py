@@ -52,6 +52,7 @@ from understudy.pipeline.stages.sing import convert, prepare, shift, transpose
 from understudy.pipeline.stages.video import find_encoder, make_video
 from understudy.pipeline.video.fonts import installed_fonts
 from understudy.voices.engines import engine
+from understudy.voices.library import permit
 from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 
@@ -107,9 +108,11 @@ class ConversionGraph:
 
 
 def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings) -> ConversionGraph:
-    """How `vocals` become the same vocals sung by another voice, or by a cast in turns."""
+    """How `vocals` become the same vocals sung by another voice, or by a cast in turns. Raises what `permit` raises."""
     original = file_external(vocals)
     cast = as_cast(voice)
+    for singer in cast.voices:
+        permit(singer, "convert")
     song = decode(original, settings.song)
     lead = _lead(song, song, cast, settings)
     transposition, members = _transposition(lead.singers)
@@ -133,9 +136,11 @@ def cover_graph(
 
     Raises `UnderstudyError` ``backing-missing`` when something is requested for backing vocals that nothing separates
     from the lead, ``stem-missing`` when reverb or noise is to be put back that nothing takes off, ``cast-invalid`` and
-    ``cast-silent`` for voices that can't sing so, and what `separating` raises.
+    ``cast-silent`` for voices that can't sing so, and what `separating` and `permit` raise.
     """
     cast = as_cast(voice)
+    for singer in cast.voices:
+        permit(singer, "cover")
     files = {"song": song, "vocals": vocals, "instrumental": instrumental, "backing": backing_vocals}
     originals = {name: file_external(path) for name, path in files.items() if path is not None}
     # 1. the song and its stems, separated or given: from here on it makes no difference which
@@ -372,7 +377,7 @@ def _converted(
 ) -> tuple[Node[AudioFile], Node[Transposition]]:
     """The vocals as `voice` sings them, mono and dry, and how they are transposed. `track`: the pitch of the vocals;
     `own`: the same without what only surrounds the voice's turns, from which the octave is chosen."""
-    singer = {"voice": External(voice, voice.manifest.content_hash)}
+    singer = {"voice": External(voice, voice.manifest.content_hash, (voice.manifest.identity,))}
     name = voice.manifest.engine
     version, packages = engine(name).version, engine(name).packages
     preparing = Stage(f"prepare {name}", version, prepare, packages=packages)
@@ -553,14 +558,16 @@ def _assessed(
         (singer,) = lead.singers
         inputs["transpose"] = singer.transposition["semitones"]
         plain["reach"] = singer.voice.pitch_range
-        recordings = External(singer.voice.recording_files, _recordings_key(singer.voice))
+        of_voice = (_recordings_key(singer.voice), (singer.voice.manifest.identity,))
+        recordings = External(singer.voice.recording_files, *of_voice)
         return Node("assess", ASSESS, inputs, plain, {"recordings": recordings})
     inputs |= {"wanted": lead.joined["pitch"], "turns": lead.joined["turns"]}
     recorded = [
         _recordings_key(voice) for voice in cast.singers if voice.manifest.engine == "rvc" and voice.recording_files
     ]
     # similarity is stored by the voices' names
-    singers = External(cast.singers, " ".join([cast.content_hash, cast.name, *recorded]))
+    identities = tuple(voice.manifest.identity for voice in cast.singers)
+    singers = External(cast.singers, " ".join([cast.content_hash, cast.name, *recorded]), identities)
     return Node("assess", ASSESS, inputs, plain, {"singers": singers})
 
 

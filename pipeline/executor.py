@@ -116,7 +116,7 @@ class LocalExecutor:
     ) -> Result:
         """One attempt; the nodes whose artifacts it made are added to `made`."""
         graph = graph.upstream(targets)
-        keys = graph.keys()
+        keys, voices = graph.keys(), graph.voices()
         waiting = dict.fromkeys(graph.pending(targets, self.store.has))
         artifacts: dict[Node[Any], Artifact] = {}
         stop = _Either(cancelled)  # what the stages of this run look at: the caller's wish, or the first failure
@@ -151,7 +151,8 @@ class LocalExecutor:
                 for node in [node for node in waiting if not graph.needs(node) & unmade]:
                     del waiting[node]
                     lane = self._lane(node)
-                    running[lane.submit(self._make, node, keys[node], arguments(node), listener, stop)] = node
+                    what = (node, keys[node], voices[node], arguments(node))
+                    running[lane.submit(self._make, *what, listener, stop)] = node
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     node = running.pop(future)
@@ -192,7 +193,13 @@ class LocalExecutor:
         return self.device if node.stage.uses_gpu else "cpu"
 
     def _make(
-        self, node: Node[Any], key: str, arguments: Mapping[str, Any], listener: Listener, cancelled: Event
+        self,
+        node: Node[Any],
+        key: str,
+        voices: tuple[str, ...],
+        arguments: Mapping[str, Any],
+        listener: Listener,
+        cancelled: Event,
     ) -> tuple[Artifact, bool]:
         """Run one node into the store; also says whether another run had made it meanwhile."""
         with self.store.making(key, cancelled) as folder:
@@ -226,7 +233,7 @@ class LocalExecutor:
                     value = node.stage(replace(context, device=device), arguments)
                 seconds = time.monotonic() - begun
                 sealed = self.store.seal(
-                    key, Artifact(node.stage.name, value, device, seconds, tuple(context.warnings))
+                    key, Artifact(node.stage.name, value, device, seconds, tuple(context.warnings), voices)
                 )
             except OSError as error:
                 if not is_full(error):

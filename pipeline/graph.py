@@ -59,10 +59,12 @@ class Stage(Generic[T_co]):
 
 @dataclass(frozen=True)
 class External:
-    """An argument from outside the graph: a song's path, a voice. `content_hash` stands for it in the key."""
+    """An argument from outside the graph: a song's path, a voice. `content_hash` stands for it in the key. `voices`:
+    the identities of the voices that it holds; they are no part of the key."""
 
     value: Any
     content_hash: str
+    voices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,14 @@ class Graph:
             text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
             keys[node] = hashlib.sha256(text.encode()).hexdigest()[:40]
         return keys
+
+    def voices(self) -> dict[Node[Any], tuple[str, ...]]:
+        """The identities of the voices that each node's artifact comes from."""
+        found: dict[Node[Any], tuple[str, ...]] = {}
+        for node in self.nodes:
+            own = {voice for external in node.externals.values() for voice in external.voices}
+            found[node] = tuple(sorted(own.union(*(found[other] for other in self.needs(node)))))
+        return found
 
     def pending(self, targets: Iterable[Node[Any]], cached: Callable[[str], bool]) -> list[Node[Any]]:
         """The nodes that must run so that `targets` exist, in order, when `cached(key)` says what is there.

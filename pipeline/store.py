@@ -26,13 +26,15 @@ from understudy.pipeline.values import from_tree, to_tree
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a stage made, and how: its device, its seconds of wall time, and what it had to say to the user."""
+    """What a stage made, and how: its device, its seconds of wall time, and what it had to say to the user. `voices`:
+    the identities of the voices that it comes from; empty for an artifact that was read again."""
 
     stage: str
     value: Any
     device: str
     seconds: float
     warnings: tuple[str, ...]
+    voices: tuple[str, ...] = ()
 
 
 class Store:
@@ -123,6 +125,16 @@ class Store:
                 break
             shutil.rmtree(folder, ignore_errors=True)
             removed += sizes[folder]
+        return removed
+
+    def remove_voice(self, identity: str) -> int:
+        """Remove all artifacts that come from a voice; returns how many."""
+        removed = 0
+        for folder in self._folders():
+            with suppress(OSError, ValueError):
+                if identity in json.loads((folder / "artifact.json").read_text("utf-8")).get("voices", ()):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    removed += 1
         return removed
 
     def _folders(self) -> list[Path]:

@@ -162,7 +162,7 @@ def named_recordings(voice: Voice) -> list[tuple[str, External]]:
         taken[recording.source] += 1
         count = taken[recording.source]
         name = recording.source if count == 1 else f"{recording.source} ({count})"
-        found.append((name, External(path, sha256)))
+        found.append((name, External(path, sha256, (voice.manifest.identity,))))
     return found
 
 

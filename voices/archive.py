@@ -18,6 +18,7 @@ from understudy.disk import replacing
 from understudy.errors import UnderstudyError
 from understudy.models.unpacking import Archive, Limits, opened
 from understudy.voices import library, manifest, names, recording_files, recordings
+from understudy.voices.consent import levels
 from understudy.voices.recordings import Finding
 from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, TRAINING, Consent, Manifest, Recording, Voice
 
@@ -35,12 +36,13 @@ def export(voice: Voice, path: Path, context: Context, *, replace: bool = False)
     """Write `voice` (as `library.load` gave it) to a zip at `path`: the same voice gives the same bytes.
 
     Raises `UnderstudyError`: ``file-exists`` unless `replace`, ``disk-full``, ``output-not-writable``,
-    those of `library.verify`; leaves no half archive.
+    those of `library.verify` and `levels.require`; leaves no half archive.
     """
     if path.exists() and not (replace and path.is_file()):
         raise UnderstudyError(
             "file-exists", f"{path} exists already.", "Choose another name, or say --overwrite to replace it."
         )
+    levels.require(voice.manifest, "export")
     library.verify(voice, voice.stored_files)
     with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(_entry(MANIFEST), manifest.to_bytes(voice.manifest))
@@ -63,7 +65,8 @@ def import_voice(
     replace: bool = False,
 ) -> tuple[Voice, list[Finding]]:
     """Put the voice in the archive at `path` into the library `root`, as `name` or under its own name, with `consent`
-    or the consent in its manifest; returns it and the findings of its recordings or its model.
+    or the consent in its manifest; returns it and the findings of its recordings or its model. Only that statement is
+    taken over: a consent that another library verified has to be verified again.
 
     Raises `UnderstudyError`: ``archive-refused`` unless it holds exactly a manifest and the files that it lists,
     ``voice-kind-unknown`` for an unknown engine, those of `manifest.parse`, of an invalid model and of `library.add`.
@@ -79,7 +82,11 @@ def import_voice(
                     "Update Understudy, or import a voice of the engine 'instant' or 'rvc'.",
                 )
             name = names.valid_name(content.name if name is None else name)
-            content = content.model_copy(update={"name": name, "consent": consent or content.consent})
+            if content.consent_record is not None and content.consent_level == "revoked":
+                raise levels.revoked(name, content.consent_record)
+            # what another library decided is not proven here
+            stated = {"consent": consent or content.consent, "consent_record": None}
+            content = content.model_copy(update={"name": name, **stated})
             if not replace:
                 library.refuse_taken(root, content.name)
             voice = Voice(folder, content)

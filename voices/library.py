@@ -3,6 +3,8 @@
 A voice is built in a hidden folder beside the others and appears under its name by one rename. An existing voice is
 replaced by putting the new files (their names contain their hashes) beside the old ones and then replacing the
 manifest, again by one rename. So neither a reader nor a crash ever leaves half a voice. All changes are under a lock.
+What is decided about a voice is written into the consent log (`consent/log.py`) before its manifest says so, and the
+log is what counts.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -26,6 +28,8 @@ from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices import manifest as manifests
 from understudy.voices import names, recording_files, recordings, speaker
+from understudy.voices.consent import levels
+from understudy.voices.consent.log import ConsentLog, Entry, decided, files_of
 from understudy.voices.recordings import Finding, RecordingReport
 from understudy.voices.voice import (
     MANIFEST,
@@ -33,10 +37,12 @@ from understudy.voices.voice import (
     RECORDINGS,
     TRAINING,
     Consent,
+    Level,
     Manifest,
     PitchRange,
     Recording,
     Trained,
+    Use,
     Voice,
     content_hash,
     file_hash,
@@ -119,7 +125,8 @@ def add_training_recordings(
     the voice has already, unusable ones, and those with a problem for training: music, a second speaker, noise,
     reverberation, clipping, or a speaker unlike the voice's own recordings. With `separate` the voice will be separated
     from what else sounds in them before training, and only unusable ones are left out.
-    The voice keeps the weaker consent: ``granted`` if either is. Raises `UnderstudyError` as `load` and `add` do,
+    The voice keeps the weaker consent: ``granted`` if either is, and no longer ``verified`` where nobody compared the
+    speakers. Raises `UnderstudyError` as `load` and `add` do,
     ``voice-without-recordings`` for a voice that is only a model, and ``voice-removed``.
     """
     refuse_without_consent(consent)
@@ -151,7 +158,10 @@ def add_training_recordings(
                     "Join short recordings to longer ones.",
                 )
             weaker = "granted" if "granted" in (consent, manifest.consent) else "self"
-            return manifest.model_copy(update={"training_recordings": new, "consent": weaker})
+            more = manifest.model_copy(update={"training_recordings": new, "consent": weaker})
+            if manifest.consent_level == "verified" and not (own and speaker.available()):
+                return _decided(root, more, "stated", {"because": "recordings of an unverified speaker were added"})
+            return _noted(root, more, "recordings added", {"consent": consent, "files": files_of(more)})
 
         return _change(root, folder, voice.name, voice.manifest.recordings_hash, changed), findings
 
@@ -207,6 +217,7 @@ def _change(
     give it the new files in `folder`. `changed` gets the manifest as it is then, without others' changes lost."""
     with _locked(root):
         voice = of_recordings(root, name, recordings_hash)
+        levels.require(voice.manifest)
         manifest = changed(voice.manifest)
         manifest = manifest.sung_by(manifest.engine)  # its content hash
         manifests.write(folder, manifest)
@@ -223,11 +234,7 @@ def of_recordings(root: Path, name: str, recordings_hash: str) -> Voice:
         if isinstance(voice, Voice) and voice.manifest.recordings and voice.manifest.recordings_hash == recordings_hash
     }
     if not found:
-        raise UnderstudyError(
-            "voice-removed",
-            f"The voice {name!r} was removed, or made again from other recordings.",
-            "Make it again from the same recordings with `understudy voices add`, then run the same command again.",
-        )
+        raise _removed(name)
     return found.get(unicodedata.normalize("NFC", name)) or next(iter(found.values()))
 
 
@@ -235,9 +242,10 @@ def load(root: Path, name: str, engine: str | None = None) -> Voice:
     """The voice `name` as sung by `engine` (None: its default), the files that this uses verified against their hashes.
 
     Raises `UnderstudyError`: unknown (with the nearest names), a broken manifest, ``engine-missing``, a missing or
-    changed file.
+    changed file, and what `levels.require` raises.
     """
-    voice = _open(root, name).sung_by(engine)
+    voice = describe(root, name).sung_by(engine)
+    levels.require(voice.manifest)
     if voice.manifest.engine == "instant" and not voice.manifest.recordings:
         raise UnderstudyError(
             "voice-without-recordings",
@@ -249,7 +257,8 @@ def load(root: Path, name: str, engine: str | None = None) -> Voice:
             verify(voice)
             return voice
         except UnderstudyError:
-            before, voice = voice, _open(root, name).sung_by(engine)
+            before, voice = voice, describe(root, name).sung_by(engine)
+            levels.require(voice.manifest)
             if voice == before:  # otherwise it was replaced while we looked
                 raise
 
@@ -259,7 +268,8 @@ def load_recorded(root: Path, name: str) -> Voice:
 
     Raises `UnderstudyError` as `load` does, and ``voice-without-recordings`` for a voice that is only a model.
     """
-    voice = _open(root, name)
+    voice = describe(root, name)
+    levels.require(voice.manifest, "train")
     if not voice.manifest.recordings:
         raise UnderstudyError(
             "voice-without-recordings",
@@ -304,7 +314,8 @@ _IMPORT_AGAIN = (
 
 def list_voices(root: Path) -> list[Voice | BrokenVoice]:
     """All voices by name; a folder that can't be read as one is listed as a `BrokenVoice`. No library: no voices."""
-    return [_opened(folder) for folder in _folders(root)]
+    entries = ConsentLog(root).read()
+    return [_opened(folder, entries) for folder in _folders(root)]
 
 
 def remove(root: Path, name: str) -> None:
@@ -312,6 +323,9 @@ def remove(root: Path, name: str) -> None:
     _find(root, name)  # before a lock is put into a library that may not exist
     with _disk(root), _locked(root):
         folder = _find(root, name)
+        voice = _opened(folder, ())
+        identity = voice.manifest.identity if isinstance(voice, Voice) else ""
+        ConsentLog(root).append(datetime.now(UTC), voice.name, identity, "removed")
         doomed = _hidden(root, "removing")
         folder.rename(doomed / "voice")  # gone at once, even if the files take their time
         shutil.rmtree(doomed, ignore_errors=True)
@@ -326,6 +340,7 @@ def rename(root: Path, old: str, new: str) -> Voice:
         if new.casefold() != folder.name.casefold():
             refuse_taken(root, new)
         manifest = manifests.read(folder).model_copy(update={"name": new})
+        _noted(root, manifest, "renamed", {"from": folder.name})
         target = folder.rename(root / new)
         # A voice's name is that of its folder: after a crash here the manifest's old name has no effect.
         manifests.write(target, manifest)
@@ -350,19 +365,134 @@ def check(root: Path, name: str, context: Context) -> tuple[list[RecordingReport
     return reports, findings
 
 
-def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool) -> Voice:
-    """Move the voice built in `folder` (with all files that `manifest` lists) into the library under its name."""
-    manifests.write(folder, manifest)
+def settle(root: Path, folder: Path, manifest: Manifest, *, replace: bool, parents: Sequence[Manifest] = ()) -> Voice:
+    """Move the voice built in `folder` (with all files that `manifest` lists) into the library under its name.
+
+    `parents`: of the voices that it was blended from. Raises ``consent-revoked`` if it has recordings or a model of a
+    voice whose consent was revoked here.
+    """
     target = root / manifest.name
     with _locked(root):
+        if target.exists() and not replace:
+            raise _taken(manifest.name)
         if not target.exists():
             refuse_taken(root, manifest.name)
+        manifest = _admitted(root, manifest, parents)
+        manifests.write(folder, manifest)
+        if target.exists():
+            _put(folder, target, manifest)
+        else:
             folder.rename(target)
-            return Voice(target, manifest)
-        if not replace:
-            raise _taken(manifest.name)
-        _put(folder, target, manifest)
     return Voice(target, manifest)
+
+
+def _admitted(root: Path, manifest: Manifest, parents: Sequence[Manifest]) -> Manifest:
+    """A new voice's manifest with the record of its consent. A voice of the same recordings has what they have."""
+    entries, files = ConsentLog(root).read(), files_of(manifest)
+    for entry in entries:
+        if entry.decision == "revoked" and set(files) & set(entry.details["files"]):
+            raise levels.revoked(manifest.name, entry.record)
+    known = decided(entries, manifest.identity)
+    details: dict[str, Any] = {"consent": manifest.consent, "files": files}
+    if known is not None:
+        return _noted(root, manifest.model_copy(update={"consent_record": known}), "added", details)
+    level, limits = levels.inherited(parents)
+    made_from = {"blended_from": [parent.identity for parent in parents]} if parents else {}
+    return _decided(root, manifest, level, details | limits | made_from)
+
+
+def _decided(root: Path, manifest: Manifest, level: Level, details: Mapping[str, Any]) -> Manifest:
+    """The manifest with a new decision about its consent, which is written into the log."""
+    entry = ConsentLog(root).append(datetime.now(UTC), manifest.name, manifest.identity, level, details)
+    return manifest.model_copy(update={"consent_record": entry.record})
+
+
+def _noted(root: Path, manifest: Manifest, what: str, details: Mapping[str, Any]) -> Manifest:
+    """The manifest, after the log was told what happened to the voice."""
+    ConsentLog(root).append(datetime.now(UTC), manifest.name, manifest.identity, what, details)
+    return manifest
+
+
+def decide(
+    root: Path,
+    name: str,
+    identity: str,
+    decision: str,
+    details: Mapping[str, Any],
+    check: Callable[[Sequence[Entry]], object] = len,
+) -> Voice:
+    """Write a decision about the voice `name` into the log and, if it is a level, into its manifest.
+
+    `check` gets the log's entries first and may raise an error. Raises ``voice-removed`` if the voice isn't `identity`
+    any more, ``consent-revoked``, and as `describe` does.
+    """
+    with _disk(root), _locked(root):
+        voice = describe(root, name)
+        if voice.manifest.identity != identity:
+            raise _removed(name)
+        refuse_revoked(voice)
+        log = ConsentLog(root)
+        check(log.read())
+        entry = log.append(datetime.now(UTC), voice.name, identity, decision, details)
+        if decision not in levels.LEVELS:
+            return voice
+        manifest = voice.manifest.model_copy(update={"consent_record": entry.record})
+        manifests.write(voice.folder, manifest)
+    return Voice(voice.folder, manifest)
+
+
+def revoke(root: Path, name: str, reason: str = "") -> list[Voice]:
+    """Withdraw the consent for the voice `name` for good: its recordings and its model are deleted, and its manifest
+    stays to tell. The same happens to voices that share a recording or the model with it, or were blended from it.
+
+    Returns these voices as they were. Raises ``voice-unknown``.
+    """
+    _find(root, name)
+    with _disk(root), _locked(root):
+        log = ConsentLog(root)
+        withdrawn = {describe(root, name).manifest.identity}
+        files = set(files_of(describe(root, name).manifest))
+        ended: list[Voice] = []
+        while found := [voice for voice in _concerned(root, withdrawn, files) if voice not in ended]:
+            for voice in found:
+                ended.append(voice)
+                withdrawn.add(voice.manifest.identity)
+                files |= set(files_of(voice.manifest))
+        for voice in ended:
+            if voice.manifest.consent_level == "revoked":
+                continue
+            details = {"reason": reason[:500], "files": files_of(voice.manifest)}
+            entry = log.append(datetime.now(UTC), voice.name, voice.manifest.identity, "revoked", details)
+            manifests.write(voice.folder, voice.manifest.model_copy(update={"consent_record": entry.record}))
+            for place in (RECORDINGS, TRAINING, MODEL):
+                shutil.rmtree(voice.folder / place, ignore_errors=True)
+    return ended
+
+
+def _concerned(root: Path, withdrawn: set[str], files: set[str]) -> list[Voice]:
+    """The voices in the library that the end of those in `withdrawn`, made from `files`, ends, too."""
+    blends = {
+        entry.identity for entry in ConsentLog(root).read() if withdrawn & set(entry.details.get("blended_from", ()))
+    }
+    voices = [voice for voice in list_voices(root) if isinstance(voice, Voice)]
+    return [
+        voice
+        for voice in voices
+        if voice.manifest.identity in withdrawn | blends or files & set(files_of(voice.manifest))
+    ]
+
+
+def permit(voice: Voice, use: Use) -> None:
+    """Raise `UnderstudyError` unless `voice` may be used so now: as `levels.require`."""
+    levels.require(voice.manifest, use)
+    refuse_revoked(voice)
+
+
+def refuse_revoked(voice: Voice) -> None:
+    """Raise ``consent-revoked`` if the consent for a voice that was loaded earlier has been withdrawn since."""
+    record = decided(ConsentLog(voice.folder.parent).read(), voice.manifest.identity)
+    if record is not None and record.level == "revoked":
+        raise levels.revoked(voice.name, record)
 
 
 def _put(folder: Path, target: Path, manifest: Manifest) -> None:
@@ -508,12 +638,16 @@ def _folders(root: Path) -> list[Path]:
     return sorted(found, key=lambda folder: (folder.name.casefold(), folder.name))
 
 
-def _opened(folder: Path) -> Voice | BrokenVoice:
+def _opened(folder: Path, entries: Sequence[Entry]) -> Voice | BrokenVoice:
+    """The voice in `folder`, its consent as the log's `entries` say."""
     try:
         manifest = manifests.read(folder)
     except UnderstudyError as error:
         return BrokenVoice(folder, error)
-    return Voice(folder, manifest.model_copy(update={"name": folder.name}))
+    record = decided(entries, manifest.identity)
+    if record is None and manifest.consent_level != "verified":  # without the log nothing is proven
+        record = manifest.consent_record
+    return Voice(folder, manifest.model_copy(update={"name": folder.name, "consent_record": record}))
 
 
 def _find(root: Path, name: str) -> Path:
@@ -524,11 +658,20 @@ def _find(root: Path, name: str) -> Path:
     return folders[wanted]
 
 
-def _open(root: Path, name: str) -> Voice:
-    voice = _opened(_find(root, name))
+def describe(root: Path, name: str) -> Voice:
+    """The voice `name` to read about it, its files not verified and its consent not asked for. Raises as `load`."""
+    voice = _opened(_find(root, name), ConsentLog(root).read())
     if isinstance(voice, BrokenVoice):
         raise voice.error
     return voice
+
+
+def _removed(name: str) -> UnderstudyError:
+    return UnderstudyError(
+        "voice-removed",
+        f"The voice {name!r} was removed, or made again from other recordings.",
+        "Make it again from the same recordings with `understudy voices add`, then run the same command again.",
+    )
 
 
 def _taken(name: str) -> UnderstudyError:

@@ -83,10 +83,11 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 def to_bytes(manifest: Manifest) -> bytes:
     """The file. Fields that came later are left out where they say nothing: older voices keep the same bytes."""
-    left_out: dict[str, Any] = {name: True for name in ("training_recordings", "model") if not getattr(manifest, name)}
+    later = ("training_recordings", "model", "consent_record")
+    left_out: dict[str, Any] = {name: True for name in later if not getattr(manifest, name)}
     if manifest.model is not None:
-        later = {"embedder": "contentvec", "pitch_range": None, "trained": None}
-        left_out["model"] = {name for name, usual in later.items() if getattr(manifest.model, name) == usual}
+        usual = {"embedder": "contentvec", "pitch_range": None, "trained": None}
+        left_out["model"] = {name for name, value in usual.items() if getattr(manifest.model, name) == value}
     return (manifest.model_dump_json(indent=2, exclude=left_out) + "\n").encode()
 
 

@@ -13,6 +13,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from understudy.errors import UnderstudyError
 
 Consent = Literal["self", "granted"]
+"""Who agreed, as stated: the voice is the user's own, or its owner has agreed."""
+Level = Literal["revoked", "stated", "delegated", "verified"]
+"""What the consent rests on, weakest first: withdrawn; somebody's word; a file that the voice's owner has signed; a
+recording of a phrase made up for this voice."""
+Use = Literal["cover", "convert", "train", "blend", "export"]
+"""What a voice is used for."""
 MANIFEST = "voice.json"
 RECORDINGS = "recordings"
 TRAINING = "training"
@@ -88,6 +94,20 @@ class RvcModel(_Part):
         return self
 
 
+class ConsentRecord(_Part):
+    """The last decision about the consent: `record` is the hash of its entry in the consent log of the library.
+
+    `expires` and `uses` (none: all) limit a delegated consent; `owner`: fingerprint of the key that signed it.
+    """
+
+    level: Level
+    record: Sha256
+    date: AwareDatetime
+    expires: AwareDatetime | None = None
+    uses: tuple[Use, ...] = Field((), max_length=5)
+    owner: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+
+
 class Manifest(_Part):
     """`voice.json`: the description of a voice. `content_hash` covers everything that changes its sound.
 
@@ -102,6 +122,7 @@ class Manifest(_Part):
     training_recordings: tuple[Recording, ...] = Field((), max_length=999)  # further ones, used in training alone
     model: RvcModel | None = None
     consent: Consent
+    consent_record: ConsentRecord | None = None  # None: stated, before there was a log
     created: AwareDatetime
     content_hash: Sha256
 
@@ -134,6 +155,16 @@ class Manifest(_Part):
     def recordings_hash(self) -> str:
         """SHA-256 in hex that stands for the recordings, not those for training; it outlives names and models."""
         return hashlib.sha256(" ".join(recording.sha256 for recording in self.recordings).encode()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 in hex that stands for whose voice it is: its recordings, or its model if it has none. Consent is
+        given for it, whatever the voice is called and whichever model it gets."""
+        return self.model.sha256 if self.model is not None and not self.recordings else self.recordings_hash
+
+    @property
+    def consent_level(self) -> Level:
+        return "stated" if self.consent_record is None else self.consent_record.level
 
 
 def file_hash(path: Path) -> str:

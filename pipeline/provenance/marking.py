@@ -62,7 +62,13 @@ class Marking:
             "song_file": song.name,  # a part of the key, then: the manifest names it, and its content hash doesn't
             "inputs": [one.content_hash for one in self.inputs],
             "voices": [
-                {"name": voice.name, "content_hash": voice.manifest.content_hash, "consent": voice.manifest.consent}
+                {
+                    "name": voice.name,
+                    "content_hash": voice.manifest.content_hash,
+                    "consent": voice.manifest.consent,
+                    "consent_level": voice.manifest.consent_level,
+                    "consent_record": voice.manifest.consent_record and voice.manifest.consent_record.record,
+                }
                 for voice in self.cast.voices
             ],
             "settings": self.shown,

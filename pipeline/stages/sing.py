@@ -14,12 +14,14 @@ from understudy.context import Context
 from understudy.models import Weights
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.engines import engine
+from understudy.voices.library import refuse_revoked
 from understudy.voices.transpose import Transposition, choose_transpose
 from understudy.voices.voice import Voice
 
 
 def prepare(context: Context, voice: Voice) -> Path:
-    """What the voice's engine can make from the voice alone."""
+    """What the voice's engine can make from the voice alone. Raises ``consent-revoked``."""
+    refuse_revoked(voice)
     return engine(voice.manifest.engine).prepare(context, voice)
 
 
@@ -43,7 +45,9 @@ def convert(
     models: Mapping[str, Weights],
     settings: ConversionSettings,
 ) -> AudioFile:
-    """The vocals sung by the voice, mono and dry. `models`: what the voice's engine needs, by name."""
+    """The vocals sung by the voice, mono and dry. `models`: what the voice's engine needs, by name. Raises
+    ``consent-revoked``."""
+    refuse_revoked(voice)
     performance = Performance(vocals, pitch, transposition.semitones)
     return engine(voice.manifest.engine).convert(context, performance, voice, prepared, settings, models)
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from understudy.context import scratch_context
 from understudy.errors import UnderstudyError
+from understudy.services.cli.consent import consent_app
 from understudy.services.cli.console import cancellable, print_result
 from understudy.services.cli.options import OUTPUT, Options, with_options
 from understudy.wording import counted
@@ -20,9 +21,10 @@ if TYPE_CHECKING:  # each command imports what it works with, so that ``understu
     from understudy.library import AddedVoice
     from understudy.voices.library import BrokenVoice
     from understudy.voices.recordings import Finding, RecordingReport
-    from understudy.voices.voice import Recording, RvcModel, Voice
+    from understudy.voices.voice import Manifest, Recording, RvcModel, Voice
 
 voices_app = typer.Typer(help="The voice library.", no_args_is_help=True)
+voices_app.add_typer(consent_app, name="consent")
 
 NAME = Annotated[str, typer.Argument(help="The voice's name.")]
 CONSENT = Annotated[
@@ -71,7 +73,7 @@ def list_(options: Options) -> None:
 @with_options("voices", OUTPUT)
 def show(name: NAME, *, options: Options) -> None:
     """Show the details of a voice."""
-    voice = options.library.get(name)
+    voice = options.library.describe(name)
     print_result(_described(voice), lambda: _details(voice))
 
 
@@ -241,7 +243,8 @@ def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:
 
     if not isinstance(voice, Voice):
         return {"name": voice.name, "folder": str(voice.folder), "broken": voice.error.message}
-    return {**voice.manifest.model_dump(mode="json"), "engines": voice.engines, "folder": str(voice.folder)}
+    data = {**voice.manifest.model_dump(mode="json"), "engines": voice.engines, "folder": str(voice.folder)}
+    return {**data, "consent_level": voice.manifest.consent_level}
 
 
 def _line(voice: Voice | BrokenVoice) -> str:
@@ -250,9 +253,22 @@ def _line(voice: Voice | BrokenVoice) -> str:
     if not isinstance(voice, Voice):
         return f"[bold]{escape(voice.name)}[/]  [red]can't be used:[/] {escape(voice.error.message)}"
     manifest = voice.manifest
+    if manifest.consent_level == "revoked":
+        return f"[bold]{escape(voice.name)}[/]  [red]can't be used:[/] its consent was revoked"
     default, *others = sorted(voice.engines, key=lambda engine: engine != manifest.engine)
     lines = [f"[bold]{escape(voice.name)}[/]  {default}, {_with_engine(voice, default)}"]
     return "; also ".join([*lines, *(f"{engine}, {_with_engine(voice, engine)}" for engine in others)])
+
+
+def consent_line(manifest: Manifest) -> str:
+    """Who agreed, and what that rests on: ``self, verified on 2026-11-30``."""
+    record = manifest.consent_record
+    if record is None or record.level == "stated":
+        return f"{manifest.consent}, stated"
+    line = f"{manifest.consent}, {record.level} on {record.date:%Y-%m-%d}"
+    if record.level == "delegated":
+        line += f" for {', '.join(record.uses)}" + (f" until {record.expires:%Y-%m-%d}" if record.expires else "")
+    return line
 
 
 def _with_engine(voice: Voice, engine: str) -> str:
@@ -277,7 +293,7 @@ def _details(voice: Voice) -> str:
     manifest = voice.manifest
     lines = [
         _line(voice),
-        f"consent: {manifest.consent}; made {manifest.created:%Y-%m-%d %H:%M} UTC; {manifest.sample_rate} Hz",
+        f"consent: {consent_line(manifest)}; made {manifest.created:%Y-%m-%d %H:%M} UTC; {manifest.sample_rate} Hz",
         f"folder: {escape(str(voice.folder))}",
         f"content hash: {manifest.content_hash}",
     ]

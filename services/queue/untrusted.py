@@ -140,8 +140,9 @@ def make_voice(
     if trained:
         index = files[1] if len(files) > 1 else None
         voice, findings = import_voice(root, files[0], context, "voice", consent=consent, index=index, speaker=speaker)
-        voice = replace(voice, manifest=voice.manifest.model_copy(update={"consent": consent}))
-        manifest.write(voice.folder, voice.manifest)
     else:
         voice, findings = library.add(root, "voice", files, consent, context)
+    # the log of this library ends with the job
+    voice = replace(voice, manifest=voice.manifest.model_copy(update={"consent": consent, "consent_record": None}))
+    manifest.write(voice.folder, voice.manifest)
     return voice.manifest.model_dump(mode="json"), [asdict(finding) for finding in findings]

@@ -256,6 +256,29 @@ class VoiceLibrary:
         """Delete a voice and its files. Raises `UnderstudyError` ``voice-unknown``."""
         library.remove(self.folder, name)
 
+    def revoke(self, name: str, reason: str = "", *, cache: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
+        """Withdraw the consent for a voice for good, and for all voices that share a recording or the model with it or
+        were blended from it. Returns their names.
+
+        Their recordings and models are deleted, and from `cache` (None: the one that the command line uses) everything
+        that was made with them, covers and trainings included. Covers that are being made end at their next stage.
+        Files outside the cache stay. Raises `UnderstudyError` ``voice-unknown``.
+        """
+        from understudy.pipeline.store import Store
+        from understudy.voices.rvc.training.run_folder import remove_runs
+
+        ended = library.revoke(self.folder, name, reason)
+        store = Store(environment.cache_folder() if cache is None else Path(cache))
+        for voice in ended:
+            store.remove_voice(voice.manifest.identity)
+            remove_runs(store.root / "training", voice.manifest.recordings_hash)
+        return tuple(voice.name for voice in ended)
+
+    def describe(self, name: str) -> Voice:
+        """The voice of that name to read about it, also where its consent no longer permits to use it. Raises
+        `UnderstudyError` ``voice-unknown``, and codes for a broken manifest."""
+        return library.describe(self.folder, name)
+
     def export(self, name: str, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write a voice into one zip, for another library. Raises `UnderstudyError`: ``voice-unknown``,
         ``file-exists``, ``output-not-writable``, ``disk-full``."""

@@ -95,7 +95,8 @@ def train_voice(job: TrainingJob, runner: Runner, notify: Notify, enough: Event 
 
     Raises `UnderstudyError`: ``voice-unknown``, ``voice-without-recordings``, ``model-missing``, ``embedder-unknown``,
     ``training-running``, ``too-little-data``, what `loop.train` raises, ``voice-removed`` if the voice is gone when the
-    model is ready; `Cancelled`. After any of them the same job goes on where it was.
+    model is ready; `Cancelled`. After any of them the same job goes on where it was; but after
+    ``consent-revoked``, for a voice whose owner withdrew the consent meanwhile, nothing is left of it.
     """
     from understudy.voices.rvc.training.materials import read_materials
 
@@ -114,10 +115,12 @@ def train_voice(job: TrainingJob, runner: Runner, notify: Notify, enough: Event 
     def tell(event: TrainingEvent) -> None:
         if event.kind == "warning":
             warnings.append(event.sentence)
+        library.refuse_revoked(voice)
         notify(event)
 
     folder = RunFolder(job.folder(cache))
-    with held(folder.path.parent / f"{voice.manifest.recordings_hash[:32]}.lock", voice.name):
+    lock = folder.path.parent / f"{voice.manifest.recordings_hash[:32]}.lock"
+    with held(lock, voice.name), _emptied_when_revoked(folder):
         if job.restart:
             shutil.rmtree(folder.path, ignore_errors=True)
         _check_base(job, folder)
@@ -132,6 +135,16 @@ def train_voice(job: TrainingJob, runner: Runner, notify: Notify, enough: Event 
 
             outcome = go_on(folder, device, tell, runner.cancelled, enough)
         return _finished(job, voice, folder, read_materials(folder), dataset, outcome, device, runner, tuple(warnings))
+
+
+@contextmanager
+def _emptied_when_revoked(folder: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except UnderstudyError as error:
+        if error.code == "consent-revoked":
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 # -- before

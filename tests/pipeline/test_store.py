@@ -132,4 +132,20 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path):
 def test_artifacts_are_plain_files(store: Store):
     make(store, KEY, {"a": 1})
     record = json.loads((store.folder(KEY) / "artifact.json").read_text())
-    assert record == {"stage": "stage", "value": {"a": 1}, "device": "cpu", "seconds": 1.5, "warnings": ["a warning"]}
+    assert record == {
+        "stage": "stage",
+        "value": {"a": 1},
+        "device": "cpu",
+        "seconds": 1.5,
+        "warnings": ["a warning"],
+        "voices": [],
+    }
+
+
+def test_a_voices_artifacts_can_be_removed_and_no_others(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for key, voices in (("a" * 40, ("nova",)), ("b" * 40, ("ada", "nova")), ("c" * 40, ("ada",)), ("d" * 40, ())):
+        with store.making(key, Event()):
+            store.seal(key, Artifact("convert", 1.0, "cpu", 0.1, (), voices))
+    assert store.remove_voice("nova") == 2
+    assert [store.has(letter * 40) for letter in "abcd"] == [False, False, True, True]

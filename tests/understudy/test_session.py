@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pickle
 import shutil
@@ -277,6 +278,39 @@ def test_voices(workspace: Workspace, tmp_path: Path):
     stop.set()
     with pytest.raises(us.Cancelled):
         voices.add("y", [(recording, rate)], consent="self", cancel=stop)
+
+
+def test_a_revoked_voice_leaves_nothing_and_sings_no_more(workspace: Workspace, tmp_path: Path):
+    session = us.Session(voices=tmp_path / "library", cache=tmp_path / "cache")
+    voice = session.voices.add("nova", [workspace.folder / "recording.wav"], consent="self").voice
+    song = (workspace.mix.samples, RATE)
+    short = {"song.duration": 1.0, "output.format": "wav16"}
+    session.convert(song, voice="nova", settings=short, output=tmp_path / "nova.wav")
+    made = verify_manifest(tmp_path / "nova.wav")["voices"]
+    assert made[0]["consent_level"] == "stated"
+    assert made[0]["consent_record"] == voice.manifest.consent_record.record  # type: ignore[union-attr]
+    before = {
+        json.loads(path.read_text())["stage"] for path in (tmp_path / "cache" / "artifacts").rglob("artifact.json")
+    }
+    assert {"decode", "prepare instant", "convert instant", "encode", "sign"} <= before
+    assert session.voices.revoke("nova", cache=tmp_path / "cache") == ("nova",)
+    after = {
+        json.loads(path.read_text())["stage"] for path in (tmp_path / "cache" / "artifacts").rglob("artifact.json")
+    }
+    assert after == {"decode", "pitch"}
+    for singer in ("nova", voice):
+        with pytest.raises(us.UnderstudyError) as caught:
+            session.convert(song, voice=singer, settings=short)
+        assert caught.value.code == "consent-revoked"
+
+
+def verify_manifest(file: Path) -> dict[str, Any]:
+    from understudy.pipeline.provenance.manifest import MAKING, manifest_store
+
+    store = manifest_store(file)
+    assert store is not None
+    assertions = store["manifests"][store["active_manifest"]]["assertions"]
+    return next(one["data"] for one in assertions if one["label"] == MAKING)
 
 
 @pytest.mark.slow

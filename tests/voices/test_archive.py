@@ -70,7 +70,9 @@ def test_there_and_back(voice: Voice, exported: bytes, tmp_path: Path, context: 
     path = tmp_path / "nova.zip"
     path.write_bytes(exported)
     imported, findings = import_voice(tmp_path / "other", path, context)
-    assert imported.manifest == voice.manifest
+    record = imported.manifest.consent_record
+    assert record is not None
+    assert imported.manifest == voice.manifest.model_copy(update={"consent_record": record})
     assert [file.read_bytes() for file in imported.recording_files] == [
         file.read_bytes() for file in voice.recording_files
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from understudy.errors import UnderstudyError
 from understudy.voices import library, names
+from understudy.voices.consent.levels import require
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.architecture import Architecture
 from understudy.voices.rvc.checkpoint import Checkpoint, read_checkpoint
@@ -32,9 +33,10 @@ def blend(
     """Make the voice `name` from the models of two voices: `ratio` (0..1) of the `first`, the rest of the `second`.
 
     It has no index, as with other tools: neither's features are those of the blend. Its consent is the weaker of both:
-    ``granted`` if either is. Its pitch range lies between theirs. Raises `UnderstudyError` ``ratio-invalid``,
-    ``engine-missing`` for a voice without a model, ``models-differ`` for models of other sizes, versions, sample rates,
-    embedders or pitch guidance, and those of `library.load` and `library.settle`.
+    ``granted`` if either is, and as limited as both together. Its pitch range lies between theirs. Raises
+    `UnderstudyError` ``ratio-invalid``, ``engine-missing`` for a voice without a model, ``models-differ`` for models of
+    other sizes, versions, sample rates, embedders or pitch guidance, and those of `library.load`, `library.settle` and
+    `levels.require`.
     """
     name = names.valid_name(name)
     if not 0 <= ratio <= 1:
@@ -42,6 +44,8 @@ def blend(
             "ratio-invalid", f"The ratio {ratio} is not from 0 to 1.", "0.5 takes half of each voice."
         )
     voices = library.load(root, first, "rvc"), library.load(root, second, "rvc")
+    for voice in voices:
+        require(voice.manifest, "blend")
     checkpoints = read_checkpoint(voices[0].model_file), read_checkpoint(voices[1].model_file)
     speakers = tuple(voice.manifest.model.speaker if voice.manifest.model else 0 for voice in voices)
     mixed = mix(*checkpoints, ratio, (speakers[0], speakers[1]))
@@ -52,7 +56,8 @@ def blend(
         mixed.info.update(info=f"{ratio:g} {first}, {1 - ratio:g} {second}", embedder_model=checkpoints[0].embedder)
         speaker = singer(speakers[0], mixed.architecture.speakers)
         model = store_model(mixed, folder / MODEL, f"{first} + {second}", speaker)
-        voice = settle_model(root, folder, name, model, consent, between, replace=replace)
+        parents = [voice.manifest for voice in voices]
+        voice = settle_model(root, folder, name, model, consent, between, replace=replace, parents=parents)
     return voice, [*model_findings(mixed), no_index_finding()]
 
 

@@ -13,6 +13,7 @@ from understudy.context import Context
 from understudy.disk import explained, replacing
 from understudy.errors import UnderstudyError
 from understudy.voices import library
+from understudy.voices.consent.levels import require
 from understudy.voices.rvc.checkpoint import read_checkpoint, write_pth
 from understudy.voices.rvc.index import check_index
 from understudy.voices.voice import Voice
@@ -23,7 +24,7 @@ def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = Fa
     name; or both into `path` as a `.zip`, or as a folder if it is called otherwise. Returns the files.
 
     Raises `UnderstudyError`: ``voice-without-model``, ``file-exists`` unless `replace`, ``disk-full``,
-    ``output-not-writable``, those of `library.verify`. Leaves no half files.
+    ``output-not-writable``, those of `library.verify` and `levels.require`. Leaves no half files.
     """
     if voice.manifest.model is None:
         raise UnderstudyError(
@@ -31,6 +32,7 @@ def export_rvc(voice: Voice, path: Path, context: Context, *, replace: bool = Fa
             f"The voice {voice.name!r} is made from recordings and has no RVC model.",
             "Export it without --format rvc.",
         )
+    require(voice.manifest, "export")
     library.verify(voice.sung_by("rvc"))
     suffix = path.suffix.lower()
     if suffix == ".pth":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -86,8 +86,10 @@ def settle_model(
     pitch_range: PitchRange | None = None,
     *,
     replace: bool,
+    parents: Sequence[Manifest] = (),
 ) -> Voice:
-    """Move a voice that is `model` alone, built in `folder`, into the library. Raises as `library.settle` does."""
+    """Move a voice that is `model` alone, built in `folder`, into the library. `parents` and what it raises: as of
+    `library.settle`."""
     manifest = Manifest(
         name=name,
         engine="rvc",
@@ -99,7 +101,7 @@ def settle_model(
         created=datetime.now(UTC).replace(microsecond=0),
         content_hash=content_hash("rvc", model.sample_rate, pitch_range, (), model),
     )
-    return library.settle(root, folder, manifest, replace=replace)
+    return library.settle(root, folder, manifest, replace=replace, parents=parents)
 
 
 def _read(bundle: Bundle, name: str, folder: Path, context: Context) -> Checkpoint:

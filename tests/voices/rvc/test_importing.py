@@ -95,7 +95,7 @@ def test_a_model_and_its_index(pth: Path, index: Path, root: Path, taken: Take, 
     assert renamed.manifest.content_hash == manifest.content_hash
     assert library.load(root, "vega").model_file.is_file()
     library.remove(root, "vega")
-    assert [entry.name for entry in root.iterdir()] == [".lock"]
+    assert sorted(entry.name for entry in root.iterdir()) == [".lock", "consent-log.jsonl"]
 
 
 def test_every_form_gives_the_same_voice(
@@ -131,7 +131,7 @@ def test_every_form_gives_the_same_voice(
         hashes.add(voice.manifest.content_hash)
         assert sorted(entry.suffix for entry in (voice.folder / "model").iterdir()) == [".index", ".safetensors"]
     assert len(hashes) == 1
-    assert {entry.name for entry in root.iterdir()} == {".lock", "nova"}
+    assert {entry.name for entry in root.iterdir()} == {".lock", "consent-log.jsonl", "nova"}
     assert list(context.folder.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from understudy.disk import explained
 from understudy.errors import UnderstudyError
+from understudy.voices.consent.levels import require
 from understudy.voices.rvc.training.run_folder import RunFolder
 from understudy.voices.voice import Voice
 
@@ -45,6 +46,7 @@ def export_training(
     from understudy.voices.rvc.training.step import new_state
     from understudy.voices.rvc.training.work import architecture_of
 
+    require(voice.manifest, "export")
     folder = next(runs_of(voice, trainings), None)
     run, found = (None, None) if folder is None else (folder.run(), folder.load_state())
     if run is None or found is None:

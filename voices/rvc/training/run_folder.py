@@ -264,13 +264,14 @@ def runs_size(trainings: Path) -> int:
     return sum(path.lstat().st_size for path in trainings.rglob("*") if path.is_file())
 
 
-def remove_runs(trainings: Path) -> int:
-    """Delete all runs below the folder `trainings`, except those that are being trained; returns the bytes freed."""
+def remove_runs(trainings: Path, recordings_hash: str | None = None) -> int:
+    """Delete the runs below the folder `trainings`, None: of all voices, except those that are being trained; returns
+    the bytes freed."""
     before = runs_size(trainings)
     for path in trainings.glob(f"*/{RUN}"):
         with suppress(UnderstudyError):  # it is being trained, or can't be read
             run = RunFolder(path.parent).run()
-            if run is not None:
+            if run is not None and recordings_hash in (None, run.recordings_hash):
                 with held(trainings / f"{run.recordings_hash[:32]}.lock", run.voice):
                     shutil.rmtree(path.parent, ignore_errors=True)
     return before - runs_size(trainings)
