@@ -89,14 +89,17 @@ class ServerSettings(BaseModel):
 
     # webhooks
     webhook_networks: tuple[str, ...] = Field((), description="private networks (CIDR) that webhooks may reach")
+    webhook_ports: tuple[int, ...] = Field(
+        (80, 443, 8080, 8443), description="ports that webhooks may reach outside of these networks"
+    )
     webhook_tries: int = Field(8, ge=1, le=30, description="the pause doubles from 5 s each time")
     webhook_seconds: float = Field(10.0, gt=0, le=60, description="that the other side has to answer")
 
-    @field_validator("training_base", "hosts", "webhook_networks", mode="before")
+    @field_validator("training_base", "hosts", "webhook_networks", "webhook_ports", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        """In the environment: names with commas between them."""
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        """In the environment: values with commas between them, or a single one."""
+        return [part.strip() for part in str(value).split(",")] if isinstance(value, str | int) else value
 
     @property
     def database_url(self) -> str:

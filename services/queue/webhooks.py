@@ -4,9 +4,10 @@ Messages are signed as Standard Webhooks says (standardwebhooks.com): ``webhook-
 seconds) and ``webhook-signature`` (``v1,`` and the base64 of HMAC-SHA256 over ``id.timestamp.body``), with the owner's
 secret. The older headers ``Understudy-Delivery`` and ``Understudy-Signature`` are sent for one more release.
 
-The address comes from a user, so it must not reach into the server's own network: private and loopback addresses are
-refused unless the configuration names their network. The name is resolved once, that address is checked, and the
-connection goes to the same address: a name that is bound to another address in between gains nothing.
+The address comes from a user, so it must not reach into the server's own network: addresses that aren't public
+(`addresses.py`) and ports that aren't for the web are refused unless the configuration names their network. The name is
+resolved once, that address is checked, and the connection goes to the same address: a name that is bound to another
+address in between gains nothing. Redirects aren't followed.
 
 A receiver may hang, or its name server. So several threads deliver, and one owner's messages take no more than a share
 of them: those of other owners don't wait.
@@ -17,7 +18,6 @@ from __future__ import annotations
 import base64
 import hmac
 import http.client
-import ipaddress
 import logging
 import socket
 import ssl
@@ -33,6 +33,7 @@ from urllib.parse import SplitResult, urlsplit
 from sqlalchemy import Connection, Row, Select, select
 
 from understudy.errors import UnderstudyError
+from understudy.services.queue.addresses import is_public, is_within
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import deliveries, owners
@@ -133,9 +134,9 @@ def _send(url: str, body: str, id: str, secret: str, settings: ServerSettings) -
     end = time.monotonic() + settings.webhook_seconds
     try:
         parts = check(url, settings)
-        address = _resolved(parts.hostname or "", settings, settings.webhook_seconds)
+        address = _resolved(parts.hostname or "", _port(parts), settings, settings.webhook_seconds)
         left = max(0.1, end - time.monotonic())
-        connection = _Connection(parts.hostname or "", address, parts.port, parts.scheme, left)
+        connection = _Connection(parts.hostname or "", address, _port(parts), parts.scheme, left)
         signed = sign(secret, id, int(time.time()), body)
         headers = {"Content-Type": "application/json", "User-Agent": "Understudy", **signed}
         # the socket's timeout bounds each read; this bounds the whole call, also when an answer comes byte by byte
@@ -158,8 +159,8 @@ def _send(url: str, body: str, id: str, secret: str, settings: ServerSettings) -
 class _Connection(http.client.HTTPConnection):
     """A connection to one address, whatever its name resolves to meanwhile."""
 
-    def __init__(self, host: str, address: str, port: int | None, scheme: str, timeout: float) -> None:
-        super().__init__(host, port or (443 if scheme == "https" else 80), timeout=timeout)
+    def __init__(self, host: str, address: str, port: int, scheme: str, timeout: float) -> None:
+        super().__init__(host, port, timeout=timeout)
         self._address, self._secure = address, scheme == "https"
 
     def hang_up(self) -> None:
@@ -187,15 +188,21 @@ def check(url: str, settings: ServerSettings) -> SplitResult:
     if any(not "!" <= letter <= "~" for letter in url):
         raise _refused("it contains characters that a URL can't have")
     with suppress(OSError, UnicodeError):  # a name is no number
-        _check_addresses(_addresses(parts.hostname, socket.AI_NUMERICHOST), settings)
+        _check_addresses(_addresses(parts.hostname, socket.AI_NUMERICHOST), _port(parts), settings)
     if f".{parts.hostname.rstrip('.')}".endswith(".localhost"):
-        _check_addresses(["127.0.0.1"], settings)
+        _check_addresses(["127.0.0.1"], _port(parts), settings)
+    if not settings.webhook_networks:  # else it depends on the address
+        _check_port(_port(parts), settings)
     return parts
 
 
-def _resolved(host: str, settings: ServerSettings, seconds: float) -> str:
-    """The address of `host`, if it may be called. The system's look-up can't be stopped: it has a thread of its own,
-    which is left to itself after so many `seconds`."""
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _resolved(host: str, port: int, settings: ServerSettings, seconds: float) -> str:
+    """The address of `host`, if it may be called on `port`. The system's look-up can't be stopped: it has a thread of
+    its own, which is left to itself after so many `seconds`."""
     answers: SimpleQueue[list[str]] = SimpleQueue()
 
     def look_up() -> None:
@@ -211,7 +218,7 @@ def _resolved(host: str, settings: ServerSettings, seconds: float) -> str:
         raise _refused(f"no name server says in time what address {host[:80]} has") from None
     if not found:
         raise _refused(f"{host[:80]} is not known")
-    _check_addresses(found, settings)
+    _check_addresses(found, port, settings)
     return found[0]
 
 
@@ -220,23 +227,18 @@ def _addresses(host: str, flags: int = 0) -> list[str]:
     return [str(entry[4][0]).partition("%")[0] for entry in found]
 
 
-def _check_addresses(addresses: Sequence[str], settings: ServerSettings) -> None:
-    if not all(_allowed(address, settings.webhook_networks) for address in addresses):
-        raise _refused("its address is a private one")
+def _check_addresses(addresses: Sequence[str], port: int, settings: ServerSettings) -> None:
+    for address in addresses:
+        if not is_within(address, settings.webhook_networks):
+            if not is_public(address):
+                raise _refused("its address is a private one")
+            _check_port(port, settings)
+
+
+def _check_port(port: int, settings: ServerSettings) -> None:
+    if port not in settings.webhook_ports:
+        raise _refused(f"its port is none of {', '.join(map(str, settings.webhook_ports))}")
 
 
 def _refused(why: str) -> UnderstudyError:
     return UnderstudyError("webhook-refused", f"The webhook can't be called: {why}.", "Give a public https address.")
-
-
-def _allowed(address: str, networks: Sequence[str]) -> bool:
-    ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        # an IPv6 address may embed an IPv4 address and reach the same host: judge the inner one
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        ip = inner or ip
-    if any(ip in ipaddress.ip_network(network, strict=False) for network in networks):
-        return True
-    return ip.is_global and not ip.is_multicast
