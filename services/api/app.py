@@ -76,6 +76,8 @@ def make_app(settings: ServerSettings) -> FastAPI:
         version=__version__,
         summary="Covers of finished songs, sung by a cloned voice.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages load scripts of others; the page has the reference
+        redoc_url=None,
         separate_input_output_schemas=False,
         generate_unique_id_function=lambda route: route.name,
     )

@@ -1,4 +1,4 @@
-"""Serving the page: a few small files, held in memory, compressed once."""
+"""Serving the page and the reference of the API: a few small files, held in memory, compressed once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from fastapi.responses import PlainTextResponse, Response
 
 STATIC = Path(__file__).parent / "static"
 
+_NAMES = {"/": "index.html", "/docs": "docs.html"}
 _HEADERS = {
-    # the page talks to its own server only; styles: wavesurfer writes its own into a shadow tree
+    # the page talks to its own server only; styles: wavesurfer and Swagger UI write their own
     "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -25,15 +26,19 @@ _NOT_BUILT = (
 
 
 def add_page(app: FastAPI, folder: Path = STATIC) -> None:
-    """Serve the page built into `folder` at ``/``. If there is none, ``/`` says so; the API works without it."""
+    """Serve the page built into `folder` at ``/``, and the reference of the API at ``/docs``. If they were not built,
+    both say so; the API works without them."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     packed = {name: gzip.compress(content, mtime=0) for name, content in files.items()}
 
     @app.get("/", include_in_schema=False)
+    @app.get("/docs", include_in_schema=False)
     @app.get("/icon.svg", include_in_schema=False)
+    @app.get("/licenses.md", include_in_schema=False)
     @app.get("/assets/{rest:path}", include_in_schema=False)
     def page(request: Request) -> Response:
-        name = request.url.path.removeprefix("/") or "index.html"
+        path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+        name = _NAMES.get(path, path.removeprefix("/"))
         if name not in files:
             return PlainTextResponse(_NOT_BUILT if not files else "There is no such file.\n", 404)
         lasting = name.startswith("assets/")  # their names hold their hashes

@@ -1,7 +1,15 @@
 import { defineConfig } from "vite";
 
 export default defineConfig({
-  base: "/",
+  base: "./", // the page works below any path
   esbuild: { jsx: "automatic", jsxImportSource: "preact" },
-  build: { outDir: "../static", emptyOutDir: true, target: "es2022", modulePreload: { polyfill: false } },
+  build: {
+    outDir: "../static",
+    emptyOutDir: true,
+    target: "es2022",
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 2000, // kB: Swagger UI
+    license: { fileName: "licenses.md" },
+    rollupOptions: { input: ["index.html", "docs.html"] },
+  },
 });

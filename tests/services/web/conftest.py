@@ -20,6 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 expect.set_options(timeout=1000 * HANGS)
 ARGUMENTS = (
     "--no-sandbox",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",  # a host over plain HTTP that isn't localhost
     "--disable-background-networking",
     "--disable-component-update",
     "--use-fake-device-for-media-stream",

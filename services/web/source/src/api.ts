@@ -1,4 +1,6 @@
-/** The server's `/v1`: what it answers with, and errors as sentences that a person can act on. */
+/** The server's `/v1`: what it answers with, and errors as sentences that a person can act on.
+ *
+ * Addresses are relative to the page, which may lie below a path (`serve --root-path`). */
 
 export interface Song {
   id: string;
@@ -184,10 +186,15 @@ function problem(status: number, text: string): Problem {
   return new Problem("unexpected", `The server answered with an error (${status}).`, "Try again in a moment.");
 }
 
+/** 128 random bits. `crypto.randomUUID` exists over HTTPS and on localhost only, and the page is also used over HTTP. */
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export function post<T>(path: string, body: unknown): Promise<T> {
   return ask<T>(path, {
     method: "POST",
-    headers: { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() },
+    headers: { "Content-Type": "application/json", "Idempotency-Key": newKey() },
     body: JSON.stringify(body),
   });
 }
@@ -197,7 +204,7 @@ export function upload<T>(path: string, form: FormData, progress: (fraction: num
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path);
-    request.setRequestHeader("Idempotency-Key", crypto.randomUUID());
+    request.setRequestHeader("Idempotency-Key", newKey());
     request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
     request.onerror = () => reject(OFFLINE);
     request.onload = () => {

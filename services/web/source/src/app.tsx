@@ -16,9 +16,9 @@ export function App() {
 
   const look = useCallback(async () => {
     try {
-      setAccount(await ask<Account>("/v1/account"));
+      setAccount(await ask<Account>("v1/account"));
       setProblem(null);
-      const [foundVoices, foundCovers] = await Promise.all([list<Voice>("/v1/voices"), list<Job>("/v1/covers")]);
+      const [foundVoices, foundCovers] = await Promise.all([list<Voice>("v1/voices"), list<Job>("v1/covers")]);
       setVoices(foundVoices);
       setCovers(foundCovers);
     } catch (error) {
@@ -38,14 +38,14 @@ export function App() {
       </a>
       <header class="top">
         <a class="brand" href="#/">
-          <img src="/icon.svg" alt="" width="32" height="32" /> Understudy
+          <img src="icon.svg" alt="" width="32" height="32" /> Understudy
         </a>
         <nav aria-label="Main">
           <a href="#/" aria-current={id || voice ? undefined : "page"}>
             New cover
           </a>
           {account && !account.open && (
-            <button class="plain" onClick={() => void ask("/v1/session", { method: "DELETE" }).then(() => location.reload())}>
+            <button class="plain" onClick={() => void ask("v1/session", { method: "DELETE" }).then(() => location.reload())}>
               Sign out
             </button>
           )}
@@ -93,7 +93,7 @@ function SignIn({ onDone }: { onDone: () => Promise<void> }) {
         onSubmit={(event) => {
           event.preventDefault();
           run(async () => {
-            await post("/v1/session", { key: key.trim() });
+            await post("v1/session", { key: key.trim() });
             await onDone();
           });
         }}

@@ -42,7 +42,7 @@ function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
           </li>
         ))}
       </ol>
-      <button disabled={busy || job.cancelling} onClick={() => run(async () => void (await ask(`/v1/covers/${job.id}`, { method: "DELETE" })))}>
+      <button disabled={busy || job.cancelling} onClick={() => run(async () => void (await ask(`v1/covers/${job.id}`, { method: "DELETE" })))}>
         {job.cancelling ? "Stopping …" : "Stop"}
       </button>
       <Trouble problem={problem} />
@@ -150,7 +150,7 @@ function Again({ job, gains }: { job: Job; gains: Gains }) {
         output: { ...before.output, ...settings.output, keep_stems: true },
         remix,
       };
-      const made = await post<Job>("/v1/covers", { ...job.inputs, voice: job.voices, settings: merged });
+      const made = await post<Job>("v1/covers", { ...job.inputs, voice: job.voices, settings: merged });
       location.hash = `/covers/${made.id}`;
     });
   return (
@@ -178,7 +178,7 @@ function Ended({ job }: { job: Job }) {
         disabled={busy}
         onClick={() =>
           run(async () => {
-            const made = await post<Job>("/v1/covers", { ...job.inputs, voice: job.voices, settings: job.settings });
+            const made = await post<Job>("v1/covers", { ...job.inputs, voice: job.voices, settings: job.settings });
             location.hash = `/covers/${made.id}`;
           })
         }

@@ -45,7 +45,7 @@ export function Covers({ covers, voices, onChange }: Props) {
                   aria-label={`Delete ${job.name}`}
                   onClick={() =>
                     run(async () => {
-                      await ask(`/v1/covers/${job.id}`, { method: "DELETE" });
+                      await ask(`v1/covers/${job.id}`, { method: "DELETE" });
                       onChange();
                     })
                   }

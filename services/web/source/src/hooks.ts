@@ -28,7 +28,7 @@ export function useJob(id: string): { job: Job | null; stages: Stage[]; problem:
 
   const reload = useCallback(async () => {
     try {
-      const found = await ask<Job>(`/v1/covers/${encodeURIComponent(id)}`);
+      const found = await ask<Job>(`v1/covers/${encodeURIComponent(id)}`);
       if (alive.current) {
         setJob(found);
         setProblem(null);

@@ -19,7 +19,7 @@ export function Maker({ voices, onVoices }: Props) {
   const [choices, setChoices] = useState<Choices | null>(null);
   const { busy, problem, run } = useTask();
 
-  useEffect(() => void ask<Choices>("/v1/choices").then(setChoices, () => undefined), []);
+  useEffect(() => void ask<Choices>("v1/choices").then(setChoices, () => undefined), []);
   const ready = (voices ?? []).filter((one) => one.state !== "failed");
   const chosen = ready.find((one) => one.id === voice) ?? (ready.length === 1 ? ready[0] : undefined);
   const missing = !song ? "Add a song first." : !chosen ? "Choose a voice." : chosen.state === "making" ? "The voice is still being made." : "";
@@ -27,7 +27,7 @@ export function Maker({ voices, onVoices }: Props) {
   const make = () =>
     run(async () => {
       const body = { song: song!.id, voice: chosen!.id, ...(preset && { preset }), settings: { ...settings, output: { ...settings.output, keep_stems: true } } };
-      const job = await post<Job>("/v1/covers", body);
+      const job = await post<Job>("v1/covers", body);
       location.hash = `/covers/${job.id}`;
     });
 
@@ -114,7 +114,7 @@ function SongDrop({ song, onSong }: { song: Song | null; onSong: (song: Song | n
     run(async () => {
       const form = new FormData();
       form.append("file", file);
-      onSong(await upload<Song>("/v1/songs", form, setSent));
+      onSong(await upload<Song>("v1/songs", form, setSent));
     });
   };
 

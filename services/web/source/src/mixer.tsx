@@ -37,7 +37,7 @@ export function Mixer({ job, gains, onGains }: Props) {
     let gone = false;
     const { song, cover } = job.result!.loudness;
     const even = song !== null && cover !== null ? 10 ** ((cover - song) / 20) : 1;
-    const addresses = { vocals: vocals.href, instrumental: instrumental.href, original: `/v1/songs/${original}/audio` };
+    const addresses = { vocals: vocals.href, instrumental: instrumental.href, original: `v1/songs/${original}/audio` };
     Player.load(addresses, even, setLoaded).then(
       (made) => {
         if (gone) return made.close();

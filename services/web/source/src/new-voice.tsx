@@ -36,11 +36,11 @@ export function NewVoice({ onDone, onClose }: Props) {
       form.append("consent", consent);
       for (const take of takes) form.append(field(take.file.name), take.file, take.file.name);
       setSent(0);
-      let voice = await upload<Voice>("/v1/voices", form, setSent);
+      let voice = await upload<Voice>("v1/voices", form, setSent);
       onDone(voice);
       while (voice.state === "making") {
         await new Promise((done) => setTimeout(done, 700));
-        voice = await ask<Voice>(`/v1/voices/${voice.id}`);
+        voice = await ask<Voice>(`v1/voices/${voice.id}`);
       }
       setMade(voice);
       onDone(voice);

@@ -72,7 +72,7 @@ export function Recorder({ onTake }: { onTake: (take: Take) => void }) {
   return (
     <div class="recorder">
       <p>
-        <strong>Or record here.</strong> Say this: <q>{SENTENCE}</q>
+        <strong>{isSecureContext ? "Or record here." : "Or record first."}</strong> Say this: <q>{SENTENCE}</q>
       </p>
       <p>
         And sing this on any pitch that is easy:{" "}
@@ -88,7 +88,12 @@ export function Recorder({ onTake }: { onTake: (take: Take) => void }) {
         </button>
       </p>
       <div class="row">
-        {recording ? (
+        {!isSecureContext ? (
+          <span>
+            Browsers let a page record over HTTPS only, and this one came over HTTP. Record with another app of this
+            device, and choose the file above.
+          </span>
+        ) : recording ? (
           <button type="button" class="recording" onClick={() => stop.current()}>
             Stop ({clock(seconds)})
           </button>
@@ -102,10 +107,12 @@ export function Recorder({ onTake }: { onTake: (take: Take) => void }) {
             </button>
           </>
         )}
-        <label class="level">
-          Level
-          <meter min={0} max={1} low={0.1} high={0.95} optimum={0.5} value={level} />
-        </label>
+        {isSecureContext && (
+          <label class="level">
+            Level
+            <meter min={0} max={1} low={0.1} high={0.95} optimum={0.5} value={level} />
+          </label>
+        )}
         <span class="soft" aria-live="polite">
           {recording && level > 0.98 ? "Too loud: move back a little." : recording && seconds > 2 && level < 0.02 ? "Hardly anything to hear." : ""}
         </span>

@@ -25,7 +25,7 @@ export function TrainForm({ voice, again, onBegun }: Props) {
   useEffect(() => {
     const query = new URLSearchParams({ size, embedder });
     setEstimate(null);
-    looking.run(async () => setEstimate(await ask<Estimate>(`/v1/voices/${voice.id}/train?${query}`)));
+    looking.run(async () => setEstimate(await ask<Estimate>(`v1/voices/${voice.id}/train?${query}`)));
   }, [voice.id, size, embedder]);
 
   const short = estimate && estimate.recorded < estimate.needed && !files.length;
@@ -49,7 +49,7 @@ export function TrainForm({ voice, again, onBegun }: Props) {
       if (files.length) form.append("consent", consent);
       for (const file of files) form.append("recordings", file, file.name);
       setSent(0);
-      onBegun(await upload<Training>(`/v1/voices/${voice.id}/train`, form, setSent));
+      onBegun(await upload<Training>(`v1/voices/${voice.id}/train`, form, setSent));
     });
 
   return (

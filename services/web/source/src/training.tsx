@@ -20,7 +20,7 @@ function useTraining(id: string, onEnd: () => void) {
 
   const reload = useCallback(async () => {
     try {
-      const found = await ask<Training>(`/v1/trainings/${id}`);
+      const found = await ask<Training>(`v1/trainings/${id}`);
       if (alive.current) setJob(found);
       if (alive.current) setProblem(null);
       return found;
@@ -97,7 +97,7 @@ function Underway({ job, onChange }: { job: Training; onChange: () => void }) {
   const { busy, problem, run } = useTask();
   const act = (path: string, method: string) =>
     run(async () => {
-      await ask(`/v1/trainings/${job.id}${path}`, { method });
+      await ask(`v1/trainings/${job.id}${path}`, { method });
       onChange();
     });
   const title = job.state === "queued" ? "Waiting to be trained" : job.state === "paused" ? "Training paused" : "Training";

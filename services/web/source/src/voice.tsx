@@ -15,8 +15,8 @@ export function VoiceView({ id }: { id: string }) {
 
   const look = useCallback(async () => {
     try {
-      setVoice(await ask<Voice>(`/v1/voices/${id}`));
-      setLatest((await list<Training>("/v1/trainings", { voice: id, limit: "1" }))[0] ?? null);
+      setVoice(await ask<Voice>(`v1/voices/${id}`));
+      setLatest((await list<Training>("v1/trainings", { voice: id, limit: "1" }))[0] ?? null);
       setProblem(null);
     } catch (error) {
       setProblem(told(error));
@@ -50,7 +50,7 @@ function Singer({ voice, onChange }: { voice: Voice; onChange: (voice: Voice) =>
     setWanted(engine);
     run(async () => {
       const init = { method: "PATCH", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ engine }) };
-      await ask<Voice>(`/v1/voices/${voice.id}`, init).then(onChange).finally(() => setWanted(null));
+      await ask<Voice>(`v1/voices/${voice.id}`, init).then(onChange).finally(() => setWanted(null));
     });
   };
   return (
