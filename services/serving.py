@@ -44,6 +44,8 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
         timeout_graceful_shutdown=GRACE,
         timeout_keep_alive=30,
         http=connections.bounded(settings.connections),
@@ -60,7 +62,8 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
             "Choose another port with --port, or end the other program.",
         ) from None
     host, port = socket.getsockname()[:2]
-    log.info("serving", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
+    log.info("serving", extra={"url": url})
     pool.start()
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them once more when it is done, to end the process
         signal.signal(number, lambda number, frame: None)

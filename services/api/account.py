@@ -14,6 +14,7 @@ from understudy.pipeline.presets import presets
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.api.auth import COOKIE, Deleter, Reader, identify
 from understudy.services.api.problems import documented
+from understudy.services.api.root_path import href
 from understudy.services.api.state import App
 from understudy.services.queue import housekeeping
 from understudy.services.queue.owners import LIMITS, usage
@@ -82,10 +83,11 @@ def log_in(login: Login, request: Request, app: App, response: Response) -> None
     """Store a key in a cookie that scripts can't read: for the web page, whose players can't send headers."""
     identify(app, request, HTTPAuthorizationCredentials(scheme="Bearer", credentials=login.key))
     secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, login.key, max_age=30 * 86400, httponly=True, samesite="strict", secure=secure)
+    options: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": secure, "path": href("/")}
+    response.set_cookie(COOKIE, login.key, max_age=30 * 86400, **options)
 
 
 @router.delete("/session", status_code=204, responses=documented())
 def log_out(response: Response) -> None:
     """Forget the cookie."""
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(COOKIE, href("/"))

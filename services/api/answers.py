@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 from sqlalchemy import Row
 
 from understudy.pipeline.settings import CoverSettings
+from understudy.services.api.root_path import href
 from understudy.services.queue.jobs import NEVER
 from understudy.services.stage_titles import title_of
 from understudy.voices.rvc.training.settings import TrainingSettings
@@ -188,7 +189,7 @@ class TrainingEstimate(BaseModel):
 
 
 def song(row: Row[Any]) -> Song:
-    audio = f"/v1/songs/{row.id}/audio"
+    audio = href(f"/v1/songs/{row.id}/audio")
     shown = {"sample_rate": row.rate, "format": f"{row.container}/{row.codec}", "audio": audio}
     return Song.model_validate(row._asdict() | shown)
 
@@ -205,7 +206,7 @@ def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
         "training_seconds": _seconds(manifest.get("training_recordings", [])) if manifest else None,
         "model": {**model, "vectors": (model["index"] or {}).get("vectors")} if model else None,
         "error": error,
-        "events": f"/v1/voices/{row.id}/events",
+        "events": href(f"/v1/voices/{row.id}/events"),
     }
     return Voice.model_validate(row._asdict() | shown)
 
@@ -215,7 +216,7 @@ def _seconds(recordings: list[dict[str, Any]]) -> float:
 
 
 def job(row: Row[Any], ahead: int | None = None) -> Job:
-    here = f"/v1/{row.kind}s/{row.id}"
+    here = href(f"/v1/{row.kind}s/{row.id}")
     result = row.result or {}
     files = result.get("files", {}) if row.state == "done" else {}
     sent = {name: {**file, "href": f"{here}/{name}"} for name, file in files.items()}
@@ -242,7 +243,7 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
 
 
 def training(row: Row[Any], ahead: int | None = None) -> Training:
-    here = f"/v1/trainings/{row.id}"
+    here = href(f"/v1/trainings/{row.id}")
     result = row.result or {}
     files = (result.get("files") or {}) if row.state != "expired" else {}
     sent = {name: {**file, "href": f"{here}/{name}"} for name, file in files.items()}

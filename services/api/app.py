@@ -1,19 +1,17 @@
-"""The application: its routes, middleware, and the threads that run beside the requests."""
+"""The application: its routes, its middleware, and the threads that run beside the requests."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from threading import Event, Thread
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
 
 from understudy import __version__
 from understudy.errors import UnderstudyError
@@ -21,7 +19,8 @@ from understudy.services.api import account, covers, health, problems, songs, tr
 from understudy.services.api.auth import is_loopback
 from understudy.services.api.events import Hub
 from understudy.services.api.job_requests import CoverRequest, SeparationRequest
-from understudy.services.api.problems import ApiError
+from understudy.services.api.middleware import HeadRequests, HostGuard, RateLimitHeaders, RequestMetrics
+from understudy.services.api.root_path import RootPath
 from understudy.services.api.state import AppState
 from understudy.services.api.training_requests import TrainingRequest
 from understudy.services.queue import bounded, housekeeping, owners, webhooks
@@ -35,7 +34,21 @@ READERS = 4
 READER_MEMORY = 1 << 30
 SWEEP = 300.0
 
-_METHODS = ("GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT")
+CORS: dict[str, Any] = {  # what pages of the setting `origins` may send and read
+    "allow_methods": ("GET", "HEAD", "POST", "PATCH", "DELETE"),
+    "allow_headers": ("Authorization", "Idempotency-Key", "If-None-Match", "If-Range", "Last-Event-ID", "Range"),
+    "expose_headers": (
+        "Content-Disposition",
+        "Content-Range",
+        "ETag",
+        "Idempotent-Replayed",
+        "Location",
+        "RateLimit",
+        "RateLimit-Policy",
+        "Retry-After",
+    ),
+    "max_age": 3600,
+}
 
 
 def make_app(settings: ServerSettings) -> FastAPI:
@@ -96,71 +109,16 @@ def make_app(settings: ServerSettings) -> FastAPI:
     ):
         app.include_router(router)
     add_page(app)
+    # the last one is the outermost
+    app.add_middleware(RateLimitHeaders)
+    if settings.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.origins, **CORS)
     app.add_middleware(HostGuard, settings=settings, keys=needs_keys)
+    app.add_middleware(HeadRequests)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
+    app.add_middleware(RootPath, root=settings.root_path)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-class HostGuard:
-    """Refuses requests that a foreign web page sends through its visitor's browser.
-
-    A browser lets any page send requests to 127.0.0.1, where the server may be open. Two checks stop that: the ``Host``
-    must be a name of this server (a foreign name could be bound to its address: DNS rebinding), and the ``Origin``, if
-    there is one, must be this server or a host of the setting ``hosts``."""
-
-    def __init__(self, app: ASGIApp, settings: ServerSettings, keys: bool) -> None:
-        self._app, self._hosts, self._keys = app, {host.casefold() for host in settings.hosts}, keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = None
-        # load balancers call /healthz and /readyz by the server's address
-        if scope["type"] == "http" and scope["path"] not in ("/healthz", "/readyz"):
-            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            refused = self._refused(headers.get(b"host", ""), headers.get(b"origin"))
-        answer = self._app if refused is None else problems.problem(refused)
-        await answer(scope, receive, send)
-
-    def _refused(self, host: str, origin: str | None) -> UnderstudyError | None:
-        name = _hostname(f"//{host}")
-        known = name in self._hosts or (is_loopback(name) if not self._keys else not self._hosts)
-        if not known:
-            text = f"The host {host[:80]!r} isn't a name of this server."
-            return ApiError("host-refused", text, "Name it in the setting 'hosts'.")
-        if origin is not None and urlsplit(origin).netloc != host and _hostname(origin) not in self._hosts:
-            text = f"Web pages of {origin[:80]!r} may not use this server."
-            return ApiError("origin-refused", text, "Name its host in the setting 'hosts'.")
-        return None
-
-
-def _hostname(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").casefold()
-    except ValueError:
-        return ""
-
-
-class RequestMetrics:
-    """Counts requests and the time until their answer began."""
-
-    def __init__(self, app: ASGIApp, metrics: health.Metrics) -> None:
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = time.perf_counter()
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "other")
-                self._metrics.seconds.labels(route).observe(time.perf_counter() - started)
-                method = scope["method"] if scope["method"] in _METHODS else "other"
-                self._metrics.requests.labels(method, route, message["status"]).inc()
-            await send(message)
-
-        await self._app(scope, receive, counted)
 
 
 def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopping: Event) -> None:

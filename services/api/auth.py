@@ -37,7 +37,11 @@ def require(scope: str) -> Callable[..., AsyncIterator[Owner]]:
             raise ApiError(
                 "scope-missing", f"This key may not do that: it lacks the scope {scope!r}.", "Ask for another key."
             )
-        app.rates.check(f"owner {owner.id}", owner.limit("requests_a_minute", app.settings))
+        bucket, limit = f"owner {owner.id}", owner.limit("requests_a_minute", app.settings)
+        try:
+            app.rates.check(bucket, limit)
+        finally:
+            request.state.rate_limit = limit, app.rates.left(bucket, limit)
         if inspect.iscoroutinefunction(request.scope["route"].endpoint):
             yield owner
             return
@@ -66,12 +70,23 @@ def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCred
     with app.database.read() as connection:
         owner = find_owner(connection, key)
     if owner is None:
-        app.rates.check(f"guess {request.client.host if request.client else '?'}", 30)
+        app.rates.check(f"guess {client_network(request)}", 30)
         raise ApiError("key-invalid", "This API key is wrong or was revoked.", "Ask for another key.")
     if not app.rates.take(f"used {owner.key}", 1):  # once a minute
         with suppress(UnderstudyError):  # a failure to store that fails no request
             note_use(app.database, str(owner.key))
     return owner
+
+
+def client_network(request: Request) -> str:
+    """The address that a request comes from, for limits of those without a key. Of an IPv6 address it is the network:
+    one sender has all addresses of it. A proxy's word counts only if the setting ``proxies`` names the proxy."""
+    host = request.client.host if request.client else ""
+    with suppress(ValueError):
+        ip = ipaddress.ip_address(host.partition("%")[0])
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
+            return str(ipaddress.ip_network((ip, 64), strict=False))
+    return host
 
 
 def is_loopback(host: str) -> bool:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, or_, select
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Maker, Reader
 from understudy.services.api.events import STREAM, LastEventId, stream
-from understudy.services.api.files import FILE, Range, send
+from understudy.services.api.files import FILE, FileWanted, Wanted, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.job_requests import (
     MOST_VOICES,
@@ -190,36 +190,36 @@ async def job_events(
 
 
 @covers.get("/{id}/audio", responses=RESULT, response_class=Response)
-def cover_audio(id: str, app: App, owner: Reader, range: Range = None) -> Response:
+def cover_audio(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The cover itself."""
-    return _file(app, owner, COVER, id, "audio", range)
+    return _file(app, owner, COVER, id, "audio", wanted)
 
 
 @covers.get("/{id}/video", responses=RESULT, response_class=Response)
-def cover_video(id: str, app: App, owner: Reader, range: Range = None) -> Response:
+def cover_video(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The video, if `settings.output.video` asked for one."""
-    return _file(app, owner, COVER, id, "video", range)
+    return _file(app, owner, COVER, id, "video", wanted)
 
 
 @covers.get("/{id}/report", responses=RESULT, response_class=Response)
-def cover_report(id: str, app: App, owner: Reader, range: Range = None) -> Response:
+def cover_report(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The report as a page."""
-    return _file(app, owner, COVER, id, "report", range)
+    return _file(app, owner, COVER, id, "report", wanted)
 
 
 @covers.get("/{id}/figures", responses=RESULT, response_class=Response)
-def cover_figures(id: str, app: App, owner: Reader, range: Range = None) -> Response:
+def cover_figures(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The report as JSON."""
-    return _file(app, owner, COVER, id, "figures", range)
+    return _file(app, owner, COVER, id, "figures", wanted)
 
 
 @route("GET", "/{id}/stems/{stem}", "{}_stem", responses=RESULT, response_class=Response)
-def job_stem(id: str, stem: str, app: App, owner: Reader, kind: Kind, range: Range = None) -> Response:
+def job_stem(id: str, stem: str, app: App, owner: Reader, kind: Kind, wanted: FileWanted) -> Response:
     """One stem: vocals, instrumental and, where they were made, others."""
-    return _file(app, owner, kind, id, f"stems/{stem}", range)
+    return _file(app, owner, kind, id, f"stems/{stem}", wanted)
 
 
-def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, range: str | None) -> Response:
+def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, wanted: Wanted) -> Response:
     """One file of a finished job: ``audio``, ``video``, ``report``, ``figures`` or ``stems/NAME``."""
     with app.database.read() as connection:
         row = _find(connection, owner, kind, id)
@@ -235,7 +235,7 @@ def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, range:
             "settings.output.video."
         )
         raise ApiError("stem-unknown", f"This {kind.name} has no {name!r}.", hint)
-    return send(app, owner, file["path"], file["name"], file["type"], range, id.rpartition("_")[2] + name)
+    return send(app, owner, file["path"], file["name"], file["type"], wanted, id.rpartition("_")[2] + name)
 
 
 def _find(connection: Connection, owner: Owner, kind: JobKind, id: str) -> Any:

@@ -144,6 +144,8 @@ async def stream(
         raise ApiError("too-many-streams", text, "Close some of them.", {"Retry-After": "10"})
     if after and over:
         return Response(status_code=204)  # an EventSource that gets it doesn't connect again
+    if "head" in request.scope:
+        return Response(media_type="text/event-stream")
     hub: Hub = request.app.state.hub
 
     async def messages() -> AsyncIterator[ServerSentEvent]:

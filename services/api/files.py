@@ -1,13 +1,15 @@
-"""Sending stored files, whole or in part: ``Range`` with one range, strong entity tags (RFC 9110)."""
+"""Sending stored files, whole, in part or not at all: one ``Range``, strong entity tags, conditions (RFC 9110)."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Header
+from fastapi import Depends, Header, Request
 from fastapi.responses import Response, StreamingResponse
 
 from understudy.errors import UnderstudyError
@@ -15,41 +17,68 @@ from understudy.services.api.problems import ApiError
 from understudy.services.api.state import AppState
 from understudy.services.queue.owners import Owner
 
-Range = Annotated[str | None, Header(description="bytes=0-999: a part of the file")]
-
-
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 # the first type is for client generators, which recognise files only by it
 _CONTENT = {"application/octet-stream": _BINARY, "*/*": _BINARY}
 FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file", "content": _CONTENT},
     206: {"description": "A part of it", "content": _CONTENT},
+    304: {"description": "The client has it: its entity tag is in If-None-Match"},
 }
 
 
-def send(app: AppState, owner: Owner, path: str, name: str, type: str, range: str | None, tag: str) -> Response:
-    """The owner's file at `path` of the storage, sent as `name`. A ``Range`` that isn't understood is ignored
-    (RFC 9110)."""
-    app.transfers.check(owner.id, owner.limit("transfers", app.settings))
+@dataclass(frozen=True)
+class Wanted:
+    """What of a file a request asks for, by the headers of these names; with `head` no content."""
+
+    range: str | None
+    if_range: str | None
+    if_none_match: str | None
+    head: bool
+
+
+async def wanted(
+    request: Request,
+    range: Annotated[str | None, Header(description="bytes=0-999: a part of the file")] = None,
+    if_range: Annotated[str | None, Header(description="an ETag: the part, if the file still has it")] = None,
+    if_none_match: Annotated[str | None, Header(description="ETags: the file, unless it has one of them")] = None,
+) -> Wanted:
+    """The dependency behind `FileWanted`."""
+    return Wanted(range, if_range, if_none_match, "head" in request.scope)
+
+
+FileWanted = Annotated[Wanted, Depends(wanted)]
+
+
+def send(app: AppState, owner: Owner, path: str, name: str, type: str, wanted: Wanted, tag: str) -> Response:
+    """The owner's file at `path` of the storage, sent as `name`; `tag` is another one for other content. A ``Range``
+    that isn't understood is ignored (RFC 9110)."""
+    etag = f'"{hashlib.sha256(tag.encode()).hexdigest()[:32]}"'
+    caching = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if is_one_of(etag, wanted.if_none_match):
+        return Response(None, 304, caching)
     size = app.storage.size(path)
     if size is None:
         raise UnderstudyError("storage-missing", f"The file {name} is gone.", "Make it again.")
     start, stop, status = 0, size, 200
-    if range is not None and (part := _parsed_range(range, size)) is not None:
+    # a part of another version than the client's would spoil its copy
+    by_range = wanted.range is not None and not wanted.head and wanted.if_range in (None, etag)
+    if by_range and (part := _parsed_range(wanted.range or "", size)) is not None:
         (start, stop), status = part, 206
     ascii_name = name.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "_").replace("?", "_")
-    headers = {
+    headers = caching | {
         "Accept-Ranges": "bytes",
         "Content-Length": str(stop - start),
         "Content-Disposition": f"inline; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}",
-        "ETag": f'"{tag[:32]}"',
-        "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
     if type.startswith("text/html"):
         headers["Content-Security-Policy"] = "sandbox allow-scripts; default-src 'none'; " + _PAGE
     if status == 206:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    if wanted.head:
+        return Response(None, status, headers, type)
+    app.transfers.check(owner.id, owner.limit("transfers", app.settings))
     return StreamingResponse(_blocks(app, owner, path, start, stop), status, headers, type)
 
 
@@ -62,6 +91,12 @@ async def _blocks(app: AppState, owner: Owner, path: str, start: int, stop: int)
                 yield block
         finally:
             await app.storing.run(owner.id, blocks.close)
+
+
+def is_one_of(etag: str, if_none_match: str | None) -> bool:
+    """Whether the header names the entity tag (weak comparison) or is ``*``."""
+    header = (if_none_match or "").strip()
+    return header == "*" or etag.removeprefix("W/") in re.findall(r'"[^"]*"', header)
 
 
 _PAGE = "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; media-src data:; font-src data:"

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, and_, select
 from sqlalchemy.exc import IntegrityError
 
 from understudy.errors import UnderstudyError
+from understudy.services.api.root_path import href
 from understudy.services.api.state import AppState
 from understudy.services.api.uploads import Form, Upload
 from understudy.services.queue.database import Database
@@ -78,7 +79,7 @@ class _Answer:
 
     def response(self) -> JSONResponse:
         kind = self.body["id"].partition("_")[0]
-        headers = {"Location": f"/v1/{kind}s/{self.body['id']}"}
+        headers = {"Location": href(f"/v1/{kind}s/{self.body['id']}")}
         headers |= {"Idempotent-Replayed": "true"} if self.replayed else {}
         return JSONResponse(self.body, self.status, headers)
 

@@ -34,6 +34,12 @@ class RateLimits:
                 self._buckets = {key: value for key, value in self._buckets.items() if now - value[1] < 60}
         return wait
 
+    def left(self, name: str, per_minute: float) -> float:
+        """The tokens that the bucket `name` holds now."""
+        with self._lock:
+            tokens, at = self._buckets.get(name, (per_minute, 0.0))
+        return min(per_minute, tokens + (time.monotonic() - at) * per_minute / 60)
+
     def check(self, name: str, per_minute: float) -> None:
         """Take one token; raise ``rate-limited`` if there is none."""
         if wait := self.take(name, per_minute):

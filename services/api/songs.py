@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Maker, Reader
-from understudy.services.api.files import FILE, Range, send
+from understudy.services.api.files import FILE, FileWanted, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.limits import check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
@@ -83,12 +83,12 @@ def show_song(id: str, app: App, owner: Reader) -> answers.Song:
     responses={**documented(404, 416), **FILE},
     response_class=Response,
 )
-def song_audio(id: str, app: App, owner: Reader, range: Range = None) -> Response:
+def song_audio(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The file as it was sent; a part of it with a Range header."""
     with app.database.read() as connection:
         song = find_song(connection, owner, id)
     type = _MEDIA.get(song.container, "application/octet-stream")
-    return send(app, owner, song.path, song.name, type, range, song.sha256)
+    return send(app, owner, song.path, song.name, type, wanted, song.sha256)
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, func, select
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Reader, VoiceMaker
 from understudy.services.api.events import STREAM, LastEventId, stream
-from understudy.services.api.files import FILE, Range, send
+from understudy.services.api.files import FILE, FileWanted, Wanted, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
@@ -180,19 +180,19 @@ async def training_events(request: Request, id: str, app: App, owner: Reader, la
 
 
 @router.get("/{id}/report", responses=RESULT, response_class=Response)
-def training_report(id: str, app: App, owner: Reader, range: Range = None) -> Response:
+def training_report(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The report as a page: curves, players, what would help most."""
-    return _file(app, owner, id, "report", range)
+    return _file(app, owner, id, "report", wanted)
 
 
 @router.get("/{id}/samples/{version}/{name}", responses=RESULT, response_class=Response)
-def training_sample(id: str, version: str, name: str, app: App, owner: Reader, range: Range = None) -> Response:
+def training_sample(id: str, version: str, name: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """What a kept checkpoint made of a held-out recording or a sung phrase, also while the training runs. `version`:
     its step; or, once it has ended, ``original`` or ``instant``."""
-    return _file(app, owner, id, f"samples/{version}/{name}", range)
+    return _file(app, owner, id, f"samples/{version}/{name}", wanted)
 
 
-def _file(app: AppState, owner: Owner, id: str, name: str, range: str | None) -> Response:
+def _file(app: AppState, owner: Owner, id: str, name: str, wanted: Wanted) -> Response:
     with app.database.read() as connection:
         row = _find(connection, owner, id)
     if row.state == "expired":
@@ -203,7 +203,7 @@ def _file(app: AppState, owner: Owner, id: str, name: str, range: str | None) ->
         raise ApiError("result-not-ready", text, "It is made at the end, once a checkpoint was evaluated.")
     if file is None:
         raise ApiError("sample-unknown", f"This training has no {name[:80]!r}.", "Its 'samples' lists those there are.")
-    return send(app, owner, file["path"], file["name"], file["type"], range, id.rpartition("_")[2][:12] + name)
+    return send(app, owner, file["path"], file["name"], file["type"], wanted, id.rpartition("_")[2][:12] + name)
 
 
 def _find(connection: Connection, owner: Owner, id: str) -> Any:

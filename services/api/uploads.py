@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -270,19 +271,22 @@ class _FormReader:
         self._value.clear()
 
     def _headers_end(self) -> None:
-        kind, options = parse_options_header(self._headers.get("content-disposition", ""))
+        disposition = self._headers.get("content-disposition", "")
+        kind, options = parse_options_header(disposition)
         self._field = options.get(b"name", b"").decode("utf-8", "replace")
         if kind != b"form-data" or not self._field:
             raise ApiError("upload-malformed", "A part of the form has no name.", "Name every field.")
         self._size = 0
-        if self._field in self._rules.files and b"filename" in options:
+        file_name = options.get(b"filename", b"").decode("utf-8", "replace") or _extended_file_name(disposition)
+        is_file = b"filename" in options or file_name is not None
+        if self._field in self._rules.files and is_file:
             if len(self.form.files) >= self._rules.most:
                 text = f"The form has more than {counted(self._rules.most, 'file')}."
                 raise ApiError("too-many-files", text, "Send fewer.")
-            name = harmless(options.get(b"filename", b"").decode("utf-8", "replace"), self._field)
+            name = harmless(file_name or "", self._field)
             self._file = Upload(self._field, name, self._folder / uuid4().hex)
             self.form.files.append(self._file)
-        elif b"filename" in options:
+        elif is_file:
             text = f"No file is expected in the field {self._field[:80]!r}."
             raise ApiError("request-invalid", text, f"Files go into: {', '.join(sorted(self._rules.files))}.")
         elif self._field in self.form.fields and self._field not in self._rules.repeated:
@@ -320,6 +324,16 @@ class _FormReader:
 
     def _on_end(self) -> None:
         self.complete = True
+
+
+def _extended_file_name(disposition: str) -> str | None:
+    """The name in ``filename*`` (RFC 8187), which some clients send alone; None if there is none."""
+    header = Message()
+    header["Content-Disposition"] = disposition
+    try:
+        return header.get_filename()
+    except ValueError:  # there is one, in an encoding that can't be
+        return ""
 
 
 def harmless(name: str, default: str) -> str:

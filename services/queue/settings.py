@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,9 @@ class ServerSettings(BaseModel):
         4000, ge=10, description="open connections; of those without a request the oldest gives way to a new one"
     )
     hosts: tuple[str, ...] = Field((), description="host names under which clients reach it; empty: any with keys")
+    origins: tuple[str, ...] = Field((), description="web pages elsewhere that may use the API: https://host[:port]")
+    root_path: str = Field("", description="path below which a proxy shows it, e.g. /understudy")
+    proxies: tuple[str, ...] = Field((), description="addresses (CIDR) of proxies that say who their client is")
 
     # work
     workers: int = Field(1, ge=0, le=64, description="worker processes that 'serve' starts")
@@ -95,11 +100,34 @@ class ServerSettings(BaseModel):
     webhook_tries: int = Field(8, ge=1, le=30, description="the pause doubles from 5 s each time")
     webhook_seconds: float = Field(10.0, gt=0, le=60, description="that the other side has to answer")
 
-    @field_validator("training_base", "hosts", "webhook_networks", "webhook_ports", mode="before")
+    @field_validator("training_base", "hosts", "origins", "proxies", "webhook_networks", "webhook_ports", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """In the environment: values with commas between them, or a single one."""
         return [part.strip() for part in str(value).split(",")] if isinstance(value, str | int) else value
+
+    @field_validator("root_path")
+    @classmethod
+    def _below(cls, value: str) -> str:
+        path = value.strip("/")
+        if not re.fullmatch(r"([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?", path):
+            raise ValueError("write it as /path")
+        return f"/{path}" if path else ""
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", origin):
+                raise ValueError(f"{origin[:80]!r} is none; write it as https://host or https://host:port")
+        return value
+
+    @field_validator("proxies", "webhook_networks")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network, strict=False)
+        return value
 
     @property
     def database_url(self) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import mimetypes
 from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, Response
+
+from understudy.services.api.files import is_one_of
 
 STATIC = Path(__file__).parent / "static"
 
@@ -30,6 +33,7 @@ def add_page(app: FastAPI, folder: Path = STATIC) -> None:
     both say so; the API works without them."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     packed = {name: gzip.compress(content, mtime=0) for name, content in files.items()}
+    etags = {name: f'W/"{hashlib.sha256(content).hexdigest()[:32]}"' for name, content in files.items()}
 
     @app.get("/", include_in_schema=False)
     @app.get("/docs", include_in_schema=False)
@@ -44,8 +48,11 @@ def add_page(app: FastAPI, folder: Path = STATIC) -> None:
         lasting = name.startswith("assets/")  # their names hold their hashes
         headers = _HEADERS | {
             "Cache-Control": "public, max-age=31536000, immutable" if lasting else "no-cache",
+            "ETag": etags[name],
             "Vary": "Accept-Encoding",
         }
+        if is_one_of(etags[name], request.headers.get("if-none-match")):
+            return Response(None, 304, headers)
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         if "gzip" in request.headers.get("accept-encoding", ""):
             return Response(packed[name], headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
