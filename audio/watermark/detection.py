@@ -1,27 +1,37 @@
 """`detect`: the mark in a sound, also after other speeds, other keys, codecs and cuts.
 
-Levels of the cells are differenced to one value per chip, divided by what such values are around them, and added up
-over the periods. The sum is correlated with the signs of the synchronising chips at every offset, for every speed and
-key that is tried. Each correlation is divided by the root of its sum of squares. If the key of a mark is drawn at
-random and independent of the sound, that is a sum of random signs: about normal with a variance of 1, whatever the
-sound is. So the probability of a false detection follows from the number of correlations and from the checksum.
+Levels of the cells are differenced to one value per chip, divided by how large such values are around them, and added
+up over the periods. The sum is correlated with the signs of the synchronising chips at every offset, for every speed
+and key that is tried. At the best places the payload is decoded. Whether there is a mark is then decided by all chips:
+their correlation with the whole pattern of that payload, divided by the root of the sum of their squares.
+
+If the key of a mark is drawn at random and independent of the sound, that is a weighted sum of random signs. It exceeds
+z with a probability of at most exp(-z²/2), whatever the sound is (Hoeffding, "Probability inequalities for sums of
+bounded random variables", 1963). Times the number of places and of payloads, this bounds the probability of a false
+detection: a mark counts where it is at most `RISK`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
+from scipy.ndimage import uniform_filter1d
 
 from understudy.audio.samples import Audio, AudioSource
-from understudy.audio.watermark.layout import BAND, COLUMNS, LOWEST, PERIOD, PUBLIC_KEY, ROWS, SLOT, layout
-from understudy.audio.watermark.payload import LENGTH, TRIED, Payload, decode
+from understudy.audio.watermark.layout import BAND, COLUMNS, HIGHEST, LOWEST, PERIOD, PUBLIC_KEY, ROWS, SLOT, layout
+from understudy.audio.watermark.payload import LENGTH, PAYLOADS, Payload, decode, encode
 from understudy.context import Context
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.float32]
+Change = tuple[float, float]  # factors of pitch and speed
+
+RISK = 1e-6
+"""The highest probability that something is found in a sound without a mark."""
 
 PERIODS = 5
 """Periods of a sound that are searched at once: 25 s."""
@@ -29,28 +39,33 @@ PERIODS = 5
 MOST_WINDOWS = 12
 """Windows of so many periods that are searched, evenly spaced: five minutes."""
 
-LEAST = 5.5
-"""Standard deviations that a synchronisation must reach."""
-
 _FRAME = 0.046  # seconds
-_STEPS = 8  # offsets tried per slot
-_USED = 6  # of these, in the middle of a slot: its ends are blurred by the frames
-_NEARBY = 75  # steps over which the size of values is measured: half a second
-_CLIPPED = 2.0  # times that size
-_FAINT = 1e-6  # of the power around: below it a cell tells nothing
-_PEAKS = 3  # best speeds that are decoded
+_STEPS = 4  # offsets tried per slot
+_USED = 3  # of these, in the middle of a slot: its ends are blurred by the frames
+_STEPS_PER_CHIP = 2 * _STEPS
+_STEPS_PER_PERIOD = COLUMNS * _STEPS_PER_CHIP
+_NEARBY = 37  # steps over which the size of values is measured: half a second
+_CLIPPED = 1.5  # times that size
+_FAINT = 1e-5  # of the power around: below it a cell tells nothing
+_PEAKS = 8  # best changes that are decoded
 
-_SPEEDS = [(float(s), float(s)) for s in np.arange(0.965, 1.0351, 0.001)]
-_KEYS = [(float(s), 1.0) for s in np.arange(0.935, 1.0701, 0.003)]  # a little more than a semitone
-_UNCHANGED = (1.0, 1.0)
+_PITCHES = [round(0.94 + 0.005 * step, 3) for step in range(25)]  # a semitone down to a semitone up
+_UNCHANGED: Change = (1.0, 1.0)
+_KEYS: list[Change] = [(pitch, 1.0) for pitch in _PITCHES]
+# speed moves the pitch by as much, for which the nearest of `_PITCHES` is good enough
+_SPEEDS: list[Change] = [
+    (min(_PITCHES, key=lambda pitch, speed=speed: abs(pitch - speed)), speed)  # type: ignore[misc]
+    for speed in (round(0.965 + 0.001 * step, 3) for step in range(71))
+]
+_CHANGES = list(dict.fromkeys([*_KEYS, *_SPEEDS]))
 
 
 @dataclass(frozen=True)
 class Mark:
     """A mark that was found. `payload`; `key`: that it was made with; `position`, `duration`: seconds of the sound in
     which it was found. `pitch`, `speed`: by what the sound was changed since it was
-    marked, as factors. `deviations`: of the synchronisation, and `false_alarm`: the probability that a sound without a
-    mark gives one."""
+    marked, as factors. `deviations`: of all chips, and `false_alarm`: the most that the probability can be that a sound
+    without a mark gives one."""
 
     payload: Payload
     key: int
@@ -63,31 +78,37 @@ class Mark:
 
 
 def detect(source: AudioSource, context: Context, keys: Sequence[int] = (PUBLIC_KEY,)) -> Mark | None:
-    """The mark in `source` that was made with one of `keys`, or None. What is shorter than about five seconds carries
+    """The mark in `source` that was made with one of `keys`, or None. What is shorter than about three seconds carries
     none that could be found.
 
     First the windows are added up, as if speed and key were unchanged: a long sound has a mark to spare. Then each is
     searched alone for other speeds and keys.
     """
     starts = _starts(source)
-    added: Floats | None = None
+
+    @lru_cache(maxsize=1)
+    def levels_at(start: int) -> _Levels:
+        return _Levels(source.read(start, min(source.frames, start + round((PERIODS + 1) * PERIOD * source.rate))))
+
+    trials = (len(starts) + 1) * len(keys) * len(_CHANGES) * _STEPS_PER_PERIOD
+    added = np.zeros((ROWS, _STEPS_PER_PERIOD), np.float32)
     for number, start in enumerate(starts):
         context.progress(0.3 * number / len(starts))
-        cells = _Cells(_window(source, start))
-        values = _folded(cells.chips(*_UNCHANGED))
-        added = values if added is None else added + values
+        levels = levels_at(start)
+        added += _folded(levels.chips(1.0), 1.0)
         for key in keys:
-            span = (starts[0] / source.rate, start / source.rate + cells.duration)
-            mark = _found({_UNCHANGED: added}, key, span, len(starts) * len(keys))
+            span = (starts[0] / source.rate, start / source.rate + levels.duration)
+            mark = _found({_UNCHANGED: added}, key, span, trials)
             if mark is not None:
                 return mark
-    for number, start in enumerate(starts):
-        cells = _Cells(_window(source, start))
-        changed = {change: _folded(cells.chips(*change)) for change in _SPEEDS + _KEYS}
+    for number, start in enumerate(reversed(starts)):  # the last one's levels are known
+        levels = levels_at(start)
+        chips = {pitch: levels.chips(pitch) for pitch in _PITCHES}
+        changed = {(pitch, speed): _folded(chips[pitch], speed) for pitch, speed in _CHANGES}
         context.progress(0.3 + 0.7 * (number + 1) / len(starts))
         for key in keys:
-            span = (start / source.rate, start / source.rate + cells.duration)
-            mark = _found(changed, key, span, len(starts) * len(keys))
+            span = (start / source.rate, start / source.rate + levels.duration)
+            mark = _found(changed, key, span, trials)
             if mark is not None:
                 return mark
     return None
@@ -100,117 +121,109 @@ def _starts(source: AudioSource) -> list[int]:
     return [round(number * PERIODS * PERIOD * source.rate) for number in chosen.tolist()]
 
 
-def _window(source: AudioSource, start: int) -> Audio:
-    return source.read(start, min(source.frames, start + round((PERIODS + 1) * PERIOD * source.rate)))
-
-
-def _found(
-    folded: Mapping[tuple[float, float], Floats], key: int, span: tuple[float, float], searches: int
-) -> Mark | None:
-    """The mark of `key` in the values of a period, `folded` by what pitch and speed were changed by. `searches`:
-    windows and keys that are searched in all."""
+def _found(folded: Mapping[Change, Floats], key: int, span: tuple[float, float], trials: int) -> Mark | None:
+    """The mark of `key` in the values of a period, `folded` by what pitch and speed were changed by. `trials`: places
+    that are searched in all."""
     places = layout(key, LENGTH)
-    signs = places.signs * places.synchronising
-    tried = sorted(((*_synchronised(values, signs), change) for change, values in folded.items()), reverse=True)
-    for deviations, offset, change in tried[:_PEAKS]:
-        if deviations < LEAST:
-            return None
-        values = folded[change]
-        received = np.roll(values, -offset, axis=0)[::_STEPS_PER_CHIP] * places.signs
-        carrying = ~places.synchronising
-        payload = decode(np.bincount(places.bits[carrying], received[carrying], LENGTH).astype(np.float64))
+    carrying = ~places.synchronising
+    pattern = np.zeros((ROWS, _STEPS_PER_PERIOD), np.float32)
+    pattern[:, ::_STEPS_PER_CHIP] = (places.signs * places.synchronising).T
+    wanted = np.conj(fft.rfft(pattern))
+    needed = float(np.sqrt(2 * np.log(trials * PAYLOADS / RISK)))
+    tried = sorted(((*_synchronised(values, wanted), change) for change, values in folded.items()), reverse=True)
+    for _, offset, change in tried[:_PEAKS]:
+        received = np.roll(folded[change], -offset, axis=1)[:, ::_STEPS_PER_CHIP].T.astype(np.float64)
+        size = np.sqrt(np.sum(received**2)) + 1e-9
+        signed = received * places.signs
+        synchronised = np.sum(signed[places.synchronising])
+        soft = np.bincount(places.bits[carrying], signed[carrying], LENGTH).astype(np.float64)
+        payload = decode(soft, needed * size - synchronised)
         if payload is not None:
-            trials = searches * len(folded) * len(values)
-            alarm = min(1.0, trials * _tail(deviations)) * min(1.0, _PEAKS * TRIED / 2**16)
-            return Mark(payload, key, span[0], span[1] - span[0], *change, round(deviations, 1), alarm)
+            deviations = float((synchronised + soft @ encode(payload)) / size)
+            false_alarm = trials * PAYLOADS * float(np.exp(-(deviations**2) / 2))
+            return Mark(payload, key, span[0], span[1] - span[0], *change, round(deviations, 1), false_alarm)
     return None
 
 
-_STEPS_PER_CHIP = 2 * _STEPS
+def _synchronised(values: Floats, wanted: NDArray[np.complexfloating]) -> tuple[float, int]:
+    """The best correlation of a period's `values` with a pattern of this spectrum, against their size, and its offset
+    in steps."""
+    correlation = fft.irfft(np.einsum("rf,rf->f", fft.rfft(values), wanted), values.shape[1])
+    offset = int(np.argmax(correlation))
+    return float(correlation[offset] / (np.linalg.norm(values) + 1e-9)), offset
 
 
-def _tail(deviations: float) -> float:
-    """The probability that a normal variable exceeds so many standard deviations."""
-    from scipy.special import ndtr
-
-    return float(ndtr(-deviations))
-
-
-def _synchronised(values: Floats, signs: NDArray[np.int8]) -> tuple[float, int]:
-    """The best correlation of a period's `values` ``[steps, ROWS]`` in standard deviations, and its offset in steps."""
-    pattern = np.zeros_like(values)
-    pattern[::_STEPS_PER_CHIP] = signs
-    correlation = _correlated(values, pattern)
-    squares = _correlated(values**2, np.abs(pattern))
-    deviations = correlation / np.sqrt(np.maximum(squares, 1e-12 + 1e-6 * squares.max()))
-    offset = int(np.argmax(deviations))
-    return float(deviations[offset]), offset
+def _folded(values: Floats, speed: float) -> Floats:
+    """The sum of all periods, ``[ROWS, steps of a period]``, of `values` at that speed."""
+    steps = np.arange(int(values.shape[1] * speed))
+    at_speed = values[:, np.minimum((steps / speed).round().astype(int), values.shape[1] - 1)]
+    periods = -(-len(steps) // _STEPS_PER_PERIOD)
+    padded = np.zeros((ROWS, periods * _STEPS_PER_PERIOD), np.float32)
+    padded[:, : len(steps)] = at_speed
+    return np.asarray(padded.reshape(ROWS, periods, _STEPS_PER_PERIOD).sum(axis=1))
 
 
-def _correlated(values: Floats, pattern: Floats) -> Floats:
-    product = fft.rfft(values, axis=0) * np.conj(fft.rfft(pattern, axis=0))
-    return np.asarray(fft.irfft(product.sum(axis=1), len(values)))
-
-
-def _folded(values: Floats) -> Floats:
-    """The sum of all periods, ``[steps of a period, ROWS]``."""
-    steps = COLUMNS * _STEPS_PER_CHIP
-    periods = -(-len(values) // steps)
-    padded = np.zeros((periods * steps, values.shape[1]))
-    padded[: len(values)] = values
-    return np.asarray(padded.reshape(periods, steps, -1).sum(axis=0))
-
-
-class _Cells:
-    """The levels of a window's cells, at any speed and in any key: running sums of its power spectrogram."""
+class _Levels:
+    """The levels of a window's cells in any key: power spectrograms, summed over frequency."""
 
     def __init__(self, window: Audio) -> None:
-        rate = window.rate
         self.duration = window.duration
-        self._bins = 2 ** round(np.log2(_FRAME * rate)) / rate  # per Hz
-        self._hop = max(1, round(SLOT / _STEPS * rate))
-        self._step = SLOT / _STEPS * rate / self._hop
-        power = _power(window, round(self._bins * rate), self._hop)
-        self._sums = np.concatenate([np.zeros((len(power), 1)), np.cumsum(power, axis=1, dtype=np.float64)], axis=1)
+        size = 2 ** round(np.log2(_FRAME * window.rate))
+        self._bins = size / window.rate  # per Hz
+        bins = min(size // 2, int(HIGHEST * _PITCHES[-1] * self._bins) + 1) + 1
+        self._sums = [_running(_power(sound, size, bins)) for sound in _views(window, size)]
 
-    def chips(self, pitch: float, speed: float) -> Floats:
-        """A value per chip at every step of time, ``[steps, ROWS]``, of sound whose `pitch` and `speed` were changed by
-        these factors since it was marked. About 0 ± 1, and 0 where nothing can be told."""
-        from scipy.ndimage import uniform_filter1d
-
+    def chips(self, pitch: float) -> Floats:
+        """A value per chip at every step of time, ``[ROWS, steps]``, of sound whose `pitch` was changed by this factor
+        since it was marked. 0 where nothing can be told."""
         edges = (LOWEST + np.arange(2 * ROWS + 1) * BAND) * pitch * self._bins + 0.5
-        power = np.diff(_at(self._sums, edges, axis=1), axis=1)
-        sums = np.concatenate([np.zeros((1, power.shape[1])), np.cumsum(power, axis=0)])
-        step = self._step / speed
-        sums = _at(sums, np.arange(int(len(power) / step) + 1) * step, axis=0)
-        cells = np.maximum(sums[_USED:] - sums[:-_USED], 0.0)
-        if len(cells) <= _STEPS:
-            return np.zeros((1, ROWS))
-        around = np.maximum(uniform_filter1d(cells.mean(axis=1), _NEARBY, mode="nearest"), 0.0)  # rounding errors
-        level = 10 * np.log10(np.maximum(cells, _FAINT * around[:, None] + 1e-20))
-        change = level[:-_STEPS] - level[_STEPS:]
-        values = change[:, 0::2] - change[:, 1::2]
-        usual = uniform_filter1d(np.minimum(np.abs(values), 20.0), _NEARBY, axis=0, mode="nearest") + 0.3
-        return np.asarray(np.clip(values / usual, -_CLIPPED, _CLIPPED) / np.sqrt(usual))
+        return np.asarray(np.sum([_chips(sums, edges) for sums in self._sums], axis=0))
 
 
-def _power(window: Audio, size: int, hop: int) -> NDArray[np.float32]:
-    """Power spectrogram, summed over channels, ``[frames, bins]``."""
-    shape = np.hanning(size + 1)[:-1].astype(np.float32)
-    samples = window.samples if window.frames >= size else window.read(0, size).samples
-    frames = np.lib.stride_tricks.sliding_window_view(samples, size, axis=1)[:, ::hop]
-    power = np.zeros((frames.shape[1], size // 2 + 1), np.float32)
-    for first in range(0, frames.shape[1], 512):
-        spectrum = fft.rfft(frames[:, first : first + 512] * shape, axis=2)
-        power[first : first + 512] = np.sum(spectrum.real**2 + spectrum.imag**2, axis=0)
-    return power
+def _views(window: Audio, size: int) -> list[Audio]:
+    """The mean of the channels, and what they differ by: a voice in the middle covers the mark in the first alone."""
+    sound = window if window.frames >= size else window.read(0, size)
+    middle = sound.samples.mean(axis=0, keepdims=True)
+    views = [middle, sound.samples - middle]
+    power = [float(np.sum(np.square(view), dtype=np.float64)) for view in views]
+    return [Audio(view, window.rate) for view, one in zip(views, power, strict=True) if one >= _FAINT * sum(power)]
 
 
-def _at(sums: Floats, places: NDArray[np.floating], axis: int) -> Floats:
-    """Running sums at fractional `places` along `axis`, linearly interpolated; past the ends, those at the ends."""
-    last = sums.shape[axis] - 1
-    inside = np.clip(places, 0, last)
+def _running(power: Floats) -> NDArray[np.float64]:
+    """Running sums over frequency of `power` ``[bins, steps]``, each over `_USED` steps."""
+    sums = np.zeros((len(power) + 1, max(0, power.shape[1] - _USED + 1)), np.float32)
+    for step in range(_USED):
+        sums[1:] += power[:, step : step + sums.shape[1]]
+    return np.asarray(np.cumsum(sums, axis=0, dtype=np.float64))
+
+
+def _chips(sums: NDArray[np.float64], edges: NDArray[np.float64]) -> Floats:
+    """The values of the chips between `edges` (places in `sums`), about 0 ± 1."""
+    last = len(sums) - 1
+    inside = np.clip(edges, 0, last)
     below = np.minimum(inside.astype(int), last - 1)
-    share = inside - below
-    share = share[:, None] if axis == 0 else share
-    return np.asarray(np.take(sums, below, axis) * (1 - share) + np.take(sums, below + 1, axis) * share)
+    share = (inside - below)[:, None]
+    at = sums[below]
+    at += (sums[below + 1] - at) * share
+    cells = np.diff(at, axis=0).astype(np.float32)
+    if cells.shape[1] <= _STEPS:
+        return np.zeros((ROWS, 1), np.float32)
+    around = np.maximum(uniform_filter1d(cells.mean(axis=0), _NEARBY, mode="nearest"), 0.0)  # rounding errors
+    level = np.float32(10 / np.log(10)) * np.log(np.maximum(cells, np.float32(_FAINT) * around + np.float32(1e-20)))
+    change = level[:, :-_STEPS] - level[:, _STEPS:]
+    values = change[0::2] - change[1::2]
+    usual = uniform_filter1d(np.minimum(np.abs(values), 20.0), _NEARBY, axis=1, mode="nearest") + np.float32(0.3)
+    return np.asarray(np.clip(values / usual, -_CLIPPED, _CLIPPED))
+
+
+def _power(sound: Audio, size: int, bins: int) -> Floats:
+    """The lowest `bins` of a power spectrogram, summed over channels, ``[bins, steps]``."""
+    shape = np.hanning(size + 1)[:-1].astype(np.float32)
+    step = SLOT / _STEPS * sound.rate
+    starts = (np.arange(int((sound.frames - size) / step) + 1) * step).round().astype(int)
+    frames = np.lib.stride_tricks.sliding_window_view(sound.samples, size, axis=1)
+    power = np.empty((bins, len(starts)), np.float32)
+    for first in range(0, len(starts), 256):
+        spectrum = fft.rfft(frames[:, starts[first : first + 256]] * shape, axis=2)[..., :bins]
+        power[:, first : first + 256] = np.sum(spectrum.real**2 + spectrum.imag**2, axis=0).T
+    return power

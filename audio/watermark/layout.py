@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 LOWEST, BAND = 300.0, 90.0
 """Hz: where the cells begin, and how high each of them is. The main lobe of a window of 46 ms fits in twice."""
 
-COLUMNS, ROWS = 52, 53
-"""Chips in a period, and over frequency (to 9.8 kHz: what codecs keep at 64 kbit/s). Each has two cells both ways."""
+COLUMNS, ROWS = 52, 72
+"""Chips in a period, and over frequency (to 13.3 kHz: above what speech and some codecs reach). Each has two cells both
+ways."""
 
 SLOT = 0.048
 """Seconds that a cell lasts."""
@@ -21,6 +22,9 @@ PERIOD = COLUMNS * 2 * SLOT
 """Seconds after which the pattern repeats."""
 
 HIGHEST = LOWEST + ROWS * 2 * BAND
+
+SYNCHRONISING = 4
+"""One of so many chips synchronises."""
 
 PUBLIC_KEY = 0
 """The key of marks that anyone can read."""
@@ -52,6 +56,6 @@ def layout(key: int, length: int) -> Layout:
     signs = (random.integers(0, 2, chips) * 2 - 1).astype(np.int8)
     order = random.permutation(chips)
     bits = np.full(chips, -1, np.int32)
-    carrying = order[chips // 3 :]
+    carrying = order[chips // SYNCHRONISING :]
     bits[carrying] = np.arange(len(carrying)) % length
     return Layout(signs.reshape(COLUMNS, ROWS), bits.reshape(COLUMNS, ROWS))

@@ -1,6 +1,6 @@
 """The 32 bits of a watermark, and the code that protects them.
 
-32 bits and a checksum of 16 bits are six symbols of 8 bits. Each symbol is one of 256 biorthogonal sequences of 128
+32 bits and a checksum of 13 bits are five symbols of 9 bits. Each symbol is one of 512 biorthogonal sequences of 256
 signs (rows of a Hadamard matrix and their negatives: the first-order Reed-Muller code). The decoder correlates with all
 of them, combines the likeliest of each symbol, best combination first, and takes the first whose checksum is right.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -18,13 +19,19 @@ from numpy.typing import NDArray
 Kind = Literal["cover", "conversion"]
 KINDS: tuple[Kind, ...] = ("cover", "conversion")
 
-LENGTH = 6 * 128
+_SYMBOLS, _BITS = 5, 9
+_CHECKED = _SYMBOLS * _BITS - 32  # bits of the checksum
+
+LENGTH = _SYMBOLS << _BITS - 1
 """Signs in the code of a payload."""
+
+PAYLOADS = len(KINDS) << 28
+"""How many there are."""
 
 TRIED = 64
 """Combinations of symbols that the decoder tries."""
 
-_VERSION = 1
+_VERSION = 2  # of the layout
 _LIKELY = 4  # candidates of each symbol
 
 
@@ -57,20 +64,30 @@ class Payload:
 
 def encode(payload: Payload) -> NDArray[np.int8]:
     """The signs ``[LENGTH]`` that carry `payload`."""
-    protected = payload.bits << 16 | _checksum(payload.bits)
-    sequences = _sequences()
-    return np.concatenate([sequences[symbol] for symbol in protected.to_bytes(6, "big")])
+    protected = payload.bits << _CHECKED | _checksum(payload.bits)
+    places = range((_SYMBOLS - 1) * _BITS, -1, -_BITS)
+    signs = [_sequences()[protected >> place & (1 << _BITS) - 1] for place in places]
+    return np.concatenate(signs).astype(np.int8)
 
 
-def decode(soft: NDArray[np.floating]) -> Payload | None:
-    """The payload of received signs ``[LENGTH]``: the larger a value, the surer its sign. None if there is none."""
-    likelihood = soft.reshape(6, 128) @ _sequences().T.astype(np.float64)  # [symbols, 256]
+def decode(soft: NDArray[np.floating], least: float = 0.0) -> Payload | None:
+    """The payload of received signs ``[LENGTH]``: the larger a value, the surer its sign. None if there is none whose
+    code has at least that correlation with them."""
+    likelihood = soft.reshape(_SYMBOLS, -1).astype(np.float32) @ _sequences().T  # [symbols, 512]
+    highest = likelihood.max(axis=1)[:, None]
+    if highest.sum() < least:
+        return None
     likely = np.argsort(-likelihood, axis=1)[:, :_LIKELY]
-    lost = likelihood.max(axis=1)[:, None] - np.take_along_axis(likelihood, likely, axis=1)
+    lost = highest - np.take_along_axis(likelihood, likely, axis=1)
     for ranks in _best_first(lost):
-        bits = int.from_bytes(bytes(int(likely[place, rank]) for place, rank in enumerate(ranks)), "big")
-        if _checksum(bits >> 16) == bits & 0xFFFF:
-            return Payload.of(bits >> 16)
+        if highest.sum() - sum(lost[place, rank] for place, rank in enumerate(ranks)) < least:
+            return None
+        bits = 0
+        for place, rank in enumerate(ranks):
+            bits = bits << _BITS | int(likely[place, rank])
+        payload = Payload.of(bits >> _CHECKED)
+        if payload is not None and _checksum(payload.bits) == bits & (1 << _CHECKED) - 1:
+            return payload
     return None
 
 
@@ -91,12 +108,13 @@ def _best_first(lost: NDArray[np.floating]) -> list[tuple[int, ...]]:
 
 
 def _checksum(bits: int) -> int:
-    return zlib.crc32(bits.to_bytes(4, "big")) & 0xFFFF
+    return zlib.crc32(bits.to_bytes(4, "big")) & (1 << _CHECKED) - 1
 
 
-def _sequences() -> NDArray[np.int8]:
-    """The 256 sequences ``[256, 128]``."""
+@cache
+def _sequences() -> NDArray[np.float32]:
+    """The sequences ``[512, 256]``."""
     from scipy.linalg import hadamard
 
-    rows = hadamard(128, np.int8)
+    rows = hadamard(1 << _BITS - 1, np.float32)
     return np.concatenate([rows, -rows])

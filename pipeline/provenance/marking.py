@@ -14,7 +14,7 @@ from understudy.pipeline.provenance.credentials import Credentials, credentials
 from understudy.pipeline.provenance.manifest import SIGNABLE, sign
 from understudy.pipeline.stages.mark import ProvenanceSettings, mark, work_id
 
-MARK = Stage("mark", 1, mark)
+MARK = Stage("mark", 2, mark)
 SIGN = Stage("sign", 1, sign)
 
 

@@ -77,12 +77,38 @@ def test_silence_stays_silent(song: Audio, tmp_path: Path) -> None:
     assert not sound.samples[:, 2 * song.rate + 200 : 3 * song.rate - 200].any()
 
 
-def test_marked_stems_sum_to_the_marked_mix(tmp_path: Path) -> None:
-    made = signals.song()
+def test_marked_stems_sum_to_a_marked_mix(tmp_path: Path) -> None:
+    """Not to the last bit to the marked sum, since each is marked only as far as it hides the mark itself."""
+    made = signals.song(12.0)
     stems = [marked(stem, tmp_path).samples for stem in (made.vocals, made.instrumental)]
-    whole = marked(made.mix, tmp_path).samples
-    error = np.sum(stems, axis=0) - whole
-    assert 10 * np.log10(np.mean(error**2) / np.mean(whole**2)) < -60
+    mix, whole = np.sum(stems, axis=0), marked(made.mix, tmp_path).samples
+    assert 10 * np.log10(np.mean((mix - whole) ** 2) / np.mean(whole**2)) < -45
+    mark = found(Audio(mix, made.mix.rate), tmp_path)
+    assert mark is not None
+    assert mark.payload == PAYLOAD
+
+
+def test_a_louder_voice_in_the_middle_leaves_the_sides(cover: Audio, tmp_path: Path) -> None:
+    clip = cover.read(0, 20 * cover.rate)
+    voice = np.resize(signals.song().vocals.mono().samples, (1, clip.frames))
+    voice *= 10 ** (12 / 20) * np.sqrt(np.mean(clip.samples**2) / np.mean(voice**2))
+    mark = found(Audio.of(clip.samples + voice, clip.rate), tmp_path)
+    assert mark is not None
+    assert mark.payload == PAYLOAD
+
+
+def test_a_critical_band_is_changed_by_half_a_decibel_at_most(tmp_path: Path) -> None:
+    """At each moment, also where a chord ends and the next begins an octave away."""
+    rate, seconds = 44100, np.arange(44100 * 4) / 44100
+    low, high = (np.sin(2 * np.pi * hertz * seconds) for hertz in (440, 3520))
+    turns = seconds % 1 < 0.5
+    sound = Audio.of(np.stack([np.where(turns, low, high)] * 2) * 0.3, rate)
+    added = marked(sound, tmp_path).samples - sound.samples
+    for kept, edges in ((turns, (380, 500)), (~turns, (3300, 3750))):
+        band = butter(2, edges, "bandpass", fs=rate, output="sos")
+        noise, there = (sosfilt(band, samples[0]) for samples in (added, sound.samples))
+        middle = kept & (np.abs(seconds % 0.5 - 0.25) < 0.2)
+        assert 10 * np.log10(np.sum(noise[middle] ** 2) / np.sum(there[middle] ** 2)) < -24
 
 
 def test_blocks_give_the_bytes_of_the_whole(song: Audio, tmp_path: Path) -> None:
