@@ -36,12 +36,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/understudy /opt/understudy
 RUN useradd --create-home singer \
-    && mkdir -p /home/singer/data/voices /home/singer/data/cache /songs \
+    && mkdir -p /home/singer/data/voices /home/singer/data/cache /home/singer/data/signing /songs \
     && chown -R singer /home/singer /songs
 ENV PATH=/opt/understudy/bin:$PATH \
     UNDERSTUDY_VOICES=/home/singer/data/voices \
     UNDERSTUDY_CACHE=/home/singer/data/cache \
     UNDERSTUDY_MODELS=/home/singer/data/models \
+    UNDERSTUDY_SIGNING=/home/singer/data/signing \
     UNDERSTUDY_DEVICE=${DEVICE} \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -77,13 +77,15 @@ REPORT = Stage("report", 9, make_report, kind=ReportInputs)
 
 @dataclass(frozen=True)
 class CoverGraph:
-    """`cover`: the finished file. `video`: a video of it, None where none is requested. `sounds`: the cover's stems by
-    name, where they are kept, and `stems`: the same as files. `transposition`: how the pitch moves, a `Transposition`;
-    `cast`: who sings what, None where one voice sings alone. `tempo`: of the song, with its beats and key. `chain`:
-    what the steps of the separation did, None where there are none."""
+    """`cover`: the finished file. `sidecar`: its signed manifest, where the file can't hold it. `video`: a video of it,
+    None where none is requested. `sounds`: the cover's stems by name, where they are kept, and `stems`: the same as
+    files. `transposition`: how the pitch moves, a `Transposition`; `cast`: who sings what, None where one voice sings
+    alone. `tempo`: of the song, with its beats and key. `chain`: what the steps of the separation did, None where there
+    are none."""
 
     graph: Graph
     cover: Node[Path]
+    sidecar: Node[Path] | None
     mix: Node[CoverMix]
     report: Node[ReportFiles]
     sounds: Mapping[str, Handle]
@@ -98,10 +100,11 @@ class CoverGraph:
 
 @dataclass(frozen=True)
 class ConversionGraph:
-    """`output`: the finished file, and `mix` its sound; `transposition` and `cast` as in `CoverGraph`."""
+    """`output`: the finished file, and `mix` its sound; `sidecar`, `transposition` and `cast` as in `CoverGraph`."""
 
     graph: Graph
     output: Node[Path]
+    sidecar: Node[Path] | None
     mix: Node[CoverMix]
     transposition: Handle
     cast: Node[CastList] | None
@@ -116,11 +119,13 @@ def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings)
     song = decode(original, settings.song)
     lead = _lead(song, song, cast, settings)
     transposition, members = _transposition(lead.singers)
-    marking = Marking.of((original,), original, cast, _shown(settings), settings.provenance)
-    mix = _mix(song, marking.marked({"vocals": lead.sound}, "conversion"), settings)
-    output = encode(mix["cover"], settings.output.encoding, original, cast, tagging=settings.tags)
-    output = marking.signed(output, settings.output.encoding.extension)
-    return ConversionGraph(Graph.of(output, transposition.node), output, mix, transposition, members)
+    marking = Marking.of("conversion", {"vocals": original}, original, cast, _shown(settings), settings)
+    mix = _mix(song, marking.marked({"vocals": lead.sound}), settings)
+    encoded = encode(mix["cover"], settings.output.encoding, original, cast, tagging=settings.tags)
+    output = marking.signed(encoded, settings.output.encoding.extension)
+    sidecar = marking.sidecar(encoded, settings.output.encoding.extension)
+    graph = Graph.of(output, *([sidecar] if sidecar else []), transposition.node)
+    return ConversionGraph(graph, output, sidecar, mix, transposition, members)
 
 
 def cover_graph(
@@ -164,24 +169,26 @@ def cover_graph(
     transposition, members = _transposition(singers)
 
     # 3. all parts become the cover; its stems are made only where they are kept, since most covers need none
-    marking = Marking.of(tuple(originals.values()), sources.original, cast, _shown(settings), settings.provenance)
-    marked = marking.marked(parts, "cover")
+    marking = Marking.of("cover", originals, sources.original, cast, _shown(settings), settings)
+    marked = marking.marked(parts)
     mix = _mix(sources.song, marked, settings)
-    cover = encode(mix["cover"], settings.output.encoding, sources.original, cast, tagging=settings.tags)
+    encoded = encode(mix["cover"], settings.output.encoding, sources.original, cast, tagging=settings.tags)
     sounds: dict[str, Handle] = {}
     if settings.output.keep_stems:
         limited = Node("stems", STEMS_OF_COVER, {"song": sources.song, "stems": marked, "mixing": mix["mixing"]})
         sounds = {name: limited[name] for name in parts}
     titles = {} if cleaned == sources.instrumental else {"instrumental": "instrumental of the cover, singer removed"}
     stems = encode_stems(sounds, settings.output.lossless, sources.original, cast, titles, settings.tags)
-    cover = marking.signed(cover, settings.output.encoding.extension)
+    cover = marking.signed(encoded, settings.output.encoding.extension)
+    sidecar = marking.sidecar(encoded, settings.output.encoding.extension)
     stems = {name: marking.signed(stem, settings.output.lossless.extension) for name, stem in stems.items()}
     video = _video(mix["cover"], sources.original, cast, settings)
     video = video and marking.signed(video, ".mp4")
     checked = _report(sources, lead, parts, mix, transposition, members, cast, settings)
     return CoverGraph(
-        Graph.of(sources.quality, sources.tempo, cover, *stems.values(), *([video] if video else []), checked),
+        Graph.of(sources.quality, sources.tempo, cover, *filter(None, (sidecar, *stems.values(), video)), checked),
         cover,
+        sidecar,
         mix,
         checked,
         sounds,

@@ -16,10 +16,11 @@ from understudy.audio.midi import MADE
 from understudy.audio.tags import made_by_understudy
 from understudy.disk import explained
 from understudy.errors import UnderstudyError
-from understudy.pipeline.provenance.manifest import unsigned_hash
+from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX, unsigned_hash
 
 MARKS = (b'name="generator" content="Understudy"', b'"format": "understudy-report"', b"seconds,hertz\n", MADE)
-"""How the report's page, its figures, a written pitch and notes begin: what else Understudy writes than sound."""
+"""How the report's page, its figures, a written pitch and notes begin: what else Understudy writes than sound and
+signed manifests."""
 
 
 LONGEST_NAME = 255  # bytes of a file's name, on most file systems
@@ -74,9 +75,12 @@ def check_replaceable(path: Path, overwrite: bool) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether nothing of the user's is lost with `path`: it is free, or Understudy made it (by its tag or `MARKS`)."""
+    """Whether nothing of the user's is lost with `path`: it is free, or Understudy made it (by its tag, `MARKS` or, of
+    a signed manifest alone, by what it says)."""
     if not path.exists() or made_by_understudy(path):
         return True
+    if path.suffix == SIDECAR_SUFFIX:
+        return unsigned_hash(path) is not None
     try:
         with path.open("rb") as file:
             beginning = file.read(4096)

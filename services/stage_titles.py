@@ -36,6 +36,7 @@ TITLES = {
     "encode": "Writing the file",
     "artwork": "Reading the artwork",
     "video": "Making the video",
+    "ingredient": "Reading the song's own credentials",
     "sign": "Signing the file",
     "assess": "Checking the new vocal",
     "report": "Checking the result",

@@ -9,58 +9,79 @@ from typing import Any
 
 from understudy.audio.watermark.payload import Kind
 from understudy.pipeline.cast import Cast
-from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Stage
+from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
 from understudy.pipeline.provenance.credentials import Credentials, credentials
-from understudy.pipeline.provenance.manifest import SIGNABLE, sign
-from understudy.pipeline.stages.mark import ProvenanceSettings, mark, work_id
+from understudy.pipeline.provenance.manifest import SIDECAR, SIGNABLE, ingredient, sign
+from understudy.pipeline.settings import CoverSettings, OutputSettings
+from understudy.pipeline.stages.mark import mark, work_id
 
 MARK = Stage("mark", 2, mark)
-SIGN = Stage("sign", 1, sign)
+INGREDIENT = Stage("ingredient", 1, ingredient)
+SIGN = Stage("sign", 2, sign)
 
 
 @dataclass(frozen=True)
 class Marking:
-    """How a work is marked. `inputs`: the user's files that it is made from; `tagged`: the one whose tags it gets.
-    `shown`: the settings that its manifests tell. `own`: what is signed with, None where nothing is signed."""
+    """How a work is marked. `kind`: what it is. `inputs`: the user's files that it is made from, by role (``song``,
+    ``vocals``, ...); `tagged`: the one whose tags it gets. `shown`, `output`: the settings that its manifests tell.
+    `own`: what is signed with, None where nothing is signed. `origins`: the inputs as ingredients of what is signed."""
 
-    inputs: tuple[External, ...]
+    kind: Kind
+    inputs: Mapping[str, External]
     tagged: External
     cast: Cast
     shown: Mapping[str, Any]
+    output: OutputSettings
     watermark: bool
     own: Credentials | None
+    origins: tuple[Node[Path], ...]
 
     @staticmethod
     def of(
-        inputs: tuple[External, ...],
+        kind: Kind,
+        inputs: Mapping[str, External],
         tagged: External,
         cast: Cast,
         shown: Mapping[str, Any],
-        settings: ProvenanceSettings,
+        settings: CoverSettings,
     ) -> Marking:
         """Raises what `credentials` raises."""
-        return Marking(inputs, tagged, cast, shown, settings.watermark, credentials() if settings.sign else None)
+        chosen = settings.provenance
+        own = credentials() if chosen.sign else None
+        origins = tuple(origin(file, role) for role, file in inputs.items()) if own else ()
+        return Marking(kind, inputs, tagged, cast, shown, settings.output, chosen.watermark, own, origins)
 
-    def marked(self, parts: Mapping[str, Handle], kind: Kind) -> Mapping[str, Handle]:
+    @property
+    def id(self) -> int:
+        """Of the work, in its watermark and its manifests."""
+        return work_id([self.cast.content_hash, *(file.content_hash for file in self.inputs.values())])
+
+    def marked(self, parts: Mapping[str, Handle]) -> Mapping[str, Handle]:
         """The parts with one watermark, so that their mix has it, too."""
         if not self.watermark:
             return parts
-        id = work_id([self.cast.content_hash, *(file.content_hash for file in self.inputs)])
-        plain: dict[str, Setting] = {"kind": kind, "id": id}
+        plain: dict[str, Setting] = {"kind": self.kind, "id": self.id}
         return {name: Node("mark", MARK, {"sound": part}, plain, subject=name) for name, part in parts.items()}
 
     def signed(self, file: Node[Path], extension: str) -> Node[Path]:
-        """The file with a signed manifest, where files with that extension can hold one. It says from what, with which
-        stages and models, and with whose consent it was made."""
-        if self.own is None or extension not in SIGNABLE:
-            return file
+        """The file with a signed manifest, where files with that extension can hold one."""
+        return file if self.own is None or extension not in SIGNABLE else self._signing(file, self.own)
+
+    def sidecar(self, file: Node[Path], extension: str) -> Node[Path] | None:
+        """The signed manifest of the file, where files with that extension can't hold it."""
+        return None if self.own is None or extension not in SIDECAR else self._signing(file, self.own)
+
+    def _signing(self, file: Node[Path], own: Credentials) -> Node[Path]:
+        """Signs: the manifest says from what, with which stages and models, and with whose consent it was made."""
         part = file.subject or ("" if file.kind == "encode" else file.kind)
         nodes = Graph.of(file).nodes
         song = self.tagged.value
         making: dict[str, Any] = {
+            "kind": self.kind,
             "part": part,
-            "song_file": song.name,  # a part of the key, then: the manifest names it, and its content hash doesn't
-            "inputs": [one.content_hash for one in self.inputs],
+            "watermark": self.id if self.watermark else None,
+            "inputs": {role: file.content_hash for role, file in self.inputs.items()},
+            "cast": self.cast.content_hash,
             "voices": [
                 {
                     "name": voice.name,
@@ -72,9 +93,21 @@ class Marking:
                 for voice in self.cast.voices
             ],
             "settings": self.shown,
+            "output": self.output.model_dump(include={"format", "video"} if part == "video" else {"format"}),
             "stages": [[node.name, node.stage.version] for node in nodes],
-            "models": sorted({node.externals["models"].content_hash for node in nodes if "models" in node.externals}),
+            "models": sorted({hash for node in nodes for hash in _models(node)}),
         }
         plain: dict[str, Setting] = {"title": f"{song.stem} ({self.cast.name})", "making": making}
-        externals = {"credentials": External(self.own, self.own.fingerprint), "original": self.tagged}
-        return Node("sign", SIGN, {"file": file}, plain, externals, part)
+        inputs: dict[str, Source] = {"file": file, "ingredients": self.origins}
+        return Node("sign", SIGN, inputs, plain, {"credentials": External(own, own.identity)}, part)
+
+
+def origin(file: External, role: str) -> Node[Path]:
+    """The user's file as an ingredient of what is signed."""
+    named: dict[str, Setting] = {"title": file.value.name, "content_hash": file.content_hash}
+    return Node("ingredient", INGREDIENT, {}, named, {"original": file}, role)
+
+
+def _models(node: Node[Any]) -> list[str]:
+    """What stands for the model files that a node uses."""
+    return [node.externals[name].content_hash for name in ("model", "models", "weights") if name in node.externals]

@@ -6,72 +6,28 @@ Any file that can be read as sound may be given, also one of another program. No
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from understudy.audio.files import decode
-from understudy.audio.tags import made_by_understudy, read_tags
-from understudy.audio.watermark.detection import Mark, detect
+from understudy.audio.files import decode, probe
+from understudy.audio.stored import AudioFile
+from understudy.audio.tags import Tags, made_by_understudy
+from understudy.audio.watermark.detection import detect
 from understudy.audio.watermark.layout import PUBLIC_KEY
-from understudy.audio.watermark.payload import Payload
 from understudy.context import Context
-from understudy.pipeline.provenance.credentials import own_certificates
-from understudy.pipeline.provenance.manifest import manifest_store
+from understudy.errors import UnderstudyError
+from understudy.pipeline.provenance.conclusion import conclusion
+from understudy.pipeline.provenance.credentials import signing_keys, time_stampers
+from understudy.pipeline.provenance.found import ManifestFound, SoundFound, TagsFound, WatermarkFound
+from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX, making_of, manifest_store
 
-_SEARCHED = 1800.0  # seconds in which the watermark is searched
-_SHORT = 10.0  # seconds in which none may be found although it is there
+SEARCHED = 1800.0
+"""Seconds in which the watermark is searched."""
+
 _GENERATED = ("trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia")
-
-
-@dataclass(frozen=True)
-class TagsFound:
-    """`made_by_understudy`: whether our own tag is there. `comment`, `artist`, `title`: as they are."""
-
-    made_by_understudy: bool
-    title: str
-    artist: str
-    comment: str
-
-
-@dataclass(frozen=True)
-class ManifestFound:
-    """`present`; `valid`: whether signature and hashes fit the file; `trusted`: whether the signer is known here (this
-    user's or this server's own key). `signer`, `tool`: as the certificate and the manifest name them. `generated`:
-    whether it says that AI made it or a part of it. `actions`: what was done, in C2PA's terms. `ingredients`: titles
-    of what it was made from. `problems`: C2PA's status codes of what doesn't fit."""
-
-    present: bool = False
-    valid: bool = False
-    trusted: bool = False
-    signer: str = ""
-    tool: str = ""
-    generated: bool = False
-    actions: tuple[str, ...] = ()
-    ingredients: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class WatermarkFound:
-    """`found`: whether there is one; a short or a strongly changed sound may have lost it. `confidence`: 1 less the
-    probability that a sound without a mark gives one. `position`, `duration`: seconds of the sound in which it was
-    found. `pitch`, `speed`: by what the sound was changed since it was marked, as factors."""
-
-    found: bool = False
-    payload: Payload | None = None
-    confidence: float = 0.0
-    position: float = 0.0
-    duration: float = 0.0
-    pitch: float = 1.0
-    speed: float = 1.0
-
-    @staticmethod
-    def of(mark: Mark | None) -> WatermarkFound:
-        if mark is None:
-            return WatermarkFound()
-        where = (mark.position, mark.duration, mark.pitch, mark.speed)
-        return WatermarkFound(True, mark.payload, 1 - mark.false_alarm, *where)
+_CERTIFICATE = "signingCredential."  # C2PA's status codes of what is wrong with the signer, not with the file
+_STAMPED = ("timeStamp.validated", "timeStamp.trusted")
 
 
 @dataclass(frozen=True)
@@ -89,32 +45,54 @@ class Verification:
         return self.watermark.found or (self.c2pa.valid and self.c2pa.generated)
 
 
-def verify(context: Context, file: Path, keys: Sequence[int] = (PUBLIC_KEY,)) -> Verification:
-    """Read the marks of the sound in `file`; the watermark, of its first half hour. `keys`: of the watermarks that are
+def verify(
+    context: Context, file: Path, sidecar: Path | None = None, keys: Sequence[int] = (PUBLIC_KEY,)
+) -> Verification:
+    """Read the marks of `file`. `sidecar`: its manifest, where it holds none. `keys`: of the watermarks that are
     searched.
 
-    Raises `UnderstudyError` for what can't be read as sound; see `understudy.audio.files.decode`.
+    Raises `UnderstudyError`: what `decode` raises of a file with neither sound nor manifest.
     """
-    found = read_tags(file)
-    tags = TagsFound(made_by_understudy(file), found.title, found.artist, found.comment)
-    manifest = read_manifest(file)
-    sound = decode(context.part(0.0, 0.2), file, context.folder / "decoded.npy", duration=_SEARCHED)
-    mark = WatermarkFound.of(detect(sound, context.part(0.2, 1.0), keys))
-    return Verification(mark, manifest, tags, _conclusion(tags, manifest, mark, sound.duration))
+    manifest = read_manifest(file, sidecar)
+    tags, mark = TagsFound(), WatermarkFound()
+    try:
+        header = probe(file)
+        tags = _tags(file, header.tags)
+        heard = decode(context.part(0.0, 0.2), file, context.folder / "verified.npy", duration=SEARCHED)
+        seconds = max(heard.duration, header.duration or 0.0) if heard.duration > SEARCHED - 1 else heard.duration
+        sound = SoundFound(seconds, heard.duration, _silent(heard))
+        if not sound.silent:
+            mark = WatermarkFound.of(detect(heard, context.part(0.2, 1.0), keys))
+    except UnderstudyError as error:
+        if not manifest.present or error.code == "cancelled":
+            raise
+        sound = SoundFound(unreadable=error.message)
+    return Verification(mark, manifest, tags, conclusion(tags, manifest, mark, sound))
 
 
-def read_manifest(file: Path) -> ManifestFound:
-    """The C2PA manifest of `file`, checked; of a file that was signed several times, the last one."""
+def read_manifest(file: Path, sidecar: Path | None = None) -> ManifestFound:
+    """The C2PA manifest of `file`, or else the one of it in `sidecar`, checked."""
     import c2pa
 
+    keys = signing_keys()
+    trusted = [key.certificate for key in keys if key.state != "revoked"]
+    revoked = {str(key.serial) for key in keys if key.state == "revoked"}
+    beside = ""
     try:
-        data = manifest_store(file, own_certificates())
+        data = manifest_store(file, None, trusted, time_stampers())
+        if data is None and sidecar is not None:
+            beside = sidecar.name
+            data = manifest_store(file, sidecar, trusted, time_stampers())
     except c2pa.C2paError as error:
-        return ManifestFound(present=True, problems=(str(error)[:200],))
-    return ManifestFound() if data is None else _manifest(data)
+        return ManifestFound(present=True, beside=beside, unreadable=str(error)[:200])
+    if data is None:
+        return ManifestFound()
+    found = _manifest(data, revoked, beside)
+    # without its file, a manifest can't fit it
+    return found if file.suffix.lower() != SIDECAR_SUFFIX else replace(found, alone=True, valid=False, trusted=False)
 
 
-def _manifest(data: Mapping[str, Any]) -> ManifestFound:
+def _manifest(data: Mapping[str, Any], revoked: set[str], beside: str) -> ManifestFound:
     active = data["manifests"][data["active_manifest"]]
     actions = [
         action
@@ -123,46 +101,46 @@ def _manifest(data: Mapping[str, Any]) -> ManifestFound:
         for action in assertion["data"].get("actions", ())
     ]
     tools = active.get("claim_generator_info") or [{"name": active.get("claim_generator", "")}]
-    problems = [str(status["code"]) for status in data.get("validation_status", ())]
+    signature = active.get("signature_info") or {}
+    unfit = [status for status in data.get("validation_status", ()) if status["code"] != f"{_CERTIFICATE}untrusted"]
+    states = (data.get("validation_results") or {}).get("activeManifest") or {}
+    passed = {status["code"] for status in states.get("success", ())}
+    work = making_of(data).get("watermark")
     return ManifestFound(
         present=True,
         valid=data["validation_state"] in ("Valid", "Trusted"),
         trusted=data["validation_state"] == "Trusted",
-        signer=str((active.get("signature_info") or {}).get("issuer", "")),
+        signer=str(signature.get("issuer") or signature.get("common_name") or ""),
         tool=" ".join(filter(None, (str(tools[0].get("name", "")), str(tools[0].get("version", ""))))),
         generated=any(str(action.get("digitalSourceType", "")).endswith(_GENERATED) for action in actions),
         actions=tuple(str(action.get("action", "")) for action in actions),
         ingredients=tuple(str(one.get("title", "")) for one in active.get("ingredients", ())),
-        problems=tuple(problem for problem in problems if problem != "signingCredential.untrusted"),
+        problems=tuple(str(status["code"]) for status in unfit),
+        revoked=str(signature.get("cert_serial_number", "")) in revoked,
+        beside=beside,
+        time=str(signature.get("time") or "") if passed.intersection(_STAMPED) else "",
+        time_trusted="timeStamp.trusted" in passed,
+        work=work if isinstance(work, int) else None,
+        earlier=len(data["manifests"]) - 1,
+        changed=tuple(dict.fromkeys(_part(status) for status in unfit if _CERTIFICATE not in status["code"])),
     )
 
 
-def _conclusion(tags: TagsFound, manifest: ManifestFound, mark: WatermarkFound, seconds: float) -> str:
-    sentences = []
-    if mark.payload is not None:
-        what = {"cover": "a cover", "conversion": "a converted vocal"}[mark.payload.kind]
-        sentences.append(f"Made by Understudy: its watermark is there, of {what} with the id {mark.payload.id:05x}.")
-        changes = [
-            f"{name} by {100 * (factor - 1):+.1f} %"
-            for name, factor in (("pitch", mark.pitch), ("speed", mark.speed))
-            if abs(factor - 1) > 0.002
-        ]
-        if changes:
-            sentences.append(f"Since then its {' and '.join(changes)} were changed.")
-    if manifest.present and manifest.valid:
-        made = "AI made it or a part of it" if manifest.generated else "it doesn't say that AI made it"
-        known = "" if manifest.trusted else ", who is not known here"
-        tool = manifest.tool or "a program"
-        sentences.append(f"Signed credentials of {tool} ({made}) fit the file; signer: {manifest.signer}{known}.")
-    elif manifest.present:
-        sentences.append("The file has signed credentials that don't fit it: it was changed after signing.")
-    if not mark.found and not manifest.valid:
-        if tags.made_by_understudy:
-            sentences.append("Its tags say that Understudy made it; tags are easily written and removed.")
-        if seconds < _SHORT:
-            sentences.append("It is too short to find a watermark in.")
-        elif tags.made_by_understudy or manifest.present:
-            sentences.append("No watermark was found.")
-        else:
-            sentences.append("No mark was found. That doesn't prove that no AI was used.")
-    return " ".join(sentences)
+def _part(status: Mapping[str, Any]) -> str:
+    """Which part of a signed file a status of C2PA's is about: ``file``, ``signature`` or the label of a statement."""
+    code, place = str(status["code"]), str(status.get("url", "")).rpartition("/")[2]
+    if code.startswith(("assertion.dataHash", "assertion.bmffHash", "assertion.boxesHash")):
+        return "file"
+    return "signature" if code.startswith("claimSignature") else place or code
+
+
+def _tags(file: Path, tags: Tags) -> TagsFound:
+    return TagsFound(made_by_understudy(file), tags.title, tags.artist, tags.comment)
+
+
+def _silent(sound: AudioFile) -> bool:
+    """Whether all samples are below -80 dBFS, in blocks of a minute."""
+    minute = 60 * sound.rate
+    return all(
+        abs(sound.read(start, start + minute).samples).max(initial=0) < 1e-4 for start in range(0, sound.frames, minute)
+    )

@@ -135,6 +135,9 @@ class Job(BaseModel):
     warnings: list[Warned]
     result: dict[str, Any] | None = Field(description="figures: duration, transpose, loudness, verdict ...")
     audio: File | None = Field(description="the cover")
+    credentials: File | None = Field(
+        None, description="the signed manifest (C2PA) of a cover whose format can't hold it; others hold theirs"
+    )
     video: File | None = Field(description="the video, if settings.output.video asked for one")
     report: File | None
     figures: File | None = Field(description="the report as JSON")
@@ -233,6 +236,7 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
         "warnings": result.get("warnings", []),
         "result": {name: value for name, value in result.items() if name not in hidden} if result else None,
         "audio": sent.get("audio"),
+        "credentials": sent.get("credentials"),
         "video": sent.get("video"),
         "report": sent.get("report"),
         "figures": sent.get("figures"),

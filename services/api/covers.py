@@ -195,6 +195,12 @@ def cover_audio(id: str, app: App, owner: Reader, wanted: FileWanted) -> Respons
     return _file(app, owner, COVER, id, "audio", wanted)
 
 
+@covers.get("/{id}/credentials", responses=RESULT, response_class=Response)
+def cover_credentials(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
+    """The signed manifest (C2PA) of a cover in a format that can't hold it, such as Opus."""
+    return _file(app, owner, COVER, id, "credentials", wanted)
+
+
 @covers.get("/{id}/video", responses=RESULT, response_class=Response)
 def cover_video(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The video, if `settings.output.video` asked for one."""
@@ -220,7 +226,7 @@ def job_stem(id: str, stem: str, app: App, owner: Reader, kind: Kind, wanted: Fi
 
 
 def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, wanted: Wanted) -> Response:
-    """One file of a finished job: ``audio``, ``video``, ``report``, ``figures`` or ``stems/NAME``."""
+    """One file of a finished job: ``audio``, ``credentials``, ``video``, ``report``, ``figures`` or ``stems/NAME``."""
     with app.database.read() as connection:
         row = _find(connection, owner, kind, id)
     if row.state == "expired":

@@ -19,25 +19,32 @@ router = APIRouter(tags=["provenance"])
 
 _LARGEST, _A_MINUTE = 200 << 20, 10  # bytes of a file, and requests of an address
 _AT_A_TIME = 2  # uploads of an address
-_SECONDS, _MEMORY = 120.0, 3 << 30  # that reading one file may take
+_SECONDS = 120.0  # that reading one file may take
+_FIELDS = ("file", "credentials")
 
 
 @router.post(
-    "/v1/verify", responses=documented(408, 413, 415, 422, 429), openapi_extra=form_schema({"file": BINARY}, ["file"])
+    "/v1/verify",
+    responses=documented(408, 413, 415, 422, 429),
+    openapi_extra=form_schema(dict.fromkeys(_FIELDS, BINARY), ["file"]),
 )
 async def verify_file(request: Request, app: App) -> Verification:
     """What a file says of its origin in tags, in signed credentials (C2PA) and in Understudy's watermark. No key is
-    needed; 10 files a minute from one address, each at most 200 MB. Nothing is kept."""
+    needed; 10 files a minute from one address, each at most 200 MB. Nothing is kept. `credentials`: the `.c2pa` file of
+    one whose credentials stand beside it."""
     address = f"verify {client_network(request)}"
     app.rates.check(address, _A_MINUTE)
     sender = Sender(address, _AT_A_TIME, _AT_A_TIME * _LARGEST)
-    async with received(request, app, sender, FormRules(("file",), _LARGEST, 1)) as form:
+    async with received(request, app, sender, FormRules(_FIELDS, _LARGEST, len(_FIELDS))) as form:
         refuse_fields(form.fields, ())
-        if not form.files:
-            raise ApiError("request-invalid", "There is no file in the field 'file'.", "Send one.")
-        (upload,) = form.files
+        sent = {upload.field: upload for upload in form.files}
+        if "file" not in sent or len(sent) < len(form.files):
+            raise ApiError("request-invalid", "There isn't one file in the field 'file'.", "Send one.")
+        upload, beside = sent["file"], sent.get("credentials")
+        sidecar = None if beside is None else (beside.path, beside.name)
+        bounds = {"seconds": _SECONDS, "memory": untrusted.VERIFY_MEMORY}
         with TemporaryDirectory(dir=app.incoming) as folder:
-            arguments = (untrusted.verify, Path(folder), upload.path, upload.name)
-            found = await app.verifying.run(address, bounded.call, *arguments, seconds=_SECONDS, memory=_MEMORY)
+            arguments = (untrusted.verify, Path(folder), upload.path, upload.name, sidecar)
+            found = await app.verifying.run(address, bounded.call, *arguments, **bounds)
     assert isinstance(found, Verification)
     return found

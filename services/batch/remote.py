@@ -16,6 +16,7 @@ import httpx
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.cast import parse_transposes, parse_voices
 from understudy.pipeline.executor import StageEvent
+from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX
 from understudy.pipeline.publish import beside, publish
 from understudy.services.batch.chart import Singers
 from understudy.services.batch.plan import FoundVoice, Item
@@ -132,6 +133,8 @@ class Server:
         cover = item.output
         report, figures = (beside(cover, f"{cover.suffix}.report{kind}") for kind in (".html", ".json"))
         places = {"report": report, "figures": figures}
+        if state.get("credentials"):
+            places["credentials"] = beside(cover, SIDECAR_SUFFIX)
         if state.get("video"):  # an older server has none
             places["video"] = beside(cover, f" {item.settings.output.video}.mp4")
         for name, target in {**places, "audio": cover}.items():

@@ -137,6 +137,7 @@ def _text(result: CoverResult | StageResult) -> str:
     lines = [
         f"Cover:  [bold]{escape(str(result.path))}[/]",
         f"Report: [bold]{escape(str(result.report_path))}[/]",
+        *([f"Credentials: {escape(str(result.credentials_path))}"] if result.credentials_path else []),
         *([f"Video:  [bold]{escape(str(result.video_path))}[/]"] if result.video_path else []),
         *(f"{stem}: {escape(str(sound.path))}" for stem, sound in result.stems.items()),
         *(escape(step.told) for step in result.chain),

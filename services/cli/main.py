@@ -23,6 +23,7 @@ from understudy.services.cli.evaluate import evaluate
 from understudy.services.cli.models import models_app
 from understudy.services.cli.separate import separate
 from understudy.services.cli.server import database_app, keys_app, serve, worker
+from understudy.services.cli.signing import signing_app
 from understudy.services.cli.system import cache_app, doctor, presets
 from understudy.services.cli.training import train
 from understudy.services.cli.verify import verify
@@ -62,6 +63,7 @@ groups = {
     "cache": cache_app,
     "keys": keys_app,
     "database": database_app,
+    "signing": signing_app,
 }
 for name, group in groups.items():
     app.add_typer(group, name=name)

@@ -14,6 +14,7 @@ from understudy.jobs import CoverJob, SeparationJob, make_cover, separate_song
 from understudy.pipeline.cast import Cast, parse_voices
 from understudy.pipeline.executor import StageEvent, StageRun
 from understudy.pipeline.naming import cover_name
+from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.store import Store
 from understudy.services.queue import untrusted
@@ -40,7 +41,7 @@ def _cover(job: Claimed, context: JobContext) -> JobResult:
     settings = CoverSettings.model_validate(job.request["settings"])
     inputs = {role: _song(context, job, id, role) for role, id in job.request["inputs"].items()}
     cast = _cast(context, job)
-    _decode(context, job, list(inputs.values()), settings)
+    _decode(context, job, inputs, settings)
     path = context.scratch / "out" / f"cover{settings.output.encoding.extension}"
     song, vocals, instrumental, backing = (inputs.get(role) for role in ROLES)
     job_of_cover = CoverJob(song, cast, settings, vocals, instrumental, path, backing_vocals=backing)
@@ -51,11 +52,20 @@ def _cover(job: Claimed, context: JobContext) -> JobResult:
         "report": (cover.report_path, f"{title}.report.html"),
         "figures": (cover.report_path.with_suffix(".json"), f"{title}.report.json"),
     }
+    if cover.credentials_path:
+        files["credentials"] = (cover.credentials_path, f"{title}{SIDECAR_SUFFIX}")
     if cover.video_path:
         files["video"] = (cover.video_path, f"{title}.mp4")
     for stem, sound in cover.stems.items():
         files[f"stems/{stem}"] = (sound.path, f"{title} {stem}{sound.path.suffix}")
-    left_out = ("cover", "report", "video", "stems", "voices")  # paths of this machine; who sings stands in the request
+    left_out = (
+        "cover",
+        "report",
+        "credentials",
+        "video",
+        "stems",
+        "voices",
+    )  # paths of this machine; who sings stands in the request
     figures = {name: value for name, value in cover.to_dict().items() if name not in left_out}
     return _stored(context, job, files, figures, cover.stages)
 
@@ -63,7 +73,7 @@ def _cover(job: Claimed, context: JobContext) -> JobResult:
 def _separation(job: Claimed, context: JobContext) -> JobResult:
     settings = CoverSettings.model_validate(job.request["settings"])
     song = _song(context, job, job.request["inputs"]["song"], "song")
-    _decode(context, job, [song], settings)
+    _decode(context, job, {"song": song}, settings)
     made = separate_song(SeparationJob(song, settings, folder=context.scratch / "out"), context.runner(job))
     files = {
         f"stems/{stem}": (sound.path, f"{job.name} {stem}{sound.path.suffix}") for stem, sound in made.stems.items()
@@ -104,9 +114,9 @@ def _voice(job: Claimed, context: JobContext) -> JobResult:
     return JobResult({"findings": findings}, 0)
 
 
-def _decode(context: JobContext, job: Claimed, files: list[Path], settings: CoverSettings) -> None:
-    """Decode the songs, and their artwork for a video, in a bounded process. The job's own stages then find the
-    artifacts in the cache: no untrusted file is decoded in the worker itself."""
+def _decode(context: JobContext, job: Claimed, files: Mapping[str, Path], settings: CoverSettings) -> None:
+    """Decode the songs, and read their manifests and, for a video, their artwork, in a bounded process. The job's own
+    stages then find the artifacts in the cache: no untrusted file is read in the worker itself."""
     cache = Store(context.cache(job))
     graph = untrusted.decoding(files, settings)
     if graph.pending(graph.nodes, cache.has):

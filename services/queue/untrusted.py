@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from understudy.pipeline.provenance.verification import Verification
     from understudy.pipeline.settings import CoverSettings
     from understudy.voices.voice import Consent
+
+
+VERIFY_MEMORY = 3 << 30
+"""Bytes that `verify` may take."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +59,27 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongI
     return SongInfo(found.duration, found.rate, found.channels, found.container[:40], found.codec[:40], title, artist)
 
 
-def verify(progress: Progress, folder: Path, path: Path, shown: str) -> Verification:
-    """What the file at `path`, which its sender calls `shown`, says of its origin. `folder`: an empty one."""
+def verify(
+    progress: Progress, folder: Path, path: Path, shown: str, sidecar: tuple[Path, str] | None = None
+) -> Verification:
+    """What the file at `path`, which its sender calls `shown`, says of its origin. `folder`: an empty one. `sidecar`:
+    the file of its credentials, where they aren't in it, and what its sender calls that."""
     from understudy.pipeline.provenance.verification import verify
 
     named = folder / f"sent{Path(shown).suffix[:10]}"  # what kind of file it is follows from its name, too
     named.symlink_to(path)
+    beside = None
+    if sidecar is not None:
+        beside = folder / "beside" / sidecar[1]
+        beside.parent.mkdir()
+        beside.symlink_to(sidecar[0])
     try:
-        return verify(Context(folder, on_progress=progress), named)
+        return verify(Context(folder, on_progress=progress), named, beside)
     except UnderstudyError as error:
         raise _as_sent(error, named, shown) from None
 
 
-def decode_into(progress: Progress, cache: Path, files: Sequence[Path], settings: CoverSettings) -> None:
+def decode_into(progress: Progress, cache: Path, files: Mapping[str, Path], settings: CoverSettings) -> None:
     """Make the artifacts of `decoding`, so that the run that follows finds them there."""
     from understudy.pipeline.executor import LocalExecutor, StageEvent
     from understudy.pipeline.store import Store
@@ -88,16 +100,19 @@ def _as_sent(error: UnderstudyError, path: Path, shown: str) -> UnderstudyError:
     return UnderstudyError(error.code, *(text.replace(str(path), shown) for text in (error.message, error.hint)))
 
 
-def decoding(files: Sequence[Path], settings: CoverSettings) -> Graph:
-    """The stages ``decode`` of these files and, for a video, ``artwork``, alone: their artifacts have the keys that
-    they have in a cover's graph."""
+def decoding(files: Mapping[str, Path], settings: CoverSettings) -> Graph:
+    """The stages ``decode`` of these files (by role), ``ingredient`` and, for a video, ``artwork``, alone: their
+    artifacts have the keys that they have in a cover's graph."""
     from understudy.pipeline.graph import Graph
     from understudy.pipeline.nodes import artwork, decode, file_external
+    from understudy.pipeline.provenance.marking import origin
 
-    songs = [file_external(path) for path in files]
-    nodes: list[Node[Any]] = [decode(song, settings.song, str(number)) for number, song in enumerate(songs)]
+    songs = {role: file_external(path) for role, path in files.items()}
+    nodes: list[Node[Any]] = [decode(song, settings.song, role) for role, song in songs.items()]
+    if settings.provenance.sign:
+        nodes += [origin(song, role) for role, song in songs.items()]
     if settings.output.video:
-        nodes += [artwork(song, settings.tags, str(number)) for number, song in enumerate(songs)]
+        nodes += [artwork(song, settings.tags, role) for role, song in songs.items()]
     return Graph.of(*nodes)
 
 

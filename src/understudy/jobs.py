@@ -26,6 +26,7 @@ from understudy.pipeline.executor import Executor, Listener, Result
 from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.naming import cover_name
 from understudy.pipeline.nodes import HEADROOM
+from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX
 from understudy.pipeline.publish import (
     beside,
     check_replaceable,
@@ -125,13 +126,14 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
             check_replaceable(place, job.overwrite)
     graph = job.graph
     targets = [graph.cover, graph.mix, *_transposing(graph), graph.report, graph.quality, graph.tempo]
-    targets += [*_optional(graph.video), *_headroom(graph.graph)]
+    targets += [*_optional(graph.sidecar), *_optional(graph.video), *_headroom(graph.graph)]
     stem_nodes = [*graph.stems.values(), *(sound.node for sound in graph.sounds.values())]
     result = runner.run(graph.graph, list(dict.fromkeys([*targets, *_optional(graph.chain), *stem_nodes])))
     mix, report = result[graph.mix], result[graph.report]
     written = json.loads(report.json.read_text("utf-8"))
     loudness = mix.loudness
     made = {"report": report.html, "figures": report.json}
+    made |= {"credentials": result[graph.sidecar]} if graph.sidecar else {}
     made |= {stem: result[node] for stem, node in graph.stems.items()}
     made |= ({"video": result[graph.video]} if graph.video else {}) | {"cover": result[graph.cover]}
     if job.write:
@@ -147,6 +149,7 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
         report_path=made["report"],
         audio=AudioRef(made["cover"], mix.cover),
         video_path=made.get("video"),
+        credentials_path=made.get("credentials"),
         stems={stem: AudioRef(made[stem], result[sound]) for stem, sound in graph.sounds.items()},
         duration=mix.cover.duration,
         sample_rate=mix.cover.rate,
@@ -176,9 +179,12 @@ def make_cover(job: CoverJob, runner: Runner) -> CoverResult:
 
 
 def _beside(job: CoverJob, cover: Path) -> list[Path]:
-    """What is written beside a cover at that path: report, its figures, the stems if they are kept, and the video."""
+    """What is written beside a cover at that path: report, its figures, its credentials where it can't hold them, the
+    stems if they are kept, and the video."""
     # with the cover's extension: another format may be another version, with a report of its own
     paths = [beside(cover, f"{cover.suffix}.report{suffix}") for suffix in (".html", ".json")]
+    if job.graph.sidecar:
+        paths.append(beside(cover, SIDECAR_SUFFIX))
     if job.settings.output.keep_stems:
         folder = beside(cover, f"{cover.suffix} stems")
         paths += [folder / f"{stem}{job.settings.output.lossless.extension}" for stem in job.graph.stems]
@@ -325,13 +331,22 @@ def convert_vocals(job: ConversionJob, runner: Runner) -> ConversionResult:
     path = job.output or Path("covers") / _named(job.settings, job.vocals, cast)
     if job.write:
         check_writable(path.parent)
-    if job.write and job.output:
-        check_replaceable(path, job.overwrite)
     graph = conversion_graph(job.vocals, cast, job.settings)
-    result = runner.run(graph.graph, [graph.output, graph.mix, *_transposing(graph)])
-    made = result[graph.output]
+    sidecar = graph.sidecar
+    if job.write and job.output:
+        for place in (path, *([beside(path, SIDECAR_SUFFIX)] if sidecar else [])):
+            check_replaceable(place, job.overwrite)
+    result = runner.run(graph.graph, [graph.output, *_optional(sidecar), graph.mix, *_transposing(graph)])
+    made, credentials = result[graph.output], result[sidecar] if sidecar else None
     if job.write:
-        made = publish(made, path if job.output else free_name(path, made))
+
+        def companions(output: Path) -> dict[Path, Path]:
+            return {beside(output, SIDECAR_SUFFIX): credentials} if credentials else {}
+
+        path = path if job.output else free_name(path, made, companions)
+        for place, content in companions(path).items():
+            credentials = publish(content, place)
+        made = publish(made, path)
     vocal = result[graph.mix].cover
     return ConversionResult(
         path=made,
@@ -343,6 +358,7 @@ def convert_vocals(job: ConversionJob, runner: Runner) -> ConversionResult:
         voices=result[graph.cast].singers if graph.cast else (),
         stages=result.stages,
         warnings=warnings_of(result.stages),
+        credentials_path=credentials,
     )
 
 

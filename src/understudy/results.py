@@ -74,7 +74,8 @@ class CoverResult:
 
     - `path`: the cover. `report_path`: its report, an HTML page, beside which lie the same figures as ``.json``. Where
       an input was an array and no output was named, both are files in the cache: copy what you keep.
-    - `video_path`: the video, with the setting ``output.video``; else None.
+    - `video_path`: the video, with the setting ``output.video``; else None. `credentials_path`: the signed manifest
+      (C2PA) of a cover in a format that can't hold it (Opus); else None.
     - `audio`: the cover's samples. `stems`: by name, the parts that sum to the cover, with the setting
       ``output.keep_stems``; else empty. `stem_gain`: as in `SeparationResult`, here for a sum that is the cover.
     - `duration`: in seconds. `sample_rate`: in Hz.
@@ -120,6 +121,7 @@ class CoverResult:
     leftover_error: float | None = None
     brightness: float | None = None
     video_path: Path | None = None
+    credentials_path: Path | None = None
     similarity: float | None = None
     stem_gain: float | None = None
     figures: Mapping[str, ReportFigure] = field(default_factory=dict, repr=False)
@@ -134,6 +136,7 @@ class CoverResult:
         return {
             "cover": str(self.path),
             "report": str(self.report_path),
+            **({"credentials": str(self.credentials_path)} if self.credentials_path else {}),
             **({"video": str(self.video_path)} if self.video_path else {}),
             **_fields(self, "stems stem_gain duration sample_rate transpose transpose_reason voices key bpm song_key"),
             **_fields(self, "chain loudness vocal_level leftover leftover_error brightness similarity"),
@@ -194,7 +197,7 @@ class ConversionResult:
       you keep.
     - `audio`: its samples, as long as the original vocal and aligned with it.
     - `duration`: in seconds. `sample_rate`: in Hz.
-    - `transpose`, `transpose_reason`, `voices`, `stages`, `warnings`: as in `CoverResult`.
+    - `transpose`, `transpose_reason`, `voices`, `stages`, `warnings`, `credentials_path`: as in `CoverResult`.
     """
 
     path: Path
@@ -206,10 +209,15 @@ class ConversionResult:
     voices: tuple[VoicePart, ...]
     stages: tuple[StageRun, ...] = field(repr=False)
     warnings: tuple[StageWarning, ...]
+    credentials_path: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As ``understudy convert --json`` prints it."""
-        return {"output": str(self.path), **_fields(self, "transpose transpose_reason voices stages warnings")}
+        return {
+            "output": str(self.path),
+            **({"credentials": str(self.credentials_path)} if self.credentials_path else {}),
+            **_fields(self, "transpose transpose_reason voices stages warnings"),
+        }
 
 
 @dataclass(frozen=True)

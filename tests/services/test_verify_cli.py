@@ -16,10 +16,29 @@ def test_a_cover_is_known_and_a_song_is_not(workspace: Workspace) -> None:
     assert set(found) == {"file", "watermark", "c2pa", "tags", "conclusion"}
     assert set(found["c2pa"]) >= {"present", "valid", "trusted", "actions", "ingredients"}
     assert (found["c2pa"]["valid"], found["c2pa"]["trusted"]) == (True, True)
-    assert found["c2pa"]["ingredients"] == ["song.wav"]
+    assert found["c2pa"]["ingredients"] == ["voice nova", "song.wav"]
     assert found["tags"]["made_by_understudy"]
     song = workspace.json("verify", "song.wav")
     assert (song["watermark"]["found"], song["c2pa"]["present"], song["tags"]["made_by_understudy"]) == (False,) * 3
+
+
+@pytest.mark.slow
+def test_the_credentials_of_an_opus_file_stand_beside_it(workspace: Workspace) -> None:
+    made = workspace.json("cover", "song.wav", "--voice", "nova", "--format", "opus")
+    assert made["credentials"] == made["cover"].replace(".opus", ".c2pa")
+    found = workspace.json("verify", made["cover"])["c2pa"]
+    assert (found["valid"], found["trusted"]) == (True, True)
+    assert found["beside"] == "song (nova).c2pa"
+    assert found["ingredients"] == ["voice nova", "song.wav"]
+    (key,) = workspace.json("signing", "list")["keys"]
+    workspace.json("signing", "rotate")
+    assert workspace.json("verify", made["cover"])["c2pa"]["trusted"]
+    workspace.json("signing", "revoke", key["fingerprint"][:16])
+    found = workspace.json("verify", made["cover"])["c2pa"]
+    assert (found["valid"], found["trusted"], found["revoked"]) == (True, False, True)
+    again = workspace.json("cover", "song.wav", "--voice", "nova", "--format", "opus")
+    assert again["cover"] == made["cover"]  # signed anew in its place
+    assert workspace.json("verify", made["cover"])["c2pa"]["trusted"]
 
 
 def test_one_bad_file_of_several_is_named_and_the_others_are_checked(shared_workspace: Workspace) -> None:

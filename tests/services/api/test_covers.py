@@ -52,6 +52,23 @@ def test_a_cover_from_a_form(working: Working, sounds: Sounds):
 
 
 @pytest.mark.slow
+def test_the_credentials_of_an_opus_file_are_a_file_of_their_own(working: Working, sounds: Sounds):
+    made = working.cover(files={"song": sounds["song"]}, settings='{"output": {"format": "opus"}}')
+    done = working.wait(made.headers["location"])
+    assert done["state"] == "done", done["error"]
+    sidecar = done["credentials"]
+    assert (sidecar["name"], sidecar["type"]) == ("song (nova).c2pa", "application/c2pa")
+    assert sidecar["href"] == f"/v1/covers/{done['id']}/credentials"
+    files = {
+        field: (done[name]["name"], working.client.get(done[name]["href"]).content)
+        for field, name in (("file", "audio"), ("credentials", "credentials"))
+    }
+    found = working.client.post("/v1/verify", files=files).json()["c2pa"]
+    assert (found["valid"], found["trusted"], found["beside"]) == (True, True, "song (nova).c2pa")
+    assert not working.client.post("/v1/verify", files={"file": files["file"]}).json()["c2pa"]["present"]
+
+
+@pytest.mark.slow
 def test_a_video_of_a_cover(working: Working, sounds: Sounds):
     done = working.wait(
         working.cover(files={"song": sounds["song"]}, settings='{"output": {"video": "portrait"}}').headers["location"]
