@@ -26,7 +26,7 @@ COPY configs configs
 COPY --from=page /src/services/web/static services/web/static
 RUN python -m venv /opt/understudy \
     && /opt/understudy/bin/pip install --no-cache-dir --constraint constraints.txt \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[postgresql,s3]"
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} ".[postgresql,ray,s3]"
 
 FROM python:3.12-slim
 ARG DEVICE=cpu

@@ -8,6 +8,7 @@ computed again, so that a replaced file is never used under the old hash.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -54,6 +55,15 @@ class Record(BaseModel):
         return (self.weights, *self.companions)
 
 
+_given: dict[str, Weights | None] = {}
+
+
+def give(models: Mapping[str, Weights | None]) -> None:
+    """From now on, `installed` answers with these in this process: a process that works for another machine uses that
+    machine's models, and none that only its own has."""
+    _given.update(models)
+
+
 def installed(name: str) -> Weights | None:
     """The model `name` on this machine, None if it isn't installed.
 
@@ -63,6 +73,8 @@ def installed(name: str) -> Weights | None:
     when a file isn't the one that was stored; ``model-untrusted`` when a file put there by hand isn't the known one;
     ``model-companion`` when a file that belongs to it is missing.
     """
+    if name in _given:
+        return _given[name]
     model = find_model(name)
     record = find_record(model)
     if record is None:

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from understudy.context import Context
-from understudy.models import usable
+from understudy.models import Weights, usable
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -36,7 +36,7 @@ class Stage(Generic[T_co]):
     `models`: models of the catalogue that the stage uses where they are installed; their hashes are part of the key, so
     that installing one makes the stage run again. `packages`: distributions whose versions are part of the key, because
     they compute or carry something that the stage uses. `big`: it holds so much memory that no other such stage runs
-    beside it.
+    beside it. `private`: it gets a secret, such as a signing key, and so runs in the process that asks for it.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Stage(Generic[T_co]):
     models: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     big: bool = False
+    private: bool = False
     kind: Callable[..., Any] | None = None
 
     def __call__(self, context: Context, arguments: Mapping[str, Any]) -> T_co:
@@ -76,7 +77,7 @@ class Output:
 
     def of(self, value: Any) -> Any:
         """This part of `value`, which `node` made."""
-        return value[self.field] if isinstance(value, Mapping) else getattr(value, self.field)
+        return part_of(value, self.field)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +154,7 @@ class Graph:
         def visit(node: Node[Any]) -> None:
             if node not in ordered:
                 for source in (*node.inputs.values(), node.warnings_from):
-                    for needed in _nodes(source):
+                    for needed in nodes_in(source):
                         visit(needed)
                 ordered[node] = None
 
@@ -173,7 +174,7 @@ class Graph:
     def settings(self, node: Node[Any]) -> dict[str, Setting]:
         """The node's settings; where some of its inputs were left out, ``left_out`` says why."""
         settings = dict(node.settings)
-        taken = set(_nodes(tuple(node.inputs.values())))
+        taken = set(nodes_in(tuple(node.inputs.values())))
         reasons = [reason for failed, reason in self.left_out.items() if failed in taken]
         if reasons:
             before = settings.get("left_out", ())
@@ -182,7 +183,7 @@ class Graph:
 
     def sources(self, node: Node[Any]) -> set[Node[Any]]:
         """The nodes from which it takes values."""
-        return set(_nodes(tuple(self.inputs(node).values())))
+        return set(nodes_in(tuple(self.inputs(node).values())))
 
     def warnings_from(self, node: Node[Any]) -> tuple[Node[Any], ...]:
         return tuple(other for other in node.warnings_from if other not in self.left_out)
@@ -205,7 +206,7 @@ class Graph:
         be left with no optional node."""
         rest = Graph(tuple(node for node in self.nodes if node is not failed), {**self.left_out, failed: reason})
         for node in rest.nodes:
-            concerned = failed in _nodes(tuple(node.inputs.values()))
+            concerned = failed in nodes_in(tuple(node.inputs.values()))
             if concerned and not any(other.optional for other in rest.sources(node)):
                 return None
         return rest
@@ -223,8 +224,8 @@ class Graph:
                 "settings": {name: _plain(value) for name, value in self.settings(node).items()},
                 "inputs": {name: _identity(source, keys) for name, source in self.inputs(node).items()},
                 "externals": {name: external.content_hash for name, external in node.externals.items()},
-                "models": {name: _model_hash(name) for name in node.stage.models},
-                "packages": {name: _version(name) for name in node.stage.packages},
+                "models": {name: weights and weights.content_hash for name, weights in models(node.stage).items()},
+                "packages": packages(node.stage),
                 "warnings_from": [keys[other] for other in self.warnings_from(node)],
             }
             text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
@@ -253,6 +254,21 @@ class Graph:
         return pending[::-1]
 
 
+def part_of(value: Any, field: str) -> Any:
+    """The field of a dataclass, or the entry of a mapping."""
+    return value[field] if isinstance(value, Mapping) else getattr(value, field)
+
+
+def models(stage: Stage[Any]) -> dict[str, Weights | None]:
+    """The models that the stage uses where they are installed."""
+    return {name: usable(name) for name in stage.models}
+
+
+def packages(stage: Stage[Any]) -> dict[str, str | None]:
+    """The versions of the distributions that the stage uses, None where one isn't installed."""
+    return {name: _version(name) for name in stage.packages}
+
+
 def label(kind: str, subject: str) -> str:
     """What a node is called: ``convert nova``."""
     return f"{kind} {subject}" if subject else kind
@@ -271,12 +287,12 @@ def resolve(source: Source, value_of: Callable[[Node[Any]], Any]) -> Any:
             return {name: resolve(item, value_of) for name, item in source.items()}
 
 
-def _nodes(source: Source) -> Iterator[Node[Any]]:
+def nodes_in(source: Source) -> Iterator[Node[Any]]:
     if isinstance(source, Node | Output):
         yield source.node
     else:
         for item in source if isinstance(source, tuple) else source.values():
-            yield from _nodes(item)
+            yield from nodes_in(item)
 
 
 def _without(source: Source, left_out: Mapping[Node[Any], str]) -> Source | None:
@@ -315,11 +331,6 @@ def _plain(value: Setting) -> Any:
 @cache
 def _signature(run: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(run)
-
-
-def _model_hash(name: str) -> str | None:
-    weights = usable(name)
-    return weights.content_hash if weights else None
 
 
 def _version(package: str) -> str | None:

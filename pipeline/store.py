@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +25,28 @@ from understudy.pipeline.values import from_tree, to_tree
 
 
 @dataclass(frozen=True)
-class Artifact:
-    """What a stage made, and how: its device, its seconds of wall time, and what it had to say to the user. `voices`:
-    the identities of the voices that it comes from; empty for an artifact that was read again."""
+class Record:
+    """How an artifact was made: its device, its seconds of wall time, and what the stage had to say to the user.
+    `voices`: the identities of the voices that it comes from."""
 
     stage: str
-    value: Any
     device: str
     seconds: float
     warnings: tuple[str, ...]
-    voices: tuple[str, ...] = ()
+    voices: tuple[str, ...]
+
+    @staticmethod
+    def of(data: Mapping[str, Any]) -> Record:
+        """What ``artifact.json`` says; raises `KeyError` or `TypeError` where it says something else."""
+        stage, device, seconds, warnings = (data[name] for name in ("stage", "device", "seconds", "warnings"))
+        return Record(stage, device, seconds, tuple(warnings), tuple(data.get("voices", ())))  # older ones name none
+
+
+@dataclass(frozen=True)
+class Artifact(Record):
+    """What a stage made, and how."""
+
+    value: Any
 
 
 class Store:
@@ -59,21 +71,20 @@ class Store:
     def has(self, key: str) -> bool:
         return (self.folder(key) / "artifact.json").is_file()
 
+    def record(self, key: str) -> Record:
+        """How the artifact under `key` was made; raises what `load` raises."""
+        folder = self.folder(key)
+        with _readable(folder):
+            return Record.of(json.loads((folder / "artifact.json").read_text("utf-8")))
+
     def load(self, key: str) -> Artifact:
         """The artifact under `key`; raises `UnderstudyError` if it was damaged from outside."""
         folder = self.folder(key)
         path = folder / "artifact.json"
-        try:
-            record = json.loads(path.read_text("utf-8"))
+        with _readable(folder):
+            data = json.loads(path.read_text("utf-8"))
             os.utime(path)  # the time of last use, for `prune`
-            value, warnings = from_tree(record["value"], folder), tuple(record["warnings"])
-            return Artifact(record["stage"], value, record["device"], record["seconds"], warnings)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UnderstudyError(
-                "artifact-unreadable",
-                f"The cached artifact {folder} can't be read ({error}).",
-                "Delete that folder and run the same command again: it will be made anew.",
-            ) from error
+            return Artifact(**vars(Record.of(data)), value=from_tree(data["value"], folder))
 
     @contextmanager
     def making(self, key: str, cancelled: Event) -> Iterator[Path]:
@@ -117,15 +128,7 @@ class Store:
 
         Those used within the last `spare` seconds stay: another process may be in the middle of a cover with them.
         """
-        folders = sorted(self._folders(), key=_last_use)
-        sizes = {folder: _bytes(folder) for folder in folders}
-        excess, removed = sum(sizes.values()) - limit, 0
-        for folder in folders:
-            if removed >= excess or _last_use(folder) > time.time() - spare:
-                break
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += sizes[folder]
-        return removed
+        return prune(self._folders(), limit, spare)
 
     def remove_voice(self, identity: str) -> int:
         """Remove all artifacts that come from a voice; returns how many."""
@@ -147,6 +150,32 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def prune(folders: Iterable[Path], limit: int, spare: float) -> int:
+    """What `Store.prune` does, for folders that may belong to several stores."""
+    used = sorted(folders, key=_last_use)
+    sizes = {folder: _bytes(folder) for folder in used}
+    excess, removed = sum(sizes.values()) - limit, 0
+    for folder in used:
+        if removed >= excess or _last_use(folder) > time.time() - spare:
+            break
+        shutil.rmtree(folder, ignore_errors=True)
+        removed += sizes[folder]
+    return removed
+
+
+@contextmanager
+def _readable(place: object) -> Iterator[None]:
+    """A block that reads the artifact at `place`."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnderstudyError(
+            "artifact-unreadable",
+            f"The cached artifact {place} can't be read ({error}).",
+            "Delete that folder and run the same command again: it will be made anew.",
+        ) from error
+
+
 def _bytes(folder: Path) -> int:
     total = 0
     with suppress(FileNotFoundError):  # another process removes it meanwhile
@@ -156,6 +185,7 @@ def _bytes(folder: Path) -> int:
 
 
 def _last_use(folder: Path) -> float:
-    with suppress(FileNotFoundError):
-        return (folder / "artifact.json").stat().st_mtime
+    for path in (folder / "artifact.json", folder):
+        with suppress(FileNotFoundError):
+            return path.stat().st_mtime
     return 0.0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from understudy.services.cli.main import app
 
@@ -56,3 +57,19 @@ def test_a_command_is_understood(page: str, line: str):
 @pytest.mark.parametrize(("page", "text"), blocks("python"))
 def test_a_python_block_is_python(page: str, text: str):
     compile(text, page, "exec")
+
+
+def test_ray_can_scale_the_cluster_of_the_manifest():
+    producer = pytest.importorskip("ray.autoscaler._private.kuberay.autoscaling_config")
+    manifests = list(yaml.safe_load_all((ROOT / "docs" / "kuberay.yaml").read_text("utf-8")))
+    cluster = next(manifest for manifest in manifests if manifest["kind"] == "RayCluster")
+    config = producer._derive_autoscaling_config_from_ray_cr(cluster)  # raises where Ray doesn't understand it
+    kinds = config["available_node_types"]
+    assert kinds["headgroup"]["resources"]["CPU"] == 0
+    assert (kinds["gpu"]["resources"]["GPU"], kinds["gpu"]["min_workers"]) == (1, 1)
+    assert kinds["cpu"]["max_workers"] == 20
+    assert cluster["spec"]["rayVersion"] == next(
+        line.partition("==")[2]
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line.startswith("ray=")
+    )

@@ -18,6 +18,7 @@ GROUND = {
     "understudy.choices",
     "understudy.context",
     "understudy.disk",
+    "understudy.environment",
     "understudy.memory",
     "understudy.packages",
     "understudy.validation",

@@ -16,7 +16,7 @@ from understudy.audio.stored import AudioFile
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.pipeline.evaluation.dataset import Dataset, Part, Song
 from understudy.pipeline.evaluation.score import VERSION, Figures, score
-from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.executor import Executor, StageEvent
 from understudy.pipeline.graph import External, Graph, Node, Source, Stage
 from understudy.pipeline.journal import Journal
 from understudy.pipeline.nodes import DECODE, STEMS, file_external
@@ -87,7 +87,7 @@ def evaluate(
     candidates: Sequence[Candidate],
     detail: int,
     folder: Path,
-    executor: LocalExecutor,
+    executor: Executor,
     listener: Listener,
     cancelled: Event,
     at_once: int = 1,
@@ -164,7 +164,7 @@ def _row(
     detail: int,
     content_hash: _ContentHash,
     before: Mapping[str, Row],
-    executor: LocalExecutor,
+    executor: Executor,
     report: Callable[[StageEvent], None],
     stop: Event,
     alone: bool,

@@ -17,7 +17,7 @@ from understudy.pipeline.stages.mark import mark, work_id
 
 MARK = Stage("mark", 2, mark)
 INGREDIENT = Stage("ingredient", 1, ingredient)
-SIGN = Stage("sign", 2, sign)
+SIGN = Stage("sign", 2, sign, private=True)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.jobs import CoverJob, Runner, make_cover
 from understudy.pipeline.cast import Cast
-from understudy.pipeline.executor import LocalExecutor, StageEvent
+from understudy.pipeline.executor import Executor, StageEvent
 from understudy.pipeline.graph import Graph, label
 from understudy.pipeline.journal import Journal
 from understudy.services.batch.chart import Singers
@@ -63,9 +63,9 @@ _FATAL = ("disk-full", "output-not-writable", "cache-not-writable")
 
 @dataclass(frozen=True)
 class LocalMaker:
-    """Makes covers on this machine; they share the lanes of `executor`. `cast`: looks voices up in the library."""
+    """Makes covers with this program; they share the lanes of `executor`. `cast`: looks voices up in the library."""
 
-    executor: LocalExecutor
+    executor: Executor
     cast: Callable[[Singers], Cast]
     overwrite: bool
     times: StageTimes

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from understudy.services.cli.console import cancellable, item_progress, print_note, print_result
-from understudy.services.cli.options import OUTPUT, SETTINGS, Options, with_options
+from understudy.services.cli.options import CLUSTER, OUTPUT, SETTINGS, Options, with_options
 from understudy.wording import clock, counted
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from understudy.services.batch.timing import StageTimes
 
 
-@with_options("format name cookies video loudness start duration overwrite engine transpose key", SETTINGS, OUTPUT)
+@with_options(
+    "format name cookies video loudness start duration overwrite engine transpose key", SETTINGS, CLUSTER, OUTPUT
+)
 def batch(
     sources: Annotated[
         list[str],

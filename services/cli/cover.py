@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from understudy.services.cli.console import print_note, print_result
-from understudy.services.cli.options import MIX, OUTPUT, SETTINGS, SINGING, VOICE, Options, with_options
+from understudy.services.cli.options import CLUSTER, MIX, OUTPUT, SETTINGS, SINGING, VOICE, Options, with_options
 
 if TYPE_CHECKING:
     from understudy.results import CoverResult, StageResult, StageWarning
@@ -21,7 +21,9 @@ OWN_BACKING = Annotated[Path | None, typer.Option(help="Your own backing stem; -
 OUTPUT_FILE = Annotated[Path | None, typer.Option("--output", "-o", help="Where to; the extension is the format.")]
 
 
-@with_options("format name cookies keep_stems video start duration model overwrite", SINGING, MIX, SETTINGS, OUTPUT)
+@with_options(
+    "format name cookies keep_stems video start duration model overwrite", SINGING, MIX, SETTINGS, CLUSTER, OUTPUT
+)
 def cover(
     song: Annotated[str | None, typer.Argument(help="The song: any common audio or video file, or a link.")] = None,
     *,
@@ -56,6 +58,7 @@ def cover(
 @with_options(
     "format name start duration overwrite engine transpose index_rate protect formant_shift tracker seed",
     SETTINGS,
+    CLUSTER,
     OUTPUT,
 )
 def convert(

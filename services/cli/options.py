@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from understudy import environment
-from understudy.choices import Backing, FormatName, Platform, Shape, TrackerName, listed
+from understudy.choices import Backing, ExecutorName, FormatName, Platform, Shape, TrackerName, listed
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import cancellable, mode, stage_progress
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:  # imported where they are used, so that ``understudy --help``
     from understudy.library import VoiceLibrary
     from understudy.links import LinkedSong
     from understudy.pipeline.cast import Cast
-    from understudy.pipeline.executor import LocalExecutor
+    from understudy.pipeline.executor import Executor
     from understudy.pipeline.settings import CoverSettings
     from understudy.services.queue.settings import ServerSettings
 
 SINGING, MIX, SETTINGS, SERVER = "How it is sung", "Mix", "Settings, folders and device", "Server"
+CLUSTER = "Ray cluster"
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,11 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
         Option("voices", Path, "Folder of the voice library."),
         Option("cache", Path, "Folder of the cache."),
         Option("device", str, "auto, cpu, cuda:0, ..."),
+    ),
+    CLUSTER: (
+        Option("executor", ExecutorName, "local, or ray for the machines of a Ray cluster.", default="local"),
+        Option("address", str, "HOST:PORT of the cluster's head; default: the cluster of this machine."),
+        Option("store", str, "Folder that all its machines see, or s3://bucket/path; default: in the cache."),
     ),
     SERVER: (
         Option("host", str, "Address to bind.", default="127.0.0.1"),
@@ -271,11 +277,19 @@ class Options:
             (song,) = fetch(text, several=False)
         return song.path, song.tags
 
-    def executor(self) -> LocalExecutor:
+    def executor(self) -> Executor:
         from understudy.pipeline.executor import LocalExecutor
         from understudy.pipeline.store import Store
 
-        return LocalExecutor(Store(self.cache), environment.choose_device(self.values.get("device")))
+        device = self.values.get("device")
+        if self.values.get("executor") == "ray":
+            from understudy.pipeline.ray_executor import RayExecutor
+            from understudy.pipeline.shared_store import SharedStore, StoreAddress
+
+            url = self.values.get("store") or environment.shared_store() or str(self.cache / "store")
+            store = SharedStore(StoreAddress(url), self.cache)
+            return RayExecutor(store, self.values.get("address"), device, environment.gpu_share())
+        return LocalExecutor(Store(self.cache), environment.choose_device(device))
 
     @contextmanager
     def runner(self) -> Iterator[Runner]:

@@ -11,13 +11,13 @@ from rich.markup import escape
 from understudy.choices import FormatName, listed
 from understudy.services.cli.console import print_result
 from understudy.services.cli.cover import print_warnings
-from understudy.services.cli.options import OUTPUT, Options, with_options
+from understudy.services.cli.options import CLUSTER, OUTPUT, Options, with_options
 
 if TYPE_CHECKING:
     from understudy.results import SeparationResult
 
 
-@with_options("start duration model cookies overwrite preset set cache device", OUTPUT)
+@with_options("start duration model cookies overwrite preset set cache device", CLUSTER, OUTPUT)
 def separate(
     song: Annotated[str, typer.Argument(help="The song: any common audio or video file, or a link.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default stems/SONG.")] = None,

@@ -22,6 +22,9 @@ Platform = Literal["spotify", "youtube", "apple", "club"]
 Shape = Literal["landscape", "portrait"]
 """Of a video: 1920 x 1080 or 1080 x 1920 pixels."""
 
+ExecutorName = Literal["local", "ray"]
+"""What runs the stages: this process, or the machines of a Ray cluster."""
+
 Scope = Literal["read", "make", "voices", "delete"]
 """What an API key allows."""
 

@@ -1,4 +1,4 @@
-"""What the environment decides: the folders of voices and artifacts, the size of the cache, the device."""
+"""What the environment decides: the folders of voices and artifacts, the size of the cache, the device, the cluster."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ def cache_folder() -> Path:
 def cache_limit() -> int:
     """Bytes that the cache may hold: ``UNDERSTUDY_CACHE_GB`` gibibytes, 20 by default."""
     return round(float(os.environ.get("UNDERSTUDY_CACHE_GB") or 20) * GIB)
+
+
+def shared_store() -> str:
+    """Where a cluster's artifacts are: ``UNDERSTUDY_STORE``, or nothing."""
+    return os.environ.get("UNDERSTUDY_STORE") or ""
+
+
+def gpu_share() -> float:
+    """The part of a GPU that a stage gets on a cluster: ``UNDERSTUDY_GPU_SHARE``, 1 by default."""
+    return float(os.environ.get("UNDERSTUDY_GPU_SHARE") or 1)
 
 
 def gpus() -> int:

@@ -13,7 +13,7 @@ from understudy.errors import UnderstudyError
 from understudy.pipeline.evaluation.dataset import Dataset, find_songs
 from understudy.pipeline.evaluation.run import Candidate, Listener, evaluate
 from understudy.pipeline.evaluation.table import write_tables
-from understudy.pipeline.executor import LocalExecutor
+from understudy.pipeline.executor import Executor
 from understudy.pipeline.publish import check_writable
 from understudy.pipeline.settings import load_settings
 from understudy.results import EvaluationResult
@@ -62,7 +62,7 @@ def candidates(
 
 def evaluate_separators(
     job: EvaluationJob,
-    executor: LocalExecutor,
+    executor: Executor,
     listener: Listener,
     cancelled: Event,
     between: Callable[[], object] = lambda: None,

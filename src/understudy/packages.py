@@ -41,6 +41,7 @@ OPTIONAL = {
         "exchange of sound with programs that use pydub",
         "to_audiosegment and from_audiosegment can't be used",
     ),
+    "ray": OptionalPackage("ray", "ray", "stages on the machines of a Ray cluster", "all stages run on one machine"),
     "s3fs": OptionalPackage(
         "s3fs", "s3", "files of the server in an S3 store", "the server keeps its files in a local folder"
     ),

@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
 
 def make(store: Store, key: str, value: object) -> Artifact:
     with store.making(key, Event()):
-        return store.seal(key, Artifact("stage", value, "cpu", 1.5, ("a warning",)))
+        return store.seal(key, Artifact("stage", "cpu", 1.5, ("a warning",), (), value))
 
 
 def test_every_kind_of_value_comes_back(store: Store):
@@ -41,7 +41,7 @@ def test_every_kind_of_value_comes_back(store: Store):
             "$": {"$": 1},
             "figures": [1, 2.5, None, True, "text", {"deep": float("-inf")}],
         }
-        made = store.seal(KEY, Artifact("stage", value, "cpu", 1.5, ("a warning",))).value
+        made = store.seal(KEY, Artifact("stage", "cpu", 1.5, ("a warning",), (), value)).value
     for found in (made, store.load(KEY).value):
         assert np.array_equal(found["sound"].read().samples, sound.samples)
         assert np.array_equal(found["pitch"].f0, track.f0)
@@ -78,7 +78,7 @@ def test_two_makers_of_one_key_make_it_once(store: Store):
     def work() -> None:
         with store.making(KEY, Event()):
             if not store.has(KEY):
-                made.append(store.seal(KEY, Artifact("stage", 1, "cpu", 0.0, ())))
+                made.append(store.seal(KEY, Artifact("stage", "cpu", 0.0, (), (), 1)))
 
     threads = [Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -146,6 +146,6 @@ def test_a_voices_artifacts_can_be_removed_and_no_others(tmp_path: Path) -> None
     store = Store(tmp_path)
     for key, voices in (("a" * 40, ("nova",)), ("b" * 40, ("ada", "nova")), ("c" * 40, ("ada",)), ("d" * 40, ())):
         with store.making(key, Event()):
-            store.seal(key, Artifact("convert", 1.0, "cpu", 0.1, (), voices))
+            store.seal(key, Artifact("convert", "cpu", 0.1, (), voices, 1.0))
     assert store.remove_voice("nova") == 2
     assert [store.has(letter * 40) for letter in "abcd"] == [False, False, True, True]
