@@ -54,7 +54,7 @@ def batch(
     ] = False,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Only covers that failed the last time.")] = False,
     server: Annotated[str | None, typer.Option(help="Let this server make them, e.g. http://host:8000.")] = None,
-    server_key: Annotated[str | None, typer.Option(help="Its API key; or UNDERSTUDY_SERVER_KEY.")] = None,
+    server_key: Annotated[str | None, typer.Option(help="Its API key; better: set UNDERSTUDY_SERVER_KEY.")] = None,
     *,
     options: Options,
 ) -> None:
@@ -84,6 +84,8 @@ def batch(
         options.overwrite,
         times,
     )
+    if server_key is not None:
+        print_note("--server-key shows the key to every user of this machine: set UNDERSTUDY_SERVER_KEY instead.")
     if server is not None:
         maker = Server(server, server_key or os.environ.get("UNDERSTUDY_SERVER_KEY"), times)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -15,8 +16,10 @@ from understudy.services.cli.options import OUTPUT, SERVER, Options, with_option
 
 if TYPE_CHECKING:
     from understudy.services.queue.database import Database
+    from understudy.services.queue.settings import ServerSettings
 
 keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
+_PASSWORD = re.compile(r"//[^/@]*:[^/@]+@|[?&](password|secret)=")
 database_app = typer.Typer(help="The database of a server.", no_args_is_help=True)
 
 
@@ -32,9 +35,8 @@ def serve(
     from understudy.services.queue import logs
     from understudy.services.serving import serve
 
-    settings = options.server()
     logs.begin()
-    serve(settings, migrate)
+    serve(_settings(options), migrate)
 
 
 @with_options("config data database storage device debug")
@@ -52,7 +54,7 @@ def worker(
     from understudy.services.serving import work
 
     logs.begin()
-    work(options.server(), name, parent, training)
+    work(_settings(options), name, parent, training)
 
 
 @database_app.command()
@@ -62,7 +64,7 @@ def upgrade(options: Options) -> None:
     from understudy.services.queue.database import Database
     from understudy.services.queue.migrations import newest
 
-    Database(options.server().database_url, upgrade=True).close()
+    Database(_settings(options).database_url, upgrade=True).close()
     print_result({"version": newest()}, lambda: f"The tables have version {newest()}.")
 
 
@@ -121,10 +123,28 @@ def revoke(
     print_result({"revoked": id}, lambda: f"Revoked {escape(id)}.")
 
 
+def _settings(options: Options) -> ServerSettings:
+    """The server's settings. Its files are private from now on. Raises ``password-visible`` for a password among the
+    options, which every user of the machine can read in the list of processes."""
+    from understudy.services.queue.private import keep_private
+
+    for name in ("database", "storage"):
+        if _PASSWORD.search(options.values.get(name) or ""):
+            raise UnderstudyError(
+                "password-visible",
+                f"The URL of --{name} contains a password, which the list of processes shows to everybody here.",
+                f"Put the URL into the environment as UNDERSTUDY_SERVER_{name.upper()}, into a file that "
+                f"UNDERSTUDY_SERVER_{name.upper()}_FILE names, or into the file of --config.",
+            )
+    settings = options.server()
+    keep_private(settings.data)
+    return settings
+
+
 def _database(options: Options) -> Database:
     from understudy.services.queue.database import Database
 
-    return Database(options.server().database_url)
+    return Database(_settings(options).database_url)
 
 
 def _limits(texts: list[str]) -> dict[str, float]:

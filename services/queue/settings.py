@@ -1,4 +1,5 @@
-"""One configuration for server and workers: a YAML file < environment (``UNDERSTUDY_SERVER_<FIELD>``) < options."""
+"""One configuration for server and workers: a YAML file < environment (``UNDERSTUDY_SERVER_<FIELD>``, or the path of a
+file with the value in ``UNDERSTUDY_SERVER_<FIELD>_FILE``) < options."""
 
 from __future__ import annotations
 
@@ -90,6 +91,7 @@ class ServerSettings(BaseModel):
     keep_songs: float = Field(30 * 86400.0, gt=0, description="after its last use an uploaded song is removed")
     keep_jobs: float = Field(90 * 86400.0, gt=0, description="then an ended job is forgotten altogether")
 
+    keep_sessions: float = Field(30 * 86400.0, gt=0, description="then the page asks for the key again")
     keep_trainings: float = Field(30 * 86400.0, gt=0, description="then the folder of an ended training is removed")
 
     # webhooks
@@ -160,13 +162,9 @@ def load(file: Path | None = None, options: Mapping[str, Any] | None = None) -> 
 
 def _read(file: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text("utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UnderstudyError(
-            "server-config-unreadable",
-            f"The configuration {file} can't be read: {str(error).splitlines()[0]}.",
-            "Give the path of a YAML file with one 'name: value' per line.",
-        ) from error
+        content = yaml.safe_load(_text(file)) or {}
+    except yaml.YAMLError as error:
+        raise _unreadable(file, error) from error
     if not isinstance(content, dict):
         raise UnderstudyError(
             "server-config-unreadable", f"The configuration {file} holds no names and values.", "Write 'port: 8000'."
@@ -174,10 +172,27 @@ def _read(file: Path) -> Mapping[str, Any]:
     return content
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> UnderstudyError:
+    return UnderstudyError(
+        "server-config-unreadable",
+        f"The configuration {file} can't be read: {str(error).splitlines()[0]}.",
+        "Give the path of a YAML file with one 'name: value' per line, or of a file with one value.",
+    )
+
+
 def _environment() -> Mapping[str, Any]:
     found = {}
     for name in ServerSettings.model_fields:
         text = os.environ.get(PREFIX + name.upper())
+        if not text and (file := os.environ.get(f"{PREFIX}{name.upper()}_FILE")):
+            text = _text(Path(file)).strip()
         if text:
             value = yaml.safe_load(text)
             found[name] = text if isinstance(value, str) else value

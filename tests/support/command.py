@@ -41,10 +41,21 @@ def without_settings(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), **more}
 
 
+@contextmanager
+def own_mask() -> Iterator[None]:
+    """A block that may set the process's mask of file permissions, as a server does."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def run_here(folder: Path, environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """``understudy`` with `arguments` in `folder`, without the seconds that a new process takes to import torch."""
     out, err = io.StringIO(), io.StringIO()
     with (
+        own_mask(),
         chdir(folder),
         mock.patch.dict(os.environ, environment, clear=True),
         mock.patch.object(sys, "argv", ["understudy", *arguments]),
