@@ -16,7 +16,7 @@ from understudy.services.api.auth import COOKIE, Deleter, Reader, identify
 from understudy.services.api.problems import documented
 from understudy.services.api.root_path import href
 from understudy.services.api.state import App
-from understudy.services.queue import housekeeping
+from understudy.services.queue import housekeeping, sessions
 from understudy.services.queue.owners import LIMITS, usage
 from understudy.services.queue.tables import owners
 
@@ -80,14 +80,26 @@ def choices(app: App, owner: Reader) -> Choices:
 
 @router.post("/session", status_code=204, responses=documented(422))
 def log_in(login: Login, request: Request, app: App, response: Response) -> None:
-    """Store a key in a cookie that scripts can't read: for the web page, whose players can't send headers."""
-    identify(app, request, HTTPAuthorizationCredentials(scheme="Bearer", credentials=login.key))
-    secure = request.url.scheme == "https"
-    options: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": secure, "path": href("/")}
-    response.set_cookie(COOKIE, login.key, max_age=30 * 86400, **options)
+    """Begin a session: a cookie that scripts can't read stands for the key. It is for the web page, whose players can't
+    send headers."""
+    owner = identify(app, request, HTTPAuthorizationCredentials(scheme="Bearer", credentials=login.key))
+    _forget_key(response)
+    if owner.key is None:
+        return  # the server needs no keys
+    seconds = app.settings.keep_sessions
+    token = sessions.begin(app.database, owner.key, seconds)
+    options: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": request.url.scheme == "https"}
+    response.set_cookie(COOKIE, token, max_age=round(seconds), path=href("/"), **options)
 
 
 @router.delete("/session", status_code=204, responses=documented())
-def log_out(response: Response) -> None:
-    """Forget the cookie."""
+def log_out(request: Request, app: App, response: Response) -> None:
+    """End the session."""
+    if token := request.cookies.get(COOKIE):
+        sessions.end(app.database, token)
     response.delete_cookie(COOKIE, href("/"))
+    _forget_key(response)
+
+
+def _forget_key(response: Response) -> None:
+    response.delete_cookie("understudy_key")  # in which releases before 0.2 kept the key itself

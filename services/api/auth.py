@@ -15,9 +15,10 @@ from starlette.concurrency import run_in_threadpool
 from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
 from understudy.services.api.state import App, AppState
+from understudy.services.queue import sessions
 from understudy.services.queue.owners import Owner, find_owner, note_use
 
-COOKIE = "understudy_key"
+COOKIE = "understudy_session"
 _bearer = HTTPBearer(auto_error=False, description="An API key, made with 'understudy keys create'.")
 
 
@@ -58,20 +59,25 @@ Deleter = Annotated[Owner, Depends(require("delete"), scope="function")]
 
 
 def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCredentials | None) -> Owner:
-    """The owner of the key in the header or the cookie; the local owner on a server without keys.
+    """The owner of the key in the header or of the session in the cookie; the local owner on a server without keys.
 
     Raises ``key-missing``, ``key-invalid``, or ``rate-limited`` for an address that sends many wrong keys.
     """
     if (owner := app.open_owner) is not None:
         return owner
-    key = credentials.credentials if credentials else request.cookies.get(COOKIE)
-    if not key:
+    token = request.cookies.get(COOKIE)
+    if not credentials and not token:
         raise ApiError("key-missing", "An API key is needed.", "Send it as 'Authorization: Bearer us_...'.")
     with app.database.read() as connection:
-        owner = find_owner(connection, key)
+        if credentials:
+            owner = find_owner(connection, credentials.credentials)
+        else:
+            owner = sessions.find_owner(connection, app.database.now(connection), token or "")
     if owner is None:
         app.rates.check(f"guess {client_network(request)}", 30)
-        raise ApiError("key-invalid", "This API key is wrong or was revoked.", "Ask for another key.")
+        if credentials:
+            raise ApiError("key-invalid", "This API key is wrong or was revoked.", "Ask for another key.")
+        raise ApiError("key-invalid", "This session has ended.", "Sign in again.")
     if not app.rates.take(f"used {owner.key}", 1):  # once a minute
         with suppress(UnderstudyError):  # a failure to store that fails no request
             note_use(app.database, str(owner.key))

@@ -22,6 +22,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
 from understudy.services.api.state import AppState
+from understudy.services.queue import sessions
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.owners import Owner
@@ -47,13 +48,17 @@ class JobEvent:
     data: dict[str, Any]
 
 
+Access = tuple[str | None, str | None]
+"""The ids of the key and of the session with which a stream was asked for."""
+
+
 @dataclass(eq=False)
 class _Listener:
     """One open stream. `after`: the number of the last event it has; None in `queue` ends it."""
 
     job: str
     after: int
-    key: str | None
+    access: Access
     queue: asyncio.Queue[JobEvent | None] = field(default_factory=asyncio.Queue)
 
 
@@ -65,8 +70,8 @@ class Hub:
         self._listeners: set[_Listener] = set()
         self._thread = CapacityLimiter(1)  # of its own: requests and uploads have theirs
 
-    def join(self, job: str, after: int, key: str | None) -> _Listener:
-        listener = _Listener(job, after, key)
+    def join(self, job: str, after: int, access: Access) -> _Listener:
+        listener = _Listener(job, after, access)
         self._listeners.add(listener)
         return listener
 
@@ -85,9 +90,9 @@ class Hub:
             after: dict[str, int] = {}
             for listener in self._listeners:
                 after[listener.job] = min(listener.after, after.get(listener.job, listener.after))
-            used = {listener.key for listener in self._listeners if listener.key}
+            used = {listener.access for listener in self._listeners}
             try:
-                found, ended, revoked = await to_thread.run_sync(self._poll, after, used, limiter=self._thread)
+                found, ended, closed = await to_thread.run_sync(self._poll, after, used, limiter=self._thread)
             except UnderstudyError as error:
                 log.warning("event streams wait: %s", error)
                 await asyncio.sleep(1)
@@ -97,14 +102,17 @@ class Hub:
                     if event.number > listener.after:  # two streams of a job may have begun at different events
                         listener.after = event.number
                         listener.queue.put_nowait(event)
-                if listener.job in ended or listener.key in revoked:
+                if listener.job in ended or listener.access in closed:
                     if listener.job not in after:
                         continue  # it joined during the poll, which didn't ask for its events
                     self.leave(listener)
                     listener.queue.put_nowait(None)
 
-    def _poll(self, after: dict[str, int], used: set[str]) -> tuple[dict[str, list[JobEvent]], set[str], set[str]]:
-        """The events after number `after` by job, the jobs that have ended or are gone, the revoked of the keys `used`.
+    def _poll(
+        self, after: dict[str, int], used: set[Access]
+    ) -> tuple[dict[str, list[JobEvent]], set[str], set[Access]]:
+        """The events after number `after` by job, the jobs that have ended or are gone, and those `used` whose key was
+        revoked or whose session has ended.
 
         States and events are read from the same snapshot: a job that is found ended has all its events here.
         """
@@ -118,10 +126,12 @@ class Hub:
                 rows = select(events).where(or_(*parts)).order_by(events.c.job, events.c.number)
                 for row in connection.execute(rows):
                     found.setdefault(row.job, []).append(JobEvent(row.number, row.type, {**row.data, "at": row.at}))
-            gone = select(keys.c.id).where(keys.c.id.in_(used), keys.c.revoked.is_not(None))
-            revoked = set(connection.scalars(gone)) if used else set()
+            gone = select(keys.c.id).where(keys.c.id.in_({key for key, _ in used}), keys.c.revoked.is_not(None))
+            revoked = set(connection.scalars(gone))
+            over = sessions.ended(connection, self._database.now(connection), {id for _, id in used if id})
+            closed = {(key, session) for key, session in used if key in revoked or session in over}
         ended = {id for id in after if id not in states or states[id].state not in ACTIVE}
-        return found, ended, revoked
+        return found, ended, closed
 
 
 async def stream(
@@ -150,7 +160,7 @@ async def stream(
 
     async def messages() -> AsyncIterator[ServerSentEvent]:
         app.streams[owner.id] += 1
-        listener = hub.join(job, after, owner.key)
+        listener = hub.join(job, after, (owner.key, owner.session))
         try:
             yield ServerSentEvent(comment="understudy", retry=2000)
             while (event := await listener.queue.get()) is not None:

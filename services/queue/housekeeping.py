@@ -22,6 +22,7 @@ from understudy.services.queue.tables import (
     idempotency,
     jobs,
     owners,
+    sessions,
     songs,
     spent,
     trained,
@@ -44,6 +45,7 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
         gone = connection.execute(songs.delete().where(unused).returning(songs.c.path)).all()
         for table in (spent, trained):
             connection.execute(table.delete().where(table.c.at < now - 86400))
+        connection.execute(sessions.delete().where(sessions.c.expires < now))
         connection.execute(idempotency.delete().where(idempotency.c.created < now - _MEMORY))
         connection.execute(deliveries.delete().where(deliveries.c.state != "waiting", deliveries.c.due < now - _MEMORY))
     for row in [*rows, *forgotten]:

@@ -45,13 +45,14 @@ LIMITS = (
 @dataclass(frozen=True)
 class Owner:
     """The owner of a request. `limits` overlay the server's settings; `key`: the id of the key that came with the
-    request, None on a server without keys."""
+    request, None on a server without keys; `session`: the id of the page's session that stands for the key."""
 
     id: str
     name: str
     scopes: frozenset[str]
     limits: Mapping[str, Any]
     key: str | None = None
+    session: str | None = None
 
     def limit(self, name: str, settings: ServerSettings) -> Any:
         return self.limits.get(name, getattr(settings, name))
@@ -100,7 +101,7 @@ def create_key(
         if limits:
             before = connection.scalar(select(owners.c.limits).where(owners.c.id == id)) or {}
             connection.execute(owners.update().where(owners.c.id == id).values(limits={**before, **limits}))
-        values = {"id": key_id, "owner": id, "name": name, "hash": _hash(secret), "scopes": " ".join(scopes)}
+        values = {"id": key_id, "owner": id, "name": name, "hash": hashed(secret), "scopes": " ".join(scopes)}
         connection.execute(keys.insert().values(created=database.now(connection), **values))
         webhook = connection.scalar(select(owners.c.webhook_secret).where(owners.c.id == id))
     return f"us_{key_id}_{secret}", str(webhook)
@@ -134,10 +135,16 @@ def find_owner(connection: Connection, key: str) -> Owner | None:
     id, _, secret = rest.partition("_")
     if kind != "us" or not id or not secret:
         return None
-    query = select(keys, owners.c.name.label("owner_name"), owners.c.limits).join(owners).where(keys.c.id == id)
-    row = connection.execute(query).first()
-    if row is None or row.revoked is not None or not hmac.compare_digest(row.hash, _hash(secret)):
-        return None
+    row = connection.execute(KEYS.where(keys.c.id == id)).first()
+    return None if row is None or not hmac.compare_digest(row.hash, hashed(secret)) else as_owner(row)
+
+
+KEYS = select(keys, owners.c.name.label("owner_name"), owners.c.limits).join(owners).where(keys.c.revoked.is_(None))
+"""The keys that are not revoked, each with its owner."""
+
+
+def as_owner(row: Row[Any]) -> Owner:
+    """The owner of a row of `KEYS`."""
     return Owner(row.owner, row.owner_name, frozenset(row.scopes.split()), row.limits, row.id)
 
 
@@ -167,5 +174,5 @@ def stored_bytes(connection: Connection, owner: str) -> int:
     return sum(int(connection.scalar(query) or 0) for query in sums)
 
 
-def _hash(secret: str) -> str:
+def hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -65,6 +65,14 @@ keys = Table(
     Column("used", Double),
 )
 
+sessions = Table(  # of the page: who has shown a key there
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),  # the hash of the token in the visitor's cookie
+    Column("key", String(20), ForeignKey("keys.id"), nullable=False),
+    Column("expires", Double, nullable=False),
+)
+
 songs = Table(
     "songs",
     metadata,

@@ -5,14 +5,17 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import func, select
 
 from tests.services.api.conftest import Service, Sounds, Start
 from tests.support.command import until
 from understudy.errors import UnderstudyError
 from understudy.services.api.app import make_app
-from understudy.services.queue import owners
+from understudy.services.queue import housekeeping, owners
+from understudy.services.queue import sessions as page_sessions
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.tables import sessions
 
 
 @pytest.fixture
@@ -142,11 +145,40 @@ def test_a_session_stands_for_a_key(guarded: Service):
     assert guarded.client.post("/v1/session", json={"key": "us_a_b"}).status_code == 401
     answer = guarded.client.post("/v1/session", json={"key": key})
     assert answer.status_code == 204
-    assert "HttpOnly" in answer.headers["set-cookie"]
-    assert "SameSite=strict" in answer.headers["set-cookie"]
+    (session,) = (text for text in answer.headers.get_list("set-cookie") if text.startswith("understudy_session="))
+    assert "HttpOnly" in session
+    assert "SameSite=strict" in session
+    secret = key.rpartition("_")[2]
+    assert not any(secret in text for text in answer.headers.get_list("set-cookie"))
+    token = guarded.client.cookies["understudy_session"]
+    data = guarded.settings.data
+    assert not any(token.encode() in path.read_bytes() for path in data.rglob("server.sqlite3*"))
     assert guarded.client.get("/v1/songs").status_code == 200
+    assert guarded.client.get("/v1/songs", headers={"Authorization": f"Bearer {token}"}).status_code == 401
     guarded.client.delete("/v1/session")
     assert guarded.client.get("/v1/songs").status_code == 401
+    guarded.client.cookies.set("understudy_session", token)
+    assert guarded.client.get("/v1/songs").json()["code"] == "key-invalid", "a copy of the cookie ends with the session"
+
+
+@pytest.mark.parametrize("end", ["expiry", "revoked key"])
+def test_a_session_ends(guarded: Service, end: str):
+    headers = guarded.key("ada")
+    key, database = headers["Authorization"].removeprefix("Bearer "), guarded.app.state.services.database
+    guarded.client.post("/v1/session", json={"key": key})
+    other = guarded.key("ada")
+    assert guarded.client.get("/v1/songs").status_code == 200
+    if end == "expiry":
+        with database.write() as connection:
+            connection.execute(sessions.update().values(expires=database.now(connection) - 1))
+    else:
+        owners.revoke_key(database, key.split("_")[1])
+    assert guarded.client.get("/v1/songs").status_code == 401
+    assert guarded.client.get("/v1/songs", headers=other).status_code == 200, "another key of the owner's stays"
+    housekeeping.sweep(database, guarded.app.state.services.storage, guarded.settings)
+    with database.read() as connection:
+        left = connection.scalar(select(func.count()).select_from(sessions))
+    assert left == (0 if end == "expiry" else 1)
 
 
 def test_other_addresses_need_keys(tmp_path):
@@ -175,19 +207,26 @@ def test_an_open_server_serves_no_foreign_pages(service: Service):
         assert (answer.status_code, answer.json()["code"]) == (403, "origin-refused")
 
 
-def test_streams_end_when_their_key_is_revoked(guarded: Service, sounds: Sounds):
+@pytest.mark.parametrize("end", ["revoked key", "sign-out"])
+def test_streams_end_with_what_opened_them(guarded: Service, sounds: Sounds, end: str):
     headers = guarded.key("ada")
+    key = headers["Authorization"].removeprefix("Bearer ")
     place = send(guarded, sounds, headers).headers["location"]  # nobody works here: the stream would not end
     database = guarded.app.state.services.database
     ada = owners.ensure_owner(database, "ada")
+    guarded.client.post("/v1/session", json={"key": key})
+    token = guarded.client.cookies["understudy_session"]
 
-    def revoke() -> None:
+    def close() -> None:
         until(lambda: guarded.app.state.services.streams.get(ada))
-        owners.revoke_key(database, headers["Authorization"].split("_")[1])
+        if end == "sign-out":
+            page_sessions.end(database, token)
+        else:
+            owners.revoke_key(database, key.split("_")[1])
 
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(revoke)
-        text = guarded.client.get(f"{place}/events", headers=headers).text
+        pool.submit(close)
+        text = guarded.client.get(f"{place}/events", headers={} if end == "sign-out" else headers).text
     assert "queued" in text
     assert guarded.client.get(place, headers=guarded.key("ada")).json()["state"] == "queued", "the job goes on"
 

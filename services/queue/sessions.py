@@ -1,0 +1,44 @@
+"""Sessions of the page: a visitor who has shown a key gets a token instead, which ends with the session or the key.
+
+Of a token only a hash is stored; like a key's secret it has 200 random bits.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import replace
+
+from sqlalchemy import Connection, select
+
+from understudy.services.queue.database import Database
+from understudy.services.queue.owners import KEYS, Owner, as_owner, hashed
+from understudy.services.queue.tables import keys, sessions
+
+
+def begin(database: Database, key: str, seconds: float) -> str:
+    """A token that stands for the key with the id `key` for so many `seconds`."""
+    token = secrets.token_hex(25)
+    with database.write() as connection:
+        expires = database.now(connection) + seconds
+        connection.execute(sessions.insert().values(id=hashed(token), key=key, expires=expires))
+    return token
+
+
+def end(database: Database, token: str) -> None:
+    """End the session of `token`, if there is one."""
+    with database.write() as connection:
+        connection.execute(sessions.delete().where(sessions.c.id == hashed(token)))
+
+
+def find_owner(connection: Connection, now: float, token: str) -> Owner | None:
+    """The owner whose session `token` is; None if it has ended or its key was revoked."""
+    lasting = sessions.c.id == hashed(token), sessions.c.expires > now
+    row = connection.execute(KEYS.join(sessions, sessions.c.key == keys.c.id).where(*lasting)).first()
+    return None if row is None else replace(as_owner(row), session=hashed(token))
+
+
+def ended(connection: Connection, now: float, ids: Collection[str]) -> set[str]:
+    """Those of the sessions `ids` that have ended."""
+    lasting = select(sessions.c.id).where(sessions.c.id.in_(ids), sessions.c.expires > now)
+    return set(ids) - set(connection.scalars(lasting)) if ids else set()
