@@ -94,7 +94,7 @@ def sign(
 
     with file.open("rb") as source:
         unsigned = hashlib.file_digest(source, "sha256").hexdigest()
-    claim = _json(_claim(title, {**making, "unsigned": unsigned, "platform": _platform()}))
+    claim = _json(_claim(title, {**making, "unsigned": unsigned, "platform": this_platform()}))
     alone = file.suffix in SIDECAR
     signed = context.folder / (f"manifest{SIDECAR_SUFFIX}" if alone else f"signed{file.suffix}")
 
@@ -199,7 +199,7 @@ def _failing(what: str) -> Iterator[None]:
         ) from error
 
 
-def _platform() -> dict[str, str]:
+def this_platform() -> dict[str, str]:
     """What the bytes of a work depend on beside its inputs: the same work may differ in its last bits elsewhere."""
     packages = {name: version(name) for name in ("numpy", "scipy", "torch", "av")}
     return {"system": f"{platform.system()} {platform.machine()}", **packages}

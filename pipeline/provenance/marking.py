@@ -74,7 +74,6 @@ class Marking:
     def _signing(self, file: Node[Path], own: Credentials) -> Node[Path]:
         """Signs: the manifest says from what, with which stages and models, and with whose consent it was made."""
         part = file.subject or ("" if file.kind == "encode" else file.kind)
-        nodes = Graph.of(file).nodes
         song = self.tagged.value
         making: dict[str, Any] = {
             "kind": self.kind,
@@ -82,6 +81,7 @@ class Marking:
             "watermark": self.id if self.watermark else None,
             "inputs": {role: file.content_hash for role, file in self.inputs.items()},
             "cast": self.cast.content_hash,
+            "transposes": dict(self.cast.transposes),
             "voices": [
                 {
                     "name": voice.name,
@@ -94,8 +94,7 @@ class Marking:
             ],
             "settings": self.shown,
             "output": self.output.model_dump(include={"format", "video"} if part == "video" else {"format"}),
-            "stages": [[node.name, node.stage.version] for node in nodes],
-            "models": sorted({hash for node in nodes for hash in _models(node)}),
+            **made_with(file),
         }
         plain: dict[str, Setting] = {"title": f"{song.stem} ({self.cast.name})", "making": making}
         inputs: dict[str, Source] = {"file": file, "ingredients": self.origins}
@@ -108,6 +107,11 @@ def origin(file: External, role: str) -> Node[Path]:
     return Node("ingredient", INGREDIENT, {}, named, {"original": file}, role)
 
 
-def _models(node: Node[Any]) -> list[str]:
-    """What stands for the model files that a node uses."""
-    return [node.externals[name].content_hash for name in ("model", "models", "weights") if name in node.externals]
+def made_with(file: Node[Path]) -> dict[str, list[Any]]:
+    """The stages that make `file`, each with its version, and what stands for the model files that they use."""
+    nodes = Graph.of(file).nodes
+    externals = [node.externals.get(name) for node in nodes for name in ("model", "models", "weights")]
+    return {
+        "stages": [[node.name, node.stage.version] for node in nodes],
+        "models": sorted({external.content_hash for external in externals if external is not None}),
+    }

@@ -21,6 +21,7 @@ from understudy.services.cli.console import (
 from understudy.services.cli.cover import convert, cover, graph
 from understudy.services.cli.evaluate import evaluate
 from understudy.services.cli.models import models_app
+from understudy.services.cli.reproduce import reproduce
 from understudy.services.cli.separate import separate
 from understudy.services.cli.server import database_app, keys_app, serve, worker
 from understudy.services.cli.signing import signing_app
@@ -54,7 +55,7 @@ def understudy(
         context.get_help()  # typer prints it
 
 
-for command in (cover, separate, convert, batch, graph, evaluate, verify, presets, doctor, serve, worker):
+for command in (cover, separate, convert, batch, graph, evaluate, verify, reproduce, presets, doctor, serve, worker):
     app.command()(command)
 voices_app.command()(train)
 groups = {

@@ -11,15 +11,32 @@ from tests.support.command import Workspace
 
 @pytest.mark.slow
 def test_a_cover_is_known_and_a_song_is_not(workspace: Workspace) -> None:
-    made = workspace.json("cover", "song.wav", "--voice", "nova", "-o", "cover.mp3")
+    made = workspace.json("cover", "song.wav", "--voice", "nova", "-o", "cover.mp3", "--keep-stems")
     found = workspace.json("verify", made["cover"])
     assert set(found) == {"file", "watermark", "c2pa", "tags", "conclusion"}
     assert set(found["c2pa"]) >= {"present", "valid", "trusted", "actions", "ingredients"}
     assert (found["c2pa"]["valid"], found["c2pa"]["trusted"]) == (True, True)
     assert found["c2pa"]["ingredients"] == ["voice nova", "song.wav"]
     assert found["tags"]["made_by_understudy"]
+    _reproduced(workspace, made["cover"], made["stems"]["vocals"])
     song = workspace.json("verify", "song.wav")
     assert (song["watermark"]["found"], song["c2pa"]["present"], song["tags"]["made_by_understudy"]) == (False,) * 3
+
+
+def _reproduced(workspace: Workspace, *files: str) -> None:
+    """Cover and stems are rendered again without the cache, and other inputs are told."""
+    for file in files:
+        again = workspace.json("reproduce", file, "--song", "song.wav", "--voice", "nova")
+        assert (again["identical"], again["reproduced"], again["trusted"], again["differs"]) == (True, True, True, [])
+    wrong = workspace.run("reproduce", files[0], "--song", "vocals.wav", "--voice", "nova", "--json")
+    fault = json.loads(wrong.stdout)["error"]
+    assert (wrong.returncode, fault["code"]) == (1, "inputs-differ")
+    assert "The song is another file" in fault["message"]
+    assert "voice" not in fault["message"]
+    lacking = workspace.run("reproduce", files[0], "--voice", "nova")
+    assert "--song" in lacking.stderr
+    unsigned = workspace.run("reproduce", "song.wav", "--song", "song.wav", "--voice", "nova", "--json")
+    assert json.loads(unsigned.stdout)["error"]["code"] == "credentials-missing"
 
 
 @pytest.mark.slow
