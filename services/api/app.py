@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from understudy import __version__
 from understudy.errors import UnderstudyError
-from understudy.services.api import account, covers, health, problems, songs, trainings, verification, voices
+from understudy.services.api import account, bodies, covers, health, problems, songs, trainings, verification, voices
 from understudy.services.api.auth import is_loopback
 from understudy.services.api.events import Hub
 from understudy.services.api.job_requests import CoverRequest, SeparationRequest
@@ -110,6 +110,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
         app.include_router(router)
     add_page(app)
     # the last one is the outermost
+    app.add_middleware(bodies.Bounds)
     app.add_middleware(RateLimitHeaders)
     if settings.origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, **CORS)

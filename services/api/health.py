@@ -26,7 +26,7 @@ class Health(BaseModel):
 
 
 @router.get("/healthz")
-def healthz() -> Health:
+async def healthz() -> Health:
     """The process lives."""
     return Health(status="ok")
 

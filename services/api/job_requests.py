@@ -19,7 +19,7 @@ from understudy.pipeline.separation.models import own_files
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.api import answers
-from understudy.services.api.limits import check_job, check_storage
+from understudy.services.api.limits import charge_job, check_storage
 from understudy.services.api.problems import ApiError
 from understudy.services.api.songs import NewSong, add_songs, find_song
 from understudy.services.api.voices import find_voice
@@ -163,17 +163,17 @@ class Submission:
         inputs |= {role: song.id for role, song in sent.items()}
         rows = {role: find_song(connection, owner, id) for role, id in inputs.items()}
         named = rows.get("song") or rows["vocals"]
-        minutes = self._minutes(named.duration)
-        check_job(connection, server, owner, now, minutes)
+        minutes = max(self._minutes(row.duration) for row in rows.values())  # the worker charges what it decodes
+        job = {"inputs": inputs, "settings": self.settings.model_dump(mode="json"), **(singers or {})}
+        job["spent"] = charge_job(connection, server, owner, now, minutes)
         id = queue.submit(
             connection,
             now,
             owner.id,
             self.kind,
-            minutes,
             priority=queue.PRIORITIES[request.priority],
             name=PurePath(named.name).stem,
-            request={"inputs": inputs, "settings": self.settings.model_dump(mode="json"), **(singers or {})},
+            request=job,
             song=inputs.get("song"),
             voice=next(iter(singers["singers"].values())) if singers else None,
             webhook=request.webhook,

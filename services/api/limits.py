@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from understudy.services.api.problems import ApiError
 from understudy.services.queue.owners import Owner, usage
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import owners
+from understudy.services.queue.tables import owners, spent
 from understudy.wording import counted
 
 
@@ -26,12 +26,12 @@ class RateLimits:
         """Take one token of the bucket `name`. Returns 0, or the seconds until there is a token again."""
         now = time.monotonic()
         with self._lock:
-            tokens, at = self._buckets.get(name, (per_minute, now))
+            tokens, at = self._buckets.pop(name, (per_minute, now))
             tokens = min(per_minute, tokens + (now - at) * per_minute / 60)
             wait = 0.0 if tokens >= 1 else (1 - tokens) * 60 / per_minute
             self._buckets[name] = (tokens if wait else tokens - 1, now)
-            if len(self._buckets) > 10_000:  # buckets that were idle for a minute are full
-                self._buckets = {key: value for key, value in self._buckets.items() if now - value[1] < 60}
+            if len(self._buckets) > 10_000:  # the one that was not used for longest
+                del self._buckets[next(iter(self._buckets))]
         return wait
 
     def left(self, name: str, per_minute: float) -> float:
@@ -62,25 +62,35 @@ def check_storage(connection: Connection, settings: ServerSettings, owner: Owner
         )
 
 
-def check_job(connection: Connection, settings: ServerSettings, owner: Owner, now: float, minutes: float) -> None:
-    """Raise ``too-many-jobs`` or ``minutes-used-up`` if the owner can't submit a job over `minutes` of song. Locks the
-    owner's row as `check_storage` does."""
+def charge_job(connection: Connection, settings: ServerSettings, owner: Owner, now: float, minutes: float) -> int:
+    """Charge the owner for a job over `minutes` of song; returns the id of what was spent, for the job's request.
+
+    Raises ``too-many-jobs`` or ``minutes-used-up`` if the owner can't submit it. Locks the owner's row as
+    `check_storage` does.
+    """
     _lock_owner(connection, owner)
     used = usage(connection, owner.id, now)
     limit = owner.limit("jobs_queued", settings)
     if used["jobs_queued"] >= limit:
         text = f"You have {counted(round(used['jobs_queued']), 'job')} waiting or running; the limit is {limit}."
         raise ApiError("too-many-jobs", text, "Wait until one has ended.", {"Retry-After": "30"})
+    limit = owner.limit("jobs_a_day", settings)
+    if used["jobs_a_day"] >= limit:
+        text = f"You sent {counted(round(used['jobs_a_day']), 'job')} within a day; the limit is {limit}."
+        raise ApiError("too-many-jobs", text, "Try again tomorrow.", {"Retry-After": "3600"})
     limit = owner.limit("minutes_a_day", settings)
     if used["minutes_a_day"] + minutes > limit:
         sent = counted(round(used["minutes_a_day"]), "minute")
         text = f"You sent {sent} of song within a day; the limit is {limit:.0f}."
         raise ApiError("minutes-used-up", text, "Try again tomorrow.", {"Retry-After": "3600"})
+    row = spent.insert().values(owner=owner.id, at=now, minutes=minutes).returning(spent.c.id)
+    return int(connection.execute(row).scalar_one())
 
 
-def check_training(connection: Connection, settings: ServerSettings, owner: Owner, now: float) -> None:
-    """Raise ``too-many-jobs`` or ``minutes-used-up`` if the owner can't submit another training."""
-    check_job(connection, settings, owner, now, 0.0)
+def charge_training(connection: Connection, settings: ServerSettings, owner: Owner, now: float) -> None:
+    """`charge_job` for a training, whose minutes are counted while it runs. Raises ``too-many-jobs`` or
+    ``minutes-used-up`` if the owner can't submit another."""
+    charge_job(connection, settings, owner, now, 0.0)
     used = usage(connection, owner.id, now)
     limit = owner.limit("trainings_queued", settings)
     if used["trainings_queued"] >= limit:

@@ -69,7 +69,9 @@ class HostGuard:
 
     A browser lets any page send requests to 127.0.0.1, where the server may be open. Two checks stop that: the ``Host``
     must be a name of this server (a foreign name could be bound to its address: DNS rebinding), and the ``Origin``, if
-    there is one, must be this server, a host of the setting ``hosts``, or one of the setting ``origins``."""
+    there is one, must be this server, a host of the setting ``hosts``, or one of the setting ``origins``.
+
+    A server without keys also refuses what a proxy passes on: everybody who reaches the proxy would own everything."""
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, keys: bool) -> None:
         self._app, self._hosts, self._keys = app, {host.casefold() for host in settings.hosts}, keys
@@ -82,6 +84,9 @@ class HostGuard:
         if scope["type"] == "http" and scope["path"] not in self._open:
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
             refused = self._refused(headers.get(b"host", ""), headers.get(b"origin"))
+            if not self._keys and any(name.startswith(_OF_PROXIES) for name in headers):
+                text = "This request came through a proxy, and this server asks nobody for a key."
+                refused = ApiError("proxy-refused", text, "Start it with --keys, or UNDERSTUDY_SERVER_KEYS=true.")
         answer = self._app if refused is None else problems.problem(refused)
         await answer(scope, receive, send)
 
@@ -99,6 +104,9 @@ class HostGuard:
     def _takes(self, origin: str, host: str) -> bool:
         same = origin.partition("://")[2] == host
         return same or _hostname(origin) in self._hosts or origin in self._origins
+
+
+_OF_PROXIES = (b"forwarded", b"x-forwarded-", b"x-real-ip", b"via")
 
 
 def _hostname(url: str) -> str:

@@ -16,6 +16,7 @@ from understudy.errors import UnderstudyError
 from understudy.validation import Fault, faults
 
 log = logging.getLogger("understudy.api")
+MOST_FAULTS = 20  # that are listed
 
 STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
     400: (
@@ -23,7 +24,10 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
         ("request-malformed", "upload-malformed", "upload-truncated", "cursor-invalid", "host-refused"),
     ),
     401: ("No valid key", ("key-missing", "key-invalid")),
-    403: ("The key lacks a scope, or the request comes from a foreign web page", ("scope-missing", "origin-refused")),
+    403: (
+        "The key lacks a scope, or the request comes from a foreign web page",
+        ("scope-missing", "origin-refused", "proxy-refused"),
+    ),
     404: (
         "Unknown, or it belongs to another owner",
         (
@@ -121,7 +125,8 @@ def install(app: FastAPI) -> None:
         """The first fault in a sentence, all faults in a list."""
         found = faults(error.errors())
         message = f"The field {_field(found[0])!r} is wrong: {found[0].reason}."
-        listed: list[dict[str, Any]] = [{"field": _field(fault), "message": fault.reason} for fault in found]
+        shown = found[:MOST_FAULTS]
+        listed: list[dict[str, Any]] = [{"field": _field(fault), "message": fault.reason} for fault in shown]
         return problem(UnderstudyError("request-invalid", message, "Correct it; /docs shows what is expected."), listed)
 
     @app.exception_handler(HTTPException)
@@ -132,6 +137,10 @@ def install(app: FastAPI) -> None:
             allowed = (error.headers or {}).get("Allow", "")
             text = f"{request.url.path} can't be asked with {request.method}."
             found = ApiError("method-not-allowed", text, "/docs lists all there is.", {"Allow": allowed})
+        elif error.status_code == 413:
+            found = ApiError("body-too-large", "The body is larger than 64 kB.", "Send files as multipart/form-data.")
+        elif error.status_code == 408:
+            found = ApiError("upload-too-slow", "The body didn't come in time.", "Send it again.")
         else:
             found = ApiError("request-malformed", f"The request is broken: {error.detail}.", "Correct it.")
         return problem(found)
@@ -151,5 +160,5 @@ def _field(fault: Fault) -> str:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: these problems besides those that every route may give."""
-    every = {400, 401, 403, 429, 503, *statuses}
+    every = {400, 401, 403, 408, 413, 429, 503, *statuses}
     return {status: {"description": STATUSES[status][0], "content": _CONTENT} for status in every}

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
-from understudy.services.api.limits import check_storage, check_training
+from understudy.services.api.limits import charge_training, check_storage
 from understudy.services.api.problems import ApiError
 from understudy.services.api.uploads import Upload
 from understudy.services.api.voices import find_voice
@@ -79,7 +79,7 @@ class NewTraining:
     def submit(self, server: ServerSettings, owner: Owner, connection: Connection, now: float) -> answers.Training:
         """Submit the job, with the recordings at their `places`."""
         total = sum(upload.bytes for upload in self.files)
-        check_training(connection, server, owner, now)
+        charge_training(connection, server, owner, now)
         check_storage(connection, server, owner, now, total)
         voice = find_voice(connection, owner, self.id)
         _check_recordings(voice)

@@ -27,12 +27,12 @@ from starlette.requests import ClientDisconnect, Request
 
 from understudy.disk import is_full
 from understudy.errors import UnderstudyError
+from understudy.services.api.bodies import TEXT_LIMIT, allow, check_text
 from understudy.services.api.problems import ApiError
 from understudy.services.api.state import AppState
 from understudy.services.queue.owners import Owner, stored_bytes
 from understudy.wording import counted
 
-TEXT_LIMIT = 64 << 10  # bytes of JSON, or of all text fields of a form
 _HEADER_LIMIT = 8 << 10
 _OVERHEAD = 1 << 20  # bytes of a form that are no files, at most
 _BLOCK = 1 << 20
@@ -134,6 +134,7 @@ async def received(request: Request, app: AppState, sender: Sender, rules: FormR
     size = int(length) - _OVERHEAD if length.isascii() and length.isdigit() else 0
     if size > rules.most * rules.limit:
         raise too_big(rules.limit)
+    allow(request)
     app.transfers.check(sender.id, sender.transfers)
     app.transfers.check_room(sender.id, size, sender.room)
     hold = partial(app.transfers.hold, sender.id, room=sender.room)
@@ -150,12 +151,10 @@ async def received(request: Request, app: AppState, sender: Sender, rules: FormR
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    body = bytearray()
-    async for block in _blocks(request):
-        body += block
-        if len(body) > TEXT_LIMIT:
-            raise ApiError("body-too-large", "The JSON is larger than 64 kB.", "Send files as multipart/form-data.")
-    return _object(bytes(body), "body")
+    try:
+        return _object(await request.body(), "body")
+    except ClientDisconnect:
+        raise _truncated() from None
 
 
 def _object(text: str | bytes, name: str) -> dict[str, Any]:
@@ -165,6 +164,7 @@ def _object(text: str | bytes, name: str) -> dict[str, Any]:
         raise ApiError("request-malformed", f"The {name} is no JSON: {error}.", "Send a JSON object.") from None
     if not isinstance(value, dict):
         raise ApiError("request-invalid", f"The {name} is no JSON object.", "Send a JSON object.")
+    check_text(value, name)
     return value
 
 
@@ -314,6 +314,7 @@ class _FormReader:
         elif self._text is not None:
             try:
                 text = self._text.decode("utf-8")
+                check_text([self._field, text], "form")
                 if self._field in self._rules.repeated:
                     self.form.fields.setdefault(self._field, []).append(text)
                 else:

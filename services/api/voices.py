@@ -17,7 +17,7 @@ from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Reader, VoiceMaker
 from understudy.services.api.events import STREAM, LastEventId, stream
 from understudy.services.api.idempotency import IdempotencyKey, accept
-from understudy.services.api.limits import check_job, check_storage
+from understudy.services.api.limits import charge_job, check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, form_schema, new_songs, refuse_fields
@@ -110,7 +110,7 @@ class NewVoice:
     def submit(self, server: ServerSettings, owner: Owner, connection: Connection, now: float) -> answers.Voice:
         """List the voice as being made, and submit the job that makes it of the files at their `places`."""
         total = sum(upload.bytes for upload in self.files)
-        check_job(connection, server, owner, now, 0.0)
+        charge_job(connection, server, owner, now, 0.0)
         check_storage(connection, server, owner, now, total)
         _refuse_taken(connection, owner, self.name)
         id, path = self.id, self.path(owner)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError
 
@@ -24,6 +25,7 @@ from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import ACTIVE, trained_minutes
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, voices
+from understudy.validation import faults
 
 SCOPES = get_args(Scope)
 LOCAL = "local"  # the owner of everything on a server without keys
@@ -32,6 +34,7 @@ LIMITS = (
     "song_seconds",
     "recordings",
     "jobs_queued",
+    "jobs_a_day",
     "minutes_a_day",
     "trainings_queued",
     "training_minutes_a_day",
@@ -93,6 +96,7 @@ def create_key(
         )
     if wrong := [limit for limit in limits or {} if limit not in LIMITS]:
         raise UnderstudyError("limit-unknown", f"There is no limit {wrong[0]!r}.", f"Limits: {', '.join(LIMITS)}.")
+    _check_limits(limits or {})
     if not owner.strip() or len(owner) > 100 or len(name) > 100:
         raise UnderstudyError("owner-name-invalid", "A name has 1 to 100 characters.", "Use for example --owner shop.")
     id = ensure_owner(database, owner)
@@ -105,6 +109,16 @@ def create_key(
         connection.execute(keys.insert().values(created=database.now(connection), **values))
         webhook = connection.scalar(select(owners.c.webhook_secret).where(owners.c.id == id))
     return f"us_{key_id}_{secret}", str(webhook)
+
+
+def _check_limits(limits: Mapping[str, Any]) -> None:
+    """Raise ``limit-invalid`` for a limit that the settings couldn't have either."""
+    try:
+        ServerSettings.model_validate(dict(limits))
+    except ValidationError as error:
+        first = faults(error.errors())[0]
+        text = f"The limit {first.field!r} can't be {first.value}: {first.reason}."
+        raise UnderstudyError("limit-invalid", text, "To keep an owner out, revoke its keys.") from None
 
 
 def list_keys(database: Database) -> list[Row[Any]]:
@@ -155,13 +169,15 @@ def note_use(database: Database, key: str) -> None:
 
 
 def usage(connection: Connection, owner: str, now: float) -> dict[str, float]:
-    """The use of the limits: jobs that have not ended, minutes of song and of training in the last 24 hours, bytes
-    stored."""
+    """The use of the limits: jobs that have not ended, jobs, minutes of song and of training in the last 24 hours,
+    bytes stored."""
     active = select(func.count()).where(jobs.c.owner == owner, jobs.c.state.in_(ACTIVE))
-    minutes = select(func.sum(spent.c.minutes)).where(spent.c.owner == owner, spent.c.at > now - 86400)
+    today = select(func.count(), func.sum(spent.c.minutes)).where(spent.c.owner == owner, spent.c.at > now - 86400)
+    sent, minutes = connection.execute(today).one()
     return {
         "jobs_queued": float(connection.scalar(active) or 0),
-        "minutes_a_day": float(connection.scalar(minutes) or 0.0),
+        "jobs_a_day": float(sent),
+        "minutes_a_day": float(minutes or 0.0),
         "trainings_queued": float(connection.scalar(active.where(jobs.c.kind == "training")) or 0),
         "training_minutes_a_day": trained_minutes(connection, owner, now),
         "storage_bytes": float(stored_bytes(connection, owner)),

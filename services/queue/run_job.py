@@ -20,9 +20,11 @@ from understudy.pipeline.store import Store
 from understudy.services.queue import untrusted
 from understudy.services.queue.job_context import TYPES, JobContext, JobResult
 from understudy.services.queue.jobs import ROLES, Claimed
+from understudy.services.queue.owners import usage
 from understudy.services.queue.run_training import run_training
-from understudy.services.queue.tables import songs, voices
+from understudy.services.queue.tables import owners, songs, spent, voices
 from understudy.voices.voice import MANIFEST, Manifest, Voice
+from understudy.wording import counted, lengths
 
 
 def run_job(job: Claimed, context: JobContext) -> JobResult:
@@ -116,11 +118,33 @@ def _voice(job: Claimed, context: JobContext) -> JobResult:
 
 def _decode(context: JobContext, job: Claimed, files: Mapping[str, Path], settings: CoverSettings) -> None:
     """Decode the songs, and read their manifests and, for a video, their artwork, in a bounded process. The job's own
-    stages then find the artifacts in the cache: no untrusted file is read in the worker itself."""
+    stages then find the artifacts in the cache: no untrusted file is read in the worker itself.
+
+    Then the owner is charged for what was decoded: before, only the files' own words were known. Raises
+    ``song-too-long`` and ``minutes-used-up``.
+    """
     cache = Store(context.cache(job))
     graph = untrusted.decoding(files, settings)
     if graph.pending(graph.nodes, cache.has):
         context.read("decode", untrusted.decode_into, cache.root, files, settings)
+    keys = graph.keys()
+    decoded = [cache.load(keys[node]).value for node in graph.nodes[: len(files)]]
+    _charge(context, job, max(float(song.duration) for song in decoded))
+
+
+def _charge(context: JobContext, job: Claimed, seconds: float) -> None:
+    with context.database.write() as connection:
+        mine = spent.c.id == job.request.get("spent")
+        connection.execute(spent.update().where(mine).values(minutes=seconds / 60))
+        used = usage(connection, job.owner, context.database.now(connection))["minutes_a_day"]
+        limits = connection.scalar(select(owners.c.limits).where(owners.c.id == job.owner)) or {}
+    longest, most = (limits.get(name, getattr(context.settings, name)) for name in ("song_seconds", "minutes_a_day"))
+    if seconds > longest + 1:  # the padding of lossy formats
+        text = "{} is {} long; at most {} are taken here.".format(job.name, *lengths(seconds, longest))
+        raise UnderstudyError("song-too-long", text, "Cut out the part that you need.")
+    if used > most:
+        text = f"With it you sent {counted(round(used), 'minute')} of song within a day; the limit is {most:.0f}."
+        raise UnderstudyError("minutes-used-up", text, "Try again tomorrow.")
 
 
 def _song(context: JobContext, job: Claimed, id: str, role: str) -> Path:

@@ -78,6 +78,7 @@ class ServerSettings(BaseModel):
     song_seconds: float = Field(3600.0, gt=0, description="longest song")
     recordings: int = Field(50, ge=1, le=999, description="most recordings of a voice")
     jobs_queued: int = Field(100, ge=1, description="jobs waiting or running at a time")
+    jobs_a_day: int = Field(10_000, ge=1, description="jobs sent within 24 hours, cancelled ones included")
     minutes_a_day: float = Field(600.0, gt=0, description="minutes of song sent to work within 24 hours")
     trainings_queued: int = Field(5, ge=1, description="trainings that have not ended, paused ones included")
     training_minutes_a_day: float = Field(1440.0, gt=0, description="minutes that trainings run within 24 hours")

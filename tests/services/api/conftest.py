@@ -97,9 +97,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def service(start: Start) -> Service:
-    """An open API without a worker."""
-    return start()
+def service(start: Start, database_url: str) -> Service:
+    """An open API without a worker, over a database of each kind."""
+    return start(database=database_url)
+
+
+@pytest.fixture
+def guarded(start: Start, database_url: str) -> Service:
+    """The same with keys."""
+    return start(keys=True, database=database_url)
 
 
 @dataclass(frozen=True)

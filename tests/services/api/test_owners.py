@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select
 
-from tests.services.api.conftest import Service, Sounds, Start
+from tests.services.api.conftest import Service, Sounds
 from tests.support.command import until
 from understudy.errors import UnderstudyError
 from understudy.services.api.app import make_app
@@ -16,11 +16,6 @@ from understudy.services.queue import sessions as page_sessions
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import sessions
-
-
-@pytest.fixture
-def guarded(start: Start) -> Service:
-    return start(keys=True)
 
 
 def send(service: Service, sounds: Sounds, headers: dict[str, str], **more: str):
@@ -135,6 +130,7 @@ def test_account_and_deleting_everything(guarded: Service, sounds: Sounds):
     assert guarded.client.get(made.headers["location"], headers=ada).status_code == 404
     usage = guarded.client.get("/v1/account", headers=ada).json()["usage"]
     assert usage.pop("minutes_a_day") == pytest.approx(2 / 60)
+    assert usage.pop("jobs_a_day") == 1
     assert usage == dict.fromkeys(("jobs_queued", "trainings_queued", "training_minutes_a_day", "storage_bytes"), 0)
     assert guarded.client.get(kept.headers["location"], headers=bea).status_code == 200
     assert len(guarded.stored()) == 1

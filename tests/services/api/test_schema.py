@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
+from tests.services.conftest import new_database
 from understudy.services.api.app import make_app
 from understudy.services.queue.settings import ServerSettings
 
@@ -29,10 +30,13 @@ CHECKS = [
 EXAMPLES = int(os.environ.get("UNDERSTUDY_FUZZ", "5"))  # of each operation
 
 
-@pytest.fixture(scope="session")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     limits = {"jobs_queued": 10000, "requests_a_minute": 10**6}
-    chosen = ServerSettings(data=tmp_path_factory.mktemp("schema"), workers=0, device="cpu", **limits)
+    database = "" if request.param == "sqlite" else new_database(request.getfixturevalue("postgres_server"))
+    chosen = ServerSettings(
+        data=tmp_path_factory.mktemp("schema"), database=database, workers=0, device="cpu", **limits
+    )
     with TestClient(make_app(chosen), "http://127.0.0.1", raise_server_exceptions=False) as found:
         yield found
 

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 
 import pytest
+import soundfile
 
-from tests.services.api.conftest import Service, Sounds, Start
+from tests.services.api.conftest import KEYS, Service, Sounds, Working
 from tests.services.api.test_requests import refused
+from tests.support import signals
 from tests.support.command import HANGS
 from understudy.errors import UnderstudyError
-from understudy.services.api import shares
+from understudy.services.api import bodies, shares
+from understudy.services.api.limits import RateLimits
 from understudy.services.api.shares import Shares, Transfers
 from understudy.services.api.uploads import Upload
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import owners, songs
-
-
-@pytest.fixture
-def guarded(start: Start) -> Service:
-    return start(keys=True)
 
 
 def upload(service: Service, sounds: Sounds, headers: dict[str, str], sound: str = "song", **more: str):
@@ -109,7 +109,7 @@ def test_nothing_is_locked_while_a_slow_storage_writes(
             sent = pool.submit(upload, guarded, sounds, ada)
             assert begun.wait(HANGS)
             with guarded.app.state.services.database.write() as connection:  # waits for nobody, nor for ada's own row
-                connection.execute(owners.update().where(owners.c.name == "ada").values(served=1.0))
+                connection.execute(owners.update().where(owners.c.name == "ada").values(generation=owners.c.generation))
             assert upload(guarded, sounds, bea).status_code == 201
             assert upload(guarded, sounds, ada).status_code == 201
             assert guarded.client.get("/v1/songs", headers=ada).status_code == 200
@@ -200,3 +200,110 @@ def test_texts_and_lists_are_bounded(service: Service):
         413,
         "body-too-large",
     )
+
+
+def test_bodies_that_no_route_asked_for_are_bounded(guarded: Service, monkeypatch: pytest.MonkeyPatch):
+    headers = {**guarded.key("ada"), "Content-Type": "application/json"}
+    long = b'{"name": "' + b"x" * 70_000 + b'"}'
+    for method, path in (("PATCH", "/v1/voices/nova"), ("POST", "/v1/session")):
+        refused(guarded.client.request(method, path, content=long, headers=headers), 413, "body-too-large")
+    form = {**headers, "Content-Type": "multipart/form-data; boundary=b"}  # a route for JSON takes no large form either
+    refused(guarded.client.patch("/v1/voices/nova", content=long, headers=form), 413, "body-too-large")
+    monkeypatch.setattr(bodies, "SECONDS", 0.0)
+    refused(guarded.client.patch("/v1/voices/nova", content=b"{}", headers=headers), 408, "upload-too-slow")
+
+
+def test_many_faults_are_not_all_listed(service: Service):
+    body = {"song": "song_x", "settings": {"remix": {f"a{number}": 1 for number in range(4000)}}}
+    assert len(refused(service.client.post("/v1/separations", json=body), 422, "request-invalid")["errors"]) == 20
+
+
+def test_addresses_that_try_keys_take_no_more_memory_than_others_have():
+    rates = RateLimits()
+    for number in range(10_005):
+        rates.take(f"guess {number}", 30)
+    assert len(rates._buckets) == 10_000
+    assert not rates.take("guess 0", 1)
+
+
+@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via"])
+def test_an_open_server_serves_nobody_behind_a_proxy(service: Service, name: str):
+    answer = service.client.get("/v1/songs", headers={name: "192.0.2.1"})
+    refused(answer, 403, "proxy-refused")
+    assert service.client.get("/healthz", headers={name: "192.0.2.1"}).status_code == 200
+
+
+def test_a_server_with_keys_may_have_a_proxy(guarded: Service):
+    headers = {**guarded.key("ada"), "X-Forwarded-For": "192.0.2.1"}
+    assert guarded.client.get("/v1/songs", headers=headers).status_code == 200
+
+
+def test_cancelled_jobs_count_for_the_day(guarded: Service, sounds: Sounds):
+    headers = guarded.key("ada", jobs_a_day=2)
+    song = upload(guarded, sounds, headers).json()["id"]
+    for _ in range(2):
+        made = guarded.client.post("/v1/separations", json={"song": song}, headers=headers)
+        assert guarded.client.delete(made.headers["location"], headers=headers).status_code == 202
+        assert guarded.client.delete(made.headers["location"], headers=headers).status_code == 204
+    again = guarded.client.post("/v1/separations", json={"song": song}, headers=headers)
+    refused(again, 429, "too-many-jobs")
+
+
+def test_minutes_are_charged_by_what_was_decoded(working: Working, tmp_path: Path):
+    """A FLAC file of two seconds that says it has a tenth of one."""
+    sound = signals.song(2.0).mix
+    soundfile.write(tmp_path / "short.flac", sound.samples.T, sound.rate)
+    content = bytearray((tmp_path / "short.flac").read_bytes())
+    at = 8 + 13  # STREAMINFO: 36 bits with the number of frames, of which the first 4 are zero here
+    content[at : at + 5] = bytes([content[at] & 0xF0]) + (sound.rate // 10).to_bytes(4, "big")
+    before = working.client.get("/v1/account").json()["usage"]["minutes_a_day"]
+    made = working.client.post("/v1/separations", files={"song": ("short.flac", bytes(content))})
+    assert made.status_code == 202, made.text
+    spent = working.client.get("/v1/account").json()["usage"]["minutes_a_day"] - before
+    assert spent == pytest.approx(0.1 / 60, abs=1e-4), "what the file says"
+    working.wait(made.headers["location"])
+    spent = working.client.get("/v1/account").json()["usage"]["minutes_a_day"] - before
+    assert spent == pytest.approx(2 / 60, abs=1e-4)
+
+
+def test_the_longest_input_is_charged(working: Working, sounds: Sounds, tmp_path: Path):
+    long = signals.song(4.0)
+    for name, sound in (("vocals", long.vocals), ("instrumental", long.instrumental)):
+        soundfile.write(tmp_path / f"{name}.wav", sound.samples.T, sound.rate, subtype="PCM_16")
+    before = working.client.get("/v1/account").json()["usage"]["minutes_a_day"]
+    stems = {name: tmp_path / f"{name}.wav" for name in ("vocals", "instrumental")}
+    made = working.cover(files={"song": sounds["song"], **stems})
+    spent = working.client.get("/v1/account").json()["usage"]["minutes_a_day"] - before
+    assert spent == pytest.approx(4 / 60, abs=1e-4)
+    working.client.delete(made.headers["location"])
+
+
+@pytest.mark.parametrize("limit", ["requests_a_minute=0", "jobs_queued=-1", "streams=1.5"])
+def test_limits_that_can_be_no_setting_are_refused(guarded: Service, limit: str):
+    name, _, number = limit.partition("=")
+    with pytest.raises(UnderstudyError) as caught:
+        guarded.key("ada", KEYS, **{name: float(number)})
+    assert caught.value.code == "limit-invalid"
+    assert name in caught.value.message
+
+
+NUL = "a\0b"
+
+
+def test_characters_that_no_database_takes_are_refused(service: Service, sounds: Sounds):
+    song = {"song": ("song.wav", sounds["song"].read_bytes())}
+    for path in ("/v1/songs/a%00b", "/v1/voices/%00", "/v1/trainings?voice=a%00b", "/v1/covers/x%00/stems/%00"):
+        refused(service.client.get(path), 400, "request-malformed")
+    for body in ({"song": NUL}, {NUL: 1}, {"song": "x", "settings": {"tags": {"title": NUL}}}, {"song": "\ud800"}):
+        refused(service.client.post("/v1/separations", content=json.dumps(body)), 415, "media-type")
+        answer = service.client.post(
+            "/v1/separations", content=json.dumps(body), headers={"Content-Type": "application/json"}
+        )
+        refused(answer, 400, "request-malformed")
+    for fields in ({"preset": NUL}, {"settings": json.dumps({"tags": {"title": NUL}})}):
+        answer = service.client.post("/v1/separations", data=fields, files=song)
+        refused(answer, 400, "request-malformed")
+    refused(service.client.patch("/v1/voices/x", json={"name": NUL}), 404, "voice-unknown")
+    named = service.client.post("/v1/songs", files={"file": (NUL, song["song"][1])})
+    assert named.status_code == 201, named.text
+    assert service.stored() == [service.client.get("/v1/songs").json()["items"][0]["id"].join(("local/songs/", ""))]
