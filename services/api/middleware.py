@@ -86,7 +86,11 @@ class HostGuard:
             refused = self._refused(headers.get(b"host", ""), headers.get(b"origin"))
             if not self._keys and any(name.startswith(_OF_PROXIES) for name in headers):
                 text = "This request came through a proxy, and this server asks nobody for a key."
-                refused = ApiError("proxy-refused", text, "Start it with --keys, or UNDERSTUDY_SERVER_KEYS=true.")
+                refused = ApiError(
+                    "proxy-refused",
+                    text,
+                    "Set UNDERSTUDY_SERVER_KEYS=true and make a key: understudy keys create --owner NAME.",
+                )
         answer = self._app if refused is None else problems.problem(refused)
         await answer(scope, receive, send)
 
