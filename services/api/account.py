@@ -12,7 +12,7 @@ from sqlalchemy import select
 from understudy.audio.encode import FORMATS
 from understudy.pipeline.presets import presets
 from understudy.pipeline.settings import CoverSettings, load_settings
-from understudy.services.api.auth import COOKIE, Deleter, Reader, identify
+from understudy.services.api.auth import COOKIE, Deleter, Reader, count_request, identify
 from understudy.services.api.problems import documented
 from understudy.services.api.root_path import href
 from understudy.services.api.state import App
@@ -83,6 +83,7 @@ def log_in(login: Login, request: Request, app: App, response: Response) -> None
     """Begin a session: a cookie that scripts can't read stands for the key. It is for the web page, whose players can't
     send headers."""
     owner = identify(app, request, HTTPAuthorizationCredentials(scheme="Bearer", credentials=login.key))
+    count_request(request, app, owner)
     _forget_key(response)
     if owner.key is None:
         return  # the server needs no keys

@@ -38,11 +38,7 @@ def require(scope: str) -> Callable[..., AsyncIterator[Owner]]:
             raise ApiError(
                 "scope-missing", f"This key may not do that: it lacks the scope {scope!r}.", "Ask for another key."
             )
-        bucket, limit = f"owner {owner.id}", owner.limit("requests_a_minute", app.settings)
-        try:
-            app.rates.check(bucket, limit)
-        finally:
-            request.state.rate_limit = limit, app.rates.left(bucket, limit)
+        count_request(request, app, owner)
         if inspect.iscoroutinefunction(request.scope["route"].endpoint):
             yield owner
             return
@@ -82,6 +78,15 @@ def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCred
         with suppress(UnderstudyError):  # a failure to store that fails no request
             note_use(app.database, str(owner.key))
     return owner
+
+
+def count_request(request: Request, app: AppState, owner: Owner) -> None:
+    """Count the request among the owner's, and say in the answer how many are left; raise ``rate-limited`` if none."""
+    bucket, limit = f"owner {owner.id}", owner.limit("requests_a_minute", app.settings)
+    try:
+        app.rates.check(bucket, limit)
+    finally:
+        request.state.rate_limit = limit, app.rates.left(bucket, limit)
 
 
 def client_network(request: Request) -> str:

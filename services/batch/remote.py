@@ -144,10 +144,10 @@ class Server:
         files = {name: str(place) for name, place in places.items()}
         return {**state["result"], "cover": str(cover), **files, "warnings": state["warnings"]}
 
-    def _fetch(self, path: str, target: Path, stop: Event) -> None:
+    def _fetch(self, href: str, target: Path, stop: Event) -> None:
         with tempfile.NamedTemporaryFile(suffix=target.suffix) as file:
             try:
-                with self._client.stream("GET", path) as answer:
+                with self._client.stream("GET", self._client.base_url.join(href)) as answer:
                     if answer.status_code >= 400:
                         answer.read()
                         raise _problem(answer)

@@ -15,20 +15,29 @@ from understudy.services.queue.database import Database
 from understudy.services.queue.owners import KEYS, Owner, as_owner, hashed
 from understudy.services.queue.tables import keys, sessions
 
+MOST = 100
+"""Sessions of a key at a time. Another one ends the oldest."""
+
 
 def begin(database: Database, key: str, seconds: float) -> str:
     """A token that stands for the key with the id `key` for so many `seconds`."""
     token = secrets.token_hex(25)
+    mine = select(sessions.c.id).where(sessions.c.key == key).order_by(sessions.c.expires.desc())
     with database.write() as connection:
         expires = database.now(connection) + seconds
         connection.execute(sessions.insert().values(id=hashed(token), key=key, expires=expires))
+        connection.execute(sessions.delete().where(sessions.c.id.in_(mine.offset(MOST))))
     return token
 
 
 def end(database: Database, token: str) -> None:
     """End the session of `token`, if there is one."""
-    with database.write() as connection:
-        connection.execute(sessions.delete().where(sessions.c.id == hashed(token)))
+    this = sessions.c.id == hashed(token)
+    with database.read() as connection:
+        there = connection.scalar(select(sessions.c.id).where(this))
+    if there:  # strangers can't make the database write
+        with database.write() as connection:
+            connection.execute(sessions.delete().where(this))
 
 
 def find_owner(connection: Connection, now: float, token: str) -> Owner | None:

@@ -157,6 +157,21 @@ def test_a_session_stands_for_a_key(guarded: Service):
     assert guarded.client.get("/v1/songs").json()["code"] == "key-invalid", "a copy of the cookie ends with the session"
 
 
+def test_a_key_has_so_many_sessions(guarded: Service, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(page_sessions, "MOST", 2)
+    key = guarded.key("ada", requests_a_minute=50)["Authorization"].removeprefix("Bearer ")
+    tokens = []
+    for _ in range(3):
+        answer = guarded.client.post("/v1/session", json={"key": key})
+        tokens.append(guarded.client.cookies["understudy_session"])
+    assert answer.headers["ratelimit-policy"] == '"requests";q=50;w=60', "signing in counts as a request"
+    database = guarded.app.state.services.database
+    with database.read() as connection:
+        now = database.now(connection)
+        found = [page_sessions.find_owner(connection, now, token) is not None for token in tokens]
+    assert found == [False, True, True]
+
+
 @pytest.mark.parametrize("end", ["expiry", "revoked key"])
 def test_a_session_ends(guarded: Service, end: str):
     headers = guarded.key("ada")

@@ -194,20 +194,21 @@ def test_a_killed_batch_goes_on_and_ends_with_the_same_bytes(workspace: Workspac
 @pytest.mark.slow
 def test_the_same_batch_is_made_by_a_server(workspace: Workspace) -> None:
     _songs(workspace, 2)
-    running = serve(workspace.folder)
-    with running, httpx.Client(base_url=running.address, timeout=HANGS) as client:
+    running = serve(workspace.folder, "--root-path", "/covers")
+    address = f"{running.address}/covers"
+    with running, httpx.Client(base_url=address, timeout=HANGS) as client:
         with (workspace.folder / "recording.wav").open("rb") as recording:
             form = {"name": "nova", "consent": "self"}
             made = client.post("/v1/voices", data=form, files={"recordings": recording}).json()
         until(lambda: client.get(f"/v1/voices/{made['id']}").json()["state"] == "ready")
-        arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out", "--server", running.address)
+        arguments = ("batch", "hit *.wav", "--voice", "nova", "--output", "out", "--server", address)
         assert workspace.json(*arguments, "--video", "portrait")["made"] == 2
         assert len(list((workspace.folder / "out").glob("hit ? (nova) portrait.mp4"))) == 2
         for row in _table(workspace.folder / "out"):
             assert soundfile.info(workspace.folder / row["cover"]).format == "FLAC"
             assert abs(float(row["loudness"]) - float(row["song_loudness"])) < 0.5
-        unknown = workspace.run("batch", "hit *.wav", "--voice", "ada", "--output", "out", "--server", running.address)
+        unknown = workspace.run("batch", "hit *.wav", "--voice", "ada", "--output", "out", "--server", address)
         assert "You have no voice 'ada'" in unknown.stderr
-    gone = workspace.run("batch", "hit *.wav", "--voice", "nova", "--output", "new", "--server", running.address)
+    gone = workspace.run("batch", "hit *.wav", "--voice", "nova", "--output", "new", "--server", address)
     assert gone.returncode == 1
     assert "doesn't answer" in gone.stderr

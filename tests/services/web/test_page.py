@@ -15,6 +15,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.services.web.conftest import Served
 from tests.support.command import until
+from tests.support.proxy import NGINX, nginx
 from tests.support.server import Serving, serve
 from understudy.services.queue import owners
 from understudy.services.queue.database import Database
@@ -267,6 +268,24 @@ def test_another_device_reaches_it_over_plain_http(context: BrowserContext, serv
         form.get_by_role("button", name="Make the voice").click()
         form.get_by_text("Listening to the recordings").wait_for()
     assert faults == []
+
+
+@pytest.mark.skipif(NGINX is None, reason="no nginx is installed; CI installs one")
+def test_it_works_below_the_path_of_a_proxy(context: BrowserContext, served: Served, tmp_path: Path) -> None:
+    running, key = _serve_with_a_key(tmp_path, "--root-path", "/our/covers")
+    with running, nginx(tmp_path, running.address, "/our/covers") as (proxy, _):
+        page = context.new_page()
+        answers: list[tuple[int, str]] = []
+        page.on("response", lambda answer: answers.append((answer.status, answer.url)))
+        page.goto(proxy)
+        _sign_in(page, key)
+        _have_song(page, served)
+        page.reload()
+        page.get_by_text("Yours will be listed here.").wait_for()
+        page.goto(f"{proxy}/docs")
+        page.get_by_text("Make a cover").first.wait_for()
+    assert [url for status, url in answers if status >= 400 and status != 401] == []
+    assert [url for _, url in answers if not url.startswith((proxy, "data:"))] == []
 
 
 def test_the_reference_of_the_api_loads_nothing_from_elsewhere(context: BrowserContext, served: Served) -> None:
