@@ -4,6 +4,7 @@
 # make lint        linter, format, types
 # make docs        builds the documentation site into site/
 # make check       what CI runs: tests, linter, types, documentation
+# make types       generates the page's types from the API's OpenAPI document
 # make page        builds the web page of 'understudy serve' (needs Node; without it the API works all the same)
 # make wheel       builds the package, with the page in it, as sdist and wheel into dist/
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 NPM := $(shell command -v npm)
 PAGE := services/web/static/index.html
 
-.PHONY: demo test test-quick check lint docs bench page wheel clean
+.PHONY: demo test test-quick check lint docs bench types page wheel clean
 
 demo: .venv/speaker-encoder
 	$(BIN)/understudy voices add demo demo/voice/*.flac --consent granted --voices covers/demo/voices --replace --quiet
@@ -43,6 +44,10 @@ page: $(PAGE)
 $(PAGE): $(wildcard services/web/source/src/* services/web/source/public/* services/web/source/*.*)
 	cd services/web/source && npm install --no-save --no-audit --no-fund --silent && npm run --silent build
 	touch $@
+
+types: .venv/installed
+	cd services/web/source && npm install --no-save --no-audit --no-fund --silent
+	$(BIN)/python -m understudy.services.web.schema | npm run --silent --prefix services/web/source types > services/web/source/src/schema.ts
 
 wheel: $(PAGE) .venv/installed-dev
 	$(BIN)/python -m build --outdir dist .

@@ -13,9 +13,11 @@ from understudy.audio.encode import FORMATS
 from understudy.pipeline.presets import presets
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.api.auth import COOKIE, Deleter, Reader, count_request, identify
+from understudy.services.api.job_requests import check_separation
 from understudy.services.api.problems import documented
 from understudy.services.api.root_path import href
 from understudy.services.api.state import App
+from understudy.services.api.usable import objection
 from understudy.services.queue import housekeeping, sessions
 from understudy.services.queue.owners import LIMITS, usage
 from understudy.services.queue.tables import owners
@@ -37,12 +39,13 @@ class Account(BaseModel):
 class Login(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    key: str = Field(max_length=200, pattern="^us_[0-9a-z]+_[0-9a-f]+$")
+    key: str = Field(max_length=200)
 
 
 class Preset(BaseModel):
     name: str
     settings: CoverSettings
+    unusable: str | None = Field(description="why it can't be used on this server, in words; null if it can")
 
 
 class Choices(BaseModel):
@@ -74,7 +77,11 @@ def delete_everything(app: App, owner: Deleter) -> None:
 @router.get("/choices", responses=documented())
 def choices(app: App, owner: Reader) -> Choices:
     """Presets, formats and the schema of the settings."""
-    found = [Preset(name=name, settings=load_settings(name, None, {})) for name in presets()]
+    settings = {name: load_settings(name, None, {}) for name in presets()}
+    found = [
+        Preset(name=name, settings=one, unusable=objection(check_separation, one.separation, True))
+        for name, one in settings.items()
+    ]
     return Choices(presets=found, formats=list(FORMATS), settings=CoverSettings.model_json_schema())
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy import Row
 
 from understudy.pipeline.settings import CoverSettings
 from understudy.services.api.root_path import href
+from understudy.services.api.usable import check_voice, objection
 from understudy.services.queue.jobs import NEVER
 from understudy.services.stage_titles import title_of
 from understudy.voices.rvc.training.settings import TrainingSettings
@@ -87,6 +88,7 @@ class Voice(BaseModel):
     training_seconds: float | None = Field(description="of further recordings, for training alone")
     model: Model | None = Field(description="its trained model")
     findings: list[Finding] = Field(description="what was found in the recordings")
+    unusable: str | None = Field(description="why it can't sing on this server, in words; null if it can")
     error: Fault | None
     created: Time
     events: str = Field(description="event stream of its making")
@@ -110,6 +112,53 @@ class Warned(BaseModel):
     warning: str
 
 
+class FoundLoudness(BaseModel):
+    """LUFS of the song and the cover, and the cover's true peak in dBTP."""
+
+    model_config = ConfigDict(extra="allow")
+
+    song: float | None = None
+    cover: float | None = None
+    true_peak: float | None = None
+
+
+class FoundVerdict(BaseModel):
+    """Whether a cover can be used as it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    verdict: Literal["good", "mind", "wrong"]
+    reason: str
+
+
+class Figures(BaseModel):
+    """Figures of a finished job; those of another kind of job are null. There are more than are listed here."""
+
+    model_config = ConfigDict(extra="allow")
+
+    duration: float | None = Field(None, description="seconds")
+    transpose_reason: str | None = None
+    stem_gain: float | None = Field(None, description="dB by which all stems were turned, so that none clips")
+    loudness: FoundLoudness | None = None
+    vocal_level: float | None = None
+    leftover: float | None = None
+    leftover_error: float | None = None
+    brightness: float | None = None
+    verdict: FoundVerdict | None = None
+
+
+class Outcome(BaseModel):
+    """What a training gave: the chosen step of all, and why; whether the voice sings with it from now on."""
+
+    model_config = ConfigDict(extra="allow")
+
+    step: int
+    reason: str
+    ended: str
+    default: bool
+    advice: list[str]
+
+
 class Job(BaseModel):
     """A cover or a separation."""
 
@@ -122,6 +171,7 @@ class Job(BaseModel):
     inputs: dict[str, str] = Field(description="ids of songs: song, vocals, instrumental, backing_vocals")
     voice: str | None = Field(description="id; of several voices the first")
     voices: list[str] = Field(description="who sings, as requested")
+    singers: list[str] = Field(description="the names that the voices had then")
     engine: str | None = Field(description="what they sing with, as requested; null: what each sings with by default")
     settings: CoverSettings
     created: Time
@@ -130,14 +180,16 @@ class Job(BaseModel):
     expires: Time | None = Field(description="when the result is removed")
     attempts: int
     ahead: int | None = Field(None, description="jobs before it in the queue, where one job was requested")
+    running: int | None = Field(None, description="jobs that run while it waits, where one job was requested")
     progress: Progress
     error: Fault | None
     warnings: list[Warned]
-    result: dict[str, Any] | None = Field(description="figures: duration, transpose, loudness, verdict ...")
+    result: Figures | None = Field(description="figures: duration, transpose, loudness, verdict ...")
     audio: File | None = Field(description="the cover")
     credentials: File | None = Field(
         None, description="the signed manifest (C2PA) of a cover whose format can't hold it; others hold theirs"
     )
+    stream: File | None = Field(description="the cover as Opus, which players begin at once; beside kept stems")
     video: File | None = Field(description="the video, if settings.output.video asked for one")
     report: File | None
     figures: File | None = Field(description="the report as JSON")
@@ -172,7 +224,7 @@ class Training(BaseModel):
     error: Fault | None
     warnings: list[str]
     findings: list[Finding] = Field(description="of further recordings, and those that were left out")
-    result: dict[str, Any] | None = Field(description="what was chosen and why, once it has ended")
+    result: Outcome | None = Field(description="what was chosen and why, once it has ended")
     report: File | None
     samples: dict[str, File] = Field(
         description="sounds of the kept checkpoints as STEP/NAME; at the end original/NAME and instant/NAME, too"
@@ -208,6 +260,7 @@ def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
         "seconds": _seconds(manifest["recordings"]) if manifest else None,
         "training_seconds": _seconds(manifest.get("training_recordings", [])) if manifest else None,
         "model": {**model, "vectors": (model["index"] or {}).get("vectors")} if model else None,
+        "unusable": objection(check_voice, manifest) if row.state == "ready" else None,
         "error": error,
         "events": href(f"/v1/voices/{row.id}/events"),
     }
@@ -218,7 +271,7 @@ def _seconds(recordings: list[dict[str, Any]]) -> float:
     return float(sum(recording["duration"] for recording in recordings))
 
 
-def job(row: Row[Any], ahead: int | None = None) -> Job:
+def job(row: Row[Any], ahead: int | None = None, running: int | None = None) -> Job:
     here = href(f"/v1/{row.kind}s/{row.id}")
     result = row.result or {}
     files = result.get("files", {}) if row.state == "done" else {}
@@ -229,14 +282,17 @@ def job(row: Row[Any], ahead: int | None = None) -> Job:
         "priority": "interactive" if row.priority == 0 else "batch",
         "inputs": row.request["inputs"],
         "voices": row.request.get("voices", []),
+        "singers": row.request.get("names") or list(row.request.get("singers", {})),
         "engine": row.request.get("engine"),
         "settings": row.request["settings"],
         "ahead": ahead,
+        "running": running,
         "progress": _progress(row),
         "warnings": result.get("warnings", []),
         "result": {name: value for name, value in result.items() if name not in hidden} if result else None,
         "audio": sent.get("audio"),
         "credentials": sent.get("credentials"),
+        "stream": sent.get("stream"),
         "video": sent.get("video"),
         "report": sent.get("report"),
         "figures": sent.get("figures"),

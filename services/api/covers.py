@@ -157,7 +157,7 @@ def show_job(id: str, app: App, owner: Reader, kind: Kind) -> answers.Job:
     """Its state, progress and result."""
     with app.database.read() as connection:
         row = _find(connection, owner, kind, id)
-        return answers.job(row, _ahead(connection, row))
+        return answers.job(row, _ahead(connection, row), _running(connection, row))
 
 
 @route("DELETE", "/{id}", "delete_{}", "Cancel or remove a {}", status_code=204, responses=DELETED)
@@ -201,6 +201,12 @@ def cover_credentials(id: str, app: App, owner: Reader, wanted: FileWanted) -> R
     return _file(app, owner, COVER, id, "credentials", wanted)
 
 
+@covers.get("/{id}/stream", responses=RESULT, response_class=Response)
+def cover_stream(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
+    """The cover as Opus, for players that begin while it loads. It is there beside the stems of a lossless cover."""
+    return _file(app, owner, COVER, id, "stream", wanted)
+
+
 @covers.get("/{id}/video", responses=RESULT, response_class=Response)
 def cover_video(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The video, if `settings.output.video` asked for one."""
@@ -226,7 +232,8 @@ def job_stem(id: str, stem: str, app: App, owner: Reader, kind: Kind, wanted: Fi
 
 
 def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, wanted: Wanted) -> Response:
-    """One file of a finished job: ``audio``, ``credentials``, ``video``, ``report``, ``figures`` or ``stems/NAME``."""
+    """One file of a finished job: ``audio``, ``stream``, ``credentials``, ``video``, ``report``, ``figures`` or
+    ``stems/NAME``."""
     with app.database.read() as connection:
         row = _find(connection, owner, kind, id)
     if row.state == "expired":
@@ -266,3 +273,10 @@ def _ahead(connection: Connection, row: Any) -> int | None:
     before = or_(jobs.c.priority < row.priority, (jobs.c.priority == row.priority) & (jobs.c.created < row.created))
     queued = (jobs.c.state == "queued", jobs.c.kind != "training")  # trainings have workers of their own
     return connection.scalar(select(func.count()).where(*queued, before))
+
+
+def _running(connection: Connection, row: Any) -> int | None:
+    """How many jobs of all owners run while this one waits."""
+    if row.state != "queued":
+        return None
+    return connection.scalar(select(func.count()).where(jobs.c.state == "running", jobs.c.kind != "training"))

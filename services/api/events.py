@@ -1,5 +1,8 @@
 """Server-sent events of jobs.
 
+A client that asks for JSON gets the events there are, and asks again: a browser has six connections to a server, and
+each open stream in each of its tabs takes one.
+
 Streams don't poll the database one by one: hundreds may be open. The `Hub` polls for all streams of this process with a
 few queries, and hands each stream the events that came after the last one it has.
 """
@@ -15,7 +18,8 @@ from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Header, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from sqlalchemy import Connection, and_, or_, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -33,23 +37,33 @@ POLL = 0.25  # seconds between polls of the database
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20, description="go on after this event")]
 
 
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Events until the end", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-    204: {"description": "It has ended, and nothing came after that event"},
-}
+Access = tuple[str | None, str | None]
+"""The ids of the key and of the session with which a stream was asked for."""
 
 
-@dataclass(frozen=True)
-class JobEvent:
-    """`type`: ``state``, ``stage`` or ``progress``. `number`: counts the events of a job, from 1."""
+class Event(BaseModel):
+    """`type`: state, stage, progress or training. `number`: counts the events of a job, from 1."""
 
     number: int
     type: str
     data: dict[str, Any]
 
 
-Access = tuple[str | None, str | None]
-"""The ids of the key and of the session with which a stream was asked for."""
+class EventList(BaseModel):
+    """Events in order. `ended`: the job has, and no event follows."""
+
+    events: list[Event]
+    ended: bool
+
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events until the end; with `Accept: application/json` those there are, at once",
+        "model": EventList,
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "It has ended, and nothing came after that event"},
+}
 
 
 @dataclass(eq=False)
@@ -59,7 +73,7 @@ class _Listener:
     job: str
     after: int
     access: Access
-    queue: asyncio.Queue[JobEvent | None] = field(default_factory=asyncio.Queue)
+    queue: asyncio.Queue[Event | None] = field(default_factory=asyncio.Queue)
 
 
 class Hub:
@@ -77,6 +91,11 @@ class Hub:
 
     def leave(self, listener: _Listener) -> None:
         self._listeners.discard(listener)
+
+    def events(self, job: str, after: int) -> tuple[list[Event], bool]:
+        """The events of `job` after number `after`, and whether it has ended."""
+        found, ended, _ = self._poll({job: after}, set())
+        return found.get(job, []), job in ended
 
     def close(self) -> None:
         for listener in self._listeners:
@@ -108,15 +127,13 @@ class Hub:
                     self.leave(listener)
                     listener.queue.put_nowait(None)
 
-    def _poll(
-        self, after: dict[str, int], used: set[Access]
-    ) -> tuple[dict[str, list[JobEvent]], set[str], set[Access]]:
+    def _poll(self, after: dict[str, int], used: set[Access]) -> tuple[dict[str, list[Event]], set[str], set[Access]]:
         """The events after number `after` by job, the jobs that have ended or are gone, and those `used` whose key was
         revoked or whose session has ended.
 
         States and events are read from the same snapshot: a job that is found ended has all its events here.
         """
-        found: dict[str, list[JobEvent]] = {}
+        found: dict[str, list[Event]] = {}
         with self._database.read() as connection:
             query = select(jobs.c.id, jobs.c.state, jobs.c.events).where(jobs.c.id.in_(after))
             states = {row.id: row for row in connection.execute(query)}
@@ -125,7 +142,8 @@ class Hub:
                 parts = [and_(events.c.job == id, events.c.number > after[id]) for id in changed[first : first + 100]]
                 rows = select(events).where(or_(*parts)).order_by(events.c.job, events.c.number)
                 for row in connection.execute(rows):
-                    found.setdefault(row.job, []).append(JobEvent(row.number, row.type, {**row.data, "at": row.at}))
+                    event = Event(number=row.number, type=row.type, data={**row.data, "at": row.at})
+                    found.setdefault(row.job, []).append(event)
             gone = select(keys.c.id).where(keys.c.id.in_({key for key, _ in used}), keys.c.revoked.is_not(None))
             revoked = set(connection.scalars(gone))
             over = sessions.ended(connection, self._database.now(connection), {id for _, id in used if id})
@@ -138,7 +156,7 @@ async def stream(
     request: Request, app: AppState, owner: Owner, find: Callable[[Connection], str], last: str | None
 ) -> Response:
     """The events after the one numbered `last` of the job whose id `find` gives, until the job has ended. 204 if it
-    has, and none is left."""
+    has, and none is left. To a request for JSON: those there are."""
     after = int(last) if last and last.isascii() and last.isdigit() else 0
 
     def found() -> tuple[str, bool]:
@@ -148,6 +166,10 @@ async def stream(
         return id, row is None or (row.state not in ACTIVE and row.events <= after)
 
     job, over = await app.requests.run(owner.id, found)
+    hub: Hub = request.app.state.hub
+    if request.headers.get("accept", "").startswith("application/json"):
+        listed, ended = await app.requests.run(owner.id, hub.events, job, after)
+        return JSONResponse(EventList(events=listed, ended=ended).model_dump(mode="json"))
     most = owner.limit("streams", app.settings)
     if app.streams[owner.id] >= most:
         text = f"You have {most} event streams open."
@@ -156,7 +178,6 @@ async def stream(
         return Response(status_code=204)  # an EventSource that gets it doesn't connect again
     if "head" in request.scope:
         return Response(media_type="text/event-stream")
-    hub: Hub = request.app.state.hub
 
     async def messages() -> AsyncIterator[ServerSentEvent]:
         app.streams[owner.id] += 1

@@ -22,6 +22,7 @@ from understudy.services.api import answers
 from understudy.services.api.limits import charge_job, check_storage
 from understudy.services.api.problems import ApiError
 from understudy.services.api.songs import NewSong, add_songs, find_song
+from understudy.services.api.usable import check_voice
 from understudy.services.api.voices import find_voice
 from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
@@ -147,7 +148,7 @@ class Submission:
         """List the uploads among the owner's songs and submit the job, in the transaction of `connection`.
 
         Raises ``song-missing``, ``song-unknown``, ``voice-unknown``, ``voice-not-ready``, ``engine-missing``,
-        ``cast-invalid``, and what the checks of the limits raise.
+        ``model-missing``, ``cast-invalid``, and what the checks of the limits raise.
         """
         request, sent = self.request, {song.upload.field: song for song in self.sent}
         ids = {role: getattr(request, role, None) for role in queue.ROLES}
@@ -172,7 +173,7 @@ class Submission:
             owner.id,
             self.kind,
             priority=queue.PRIORITIES[request.priority],
-            name=PurePath(named.name).stem,
+            name=named.title or PurePath(named.name).stem,
             request=job,
             song=inputs.get("song"),
             voice=next(iter(singers["singers"].values())) if singers else None,
@@ -191,7 +192,7 @@ class Submission:
         request, parts = self.request, self.parts
         if not isinstance(request, CoverRequest) or parts is None:
             return None
-        found = {}
+        found, names = {}, []
         for name in dict.fromkeys([*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]):
             voice = find_voice(connection, owner, name)
             if voice.state != "ready":
@@ -199,17 +200,25 @@ class Submission:
                 raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
             _check_engine(voice, request.engine)
             found[name] = str(voice.id)
+            names.append(str(voice.name))
         transposes = {str(find_voice(connection, owner, name).id): value for name, value in request.transposes.items()}
         if any(id not in found.values() for id in transposes):
             text = "A voice is to be transposed that doesn't sing here."
             raise UnderstudyError("cast-invalid", text, f"Singing: {', '.join(found)}.")
-        voices = _voice_texts(request)
-        return {"voices": voices, "singers": found, "transposes": transposes, "engine": request.engine}
+        return {
+            "voices": _voice_texts(request),
+            "singers": found,
+            "names": names,
+            "transposes": transposes,
+            "engine": request.engine,
+        }
 
 
 def _check_engine(voice: Any, engine: str | None) -> None:
-    """Raise ``engine-missing`` if `voice`, a row of the table, has nothing for `engine`."""
+    """Raise ``engine-missing`` if `voice`, a row of the table, has nothing for `engine`, and what `check_voice`
+    raises."""
     engines = Manifest.model_validate(voice.manifest).engines
     if engine is not None and engine not in engines:
         text = f"The voice {voice.name!r} has nothing for the engine {engine!r}, only for {' and '.join(engines)}."
         raise ApiError("engine-missing", text, "Leave out the engine, or train a model of this voice first.")
+    check_voice(voice.manifest, engine)

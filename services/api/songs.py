@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, and_, func, or_, select
 
 from understudy.errors import UnderstudyError
@@ -28,6 +29,15 @@ from understudy.services.queue.untrusted import SongInfo
 
 router = APIRouter(prefix="/v1/songs", tags=["songs"])
 PROBE_SECONDS = 20.0
+
+
+class SongChange(BaseModel):
+    """What is left out stays as it is; null: as the file's tags have none."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    title: str | None = Field(None, min_length=1, max_length=400)
+    artist: str | None = Field(None, min_length=1, max_length=400)
 
 
 def form_schema(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
@@ -89,6 +99,16 @@ def song_audio(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response
         song = find_song(connection, owner, id)
     type = _MEDIA.get(song.container, "application/octet-stream")
     return send(app, owner, song.path, song.name, type, wanted, song.sha256)
+
+
+@router.patch("/{id}", responses=documented(404, 422))
+def change_song(id: str, change: SongChange, app: App, owner: Maker) -> answers.Song:
+    """Give it another title or artist. Covers that were made of it keep theirs."""
+    with app.database.write() as connection:
+        song = find_song(connection, owner, id)
+        if values := change.model_dump(exclude_unset=True):
+            connection.execute(songs.update().where(songs.c.id == song.id).values(**values))
+        return answers.song(find_song(connection, owner, id))
 
 
 @router.delete("/{id}", status_code=204, responses=documented(404, 409))

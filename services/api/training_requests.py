@@ -139,8 +139,7 @@ def check_models(settings: TrainingSettings, server: ServerSettings) -> None:
     missing = TrainingJob(Path(), "", settings, base=server.training_base).missing_models()
     if missing:
         text = f"This server hasn't got the models that a training needs ({', '.join(one.name for one in missing)})."
-        hint = f"Ask its operator for them: understudy models fetch {' '.join(one.name for one in missing)}"
-        raise UnderstudyError("model-missing", text, hint)
+        raise UnderstudyError("model-missing", text, "Ask the server's operator for them.")
 
 
 def _durations(voice: Any) -> list[float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.pipeline.executor import StageEvent
 from understudy.services.queue.jobs import Note
+from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
     from understudy.voices.rvc.training.events import TrainingEvent
@@ -75,7 +76,8 @@ class Progress:
             total = sum(self._weights.values())
             gained = sum(weight * self._of(stage) for stage, weight in self._weights.items())
             self._fraction = max(self._fraction, min(0.99, gained / total) if total else 0.0)
-            data = {"stage": event.node, "state": event.state, "fraction": round(event.fraction, 3)}
+            data: dict[str, Any] = {"stage": event.node, "title": stage_title(event.kind, event.subject)}
+            data |= {"state": event.state, "fraction": round(event.fraction, 3)}
             data |= {"seconds": round(event.seconds, 2), "device": event.device}
             if event.state == "progress":
                 self._latest[event.node] = Note("progress", data)
@@ -102,7 +104,12 @@ class Progress:
             if event.kind == "warning" and event.sentence not in self._result.get("warnings", []):
                 self._result["warnings"] = [*self._result.get("warnings", []), event.sentence][-MOST_WARNINGS:]
             if event.kind in ("preparing", "steps", "saved"):
-                about = {"stage": "train", "state": "progress", "fraction": round(min(1.0, part), 4)}
+                about = {
+                    "stage": "train",
+                    "title": stage_title("train"),
+                    "state": "progress",
+                    "fraction": round(min(1.0, part), 4),
+                }
                 self._latest[f"train {event.kind}"] = Note("progress", about | data)
             else:
                 self._notes.append(Note("training", data))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
+from understudy.audio.encode import OutputFormat, encode
+from understudy.audio.tags import read_tags
+from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.jobs import CoverJob, SeparationJob, make_cover, separate_song
 from understudy.pipeline.cast import Cast, parse_voices
@@ -17,6 +21,7 @@ from understudy.pipeline.naming import cover_name
 from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.store import Store
+from understudy.results import CoverResult
 from understudy.services.queue import untrusted
 from understudy.services.queue.job_context import TYPES, JobContext, JobResult
 from understudy.services.queue.jobs import ROLES, Claimed
@@ -25,6 +30,8 @@ from understudy.services.queue.run_training import run_training
 from understudy.services.queue.tables import owners, songs, spent, voices
 from understudy.voices.voice import MANIFEST, Manifest, Voice
 from understudy.wording import counted, lengths
+
+STREAMED = OutputFormat(name="opus", kilobits=128)
 
 
 def run_job(job: Claimed, context: JobContext) -> JobResult:
@@ -60,16 +67,19 @@ def _cover(job: Claimed, context: JobContext) -> JobResult:
         files["video"] = (cover.video_path, f"{title}.mp4")
     for stem, sound in cover.stems.items():
         files[f"stems/{stem}"] = (sound.path, f"{title} {stem}{sound.path.suffix}")
-    left_out = (
-        "cover",
-        "report",
-        "credentials",
-        "video",
-        "stems",
-        "voices",
-    )  # paths of this machine; who sings stands in the request
+    if cover.stems and not settings.output.encoding.lossy:
+        files["stream"] = (_stream(context, cover), f"{title}.opus")
+    # paths of this machine; who sings stands in the request
+    left_out = ("cover", "report", "credentials", "video", "stems", "voices")
     figures = {name: value for name, value in cover.to_dict().items() if name not in left_out}
     return _stored(context, job, files, figures, cover.stages)
+
+
+def _stream(context: JobContext, cover: CoverResult) -> Path:
+    """The cover as Opus, which a player begins at once: the stems that it mixes take minutes to load."""
+    tags = replace(read_tags(cover.path), artwork=b"", artwork_mime="")
+    path = context.scratch / "stream.opus"
+    return encode(Context(context.scratch, cancelled=context.cancelled), cover.audio.stored, path, STREAMED, tags)
 
 
 def _separation(job: Claimed, context: JobContext) -> JobResult:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support import signals
-from tests.support.command import HANGS
+from tests.support.command import HANGS, until
 from tests.support.server import serve
 from understudy.services.web.page import STATIC
 
@@ -48,6 +50,49 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "letter.mp3").write_text("Dear all, this is not a song.\n" * 50)
     with serve(folder) as running:
         yield Served(running.address, folder)
+
+
+def call(
+    served: Served,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    fields: Iterable[tuple[str, str]] = (),
+    files: Mapping[str, Path] | None = None,
+) -> Any:
+    """What the server answers, as JSON; to JSON, or to a form where there are files."""
+    form: dict[str, Any] = {"json": body} if body is not None else {}
+    if files:
+        values: dict[str, list[str]] = {}
+        for name, value in fields:
+            values.setdefault(name, []).append(value)
+        form = {"data": values, "files": {name: (path.name, path.read_bytes()) for name, path in files.items()}}
+    answer = httpx.request(method, f"{served.address}{path}", timeout=HANGS, **form)
+    assert answer.is_success, answer.text
+    return answer.json() if answer.content else None
+
+
+def waited(served: Served, id: str, kind: str) -> Any:
+    """The job or voice as soon as it waits and runs no more."""
+    found: dict[str, Any] = {}
+
+    def ended() -> bool:
+        found.update(call(served, "GET", f"/v1/{kind}/{id}"))
+        return found["state"] not in ("queued", "running", "making")
+
+    until(ended)
+    return found
+
+
+def made_voice(served: Served, name: str) -> Any:
+    """The voice of that name, made now or by an earlier test."""
+    there = [voice for voice in call(served, "GET", "/v1/voices?limit=100")["items"] if voice["name"] == name]
+    if there:
+        return there[0]
+    fields = [("name", name), ("consent", "self")]
+    made = call(served, "POST", "/v1/voices", fields=fields, files={"recordings": served.folder / "recording.wav"})
+    return waited(served, made["id"], "voices")
 
 
 @pytest.fixture(scope="session")

@@ -37,19 +37,19 @@ def _until(page: Page, expression: str) -> None:
 
 
 def _have_voice(page: Page, served: Served) -> None:
-    """The voice Nova is there, made now or by an earlier test."""
-    page.wait_for_load_state("networkidle")
-    if page.get_by_role("radio", name="Nova").count():
-        return
-    page.get_by_role("button", name="New voice").click()
-    form = page.get_by_role("form", name="New voice")
-    form.get_by_label("Name").fill("Nova")
-    form.get_by_label("Drop recordings or a model").set_input_files(served.folder / "recording.wav")
-    form.get_by_label("Mine").check()
-    form.get_by_label("This voice may be used for covers").check()
-    form.get_by_role("button", name="Make the voice").click()
-    page.get_by_text("Nova can sing now").wait_for()
-    page.get_by_role("button", name="Close").click()
+    """The voice Nova is there, made now or by an earlier test, and chosen."""
+    page.get_by_role("button", name="New voice").wait_for()
+    if not page.get_by_role("radio", name="Nova").count():
+        page.get_by_role("button", name="New voice").click()
+        form = page.get_by_role("form", name="New voice")
+        form.get_by_label("Name").fill("Nova")
+        form.get_by_label("Drop recordings or a model").set_input_files(served.folder / "recording.wav")
+        form.get_by_label("Mine").check()
+        form.get_by_label("This voice may be used for covers").check()
+        form.get_by_role("button", name="Make the voice").click()
+        page.get_by_text("Nova can sing now").wait_for()
+        page.get_by_role("button", name="Close").click()
+    page.get_by_role("radio", name="Nova").check(force=True)
 
 
 def _have_song(page: Page, served: Served) -> None:
@@ -111,11 +111,10 @@ def _plays(player: Locator) -> None:
 
 def test_a_voice_is_trained_listened_to_and_chosen(page: Page, served: Served) -> None:
     _have_voice(page, served)
-    page.get_by_role("radio", name="Nova").check(force=True)
     page.get_by_role("link", name="Train this voice").click()
     page.get_by_role("heading", name="Nova").wait_for()
     form = page.get_by_role("form", name="Train this voice")
-    page.get_by_text("This server needs contentvec").wait_for()
+    page.get_by_text("This server can't train yet: it needs contentvec").wait_for()
     expect(form.get_by_role("button", name="Train this voice")).to_be_disabled()
     _accessible(page)
     form.get_by_text("Settings", exact=True).click()
@@ -202,18 +201,9 @@ def test_a_phone_in_either_light(context: BrowserContext, served: Served, scheme
     _accessible(page)
 
 
-def test_the_first_load_is_light_and_nothing_moves(context: BrowserContext, served: Served) -> None:
+def test_the_first_load_is_light() -> None:
     files = [path.read_bytes() for path in STATIC.rglob("*") if path.is_file() and not path.name.startswith("docs")]
-    assert sum(len(gzip.compress(content)) for content in files) < 100_000
-    page = context.new_page()
-    page.add_init_script(
-        "window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => "
-        "window.shift += entry.value)).observe({type: 'layout-shift', buffered: true})"
-    )
-    page.goto(served.address)
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(500)
-    assert page.evaluate("window.shift") < 0.02
+    assert sum(len(gzip.compress(content)) for content in files) < 60_000
 
 
 def _serve_with_a_key(folder: Path, *options: str) -> tuple[Serving, str]:
@@ -236,7 +226,7 @@ def test_a_server_with_keys_asks_for_one(context: BrowserContext, tmp_path: Path
     with running:
         page = context.new_page()
         page.goto(running.address)
-        page.get_by_label("Key").fill("us_wrong")
+        page.get_by_label("Key").fill("no key")
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("alert").filter(has_text="wrong").wait_for()
         _accessible(page)

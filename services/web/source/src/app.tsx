@@ -1,36 +1,73 @@
+import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useState } from "preact/hooks";
-import { ask, list, post, told, type Account, type Job, type Problem, type Voice } from "./api";
+import { ask, list, post, remove, told, type Problem } from "./api";
 import { CoverView } from "./cover";
 import { Covers } from "./covers";
-import { useAddress, useTask } from "./hooks";
-import { Maker } from "./maker";
+import { isActive, useAddress, usePolling, useTask, useTitle } from "./hooks";
+import { Library } from "./library";
+import { Maker, type Draft } from "./maker";
 import { Trouble } from "./parts";
+import type { Account, Choices, Job, Song, Voice } from "./schema";
 import { VoiceView } from "./voice";
+
+/** What the server has of its visitor's. */
+interface Found {
+  songs: Song[];
+  voices: Voice[];
+  covers: Job[];
+  choices: Choices;
+}
+
+/** `items` with `changed` in place of those with their ids. */
+function updated<T extends { id: string }>(items: T[], changed: readonly T[]): T[] {
+  return items.map((item) => changed.find((one) => one.id === item.id) ?? item);
+}
+
+/** A file that is dropped beside what takes it must not open in place of the page. */
+function stayHere(): () => void {
+  const stay = (event: DragEvent) => !(event.target as Element).closest?.("input[type=file]") && event.preventDefault();
+  for (const type of ["dragover", "drop"] as const) addEventListener(type, stay);
+  return () => {
+    for (const type of ["dragover", "drop"] as const) removeEventListener(type, stay);
+  };
+}
 
 export function App() {
   const address = useAddress();
   const [account, setAccount] = useState<Account | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
-  const [voices, setVoices] = useState<Voice[] | null>(null);
-  const [covers, setCovers] = useState<Job[] | null>(null);
+  const [found, setFound] = useState<Found | null>(null);
+  const [draft, setDraft] = useState<Draft>({ song: null, voice: null, preset: "", settings: {} });
 
   const look = useCallback(async () => {
     try {
       setAccount(await ask<Account>("v1/account"));
+      const [songs, voices, covers, choices] = await Promise.all([
+        list<Song>("v1/songs"),
+        list<Voice>("v1/voices"),
+        list<Job>("v1/covers"),
+        ask<Choices>("v1/choices"),
+      ]);
+      setFound({ songs, voices, covers, choices });
       setProblem(null);
-      const [foundVoices, foundCovers] = await Promise.all([list<Voice>("v1/voices"), list<Job>("v1/covers")]);
-      setVoices(foundVoices);
-      setCovers(foundCovers);
     } catch (error) {
       setProblem(told(error));
     }
   }, []);
-
   useEffect(() => void look(), [look, address]);
+  useEffect(stayHere, []);
+
+  const active = found && { voices: found.voices.filter(isActive), covers: found.covers.filter(isActive) };
+  const follow = async () => {
+    const voices = await Promise.all(active!.voices.map((voice) => ask<Voice>(`v1/voices/${voice.id}`)));
+    const covers = await Promise.all(active!.covers.map((job) => ask<Job>(`v1/covers/${job.id}`)));
+    setFound((now) => now && { ...now, voices: updated(now.voices, voices), covers: updated(now.covers, covers) });
+    return true;
+  };
+  usePolling(active && active.voices.length + active.covers.length ? follow : null, 2);
 
   const locked = problem && ["key-missing", "key-invalid", "scope-missing"].includes(problem.code);
-  const id = address.match(/^\/covers\/([\w-]+)$/)?.[1];
-  const voice = address.match(/^\/voices\/([\w-]+)$/)?.[1];
+  const [, view, id] = address.split("/");
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), document.querySelector<HTMLElement>("main")?.focus())}>
@@ -41,11 +78,14 @@ export function App() {
           <img src="icon.svg" alt="" width="32" height="32" /> Understudy
         </a>
         <nav aria-label="Main">
-          <a href="#/" aria-current={id || voice ? undefined : "page"}>
+          <a href="#/" aria-current={view ? undefined : "page"}>
             New cover
           </a>
+          <a href="#/library" aria-current={view === "library" ? "page" : undefined}>
+            Songs and voices
+          </a>
           {account && !account.open && (
-            <button class="plain" onClick={() => void ask("v1/session", { method: "DELETE" }).then(() => location.reload())}>
+            <button class="plain" onClick={() => void remove("v1/session").then(() => location.reload())}>
               Sign out
             </button>
           )}
@@ -57,19 +97,21 @@ export function App() {
         ) : (
           <>
             {problem && <Trouble problem={problem} />}
-            {id ? (
-              <CoverView key={id} id={id} voices={voices ?? []} />
-            ) : voice ? (
-              <VoiceView key={voice} id={voice} />
+            {view === "covers" && id ? (
+              <CoverView key={id} id={id} formats={found?.choices.formats ?? []} />
+            ) : view === "voices" && id ? (
+              <VoiceView key={id} id={id} />
+            ) : view === "library" ? (
+              found && <Library {...found} onChange={look} />
             ) : (
-              <>
-                <div class="hero">
-                  <h1>The same song, your voice.</h1>
-                  <p>Drop a song, pick a voice, and hear it sung anew. Everything stays on this server.</p>
-                </div>
-                <Maker voices={voices} onVoices={setVoices} />
-                <Covers covers={covers} voices={voices ?? []} onChange={() => void look()} />
-              </>
+              <Home>
+                {found && (
+                  <>
+                    <Maker {...found} draft={draft} onDraft={setDraft} onChange={look} />
+                    <Covers covers={found.covers} onChange={look} />
+                  </>
+                )}
+              </Home>
             )}
           </>
         )}
@@ -77,6 +119,19 @@ export function App() {
       <footer>
         A voice is somebody's. Use your own, or one whose owner has agreed. Covers carry a tag that says they were made by AI.
       </footer>
+    </>
+  );
+}
+
+function Home({ children }: { children: ComponentChildren }) {
+  useTitle("");
+  return (
+    <>
+      <div class="hero">
+        <h1>The same song, your voice.</h1>
+        <p>Drop a song, pick a voice, and hear it sung anew. Everything stays on this server.</p>
+      </div>
+      {children}
     </>
   );
 }

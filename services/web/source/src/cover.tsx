@@ -1,27 +1,41 @@
 /** One cover: on its way, finished or failed. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, post, type Job, type Settings, type Voice } from "./api";
-import { useJob, useTask, type Stage } from "./hooks";
+import { post, remove, type Settings } from "./api";
+import { isActive, useCover, useTask, useTitle, type Stage } from "./hooks";
 import { SettingsForm } from "./maker";
-import { Mixer, type Gains } from "./mixer";
-import { Bar, Card, clock, stageWords, Trouble } from "./parts";
+import { Mixer, PARTS, type Gains } from "./mixer";
+import { Bar, Card, clock, megabytes, Trouble } from "./parts";
+import type { File, Job } from "./schema";
 
-export function CoverView({ id, voices }: { id: string; voices: Voice[] }) {
-  const { job, stages, problem } = useJob(id);
+export function CoverView({ id, formats }: { id: string; formats: readonly string[] }) {
+  const { job, stages, problem } = useCover(id);
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), [id]);
-  const voice = voices.find((one) => one.id === job?.voice)?.name;
+  const percent = job?.state === "running" ? `${Math.round(100 * job.progress.fraction)} % · ` : "";
+  useTitle(job ? percent + job.name : "");
   return (
     <article class="cover">
       <h1 ref={heading} tabIndex={-1}>
-        {job?.name ?? "Cover"} {voice && <span class="soft">sung by {voice}</span>}
+        {job?.name ?? "Cover"} {job && <span class="soft">sung by {joined(job.singers)}</span>}
       </h1>
       <Trouble problem={problem} />
-      {job && (job.state === "queued" || job.state === "running") && <Underway job={job} stages={stages} />}
-      {job?.state === "done" && <Finished job={job} />}
+      {job && isActive(job) && <Underway job={job} stages={stages} />}
+      {job?.state === "done" && <Finished job={job} formats={formats} />}
       {job && ["failed", "cancelled", "expired"].includes(job.state) && <Ended job={job} />}
     </article>
   );
+}
+
+/** "Nova", "Nova and Ada", "Nova, Ada and Ben". */
+export function joined(names: readonly string[]): string {
+  return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" and ");
+}
+
+/** What a cover that hasn't begun waits for. */
+function waiting({ ahead, running }: Job): string {
+  if (ahead) return `${ahead === 1 ? "One other is" : `${ahead} others are`} before it in the queue.`;
+  if (running) return `It is the next. It begins when ${running === 1 ? "the one that is being made now" : "one of those that are being made now"} is done, which can take some minutes.`;
+  return "It begins in a moment.";
 }
 
 function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
@@ -30,19 +44,19 @@ function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
   return (
     <Card title={job.state === "queued" ? "Waiting" : "Being made"}>
       <div class="spread" aria-live="polite" aria-atomic="true">
-        <strong>{job.state === "queued" ? (job.ahead ? `${job.ahead} before it` : "It begins in a moment") : `${percent - (percent % 10)} % and on`}</strong>
+        <strong>{job.state === "queued" ? waiting(job) : `${percent - (percent % 10)} % and on`}</strong>
       </div>
       <Bar label="The whole cover" fraction={job.progress.fraction} />
       <ol class="stages">
         {stages.map((stage) => (
           <li key={stage.name} class={stage.state}>
-            <span>{stageWords(stage.name)}</span>
-            <Bar label={stageWords(stage.name)} fraction={stage.fraction} />
+            <span>{stage.title}</span>
+            <Bar label={stage.title} fraction={stage.fraction} />
             <small>{stage.state === "cached" ? "kept from before" : stage.state === "finished" ? `${stage.seconds.toFixed(1)} s` : ""}</small>
           </li>
         ))}
       </ol>
-      <button disabled={busy || job.cancelling} onClick={() => run(async () => void (await ask(`v1/covers/${job.id}`, { method: "DELETE" })))}>
+      <button disabled={busy || job.cancelling} onClick={() => run(() => remove(`v1/covers/${job.id}`))}>
         {job.cancelling ? "Stopping …" : "Stop"}
       </button>
       <Trouble problem={problem} />
@@ -56,8 +70,8 @@ function decibels(value: number | null | undefined, signed = false) {
   return value == null ? "–" : `${signed && value > 0 ? "+" : ""}${value.toFixed(1)} dB`;
 }
 
-function Finished({ job }: { job: Job }) {
-  const [gains, setGains] = useState<Gains>({ vocals: 0, instrumental: 0 });
+function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
+  const [gains, setGains] = useState<Gains>({});
   const result = job.result!;
   return (
     <>
@@ -66,9 +80,11 @@ function Finished({ job }: { job: Job }) {
       </Card>
       <div class="two">
         <Card title="How it came out">
-          <p class={`verdict ${result.verdict.verdict}`}>
-            <strong>{VERDICTS[result.verdict.verdict]}.</strong> {result.verdict.reason}
-          </p>
+          {result.verdict && (
+            <p class={`verdict ${result.verdict.verdict}`}>
+              <strong>{VERDICTS[result.verdict.verdict]}.</strong> {result.verdict.reason}
+            </p>
+          )}
           <p>{result.transpose_reason}</p>
           {job.warnings.map((warning) => (
             <p key={warning.warning} class="soft">
@@ -80,12 +96,10 @@ function Finished({ job }: { job: Job }) {
             <dd>{clock(result.duration)}</dd>
             <dt>Loudness</dt>
             <dd>
-              {result.loudness.cover?.toFixed(1) ?? "–"} LUFS <small>song {result.loudness.song?.toFixed(1) ?? "–"}</small>
+              {result.loudness?.cover?.toFixed(1) ?? "–"} LUFS <small>song {result.loudness?.song?.toFixed(1) ?? "–"}</small>
             </dd>
             <dt>True peak</dt>
-            <dd>{result.loudness.true_peak?.toFixed(1) ?? "–"} dBTP</dd>
-            <dt>Limiter</dt>
-            <dd>{decibels(result.loudness.details?.reduction)} at most</dd>
+            <dd>{result.loudness?.true_peak?.toFixed(1) ?? "–"} dBTP</dd>
             <dt>New vocal</dt>
             <dd>
               {decibels(result.vocal_level, true)} <small>against the original singer's</small>
@@ -108,26 +122,33 @@ function Finished({ job }: { job: Job }) {
         <Card title="Take it along">
           <div class="downloads">
             {job.audio && <Download file={job.audio} words="Cover" />}
-            {job.stems.instrumental && <Download file={job.stems.instrumental} words="Karaoke (the band alone)" />}
-            {job.stems.vocals && <Download file={job.stems.vocals} words="The new vocal alone" />}
+            {PARTS.map(({ part }) => job.stems[part] && <Download key={part} file={job.stems[part]} words={STEMS[part]} />)}
           </div>
         </Card>
       </div>
-      <Again job={job} gains={gains} />
+      <Again job={job} gains={gains} formats={formats} />
     </>
   );
 }
 
-function Download({ file, words }: { file: NonNullable<Job["audio"]>; words: string }) {
+const STEMS: Record<(typeof PARTS)[number]["part"], string> = {
+  vocals: "The new vocal alone",
+  instrumental: "Karaoke (the band alone)",
+  backing: "The backing vocals alone",
+  reverb: "The original's reverb alone",
+  noise: "The original's noise alone",
+};
+
+function Download({ file, words }: { file: File; words: string }) {
   return (
     <a class="button" href={file.href} download={file.name}>
-      {words} <small>{(file.bytes / 1e6).toFixed(1)} MB</small>
+      {words} <small>{megabytes(file.bytes)}</small>
     </a>
   );
 }
 
 /** The same song and voice with other settings: what didn't change isn't made again. */
-function Again({ job, gains }: { job: Job; gains: Gains }) {
+function Again({ job, gains, formats }: { job: Job; gains: Gains; formats: readonly string[] }) {
   const before = job.settings;
   const [settings, setSettings] = useState<Settings>(() => ({
     transpose: before.transpose ?? "auto",
@@ -138,11 +159,8 @@ function Again({ job, gains }: { job: Job; gains: Gains }) {
   const { busy, problem, run } = useTask();
   const make = () =>
     run(async () => {
-      const remix = {
-        ...before.remix,
-        vocal_gain: (before.remix?.vocal_gain ?? 0) + gains.vocals,
-        instrumental_gain: (before.remix?.instrumental_gain ?? 0) + gains.instrumental,
-      };
+      const remix = { ...before.remix };
+      for (const { part, gain } of PARTS) if (gains[part]) remix[gain] = (before.remix?.[gain] ?? 0) + gains[part];
       const merged = {
         ...before,
         ...settings,
@@ -156,7 +174,7 @@ function Again({ job, gains }: { job: Job; gains: Gains }) {
   return (
     <Card title="Change something">
       <p class="soft">The volumes above are taken over. New volumes take seconds; a new octave or likeness is sung again.</p>
-      <SettingsForm settings={settings} onChange={setSettings} formats={["flac", "wav24", "mp3", "m4a", "opus"]} />
+      <SettingsForm settings={settings} onChange={setSettings} formats={formats} />
       <button class="primary" disabled={busy} onClick={make}>
         Make it again like this
       </button>

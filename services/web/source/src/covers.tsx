@@ -1,9 +1,11 @@
 /** Past covers. */
-import { ask, type Job, type State, type Voice } from "./api";
-import { useTask } from "./hooks";
-import { Card, clock, Trouble } from "./parts";
+import { remove } from "./api";
+import { joined } from "./cover";
+import { isActive } from "./hooks";
+import { Card, clock, Delete } from "./parts";
+import type { Job } from "./schema";
 
-const WORDS: Record<State, string> = {
+const WORDS: Record<Job["state"], string> = {
   queued: "waiting",
   running: "being made",
   done: "done",
@@ -12,47 +14,24 @@ const WORDS: Record<State, string> = {
   expired: "expired",
 };
 
-interface Props {
-  covers: Job[] | null;
-  voices: Voice[];
-  onChange: () => void;
-}
-
-export function Covers({ covers, voices, onChange }: Props) {
-  const { busy, problem, run } = useTask();
+export function Covers({ covers, onChange }: { covers: readonly Job[]; onChange: () => Promise<void> }) {
   return (
     <Card title="Covers">
-      <Trouble problem={problem} />
-      {covers === null ? (
-        <p class="soft">Looking for covers …</p>
-      ) : !covers.length ? (
+      {!covers.length ? (
         <p class="soft">Yours will be listed here.</p>
       ) : (
-        <ul class="covers">
+        <ul class="rows">
           {covers.map((job) => (
             <li key={job.id}>
               <a href={`#/covers/${job.id}`}>
                 <strong>{job.name}</strong>
-                <small>
-                  {[voices.find((one) => one.id === job.voice)?.name, clock(job.result?.duration), new Date(job.created).toLocaleString()].filter(Boolean).join(" · ")}
-                </small>
+                <small>{[joined(job.singers), clock(job.result?.duration), new Date(job.created).toLocaleString()].filter(Boolean).join(" · ")}</small>
               </a>
-              <span class={`state ${job.state}`}>{WORDS[job.state]}</span>
-              {!["queued", "running"].includes(job.state) && (
-                <button
-                  class="plain"
-                  disabled={busy}
-                  aria-label={`Delete ${job.name}`}
-                  onClick={() =>
-                    run(async () => {
-                      await ask(`v1/covers/${job.id}`, { method: "DELETE" });
-                      onChange();
-                    })
-                  }
-                >
-                  Delete
-                </button>
-              )}
+              <span class={`state ${job.state}`}>
+                {WORDS[job.state]}
+                {job.state === "running" && `, ${Math.round(100 * job.progress.fraction)} %`}
+              </span>
+              {!isActive(job) && <Delete name={job.name} onDelete={() => remove(`v1/covers/${job.id}`).then(onChange)} />}
             </li>
           ))}
         </ul>

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { ask, told, type Job, type Problem } from "./api";
+import { ask, eventsAfter, told, type JobEvent, type Problem } from "./api";
+import type { Job } from "./schema";
 
 /** The part of the address after `#`. */
 export function useAddress(): string {
@@ -12,75 +13,111 @@ export function useAddress(): string {
   return address;
 }
 
-/** A job as it is now, and the state of each of its stages, followed by its events until it has ended. */
+/** The title of the window: what is shown, and whose page it is. */
+export function useTitle(text: string): void {
+  useEffect(() => {
+    document.title = text ? `${text} – Understudy` : "Understudy";
+  }, [text]);
+}
+
+/** Calls `look` at once and then every `seconds`, while the page is seen, until it answers false. Plain requests, not
+ * open streams: a browser opens six connections to a server, for all of its tabs together. */
+export function usePolling(look: (() => Promise<boolean>) | null, seconds: number): void {
+  const now = useRef(look);
+  now.current = look;
+  const wanted = look !== null;
+  useEffect(() => {
+    if (!wanted) return;
+    let timer = 0;
+    let over = false;
+    let looking = false;
+    const go = async () => {
+      clearTimeout(timer);
+      if (over || looking || document.hidden) return;
+      looking = true;
+      const further = await (now.current?.() ?? Promise.resolve(false)).catch(() => true);
+      looking = false;
+      if (further && !over) timer = window.setTimeout(() => void go(), 1000 * seconds);
+      else over = true;
+    };
+    void go();
+    const seen = () => void go();
+    document.addEventListener("visibilitychange", seen);
+    return () => {
+      over = true;
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", seen);
+    };
+  }, [wanted, seconds]);
+}
+
+/** A job at `path` as it is now, followed until it has ended; `hear` gets each of its events, with `past` those of one
+ * that has ended, too. */
+export function useFollowed<T extends { state: string; events: string }>(
+  path: string,
+  hear: (event: JobEvent, change: (update: (job: T) => T) => void) => void,
+  past = false,
+): { job: T | null; problem: Problem | null; reload: () => Promise<void> } {
+  const [job, setJob] = useState<T | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const last = useRef(0);
+
+  const reload = useCallback(async () => {
+    try {
+      setJob(await ask<T>(path));
+      setProblem(null);
+    } catch (error) {
+      setProblem(told(error));
+    }
+  }, [path]);
+  useEffect(() => void reload(), [reload]);
+
+  const look = async () => {
+    const found = await eventsAfter(job!.events, last.current).catch((error: unknown) => {
+      setProblem(told(error));
+      throw error;
+    });
+    for (const event of found.events) {
+      last.current = event.number;
+      hear(event, (update) => setJob((before) => before && update(before)));
+    }
+    if (found.ended || problem || found.events.some((event) => event.type === "state")) await reload();
+    return !found.ended;
+  };
+  usePolling(job && (past || isActive(job)) ? look : null, 1);
+  return { job, problem, reload };
+}
+
+/** What a stage of a job does, and how far it is. */
 export interface Stage {
   name: string;
+  title: string;
   fraction: number;
   seconds: number;
   state: "started" | "progress" | "finished" | "cached";
 }
 
-export function useJob(id: string): { job: Job | null; stages: Stage[]; problem: Problem | null; reload: () => void } {
-  const [job, setJob] = useState<Job | null>(null);
+export function useCover(id: string) {
   const [stages, setStages] = useState<Stage[]>([]);
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const alive = useRef(true);
-
-  const reload = useCallback(async () => {
-    try {
-      const found = await ask<Job>(`v1/covers/${encodeURIComponent(id)}`);
-      if (alive.current) {
-        setJob(found);
-        setProblem(null);
-      }
-      return found;
-    } catch (error) {
-      if (alive.current) setProblem(told(error));
-      return null;
-    }
-  }, [id]);
-
-  useEffect(() => {
-    alive.current = true;
-    setJob(null);
-    setStages([]);
-    let source: EventSource | null = null;
-    void reload().then((found) => {
-      if (!alive.current || !found || !(found.state === "queued" || found.state === "running")) return;
-      source = new EventSource(found.events);
-      source.addEventListener("state", () => void reload().then((now) => now && ended(now) && source?.close()));
-      const hear = (event: MessageEvent<string>) => {
-        const told = JSON.parse(event.data) as { stage: string; total?: number } & Omit<Stage, "name">;
-        setStages((before) => {
-          const stage = { name: told.stage, fraction: told.fraction, seconds: told.seconds, state: told.state };
-          const place = before.findIndex((one) => one.name === told.stage);
-          return place < 0 ? [...before, stage] : before.map((one, at) => (at === place ? stage : one));
-        });
-        if (told.total !== undefined) {
-          const fraction = told.total;
-          setJob((now) => now && { ...now, progress: { ...now.progress, fraction } });
-        }
-      };
-      source.addEventListener("stage", hear);
-      source.addEventListener("progress", hear);
-      // the stream ends when the job does, and breaks when the server restarts: look how it stands
-      source.onerror = () => void reload().then((now) => now && ended(now) && source?.close());
+  const followed = useFollowed<Job>(`v1/covers/${encodeURIComponent(id)}`, (event, change) => {
+    if (event.type !== "stage" && event.type !== "progress") return;
+    const { stage: name, total, ...rest } = event.data as unknown as Omit<Stage, "name"> & { stage: string; total?: number };
+    setStages((before) => {
+      const place = before.findIndex((one) => one.name === name);
+      const stage = { ...rest, name };
+      return place < 0 ? [...before, stage] : before.map((one, at) => (at === place ? stage : one));
     });
-    return () => {
-      alive.current = false;
-      source?.close();
-    };
-  }, [id, reload]);
-
-  return { job, stages, problem, reload: () => void reload() };
+    if (total !== undefined) change((job) => ({ ...job, progress: { ...job.progress, fraction: total } }));
+  });
+  return { ...followed, stages };
 }
 
-function ended(job: Job): boolean {
-  return !(job.state === "queued" || job.state === "running");
+export function isActive(job: { state: string }): boolean {
+  return ["queued", "running", "paused", "making"].includes(job.state);
 }
 
 /** Runs something that may fail; `busy` while it runs, `problem` after it failed. */
-export function useTask(): { busy: boolean; problem: Problem | null; run: (task: () => Promise<void>) => void; clear: () => void } {
+export function useTask(): { busy: boolean; problem: Problem | null; run: (task: () => Promise<void>) => void } {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
   const run = useCallback((task: () => Promise<void>) => {
@@ -90,5 +127,5 @@ export function useTask(): { busy: boolean; problem: Problem | null; run: (task:
       .catch((error: unknown) => setProblem(told(error)))
       .finally(() => setBusy(false));
   }, []);
-  return { busy, problem, run, clear: () => setProblem(null) };
+  return { busy, problem, run };
 }

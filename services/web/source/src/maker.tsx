@@ -1,27 +1,40 @@
 /** Making a cover: a song, a voice, go. */
-import { useEffect, useState } from "preact/hooks";
-import { ask, post, upload, type Choices, type Job, type Settings, type Song, type Voice } from "./api";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { post, upload, type Settings } from "./api";
 import { useTask } from "./hooks";
-import { Bar, Card, clock, Trouble } from "./parts";
+import { titleOf, voiceWords } from "./library";
 import { NewVoice } from "./new-voice";
+import { Bar, Card, Choice, clock, Trouble } from "./parts";
+import type { Choices, Job, Song, Voice } from "./schema";
 
-interface Props {
-  voices: Voice[] | null;
-  onVoices: (change: (before: Voice[] | null) => Voice[]) => void;
+/** What the next cover is to be: kept while other pages are looked at. `song`, `voice`: ids. */
+export interface Draft {
+  song: string | null;
+  voice: string | null;
+  preset: string;
+  settings: Settings;
 }
 
-export function Maker({ voices, onVoices }: Props) {
-  const [song, setSong] = useState<Song | null>(null);
-  const [voice, setVoice] = useState<string | null>(null);
-  const [adding, setAdding] = useState(false);
-  const [preset, setPreset] = useState("");
-  const [settings, setSettings] = useState<Settings>({});
-  const [choices, setChoices] = useState<Choices | null>(null);
-  const { busy, problem, run } = useTask();
+interface Props {
+  songs: readonly Song[];
+  voices: readonly Voice[];
+  choices: Choices;
+  draft: Draft;
+  onDraft: (change: (before: Draft) => Draft) => void;
+  onChange: () => Promise<void>;
+}
 
-  useEffect(() => void ask<Choices>("v1/choices").then(setChoices, () => undefined), []);
-  const ready = (voices ?? []).filter((one) => one.state !== "failed");
-  const chosen = ready.find((one) => one.id === voice) ?? (ready.length === 1 ? ready[0] : undefined);
+export function Maker({ songs, voices, choices, draft, onDraft, onChange }: Props) {
+  const [adding, setAdding] = useState(false);
+  const { busy, problem, run } = useTask();
+  const { preset, settings } = draft;
+  const choose = (change: Partial<Draft>) => onDraft((before) => ({ ...before, ...change }));
+
+  const song = songs.find((one) => one.id === draft.song);
+  const usable = voices.filter((one) => one.state !== "failed" && !one.unusable);
+  const listed = voices.filter((one) => one.state !== "failed");
+  const chosen = usable.find((one) => one.id === draft.voice) ?? (usable.length === 1 ? usable[0] : undefined);
+  const presets = choices.presets.filter((one) => !one.unusable);
   const missing = !song ? "Add a song first." : !chosen ? "Choose a voice." : chosen.state === "making" ? "The voice is still being made." : "";
 
   const make = () =>
@@ -33,29 +46,33 @@ export function Maker({ voices, onVoices }: Props) {
 
   return (
     <div class="maker">
-      <SongDrop song={song} onSong={setSong} />
+      <SongDrop
+        song={song}
+        songs={songs}
+        onSong={(song) => choose({ song })}
+        onSent={async (sent) => {
+          await onChange();
+          choose({ song: sent.id });
+        }}
+      />
       <Card title="Voice" step={2}>
-        {voices === null ? (
-          <p class="soft">Looking for voices …</p>
-        ) : (
-          <div role="radiogroup" aria-label="Voice" class="voices">
-            {ready.map((one) => (
-              <label class="voice" key={one.id}>
-                <input type="radio" name="voice" checked={chosen?.id === one.id} onChange={() => setVoice(one.id)} />
-                <span>
-                  <strong>{one.name}</strong>
-                  <small>{one.state === "making" ? "being made …" : one.engine === "rvc" ? "trained model" : one.seconds ? `${Math.round(one.seconds)} s of recordings` : one.engine}</small>
-                </span>
-              </label>
-            ))}
-            {!ready.length && !adding && <p class="soft">No voices yet: make one from half a minute of talking or singing.</p>}
-          </div>
-        )}
+        <div role="radiogroup" aria-label="Voice" class="voices">
+          {listed.map((one) => (
+            <label class="voice" key={one.id}>
+              <input type="radio" name="voice" disabled={!!one.unusable} checked={chosen?.id === one.id} onChange={() => choose({ voice: one.id })} />
+              <span>
+                <strong>{one.name}</strong>
+                <small>{voiceWords(one)}</small>
+              </span>
+            </label>
+          ))}
+          {!listed.length && !adding && <p class="soft">No voices yet: make one from half a minute of talking or singing.</p>}
+        </div>
         {adding ? (
           <NewVoice
-            onDone={(made) => {
-              onVoices((before) => [made, ...(before ?? []).filter((one) => one.id !== made.id)]);
-              setVoice(made.id);
+            onDone={async (made) => {
+              await onChange();
+              choose({ voice: made.id });
             }}
             onClose={() => setAdding(false)}
           />
@@ -73,17 +90,14 @@ export function Maker({ voices, onVoices }: Props) {
       <Card title="Cover" step={3}>
         <details>
           <summary>Settings</summary>
-          <SettingsForm settings={settings} onChange={setSettings} formats={choices?.formats ?? ["flac"]} />
-          {(choices?.presets.length ?? 0) > 1 && (
-            <label>
-              Preset
-              <select value={preset} onChange={(event) => setPreset(event.currentTarget.value)}>
-                <option value="">the server's own</option>
-                {choices!.presets.map((one) => (
-                  <option key={one.name}>{one.name}</option>
-                ))}
-              </select>
-            </label>
+          <SettingsForm settings={settings} onChange={(settings) => choose({ settings })} formats={choices.formats} />
+          {presets.length > 1 && (
+            <Choice
+              label="Preset"
+              value={preset}
+              options={[["", "the server's own"], ...presets.map((one): [string, string] => [one.name, one.name])]}
+              onChange={(preset) => choose({ preset })}
+            />
           )}
         </details>
         <div class="row">
@@ -100,45 +114,80 @@ export function Maker({ voices, onVoices }: Props) {
   );
 }
 
-function SongDrop({ song, onSong }: { song: Song | null; onSong: (song: Song | null) => void }) {
+interface SongProps {
+  song: Song | undefined;
+  songs: readonly Song[];
+  onSong: (id: string) => void;
+  onSent: (song: Song) => Promise<void>;
+}
+
+/** Takes songs that are dropped anywhere on the page, one after the other, or one that was sent before. */
+function SongDrop({ song, songs, onSong, onSent }: SongProps) {
   const { busy, problem, run } = useTask();
   const [over, setOver] = useState(false);
   const [sent, setSent] = useState(0);
-  const [name, setName] = useState("");
+  const waiting = useRef<File[]>([]);
 
-  const take = (file: File | undefined) => {
-    if (!file) return;
-    setSent(0);
-    setName(file.name);
-    onSong(null);
-    run(async () => {
+  const take = (files: Iterable<File>) => {
+    waiting.current.push(...files);
+    if (waiting.current.length && !busy) run(send);
+  };
+  const send = async () => {
+    let failure: unknown = null;
+    while (waiting.current.length) {
+      setSent(0);
       const form = new FormData();
-      form.append("file", file);
-      onSong(await upload<Song>("v1/songs", form, setSent));
-    });
+      form.append("file", waiting.current[0]!);
+      await upload<Song>("v1/songs", form, setSent)
+        .then(onSent)
+        .catch((error: unknown) => (failure = error));
+      waiting.current.shift();
+    }
+    if (failure) throw failure;
   };
 
+  const taking = useRef(take);
+  taking.current = take;
+  useEffect(() => {
+    const drag = (event: DragEvent) => {
+      event.preventDefault();
+      setOver(event.type === "dragover");
+    };
+    const drop = (event: DragEvent) => {
+      drag(event);
+      taking.current(event.dataTransfer?.files ?? []);
+    };
+    const listeners = { dragover: drag, dragleave: drag, drop };
+    for (const [type, hear] of Object.entries(listeners)) addEventListener(type as "drop", hear);
+    return () => {
+      for (const [type, hear] of Object.entries(listeners)) removeEventListener(type as "drop", hear);
+    };
+  }, []);
+
+  const more = waiting.current.length - 1;
   return (
     <Card title="Song" step={1}>
-      <label
-        class={over ? "drop over" : "drop"}
-        onDragOver={(event) => (event.preventDefault(), setOver(true))}
-        onDragLeave={() => setOver(false)}
-        onDrop={(event) => {
-          event.preventDefault();
-          setOver(false);
-          take(event.dataTransfer?.files[0]);
-        }}
-      >
-        <input type="file" accept="audio/*,video/*" disabled={busy} onChange={(event) => take(event.currentTarget.files?.[0])} />
+      <label class={over ? "drop over" : "drop"}>
+        <input
+          type="file"
+          multiple
+          accept="audio/*,video/*"
+          onChange={(event) => {
+            take([...(event.currentTarget.files ?? [])]);
+            event.currentTarget.value = ""; // the same file can be chosen again
+          }}
+        />
         {busy ? (
           <span>
-            <strong>{sent < 1 ? "Sending" : "Looking at"} {name}</strong>
+            <strong>
+              {sent < 1 ? "Sending" : "Looking at"} {waiting.current[0]?.name}
+            </strong>
             <Bar label="Upload" fraction={sent} />
+            <small>{more > 0 && `${more} more to come`}</small>
           </span>
         ) : song ? (
           <span>
-            <strong>{song.title ?? song.name}</strong>
+            <strong>{titleOf(song)}</strong>
             <small>{[song.artist, clock(song.duration), "drop another to replace it"].filter(Boolean).join(" · ")}</small>
           </span>
         ) : (
@@ -148,6 +197,14 @@ function SongDrop({ song, onSong }: { song: Song | null; onSong: (song: Song | n
           </span>
         )}
       </label>
+      {songs.length > 0 && (
+        <Choice
+          label="Songs that were sent before"
+          value={song?.id ?? ""}
+          options={[...(song ? [] : [["", "choose one"] as const]), ...songs.map((one) => [one.id, [titleOf(one), one.artist].filter(Boolean).join(" · ")] as const)]}
+          onChange={(id) => id && onSong(id)}
+        />
+      )}
       <Trouble problem={problem} />
     </Card>
   );
@@ -156,26 +213,26 @@ function SongDrop({ song, onSong }: { song: Song | null; onSong: (song: Song | n
 interface SettingsProps {
   settings: Settings;
   onChange: (settings: Settings) => void;
-  formats: string[];
+  formats: readonly string[];
 }
+
+const OCTAVES = [
+  ["auto", "as fits the voice"],
+  ["12", "one higher"],
+  ["0", "the original's"],
+  ["-12", "one lower"],
+] as const;
 
 /** The settings that one changes by ear. */
 export function SettingsForm({ settings, onChange, formats }: SettingsProps) {
-  const transpose = settings.transpose ?? "auto";
   return (
     <div class="settings">
-      <label>
-        Octave of the voice
-        <select value={String(transpose)} onChange={(event) => {
-          const text = event.currentTarget.value;
-          onChange({ ...settings, transpose: text === "auto" ? "auto" : Number(text) });
-        }}>
-          <option value="auto">as fits the voice</option>
-          <option value="12">one higher</option>
-          <option value="0">the original's</option>
-          <option value="-12">one lower</option>
-        </select>
-      </label>
+      <Choice
+        label="Octave of the voice"
+        value={String(settings.transpose ?? "auto")}
+        options={OCTAVES}
+        onChange={(text) => onChange({ ...settings, transpose: text === "auto" ? "auto" : Number(text) })}
+      />
       <Slider label="Key of the song" unit="semitones" min={-12} max={12} step={1} value={settings.key ?? 0} onChange={(key) => onChange({ ...settings, key })} />
       <Slider
         label="Likeness to the recordings"
@@ -196,14 +253,12 @@ export function SettingsForm({ settings, onChange, formats }: SettingsProps) {
         onChange={(formant_shift) => onChange({ ...settings, conversion: { ...settings.conversion, formant_shift } })}
         hint="lower is bigger, higher is smaller"
       />
-      <label>
-        Format
-        <select value={settings.output?.format ?? "flac"} onChange={(event) => onChange({ ...settings, output: { ...settings.output, format: event.currentTarget.value } })}>
-          {formats.map((format) => (
-            <option key={format}>{format}</option>
-          ))}
-        </select>
-      </label>
+      <Choice
+        label="Format"
+        value={settings.output?.format ?? "flac"}
+        options={formats.map((format) => [format, format])}
+        onChange={(format) => onChange({ ...settings, output: { ...settings.output, format } })}
+      />
     </div>
   );
 }

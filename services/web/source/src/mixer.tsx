@@ -1,14 +1,23 @@
 /** Hearing a finished cover: live volumes, mute and solo, and the original at equal loudness. */
 import { useEffect, useState } from "preact/hooks";
-import type { Job } from "./api";
-import { clock, decibels } from "./parts";
-import { Player, type Part, type Side } from "./player";
+import { Bar, clock, decibels, megabytes } from "./parts";
+import { linear, Player, type Side } from "./player";
+import type { Job } from "./schema";
 import { Waveform } from "./waveform";
 
-export interface Gains {
-  vocals: number;
-  instrumental: number;
-}
+const LONGEST = 1200; // seconds of a cover whose parts a browser can hold
+
+/** What a cover consists of, the colour of its drawing, and the setting that has its volume. */
+export const PARTS = [
+  { part: "vocals", name: "Vocal", color: "--cover", gain: "vocal_gain" },
+  { part: "instrumental", name: "Band", color: "--song", gain: "instrumental_gain" },
+  { part: "backing", name: "Backing vocals", color: "--good", gain: "backing_gain" },
+  { part: "reverb", name: "Reverb", color: "--mind", gain: "reverb_gain" },
+  { part: "noise", name: "Noise", color: "--soft", gain: "noise_gain" },
+] as const;
+
+/** dB by which a part differs from the cover; none is 0. */
+export type Gains = Partial<Record<string, number>>;
 
 interface Props {
   job: Job;
@@ -16,96 +25,75 @@ interface Props {
   onGains: (gains: Gains) => void;
 }
 
-const PARTS = [
-  { part: "vocals", name: "Vocal", color: "--cover" },
-  { part: "instrumental", name: "Band", color: "--song" },
-] as const;
+function player(job: Job): Player {
+  const { loudness, duration, stem_gain } = job.result!;
+  const short = (duration ?? 0) <= LONGEST;
+  const song = job.inputs.song;
+  return new Player({
+    stream: [job.stream, job.audio].filter((file) => file !== null),
+    stems: short ? Object.fromEntries(Object.entries(job.stems).map(([name, file]) => [name, file.href])) : {},
+    original: song ? { address: `v1/songs/${song}/audio`, offset: job.settings.song?.start ?? 0 } : null,
+    duration: duration ?? 0,
+    stemGain: stem_gain ?? 0,
+    evenGain: loudness?.song != null && loudness.cover != null ? loudness.cover - loudness.song : 0,
+    peak: loudness?.true_peak ?? 0,
+  });
+}
 
 export function Mixer({ job, gains, onGains }: Props) {
-  const [player, setPlayer] = useState<Player | null>(null);
-  const [loaded, setLoaded] = useState(0);
+  const [playing, setPlayer] = useState<Player | null>(null);
   const [failed, setFailed] = useState(false);
   const [muted, setMuted] = useState<ReadonlySet<string>>(new Set());
   const [solo, setSolo] = useState<string | null>(null);
   const [, redraw] = useState(0);
-  const { vocals, instrumental } = job.stems;
-  const original = job.inputs.song;
+  const parts = PARTS.filter(({ part }) => job.stems[part]);
+  const mixes = parts.length > 0 && (job.result?.duration ?? 0) <= LONGEST;
 
   useEffect(() => {
-    if (!vocals || !instrumental || !original) return;
-    let open: Player | null = null;
-    let gone = false;
-    const { song, cover } = job.result!.loudness;
-    const even = song !== null && cover !== null ? 10 ** ((cover - song) / 20) : 1;
-    const addresses = { vocals: vocals.href, instrumental: instrumental.href, original: `v1/songs/${original}/audio` };
-    Player.load(addresses, even, setLoaded).then(
-      (made) => {
-        if (gone) return made.close();
-        open = made;
-        made.onchange = () => redraw((count) => count + 1);
-        setPlayer(made);
-      },
-      () => setFailed(true),
-    );
-    return () => {
-      gone = true;
-      open?.close();
-    };
+    const made = player(job);
+    made.onchange = () => redraw((count) => count + 1);
+    setPlayer(made);
+    if (mixes) made.load().catch(() => setFailed(true));
+    return () => made.close();
   }, [job.id]);
 
+  const ready = playing?.ready ?? false;
   useEffect(() => {
-    if (!player) return;
-    for (const { part } of PARTS) {
+    for (const { part } of parts) {
       const silent = solo ? solo !== part : muted.has(part);
-      player.level(part, silent ? 0 : 10 ** (gains[part] / 20));
+      playing?.level(part, silent ? 0 : linear(gains[part] ?? 0));
     }
-  }, [player, gains, muted, solo]);
+  }, [playing, ready, gains, muted, solo]);
 
   useEffect(() => {
-    if (!player?.playing) return;
+    if (!playing?.playing) return;
     let frame = requestAnimationFrame(function look() {
       redraw((count) => count + 1);
       frame = requestAnimationFrame(look);
     });
     return () => cancelAnimationFrame(frame);
-  }, [player, player?.playing]);
+  }, [playing, playing?.playing]);
 
-  useEffect(() => {
-    if (!player) return;
-    const press = (event: KeyboardEvent) => {
-      const target = event.target as HTMLElement;
-      if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea, button, a, summary")) return;
-      if (event.key === " ") {
-        event.preventDefault();
-        toggle(player);
-      } else if (event.key === "a") player.choose("cover");
-      else if (event.key === "b") player.choose("original");
-      else if (event.key === "ArrowLeft") void player.seek(player.time - 5);
-      else if (event.key === "ArrowRight") void player.seek(player.time + 5);
-    };
-    addEventListener("keydown", press);
-    return () => removeEventListener("keydown", press);
-  }, [player]);
+  useEffect(() => (playing ? keys(playing) : undefined), [playing]);
 
-  if (!vocals || !instrumental || !original || failed)
-    return job.audio ? <audio class="whole" controls src={job.audio.href} aria-label="The cover" /> : null;
-
-  const time = player?.time ?? 0;
-  const flip = (part: Part) => {
+  const time = playing?.time ?? 0;
+  const duration = job.result?.duration ?? 0;
+  const side = playing?.side ?? "cover";
+  const flip = (part: string) => {
     const next = new Set(muted);
     if (!next.delete(part)) next.add(part);
     setMuted(next);
   };
   return (
-    <div class="mixer" aria-busy={!player}>
+    <div class="mixer" aria-busy={mixes && !ready && !failed}>
       <div class="row transport">
-        <button class="play" disabled={!player} aria-label={player?.playing ? "Pause" : "Play"} onClick={() => player && toggle(player)}>
+        <button class="play" aria-label={playing?.playing ? "Pause" : "Play"} onClick={() => playing && toggle(playing)}>
           <svg viewBox="0 0 24 24" aria-hidden="true">
-            <path d={player?.playing ? "M6 4h4v16H6zM14 4h4v16h-4z" : "M7 4l14 8-14 8z"} />
+            <path d={playing?.playing ? "M6 4h4v16H6zM14 4h4v16h-4z" : "M7 4l14 8-14 8z"} />
           </svg>
         </button>
         <span class="time">
-          {clock(time)} / {clock(player?.duration ?? job.result?.duration)}
+          {clock(time)} / {clock(duration)}
         </span>
         <input
           class="seek"
@@ -113,46 +101,59 @@ export function Mixer({ job, gains, onGains }: Props) {
           aria-label="Position"
           aria-valuetext={clock(time)}
           min={0}
-          max={player?.duration ?? 1}
+          max={duration}
           step={0.1}
           value={time}
-          disabled={!player}
-          onInput={(event) => void player?.seek(Number(event.currentTarget.value))}
+          onInput={(event) => void playing?.seek(Number(event.currentTarget.value))}
         />
-        <Sides side={player?.side ?? "cover"} onSide={(side) => player?.choose(side)} disabled={!player} />
+        {mixes && <Sides side={side} onSide={(side) => playing?.choose(side)} disabled={!ready || !playing?.parts.has("original")} />}
       </div>
-      {PARTS.map(({ part, name, color }) => {
-        const buffer = player?.parts.get(part);
-        const silent = solo ? solo !== part : muted.has(part);
-        return (
-          <div class={silent || player?.side === "original" ? "track silent" : "track"} key={part} role="group" aria-label={name}>
-            <div class="strip">
-              <strong>{name}</strong>
-              <button aria-pressed={muted.has(part)} aria-label={`Mute ${name}`} onClick={() => flip(part)}>
-                M
-              </button>
-              <button aria-pressed={solo === part} aria-label={`Only ${name}`} onClick={() => setSolo(solo === part ? null : part)}>
-                S
-              </button>
-              <label class="volume">
-                <span class="hidden">Volume of {name}</span>
-                <input
-                  type="range"
-                  min={-12}
-                  max={12}
-                  step={0.5}
-                  value={gains[part]}
-                  aria-valuetext={decibels(gains[part])}
-                  onInput={(event) => onGains({ ...gains, [part]: Number(event.currentTarget.value) })}
-                />
-                <span class="figure">{decibels(gains[part])}</span>
-              </label>
+      {mixes && !ready && !failed && (
+        <p class="loading soft">
+          <Bar label="Loading the parts" fraction={playing?.loaded.of ? playing.loaded.bytes / playing.loaded.of : 0} />
+          The cover plays at once. Its parts and the original can be heard when they are loaded
+          {playing && playing.loaded.of > 0 && `: ${megabytes(playing.loaded.bytes)} of ${megabytes(playing.loaded.of)}`}.
+        </p>
+      )}
+      {failed && <p class="soft">The parts can't be loaded now, so their volumes can't be changed. Reload the page to try again.</p>}
+      {mixes &&
+        parts.map(({ part, name, color }) => {
+          const silent = solo ? solo !== part : muted.has(part);
+          const loaded = ready && playing?.parts.get(part);
+          const gain = gains[part] ?? 0;
+          return (
+            <div class={silent || side === "original" ? "track silent" : "track"} key={part} role="group" aria-label={name}>
+              <div class="strip">
+                <strong>{name}</strong>
+                <button aria-pressed={muted.has(part)} aria-label={`Mute ${name}`} onClick={() => flip(part)}>
+                  M
+                </button>
+                <button aria-pressed={solo === part} aria-label={`Only ${name}`} onClick={() => setSolo(solo === part ? null : part)}>
+                  S
+                </button>
+                <label class="volume">
+                  <span class="hidden">Volume of {name}</span>
+                  <input
+                    type="range"
+                    min={-12}
+                    max={12}
+                    step={0.5}
+                    value={gain}
+                    aria-valuetext={decibels(gain)}
+                    onInput={(event) => onGains({ ...gains, [part]: Number(event.currentTarget.value) })}
+                  />
+                  <span class="figure">{decibels(gain)}</span>
+                </label>
+              </div>
+              {loaded ? (
+                <Waveform peaks={loaded.peaks} duration={duration} time={time} color={color} onSeek={(seconds) => void playing!.seek(seconds)} />
+              ) : (
+                <div class="wave empty" />
+              )}
             </div>
-            {buffer ? <Waveform buffer={buffer} time={time} color={color} onSeek={(seconds) => void player!.seek(seconds)} /> : <div class="wave empty">{Math.round(loaded * 100)} %</div>}
-          </div>
-        );
-      })}
-      <p class="soft keys">Keys: space plays, A and B switch between cover and original, arrows move by five seconds.</p>
+          );
+        })}
+      <p class="soft keys">Keys: space plays{mixes && ", A and B switch between cover and original"}, arrows move by five seconds.</p>
     </div>
   );
 }
@@ -175,4 +176,34 @@ function Sides({ side, onSide, disabled }: { side: Side; onSide: (side: Side) =>
 function toggle(player: Player): void {
   if (player.playing) player.pause();
   else void player.play();
+}
+
+const CONTROLS = "button, summary, input[type=range], input[type=radio], input[type=checkbox]";
+
+/** The player's keys, wherever the focus is, except where an element has a use of its own for the key. What was clicked
+ * with the mouse keeps no focus, or it would take the player's keys. */
+function keys(player: Player): () => void {
+  const press = (event: KeyboardEvent) => {
+    const target = event.target as HTMLElement;
+    const text = "input:not([type=range], [type=radio], [type=checkbox])";
+    const own = event.key === " " ? `${CONTROLS}, a` : event.key.startsWith("Arrow") ? "input" : "";
+    if (event.ctrlKey || event.metaKey || event.altKey || target.matches([text, "select, textarea", own].filter(Boolean).join())) return;
+    if (event.key === " ") toggle(player);
+    else if (event.key === "a") player.choose("cover");
+    else if (event.key === "b") player.choose("original");
+    else if (event.key === "ArrowLeft") void player.seek(player.time - 5);
+    else if (event.key === "ArrowRight") void player.seek(player.time + 5);
+    else return;
+    event.preventDefault();
+  };
+  const clicked = (event: MouseEvent) => {
+    // a label's click comes to its control, and focuses it, after this
+    if (event.detail > 0) setTimeout(() => document.activeElement?.matches(CONTROLS) && (document.activeElement as HTMLElement).blur());
+  };
+  addEventListener("keydown", press);
+  addEventListener("click", clicked);
+  return () => {
+    removeEventListener("keydown", press);
+    removeEventListener("click", clicked);
+  };
 }

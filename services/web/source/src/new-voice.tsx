@@ -1,9 +1,10 @@
 /** A new voice, from files or from the microphone. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, upload, type Voice } from "./api";
+import { ask, upload } from "./api";
 import { useTask } from "./hooks";
 import { Bar, clock, Trouble } from "./parts";
 import { Recorder, type Take } from "./recorder";
+import type { Voice } from "./schema";
 
 /** Which part of a voice a file is, by its name: a trained model, its index, or a recording. */
 function field(name: string): "model" | "index" | "recordings" {
@@ -12,7 +13,7 @@ function field(name: string): "model" | "index" | "recordings" {
 }
 
 interface Props {
-  onDone: (voice: Voice) => void;
+  onDone: (voice: Voice) => Promise<void>;
   onClose: () => void;
 }
 
@@ -37,13 +38,13 @@ export function NewVoice({ onDone, onClose }: Props) {
       for (const take of takes) form.append(field(take.file.name), take.file, take.file.name);
       setSent(0);
       let voice = await upload<Voice>("v1/voices", form, setSent);
-      onDone(voice);
+      await onDone(voice);
       while (voice.state === "making") {
         await new Promise((done) => setTimeout(done, 700));
         voice = await ask<Voice>(`v1/voices/${voice.id}`);
       }
       setMade(voice);
-      onDone(voice);
+      await onDone(voice);
     });
 
   if (made?.state === "ready")
@@ -77,9 +78,10 @@ export function NewVoice({ onDone, onClose }: Props) {
       </p>
       <label
         class="drop small"
-        onDragOver={(event) => event.preventDefault()}
+        onDragOver={(event) => (event.preventDefault(), event.stopPropagation())}
         onDrop={(event) => {
           event.preventDefault();
+          event.stopPropagation();
           add(event.dataTransfer?.files ?? []);
         }}
       >

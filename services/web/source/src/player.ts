@@ -1,95 +1,181 @@
-/** Plays a cover's stems and the original in step, to the sample, with gains that change while it plays. */
+/** Plays a cover: at once as a stream and, as soon as its stems are loaded, these and the original in step, to the
+ * sample, with gains that change while it plays. */
 
-export type Part = "vocals" | "instrumental" | "original";
 export type Side = "cover" | "original";
 
 const FADE = 0.02; // seconds over which a gain moves: no clicks
+const AHEAD = 0.05; // seconds before sources start: all at one moment
+const PIECES = 1200; // of which the peaks are known, for drawing and against clipping
+
+/** A part that is loaded. `peaks`: the greatest magnitude in each of equal pieces of the cover's length. */
+interface Part {
+  buffer: AudioBuffer;
+  offset: number; // seconds into the buffer at which the cover begins
+  peaks: Float32Array;
+  gain: GainNode;
+}
+
+/** What is to be loaded: addresses of the stems, and of the original, where there is one. */
+export interface Sources {
+  stream: { href: string; type: string }[]; // the same cover in several formats
+  stems: Record<string, string>;
+  original: { address: string; offset: number } | null;
+  duration: number; // seconds
+  stemGain: number; // dB by which the stems' files were turned
+  evenGain: number; // dB by which the original comes to the cover's loudness
+  peak: number; // dBFS of the cover
+}
 
 export class Player {
-  readonly parts = new Map<Part, AudioBuffer>();
   onchange: () => void = () => undefined;
   side: Side = "cover";
   playing = false;
-  private readonly gains = new Map<Part, GainNode>();
-  private readonly levels = new Map<Part, number>();
+  ready = false; // the stems are there
+  readonly parts = new Map<string, Part>();
+  readonly loaded = { bytes: 0, of: 0 };
+  private readonly element = new Audio();
+  private readonly levels = new Map<string, number>(); // factors of the stems; 1 is as in the cover
+  private readonly stop = new AbortController();
+  private audio: AudioContext | null = null;
+  private out: GainNode | null = null;
   private sources: AudioBufferSourceNode[] = [];
-  private begun = 0; // the context's time at which the song's beginning would have sounded
-  private at = 0; // seconds into the song while it stands still
+  private begun = 0; // the context's time at which the cover's beginning would have sounded
+  private at = 0; // seconds into the cover while it stands still
 
-  private constructor(private readonly audio: AudioContext) {}
-
-  /** Fetch and decode; `progress` hears 0 to 1. `evenGain` is the original's factor to the cover's loudness. */
-  static async load(addresses: Record<Part, string>, evenGain: number, progress: (fraction: number) => void): Promise<Player> {
-    const player = new Player(new AudioContext());
-    const entries = Object.entries(addresses) as [Part, string][];
-    let done = 0;
-    await Promise.all(
-      entries.map(async ([part, address]) => {
-        const answer = await fetch(address);
-        if (!answer.ok) throw new Error(`${part}: ${answer.status}`);
-        player.parts.set(part, await player.audio.decodeAudioData(await answer.arrayBuffer()));
-        progress(++done / entries.length);
-      }),
-    );
-    // both sides at one loudness, and neither louder than it is
-    const most = Math.max(1, evenGain);
-    player.levels.set("vocals", 1).set("instrumental", 1).set("original", evenGain / most);
-    const out = player.audio.createGain();
-    out.gain.value = 1;
-    out.connect(player.audio.destination);
-    for (const part of player.parts.keys()) {
-      const gain = player.audio.createGain();
-      gain.connect(out);
-      player.gains.set(part, gain);
-    }
-    player.coverScale = 1 / most;
-    player.settle(0);
-    return player;
+  constructor(private readonly wanted: Sources) {
+    this.element.preload = "auto";
+    for (const { href: src, type } of wanted.stream) this.element.append(Object.assign(document.createElement("source"), { src, type }));
+    for (const event of ["play", "pause", "ended"])
+      this.element.addEventListener(event, () => {
+        if (this.ready) return;
+        this.playing = !this.element.paused && !this.element.ended;
+        this.onchange();
+      });
   }
 
-  private coverScale = 1;
-
   get duration(): number {
-    return Math.max(...[...this.parts.values()].map((buffer) => buffer.duration));
+    return this.wanted.duration;
   }
 
   get time(): number {
-    return Math.min(this.duration, this.playing ? Math.max(0, this.audio.currentTime - this.begun) : this.at);
+    if (!this.ready) return this.element.currentTime;
+    return Math.min(this.duration, this.playing ? Math.max(0, this.audio!.currentTime - this.begun) : this.at);
   }
 
-  /** `factor` 0 mutes. */
-  level(part: Part, factor: number): void {
-    this.levels.set(part, factor);
+  /** Load the stems, once the stream has what it needs, and take over where it is. Rejects if a stem can't be had. */
+  async load(): Promise<void> {
+    await new Promise<void>((done) => {
+      for (const event of ["canplaythrough", "suspend", "error"]) this.element.addEventListener(event, () => done(), { once: true });
+      this.element.lastElementChild?.addEventListener("error", () => done(), { once: true });
+    });
+    const { stems, original, duration } = this.wanted;
+    const audio = (this.audio = new AudioContext());
+    this.out = audio.createGain();
+    this.out.connect(audio.destination);
+    const decoded = async (name: string, address: string, offset: number) => {
+      const buffer = await audio.decodeAudioData(await this.fetched(address));
+      this.parts.set(name, { buffer, offset, peaks: peaks(buffer, offset, duration), gain: audio.createGain() });
+    };
+    await Promise.all([
+      ...Object.entries(stems).map(([name, address]) => decoded(name, address, 0)),
+      // the song may be gone, or in a format that browsers don't know: then there is nothing to compare with
+      ...(original ? [decoded("original", original.address, original.offset).catch(() => undefined)] : []),
+    ]);
+    if (this.stop.signal.aborted) return;
+    for (const part of this.parts.values()) part.gain.connect(this.out);
+    const time = this.element.currentTime;
+    const playing = this.playing;
+    this.playing = false;
+    this.ready = true;
+    this.at = time;
+    this.settle(0);
+    if (playing) {
+      await this.play(() => this.element.currentTime);
+      setTimeout(() => this.element.pause(), 1000 * AHEAD);
+    }
+    this.onchange();
+  }
+
+  private async fetched(address: string): Promise<ArrayBuffer> {
+    const answer = await fetch(address, { signal: this.stop.signal });
+    if (!answer.ok || !answer.body) throw new Error(`${address}: ${answer.status}`);
+    this.loaded.of += Number(answer.headers.get("Content-Length"));
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    for (const reader = answer.body.getReader(); ; ) {
+      const { done, value } = await reader.read();
+      if (done) return new Blob(pieces).arrayBuffer();
+      pieces.push(value);
+      this.loaded.bytes += value.length;
+      this.onchange();
+    }
+  }
+
+  /** The factor of a stem; 0 mutes, 1 is as loud as in the cover. */
+  level(name: string, factor: number): void {
+    this.levels.set(name, factor);
     this.settle(FADE);
   }
 
   choose(side: Side): void {
+    if (!this.parts.has("original")) return;
     this.side = side;
     this.settle(FADE);
     this.onchange();
   }
 
   private settle(seconds: number): void {
-    for (const [part, node] of this.gains) {
-      const heard = (part === "original") === (this.side === "original");
-      const scale = part === "original" ? 1 : this.coverScale;
-      const value = heard ? (this.levels.get(part) ?? 1) * scale : 0;
-      node.gain.cancelScheduledValues(this.audio.currentTime);
-      node.gain.setTargetAtTime(value, this.audio.currentTime, seconds / 3 || 0.0001);
+    if (!this.audio || !this.ready) return;
+    const set = (node: GainNode, value: number) => {
+      node.gain.cancelScheduledValues(this.audio!.currentTime);
+      node.gain.setTargetAtTime(value, this.audio!.currentTime, seconds / 3 || 0.0001);
+    };
+    const { stemGain, evenGain } = this.wanted;
+    for (const [name, part] of this.parts) {
+      const heard = (name === "original") === (this.side === "original");
+      const factor = name === "original" ? linear(evenGain) : (this.levels.get(name) ?? 1) * linear(-stemGain);
+      set(part.gain, heard ? factor : 0);
     }
+    set(this.out!, this.headroom());
   }
 
-  async play(): Promise<void> {
+  /** The factor of everything with which neither side goes over full scale, whatever the gains of the stems are.
+   *
+   * A piece of the mix is at most as high as the sum of its stems' peaks, and at most as high as the cover plus what
+   * the gains change; at the cover's own gains that is the cover's peak. */
+  private headroom(): number {
+    let most = 1;
+    for (let piece = 0; piece < PIECES; piece++) {
+      let sum = 0;
+      let changed = linear(this.wanted.peak);
+      for (const [name, part] of this.parts) {
+        const peak = part.peaks[piece]!;
+        if (name === "original") {
+          most = Math.max(most, peak * linear(this.wanted.evenGain));
+          continue;
+        }
+        const factor = this.levels.get(name) ?? 1;
+        sum += factor * peak * linear(-this.wanted.stemGain);
+        changed += Math.abs(factor - 1) * peak * linear(-this.wanted.stemGain);
+      }
+      most = Math.max(most, Math.min(sum, changed));
+    }
+    return 1 / most;
+  }
+
+  /** Begin at `from`, by default where it stands. */
+  async play(from: () => number = () => (this.at >= this.duration - 0.05 ? 0 : this.at)): Promise<void> {
     if (this.playing) return;
-    await this.audio.resume();
-    const from = this.at >= this.duration - 0.05 ? 0 : this.at;
-    const when = this.audio.currentTime + 0.05; // all parts start at one moment
-    this.begun = when - from;
-    this.sources = [...this.parts].map(([part, buffer]) => {
-      const source = this.audio.createBufferSource();
-      source.buffer = buffer;
-      source.connect(this.gains.get(part)!);
-      source.start(when, Math.min(from, buffer.duration));
+    if (!this.ready) return this.element.play();
+    const audio = this.audio!;
+    await audio.resume();
+    const begin = from() + (this.element.paused ? 0 : AHEAD); // the stream goes on until then
+    const when = audio.currentTime + AHEAD;
+    this.begun = when - begin;
+    this.sources = [...this.parts.values()].map((part) => {
+      const source = audio.createBufferSource();
+      source.buffer = part.buffer;
+      source.connect(part.gain);
+      source.start(when, Math.min(part.offset + begin, part.buffer.duration), Math.max(0, this.duration - begin));
       return source;
     });
     this.sources[0]!.onended = () => {
@@ -104,6 +190,7 @@ export class Player {
   }
 
   pause(): void {
+    if (!this.ready) return this.element.pause();
     this.at = this.time;
     this.playing = false;
     for (const source of this.sources) {
@@ -115,16 +202,48 @@ export class Player {
   }
 
   async seek(seconds: number): Promise<void> {
-    const was = this.playing;
-    if (was) this.pause();
-    this.at = Math.max(0, Math.min(seconds, this.duration));
-    if (was) await this.play();
+    const to = Math.max(0, Math.min(seconds, this.duration));
+    if (!this.ready) this.element.currentTime = to;
+    else {
+      const was = this.playing;
+      if (was) this.pause();
+      this.at = to;
+      if (was) await this.play();
+    }
     this.onchange();
   }
 
   close(): void {
     this.onchange = () => undefined;
-    if (this.playing) this.pause();
-    void this.audio.close();
+    this.stop.abort();
+    this.pause();
+    this.element.replaceChildren();
+    this.element.removeAttribute("src");
+    this.element.load();
+    void this.audio?.close();
   }
+}
+
+export function linear(decibels: number): number {
+  return 10 ** (decibels / 20);
+}
+
+/** The greatest magnitude of all channels in each piece of the `duration` seconds from `offset` on. */
+function peaks(buffer: AudioBuffer, offset: number, duration: number): Float32Array {
+  const found = new Float32Array(PIECES);
+  const first = offset * buffer.sampleRate;
+  const size = (duration * buffer.sampleRate) / PIECES;
+  for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
+    const samples = buffer.getChannelData(channel);
+    for (let piece = 0; piece < PIECES; piece++) {
+      const stop = Math.min(samples.length, Math.ceil(first + (piece + 1) * size));
+      let most = found[piece]!;
+      for (let at = Math.floor(first + piece * size); at < stop; at++) {
+        const magnitude = Math.abs(samples[at]!);
+        if (magnitude > most) most = magnitude;
+      }
+      found[piece] = most;
+    }
+  }
+  return found;
 }

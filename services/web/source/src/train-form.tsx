@@ -1,8 +1,9 @@
 /** Beginning a training: what it takes, further recordings, consent. */
 import { useEffect, useState } from "preact/hooks";
-import { ask, upload, type Estimate, type Training, type Voice } from "./api";
+import { ask, upload } from "./api";
 import { useTask } from "./hooks";
-import { Bar, Card, Trouble } from "./parts";
+import { Bar, Card, Choice, Trouble } from "./parts";
+import type { Training, TrainingEstimate, Voice } from "./schema";
 
 interface Props {
   voice: Voice;
@@ -17,7 +18,7 @@ export function TrainForm({ voice, again, onBegun }: Props) {
   const [embedder, setEmbedder] = useState("contentvec");
   const [steps, setSteps] = useState("");
   const [separate, setSeparate] = useState(false);
-  const [estimate, setEstimate] = useState<Estimate | null>(null);
+  const [estimate, setEstimate] = useState<TrainingEstimate | null>(null);
   const [sent, setSent] = useState(0);
   const { busy, problem, run } = useTask();
   const looking = useTask();
@@ -25,14 +26,14 @@ export function TrainForm({ voice, again, onBegun }: Props) {
   useEffect(() => {
     const query = new URLSearchParams({ size, embedder });
     setEstimate(null);
-    looking.run(async () => setEstimate(await ask<Estimate>(`v1/voices/${voice.id}/train?${query}`)));
+    looking.run(async () => setEstimate(await ask<TrainingEstimate>(`v1/voices/${voice.id}/train?${query}`)));
   }, [voice.id, size, embedder]);
 
   const short = estimate && estimate.recorded < estimate.needed && !files.length;
   const missing = !estimate
     ? ""
     : estimate.missing.length
-      ? `This server needs ${estimate.missing.join(" and ")} first: understudy models fetch ${estimate.missing.join(" ")}`
+      ? `This server can't train yet: it needs ${estimate.missing.join(" and ")}. Whoever runs it can add that.`
       : short
         ? `There are ${Math.round(estimate.recorded)} s of recordings; add some, ${estimate.needed} s are the least.`
         : files.length && !consent
@@ -93,20 +94,24 @@ export function TrainForm({ voice, again, onBegun }: Props) {
         <details>
           <summary>Settings</summary>
           <div class="settings">
-            <label>
-              Network
-              <select value={size} onChange={(event) => setSize(event.currentTarget.value)}>
-                <option value="full">RVC, full size</option>
-                <option value="tiny">tiny: for tests, it can't sing</option>
-              </select>
-            </label>
-            <label>
-              Content features
-              <select value={embedder} onChange={(event) => setEmbedder(event.currentTarget.value)}>
-                <option value="contentvec">ContentVec</option>
-                <option value="cepstral">cepstral: for tests</option>
-              </select>
-            </label>
+            <Choice
+              label="Network"
+              value={size}
+              options={[
+                ["full", "RVC, full size"],
+                ["tiny", "tiny: for tests, it can't sing"],
+              ]}
+              onChange={setSize}
+            />
+            <Choice
+              label="Content features"
+              value={embedder}
+              options={[
+                ["contentvec", "ContentVec"],
+                ["cepstral", "cepstral: for tests"],
+              ]}
+              onChange={setEmbedder}
+            />
             <label>
               Most steps
               <input inputMode="numeric" pattern="[0-9]*" placeholder="until no gain is likely" value={steps} onInput={(event) => setSteps(event.currentTarget.value)} />

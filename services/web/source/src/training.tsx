@@ -1,111 +1,74 @@
 /** A training: how far it is, how its checkpoints score, and what they sound like. */
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { ask, told, type Problem, type Training } from "./api";
-import { useTask } from "./hooks";
-import { Bar, Card, stageWords, Trouble } from "./parts";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask } from "./api";
+import { isActive, useFollowed, useTask, useTitle } from "./hooks";
+import { Bar, Card, Choice, Trouble } from "./parts";
+import type { Training } from "./schema";
 
 interface Evaluation {
   step: number;
   scores: Record<string, number>;
 }
 
-type Told = Pick<Training, "step" | "of" | "seconds_left" | "losses"> & { kind?: string; total?: number; stage?: string; evaluation?: Record<string, number> };
+type Told = Pick<Training, "step" | "of" | "seconds_left" | "losses"> & { kind?: string; total?: number; stage?: string; title?: string; evaluation?: Record<string, number> };
 
 /** A training as it is now, followed by its events, and all its evaluations. */
-function useTraining(id: string, onEnd: () => void) {
-  const [job, setJob] = useState<Training | null>(null);
+function useTraining(id: string) {
   const [evaluations, setEvaluations] = useState<Evaluation[]>([]);
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const alive = useRef(true);
-
-  const reload = useCallback(async () => {
-    try {
-      const found = await ask<Training>(`v1/trainings/${id}`);
-      if (alive.current) setJob(found);
-      if (alive.current) setProblem(null);
-      return found;
-    } catch (error) {
-      if (alive.current) setProblem(told(error));
-      return null;
-    }
-  }, [id]);
-
-  useEffect(() => {
-    alive.current = true;
-    let source: EventSource | null = null;
-    let running = false;
-    const look = () =>
-      void reload().then((now) => {
-        if (!now || !ended(now)) return;
-        source?.close();
-        if (running) onEnd();
-        running = false;
-      });
-    void reload().then((found) => {
-      if (!alive.current || !found) return;
-      running = !ended(found);
-      source = new EventSource(found.events); // of one that has ended, too: its evaluations are there
-      source.addEventListener("state", look);
-      source.addEventListener("progress", (event: MessageEvent<string>) => {
-        const now = JSON.parse(event.data) as Told;
-        setJob(
-          (job) =>
-            job && {
-              ...job,
-              progress: { ...job.progress, fraction: now.total ?? job.progress.fraction, stage: now.stage ?? job.progress.stage },
-              ...(now.kind === "steps" && { step: now.step, of: now.of, losses: now.losses, seconds_left: now.seconds_left }),
-            },
-        );
-      });
-      source.addEventListener("training", (event: MessageEvent<string>) => {
-        const now = JSON.parse(event.data) as Told;
-        if (now.kind === "evaluation" && now.step !== null && now.evaluation) {
-          const made = { step: now.step, scores: now.evaluation };
-          // a training that went on from an earlier state evaluates some steps again
-          setEvaluations((before) => [...before.filter((one) => one.step < made.step), made]);
-        }
-        if (running) look();
-      });
-      source.onerror = look;
-    });
-    return () => {
-      alive.current = false;
-      source?.close();
-    };
-  }, [id, reload]);
-
-  return { job, evaluations, problem, reload: () => void reload() };
-}
-
-function ended(job: Training): boolean {
-  return !["queued", "running", "paused"].includes(job.state);
+  const followed = useFollowed<Training>(
+    `v1/trainings/${id}`,
+    (event, change) => {
+      const now = event.data as unknown as Told;
+      if (event.type === "progress")
+        change((job) => ({
+          ...job,
+          progress: { fraction: now.total ?? job.progress.fraction, stage: now.stage ?? null, title: now.title ?? null },
+          ...(now.kind === "steps" && { step: now.step, of: now.of, losses: now.losses, seconds_left: now.seconds_left }),
+        }));
+      else if (event.type === "training" && now.kind === "evaluation" && now.step !== null && now.evaluation) {
+        const made = { step: now.step, scores: now.evaluation };
+        // a training that went on from an earlier state evaluates some steps again
+        setEvaluations((before) => [...before.filter((one) => one.step < made.step), made]);
+        void followed.reload(); // it has new samples
+      }
+    },
+    true,
+  );
+  return { ...followed, evaluations };
 }
 
 export function TrainingView({ id, onEnd }: { id: string; onEnd: () => void }) {
-  const { job, evaluations, problem, reload } = useTraining(id, onEnd);
+  const { job, evaluations, problem, reload } = useTraining(id);
+  const active = job && isActive(job);
+  const was = useRef(active);
+  useEffect(() => {
+    if (was.current && active === false) onEnd();
+    was.current = active;
+  }, [active]);
+  useTitle(job?.state === "running" ? `${Math.round(100 * job.progress.fraction)} % · ${job.name}` : (job?.name ?? ""));
   return (
     <>
       <Trouble problem={problem} />
-      {job && (ended(job) ? <Outcome job={job} /> : <Underway job={job} onChange={reload} />)}
+      {job && (active ? <Underway job={job} onChange={reload} /> : <Outcome job={job} />)}
       {job && evaluations.length > 0 && <Scores evaluations={evaluations} best={job.best} />}
       {job && Object.keys(job.samples).length > 0 && <Samples job={job} />}
     </>
   );
 }
 
-function Underway({ job, onChange }: { job: Training; onChange: () => void }) {
+function Underway({ job, onChange }: { job: Training; onChange: () => Promise<void> }) {
   const { busy, problem, run } = useTask();
   const act = (path: string, method: string) =>
     run(async () => {
       await ask(`v1/trainings/${job.id}${path}`, { method });
-      onChange();
+      await onChange();
     });
   const title = job.state === "queued" ? "Waiting to be trained" : job.state === "paused" ? "Training paused" : "Training";
   const waits = job.ahead ? `${job.ahead} trainings before it` : "It begins as soon as there is room";
   return (
     <Card title={title}>
       <p aria-live="polite" aria-atomic="true">
-        <strong>{job.state === "queued" ? waits : job.step ? `Step ${count(job.step)} of at most ${count(job.of)}` : (job.progress.stage && stageWords(job.progress.stage)) || "Getting the recordings ready"}</strong>
+        <strong>{job.state === "queued" ? waits : job.step ? `Step ${count(job.step)} of at most ${count(job.of)}` : (job.progress.title ?? "Getting the recordings ready")}</strong>
       </p>
       <Bar label="The whole training" fraction={job.progress.fraction} />
       <dl class="figures">
@@ -221,16 +184,7 @@ function Scores({ evaluations, best }: { evaluations: Evaluation[]; best: number
   return (
     <Card title="Scores">
       <p class="soft">On recordings that were held back, and on phrases that others sing: what was never trained on.</p>
-      <label>
-        Curve
-        <select value={name} onChange={(event) => setChosen(event.currentTarget.value)}>
-          {known.map(([one, words]) => (
-            <option key={one} value={one}>
-              {words}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Choice label="Curve" value={name} options={known.map(([one, words]) => [one, words])} onChange={setChosen} />
       <Curve points={points} best={best} text={text} />
       <details>
         <summary>As a table</summary>
@@ -305,16 +259,7 @@ function Samples({ job }: { job: Training }) {
     .sort((a, b) => order(a) - order(b));
   return (
     <Card title="Listen">
-      <label>
-        What is sung
-        <select value={clip} onChange={(event) => setChosen(event.currentTarget.value)}>
-          {clips.map((one) => (
-            <option key={one} value={one}>
-              {clipWords(one)}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Choice label="What is sung" value={clip} options={clips.map((one) => [one, clipWords(one)])} onChange={setChosen} />
       <ul class="takes samples">
         {versions.map((version) => (
           <li key={version}>

@@ -1,8 +1,9 @@
 /** One voice: which of its engines sings, and the training of its model. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { ask, list, told, type Engine, type Problem, type Training, type Voice } from "./api";
-import { useTask } from "./hooks";
+import { ask, patch, told, type Problem } from "./api";
+import { isActive, useTask, useTitle } from "./hooks";
 import { Card, Trouble } from "./parts";
+import type { PageTraining, Training, Voice } from "./schema";
 import { TrainForm } from "./train-form";
 import { TrainingView } from "./training";
 
@@ -16,7 +17,7 @@ export function VoiceView({ id }: { id: string }) {
   const look = useCallback(async () => {
     try {
       setVoice(await ask<Voice>(`v1/voices/${id}`));
-      setLatest((await list<Training>("v1/trainings", { voice: id, limit: "1" }))[0] ?? null);
+      setLatest((await ask<PageTraining>(`v1/trainings?voice=${id}&limit=1`)).items[0] ?? null);
       setProblem(null);
     } catch (error) {
       setProblem(told(error));
@@ -24,7 +25,8 @@ export function VoiceView({ id }: { id: string }) {
   }, [id]);
   useEffect(() => void look(), [look]);
 
-  const active = latest && ["queued", "running", "paused"].includes(latest.state);
+  useTitle(voice?.name ?? "");
+  const active = latest && isActive(latest);
   return (
     <article>
       <h1 ref={heading} tabIndex={-1}>
@@ -38,6 +40,8 @@ export function VoiceView({ id }: { id: string }) {
   );
 }
 
+type Engine = "instant" | "rvc";
+
 const ENGINES: Record<Engine, [string, string]> = {
   instant: ["Instant voice", "from the recordings, without training"],
   rvc: ["Trained model", "learned from the recordings"],
@@ -49,14 +53,13 @@ function Singer({ voice, onChange }: { voice: Voice; onChange: (voice: Voice) =>
   const choose = (engine: Engine) => {
     setWanted(engine);
     run(async () => {
-      const init = { method: "PATCH", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ engine }) };
-      await ask<Voice>(`v1/voices/${voice.id}`, init).then(onChange).finally(() => setWanted(null));
+      await patch<Voice>(`v1/voices/${voice.id}`, { engine }).then(onChange).finally(() => setWanted(null));
     });
   };
   return (
     <Card title="Which one sings">
       <div role="radiogroup" aria-label="Which one sings" class="voices engines">
-        {voice.engines.map((engine) => (
+        {(voice.engines as Engine[]).map((engine) => (
           <label class="voice" key={engine}>
             <input type="radio" name="engine" disabled={busy} checked={(wanted ?? voice.engine) === engine} onChange={() => choose(engine)} />
             <span>

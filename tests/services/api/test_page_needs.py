@@ -1,0 +1,87 @@
+"""What the page needs of the API beyond making covers: names, what can't be used, events as JSON, a stream."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.services.api.conftest import Service, Sounds, Working
+from tests.support import rvc_files as material
+from understudy.audio.encode import OutputFormat, encode
+from understudy.audio.samples import Audio
+from understudy.audio.stored import write_blocks
+from understudy.audio.tags import Tags
+from understudy.context import scratch_context
+from understudy.services.queue.tables import jobs
+
+
+def tagged(folder: Path, sounds: Sounds) -> Path:
+    """The song as a file whose tags name it."""
+    samples, rate = soundfile.read(sounds["song"], dtype="float32", always_2d=True)
+    source = write_blocks(folder / "song.npy", rate, samples.shape[1], [Audio(np.ascontiguousarray(samples.T), rate)])
+    with scratch_context() as context:
+        return encode(context, source, folder / "01 track.flac", OutputFormat(), Tags(title="Evening", artist="Ada"))
+
+
+def test_a_lossless_cover_with_stems_has_a_stream_of_the_same_sound(working: Working, sounds: Sounds, tmp_path: Path):
+    made = working.cover(files={"song": tagged(tmp_path, sounds)}, settings='{"output": {"keep_stems": true}}')
+    assert (made.json()["name"], made.json()["singers"]) == ("Evening", ["nova"])
+    done = working.wait(made.headers["location"])
+    assert done["state"] == "done", done["error"]
+    stream = working.client.get(done["stream"]["href"])
+    assert (stream.headers["content-type"], stream.headers["accept-ranges"]) == ("audio/ogg", "bytes")
+    assert len(stream.content) < 128_000 / 8 * done["result"]["duration"] * 1.3 + 5000
+    heard, rate = soundfile.read(io.BytesIO(stream.content))
+    cover, cover_rate = soundfile.read(io.BytesIO(working.client.get(done["audio"]["href"]).content))
+    assert len(heard) / rate == pytest.approx(len(cover) / cover_rate, abs=0.001)
+    assert np.sqrt(np.mean(heard**2)) == pytest.approx(np.sqrt(np.mean(cover**2)), rel=0.05)
+    listed = working.client.get(done["events"], headers={"Accept": "application/json"}).json()
+    assert listed["ended"]
+    numbers = [event["number"] for event in listed["events"]]
+    assert numbers == sorted(set(numbers))
+    stages = [event["data"] for event in listed["events"] if event["type"] == "stage"]
+    assert "Singing with the voice" in {stage["title"] for stage in stages}
+    last = {"Accept": "application/json", "Last-Event-ID": str(numbers[-2])}
+    rest = working.client.get(done["events"], headers=last).json()
+    assert [event["data"]["state"] for event in rest["events"]] == ["done"]
+
+
+def test_a_song_gets_another_title(service: Service, sounds: Sounds):
+    sent = service.client.post("/v1/songs", files={"file": ("song.wav", sounds["song"].read_bytes())}).json()
+    changed = service.client.patch(f"/v1/songs/{sent['id']}", json={"title": " Evening "}).json()
+    assert changed == {**sent, "title": "Evening"}
+    assert service.client.patch(f"/v1/songs/{sent['id']}", json={"title": "  "}).status_code == 422
+
+
+def test_what_lacks_a_model_says_so_in_a_fan_s_words(working: Working, sounds: Sounds, tmp_path: Path):
+    model = material.write_random_pth(tmp_path / "kim.pth", material.small())
+    made = working.client.post(
+        "/v1/voices", data={"name": "kim", "consent": "self"}, files={"model": ("kim.pth", model.read_bytes())}
+    )
+    voice = working.wait(f"/v1/voices/{made.json()['id']}")
+    assert voice["state"] == "ready", voice["error"]
+    refused = working.client.post("/v1/covers", data={"voice": "kim"}, files={"song": sounds["song"].read_bytes()})
+    choices = {one["name"]: one["unusable"] for one in working.client.get("/v1/choices").json()["presets"]}
+    assert choices["embedded"] is None
+    assert refused.json()["code"] == "model-missing"
+    for told in (voice["unusable"], choices["balanced"], refused.json()["detail"] + refused.json()["hint"]):
+        assert "this server hasn't got" in told.lower()
+        assert not any(word in told for word in ("understudy ", "/", "--", "http")), told
+
+
+def test_a_waiting_job_says_what_is_before_it(service: Service, sounds: Sounds):
+    files = {"song": ("song.wav", sounds["song"].read_bytes())}
+    first, second = (service.client.post("/v1/separations", files=files).json()["id"] for _ in range(2))
+
+    def before(id: str) -> tuple[int, int]:
+        shown = service.client.get(f"/v1/separations/{id}").json()
+        return shown["ahead"], shown["running"]
+
+    assert (before(first), before(second)) == ((0, 0), (1, 0))
+    with service.app.state.services.database.write() as connection:
+        connection.execute(jobs.update().where(jobs.c.id == first).values(state="running"))
+    assert before(second) == (0, 1)

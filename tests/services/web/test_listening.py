@@ -1,0 +1,183 @@
+"""A finished cover in the mixer: what is heard, by a mixer that is asked for what it sends to the loudspeaker."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import BrowserContext, Page, Route, expect
+
+from tests.services.web.conftest import Served, call, made_voice, waited
+from tests.support import signals
+from tests.support.command import until
+
+pytestmark = pytest.mark.slow
+START, SECONDS = 1.0, 5.0
+
+LISTEN = """
+window.playing = [];
+const connect = AudioNode.prototype.connect;
+AudioNode.prototype.connect = function (to, ...rest) { this.to = to; return connect.call(this, to, ...rest); };
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (...when) {
+  if (window.begun !== when[0]) window.playing = [];
+  window.begun = when[0];
+  window.playing.push({ source: this, offset: when[1] });
+  return start.apply(this, when);
+};
+// the sum of what is heard, at the gains as they are now, over the time of the cover
+const rate = new AudioContext().sampleRate;
+window.heard = () => {
+  const mix = [0, 1].map(() => new Float32Array(5 * rate));
+  const from = Math.min(...window.playing.map((one) => one.offset)); // seconds into the cover
+  for (const { source, offset } of window.playing) {
+    const gain = source.to.gain.value * source.to.to.gain.value;
+    const first = Math.round((offset - from) * rate); // at which the cover begins in the buffer
+    for (let channel = 0; channel < 2; channel++) {
+      const samples = source.buffer.getChannelData(Math.min(channel, source.buffer.numberOfChannels - 1));
+      for (let at = 0; at < mix[channel].length; at++) mix[channel][at] += gain * (samples[first + at] ?? 0);
+    }
+  }
+  return mix;
+};
+window.decoded = async (address) => {
+  const context = new OfflineAudioContext(2, rate, rate);
+  const buffer = await context.decodeAudioData(await (await fetch(address)).arrayBuffer());
+  return [0, 1].map((channel) => buffer.getChannelData(channel));
+};
+window.farthest = (one, other) => Math.max(...one.map((samples, channel) =>
+  samples.reduce((most, value, at) => Math.max(most, Math.abs(value - (other[channel][at] ?? 0))), 0)));
+window.highest = (mix) => window.farthest(mix, mix.map((samples) => new Float32Array(samples.length)));
+"""
+
+
+@dataclass(frozen=True)
+class Duet:
+    """A cover of an excerpt, of own stems, in which two voices sing."""
+
+    id: str
+    page: str
+    audio: str
+
+
+@pytest.fixture(scope="module")
+def duet(served: Served) -> Duet:
+    song = signals.song(7.0)
+    for name, sound in (("vocals", song.vocals), ("instrumental", song.instrumental)):
+        soundfile.write(served.folder / f"{name}.wav", 0.5 * sound.samples.T, sound.rate)
+    harmony = np.roll(song.vocals.samples.T, 4000, axis=0)
+    soundfile.write(served.folder / "backing_vocals.wav", 0.3 * harmony, song.mix.rate)
+    whole = 0.5 * song.mix.samples.T + 0.3 * harmony
+    soundfile.write(served.folder / "song.wav", whole, song.mix.rate, subtype="FLOAT")
+    for name in ("Nova", "Ada"):
+        made_voice(served, name)
+    settings = {
+        "song": {"start": START, "duration": SECONDS},
+        "transpose": 5,
+        "backing": "convert",
+        "output": {"keep_stems": True},
+    }
+    files = {name: served.folder / f"{name}.wav" for name in ("song", "vocals", "instrumental", "backing_vocals")}
+    fields = [("voice", "lead=Nova"), ("voice", "backing=Ada"), ("settings", json.dumps(settings))]
+    job = waited(served, call(served, "POST", "/v1/covers", fields=fields, files=files)["id"], "covers")
+    assert job["state"] == "done", job["error"]
+    assert set(job["stems"]) == {"vocals", "instrumental", "backing"}
+    return Duet(job["id"], f"{served.address}/#/covers/{job['id']}", job["audio"]["href"])
+
+
+@pytest.fixture
+def listener(context: BrowserContext, served: Served) -> Page:
+    page = context.new_page()
+    page.add_init_script(LISTEN)
+    return page
+
+
+def _seconds(page: Page) -> float:
+    return float(page.get_by_label("Position").input_value())
+
+
+def test_the_cover_plays_at_once_and_its_parts_take_over(listener: Page, duet: Duet) -> None:
+    page = listener
+    held: list[Route] = []
+    page.route("**/stems/*", lambda route: held.append(route))
+    page.goto(duet.page)
+    page.get_by_role("button", name="Play").click()
+    until(lambda: _seconds(page) > 0.5)
+    assert page.evaluate("window.playing.length") == 0, "the stream alone is heard"
+    expect(page.get_by_role("radio", name="B · original")).to_be_disabled()
+    until(lambda: page.wait_for_timeout(20) or len(held) == 3)
+    for route in held:
+        route.continue_()
+    until(lambda: page.evaluate("window.playing.length") == 4)
+    ahead: list[float] = page.evaluate(
+        "window.playing.map((one) => one.offset - Number(document.querySelector('.seek').value))"
+    )
+    assert min(map(abs, ahead)) < 1.0, "it goes on where the stream was"
+    page.get_by_role("button", name="Pause").click()
+
+
+def test_what_is_heard_is_the_cover_and_the_original_of_the_same_seconds(listener: Page, duet: Duet) -> None:
+    page = listener
+    page.goto(duet.page)
+    expect(page.get_by_role("radio", name="B · original")).to_be_enabled()
+    expect(page).to_have_title(re.compile("^song – Understudy$"))
+    expect(page.get_by_role("heading", level=1)).to_contain_text("sung by Nova and Ada")
+    expect(page.get_by_label("Octave of the voice")).to_have_value("5")
+    for words in ("Cover", "Karaoke", "The new vocal", "The backing vocals"):
+        expect(page.get_by_role("link", name=re.compile(f"^{words}"))).to_be_visible()
+    for name in ("Vocal", "Band", "Backing vocals"):
+        expect(page.get_by_role("group", name=name, exact=True)).to_be_visible()
+
+    page.get_by_role("button", name="Play").click()
+    until(lambda: page.evaluate("window.playing.length") == 4)
+    page.evaluate(f"(async () => window.cover = await window.decoded('{duet.audio}'))()")
+
+    def off(mix: str) -> float:
+        return float(page.evaluate(f"window.farthest(window.heard(), {mix})"))
+
+    until(lambda: off("window.cover") < 2e-4, lambda: off("window.cover"))
+    page.keyboard.press("b")
+    until(lambda: page.evaluate("window.playing.filter((one) => one.source.to.gain.value > 0.01).length") == 1)
+    offsets: list[float] = page.evaluate("window.playing.map((one) => one.offset)")
+    assert max(offsets) - min(offsets) == pytest.approx(START, abs=1e-6), "the original begins where the excerpt does"
+    page.keyboard.press("a")
+
+    # louder than full scale would clip: everything is turned down
+    for name in ("Vocal", "Band", "Backing vocals"):
+        page.get_by_label(f"Volume of {name}").fill("12")
+    until(lambda: page.evaluate("window.playing[0].source.to.gain.value") > 3.5)
+    until(lambda: page.evaluate("window.highest(window.heard())") <= 1.0)
+    assert page.evaluate("window.highest(window.heard())") > 0.5, "no softer than need be"
+
+
+def test_keys_themes_and_small_screens(listener: Page, duet: Duet) -> None:
+    page = listener
+    page.goto(duet.page)
+    expect(page.get_by_role("radio", name="B · original")).to_be_enabled()
+    page.get_by_role("button", name="Mute Vocal").click()
+    page.keyboard.press(" ")
+    page.get_by_role("button", name="Pause").wait_for()
+    expect(page.get_by_role("button", name="Mute Vocal")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("radio", name="B · original").check(force=True)
+    page.keyboard.press("a")
+    expect(page.get_by_role("radio", name="A · cover")).to_be_checked()
+    page.keyboard.press(" ")
+    page.get_by_role("button", name="Play").wait_for()
+    page.get_by_role("button", name="Mute Vocal").focus()
+    page.keyboard.press(" ")  # with the keyboard a button is what it is
+    expect(page.get_by_role("button", name="Mute Vocal")).to_have_attribute("aria-pressed", "false")
+
+    def cursor() -> Any:
+        drawn = "document.querySelector('.wave > div').shadowRoot.querySelector('[part=cursor]')"
+        return page.evaluate(f"getComputedStyle({drawn}).backgroundColor")
+
+    for scheme, ink in (("light", "rgb(29, 27, 34)"), ("dark", "rgb(240, 238, 244)")):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        until(lambda ink=ink: cursor() == ink, cursor)
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
