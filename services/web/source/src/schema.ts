@@ -176,6 +176,7 @@ export interface components {
             warnings: components["schemas"]["Warned"][];
             result: components["schemas"]["Figures"] | null;
             audio: components["schemas"]["File"] | null;
+            credentials?: components["schemas"]["File"] | null;
             stream: components["schemas"]["File"] | null;
             video: components["schemas"]["File"] | null;
             report: components["schemas"]["File"] | null;
@@ -198,6 +199,15 @@ export interface components {
             actions?: string[];
             ingredients?: string[];
             problems?: string[];
+            revoked?: boolean;
+            beside?: string;
+            time?: string;
+            time_trusted?: boolean;
+            work?: number | null;
+            earlier?: number;
+            changed?: string[];
+            unreadable?: string;
+            alone?: boolean;
         };
         MemberWeight: {
             weight?: number;
@@ -332,10 +342,10 @@ export interface components {
             artwork?: string;
         };
         TagsFound: {
-            made_by_understudy: boolean;
-            title: string;
-            artist: string;
-            comment: string;
+            made_by_understudy?: boolean;
+            title?: string;
+            artist?: string;
+            comment?: string;
         };
         Training: {
             id: string;
