@@ -16,6 +16,7 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
@@ -117,6 +118,12 @@ class RayExecutor:
         """What networks run on now, for estimates of time."""
         has_gpu = any(machine.get("GPU", 0.0) >= self._share for machine in self._machines().values())
         return "cuda:0" if self._wanted != "cpu" and has_gpu else "cpu"
+
+    def on(self, store: SharedStore) -> RayExecutor:
+        """The same with another store, such as another owner's."""
+        other = copy(self)
+        other.store = store
+        return other
 
     def run(self, graph: Graph, targets: Sequence[Node[Any]], listener: Listener, cancelled: Event) -> Result:
         def submit(ready: Ready, stop: Event) -> Future[tuple[Record, bool]]:
@@ -377,6 +384,8 @@ def connect(address: str | None) -> Any:
                 "Install the same version of Ray and of Python on all machines, best from one container image.",
             ) from error
         raise _unreachable(address, what) from error
+    # Ray prints errors of its own to stdout, which belongs to the result of a command
+    ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: log.info("%s", "\n".join(data["lines"]))
     return ray
 
 

@@ -31,7 +31,7 @@ from understudy.models.installed import give
 from understudy.pipeline.executor import Ready
 from understudy.pipeline.graph import Node, Output, Stage, models, packages, part_of
 from understudy.pipeline.making import State, make
-from understudy.pipeline.shared_store import SharedStore, StoreAddress, prune_copies, touch
+from understudy.pipeline.shared_store import SharedStore, StoreAddress, owned, prune_copies, touch
 from understudy.pipeline.store import Record
 from understudy.voices.library import refuse_revoked
 from understudy.voices.voice import Voice, file_hash
@@ -253,7 +253,7 @@ def _store(address: StoreAddress, copies: Path) -> SharedStore:
     """The store as this process sees it, opened once."""
     known = repr((address, copies))
     if known not in _stores:
-        _stores[known] = SharedStore(address, copies)
+        _stores[known] = owned(address, copies)
     return _stores[known]
 
 

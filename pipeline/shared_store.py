@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
@@ -56,11 +57,14 @@ class StoreAddress:
 
 
 class SharedStore(Store):
-    """The artifacts at `address`, of which this machine keeps copies below the folder `copies`."""
+    """The artifacts at `address`, of which this machine keeps copies in the folder `root`. `models`:
+    the folder of fetched models, which owners share; None: in `root`."""
 
-    def __init__(self, address: StoreAddress, copies: Path, patience: float = PATIENCE) -> None:
-        super().__init__(copies / "owners" / address.owner if address.owner else copies)
-        self._copies, self._models = copies, copies / "models"
+    def __init__(
+        self, address: StoreAddress, root: Path, models: Path | None = None, patience: float = PATIENCE
+    ) -> None:
+        super().__init__(root)
+        self._models = models or root / "models"
         self._patience = patience
         self._files, self._base = _file_system(address)
         self._is_folder = "file" in _protocols(self._files)
@@ -93,9 +97,26 @@ class SharedStore(Store):
         self._send(key)
         return sealed
 
-    def prune(self, limit: int, spare: float = IN_USE) -> int:
-        """Remove copies on this machine, of all owners; what is in the store stays."""
-        return prune_copies(self._copies, limit, spare)
+    def remove_voice(self, identity: str) -> int:
+        """Remove all artifacts that come from a voice, here and in the store; returns how many there were there."""
+        super().remove_voice(identity)
+        removed = 0
+        for name in self._patiently(lambda: self._files.glob(self._at(f"{self._prefix}artifacts/*/*/artifact.json"))):
+            with suppress(FileNotFoundError, ValueError):
+                if identity in json.loads(self._patiently(partial(self._files.cat_file, name))).get("voices", ()):
+                    self._patiently(partial(self._files.rm, name.rpartition("/")[0], recursive=True))
+                    removed += 1
+        return removed
+
+    def owners(self) -> list[str]:
+        """The owners that have something in the store."""
+        names = (str(path).rstrip("/").rpartition("/")[2] for path in self._patiently(self._ls))
+        return [name for name in names if name not in ("store.json", "models", "artifacts", "files")]
+
+    def remove_owner(self, owner: str) -> None:
+        """Remove all that an owner has in the store, files included."""
+        with suppress(FileNotFoundError):
+            self._patiently(partial(self._files.rm, self._at(owner), recursive=True))
 
     def send_file(self, path: Path, sha256: str, model: bool = False) -> None:
         """Make sure that the file at `path`, whose hash that is, is in the store."""
@@ -131,6 +152,10 @@ class SharedStore(Store):
             os.utime(folder)
         return path
 
+    def _folders(self) -> list[Path]:
+        more = [folder for place in (self.root / "files", self._models) for folder in place.glob("*")]
+        return [*super()._folders(), *(folder for folder in more if folder.is_dir())]
+
     def _artifact(self, key: str) -> str:
         return f"{self._prefix}artifacts/{key[:2]}/{key}"
 
@@ -164,6 +189,9 @@ class SharedStore(Store):
                 final.parent.mkdir(parents=True, exist_ok=True)
                 shutil.rmtree(final, ignore_errors=True)
                 os.replace(folder, final)
+
+    def _ls(self) -> list[str]:
+        return list(self._files.ls(self._base, detail=False))
 
     def _exists(self, name: str) -> bool:
         return bool(self._patiently(lambda: self._files.exists(self._at(name))))
@@ -255,9 +283,15 @@ def touch(folders: Iterable[Path]) -> None:
                 os.utime(path)
 
 
+def owned(address: StoreAddress, copies: Path) -> SharedStore:
+    """The store on a machine that works for several owners, whose copies are below `copies`."""
+    root = copies / "owners" / address.owner if address.owner else copies
+    return SharedStore(address, root, copies / "models")
+
+
 def prune_copies(copies: Path, limit: int, spare: float = IN_USE) -> int:
-    """Keep the copies on this machine, those of all owners together, under `limit` bytes; returns the bytes removed.
-    One process does it at a time; the others go on."""
+    """Keep the copies of all `owned` stores together under `limit` bytes; returns the bytes removed. One process does
+    it at a time; the others go on."""
     with suppress(Timeout), FileLock(copies / "prune.lock", timeout=0):
         folders = [
             folder

@@ -74,19 +74,29 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
 
 
 def work(settings: ServerSettings, name: str | None, parent: int | None, training: bool = False) -> None:
-    """Run one worker until a signal arrives; with `training` one for trainings alone."""
+    """Run one worker until a signal arrives; with `training` one for trainings alone. Where a cluster does the work,
+    it runs several jobs at a time, each in a thread."""
     from understudy.services.queue.worker import Worker
 
     if hasattr(os, "nice"):
         os.nice(19 if training else settings.niceness)  # on a CPU, covers come first
-    worker = Worker(settings, name, parent, training)
+    first = Worker(settings, name, parent, training)
+    at_once = settings.jobs_at_once if settings.executor == "ray" and not training else 1
+    workers = [first, *(Worker(settings, f"{first.name}-{number}", parent) for number in range(2, at_once + 1))]
 
     def stop(number: int, frame: FrameType | None) -> None:
-        worker.stopping.set()
+        for worker in workers:
+            worker.stopping.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    worker.run()
+    threads = [Thread(target=worker.run, name=worker.name) for worker in workers[1:]]
+    for thread in threads:
+        thread.start()
+    first.run()
+    stop(0, None)
+    for thread in threads:
+        thread.join()
 
 
 def training_devices(settings: ServerSettings) -> list[str]:

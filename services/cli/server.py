@@ -12,7 +12,7 @@ from rich.markup import escape
 from understudy.choices import Scope, listed
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import print_result
-from understudy.services.cli.options import OUTPUT, SERVER, Options, with_options
+from understudy.services.cli.options import CLUSTER, OUTPUT, SERVER, Options, with_options
 
 if TYPE_CHECKING:
     from understudy.services.queue.database import Database
@@ -23,7 +23,7 @@ _PASSWORD = re.compile(r"//[^/@]*:[^/@]+@|[?&](password|secret)=")
 database_app = typer.Typer(help="The database of a server.", no_args_is_help=True)
 
 
-@with_options(SERVER, "device debug")
+@with_options(SERVER, CLUSTER, "device debug")
 def serve(
     migrate: Annotated[
         bool, typer.Option("--migrate", help="First upgrade a database that an older Understudy made.")
@@ -39,7 +39,7 @@ def serve(
     serve(_settings(options), migrate)
 
 
-@with_options("config data database storage device debug")
+@with_options("config data database storage device debug", CLUSTER)
 def worker(
     name: Annotated[str | None, typer.Option(help="Its name in logs.")] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,

@@ -11,8 +11,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from sqlalchemy import and_, select
 
+from understudy.pipeline.shared_store import SharedStore
 from understudy.pipeline.store import Store
 from understudy.services.queue.database import Database
+from understudy.services.queue.job_context import artifacts
 from understudy.services.queue.jobs import ACTIVE, Claimed
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
@@ -96,10 +98,16 @@ def remove_samples(database: Database, storage: Storage, job: Claimed) -> None:
 
 
 def sweep_machine(database: Database, storage: Storage, settings: ServerSettings) -> None:
-    """Clean up what lies on this machine only: caches of owners who deleted everything, artifacts and copies over the
-    limit, folders of trainings that nothing goes on from."""
+    """Clean up what lies on this machine: caches of owners who deleted everything, artifacts and copies over the limit,
+    folders of trainings that nothing goes on from; and what such owners have in the artifacts that machines share."""
+    address = artifacts(settings, "")
+    shared = None if address is None else SharedStore(address, settings.data / "cluster")
+    found = shared.owners() if shared else []  # before their rows are read: an owner may be new
     with database.read() as connection:
         valid = {f"{row.id}-{row.generation}" for row in connection.execute(select(owners.c.id, owners.c.generation))}
+    for owner in found:
+        if shared and owner not in valid:
+            shared.remove_owner(owner)
     root = settings.data / "cache"
     folders = [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
     for folder in folders:

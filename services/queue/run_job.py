@@ -20,7 +20,6 @@ from understudy.pipeline.executor import StageEvent, StageRun
 from understudy.pipeline.naming import cover_name
 from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX
 from understudy.pipeline.settings import CoverSettings
-from understudy.pipeline.store import Store
 from understudy.results import CoverResult
 from understudy.services.queue import untrusted
 from understudy.services.queue.job_context import TYPES, JobContext, JobResult
@@ -133,12 +132,12 @@ def _decode(context: JobContext, job: Claimed, files: Mapping[str, Path], settin
     Then the owner is charged for what was decoded: before, only the files' own words were known. Raises
     ``song-too-long`` and ``minutes-used-up``.
     """
-    cache = Store(context.cache(job))
+    store = context.store(job)
     graph = untrusted.decoding(files, settings)
-    if graph.pending(graph.nodes, cache.has):
-        context.read("decode", untrusted.decode_into, cache.root, files, settings)
+    if graph.pending(graph.nodes, store.has):
+        context.read("decode", untrusted.decode_into, store.root, files, settings)
     keys = graph.keys()
-    decoded = [cache.load(keys[node]).value for node in graph.nodes[: len(files)]]
+    decoded = [store.load(keys[node]).value for node in graph.nodes[: len(files)]]
     _charge(context, job, max(float(song.duration) for song in decoded))
 
 

@@ -14,6 +14,7 @@ import yaml
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from understudy.choices import ExecutorName
 from understudy.errors import UnderstudyError
 from understudy.validation import faults
 
@@ -57,6 +58,14 @@ class ServerSettings(BaseModel):
     niceness: int = Field(
         10, ge=0, le=19, description="nice value of the workers, so that the server answers while they work"
     )
+    executor: ExecutorName = Field("local", description="ray: stages run on the machines of a Ray cluster")
+    address: str = Field("", description="HOST:PORT of that cluster's head; empty: the cluster of this machine")
+    store: str = Field(
+        "", description="fsspec URL of artifacts that all machines share; empty: each keeps its own, with ray in data"
+    )
+    store_options: dict[str, Any] = Field(default_factory=dict, description="options of that file system")
+    gpu_share: float = Field(1.0, gt=0, le=1, description="part of a GPU that a stage gets on the cluster")
+    jobs_at_once: int = Field(1, ge=1, le=256, description="jobs that a worker runs at a time, with ray")
     lease: float = Field(
         20.0, ge=1, description="a worker that shows no sign of life for so long loses its job to another one"
     )

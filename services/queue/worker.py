@@ -49,6 +49,9 @@ TRANSIENT = (
     "storage-unavailable",
     "internal-error",
     "gpu-lost",
+    "cluster-unreachable",
+    "cluster-empty",
+    "cluster-unstable",
     "training-running",  # by a worker that lost it and ends in a moment
 )
 """Codes of errors that may pass: such jobs are tried again."""

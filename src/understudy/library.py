@@ -264,11 +264,14 @@ class VoiceLibrary:
         that was made with them, covers and trainings included. Covers that are being made end at their next stage.
         Files outside the cache stay. Raises `UnderstudyError` ``voice-unknown``.
         """
+        from understudy.pipeline.shared_store import SharedStore, StoreAddress
         from understudy.pipeline.store import Store
         from understudy.voices.rvc.training.run_folder import remove_runs
 
         ended = library.revoke(self.folder, name, reason)
         store = Store(environment.cache_folder() if cache is None else Path(cache))
+        if environment.shared_store():  # this machine's copies of it are the cache
+            store = SharedStore(StoreAddress(environment.shared_store()), store.root)
         for voice in ended:
             store.remove_voice(voice.manifest.identity)
             remove_runs(store.root / "training", voice.manifest.recordings_hash)

@@ -29,8 +29,8 @@ class Machines:
         self._folder, self.url, self._options = folder, url, options
 
     def __call__(self, name: str, owner: str = "", identity: str = "", patience: float = 300.0) -> SharedStore:
-        address = StoreAddress(self.url, self._options, owner, identity)
-        return SharedStore(address, self._folder / name, patience)
+        address, copies = StoreAddress(self.url, self._options, owner, identity), self._folder / name
+        return SharedStore(address, copies / "owners" / owner if owner else copies, copies / "models", patience)
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ def machine(tmp_path: Path) -> Machines:
     return Machines(tmp_path, str(tmp_path / "shared"))
 
 
-def make(store: SharedStore, key: str = KEY, frames: int = 100) -> None:
+def make(store: SharedStore, key: str = KEY, frames: int = 100, voices: tuple[str, ...] = ()) -> None:
     with store.making(key, Event()) as folder:
         samples = [number / frames for number in range(frames)]
         (folder / "inner").mkdir()
         value = write_blocks(folder / "inner" / "sound.npy", 8000, 1, [Audio.of(samples, 8000)])
-        store.seal(key, Artifact("stage", "cpu", 1.5, ("a warning",), (), value))
+        store.seal(key, Artifact("stage", "cpu", 1.5, ("a warning",), voices, value))
 
 
 def test_what_one_machine_makes_the_others_read(machine: Machines):
@@ -69,6 +69,18 @@ def test_owners_share_nothing_but_models(machine: Machines, tmp_path: Path):
     with pytest.raises(UnderstudyError) as raised:
         machine("b", "bob").file(sha256, "song.mp3")
     assert raised.value.code == "storage-missing"
+
+
+def test_all_of_an_owner_and_all_of_a_voice_can_be_removed(machine: Machines):
+    for owner in ("ada", "bob"):
+        make(machine("a", owner))
+    make(machine("a"), voices=("nova",))
+    make(machine("a"), "cd" * 20)
+    assert sorted(machine("b").owners()) == ["ada", "bob"]
+    machine("b").remove_owner("ada")
+    assert (machine("b", "ada").has(KEY), machine("b", "bob").has(KEY)) == (False, True)
+    assert machine("a").remove_voice("nova") == 1
+    assert [machine("a").has(key) for key in (KEY, "cd" * 20)] == [False, True]
 
 
 def test_an_artifact_counts_when_all_of_it_is_there(machine: Machines):

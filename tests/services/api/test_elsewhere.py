@@ -10,14 +10,17 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from tests.services.api.conftest import Sounds, Working
 from tests.support import postgres, s3
 from tests.support.command import HANGS
+from understudy.pipeline.shared_store import SharedStore, StoreAddress
 from understudy.services.api.app import make_app
 from understudy.services.queue import housekeeping
 from understudy.services.queue.settings import ServerSettings
+from understudy.services.queue.tables import events
 from understudy.services.queue.worker import Worker
 
 ROOT = Path(__file__).parents[3]
@@ -35,15 +38,15 @@ def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
             database=postgres.url(socket),
             storage="s3://understudy/covers",
             storage_options={"key": "k", "secret": "s", "endpoint_url": address},
+            store="s3://understudy/artifacts",
+            store_options={"key": "k", "secret": "s", "endpoint_url": address},
             workers=0,
             device="cpu",
         )
         app = make_app(settings)
         with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
             # a machine of its own: it shares no folder with the server
-            worker = Worker(settings.model_copy(update={"data": tmp_path / "elsewhere"}), "elsewhere")
-            thread = Thread(target=worker.run, daemon=True)
-            thread.start()
+            worker, thread = _machine(settings, tmp_path / "elsewhere")
             service = Working(settings, client)
             files = {"recordings": ("r.wav", sounds["recording"].read_bytes())}
             made = client.post("/v1/voices", data={"name": "nova", "consent": "self"}, files=files)
@@ -57,10 +60,37 @@ def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
             storage = app.state.services.storage
             assert len(list(storage.listed())) > 4
             assert housekeeping.sweep_orphans(app.state.services.database, storage, -60) == 0
-            assert client.delete("/v1/account/everything").status_code == 204
-            assert list(storage.listed()) == []
             worker.stopping.set()
             thread.join(HANGS)
+
+            # another machine makes nothing again that this one has made
+            worker, thread = _machine(settings, tmp_path / "third")
+            louder = service.cover(files={"song": sounds["song"]}, settings='{"remix": {"vocal_gain": 3}}')
+            done = service.wait(louder.headers["location"])
+            assert done["state"] == "done", done["error"]
+            with app.state.services.database.read() as connection:
+                told = [row.data for row in connection.execute(select(events).where(events.c.job == done["id"]))]
+            states = {
+                state: {one["stage"] for one in told if one.get("state") == state} for state in ("cached", "finished")
+            }
+            assert {"separate", "convert"} <= states["cached"], states
+            assert "remix" in states["finished"]
+            assert not {"decode", "separate", "pitch", "convert", "finish"} & states["finished"]
+
+            assert client.delete("/v1/account/everything").status_code == 204
+            assert list(storage.listed()) == []
+            housekeeping.sweep_machine(app.state.services.database, storage, settings)
+            shared = SharedStore(StoreAddress(settings.store, settings.store_options), tmp_path / "copies")
+            assert shared.owners() == []
+            worker.stopping.set()
+            thread.join(HANGS)
+
+
+def _machine(settings: ServerSettings, data: Path) -> tuple[Worker, Thread]:
+    worker = Worker(settings.model_copy(update={"data": data}), data.name)
+    thread = Thread(target=worker.run, daemon=True)
+    thread.start()
+    return worker, thread
 
 
 @pytest.mark.slow
