@@ -80,6 +80,10 @@ def work(settings: ServerSettings, name: str | None, parent: int | None, trainin
 
     if hasattr(os, "nice"):
         os.nice(19 if training else settings.niceness)  # on a CPU, covers come first
+    if settings.executor == "ray" and not training:
+        from understudy.pipeline.ray_executor import connect
+
+        connect(settings.address or None)  # before the handlers below: Ray sets one for SIGTERM, too
     first = Worker(settings, name, parent, training)
     at_once = settings.jobs_at_once if settings.executor == "ray" and not training else 1
     workers = [first, *(Worker(settings, f"{first.name}-{number}", parent) for number in range(2, at_once + 1))]

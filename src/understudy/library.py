@@ -270,11 +270,13 @@ class VoiceLibrary:
 
         ended = library.revoke(self.folder, name, reason)
         store = Store(environment.cache_folder() if cache is None else Path(cache))
-        if environment.shared_store():  # this machine's copies of it are the cache
-            store = SharedStore(StoreAddress(environment.shared_store()), store.root)
         for voice in ended:
             store.remove_voice(voice.manifest.identity)
             remove_runs(store.root / "training", voice.manifest.recordings_hash)
+        if environment.shared_store():
+            shared = SharedStore(StoreAddress(environment.shared_store()), store.root)
+            for voice in ended:
+                shared.remove_voice(voice.manifest.identity)
         return tuple(voice.name for voice in ended)
 
     def describe(self, name: str) -> Voice:
