@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from tests.support.ray_cluster import Nodes, nodes  # noqa: E402
 from understudy.context import Context  # noqa: E402
 from understudy.pipeline.executor import StageEvent  # noqa: E402
-from understudy.pipeline.graph import Graph, Node, Stage  # noqa: E402
+from understudy.pipeline.graph import Graph, Node, Setting, Stage  # noqa: E402
 from understudy.pipeline.ray_executor import RayExecutor, connect  # noqa: E402
 from understudy.pipeline.shared_store import SharedStore, StoreAddress  # noqa: E402
 
@@ -71,7 +71,7 @@ def cover(song: int, speed: float, log: str = "") -> Node[Any]:
     made: dict[str, Node[Any]] = {}
     for name, (seconds, network, needed) in COVER.items():
         stage = Stage(f"sleep {name}", 1, sleep, uses_gpu=network)
-        settings = {"song": song, "seconds": seconds / speed, "log": log}
+        settings: dict[str, Setting] = {"song": song, "seconds": seconds / speed, "log": log}
         made[name] = Node(name, stage, {"before": tuple(made[one] for one in needed)}, settings)
     return Node("cover", Stage("sleep cover", 1, sleep), {"before": (made["encode"], made["report"])}, settings)
 
@@ -115,7 +115,7 @@ def overhead(stages: int) -> dict[str, Any]:
 
 
 def _nothing(number: int) -> Node[Any]:
-    settings = {"song": number, "seconds": 0.0, "log": ""}
+    settings: dict[str, Setting] = {"song": number, "seconds": 0.0, "log": ""}
     return Node("nothing", Stage("nothing", 1, sleep), {"before": ()}, settings)
 
 
