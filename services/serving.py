@@ -19,7 +19,7 @@ from understudy.environment import gpus
 from understudy.errors import UnderstudyError
 from understudy.services import connections
 from understudy.services.api.app import make_app
-from understudy.services.queue import jobs
+from understudy.services.queue import claims, jobs
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import PREFIX, ServerSettings
 from understudy.services.queue.tables import new_id
@@ -170,7 +170,7 @@ class WorkerPool:
     def _start_trainer(self, database: Database) -> None:
         """Start a worker for trainings if one waits that this machine has room for."""
         try:
-            if not jobs.training_waits(database):
+            if not claims.waits(database, self._settings, training=True):
                 return
         except UnderstudyError:
             return  # the database is unreachable: next time

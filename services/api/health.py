@@ -16,6 +16,7 @@ from sqlalchemy import Row, func, select
 from understudy.errors import UnderstudyError
 from understudy.services.api.state import App
 from understudy.services.queue.database import Database
+from understudy.services.queue.jobs import PRIORITIES, TRAINING
 from understudy.services.queue.tables import counters, deliveries, jobs
 
 router = APIRouter(tags=["health"])
@@ -86,8 +87,9 @@ class DatabaseMetrics(Collector):
             waiting = connection.scalar(select(func.count()).where(deliveries.c.state == "waiting"))
             rows = list(connection.execute(select(counters)))
         queue = GaugeMetricFamily("understudy_jobs", "Jobs waiting and running.", labels=("state", "priority"))
+        names = {priority: name for name, priority in PRIORITIES.items()} | {TRAINING: "training"}
         for state, priority, count in depth:
-            queue.add_metric((state, "interactive" if priority == 0 else "batch"), count)
+            queue.add_metric((state, names[priority]), count)
         yield queue
         yield GaugeMetricFamily("understudy_queue_age_seconds", "Of the oldest waiting job.", now - (oldest or now))
         yield GaugeMetricFamily("understudy_webhooks_waiting", "Webhooks to deliver.", waiting or 0)

@@ -43,7 +43,7 @@ class JobRequest(BaseModel):
     song: str | None = Field(None, max_length=60, description="id of a song that was uploaded")
     preset: str | None = Field(None, max_length=60, description="a preset's name; settings change it")
     settings: CoverSettings = Field(default_factory=CoverSettings, description="only what differs from the preset")
-    priority: Literal["interactive", "batch"] = Field("interactive", description="batch waits for all interactive")
+    priority: Literal["interactive", "batch"] = Field("interactive", description="batch: interactive jobs come first")
     webhook: str | None = Field(
         None, max_length=2000, description="address that gets a signed message when it has ended"
     )

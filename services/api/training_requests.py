@@ -94,7 +94,7 @@ class NewTraining:
             "sent": sent,
             "consent": self.request.consent,
         }
-        about: dict[str, Any] = {"priority": 0, "name": voice.name, "voice": voice.id, "request": request}
+        about: dict[str, Any] = {"name": voice.name, "voice": voice.id, "request": request}
         job = queue.submit(connection, now, owner.id, "training", webhook=self.request.webhook, bytes=total, **about)
         return answers.training(connection.execute(select(jobs).where(jobs.c.id == job)).one())
 

@@ -28,6 +28,7 @@ from understudy.services.queue.tables import (
     songs,
     spent,
     trained,
+    turns,
     voices,
 )
 
@@ -38,6 +39,8 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
     """Remove what has expired. Safe in several processes at once. Returns the number of results that expired."""
     with database.write() as connection:
         now = database.now(connection)
+        # served before the clock was set back: else these owners would come last until it is that late again
+        connection.execute(turns.update().where(turns.c.served > now).values(served=now))
         due = and_(jobs.c.state.in_(("done", "cancelled")), jobs.c.expires < now)
         rows = connection.execute(jobs.update().where(due).values(state="expired", bytes=0).returning(jobs)).all()
         old = and_(jobs.c.state.not_in(ACTIVE), jobs.c.finished < now - settings.keep_jobs)

@@ -7,11 +7,7 @@ artifact store and goes on from there.
 Fencing. Each claim also draws a random token. Every later write names it (``WHERE token = ...``), so a worker that lost
 its lease, because it was suspended or cut off, changes nothing when it comes back: a job ends once, with one result.
 
-Order. Interactive jobs come before batch jobs. Among equals comes the owner with the fewest running jobs, then the one
-who was served longest ago, then the oldest job: one owner's thousand jobs don't delay another owner's single one.
-
-Poisoned jobs. A job may kill its worker each time (a file that exhausts memory). Starts without a finished stage are
-counted; after `ServerSettings.tries` of them the job fails as ``job-poisoned``.
+`claims.py` says which job comes next.
 
 Trainings take hours or days, so workers of their own run them: no other job waits behind one. They can be paused.
 """
@@ -23,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, and_, func, or_, select
+from sqlalchemy import Connection, Row, and_, func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from understudy.errors import UnderstudyError
@@ -39,7 +35,14 @@ SPEED = "training-clip"
 """The counter of how long a training takes for a clip, by device and size."""
 NEVER = 1e15
 """The `not_before` of a running job whose owner wants it paused."""
-PRIORITIES = {"interactive": 0, "batch": 1}
+INTERACTIVE, BATCH, TRAINING = 0, 1, 2
+PRIORITIES = {"interactive": INTERACTIVE, "batch": BATCH}
+RETRY, USED_UP = 300.0, 3600.0
+"""Seconds of the longest pause before a job is tried again, and of a training's while its owner has no minutes left."""
+_NOTE_TURN = text(
+    "INSERT INTO turns (owner, priority, served, waiting) VALUES (:owner, :priority, 0, TRUE)"
+    " ON CONFLICT (owner, priority) DO UPDATE SET waiting = TRUE"
+)
 ROLES = ("song", "vocals", "instrumental", "backing_vocals")
 """What a song can be in a job."""
 
@@ -70,86 +73,26 @@ class Note:
     data: dict[str, Any]
 
 
-def submit(connection: Connection, now: float, owner: str, kind: Kind, minutes: float = 0.0, **values: Any) -> str:
+def submit(
+    connection: Connection,
+    now: float,
+    owner: str,
+    kind: Kind,
+    minutes: float = 0.0,
+    priority: int = INTERACTIVE,
+    **values: Any,
+) -> str:
     """Put a job over `minutes` of song into the queue; returns its id. Call it in the transaction that checked the
     owner's limits."""
     id = new_id(kind)
-    row = {"id": id, "owner": owner, "kind": kind, "state": "queued", "created": now, "not_before": now, **values}
-    connection.execute(jobs.insert().values(row))
+    priority = TRAINING if kind == "training" else priority
+    row = {"id": id, "owner": owner, "kind": kind, "state": "queued", "priority": priority, "created": now, **values}
+    connection.execute(jobs.insert().values(not_before=0.0, **row))
+    _take_turn(connection, owner, priority)
     if minutes:
         connection.execute(spent.insert().values(owner=owner, at=now, minutes=minutes))
-    _append(connection, id, now, [Note("state", {"state": "queued"})])
+    append(connection, id, now, [Note("state", {"state": "queued"})])
     return id
-
-
-def claim(database: Database, worker: str, settings: ServerSettings, training: bool = False) -> Claimed | None:
-    """Claim the next job for `worker`, a `training` or one that is none; None if there is none. Jobs that were started
-    too often without finishing a stage, and those cancelled or paused whose worker died, are ended or paused on the
-    way."""
-    mine = jobs.c.kind == "training" if training else jobs.c.kind != "training"
-    running = (
-        select(jobs.c.owner, func.count().label("count")).where(jobs.c.state == "running", mine).group_by(jobs.c.owner)
-    ).subquery()
-    while True:
-        # Choose in a read, which locks nothing; then take the job in a short write that first checks that the row is
-        # still as it was read. If another worker was faster the update matches no row, and the loop chooses again.
-        with database.read() as connection:
-            order = (jobs.c.priority, func.coalesce(running.c.count, 0), owners.c.served, jobs.c.created, jobs.c.id)
-            query = (
-                select(jobs, owners.c.generation)
-                .join(owners, owners.c.id == jobs.c.owner)
-                .outerjoin(running, running.c.owner == jobs.c.owner)
-                .where(_ready(database.now(connection)), mine)
-                .order_by(*order)
-                .limit(1)
-            )
-            row = connection.execute(query).first()
-        if row is None:
-            return None
-        with database.write() as connection:
-            now = database.now(connection)
-            unchanged = and_(
-                jobs.c.id == row.id,
-                jobs.c.state == row.state,
-                jobs.c.attempts == row.attempts,
-                jobs.c.lease.is_(None) if row.lease is None else jobs.c.lease == row.lease,
-            )
-            cancelled = row.cancel and not row.result  # a training that has something keeps it when it is cancelled
-            if row.state == "running" and (cancelled or row.strikes >= settings.tries):
-                error = None if cancelled else _poisoned(row.strikes)
-                _end(connection, now, row, unchanged, "cancelled" if cancelled else "failed", settings, error=error)
-                continue
-            if row.state == "running" and row.not_before == NEVER:
-                _pause(connection, now, row.id, unchanged)
-                continue
-            token = new_id("t")
-            taken = {
-                "state": "running",
-                "worker": worker,
-                "token": token,
-                "lease": now + settings.lease,
-                "attempts": row.attempts + 1,
-                "strikes": row.strikes + 1,
-                "started": row.started or now,
-            }
-            if not connection.execute(jobs.update().where(unchanged).values(**taken)).rowcount:
-                continue
-            connection.execute(owners.update().where(owners.c.id == row.owner).values(served=now))
-            _append(connection, row.id, now, [Note("state", {"state": "running", "attempt": row.attempts + 1})])
-        return Claimed(
-            row.id,
-            row.owner,
-            row.generation,
-            row.kind,
-            row.name,
-            row.request,
-            row.song,
-            row.voice,
-            token,
-            row.attempts + 1,
-            row.strikes + 1,
-            row.result,
-        )
 
 
 def count(database: Database, name: str, label: str, seconds: float) -> None:
@@ -171,20 +114,6 @@ def change(database: Database, job: Claimed, **values: Any) -> None:
         connection.execute(jobs.update().where(_held(job)).values(**values))
 
 
-def training_waits(database: Database) -> bool:
-    """Whether there is a training that could be claimed."""
-    with database.read() as connection:
-        query = select(jobs.c.id).where(jobs.c.kind == "training", _ready(database.now(connection))).limit(1)
-        return connection.scalar(query) is not None
-
-
-def _ready(now: float) -> Any:
-    return or_(
-        and_(jobs.c.state == "queued", jobs.c.not_before <= now),
-        and_(jobs.c.state == "running", jobs.c.lease < now),  # its worker is dead or cut off
-    )
-
-
 Held = Literal["held", "cancelled", "paused", "lost"]
 
 
@@ -192,7 +121,7 @@ def renew(database: Database, job: Claimed, settings: ServerSettings) -> Held:
     """Renew the lease. Returns ``cancelled`` or ``paused`` if the owner wants that, ``lost`` if the job is no longer
     ours."""
     with database.write() as connection:
-        values = {"lease": database.now(connection) + settings.lease}
+        values = {"lease": database.now(connection) + settings.lease, "doubted": None}
         query = jobs.update().where(_held(job)).values(**values).returning(jobs.c.cancel, jobs.c.not_before)
         row = connection.execute(query).first()
     if row is None:
@@ -214,7 +143,7 @@ def record(
         if connection.execute(jobs.update().where(_held(job)).values(**values)).rowcount:
             if job.kind == "training":  # it has very many, and only the latest says anything
                 connection.execute(events.delete().where(events.c.job == job.id, events.c.type == "progress"))
-            _append(connection, job.id, database.now(connection), notes)
+            append(connection, job.id, database.now(connection), notes)
 
 
 def count_training(database: Database, job: Claimed, minutes: float, settings: ServerSettings) -> bool:
@@ -245,7 +174,7 @@ def finish(
     with database.write() as connection:
         now = database.now(connection)
         more = {"result": result, "bytes": size, "fraction": 1.0, "expires": now + settings.keep_results}
-        done = _end(connection, now, job, _held(job), "done", settings, **more)
+        done = end(connection, now, job, _held(job), "done", settings, **more)
         if done:
             for stage in stages:
                 _count(connection, "stage-cached" if stage.cached else "stage", stage.kind, stage.seconds)
@@ -261,15 +190,14 @@ def fail(
     with database.write() as connection:
         now = database.now(connection)
         if again and job.failures < settings.tries:
-            if _pause(connection, now, job.id, and_(_held(job), jobs.c.not_before == NEVER)):
+            if set_paused(connection, now, job.id, and_(_held(job), jobs.c.not_before == NEVER)):
                 return "again"
-            back = {"state": "queued", "not_before": now + again, "worker": None, "token": None, "lease": None}
-            if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
+            if _queue_again(connection, job, not_before=now + again):
                 data = {"state": "queued", "again_in": again, "because": problem}
-                _append(connection, job.id, now, [Note("state", data)])
+                append(connection, job.id, now, [Note("state", data)])
                 return "again"
             return "lost"
-        return "over" if _end(connection, now, job, _held(job), "failed", settings, error=problem) else "lost"
+        return "over" if end(connection, now, job, _held(job), "failed", settings, error=problem) else "lost"
 
 
 def confirm_cancelled(database: Database, job: Claimed, settings: ServerSettings, **values: Any) -> bool:
@@ -277,13 +205,13 @@ def confirm_cancelled(database: Database, job: Claimed, settings: ServerSettings
     with database.write() as connection:
         now = database.now(connection)
         values |= {"expires": now + settings.keep_results} if values else {}
-        return _end(connection, now, job, _held(job), "cancelled", settings, **values)
+        return end(connection, now, job, _held(job), "cancelled", settings, **values)
 
 
 def confirm_paused(database: Database, job: Claimed) -> None:
     """Pause a job whose worker has seen that its owner wants it."""
     with database.write() as connection:
-        _pause(connection, database.now(connection), job.id, _held(job))
+        set_paused(connection, database.now(connection), job.id, _held(job))
 
 
 def release(database: Database, job: Claimed) -> None:
@@ -299,13 +227,27 @@ def put_off(database: Database, job: Claimed, again: float, why: UnderstudyError
 def _put_back(database: Database, job: Claimed, again: float = 0.0, because: dict[str, str] | None = None) -> None:
     with database.write() as connection:
         now = database.now(connection)
-        if _pause(connection, now, job.id, and_(_held(job), jobs.c.not_before == NEVER)):
+        if set_paused(connection, now, job.id, and_(_held(job), jobs.c.not_before == NEVER)):
             return
-        back: dict[str, Any] = {"state": "queued", "worker": None, "token": None, "lease": None}
-        back |= {"strikes": max(0, job.failures - 1)} | ({"not_before": now + again} if again else {})
-        if connection.execute(jobs.update().where(_held(job)).values(**back)).rowcount:
+        pause = {"not_before": now + again} if again else {}
+        if _queue_again(connection, job, strikes=max(0, job.failures - 1), **pause):
             data = {"state": "queued"} | ({"again_in": again, "because": because} if again else {})
-            _append(connection, job.id, now, [Note("state", data)])
+            append(connection, job.id, now, [Note("state", data)])
+
+
+def _queue_again(connection: Connection, job: Claimed, **values: Any) -> bool:
+    """Put a running job back into the queue; returns False if it is no longer ours."""
+    back = {"state": "queued", "worker": None, "token": None, "lease": None, "doubted": None, **values}
+    row = connection.execute(jobs.update().where(_held(job)).values(**back).returning(jobs.c.priority)).first()
+    if row is not None:
+        _take_turn(connection, job.owner, row.priority)
+    return row is not None
+
+
+def _take_turn(connection: Connection, owner: str, priority: int) -> None:
+    """Note that the owner has queued jobs. In the transaction that queues one: a claim that finds none left, and takes
+    the note away, does so before or after it, never in between."""
+    connection.execute(_NOTE_TURN, {"owner": owner, "priority": priority})
 
 
 def abandon(database: Database, worker: str) -> int:
@@ -319,14 +261,14 @@ def cancel(connection: Connection, now: float, row: Row[Any], settings: ServerSe
     """Cancel a waiting job at once; mark a running one, whose worker sees the mark when it next renews the lease. With
     `at_once` a running one is over, too: its worker loses it."""
     waiting = and_(jobs.c.id == row.id, jobs.c.state.in_(ACTIVE if at_once else ("queued", "paused")))
-    if not _end(connection, now, row, waiting, "cancelled", settings):
+    if not end(connection, now, row, waiting, "cancelled", settings):
         running = and_(jobs.c.id == row.id, jobs.c.state == "running")
         connection.execute(jobs.update().where(running).values(cancel=True))
 
 
 def pause(connection: Connection, now: float, id: str) -> None:
     """Pause a queued job at once; mark a running one, whose worker sees the mark when it next renews the lease."""
-    if not _pause(connection, now, id, and_(jobs.c.id == id, jobs.c.state == "queued")):
+    if not set_paused(connection, now, id, and_(jobs.c.id == id, jobs.c.state == "queued")):
         running = and_(jobs.c.id == id, jobs.c.state == "running")
         connection.execute(jobs.update().where(running).values(not_before=NEVER))
 
@@ -334,21 +276,24 @@ def pause(connection: Connection, now: float, id: str) -> None:
 def resume(connection: Connection, now: float, id: str) -> None:
     """Put a paused job back into the queue; one that was still to be paused goes on."""
     paused = and_(jobs.c.id == id, jobs.c.state == "paused")
-    if connection.execute(jobs.update().where(paused).values(state="queued", not_before=now)).rowcount:
-        _append(connection, id, now, [Note("state", {"state": "queued"})])
+    back = jobs.update().where(paused).values(state="queued", not_before=0.0).returning(jobs.c.owner, jobs.c.priority)
+    if row := connection.execute(back).first():
+        _take_turn(connection, row.owner, row.priority)
+        append(connection, id, now, [Note("state", {"state": "queued"})])
     marked = and_(jobs.c.id == id, jobs.c.state == "running", jobs.c.not_before == NEVER)
-    connection.execute(jobs.update().where(marked).values(not_before=now))
+    connection.execute(jobs.update().where(marked).values(not_before=0.0))
 
 
-def _pause(connection: Connection, now: float, id: str, where: Any) -> bool:
-    values = {"state": "paused", "not_before": now, "worker": None, "token": None, "lease": None, "strikes": 0}
+def set_paused(connection: Connection, now: float, id: str, where: Any) -> bool:
+    """Pause the job if it satisfies `where`; returns whether it did."""
+    values = {"state": "paused", "not_before": 0.0, "worker": None, "token": None, "lease": None, "strikes": 0}
     if not connection.execute(jobs.update().where(where).values(**values)).rowcount:
         return False
-    _append(connection, id, now, [Note("state", {"state": "paused"})])
+    append(connection, id, now, [Note("state", {"state": "paused"})])
     return True
 
 
-def _end(
+def end(
     connection: Connection,
     now: float,
     job: Row[Any] | Claimed,
@@ -369,7 +314,7 @@ def _end(
     progress = and_(events.c.job == job.id, events.c.type == "progress")
     connection.execute(events.delete().where(progress))  # only the states and stages stay
     ended: dict[str, Any] = {"state": state} | ({"error": row.error} if row.error else {})
-    _append(connection, job.id, now, [Note("state", ended)])
+    append(connection, job.id, now, [Note("state", ended)])
     _count(connection, "job", f"{row.kind} {state}", now - (row.started or now))
     if row.error:
         _count(connection, "failure", row.error["code"], 0.0)
@@ -386,7 +331,7 @@ def _end(
     return True
 
 
-def _append(connection: Connection, job: str, now: float, notes: Sequence[Note]) -> None:
+def append(connection: Connection, job: str, now: float, notes: Sequence[Note]) -> None:
     """Append events, numbered from 1 per job.
 
     The counter in the job's row is raised first, which locks the row until the transaction ends. So numbers become
@@ -398,8 +343,13 @@ def _append(connection: Connection, job: str, now: float, notes: Sequence[Note])
     last = connection.scalar(query)
     if last is None:
         return
+    insert_events(connection, job, last - len(notes) + 1, now, notes)
+
+
+def insert_events(connection: Connection, job: str, first: int, now: float, notes: Sequence[Note]) -> None:
+    """Insert events with the numbers from `first` on, which the job's row already counts."""
     rows = [
-        {"job": job, "number": last - len(notes) + 1 + place, "at": now, "type": note.type, "data": note.data}
+        {"job": job, "number": first + place, "at": now, "type": note.type, "data": note.data}
         for place, note in enumerate(notes)
     ]
     connection.execute(events.insert(), rows)
@@ -422,11 +372,3 @@ def _problem(error: UnderstudyError) -> dict[str, str]:
 
 def _held(job: Claimed) -> Any:
     return and_(jobs.c.id == job.id, jobs.c.state == "running", jobs.c.token == job.token)
-
-
-def _poisoned(times: int) -> dict[str, str]:
-    return {
-        "code": "job-poisoned",
-        "message": f"The work was started {times} times, and each time its process died before it got on.",
-        "hint": "Try a shorter part of the song or another file; if that doesn't help, tell the server's operator.",
-    }

@@ -35,6 +35,7 @@ LIMITS = (
     "recordings",
     "jobs_queued",
     "jobs_a_day",
+    "jobs_running",
     "minutes_a_day",
     "trainings_queued",
     "training_minutes_a_day",

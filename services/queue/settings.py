@@ -72,6 +72,9 @@ class ServerSettings(BaseModel):
     tries: int = Field(
         5, ge=1, le=100, description="starts of a job that finish no stage, before it counts as poisoned"
     )
+    batch_share: float = Field(
+        0.1, ge=0, le=1, description="of the starts, for batch jobs while interactive ones wait; 0: they wait for these"
+    )
     decode_seconds: float = Field(900.0, gt=0, description="for reading one untrusted file")
     decode_memory: int = Field(3 * GIB, ge=256 * MIB, description="for reading one untrusted file")
     cache_bytes: int = Field(20 * GIB, ge=0, description="artifacts kept on each machine, all owners together")
@@ -88,6 +91,7 @@ class ServerSettings(BaseModel):
     recordings: int = Field(50, ge=1, le=999, description="most recordings of a voice")
     jobs_queued: int = Field(100, ge=1, description="jobs waiting or running at a time")
     jobs_a_day: int = Field(10_000, ge=1, description="jobs sent within 24 hours, cancelled ones included")
+    jobs_running: int = Field(100, ge=1, description="jobs running at a time; trainings are counted by themselves")
     minutes_a_day: float = Field(600.0, gt=0, description="minutes of song sent to work within 24 hours")
     trainings_queued: int = Field(5, ge=1, description="trainings that have not ended, paused ones included")
     training_minutes_a_day: float = Field(1440.0, gt=0, description="minutes that trainings run within 24 hours")

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # without letters that look like another one
@@ -35,6 +36,12 @@ def _owner() -> Column[str]:
     return Column("owner", String(40), ForeignKey("owners.id"), nullable=False)
 
 
+def _index_where(state: str, *columns: str) -> Index:
+    """An index over the jobs in one state: it stays small, however many have ended."""
+    where = text(f"state = '{state}'")
+    return Index(f"jobs_{state}", *columns, postgresql_where=where, sqlite_where=where)
+
+
 version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
 
 REFUSED = 2  # releases before there were migrations refuse a database that has not 1 here
@@ -48,7 +55,6 @@ owners = Table(
     Column("created", Double, nullable=False),
     Column("webhook_secret", String(80), nullable=False),
     Column("limits", JSON, nullable=False),  # limits of this owner that differ from the settings
-    Column("served", Double, nullable=False, default=0.0),  # when one of its jobs was last started
     Column("generation", Integer, nullable=False, default=0),  # raised by deleting everything; names the cache
 )
 
@@ -121,7 +127,7 @@ jobs = Table(
     _owner(),
     Column("kind", String(12), nullable=False),  # cover, separation, voice, training
     Column("state", String(12), nullable=False),  # queued, running, paused, done, failed, cancelled, expired
-    Column("priority", Integer, nullable=False),  # 0 interactive, 1 batch
+    Column("priority", Integer, nullable=False),  # 0 interactive, 1 batch, 2 training
     Column("name", String(400), nullable=False),
     Column("request", JSON, nullable=False),
     Column("song", String(40)),
@@ -137,6 +143,7 @@ jobs = Table(
     Column("worker", String(80)),
     Column("token", String(40)),
     Column("lease", Double),  # the worker holds the job until then
+    Column("doubted", Double),  # since when the lease seems to have ended; a worker that lives renews it
     Column("cancel", Boolean, nullable=False, default=False),
     Column("stage", String(60)),
     Column("fraction", Double, nullable=False, default=0.0),
@@ -147,6 +154,18 @@ jobs = Table(
     Index("jobs_by_owner", "owner", "created", "id"),
     Index("jobs_of_owner", "owner", "state", "bytes"),  # what limits count is read from the index alone
     Index("jobs_by_state", "state", "priority", "created"),
+    _index_where("queued", "priority", "owner", "created", "id"),
+    _index_where("running", "owner", "priority", "lease"),
+)
+
+turns = Table(  # owners with queued jobs, by the jobs' priority: a claim takes a turn, and then a job
+    "turns",
+    metadata,
+    Column("owner", String(40), primary_key=True),  # no foreign key: it would wait for requests that lock the owner
+    Column("priority", Integer, primary_key=True),
+    Column("served", Double, nullable=False),  # when one of its jobs was last claimed
+    Column("waiting", Boolean, nullable=False),  # False: no job is queued
+    Index("turns_by_served", "priority", "waiting", "served"),
 )
 
 events = Table(

@@ -23,7 +23,7 @@ from typing import TypeVar
 from understudy.disk import explained, is_full
 from understudy.environment import choose_device
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.services.queue import bounded, housekeeping, jobs, logs
+from understudy.services.queue import bounded, claims, housekeeping, jobs, logs
 from understudy.services.queue.database import Database
 from understudy.services.queue.job_context import JobContext
 from understudy.services.queue.jobs import Claimed
@@ -41,7 +41,6 @@ HEARTBEAT = 0.4  # seconds between beats beside a job
 SWEEP = 300.0  # seconds between cleanups of this machine
 TRAINING_IDLE = 30.0  # seconds without a training after which a worker for them ends, if a server started it
 COUNTED = 30.0  # seconds after which the time of a training is counted again
-USED_UP = 3600.0  # seconds that a training waits whose owner has used up the minutes of the day
 TRANSIENT = (
     "disk-full",
     "out-of-memory",
@@ -83,7 +82,7 @@ class Worker:
                     if time.monotonic() - swept > SWEEP:
                         housekeeping.sweep_machine(self._database, self._storage, self.settings)
                         swept = time.monotonic()
-                    job = jobs.claim(self._database, self.name, self.settings, self._training)
+                    job = claims.claim(self._database, self.name, self.settings, self._training)
                     pause = IDLE
                 except UnderstudyError as error:
                     log.warning("waiting: %s", error)
@@ -136,14 +135,14 @@ class Worker:
             elif heartbeat.reason == "stopping":
                 self._persist(lambda: jobs.release(self._database, job))
             elif heartbeat.reason == "used up":
-                self._persist(lambda: jobs.put_off(self._database, job, USED_UP, _USED_UP))
+                self._persist(lambda: jobs.put_off(self._database, job, jobs.USED_UP, _USED_UP))
             elif job.kind == "training":  # lost: what it stored since its voice was deleted
                 self._persist(lambda: housekeeping.remove_samples(self._database, self._storage, job))
             log.info("given up", extra={"because": heartbeat.reason})
         except Exception as error:
             heartbeat.stop()
             problem = self._explained(error)
-            again = min(300.0, 5.0 * 2**job.failures) if problem.code in TRANSIENT else 0.0
+            again = min(jobs.RETRY, 5.0 * 2**job.failures) if problem.code in TRANSIENT else 0.0
             over = self._persist(lambda: jobs.fail(self._database, job, self.settings, problem, again))
             if over == "over" and job.kind == "voice":
                 self._persist(lambda: self._storage.remove(f"{job.request['path']}-sent"))

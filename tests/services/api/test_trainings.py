@@ -22,7 +22,7 @@ from tests.services.api.test_requests import refused
 from tests.support import signals
 from tests.support.command import HANGS, until
 from tests.support.server import Serving, serve
-from understudy.services.queue import jobs
+from understudy.services.queue import claims, jobs
 from understudy.services.queue.progress import Progress
 from understudy.services.queue.tables import voices
 from understudy.voices.rvc.training.events import TrainingEvent
@@ -84,7 +84,7 @@ def test_a_training_waits_is_paused_resumed_cancelled_and_removed(working: Worki
 def evaluated(service: Service) -> jobs.Claimed:
     """The training that waits, as claimed by a worker that has told of an evaluation."""
     database, storage = service.app.state.services.database, service.app.state.services.storage
-    job = jobs.claim(database, "w", service.settings, training=True)
+    job = claims.claim(database, "w", service.settings, training=True)
     assert job is not None
     progress = Progress("training")
     progress.train(TrainingEvent("warning", 5, 100, sentence="one clip is noisy"))
@@ -164,7 +164,7 @@ def test_minutes_of_training_within_a_day(start: Start, working: Working):
     _ready(service, working, "one")
     made = train(service, "one").json()
     database = service.app.state.services.database
-    job = jobs.claim(database, "w", service.settings, training=True)
+    job = claims.claim(database, "w", service.settings, training=True)
     assert job is not None
     assert not jobs.count_training(database, job, 6.0, service.settings)
     jobs.confirm_cancelled(database, job, service.settings)

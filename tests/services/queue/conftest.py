@@ -14,7 +14,7 @@ from understudy.services.queue.settings import ServerSettings
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> ServerSettings:
     """Server settings with an empty database."""
-    return ServerSettings(data=tmp_path / "data", database=database_url, lease=3600, tries=3, workers=0)
+    return ServerSettings(data=tmp_path / "data", database=database_url, lease=3600, tries=3, workers=0, batch_share=0)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageRun
-from understudy.services.queue import jobs, owners
+from understudy.services.queue import claims, jobs, owners
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import Claimed, Note
 from understudy.services.queue.settings import ServerSettings
@@ -27,7 +27,7 @@ def submit(database: Database, owner: str = "ada", priority: int = 0, **more: ob
 
 
 def claim(database: Database, settings: ServerSettings, worker: str = "w1") -> Claimed:
-    found = jobs.claim(database, worker, settings)
+    found = claims.claim(database, worker, settings)
     assert found is not None
     return found
 
@@ -44,9 +44,10 @@ def told(database: Database, id: str) -> list[tuple[int, str, str]]:
 
 
 def let_lease_end(database: Database, id: str) -> None:
-    """As if the worker had been silent for longer than its lease."""
+    """As if the worker had been silent for longer than its lease, and for as long as that is doubted."""
     with database.write() as connection:
-        connection.execute(table.update().where(table.c.id == id).values(lease=database.now(connection) - 1))
+        values = {"lease": database.now(connection) - 1, "doubted": 1.0}
+        connection.execute(table.update().where(table.c.id == id).values(**values))
 
 
 def make_due(database: Database, id: str) -> None:
@@ -59,7 +60,7 @@ def test_a_job_from_its_submission_to_its_end(database, settings):
     id = submit(database)
     job = claim(database, settings)
     assert (job.id, job.attempts, job.failures) == (id, 1, 1)
-    assert jobs.claim(database, "w2", settings) is None
+    assert claims.claim(database, "w2", settings) is None
     assert jobs.renew(database, job, settings) == "held"
     jobs.record(database, job, [Note("stage", {"state": "finished", "stage": "decode"})], "separate", 0.3)
     assert (row(database, id).fraction, row(database, id).strikes) == (0.3, 0)
@@ -102,7 +103,7 @@ def test_a_poisoned_job_stops_with_the_reason(database, settings):
     for _ in range(settings.tries):
         claim(database, settings)
         jobs.abandon(database, "w1")
-    assert jobs.claim(database, "w1", settings) is None
+    assert claims.claim(database, "w1", settings) is None
     assert row(database, id).state == "failed"
     assert row(database, id).error["code"] == "job-poisoned"
     assert str(settings.tries) in row(database, id).error["message"]
@@ -132,7 +133,7 @@ def test_passing_troubles_are_tried_again_but_not_for_ever(database, settings):
 def test_a_retry_waits(database, settings):
     submit(database)
     jobs.fail(database, claim(database, settings), settings, UnderstudyError("disk-full", "a", "b"), 60)
-    assert jobs.claim(database, "w1", settings) is None
+    assert claims.claim(database, "w1", settings) is None
 
 
 def test_cancelling(database, settings):
@@ -158,7 +159,7 @@ def test_a_cancelled_job_whose_worker_dies_is_cancelled(database, settings):
         found = connection.execute(select(table).where(table.c.id == id)).one()
         jobs.cancel(connection, database.now(connection), found, settings)
     jobs.abandon(database, "w1")
-    assert jobs.claim(database, "w2", settings) is None
+    assert claims.claim(database, "w2", settings) is None
     assert row(database, id).state == "cancelled"
 
 
@@ -189,7 +190,7 @@ def test_many_workers_at_once_take_each_job_once(database, settings):
 
     def work(worker: int) -> list[str]:
         found = []
-        while job := jobs.claim(database, f"w{worker}", settings):
+        while job := claims.claim(database, f"w{worker}", settings):
             assert jobs.finish(database, job, settings, {}, 0, [])
             found.append(job.id)
         return found

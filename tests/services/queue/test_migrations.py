@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, func, inspect, select, text
 
 from tests.support import old_database
 from understudy.errors import UnderstudyError
-from understudy.services.queue import jobs, migrations, tables
+from understudy.services.queue import claims, jobs, migrations, tables
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
 
@@ -66,16 +66,16 @@ def test_an_upgraded_database_has_the_tables_of_a_new_one(old: str):
 def test_work_goes_on_after_an_upgrade(old: str, settings: ServerSettings):
     database = Database(old, upgrade=True)
     taken = []
-    while job := jobs.claim(database, "w1", settings):
+    while job := claims.claim(database, "w1", settings):
         taken.append(job.id)
         jobs.finish(database, job, settings, {"files": {}}, 0, [])
     assert sorted(taken) == ["cover_batch", "cover_lost", "cover_next", "separation_bea"]
-    training = jobs.claim(database, "w2", settings, training=True)
+    training = claims.claim(database, "w2", settings, training=True)
     assert training is not None
     assert training.id == "training_next"
     with database.write() as connection:
         jobs.resume(connection, database.now(connection), "training_paused")
-    resumed = jobs.claim(database, "w3", settings, training=True)
+    resumed = claims.claim(database, "w3", settings, training=True)
     assert resumed is not None
     assert (resumed.id, resumed.result) == ("training_paused", {"step": 10})
     database.close()

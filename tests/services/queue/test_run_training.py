@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from tests.support.library_voices import TRAINED, recorded_voice, small_model
 from understudy.errors import UnderstudyError
-from understudy.services.queue import housekeeping, jobs, owners, run_training
+from understudy.services.queue import claims, housekeeping, jobs, owners, run_training
 from understudy.services.queue.database import Database
 from understudy.services.queue.job_context import JobContext
 from understudy.services.queue.jobs import Claimed
@@ -64,7 +64,7 @@ def case(database: Database, settings: ServerSettings, tmp_path: Path) -> Case:
         connection.execute(voices.insert().values(**about, **more))
         request = {"sent": [], "separate": False, "settings": {}}
         jobs.submit(connection, 0.0, owner, "training", name="Nova", voice="voice_1", request=request, priority=0)
-    job = jobs.claim(database, "w", settings, training=True)
+    job = claims.claim(database, "w", settings, training=True)
     assert job is not None
     scratch = tmp_path / "scratch"
     scratch.mkdir()

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from understudy.errors import UnderstudyError
-from understudy.services.queue import housekeeping, jobs, owners
+from understudy.services.queue import claims, housekeeping, jobs, owners
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import Claimed, Note
 from understudy.services.queue.progress import Progress
@@ -30,7 +30,7 @@ def submit(database: Database, kind: Any = "training", **more: object) -> str:
 
 
 def claim(database: Database, settings: ServerSettings) -> Claimed:
-    found = jobs.claim(database, "w1", settings, training=True)
+    found = claims.claim(database, "w1", settings, training=True)
     assert found is not None
     return found
 
@@ -58,13 +58,13 @@ def told(database: Database, id: str) -> list[tuple[str, Any]]:
 
 def test_covers_and_trainings_have_workers_of_their_own(database, settings):
     training = submit(database)
-    assert jobs.training_waits(database)
-    assert jobs.claim(database, "w", settings) is None
+    assert claims.waits(database, settings, training=True)
+    assert claims.claim(database, "w", settings) is None
     cover = submit(database, "cover")
     assert claim(database, settings).id == training
-    assert not jobs.training_waits(database)
-    assert jobs.claim(database, "w", settings, training=True) is None
-    found = jobs.claim(database, "w", settings)
+    assert not claims.waits(database, settings, training=True)
+    assert claims.claim(database, "w", settings, training=True) is None
+    found = claims.claim(database, "w", settings)
     assert found is not None
     assert found.id == cover
 
@@ -73,7 +73,7 @@ def test_a_queued_training_pauses_at_once_and_goes_on_when_resumed(database, set
     id = submit(database)
     pause(database, id)
     assert row(database, id).state == "paused"
-    assert jobs.claim(database, "w", settings, training=True) is None
+    assert claims.claim(database, "w", settings, training=True) is None
     resume(database, id)
     resume(database, id)
     assert claim(database, settings).id == id
@@ -106,7 +106,7 @@ def test_a_pause_holds_whatever_happens_to_the_worker(database, settings, end):
     pause(database, id)
     if end == "killed":
         assert jobs.abandon(database, "w1") == 1
-        assert jobs.claim(database, "w2", settings, training=True) is None
+        assert claims.claim(database, "w2", settings, training=True) is None
     elif end == "stopped":
         jobs.release(database, job)
     else:
@@ -134,7 +134,7 @@ def test_a_cancelled_one_that_has_something_is_claimed_again_to_keep_it(database
     jobs.abandon(database, "w1")
     again = claim(database, settings)
     assert (again.id, again.result) == (kept, {"best": 5})
-    assert jobs.claim(database, "w2", settings, training=True) is None
+    assert claims.claim(database, "w2", settings, training=True) is None
     assert row(database, empty).state == "cancelled"
     assert jobs.renew(database, again, settings) == "cancelled"
     assert jobs.confirm_cancelled(database, again, settings, result={"best": 7}, bytes=3)
@@ -160,7 +160,7 @@ def test_minutes_are_counted_and_bounded(database, settings):
     assert (used["training_minutes_a_day"], used["trainings_queued"], used["minutes_a_day"]) == (12.0, 1.0, 0.0)
     jobs.put_off(database, job, 3600.0, UnderstudyError("minutes-used-up", "x", "y"))
     assert row(database, id).state == "queued"
-    assert jobs.claim(database, "w2", settings, training=True) is None
+    assert claims.claim(database, "w2", settings, training=True) is None
 
 
 def test_of_its_steps_only_the_latest_event_stays(database, settings):

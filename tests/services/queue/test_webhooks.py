@@ -27,7 +27,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from tests.support.command import HANGS, ROOT, without_settings
 from understudy.errors import UnderstudyError
-from understudy.services.queue import jobs, owners, webhooks
+from understudy.services.queue import claims, jobs, owners, webhooks
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import deliveries
@@ -78,7 +78,7 @@ def end_a_job(database: Database, settings: ServerSettings, url: str, name: str 
     with database.write() as connection:
         values: dict[str, Any] = {"name": "song", "request": {}, "minutes": 1.0, "priority": 0, "webhook": url}
         id = jobs.submit(connection, database.now(connection), owner, "cover", **values)
-    job = jobs.claim(database, "w", settings)
+    job = claims.claim(database, "w", settings)
     assert job is not None
     jobs.finish(database, job, settings, {}, 0, [])
     return id
