@@ -47,6 +47,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     steps = zip((0, 2, 4, 5, 7, 5, 4, 2) * 2, "aeioaeiu" * 2, strict=True)
     sung, _ = signals.singing([signals.Note(45 + step, 0.8, vowel, "s") for step, vowel in steps], formants=0.9)
     soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
+    (folder / "My song.c2pa").write_bytes(b"no credentials")
     (folder / "letter.mp3").write_text("Dear all, this is not a song.\n" * 50)
     with serve(folder) as running:
         yield Served(running.address, folder)

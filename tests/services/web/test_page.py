@@ -221,11 +221,25 @@ def _sign_in(page: Page, key: str) -> None:
     page.get_by_text("Yours will be listed here.").wait_for()
 
 
-def test_a_server_with_keys_asks_for_one(context: BrowserContext, tmp_path: Path) -> None:
+def _check_files_without_a_key(page: Page, served: Served) -> None:
+    page.get_by_role("link", name="Check a file").click()
+    drop = page.get_by_label("Drop a file here")
+    drop.set_input_files(served.folder / "letter.mp3")
+    page.get_by_role("alert").filter(has_text="letter.mp3").wait_for()
+    drop.set_input_files([served.folder / "My song.wav", served.folder / "My song.c2pa"])
+    result = page.get_by_role("region", name="My song.wav")
+    result.get_by_text("The credentials in My song.c2pa can't be read").wait_for()
+    expect(result.get_by_text("none found")).to_be_visible()
+    _accessible(page)
+
+
+def test_a_server_with_keys_asks_for_one(context: BrowserContext, served: Served, tmp_path: Path) -> None:
     running, key = _serve_with_a_key(tmp_path)
     with running:
         page = context.new_page()
         page.goto(running.address)
+        _check_files_without_a_key(page, served)
+        page.get_by_role("link", name="New cover").click()
         page.get_by_label("Key").fill("no key")
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("alert").filter(has_text="wrong").wait_for()

@@ -8,6 +8,7 @@ import { Library } from "./library";
 import { Maker, type Draft } from "./maker";
 import { Trouble } from "./parts";
 import type { Account, Choices, Job, Song, Voice } from "./schema";
+import { VerifyView } from "./verify";
 import { VoiceView } from "./voice";
 
 /** What the server has of its visitor's. */
@@ -84,6 +85,9 @@ export function App() {
           <a href="#/library" aria-current={view === "library" ? "page" : undefined}>
             Songs and voices
           </a>
+          <a href="#/verify" aria-current={view === "verify" ? "page" : undefined}>
+            Check a file
+          </a>
           {account && !account.open && (
             <button class="plain" onClick={() => void remove("v1/session").then(() => location.reload())}>
               Sign out
@@ -92,7 +96,9 @@ export function App() {
         </nav>
       </header>
       <main id="main" tabIndex={-1}>
-        {locked ? (
+        {view === "verify" ? (
+          <VerifyView />
+        ) : locked ? (
           <SignIn onDone={look} />
         ) : (
           <>
@@ -117,7 +123,7 @@ export function App() {
         )}
       </main>
       <footer>
-        A voice is somebody's. Use your own, or one whose owner has agreed. Covers carry a tag that says they were made by AI.
+        A voice is somebody's. Use your own, or one whose owner has agreed. Covers carry tags, signed credentials and a watermark that say they were made by AI.
       </footer>
     </>
   );
