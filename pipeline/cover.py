@@ -10,12 +10,14 @@ Functions here return handles: nodes, or parts of what nodes make. A graph is wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from understudy.audio.encode import parse_format
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
+from understudy.audio.tags import TagSettings
 from understudy.choices import Backing
 from understudy.errors import UnderstudyError
 from understudy.models import require
@@ -31,7 +33,7 @@ from understudy.pipeline.nodes import (
     pitch,
     song_analysis,
 )
-from understudy.pipeline.provenance.marking import Marking
+from understudy.pipeline.provenance.marking import MARK, Marking
 from understudy.pipeline.report.assess_parts import AssessInputs, assess
 from understudy.pipeline.report.assessment import Assessment
 from understudy.pipeline.report.figures import ReportInputs
@@ -81,7 +83,7 @@ class CoverGraph:
     None where none is requested. `sounds`: the cover's stems by name, where they are kept, and `stems`: the same as
     files. `transposition`: how the pitch moves, a `Transposition`; `cast`: who sings what, None where one voice sings
     alone. `tempo`: of the song, with its beats and key. `chain`: what the steps of the separation did, None where there
-    are none."""
+    are none. `marking`: how what a voice sings is marked."""
 
     graph: Graph
     cover: Node[Path]
@@ -96,6 +98,7 @@ class CoverGraph:
     tempo: Node[SongAnalysis]
     chain: Node[tuple[StepReport, ...]] | None
     video: Node[Path] | None
+    marking: Marking
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,21 @@ def cover_graph(
         sources.tempo,
         sources.chain,
         video,
+        marking,
     )
+
+
+def sung_file(graph: CoverGraph, sound: Handle, name: str, tagging: TagSettings) -> Node[Path] | None:
+    """What a stage made in the middle of the graph as a file of 32-bit floats, marked as the cover is; None where no
+    voice sings in it, and so nothing is generated."""
+    upstream = {node.stage.run for node in Graph.of(sound.node).nodes}
+    if convert not in upstream:
+        return None
+    marking, format = replace(graph.marking, kind="conversion"), parse_format("wav32f")
+    if MARK.run not in upstream:
+        sound = marking.marked({name: sound})[name]
+    file = encode(sound, format, marking.tagged, marking.cast, name, subject=f"stage {name}", tagging=tagging)
+    return marking.signed(file, format.extension)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from understudy.audio.tags import Tags
 from understudy.context import Context, scratch_context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import Cast, as_cast
-from understudy.pipeline.cover import ConversionGraph, CoverGraph, conversion_graph, cover_graph
+from understudy.pipeline.cover import ConversionGraph, CoverGraph, conversion_graph, cover_graph, sung_file
 from understudy.pipeline.executor import Executor, Listener, Result
 from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.naming import cover_name
@@ -195,7 +195,8 @@ def _beside(job: CoverJob, cover: Path) -> list[Path]:
 
 def cover_until(job: CoverJob, node: str, runner: Runner) -> StageResult:
     """Go no further than the stage `node`, and write what it made: sounds as 32-bit float wav, a pitch as CSV (seconds,
-    Hz), into ``covers/SONG (VOICE) NODE/`` or the folder `job.output`.
+    Hz), into ``covers/SONG (VOICE) NODE/`` or the folder `job.output`. Sounds in which a voice sings are marked as a
+    cover is.
 
     Raises `UnderstudyError` ``stage-unknown``, and what `make_cover` raises.
     """
@@ -208,8 +209,15 @@ def cover_until(job: CoverJob, node: str, runner: Runner) -> StageResult:
     check_writable(folder)
     result = runner.run(graph, [target])
     parts = _parts(result[target], node)
+    sung = _sung(job, target, parts)
+    marked = {node: runner.run(Graph.of(node), [node])[node] for node in sung.values()}
     with scratch_context(cancel=runner.cancelled) as context:
-        written = {name: _written(context, part, name, folder, job.overwrite) for name, part in parts.items()}
+        written = {
+            name: _placed(marked[sung[name]], folder / f"{name}.wav", job.overwrite)
+            if name in sung
+            else _written(context, part, name, folder, job.overwrite)
+            for name, part in parts.items()
+        }
     return StageResult(node, written, result.stages, warnings_of(result.stages))
 
 
@@ -220,6 +228,18 @@ def _parts(made: Any, name: str) -> Mapping[str, Any]:
     if is_dataclass(made) and not isinstance(made, AudioFile | PitchTrack | Transposition):
         return {field.name: getattr(made, field.name) for field in fields(made)}
     return {name: made}
+
+
+def _sung(job: CoverJob, target: Node[Any], parts: Mapping[str, Any]) -> dict[str, Node[Path]]:
+    """The sounds among what a stage made in which a voice sings, as marked files, by name."""
+    found = {}
+    for name, part in parts.items():
+        if isinstance(part, AudioFile):
+            handle = target if list(parts) == [target.name] else target[name]
+            file = sung_file(job.graph, handle, name, job.settings.tags)
+            if file is not None:
+                found[name] = file
+    return found
 
 
 def _written(context: Context, part: Any, name: str, folder: Path, overwrite: bool) -> Any:
@@ -235,7 +255,10 @@ def _written(context: Context, part: Any, name: str, folder: Path, overwrite: bo
             file = part
         case _:
             return part
-    path = folder / file.name
+    return _placed(file, folder / file.name, overwrite)
+
+
+def _placed(file: Path, path: Path, overwrite: bool) -> Path:
     check_replaceable(path, overwrite)
     return publish(file, path)
 

@@ -17,6 +17,7 @@ import soxr
 from tests.support.command import HANGS, Workspace, until
 from understudy.audio.tags import made_by_understudy
 from understudy.pipeline.provenance.manifest import unsigned_hash
+from understudy.pipeline.provenance.verification import read_manifest
 
 
 def read(path: Path) -> tuple[np.ndarray, int]:
@@ -118,16 +119,22 @@ def test_a_preview_is_as_long_as_asked(workspace: Workspace):
 
 
 def test_a_run_can_end_at_any_stage(workspace: Workspace):
-    made = workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "separate")["made"]
+    until = ("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until")
+    made = workspace.json(*until, "separate")["made"]
     stems = [read(workspace.folder / made[name])[0] for name in ("vocals", "instrumental")]
     song = read(workspace.folder / "song.wav")[0][: len(stems[0])]
     assert np.abs(sum(stems) - song).max() < 1e-5
-    pitch = workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "pitch")["made"][
-        "pitch"
-    ]
+    pitch = workspace.json(*until, "pitch")["made"]["pitch"]
     assert (workspace.folder / pitch).read_text().startswith("seconds,hertz\n0.000,")
-    chosen = workspace.json("cover", "song.wav", "--voice", "nova", "--duration", "2", "--until", "transpose")["made"]
+    chosen = workspace.json(*until, "transpose")["made"]
     assert chosen["transpose"]["semitones"] % 12 == 0
+    # what the voice sings is marked, what was in the song is not
+    sung = workspace.folder / workspace.json(*until, "convert")["made"]["convert"]
+    assert sung.name == "convert.wav"
+    assert read_manifest(sung).generated
+    assert read_manifest(sung).valid
+    assert made_by_understudy(sung)
+    assert not read_manifest(workspace.folder / made["vocals"]).present
 
 
 @pytest.mark.slow
