@@ -19,7 +19,7 @@ from understudy.services.api import account, bodies, covers, health, problems, s
 from understudy.services.api.auth import is_loopback
 from understudy.services.api.events import Hub
 from understudy.services.api.job_requests import CoverRequest, SeparationRequest
-from understudy.services.api.middleware import HeadRequests, HostGuard, RateLimitHeaders, RequestMetrics
+from understudy.services.api.middleware import AnswerHeaders, HeadRequests, HostGuard, RequestMetrics
 from understudy.services.api.root_path import RootPath
 from understudy.services.api.state import AppState
 from understudy.services.api.training_requests import TrainingRequest
@@ -111,7 +111,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
     add_page(app)
     # the last one is the outermost
     app.add_middleware(bodies.Bounds)
-    app.add_middleware(RateLimitHeaders)
+    app.add_middleware(AnswerHeaders)
     if settings.origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, **CORS)
     app.add_middleware(HostGuard, settings=settings, keys=needs_keys)

@@ -40,9 +40,13 @@ class HeadRequests:
         await self._app(inner, receive, without_content)
 
 
-class RateLimitHeaders:
-    """Says in each answer how many requests the owner has left (draft-ietf-httpapi-ratelimit-headers), as far as the
-    route has found out: ``rate_limit`` in the request's state is the limit per minute and what is left of it."""
+class AnswerHeaders:
+    """Headers of every answer.
+
+    Unless its route says otherwise, no cache keeps an answer: it belongs to one owner, and a proxy can't see that where
+    a cookie says so. As far as the route has found out how many requests the owner has left, the answer says so
+    (draft-ietf-httpapi-ratelimit-headers): ``rate_limit`` in the request's state is the limit per minute, and what is
+    left of it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -53,15 +57,18 @@ class RateLimitHeaders:
             return
         state = scope.setdefault("state", {})
 
-        async def told(message: Message) -> None:
-            if message["type"] == "http.response.start" and "rate_limit" in state:
-                limit, left = state["rate_limit"]
+        async def completed(message: Message) -> None:
+            if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["RateLimit-Policy"] = f'"requests";q={limit};w=60'
-                headers["RateLimit"] = f'"requests";r={int(left)};t={math.ceil((limit - left) * 60 / limit)}'
+                headers.setdefault("Cache-Control", "no-store")
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                if "rate_limit" in state:
+                    limit, left = state["rate_limit"]
+                    headers["RateLimit-Policy"] = f'"requests";q={int(limit)};w=60'
+                    headers["RateLimit"] = f'"requests";r={int(left)};t={math.ceil((limit - left) * 60 / limit)}'
             await send(message)
 
-        await self._app(scope, receive, told)
+        await self._app(scope, receive, completed)
 
 
 class HostGuard:

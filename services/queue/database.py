@@ -151,4 +151,4 @@ def _explained(url: str) -> Iterator[None]:
 def _shown(url: str) -> str:
     """The URL without its password."""
     scheme, mark, rest = url.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+    return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"

@@ -126,7 +126,7 @@ class ServerSettings(BaseModel):
     @classmethod
     def _below(cls, value: str) -> str:
         path = value.strip("/")
-        if not re.fullmatch(r"([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?", path):
+        if not re.fullmatch(r"([A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)?", path):
             raise ValueError("write it as /path")
         return f"/{path}" if path else ""
 

@@ -109,3 +109,10 @@ def test_each_answer_says_how_many_requests_are_left(start: Start):
     assert [int(found[1]) for found in left if found] == [2, 1, 0, 0]
     assert all(0 < int(found[2]) <= 60 for found in left if found)
     assert "ratelimit" not in service.client.get("/healthz").headers
+
+
+def test_no_cache_keeps_what_is_one_owners(service: Service, sounds: Sounds):
+    audio = upload(service, sounds)
+    for path, kept in (("/v1/account", "no-store"), ("/v1/songs/none", "no-store"), (audio, "private, no-cache")):
+        answer = service.client.get(path)
+        assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == (kept, "nosniff")

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select
+from starlette.testclient import TestClient
 
 from tests.services.api.conftest import Service, Sounds
 from tests.support.command import until
@@ -116,6 +117,19 @@ def test_rate_limit(guarded: Service):
     assert codes == [200, 200, 200, 429]
     assert int(guarded.client.get("/v1/songs", headers=headers).headers["retry-after"]) > 0
     assert guarded.client.get("/v1/songs", headers=guarded.key("other")).status_code == 200
+
+
+def test_wrong_keys_are_counted_by_network(guarded: Service):
+    """Of an IPv6 network its owner has all addresses."""
+    wrong = {"Authorization": "Bearer us_wrong_0"}
+
+    def statuses(addresses: list[str]) -> list[int]:
+        clients = [TestClient(guarded.app, "http://127.0.0.1", client=(address, 1)) for address in addresses]
+        return [client.get("/v1/songs", headers=wrong).status_code for client in clients]
+
+    assert 429 in statuses([f"2001:db8:1:2:{number:x}::1" for number in range(1, 40)])
+    assert statuses(["2001:db8:1:3::1", "::ffff:192.0.2.1"]) == [401, 401]
+    assert statuses([f"192.0.2.{number}" for number in range(1, 40)]) == [401] * 39
 
 
 def test_account_and_deleting_everything(guarded: Service, sounds: Sounds):

@@ -45,3 +45,26 @@ def test_faults_are_named_with_their_place(tmp_path: Path, monkeypatch):
         with pytest.raises(UnderstudyError) as caught:
             settings.load(file)
         assert caught.value.code == "server-config-unreadable"
+
+
+def test_where_it_is_reached(monkeypatch):
+    for given, path in (("understudy/", "/understudy"), ("/a/b-c", "/a/b-c"), ("/", ""), ("", "")):
+        assert settings.load(options={"root_path": given}).root_path == path
+    monkeypatch.setenv("UNDERSTUDY_SERVER_PROXIES", "127.0.0.1, 10.0.0.0/8")
+    monkeypatch.setenv("UNDERSTUDY_SERVER_WEBHOOK_PORTS", "8443")
+    found = settings.load(options={"origins": ("https://shop.example", "http://localhost:3000")})
+    assert (found.proxies, found.webhook_ports) == (("127.0.0.1", "10.0.0.0/8"), (8443,))
+    for wrong in (
+        {"root_path": "/a?b"},
+        {"root_path": "/../x"},
+        {"origins": ("*",)},
+        {"origins": ("https://shop.example/",)},
+        {"origins": ("null",)},
+        {"proxies": ("*",)},
+        {"proxies": ("proxy.example",)},
+        {"webhook_networks": ("10.0.0.0/99",)},
+    ):
+        with pytest.raises(UnderstudyError) as caught:
+            settings.load(options=wrong)
+        assert caught.value.code == "server-setting-invalid"
+        assert next(iter(wrong)) in caught.value.message
