@@ -1,5 +1,6 @@
 /** The server's `/v1`: requests, and errors as sentences that a person can act on. What it answers with is in
- * `schema.ts`, which `make types` generates from the server's OpenAPI document. */
+ * `schema.ts`, which `make types` generates from the server's OpenAPI document. Addresses are relative to the page, which
+ * may lie below a path (`serve --root-path`). */
 import type { CoverSettings, Event, EventList } from "./schema";
 
 export type Settings = CoverSettings;
@@ -46,10 +47,15 @@ function problem(status: number, text: string): Problem {
   return new Problem("unexpected", `The server answered with an error (${status}).`, "Try again in a moment.");
 }
 
+/** 128 random bits. `crypto.randomUUID` exists over HTTPS and on localhost only, and the page is also used over HTTP. */
+function newKey(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export function post<T>(path: string, body: unknown): Promise<T> {
   return ask<T>(path, {
     method: "POST",
-    headers: { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() },
+    headers: { "Content-Type": "application/json", "Idempotency-Key": newKey() },
     body: JSON.stringify(body),
   });
 }
@@ -67,7 +73,7 @@ export function upload<T>(path: string, form: FormData, progress: (fraction: num
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path);
-    request.setRequestHeader("Idempotency-Key", crypto.randomUUID());
+    request.setRequestHeader("Idempotency-Key", newKey());
     request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
     request.onerror = () => reject(OFFLINE);
     request.onload = () => {
