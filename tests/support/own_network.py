@@ -47,7 +47,8 @@ def begin(folder: Path) -> None:
             fcntl.ioctl(control, 0x8914, struct.pack("16sH14x", device, 1))  # up
     for name, text in (("resolv.conf", f"nameserver {LOOPBACK}\n"), ("nsswitch.conf", "hosts: dns\n")):
         (folder / name).write_text(text)
-        subprocess.run(["mount", "--bind", folder / name, f"/etc/{name}"], check=True)
+        if Path(f"/etc/{name}").exists():  # without nsswitch.conf the C library asks the name server, too
+            subprocess.run(["mount", "--bind", folder / name, f"/etc/{name}"], check=True)
 
 
 def answer_names(asked: dict[str, int]) -> None:
