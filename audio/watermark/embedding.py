@@ -1,8 +1,8 @@
 """`watermarked`: a sound with a mark, block by block.
 
 The gain of a cell is applied to the short-time spectrum, the same to all channels. A frame spreads what it adds over
-its 46 ms, and its window over frequency. So what is added is measured again and turned down where it is too much for the
-sound around it: for a critical band (`MOST`), or within milliseconds (`_SHARE`). Silence stays silent, also right
+its 46 ms, and its window over frequency. So what is added is measured again and turned down where it is too much for
+the sound around it: for a critical band (`MOST`), or within milliseconds (`_SHARE`). Silence stays silent, also right
 before an onset.
 """
 
