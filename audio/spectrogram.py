@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from understudy.audio.samples import Samples
 
@@ -66,6 +65,9 @@ class Grid:
 
 def analyse(samples: Samples, grid: Grid) -> Spectrum:
     """Spectrum of `samples` ``[channels, n]``, padded with silence so that every sample lies in four frames."""
+
+    from scipy import fft
+
     lap = grid.size - grid.hop
     count = -(-(samples.shape[1] + lap) // grid.hop)
     padded = np.pad(samples, ((0, 0), (lap, count * grid.hop - samples.shape[1])))
@@ -85,6 +87,9 @@ def level(spectrum: Spectrum) -> Map:
 
 def resynthesize(spectrum: Spectrum, grid: Grid, length: int) -> Samples:
     """The `length` samples whose `analyse` is `spectrum` (the nearest in the least-squares sense)."""
+
+    from scipy import fft
+
     channels, count, _ = spectrum.shape
     lap = grid.size - grid.hop
     parts = grid.size // grid.hop

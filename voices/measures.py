@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter, uniform_filter1d
-from scipy.signal import butter, sosfilt
 
 from understudy.audio.pitch import PitchSettings, PitchTrack, track
 from understudy.audio.resample import resample
@@ -67,6 +65,9 @@ class Measures:
 
 def measure(context: Context, source: AudioSource) -> Measures:
     """Measure a mono `source` of any length and rate. Raises as `understudy.audio.pitch.track` does."""
+
+    from scipy.ndimage import uniform_filter1d
+
     levels, low, high = _levels(source)
     pitch = track(context.part(0, 0.6), source, PitchSettings())
     nearest = np.round(np.arange(len(levels)) * (1 / _LEVEL_HOP) / pitch.hop).astype(int)
@@ -168,6 +169,9 @@ def _noise(power: Floats, levels: Floats) -> float:
     simplest form): noise is alone between moving harmonics; a tone held throughout misleads it. The 5th percentile of
     the `levels` of all frames: noise is alone in pauses; singing without any misleads it.
     """
+
+    from scipy.ndimage import uniform_filter1d
+
     smooth = uniform_filter1d(power[:, _LOW:_HIGH], 5, axis=0)
     minimum = float(_decibels(np.percentile(smooth, 5, axis=0).sum())) + _CALIBRATION
     return min(minimum, float(np.percentile(levels, 5)))
@@ -179,6 +183,9 @@ def _other_sounds(power: Floats, f0: Floats) -> tuple[float, float]:
     In windows of 16 frames (a quarter of a second) a tone is a narrow peak of what never falls away in the window;
     voices glide too much to leave any, except at the harmonics of their pitch, which are left out.
     """
+
+    from scipy.ndimage import median_filter
+
     length = 16
     bins = np.arange(power.shape[1])
     width = _RATE / _FRAME
@@ -201,6 +208,10 @@ def _decays(sound: Samples) -> Floats:
 
     A dry voice stops within a few frames; in a room no stretch is steeper than the room lets it be.
     """
+
+    from scipy.ndimage import uniform_filter1d
+    from scipy.signal import butter, sosfilt
+
     slopes = []
     for band in ((300, 800), (800, 1800), (1800, 4000)):
         filtered = sosfilt(butter(3, band, "band", fs=_RATE, output="sos"), sound)

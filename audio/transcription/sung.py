@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from understudy.audio.midi import BEND_RANGE, Note
 from understudy.audio.pitch.track import PitchTrack
@@ -141,6 +140,9 @@ def _path(semitones: Curve, begin: int) -> list[tuple[int, int, int]]:
 
 def _repeated(span: tuple[int, int, int], level: Curve, hop: float) -> list[tuple[int, int, int]]:
     """The note `span` (first, last, number) in pieces, cut where its level dips by `_DIP` dB and rises again."""
+
+    from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
     first, last, number = span
     inside = level[first:last]
     reach = round(_AROUND / hop)
@@ -177,6 +179,8 @@ def _velocity(below: float) -> int:
 
 
 def _bends(semitones: Curve, first: int, last: int, number: int, hop: float) -> tuple[tuple[float, float], ...]:
+    from scipy.ndimage import uniform_filter1d
+
     step = max(1, round(_BEND_STEP / hop))
     smooth = uniform_filter1d(semitones[first:last], step, mode="nearest") - number
     reached = np.clip(smooth, -BEND_RANGE, BEND_RANGE)

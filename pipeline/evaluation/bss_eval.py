@@ -28,8 +28,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import next_fast_len
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from understudy.audio.samples import AudioSource
 from understudy.context import Context
@@ -79,6 +77,9 @@ def windowed(
     context: Context, truths: Mapping[str, AudioSource], estimates: Mapping[str, AudioSource], frames: int
 ) -> Floats | None:
     """SDR, ISR, SIR and SAR, ``[stems, 4, windows]`` in dB, NaN in windows that don't count; None as in `bss_eval`."""
+
+    from scipy.fft import next_fast_len
+
     sources, found = list(truths.values()), [estimates[name] for name in truths]
     if len(sources) < 2 or frames < TAPS:
         return None
@@ -213,6 +214,9 @@ def _solved(matrix: Floats, wanted: Floats) -> Floats:
     """The solution of the normal equations, by LU although Cholesky would be twice as fast: lossy material has nothing
     above 16 kHz, so the matrix is nearly singular, and the smallest load on its diagonal with which Cholesky succeeds
     changes SIR by 0.1 dB."""
+
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
     mean = float(np.trace(matrix)) / len(matrix)
     with warnings.catch_warnings(), suppress(LinAlgError):
         warnings.simplefilter("ignore")  # about the condition number; the residual is checked below

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import rfft
-from scipy.sparse import csr_array
 
 from understudy.audio.k_weighting import power_response
 from understudy.audio.samples import Audio, AudioSource
@@ -106,6 +104,10 @@ def clean(audio: Audio) -> Audio:
 def analyse(source: AudioSource, context: Context, *, clicks: bool = False) -> BandLevels:
     """Measure all of `source`, at any rate and with any number of channels. `clicks`: whether to look for clicks and
     cut crests, which costs as much as the rest and is only meaningful for a voice alone."""
+
+    from scipy.fft import rfft
+    from scipy.sparse import csr_array
+
     size = 1 << max(6, round(np.log2(source.rate * 0.0464)))
     hop = size // 2
     per_column = 2 * hop

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft, rfft
 
 from understudy.audio.samples import AudioSource
 from understudy.pipeline.report.bands import clean
@@ -44,6 +43,9 @@ def mono_part(source: AudioSource, start: int, stop: int, weights: Floats | None
 
 def _delay(first: Floats, second: Floats, reach: int) -> int | None:
     """Frames by which `second` is late; None without a clear peak."""
+
+    from scipy.fft import irfft, rfft
+
     size = 1 << (len(first) + reach).bit_length()
     # without a taper the cuts of the two pieces, which are at the same place, would be found
     taper = np.hanning(len(first)).astype(np.float32)

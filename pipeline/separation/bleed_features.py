@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import rfft
 
 from understudy.audio.samples import AudioSource
 from understudy.context import Context
@@ -124,6 +123,9 @@ class _Pass:
 
     def _spectra(self, samples: NDArray[np.float32]) -> NDArray[np.complex64]:
         """``[channels, frames, bins]``."""
+
+        from scipy.fft import rfft
+
         framed = np.lib.stride_tricks.sliding_window_view(samples, self.size, axis=1)[:, :: self.hop]
         found: NDArray[np.complex64] = rfft(framed * self.window, axis=2)
         return found

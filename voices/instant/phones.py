@@ -17,8 +17,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.fft import dct
-from scipy.ndimage import gaussian_filter1d
 
 from understudy.packages import package_missing
 from understudy.voices.instant import spectrum
@@ -83,6 +81,9 @@ def _filters() -> Array:
 
 def coefficients(points: Array) -> Array:
     """The model's cepstra ``[frames, KEPT]`` of log power envelopes ``[frames, POINTS]``."""
+
+    from scipy.fft import dct
+
     energy = np.log(np.exp(points) @ _filters() + 1e-20)
     lifter = 1 + LIFTER / 2 * np.sin(np.pi * np.arange(KEPT) / LIFTER)
     return np.asarray(dct(energy, type=2, norm="ortho", axis=1)[:, :KEPT] * lifter, np.float32)
@@ -93,6 +94,9 @@ def probabilities(coefficients: Array, mean: Array, deviation: Array) -> Array:
 
     `mean` and `deviation` ``[KEPT]`` are those of the voice's coefficients, which are normalised to the model's.
     """
+
+    from scipy.ndimage import gaussian_filter1d
+
     model = _model()
     own = np.asarray((coefficients - mean) * (model.deviation / np.maximum(deviation, 1.0)), np.float32)
     rows = np.arange(0, len(own), STEP)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from understudy.voices.instant import spectrum
 from understudy.voices.instant.spectrum import Array
@@ -67,6 +66,9 @@ def sung(
 
     `f0`: of the signal in Hz, at multiples of `hop` seconds; `old` and `new`: ``[frames, bins]`` in nats.
     """
+
+    from scipy.ndimage import gaussian_filter1d
+
     result = filtered(signal, np.clip(0.5 * (new - old), -LIMIT, LIMIT) + _clearing(f0 > 0, rate), rate, hop)
     if (f0 > 0).any():
         new = _with_fundamental(f0, rate, old, new, semitones)
@@ -87,6 +89,9 @@ def _frequencies(rate: int) -> NDArray[np.float64]:
 
 def _clearing(voiced: NDArray[np.bool_], rate: int) -> Array:
     """Gain in nats of amplitude ``[frames, bins]`` that removes the reverb of notes from the waveform between them."""
+
+    from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+
     near = gaussian_filter1d(maximum_filter1d(voiced.astype(np.float32), 2 * AFTER + 1, mode="constant"), 2.0)
     return np.asarray(near[:, None] * np.interp(_frequencies(rate), ROOM, (CLEARED, 0.0)), np.float32)
 

@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 Array = NDArray[np.float32]
 
@@ -101,6 +100,9 @@ def cepstrum(points: Array) -> Array:
     Values more than `DEPTH` below the frame's peak are raised to that: the spectral holes of separation and lossy
     coding are not timbre, and in a log spectrum they would outweigh everything else.
     """
+
+    from scipy.fft import dct
+
     points = np.maximum(points, points.max(axis=1, keepdims=True) - DEPTH)
     return np.asarray(dct(points, type=2, norm="ortho", axis=1), np.float32)
 
@@ -108,4 +110,7 @@ def cepstrum(points: Array) -> Array:
 @lru_cache(maxsize=8)
 def inverse_basis(order: int) -> Array:
     """``[order, POINTS]``: the first `order` cepstral coefficients back to the grid."""
+
+    from scipy.fft import dct
+
     return np.asarray(dct(np.eye(POINTS), type=2, norm="ortho", axis=1).T[:order], np.float32)

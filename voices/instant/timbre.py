@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from understudy.context import Context
 from understudy.voices.instant import spectrum
@@ -61,6 +60,9 @@ class Timbre:
 
 def voicing(voiced: Mask) -> Array:
     """0..1 per frame, with a short cross-fade where voiced and unvoiced meet, ``[frames, 1]``."""
+
+    from scipy.ndimage import gaussian_filter1d
+
     return np.asarray(gaussian_filter1d(voiced.astype(np.float32), SMOOTHING)[:, None], np.float32)
 
 
@@ -70,6 +72,9 @@ def convert_timbre(context: Context, sung: Timbre, profile: VoiceProfile, index_
     `index_rate` 0..1 blends the two results (0.5: a little more of the second, see `CURVE`). Unvoiced frames change by
     ``2 * protect`` of the difference only.
     """
+
+    from scipy.ndimage import gaussian_filter1d
+
     measured = sung.voiced & sung.loud  # the frames from which statistics are taken
     if not measured.any():
         return sung.cepstra.copy()
@@ -116,6 +121,9 @@ def _statistics(cepstra: Half, mask: Mask) -> tuple[Array, Array]:
 
 def _shifted(sung: Timbre, measured: Mask, weight: Array, profile: VoiceProfile, shield: float) -> Half:
     """The original's envelopes, moved so that mean and covariance of voiced frames are those of `profile`."""
+
+    from scipy.ndimage import gaussian_filter1d
+
     mean, _ = _statistics(sung.cepstra, measured)
     turn = _turn(sung, measured, mean, profile)
     consonants = ~sung.voiced & sung.loud
@@ -192,6 +200,9 @@ def _with_variance(cepstra: Half, measured: Mask, weight: Array, profile: VoiceP
 
 def _equaliser(cepstra: Half, sung: Timbre, profile: VoiceProfile) -> Array:
     """Cepstra ``[ORDER]`` of the fixed filter that changes the long-term spectrum to that of the recordings."""
+
+    from scipy.ndimage import gaussian_filter1d
+
     total = np.zeros(spectrum.POINTS)
     for _, chunk in _chunks(len(cepstra)):
         own = cepstra[chunk].astype(np.float32)
@@ -220,6 +231,9 @@ def _tilt(cepstra: Half, sung: Timbre, measured: Mask, equaliser: Array) -> Arra
 
 def tilt(own: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
     """Change of the long-term log spectrum `new` towards `own`, nats ``[POINTS]``: 0 below `TILT_FADE`, bounded."""
+
+    from scipy.ndimage import gaussian_filter1d
+
     frequency = spectrum.grid()
     lack = gaussian_filter1d(own - new, 2.0)  # about a third of an octave
     low, high = TILT_REFERENCE
@@ -236,6 +250,9 @@ def _keep_loudness(own: Half, plain: Half, result: Half) -> None:
     original through a fixed filter, from one sound to the next (as another vocal tract would change it), but without
     its slow changes: from phrase to phrase the loudness of the original stays. `own`: the original's cepstra.
     """
+
+    from scipy.ndimage import gaussian_filter1d
+
     plain[:, 0] = result[:, 0] = own[:, 0]
     sung, fixed = _loudness(own), _loudness(plain)
     wanted = fixed + gaussian_filter1d(sung - fixed, LOUDNESS)
