@@ -46,24 +46,28 @@ MARGIN = 0.6  # seconds of context that the gain needs on both sides: enough for
 
 @dataclass(frozen=True, eq=False)
 class Limiting:
-    """Gains over time, ``[frames]`` in 0..1. `sustained`: the part of `gain` that lasts."""
+    """Gains over time, ``[frames]`` in 0..1. `sustained`: the part of `gain` that lasts. `peaks`: of the sound before
+    the gain, as `true_peaks` gives them. `idle`: whether the gain is 1 throughout."""
 
     gain: NDArray[np.float32]
     sustained: NDArray[np.float32]
+    peaks: NDArray[np.float32]
+    idle: bool
 
 
 def limiting(window: Audio, ceiling: float) -> Limiting:
     """What keeps `window` at or below `ceiling` dBTP; the same for all channels."""
     limit = 10 ** (ceiling / 20)
-    over = np.maximum(_peaks(window, limit) / np.float32(limit), 1.0).astype(np.float64)
-    needed = -20 * np.log10(over)  # dB, 0 or less, for the peak at each frame
-    if not needed.any():
+    peaks = true_peaks(window, limit)
+    if not (peaks > limit).any():
         nothing = np.ones(window.frames, np.float32)
-        return Limiting(nothing, nothing)
+        return Limiting(nothing, nothing, peaks, idle=True)
+    over = np.maximum(peaks / np.float32(limit), 1.0).astype(np.float64)
+    needed = -20 * np.log10(over)  # dB, 0 or less, for the peak at each frame
     rate = window.rate
     sustained = _curve(_lasting(needed, rate), rate, ATTACK, RELEASE)
     fast = _curve(np.minimum(needed - sustained, 0.0), rate, FAST_ATTACK, FAST_RELEASE)
-    return Limiting(_linear(sustained + fast), _linear(sustained))
+    return Limiting(_linear(sustained + fast), _linear(sustained), peaks, idle=False)
 
 
 def gain_curve(window: Audio, ceiling: float) -> NDArray[np.float32]:
@@ -91,9 +95,9 @@ def _curve(needed: NDArray[np.float64], rate: int, attack: float, release: float
     return _smooth(np.minimum(released(needed, release / rate), 0.0), reach)
 
 
-def _peaks(window: Audio, least: float) -> Samples:
-    """The highest absolute value of the continuous signal near each frame, over all channels: ``[frames]``. Values up
-    to `least` may be underestimated, which saves time."""
+def true_peaks(window: Audio, least: float) -> Samples:
+    """The highest absolute value of the continuous signal near each frame, over all channels: ``[frames]``. Above
+    `least` it is interpolated; below, it is the highest oversampled value, as in the standard, which saves time."""
     import soxr
 
     factor = max(1, -(-176400 // window.rate))

@@ -51,9 +51,10 @@ KNEE, TOP = 0.8, 0.97  # linear: where the clipper of the loud master begins, an
 def slow(window: Audio, ceiling: float) -> Limiting:
     """One gain with the look-ahead and release of the sustained part, for all peaks."""
     limit = 10 ** (ceiling / 20)
-    over = np.maximum(limiter._peaks(window, limit) / np.float32(limit), 1.0).astype(np.float64)
+    peaks = limiter.true_peaks(window, limit)
+    over = np.maximum(peaks / np.float32(limit), 1.0).astype(np.float64)
     curve = limiter._curve(-20 * np.log10(over), window.rate, limiter.ATTACK, limiter.RELEASE)
-    return Limiting(limiter._linear(curve), np.ones(window.frames, np.float32))
+    return Limiting(limiter._linear(curve), np.ones(window.frames, np.float32), peaks, idle=not curve.any())
 
 
 def mastered(samples: Samples, rate: int, loudness: float) -> Samples:
@@ -104,7 +105,7 @@ def mixed(song: AudioFile, stems: Mapping[str, AudioFile], side: str, folder: Pa
         source = remix.Stacked(
             tuple(stems.values()), tuple(remix._linear(levels)), song.rate, song.channels, song.frames
         )
-        gains = [gains[0] for _, gains in remix._limited(context, source, made.mixing.ceiling)]
+        gains = [gains[0] for _, gains in remix.limited_blocks(context, source, made.mixing.ceiling)]
     plain = measure(Sum(source.files, source.gains), context)
     return Mixed(made.cover.read().samples, made.loudness, np.concatenate(gains), plain)
 

@@ -41,7 +41,7 @@ from understudy.pipeline.stages.transcribe import BASS, NO_NOTES, ONE_AT_A_TIME,
 from understudy.pipeline.stem_sources import INSTRUMENTAL, VOCALS, StemSource, overlapping, sources, sum_to_song
 
 SUM = Stage("sum", 1, summed)
-REBALANCE = Stage("rebalance", 2, rebalance)
+REBALANCE = Stage("rebalance", 3, rebalance)
 MELODY = Stage("melody", 2, melody)
 HARMONY = Stage("harmony", 3, harmony, models=(MODEL,))
 STEM_FILE = Stage("encode stem file", 2, encode_stem_file)

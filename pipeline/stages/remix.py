@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from pydantic import Field
 
 from understudy.audio.gain_reduction import GainReduction
 from understudy.audio.k_weighting import energies, mixed_loudness
-from understudy.audio.limiter import MARGIN, limiting
+from understudy.audio.limiter import MARGIN, limiting, true_peaks
 from understudy.audio.loudness import SILENT, Loudness, LoudnessSummary, measure, measure_blocks
 from understudy.audio.samples import Audio, AudioSource, Samples
 from understudy.audio.stored import AudioFile, AudioWriter
@@ -212,6 +212,10 @@ class Stacked:
         """The samples of a window as ``[files, width, frames]``."""
         return window.samples.reshape(len(self.files), self.width, -1)
 
+    def mixed(self, window: Audio) -> Audio:
+        """The sum of the sounds of a window."""
+        return Audio(self.stacked(window).sum(axis=0), window.rate)
+
 
 def measure_stems(context: Context, song: AudioFile, stems: Mapping[str, AudioFile]) -> StemLevels:
     """What no gain changes. `stems`: by names of `STEMS`, ``vocals`` among them."""
@@ -322,12 +326,16 @@ def cover_stems(
     """The cover's stems by name, with the gains and the limiting of the cover, so that they sum to it."""
     stems = _fitting(song, stems)
     source = Stacked(tuple(stems.values()), tuple(_linear(mixing.levels)), song.rate, song.channels, song.frames)
+
+    def limited(window: Audio, start: int) -> Audio:
+        return Audio(window.samples * limiting(source.mixed(window), mixing.ceiling).gain, window.rate)
+
     with ExitStack() as stack:
         writers = [
             stack.enter_context(AudioWriter(context.folder / f"{name}.npy", song.rate, song.channels)) for name in stems
         ]
-        for limited, _ in _limited(context, source, mixing.ceiling):
-            for writer, samples in zip(writers, limited, strict=True):
+        for block in map_windows(source, limited, context, margin=MARGIN):
+            for writer, samples in zip(writers, source.stacked(block), strict=True):
                 writer.write(Audio(np.ascontiguousarray(samples), song.rate))
     return {name: AudioFile.open(context.folder / f"{name}.npy", song.rate) for name in stems}
 
@@ -374,31 +382,37 @@ def _gains(shared: np.ndarray, wanted: np.ndarray, target: float, trim_allowed: 
     return trim, off(trim)
 
 
-def _limited(context: Context, source: Stacked, ceiling: float) -> Iterator[tuple[Samples, Samples]]:
-    """All stems block by block, ``[stems, channels, frames]``, with the one gain over time that keeps their sum under
-    `ceiling` dBTP; and ``[2, frames]`` of each block: this gain and its lasting part."""
+def limited_blocks(context: Context, source: Stacked, ceiling: float) -> Iterator[tuple[Audio, Samples]]:
+    """The sum of `source` under `ceiling` dBTP block by block; and ``[3, frames]`` of each block: the gain that the
+    limiter applied, its lasting part, and the true peaks of the result (linear)."""
 
     def limit(window: Audio, start: int) -> Audio:
-        found = limiting(Audio(source.stacked(window).sum(axis=0), window.rate), ceiling)
-        # the gains travel as two more channels: windows overlap, and only the blocks that are used count
-        return Audio(np.concatenate([window.samples * found.gain, [found.gain, found.sustained]]), window.rate)
+        mix = source.mixed(window)
+        found = limiting(mix, ceiling)
+        limited = mix if found.idle else Audio(mix.samples * found.gain, mix.rate)
+        peaks = found.peaks if found.idle else true_peaks(limited, 10 ** (ceiling / 20))
+        # the curves travel as more channels: windows overlap, and only the blocks that are used count
+        return Audio(np.concatenate([limited.samples, [found.gain, found.sustained, peaks]]), window.rate)
 
     for block in map_windows(source, limit, context, margin=MARGIN):
-        yield source.stacked(Audio(block.samples[:-2], block.rate)), block.samples[-2:]
+        yield Audio(block.samples[:-3], block.rate), block.samples[-3:]
 
 
 def write_limited(context: Context, source: Stacked, ceiling: float, path: Path) -> Limited:
     """Write the sum of `source` under `ceiling` dBTP to `path`."""
-    reduction, lasting = GainReduction(), GainReduction()
+    reduction, lasting, highest = GainReduction(), GainReduction(), 0.0
 
     def mixes(writer: AudioWriter) -> Iterator[Audio]:
-        for limited, gains in _limited(context, source, ceiling):
-            reduction.add(gains[0])
-            lasting.add(gains[1])
-            mix = Audio(limited.sum(axis=0), source.rate)
+        nonlocal highest
+        for mix, (gain, sustained, peaks) in limited_blocks(context, source, ceiling):
+            reduction.add(gain)
+            lasting.add(sustained)
+            highest = max(highest, float(peaks.max()))
             writer.write(mix)
             yield mix
 
     with AudioWriter(path, source.rate, source.width) as writer:
-        measured = measure_blocks(mixes(writer), source.rate, source.width)
-    return Limited(measured, reduction, lasting)
+        # the limiter has oversampled the sound: its peaks need not be looked for again
+        measured = measure_blocks(mixes(writer), source.rate, source.width, true_peak=False)
+    peak = max(SILENT, 20 * float(np.log10(highest))) if highest else SILENT
+    return Limited(replace(measured, true_peak=peak), reduction, lasting)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from understudy.audio.limiter import ATTACK, FAST_ATTACK, MARGIN, _peaks, gain_curve, limiting
+from understudy.audio.limiter import ATTACK, FAST_ATTACK, MARGIN, gain_curve, limiting, true_peaks
 from understudy.audio.loudness import measure
 from understudy.audio.samples import Audio, concatenate
 from understudy.audio.windows import map_windows
@@ -23,7 +23,7 @@ def apply(window: Audio, gain: NDArray[np.float32]) -> Audio:
 
 def true_peak(window: Audio) -> float:
     """The highest absolute value of the continuous signal over all channels, linear, as the limiter measures it."""
-    return float(_peaks(window, 0.0).max(initial=0.0))
+    return float(true_peaks(window, 0.0).max(initial=0.0))
 
 
 def signal(name: str, rate: int) -> NDArray[np.float64]:
