@@ -49,10 +49,11 @@ def k_weighting(rate: int) -> NDArray[np.float64]:
 
 def power_response(frequencies: NDArray[np.floating], rate: int) -> NDArray[np.float64]:
     """What the filter does to the power at `frequencies` in Hz, linear."""
-    from scipy.signal import sosfreqz
-
-    _, response = sosfreqz(k_weighting(rate), worN=frequencies, fs=rate)
-    return np.asarray(np.square(np.abs(response)))
+    delay = np.exp(-2j * np.pi * np.asarray(frequencies, np.float64) / rate)  # of one sample
+    powers = np.stack([np.ones_like(delay), delay, delay**2])
+    sections = k_weighting(rate)
+    response = (sections[:, :3] @ powers) / (sections[:, 3:] @ powers)
+    return np.asarray(np.square(np.abs(response.prod(axis=0))))
 
 
 def k_weighted(window: Audio) -> Samples:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from understudy.audio.k_weighting import energies, mixed_loudness
+from understudy.audio.k_weighting import energies, mixed_loudness, power_response
 from understudy.audio.loudness import SILENT, Loudness, measure, measure_blocks
 from understudy.audio.samples import Audio
 from understudy.context import Context
@@ -152,3 +152,10 @@ def test_soft_peaks_are_exact() -> None:
 def test_more_channels_than_defined() -> None:
     with pytest.raises(UnderstudyError, match="1 to 8 channels"):
         measured(Audio.silence(9, 100, RATE))
+
+
+def test_the_k_weighting_raises_a_tone_by_what_the_standard_takes_off() -> None:
+    """BS.1770-4: -0.691 LU make up for the gain at 997 Hz. Below 10 Hz next to nothing passes."""
+    gain = 10 * np.log10(power_response(np.array([997.0, 5.0]), RATE))
+    assert gain[0] == pytest.approx(0.691, abs=0.01)
+    assert gain[1] < -25

@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[3]
 # runs in a process of its own: a mix that was assessed before, reported without torch
 _REPORT = """
 import sys
+import understudy.jobs
+assert "scipy" not in sys.modules, "the jobs import scipy before they need it"
 from pathlib import Path
 from understudy.context import Context
 import understudy.pipeline.cover
