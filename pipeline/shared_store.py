@@ -17,7 +17,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -97,13 +97,15 @@ class SharedStore(Store):
         self._send(key)
         return sealed
 
-    def remove_voice(self, identity: str) -> int:
-        """Remove all artifacts that come from a voice, here and in the store; returns how many there were there."""
-        super().remove_voice(identity)
+    def remove_voices(self, identities: Collection[str]) -> int:
+        """Remove all artifacts that come from one of these voices, here and in the store; returns how many there were
+        there."""
+        super().remove_voices(identities)
         removed = 0
         for name in self._patiently(lambda: self._files.glob(self._at(f"{self._prefix}artifacts/*/*/artifact.json"))):
             with suppress(FileNotFoundError, ValueError):
-                if identity in json.loads(self._patiently(partial(self._files.cat_file, name))).get("voices", ()):
+                record = json.loads(self._patiently(partial(self._files.cat_file, name)))
+                if {*identities}.intersection(record.get("voices", ())):
                     self._patiently(partial(self._files.rm, name.rpartition("/")[0], recursive=True))
                     removed += 1
         return removed

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,12 +130,12 @@ class Store:
         """
         return prune(self._folders(), limit, spare)
 
-    def remove_voice(self, identity: str) -> int:
-        """Remove all artifacts that come from a voice; returns how many."""
+    def remove_voices(self, identities: Collection[str]) -> int:
+        """Remove all artifacts that come from one of these voices; returns how many."""
         removed = 0
-        for folder in self._folders():
-            with suppress(OSError, ValueError):
-                if identity in json.loads((folder / "artifact.json").read_text("utf-8")).get("voices", ()):
+        for folder in self._folders() if identities else ():
+            with suppress(OSError, ValueError, KeyError):
+                if {*identities}.intersection(json.loads((folder / "artifact.json").read_text("utf-8"))["voices"]):
                     shutil.rmtree(folder, ignore_errors=True)
                     removed += 1
         return removed

@@ -17,7 +17,7 @@ from understudy.context import Context
 from understudy.disk import replacing
 from understudy.errors import UnderstudyError
 from understudy.models.unpacking import Archive, Limits, opened
-from understudy.voices import library, manifest, names, recording_files, recordings
+from understudy.voices import blocklist, library, manifest, names, recording_files, recordings
 from understudy.voices.consent import levels
 from understudy.voices.recordings import Finding
 from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, TRAINING, Consent, Manifest, Recording, Voice
@@ -125,6 +125,7 @@ def _check_recordings(archive: Archive, folder: Path, content: Manifest, context
     reports, findings = recordings.check_files(
         context, files, [recording.source for recording in content.recordings], folder
     )
+    blocklist.refuse_listed([report.embedding for report in reports])
     for report, recording in zip(reports, content.recordings, strict=True):
         if abs(report.duration - recording.duration) > 0.05:
             raise archive.refused(f"the recording {recording.file} is not as long as its manifest states")

@@ -26,8 +26,8 @@ from filelock import FileLock
 
 from understudy.context import Context
 from understudy.errors import UnderstudyError
+from understudy.voices import blocklist, names, recording_files, recordings, speaker
 from understudy.voices import manifest as manifests
-from understudy.voices import names, recording_files, recordings, speaker
 from understudy.voices.consent import levels
 from understudy.voices.consent.log import ConsentLog, Entry, decided, files_of
 from understudy.voices.recordings import Finding, RecordingReport
@@ -80,7 +80,8 @@ def add(
 
     `consent`: the voice is the user's own (``self``), or its owner has agreed (``granted``). Unusable recordings are
     left out and listed in the findings. Raises `UnderstudyError` for a bad or taken name,
-    a missing file, recordings that hold less than `recordings.LEAST_VOICE` seconds of voice together, a full disk.
+    a missing file, recordings that hold less than `recordings.LEAST_VOICE` seconds of voice together, a full disk, and
+    ``voice-blocked`` for the recordings of somebody on the blocklist.
     """
     name = names.valid_name(name)
     refuse_without_consent(consent)
@@ -91,6 +92,7 @@ def add(
         stored, reports, left_out = _store_all(files, folder / RECORDINGS, context, _why_unusable)
         findings = left_out + [finding for report in reports for finding in report.findings]
         findings += recordings.check_together(reports)
+        blocklist.refuse_listed([report.embedding for report in reports])
         usable = sum(report.voice for report in reports)
         if usable < recordings.LEAST_VOICE:
             worst = next((finding for finding in findings if finding.severity == "problem" and finding.recording), None)
@@ -142,6 +144,7 @@ def add_training_recordings(
 
         known = (*voice.manifest.recordings, *voice.manifest.training_recordings)
         stored, reports, findings = _store_all(files, folder / TRAINING, context.part(0.1, 1), why_unfit, known)
+        blocklist.refuse_listed([report.embedding for report in reports])
         findings += [finding for report in reports for finding in report.findings]
         if not separate and not speaker.available():
             findings.append(recordings.speakers_not_compared())

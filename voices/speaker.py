@@ -148,10 +148,15 @@ def _mel_bands() -> NDArray[np.float64]:
     return mel_filters(RATE, _WINDOW, _BANDS)
 
 
+def encoder_missing() -> UnderstudyError:
+    """The error where the weights are not installed."""
+    return missing(find_model(MODEL), "speaker-encoder-missing")
+
+
 def _network() -> torch.nn.ModuleDict:
     weights = usable(MODEL)
     if weights is None:
-        raise missing(find_model(MODEL), "speaker-encoder-missing")
+        raise encoder_missing()
     return _loaded(weights)
 
 

@@ -14,11 +14,16 @@ from understudy.services.api.usable import check_voice, objection
 from understudy.services.queue.jobs import NEVER
 from understudy.services.stage_titles import title_of
 from understudy.voices.rvc.training.settings import TrainingSettings
-from understudy.voices.voice import Manifest
+from understudy.voices.voice import ConsentRecord, Level, Manifest
 
 Time = Annotated[AwareDatetime, BeforeValidator(lambda seconds: datetime.fromtimestamp(round(seconds, 3), UTC))]
 """Made from seconds since 1970, as they are in the database."""
 State = Literal["queued", "running", "done", "failed", "cancelled", "expired"]
+
+
+def moment(now: float) -> datetime:
+    """Seconds since 1970 as a time."""
+    return datetime.fromtimestamp(now, UTC)
 
 
 class Fault(BaseModel):
@@ -80,6 +85,8 @@ class Voice(BaseModel):
     name: str
     state: Literal["making", "ready", "failed"]
     consent: Literal["self", "granted"]
+    consent_level: Level = Field(description="what the consent rests on; a revoked voice can't be used")
+    consent_record: ConsentRecord | None = Field(description="the decision in your consent log that it rests on")
     engine: str | None = Field(description="which sings; null until it is ready")
     engines: list[str] = Field(description="those that it has: instant (its recordings), rvc (a trained model)")
     sample_rate: int | None
@@ -253,6 +260,8 @@ def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
     manifest = row.manifest or {}
     model = manifest.get("model")
     shown = {
+        "consent_record": manifest.get("consent_record"),
+        "consent_level": (manifest.get("consent_record") or {}).get("level", "stated"),
         "engine": manifest.get("engine"),
         "sample_rate": manifest.get("sample_rate"),
         "pitch_range": manifest.get("pitch_range"),

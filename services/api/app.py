@@ -15,7 +15,18 @@ from starlette.middleware.cors import CORSMiddleware
 
 from understudy import __version__
 from understudy.errors import UnderstudyError
-from understudy.services.api import account, bodies, covers, health, problems, songs, trainings, verification, voices
+from understudy.services.api import (
+    account,
+    bodies,
+    consents,
+    covers,
+    health,
+    problems,
+    songs,
+    trainings,
+    verification,
+    voices,
+)
 from understudy.services.api.auth import is_loopback
 from understudy.services.api.events import Hub
 from understudy.services.api.job_requests import CoverRequest, SeparationRequest
@@ -99,6 +110,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
     for router in (
         songs.router,
         voices.router,
+        consents.router,
         trainings.training,
         trainings.router,
         covers.covers,

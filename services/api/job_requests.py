@@ -28,6 +28,7 @@ from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs
+from understudy.voices.consent import levels
 from understudy.voices.voice import Manifest
 
 VoiceText = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -199,6 +200,7 @@ class Submission:
                 text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
                 raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
             _check_engine(voice, request.engine)
+            levels.require(Manifest.model_validate(voice.manifest | {"name": voice.name}), "cover", owner.consent)
             found[name] = str(voice.id)
             names.append(str(voice.name))
         transposes = {str(find_voice(connection, owner, name).id): value for name, value in request.transposes.items()}
@@ -211,6 +213,7 @@ class Submission:
             "names": names,
             "transposes": transposes,
             "engine": request.engine,
+            "consent": owner.consent,
         }
 
 

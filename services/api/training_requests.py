@@ -20,9 +20,11 @@ from understudy.services.queue import jobs as queue
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs
+from understudy.voices.consent import levels
 from understudy.voices.rvc.training.dataset import LEAST
 from understudy.voices.rvc.training.hold_out import hold_out
 from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.voice import Manifest
 
 EMBEDDER = "^[A-Za-z0-9._-]+$"
 Rate = Annotated[Literal[32000, 40000, 48000], BeforeValidator(lambda rate: int(rate) if str(rate).isdigit() else rate)]
@@ -83,6 +85,7 @@ class NewTraining:
         check_storage(connection, server, owner, now, total)
         voice = find_voice(connection, owner, self.id)
         _check_recordings(voice)
+        levels.require(Manifest.model_validate(voice.manifest | {"name": voice.name}), "train", owner.consent)
         _check_idle(connection, voice)
         _check_amount(voice, self.durations)
         sent = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from rich.markup import escape
@@ -79,6 +79,10 @@ def create(
     limit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=NUMBER", help="A limit of this owner's own: jobs_queued=10.")
     ] = None,
+    consent: Annotated[
+        Literal["stated", "delegated", "verified"],
+        typer.Option(help="The least level of consent of the voices that are used with this key."),
+    ] = "stated",
     *,
     options: Options,
 ) -> None:
@@ -86,8 +90,8 @@ def create(
     from understudy.services.queue import owners
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    key, secret = owners.create_key(_database(options), owner, name, wanted, _limits(limit or []))
-    shown = {"key": key, "owner": owner, "scopes": wanted, "webhook_secret": secret}
+    key, secret = owners.create_key(_database(options), owner, name, wanted, _limits(limit or []), consent)
+    shown = {"key": key, "owner": owner, "scopes": wanted, "consent": consent, "webhook_secret": secret}
     print_result(shown, lambda: f"[bold]{key}[/]\nWebhooks of {escape(owner)} are signed with {secret}")
 
 

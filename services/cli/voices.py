@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from understudy.context import scratch_context
 from understudy.errors import UnderstudyError
-from understudy.services.cli.consent import consent_app
+from understudy.services.cli.consent import blocklist_app, consent_app, consent_line
 from understudy.services.cli.console import cancellable, print_result
 from understudy.services.cli.options import OUTPUT, Options, with_options
 from understudy.wording import counted
@@ -21,10 +21,11 @@ if TYPE_CHECKING:  # each command imports what it works with, so that ``understu
     from understudy.library import AddedVoice
     from understudy.voices.library import BrokenVoice
     from understudy.voices.recordings import Finding, RecordingReport
-    from understudy.voices.voice import Manifest, Recording, RvcModel, Voice
+    from understudy.voices.voice import Recording, RvcModel, Voice
 
 voices_app = typer.Typer(help="The voice library.", no_args_is_help=True)
 voices_app.add_typer(consent_app, name="consent")
+voices_app.add_typer(blocklist_app, name="blocklist")
 
 NAME = Annotated[str, typer.Argument(help="The voice's name.")]
 CONSENT = Annotated[
@@ -258,17 +259,6 @@ def _line(voice: Voice | BrokenVoice) -> str:
     default, *others = sorted(voice.engines, key=lambda engine: engine != manifest.engine)
     lines = [f"[bold]{escape(voice.name)}[/]  {default}, {_with_engine(voice, default)}"]
     return "; also ".join([*lines, *(f"{engine}, {_with_engine(voice, engine)}" for engine in others)])
-
-
-def consent_line(manifest: Manifest) -> str:
-    """Who agreed, and what that rests on: ``self, verified on 2026-11-30``."""
-    record = manifest.consent_record
-    if record is None or record.level == "stated":
-        return f"{manifest.consent}, stated"
-    line = f"{manifest.consent}, {record.level} on {record.date:%Y-%m-%d}"
-    if record.level == "delegated":
-        line += f" for {', '.join(record.uses)}" + (f" until {record.expires:%Y-%m-%d}" if record.expires else "")
-    return line
 
 
 def _with_engine(voice: Voice, engine: str) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import and_, select
 
 from understudy.pipeline.shared_store import SharedStore
 from understudy.pipeline.store import Store
+from understudy.services.queue import consents
 from understudy.services.queue.database import Database
 from understudy.services.queue.job_context import artifacts
 from understudy.services.queue.jobs import ACTIVE, Claimed
@@ -32,6 +33,7 @@ from understudy.services.queue.tables import (
     voices,
 )
 
+_REMEMBERED = 30 * 86400.0  # seconds for which machines look for what is left of a revoked voice
 _MEMORY = 86400.0  # seconds for which answers to an Idempotency-Key and ended deliveries are kept
 
 
@@ -108,6 +110,7 @@ def sweep_machine(database: Database, storage: Storage, settings: ServerSettings
     found = shared.owners() if shared else []  # before their rows are read: an owner may be new
     with database.read() as connection:
         valid = {f"{row.id}-{row.generation}" for row in connection.execute(select(owners.c.id, owners.c.generation))}
+        revoked = consents.revoked_voices(connection, database.now(connection) - _REMEMBERED)
     for owner in found:
         if shared and owner not in valid:
             shared.remove_owner(owner)
@@ -117,6 +120,10 @@ def sweep_machine(database: Database, storage: Storage, settings: ServerSettings
         if folder.name not in valid:
             shutil.rmtree(folder, ignore_errors=True)
     stores = [Store(folder) for folder in folders if folder.name in valid]
+    for store in stores:
+        owner, place = store.root.name.rpartition("-")[0], artifacts(settings, store.root.name)
+        if ended := {identity for other, identity in revoked if other == owner}:
+            (store if place is None else SharedStore(place, store.root)).remove_voices(ended)
     sizes = [store.size() for store in stores]
     if (total := sum(sizes)) > settings.cache_bytes:
         for store, size in zip(stores, sizes, strict=True):  # each in proportion to its size
@@ -130,7 +137,9 @@ def _sweep_trainings(database: Database, settings: ServerSettings) -> None:
     ones where all of them are too large."""
     with database.read() as connection:
         voice = select(voices.c.id, voices.c.owner, owners.c.generation).join(owners, owners.c.id == voices.c.owner)
-        known = {f"{row.owner}-{row.generation}/{row.id}" for row in connection.execute(voice)}
+        # a revoked voice has no bytes, and is trained no more
+        alive = voice.where(voices.c.bytes > 0)
+        known = {f"{row.owner}-{row.generation}/{row.id}" for row in connection.execute(alive)}
         active = set(
             connection.scalars(select(jobs.c.voice).where(jobs.c.kind == "training", jobs.c.state.in_(ACTIVE)))
         )

@@ -26,6 +26,7 @@ from understudy.services.queue.jobs import ACTIVE, trained_minutes
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, voices
 from understudy.validation import faults
+from understudy.voices.voice import Level
 
 SCOPES = get_args(Scope)
 LOCAL = "local"  # the owner of everything on a server without keys
@@ -49,7 +50,8 @@ LIMITS = (
 @dataclass(frozen=True)
 class Owner:
     """The owner of a request. `limits` overlay the server's settings; `key`: the id of the key that came with the
-    request, None on a server without keys; `session`: the id of the page's session that stands for the key."""
+    request, None on a server without keys; `session`: the id of the page's session that stands for the key; `consent`:
+    the level that voices must have to be used with the key."""
 
     id: str
     name: str
@@ -57,6 +59,7 @@ class Owner:
     limits: Mapping[str, Any]
     key: str | None = None
     session: str | None = None
+    consent: Level = "stated"
 
     def limit(self, name: str, settings: ServerSettings) -> Any:
         return self.limits.get(name, getattr(settings, name))
@@ -87,9 +90,15 @@ def local_owner(database: Database) -> Owner:
 
 
 def create_key(
-    database: Database, owner: str, name: str, scopes: Iterable[str], limits: Mapping[str, Any] | None = None
+    database: Database,
+    owner: str,
+    name: str,
+    scopes: Iterable[str],
+    limits: Mapping[str, Any] | None = None,
+    consent: Level = "stated",
 ) -> tuple[str, str]:
-    """A new key of the owner named `owner` (made if need be) and the owner's webhook secret; the key is shown once."""
+    """A new key of the owner named `owner` (made if need be) and the owner's webhook secret; the key is shown once.
+    `consent`: the level that voices must have to be used with it."""
     scopes = list(dict.fromkeys(scopes))
     if unknown := [scope for scope in scopes if scope not in SCOPES] or ([] if scopes else ["(none)"]):
         raise UnderstudyError(
@@ -107,6 +116,7 @@ def create_key(
             before = connection.scalar(select(owners.c.limits).where(owners.c.id == id)) or {}
             connection.execute(owners.update().where(owners.c.id == id).values(limits={**before, **limits}))
         values = {"id": key_id, "owner": id, "name": name, "hash": hashed(secret), "scopes": " ".join(scopes)}
+        values["consent"] = consent
         connection.execute(keys.insert().values(created=database.now(connection), **values))
         webhook = connection.scalar(select(owners.c.webhook_secret).where(owners.c.id == id))
     return f"us_{key_id}_{secret}", str(webhook)
@@ -160,7 +170,7 @@ KEYS = select(keys, owners.c.name.label("owner_name"), owners.c.limits).join(own
 
 def as_owner(row: Row[Any]) -> Owner:
     """The owner of a row of `KEYS`."""
-    return Owner(row.owner, row.owner_name, frozenset(row.scopes.split()), row.limits, row.id)
+    return Owner(row.owner, row.owner_name, frozenset(row.scopes.split()), row.limits, row.id, None, row.consent)
 
 
 def note_use(database: Database, key: str) -> None:

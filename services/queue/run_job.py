@@ -21,12 +21,13 @@ from understudy.pipeline.naming import cover_name
 from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX
 from understudy.pipeline.settings import CoverSettings
 from understudy.results import CoverResult
-from understudy.services.queue import untrusted
+from understudy.services.queue import consents, untrusted
 from understudy.services.queue.job_context import TYPES, JobContext, JobResult
 from understudy.services.queue.jobs import ROLES, Claimed
 from understudy.services.queue.owners import usage
 from understudy.services.queue.run_training import run_training
 from understudy.services.queue.tables import owners, songs, spent, voices
+from understudy.voices.consent import levels
 from understudy.voices.voice import MANIFEST, Manifest, Voice
 from understudy.wording import counted, lengths
 
@@ -115,8 +116,11 @@ def _voice(job: Claimed, context: JobContext) -> JobResult:
     paths = sorted((path for path in built.rglob("*") if path.is_file()), key=lambda path: path.name == MANIFEST)
     for path in paths:
         size += context.storage.put(path, f"{job.request['path']}/{path.relative_to(built).as_posix()}")
-    values = {"state": "ready", "manifest": manifest, "findings": findings, "bytes": size}
+    values = {"state": "ready", "findings": findings, "bytes": size}
     with context.database.write() as connection:
+        now, made = context.database.now(connection), Manifest.model_validate(manifest)
+        made = consents.admit(connection, now, job.owner, job.name, made)
+        values["manifest"] = made.model_dump(mode="json")
         kept = connection.execute(voices.update().where(voices.c.id == job.voice).values(**values)).rowcount
     if not kept:  # its owner deleted it meanwhile
         context.storage.remove(job.request["path"])
@@ -183,6 +187,7 @@ def _cast(context: JobContext, job: Claimed) -> Cast:
         if row is None or row.state != "ready":
             raise UnderstudyError("voice-unknown", "A voice of this cover is gone.", "Choose another voice.")
         manifest = Manifest.model_validate(row.manifest).model_copy(update={"name": row.name})  # its name now
+        levels.require(manifest, "cover", request.get("consent", "stated"))
         folder = context.storage.fetch(f"{row.path}/{MANIFEST}").parent
         voice = Voice(folder, manifest).sung_by(request.get("engine"))
         for file in voice.used_files:

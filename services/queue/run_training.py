@@ -17,10 +17,11 @@ from sqlalchemy import select
 
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageEvent
-from understudy.services.queue import untrusted
+from understudy.services.queue import consents, untrusted
 from understudy.services.queue.job_context import TYPES, JobContext, JobResult
 from understudy.services.queue.jobs import SPEED, Claimed, change, count
 from understudy.services.queue.tables import voices
+from understudy.voices.consent import levels
 from understudy.voices.rvc.training.events import TrainingEvent
 from understudy.voices.rvc.training.run_folder import RunFolder
 from understudy.voices.rvc.training.settings import TrainingSettings
@@ -84,6 +85,11 @@ def _with_further_recordings(
 
     voice = Voice(voice.folder, manifest.read(voice.folder))
     _publish(job, context, voice)
+    with context.database.write() as connection:
+        row = connection.execute(select(voices).where(voices.c.id == job.voice)).one()
+        if job.request["separate"] and (row.manifest.get("consent_record") or {}).get("level") == "verified":
+            why = {"because": "recordings of an unverified speaker were added"}
+            consents.decide(connection, context.database.now(connection), row, "stated", why)
     # the training may begin again after a kill: from here on it has them
     change(context.database, job, request={**job.request, "sent": [], "findings": findings}, bytes=0)
     for file in sent:
@@ -107,7 +113,11 @@ def _publish(job: Claimed, context: JobContext, voice: Voice) -> None:
     context.storage.put(voice.folder / MANIFEST, f"{prefix}/{MANIFEST}")
     size = sum((voice.folder / name).stat().st_size for name in names)
     with context.database.write() as connection:
-        values = {"manifest": voice.manifest.model_dump(mode="json"), "bytes": size}
+        row = connection.execute(select(voices).where(mine)).first()
+        values: dict[str, Any] = {"manifest": voice.manifest.model_dump(mode="json"), "bytes": size}
+        if row is not None:  # what was decided meanwhile counts
+            levels.require(Manifest.model_validate(row.manifest | {"name": row.name}), "train")
+            values["manifest"]["consent_record"] = row.manifest.get("consent_record")
         kept = connection.execute(voices.update().where(mine).values(**values)).rowcount
     if not kept:
         context.storage.remove(prefix)

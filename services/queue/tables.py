@@ -69,6 +69,15 @@ keys = Table(
     Column("created", Double, nullable=False),
     Column("revoked", Double),
     Column("used", Double),
+    Column("consent", String(12), nullable=False, server_default="stated"),  # least level of voices that it uses
+)
+
+consents = Table(  # the consent log of each owner (understudy.voices.consent.log)
+    "consents",
+    metadata,
+    Column("owner", String(40), ForeignKey("owners.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("line", Text, nullable=False),
 )
 
 sessions = Table(  # of the page: who has shown a key there

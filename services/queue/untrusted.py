@@ -79,6 +79,24 @@ def verify(
         raise _as_sent(error, named, shown) from None
 
 
+def examine_answer(
+    progress: Progress, folder: Path, path: Path, shown: str, phrase: str, own: Sequence[Path]
+) -> tuple[UnderstudyError | None, dict[str, Any]]:
+    """Whether the recording at `path`, which its sender calls `shown`, says `phrase` in the voice of the recordings
+    `own`: what is wrong with it, and what the consent log says about it."""
+    from understudy.voices import recording_files
+    from understudy.voices.consent import challenge
+    from understudy.voices.consent.recording import Known, examine
+
+    context = Context(folder, on_progress=progress)
+    try:
+        decoded = recording_files.decode(context.part(0, 0.1), path, folder / "answer.npy")
+    except UnderstudyError as error:
+        raise _as_sent(error, path, shown) from None
+    found = examine(context.part(0.1, 1), decoded, phrase, Known.of(challenge.decoded(own, context)))
+    return found.refusal, challenge.told(found, path)
+
+
 def decode_into(progress: Progress, cache: Path, files: Mapping[str, Path], settings: CoverSettings) -> None:
     """Make the artifacts of `decoding`, so that the run that follows finds them there."""
     from understudy.pipeline.executor import LocalExecutor, StageEvent

@@ -269,14 +269,12 @@ class VoiceLibrary:
         from understudy.voices.rvc.training.run_folder import remove_runs
 
         ended = library.revoke(self.folder, name, reason)
-        store = Store(environment.cache_folder() if cache is None else Path(cache))
+        folder = environment.cache_folder() if cache is None else Path(cache)
+        address = environment.shared_store()
+        store = SharedStore(StoreAddress(address), folder) if address else Store(folder)
+        store.remove_voices({voice.manifest.identity for voice in ended})
         for voice in ended:
-            store.remove_voice(voice.manifest.identity)
-            remove_runs(store.root / "training", voice.manifest.recordings_hash)
-        if environment.shared_store():
-            shared = SharedStore(StoreAddress(environment.shared_store()), store.root)
-            for voice in ended:
-                shared.remove_voice(voice.manifest.identity)
+            remove_runs(folder / "training", voice.manifest.recordings_hash)
         return tuple(voice.name for voice in ended)
 
     def describe(self, name: str) -> Voice:

@@ -79,7 +79,7 @@ def test_all_of_an_owner_and_all_of_a_voice_can_be_removed(machine: Machines):
     assert sorted(machine("b").owners()) == ["ada", "bob"]
     machine("b").remove_owner("ada")
     assert (machine("b", "ada").has(KEY), machine("b", "bob").has(KEY)) == (False, True)
-    assert machine("a").remove_voice("nova") == 1
+    assert machine("a").remove_voices({"nova"}) == 1
     assert [machine("a").has(key) for key in (KEY, "cd" * 20)] == [False, True]
 
 

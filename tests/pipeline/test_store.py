@@ -147,5 +147,5 @@ def test_a_voices_artifacts_can_be_removed_and_no_others(tmp_path: Path) -> None
     for key, voices in (("a" * 40, ("nova",)), ("b" * 40, ("ada", "nova")), ("c" * 40, ("ada",)), ("d" * 40, ())):
         with store.making(key, Event()):
             store.seal(key, Artifact("convert", "cpu", 0.1, (), voices, 1.0))
-    assert store.remove_voice("nova") == 2
+    assert store.remove_voices({"nova"}) == 2
     assert [store.has(letter * 40) for letter in "abcd"] == [False, False, True, True]

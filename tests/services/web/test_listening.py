@@ -110,7 +110,7 @@ def test_the_cover_plays_at_once_and_its_parts_take_over(listener: Page, duet: D
     until(lambda: _seconds(page) > 0.5)
     assert page.evaluate("window.playing.length") == 0, "the stream alone is heard"
     expect(page.get_by_role("radio", name="B · original")).to_be_disabled()
-    until(lambda: page.wait_for_timeout(20) or len(held) == 3)
+    until(lambda: page.wait_for_timeout(20) or len(held) == 3)  # type: ignore[func-returns-value]
     for route in held:
         route.continue_()
     until(lambda: page.evaluate("window.playing.length") == 4)
@@ -178,6 +178,6 @@ def test_keys_themes_and_small_screens(listener: Page, duet: Duet) -> None:
 
     for scheme, ink in (("light", "rgb(29, 27, 34)"), ("dark", "rgb(240, 238, 244)")):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        until(lambda ink=ink: cursor() == ink, cursor)
+        until(lambda ink=ink: cursor() == ink, cursor)  # type: ignore[misc]
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
