@@ -14,13 +14,14 @@ from threading import Event, Thread
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from understudy.environment import gpus
 from understudy.errors import UnderstudyError
 from understudy.services import connections
 from understudy.services.api.app import make_app
 from understudy.services.queue import claims, jobs
-from understudy.services.queue.database import Database
+from understudy.services.queue.database import Database, open_when_up
 from understudy.services.queue.settings import PREFIX, ServerSettings
 from understudy.services.queue.tables import new_id
 
@@ -33,10 +34,9 @@ LOOK = 1.0  # seconds between looks for a training that waits
 def serve(settings: ServerSettings, migrate: bool = False) -> None:
     """Serve until a signal arrives; then take no new requests, and stop the workers, which put their jobs back. With
     `migrate`, first bring the tables of the database to this version."""
-    if migrate:
-        Database(settings.database_url, upgrade=True).close()
+    database = open_when_up(settings.database_url, migrate)
     app = make_app(settings)
-    pool = WorkerPool(settings)
+    pool = WorkerPool(settings, database)
     config = uvicorn.Config(
         app,
         settings.host,
@@ -68,9 +68,24 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them once more when it is done, to end the process
         signal.signal(number, lambda number, frame: None)
     try:
-        uvicorn.Server(config).run(sockets=[socket])
+        _Server(config, app).run(sockets=[socket])
     finally:
         pool.stop()
+        database.close()
+
+
+class _Server(uvicorn.Server):
+    """Tells the requests when a signal has arrived: uvicorn would wait for slow uploads until the end of their grace,
+    and then break them off without an answer."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.started:
+            self._app.state.services.stop()
+        super().handle_exit(sig, frame)
 
 
 def work(settings: ServerSettings, name: str | None, parent: int | None, training: bool = False) -> None:
@@ -115,8 +130,8 @@ class WorkerPool:
     """The worker processes of this server: started, replaced when one dies, stopped at the end. Those for trainings are
     started when a training waits, and end by themselves when none does: an idle one would hold memory of the GPU."""
 
-    def __init__(self, settings: ServerSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: ServerSettings, database: Database) -> None:
+        self._settings, self._database = settings, database
         self._stopping = Event()
         self._thread = Thread(target=self._watch, name="pool", daemon=True)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -142,7 +157,7 @@ class WorkerPool:
                 process.wait()
 
     def _watch(self) -> None:
-        pause, database, looked = 0.2, Database(self._settings.database_url), 0.0
+        pause, looked = 0.2, 0.0
         while not self._stopping.is_set():
             for name, process in list(self._processes.items()):
                 if process.poll() is not None:
@@ -151,7 +166,7 @@ class WorkerPool:
                         continue  # there was no training left
                     log.warning("a worker died", extra={"worker": name, "code": process.returncode})
                     try:
-                        jobs.abandon(database, name)
+                        jobs.abandon(self._database, name)
                     except UnderstudyError as error:
                         log.warning("its jobs wait for their leases: %s", error)
                     # a worker that may be unable to run here: wait longer each time
@@ -161,16 +176,15 @@ class WorkerPool:
                 self._start(new_id("worker", 8))
             if time.monotonic() - looked > LOOK:
                 looked = time.monotonic()
-                self._start_trainer(database)
+                self._start_trainer()
             if self._stopping.wait(pause):
                 break
             pause = max(0.2, pause * 0.98)
-        database.close()
 
-    def _start_trainer(self, database: Database) -> None:
+    def _start_trainer(self) -> None:
         """Start a worker for trainings if one waits that this machine has room for."""
         try:
-            if not claims.waits(database, self._settings, training=True):
+            if not claims.waits(self._database, self._settings, training=True):
                 return
         except UnderstudyError:
             return  # the database is unreachable: next time

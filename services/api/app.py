@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 from itertools import count
 from threading import Event, Thread
 from typing import Any
-from uuid import uuid4
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -77,7 +76,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with housekeeping.process_folder(settings.data / "incoming", uuid4().hex) as folder:
+        with housekeeping.process_folder(settings.data / "incoming") as folder:
             readers = Readers(READERS, READER_MEMORY)
             app.state.services = AppState(settings, database, storage, readers, folder, needs_keys)
             app.state.hub = Hub(database)
@@ -88,7 +87,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
             try:
                 yield
             finally:
-                app.state.services.stopping = True
+                app.state.services.stopping.set()
                 stopping.set()
                 event_task.cancel()
                 app.state.hub.close()

@@ -40,7 +40,7 @@ def readyz(app: App) -> JSONResponse:
             connection.execute(select(1))
     except UnderstudyError as error:
         return JSONResponse({"status": error.code}, 503)
-    if app.stopping:
+    if app.stopping.is_set():
         return JSONResponse({"status": "stopping"}, 503)
     return JSONResponse({"status": "ok"})
 

@@ -115,7 +115,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(UnderstudyError)
     async def known(request: Request, error: UnderstudyError) -> Response:
-        if _STATUS.get(error.code, 422) >= 500:
+        if _STATUS.get(error.code, 422) >= 500 and error.code != "server-stopping":
             log.warning("%s", error, extra={"path": request.url.path, "code": error.code}, exc_info=error)
         return problem(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,7 +40,8 @@ class AppState:
     keys: bool
     rates: RateLimits = field(default_factory=RateLimits)
     streams: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    stopping: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     transfers: Transfers = field(default_factory=Transfers)
     requests: Shares = field(default_factory=lambda: Shares(16, 4))
     storing: Shares = field(default_factory=lambda: Shares(32, 4))
@@ -48,6 +50,10 @@ class AppState:
 
     def __post_init__(self) -> None:
         self.probing = Shares(self.readers.count, 1)
+
+    def stop(self) -> None:
+        """Let slow requests end. May be called by a handler of signals."""
+        self.loop.call_soon_threadsafe(self.stopping.set)
 
     @cached_property
     def open_owner(self) -> Owner | None:

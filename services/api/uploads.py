@@ -173,21 +173,32 @@ def _refuse_constant(text: str) -> None:
 
 
 async def _blocks(request: Request) -> AsyncIterator[bytes]:
-    """The blocks of the body as they arrive. Raises an error if they stop for long, come too slowly, or break off."""
+    """The blocks of the body as they arrive. Raises an error if they stop for long, come too slowly, or break off, and
+    if the server is about to stop."""
     stream, begun, received = request.stream().__aiter__(), time.monotonic(), 0
-    while True:
-        try:
-            block = await asyncio.wait_for(stream.__anext__(), _SILENCE)
-            received += len(block)
+    stopping = asyncio.ensure_future(request.app.state.services.stopping.wait())
+    try:
+        while True:
+            block = asyncio.ensure_future(anext(stream))
+            await asyncio.wait((block, stopping), timeout=_SILENCE, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done() or not block.done():
+                block.cancel()
+            if stopping.done():
+                raise ApiError("server-stopping", "The server is about to stop.", "Send it again in a minute.")
+            if not block.done():
+                raise TimeoutError
+            received += len(block.result())
             if time.monotonic() - begun > 60 + received / _SLOWEST:
                 raise TimeoutError
-            yield block
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise ApiError("upload-too-slow", "The upload stalled.", "Send it again.") from None
-        except ClientDisconnect:
-            raise _truncated() from None
+            yield block.result()
+    except StopAsyncIteration:
+        return
+    except TimeoutError:
+        raise ApiError("upload-too-slow", "The upload stalled.", "Send it again.") from None
+    except ClientDisconnect:
+        raise _truncated() from None
+    finally:
+        stopping.cancel()
 
 
 async def _receive(request: Request, app: AppState, sender: Sender, reader: _FormReader) -> None:

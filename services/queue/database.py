@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from understudy.errors import UnderstudyError
 from understudy.packages import package_missing
 from understudy.services.queue import migrations
+
+log = logging.getLogger("understudy.database")
 
 _BUSY = 20.0  # seconds that a writer waits for another one
 
@@ -108,6 +111,20 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def open_when_up(url: str, upgrade: bool = False) -> Database:
+    """The database, as soon as it can be reached. A file is not waited for: where it can't be opened, it never can."""
+    pause = 0.5
+    while True:
+        try:
+            return Database(url, upgrade)
+        except UnderstudyError as error:
+            if error.code != "database-unavailable" or url.startswith("sqlite"):
+                raise
+            log.warning("waiting for the database: %s", str(error.__cause__).splitlines()[0])
+        time.sleep(pause)
+        pause = min(5.0, 2 * pause)
 
 
 def _open_sqlite(connection: Any, _: ConnectionPoolEntry) -> None:

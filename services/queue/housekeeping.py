@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 from sqlalchemy import and_, select
@@ -169,8 +170,9 @@ def _about(paths: Iterable[Path]) -> list[tuple[float, int]]:
 
 
 @contextmanager
-def process_folder(root: Path, name: str) -> Iterator[Path]:
+def process_folder(root: Path) -> Iterator[Path]:
     """A folder of this process, removed at the end. Those of killed processes go first: nobody holds their lock."""
+    name = uuid4().hex
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
     for lock in root.glob("*.lock"):

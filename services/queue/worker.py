@@ -24,7 +24,7 @@ from understudy.disk import explained, is_full
 from understudy.environment import choose_device
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.services.queue import bounded, claims, housekeeping, jobs, logs
-from understudy.services.queue.database import Database
+from understudy.services.queue.database import Database, open_when_up
 from understudy.services.queue.job_context import JobContext
 from understudy.services.queue.jobs import Claimed
 from understudy.services.queue.progress import Progress, models_run
@@ -61,6 +61,8 @@ class Worker:
         self, settings: ServerSettings, name: str | None = None, parent: int | None = None, training: bool = False
     ) -> None:
         """`parent`: the worker stops when this process is no longer its parent. `training`: it runs trainings alone."""
+        if name is not None and not (name.isprintable() and 1 <= len(name) <= 70):
+            raise UnderstudyError("option-invalid", "A worker's name has 1 to 70 characters.", "Use --name gpu-0.")
         bounded.prepare()
         self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{new_id('w', 6)[2:]}"
         self.settings = settings
@@ -68,14 +70,14 @@ class Worker:
         self._parent = parent
         self._training = training
         self._device = choose_device(settings.device)
-        self._database = Database(settings.database_url)
+        self._database = open_when_up(settings.database_url)
         self._storage = Storage(settings.storage, settings.storage_options, settings.data)
 
     def run(self) -> None:
         """Run jobs until `stopping` is set."""
         log.info("worker ready", extra={"worker": self.name, "device": self._device})
         pause, swept, worked = IDLE, -SWEEP, time.monotonic()
-        folder = housekeeping.process_folder(self.settings.data / "scratch", self.name)
+        folder = housekeeping.process_folder(self.settings.data / "scratch")
         with closing(self._database), folder as self._scratch:
             while not self._is_over():
                 try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sqlite3
 import subprocess
 import urllib.request
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -102,6 +104,30 @@ def test_an_older_database_is_refused_and_upgraded(tmp_path: Path):
     assert (key["owner"], key["name"]) == ("ada", "backend")
 
 
+@contextmanager
+def slow_upload(url: str) -> Iterator[socket.socket]:
+    """A connection on which the beginning of a song was sent, and from which the rest won't come."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), HANGS) as connection:
+        part = b'--b\r\nContent-Disposition: form-data; name="song"; filename="song.wav"\r\n\r\n'
+        head = "POST /v1/separations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20000000\r\n"
+        connection.sendall(head.encode() + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + part)
+        connection.sendall(b"0" * (3 << 20))
+        yield connection
+
+
+@pytest.mark.slow
+def test_a_killed_worker_with_a_name_starts_again(tmp_path: Path):
+    for end in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+        process = command(tmp_path, "worker", "--name", "gpu-0")
+        assert process.stderr is not None
+        assert any(json.loads(line)["message"] == "worker ready" for line in process.stderr)
+        process.send_signal(end)
+        process.communicate(timeout=HANGS)
+    assert process.returncode == 0
+    assert list((tmp_path / "data" / "scratch").iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_server_starts_with_its_worker_and_ends_in_order(tmp_path: Path):
     (tmp_path / "data").mkdir()
@@ -123,7 +149,12 @@ def test_a_server_starts_with_its_worker_and_ends_in_order(tmp_path: Path):
     _, err = taken.communicate(timeout=HANGS)
     assert taken.returncode == 1
     assert "can't be bound" in err
-    process.send_signal(signal.SIGTERM)
+    with slow_upload(url) as upload:
+        until(lambda: any(path.suffix != ".lock" for path in (tmp_path / "data" / "incoming").glob("*/*")))
+        process.send_signal(signal.SIGTERM)
+        status, _, body = upload.makefile("rb").read().decode().partition("\r\n")
+    assert status == "HTTP/1.1 503 Service Unavailable"
+    assert json.loads(body.partition("\r\n\r\n")[2])["code"] == "server-stopping"
     _, err = process.communicate(timeout=HANGS)
     assert process.returncode == 0
     assert "Traceback" not in err
@@ -135,9 +166,9 @@ def test_a_server_starts_with_its_worker_and_ends_in_order(tmp_path: Path):
 def test_a_database_that_goes_away_for_a_while_costs_nothing(
     tmp_path: Path, sounds: Sounds, caplog: pytest.LogCaptureFixture
 ):
-    with postgres.server() as socket:
+    with postgres.server() as folder:
         settings = ServerSettings(
-            data=tmp_path / "server", database=postgres.url(socket), workers=0, device="cpu", lease=3
+            data=tmp_path / "server", database=postgres.url(folder), workers=0, device="cpu", lease=3
         )
         with TestClient(make_app(settings), "http://127.0.0.1", raise_server_exceptions=False) as client:
             worker = Worker(settings, "patient")
@@ -145,13 +176,13 @@ def test_a_database_that_goes_away_for_a_while_costs_nothing(
             thread.start()
             files = {"song": ("song.wav", sounds["song"].read_bytes())}
             places = [client.post("/v1/separations", files=files).headers["location"] for _ in range(3)]
-            postgres.control(socket, "stop")
+            postgres.control(folder, "stop")
             away = client.post("/v1/separations", files=files)
             assert (away.status_code, away.json()["code"]) == (503, "database-unavailable")
             assert client.get("/readyz").status_code == 503
             # the worker has met it, too: between two jobs or at the end of one
             until(lambda: "waiting:" in caplog.text or "can't be stored yet" in caplog.text)
-            postgres.control(socket, "start")
+            postgres.control(folder, "start")
             service = Working(settings, client)
             assert [service.wait(place)["state"] for place in places] == ["done"] * 3
             worker.stopping.set()
