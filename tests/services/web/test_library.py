@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.services.web.conftest import Served, call, made_voice, waited
 from tests.support import rvc_files as material
@@ -157,7 +157,12 @@ def test_nothing_moves_while_it_loads(context: BrowserContext, idle: Served) -> 
         "window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => "
         "window.shift += entry.value)).observe({type: 'layout-shift', buffered: true})"
     )
-    page.route("**/v1/covers?*", lambda route: (page.wait_for_timeout(300), route.continue_()))  # type: ignore[func-returns-value]
+
+    def late(route: Route) -> None:
+        page.wait_for_timeout(300)
+        route.continue_()
+
+    page.route("**/v1/covers?*", late)
     page.goto(idle.address)
     expect(page.get_by_role("link", name="My song")).to_have_count(10)
     page.wait_for_timeout(300)

@@ -110,7 +110,12 @@ def test_the_cover_plays_at_once_and_its_parts_take_over(listener: Page, duet: D
     until(lambda: _seconds(page) > 0.5)
     assert page.evaluate("window.playing.length") == 0, "the stream alone is heard"
     expect(page.get_by_role("radio", name="B · original")).to_be_disabled()
-    until(lambda: page.wait_for_timeout(20) or len(held) == 3)  # type: ignore[func-returns-value]
+
+    def all_held() -> bool:
+        page.wait_for_timeout(20)  # in which the routes are heard of
+        return len(held) == 3
+
+    until(all_held)
     for route in held:
         route.continue_()
     until(lambda: page.evaluate("window.playing.length") == 4)
@@ -176,8 +181,9 @@ def test_keys_themes_and_small_screens(listener: Page, duet: Duet) -> None:
         drawn = "document.querySelector('.wave > div').shadowRoot.querySelector('[part=cursor]')"
         return page.evaluate(f"getComputedStyle({drawn}).backgroundColor")
 
-    for scheme, ink in (("light", "rgb(29, 27, 34)"), ("dark", "rgb(240, 238, 244)")):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        until(lambda ink=ink: cursor() == ink, cursor)  # type: ignore[misc]
+    page.emulate_media(color_scheme="light")
+    until(lambda: cursor() == "rgb(29, 27, 34)", cursor)
+    page.emulate_media(color_scheme="dark")
+    until(lambda: cursor() == "rgb(240, 238, 244)", cursor)
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
