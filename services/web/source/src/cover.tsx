@@ -86,9 +86,9 @@ function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
             </p>
           )}
           <p>{result.transpose_reason}</p>
-          {job.warnings.map((warning) => (
-            <p key={warning.warning} class="soft">
-              {warning.warning}
+          {[...new Set(job.warnings.map((one) => one.warning))].map((warning) => (
+            <p key={warning} class="soft">
+              {warning}
             </p>
           ))}
           <dl class="figures">

@@ -14,7 +14,7 @@ interface Props {
 export function Library({ songs, voices, onChange }: Props) {
   useTitle("Songs and voices");
   return (
-    <>
+    <article>
       <h1>Songs and voices</h1>
       <Card title="Songs">
         {!songs.length && <p class="soft">Songs that you send are listed here.</p>}
@@ -47,7 +47,7 @@ export function Library({ songs, voices, onChange }: Props) {
           ))}
         </ul>
       </Card>
-    </>
+    </article>
   );
 }
 
