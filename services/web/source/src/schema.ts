@@ -24,12 +24,27 @@ export interface components {
             high?: number;
             weight?: number;
         };
+        Challenge: {
+            phrase: string;
+            /** Format: date-time */
+            expires: string;
+        };
         Choices: {
             presets: components["schemas"]["Preset"][];
             formats: string[];
             settings: {
                 [key: string]: unknown;
             };
+        };
+        ConsentRecord: {
+            /** @enum {string} */
+            level: "revoked" | "stated" | "delegated" | "verified";
+            record: string;
+            /** Format: date-time */
+            date: string;
+            expires?: string | null;
+            uses?: ("cover" | "convert" | "train" | "blend" | "export")[];
+            owner?: string;
         };
         ConversionSettings: {
             index_rate?: number;
@@ -298,6 +313,9 @@ export interface components {
             target_lufs?: number | null;
             ceiling?: number;
         };
+        Revocation: {
+            reason?: string;
+        };
         SeparationSettings: {
             model?: string;
             ensemble?: components["schemas"]["EnsembleSettings"];
@@ -429,6 +447,9 @@ export interface components {
             state: "making" | "ready" | "failed";
             /** @enum {string} */
             consent: "self" | "granted";
+            /** @enum {string} */
+            consent_level: "revoked" | "stated" | "delegated" | "verified";
+            consent_record: components["schemas"]["ConsentRecord"] | null;
             engine: string | null;
             engines: string[];
             sample_rate: number | null;
@@ -520,7 +541,9 @@ export interface components {
 }
 export type Account = components['schemas']['Account'];
 export type Band = components['schemas']['Band'];
+export type Challenge = components['schemas']['Challenge'];
 export type Choices = components['schemas']['Choices'];
+export type ConsentRecord = components['schemas']['ConsentRecord'];
 export type ConversionSettings = components['schemas']['ConversionSettings'];
 export type CoverSettings = components['schemas']['CoverSettings'];
 export type EnsembleSettings = components['schemas']['EnsembleSettings'];
@@ -553,6 +576,7 @@ export type Preset = components['schemas']['Preset'];
 export type Progress = components['schemas']['Progress'];
 export type ProvenanceSettings = components['schemas']['ProvenanceSettings'];
 export type RemixSettings = components['schemas']['RemixSettings'];
+export type Revocation = components['schemas']['Revocation'];
 export type SeparationSettings = components['schemas']['SeparationSettings'];
 export type Song = components['schemas']['Song'];
 export type SongChange = components['schemas']['SongChange'];
