@@ -75,7 +75,9 @@ def _signer(manifest: ManifestFound) -> Iterator[str]:
             "By this machine's clock its certificate has expired or isn't valid yet, and no time stamp says when it "
             "was used: nothing has changed since it was signed, but by whom can't be concluded."
         )
-    elif not manifest.trusted:
+    elif manifest.trusted:
+        yield "It was signed with a key that is known here."
+    else:
         yield (
             "That signer is not known here: the name is what the certificate says, and anyone can make one "
             "for any name."

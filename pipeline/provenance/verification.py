@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from understudy.audio.files import decode, probe
+from understudy.audio.files import LIMITS, decode, probe
+from understudy.audio.libav import check_readable
 from understudy.audio.stored import AudioFile
 from understudy.audio.tags import Tags, made_by_understudy
 from understudy.audio.watermark.detection import detect
@@ -53,6 +54,7 @@ def verify(
 
     Raises `UnderstudyError`: what `decode` raises of a file with neither sound nor manifest.
     """
+    check_readable(file, LIMITS.bytes)
     manifest = read_manifest(file, sidecar)
     tags, mark = TagsFound(), WatermarkFound()
     try:

@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from understudy import __version__
-from understudy.audio.files import decode
+from understudy.audio.files import LIMITS, decode
+from understudy.audio.libav import check_readable
 from understudy.audio.stored import AudioFile
 from understudy.context import scratch_context
 from understudy.errors import UnderstudyError
@@ -61,6 +62,7 @@ def reproduce(
     read, ``credentials-foreign`` where another program wrote them, ``inputs-differ`` naming each input that isn't the
     one that the cover was made from; and what a cover raises.
     """
+    check_readable(cover, LIMITS.bytes)
     found = read_manifest(cover, sidecar)
     if not found.present:
         raise UnderstudyError(

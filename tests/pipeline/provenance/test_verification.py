@@ -164,9 +164,10 @@ def test_a_short_clip_says_so(marked: Audio, tmp_path: Path) -> None:
 
 def test_what_is_no_sound_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mp3").write_text("nothing")
-    with pytest.raises(UnderstudyError) as caught:
-        verify(Context(tmp_path), tmp_path / "text.mp3")
-    assert caught.value.code == "not-audio"
+    for name, code in (("text.mp3", "not-audio"), ("missing.mp3", "file-not-found"), (".", "file-is-a-folder")):
+        with pytest.raises(UnderstudyError) as caught:
+            verify(Context(tmp_path), tmp_path / name)
+        assert caught.value.code == code
 
 
 # --- bad input: what can be concluded, and what can't -----------------------------------------------------------------
