@@ -57,8 +57,10 @@ class Server:
         environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT / "src")}
         for name, value in {"data": self.data, "port": self.port, "device": "cpu", **self.settings}.items():
             environment[f"UNDERSTUDY_SERVER_{name.upper()}"] = str(value)
-        command = [sys.executable, "-m", "understudy", "serve"]
-        self.process = subprocess.Popen(command, env=environment, stderr=self.log, cwd=self.data)
+        self.process = subprocess.Popen(self.command(), env=environment, stderr=self.log, cwd=self.data)
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "understudy", "serve"]
 
     def wait(self) -> None:
         end = time.monotonic() + 600

@@ -36,6 +36,7 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
     `migrate`, first bring the tables of the database to this version."""
     database = open_when_up(settings.database_url, migrate)
     app = make_app(settings)
+    sys.setswitchinterval(0.001)  # the event loop waits for threads that parse uploads no longer than that, each time
     pool = WorkerPool(settings, database)
     config = uvicorn.Config(
         app,

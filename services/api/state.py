@@ -43,7 +43,7 @@ class AppState:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     transfers: Transfers = field(default_factory=Transfers)
-    requests: Shares = field(default_factory=lambda: Shares(16, 4))
+    requests: Shares = field(default_factory=lambda: Shares(16, 2))
     storing: Shares = field(default_factory=lambda: Shares(32, 4))
     verifying: Shares = field(default_factory=lambda: Shares(1, 1))
     probing: Shares = field(init=False)
