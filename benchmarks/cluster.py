@@ -22,7 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -121,21 +121,11 @@ def _nothing(number: int) -> Node[Any]:
 
 def kills(songs: int, count: int, speed: float, seed: int) -> dict[str, Any]:
     """Covers, several at once, while one node after the other is killed and replaced."""
-    chance, over = random.Random(seed), threading.Event()
-    killed = 0
+    chance, killed = random.Random(seed), 0
     with cluster(gpus=2, nodes_of=2) as (started, executor, folder):
         log = str(folder / "log")
         doomed = sorted(started.cluster.worker_nodes, key=str)
 
-        def kill() -> None:
-            nonlocal killed
-            while killed < count and not over.wait(chance.uniform(0.5, 8.0)):
-                started.kill(doomed.pop(chance.randrange(len(doomed))))
-                killed += 1
-                doomed.append(started.add(2, 1))
-
-        thread = threading.Thread(target=kill)
-        thread.start()
         finished: Counter[tuple[int, str]] = Counter()
 
         def make(song: int) -> None:
@@ -145,9 +135,14 @@ def kills(songs: int, count: int, speed: float, seed: int) -> dict[str, Any]:
             run(executor, cover(song, speed, log), listen)
 
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(make, range(songs)))
-        over.set()
-        thread.join()
+            making = [pool.submit(make, song) for song in range(songs)]
+            # in this thread, since Ray sets signal handlers when it starts a node
+            while killed < count and wait(making, timeout=chance.uniform(0.5, 8.0)).not_done:
+                started.kill(doomed.pop(chance.randrange(len(doomed))))
+                killed += 1
+                doomed.append(started.add(2, 1))
+            for song in making:
+                song.result()
         begun = Counter(Path(log).read_text().split())
     stages = songs * (len(COVER) + 1)
     return {

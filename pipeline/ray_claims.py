@@ -1,8 +1,8 @@
 """Who makes which artifact: one maker for each key in a cluster, however many programs use it.
 
-An actor holds the claims. A program renews its own all the time; those of one that was killed end by themselves. When
-the actor's machine dies, Ray starts it elsewhere without any claim: each comes back with the next renewal, and in the
-seconds between the worst is that an artifact is made twice, with the same bytes.
+An actor on the cluster's head holds the claims. A program renews its own all the time; those of one that was killed
+end by themselves. When the actor dies, Ray starts it again without any claim: each comes back with the next
+renewal; in the seconds between, the worst is that an artifact is made twice, with the same bytes.
 """
 
 from __future__ import annotations

@@ -104,10 +104,10 @@ class RayExecutor:
         self._stage = ray_stage
         self._wanted, self._share = _kind(device), share
         self._me = uuid4().hex
-        self._claims = self._actor()
         self._held: set[str] = set()
         self._places: OrderedDict[str, str] = OrderedDict()
         self._listed: tuple[float, list[dict[str, Any]]] = (-1e9, [])
+        self._claims = self._actor()
         self._threads = ThreadPoolExecutor(32, "ray-store")
         self._loop = asyncio.new_event_loop()
         Thread(target=self._loop.run_forever, name="ray-executor", daemon=True).start()
@@ -221,9 +221,7 @@ class RayExecutor:
             place for key in (ready.keys[node] for node in ready.nodes) if (place := self._places.get(key)) in alive
         )
         if places:
-            options["scheduling_strategy"] = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-                places.most_common(1)[0][0], soft=True, _spill_on_unavailable=True
-            )
+            options["scheduling_strategy"] = self._near(places.most_common(1)[0][0])
         task = self._ray.remote(max_retries=0, num_returns="streaming")(self._stage.run)
         return task.options(name=f"{ready.node.name} {ready.key[:8]}", **options).remote(
             self._ray.cloudpickle.dumps(order)
@@ -267,12 +265,22 @@ class RayExecutor:
         return {node["NodeID"]: node["Resources"] for node in self._listed[1] if node["Alive"]}
 
     def _actor(self) -> Any:
-        """The cluster's claims, started where nobody did before."""
-        options = {"name": "claims", "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
-        actor = self._ray.remote(Claims).options(
-            **options, num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=1
+        """The cluster's claims, started where nobody did before: beside Ray's own tables, as they end with these."""
+        head = next((id for id, machine in self._machines().items() if "node:__internal_head__" in machine), None)
+        options: dict[str, Any] = {"name": "claims", "namespace": NAMESPACE, "lifetime": "detached"}
+        if head is not None:
+            options["scheduling_strategy"] = self._near(head)
+        return (
+            self._ray.remote(Claims)
+            .options(**options, get_if_exists=True, num_cpus=0, max_restarts=-1, max_task_retries=-1)
+            .remote()
         )
-        return actor.remote()
+
+    def _near(self, machine: str) -> Any:
+        """That machine, or another one where it is gone or busy."""
+        return self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            machine, soft=True, _spill_on_unavailable=True
+        )
 
     @asynccontextmanager
     async def _claimed(self, claim: str, key: str, stop: Event) -> AsyncIterator[bool]:
