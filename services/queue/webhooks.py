@@ -30,7 +30,7 @@ from threading import Event, Lock, Thread, Timer
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, literal, or_, select
 
 from understudy.errors import UnderstudyError
 from understudy.services.queue.addresses import is_public, is_within
@@ -123,8 +123,10 @@ class Deliveries:
 
     def _due(self, connection: Connection, full: Sequence[str]) -> Select[Any]:
         now = self._database.now(connection)
-        due = deliveries.c.state == "waiting", deliveries.c.due <= now, deliveries.c.owner.not_in(full)
-        query = select(deliveries, owners.c.webhook_secret).join(owners).where(*due)
+        pause = self._settings.webhook_seconds + _FIRST_PAUSE * literal(1).bitwise_lshift(deliveries.c.tries)
+        due = or_(deliveries.c.due <= now, deliveries.c.due > now + pause)  # the latter: the clock was set back
+        mine = deliveries.c.state == "waiting", due, deliveries.c.owner.not_in(full)
+        query = select(deliveries, owners.c.webhook_secret).join(owners).where(*mine)
         return query.order_by(deliveries.c.due).limit(1)
 
 
