@@ -26,7 +26,7 @@ from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageRun
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import counters, deliveries, events, jobs, new_id, owners, spent, trained, voices
+from understudy.services.queue.tables import counters, deliveries, events, jobs, new_id, owners, trained, voices
 
 Kind = Literal["cover", "separation", "voice", "training"]
 ACTIVE = ("queued", "running", "paused")
@@ -74,23 +74,14 @@ class Note:
 
 
 def submit(
-    connection: Connection,
-    now: float,
-    owner: str,
-    kind: Kind,
-    minutes: float = 0.0,
-    priority: int = INTERACTIVE,
-    **values: Any,
+    connection: Connection, now: float, owner: str, kind: Kind, priority: int = INTERACTIVE, **values: Any
 ) -> str:
-    """Put a job over `minutes` of song into the queue; returns its id. Call it in the transaction that checked the
-    owner's limits."""
+    """Put a job into the queue; returns its id. Call it in the transaction that charged the owner for it."""
     id = new_id(kind)
     priority = TRAINING if kind == "training" else priority
     row = {"id": id, "owner": owner, "kind": kind, "state": "queued", "priority": priority, "created": now, **values}
     connection.execute(jobs.insert().values(not_before=0.0, **row))
     _take_turn(connection, owner, priority)
-    if minutes:
-        connection.execute(spent.insert().values(owner=owner, at=now, minutes=minutes))
     append(connection, id, now, [Note("state", {"state": "queued"})])
     return id
 

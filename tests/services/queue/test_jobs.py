@@ -21,7 +21,7 @@ from understudy.services.queue.tables import jobs as table
 
 def submit(database: Database, owner: str = "ada", priority: int = 0, **more: object) -> str:
     id = owners.ensure_owner(database, owner)
-    values: dict[str, Any] = {"name": "song", "request": {}, "minutes": 1.0, "priority": priority, **more}
+    values: dict[str, Any] = {"name": "song", "request": {}, "priority": priority, **more}
     with database.write() as connection:
         return jobs.submit(connection, database.now(connection), id, "cover", **values)
 

@@ -76,7 +76,7 @@ def allowed(settings: ServerSettings) -> ServerSettings:
 def end_a_job(database: Database, settings: ServerSettings, url: str, name: str = "ada") -> str:
     owner = owners.ensure_owner(database, name)
     with database.write() as connection:
-        values: dict[str, Any] = {"name": "song", "request": {}, "minutes": 1.0, "priority": 0, "webhook": url}
+        values: dict[str, Any] = {"name": "song", "request": {}, "priority": 0, "webhook": url}
         id = jobs.submit(connection, database.now(connection), owner, "cover", **values)
     job = claims.claim(database, "w", settings)
     assert job is not None
