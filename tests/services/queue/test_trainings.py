@@ -233,7 +233,7 @@ def test_folders_of_trainings_stay_as_long_as_something_may_go_on_from_them(data
         for age, name in enumerate(("running", "fresh", "large", "old", "gone")):
             if name != "gone":
                 about = {"id": name, "name": name, "folded": name, "state": "ready", "consent": "self", "path": name}
-                connection.execute(voices.insert().values(owner=id, findings=[], created=0.0, **about))
+                connection.execute(voices.insert().values(owner=id, bytes=1, findings=[], created=0.0, **about))
             folders[name] = settings.data / "trainings" / f"{id}-0" / name
             run = folders[name] / "training" / "run"
             run.mkdir(parents=True)
