@@ -240,7 +240,8 @@ def _run(folder: Path, runs: int, seed: int) -> int:
         path.unlink()
         gc.collect() if run % 100 == 0 else None
         left = [*work.iterdir(), *given.iterdir()]
-        left += [entry for entry in root.iterdir() if entry.name not in (".lock", "nova")] if root.exists() else []
+        kept = (".lock", "consent-log.jsonl", "nova")
+        left += [entry for entry in root.iterdir() if entry.name not in kept] if root.exists() else []
         if left or marker.exists():
             failures.append(f"{what}: left {[str(entry) for entry in left]}, ran: {marker.exists()}")
             marker.unlink(missing_ok=True)

@@ -44,3 +44,8 @@ def small_model(seed: int = 0, version: Version = "v2", speakers: int = 1) -> Ch
     """A model of random weights."""
     architecture = small(version, speakers=speakers)
     return Checkpoint(architecture, random_weights(architecture, seed), {"info": f"{seed} steps"})
+
+
+def without_consent(voice: Voice) -> Manifest:
+    """The manifest without its entry in the consent log, which each library has its own of."""
+    return voice.manifest.model_copy(update={"consent_record": None})

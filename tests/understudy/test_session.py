@@ -297,7 +297,7 @@ def test_a_revoked_voice_leaves_nothing_and_sings_no_more(workspace: Workspace, 
     after = {
         json.loads(path.read_text())["stage"] for path in (tmp_path / "cache" / "artifacts").rglob("artifact.json")
     }
-    assert after == {"decode", "pitch"}
+    assert after == {"decode", "ingredient", "pitch"}
     for singer in ("nova", voice):
         with pytest.raises(us.UnderstudyError) as caught:
             session.convert(song, voice=singer, settings=short)

@@ -58,13 +58,13 @@ def test_a_song_gets_another_title(service: Service, sounds: Sounds):
 
 
 def test_what_lacks_a_model_says_so_in_a_fan_s_words(working: Working, sounds: Sounds, tmp_path: Path):
-    model = material.write_random_pth(tmp_path / "kim.pth", material.small())
+    model = material.write_random_pth(tmp_path / "kit.pth", material.small())
     made = working.client.post(
-        "/v1/voices", data={"name": "kim", "consent": "self"}, files={"model": ("kim.pth", model.read_bytes())}
+        "/v1/voices", data={"name": "kit", "consent": "self"}, files={"model": ("kit.pth", model.read_bytes())}
     )
     voice = working.wait(f"/v1/voices/{made.json()['id']}")
     assert voice["state"] == "ready", voice["error"]
-    refused = working.client.post("/v1/covers", data={"voice": "kim"}, files={"song": sounds["song"].read_bytes()})
+    refused = working.client.post("/v1/covers", data={"voice": "kit"}, files={"song": sounds["song"].read_bytes()})
     choices = {one["name"]: one["unusable"] for one in working.client.get("/v1/choices").json()["presets"]}
     assert choices["embedded"] is None
     assert refused.json()["code"] == "model-missing"
