@@ -11,8 +11,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# each process loads torch and networks: up to 3 GB; one thread in each, as there is a process for each core
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+# one thread in each process, as there are more processes than cores (tests/conftest.py)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 NPM := $(shell command -v npm)
 PAGE := services/web/static/index.html

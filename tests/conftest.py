@@ -16,10 +16,16 @@ import understudy  # noqa: F401  before numpy and torch, whose threads it sets a
 os.environ["UNDERSTUDY_SIGNING"] = tempfile.mkdtemp(prefix="understudy-signing-")
 atexit.register(shutil.rmtree, os.environ["UNDERSTUDY_SIGNING"], ignore_errors=True)
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Of ``-n auto``: one process more than cores, as tests wait for servers and files. Each takes up to 3 GB."""
+    return min(4, 1 + (os.cpu_count() or 1))
+
+
 # No deadlines: how long an example takes says more about the machine than about the code.
 _CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 _ANYWHERE: dict[str, Any] = {"deadline": None, "suppress_health_check": _CHECKS, "print_blob": True}
 settings.register_profile("full", **_ANYWHERE)
 settings.register_profile("quick", max_examples=15, **_ANYWHERE)
-settings.register_profile("ci", derandomize=True, **_ANYWHERE)
+settings.register_profile("ci", max_examples=30, derandomize=True, **_ANYWHERE)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))

@@ -73,6 +73,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return "" if request.param == "sqlite" else new_database(request.getfixturevalue("postgres_server"))
 
 
+def server_database(request: pytest.FixtureRequest) -> str:
+    """The setting `database` for tests of a whole API: PostgreSQL where it is installed. Those of the command line and
+    of the page run on SQLite, those of the queue on both."""
+    return "" if postgres.programs() is None else new_database(request.getfixturevalue("postgres_server"))
+
+
 def new_database(socket: str) -> str:
     """The URL of an empty database of the PostgreSQL server whose socket is in that folder."""
     name = f"t{uuid4().hex[:12]}"

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from starlette.testclient import TestClient
 
+from tests.services.conftest import server_database
 from tests.support import signals
 from tests.support.command import HANGS, until
 from understudy.services.api.app import make_app
@@ -97,15 +98,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def service(start: Start, database_url: str) -> Service:
-    """An open API without a worker, over a database of each kind."""
-    return start(database=database_url)
+def service(start: Start, request: pytest.FixtureRequest) -> Service:
+    """An open API without a worker, over PostgreSQL where it is installed."""
+    return start(database=server_database(request))
 
 
 @pytest.fixture
-def guarded(start: Start, database_url: str) -> Service:
+def guarded(start: Start, request: pytest.FixtureRequest) -> Service:
     """The same with keys."""
-    return start(keys=True, database=database_url)
+    return start(keys=True, database=server_database(request))
 
 
 @dataclass(frozen=True)

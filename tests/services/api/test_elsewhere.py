@@ -96,7 +96,7 @@ def _machine(settings: ServerSettings, data: Path) -> tuple[Worker, Thread]:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
 def test_kills_lose_nothing_and_do_nothing_twice():
-    command = [sys.executable, "benchmarks/server.py", "kills", "--kills", "3", "--jobs", "3", "--pause", "2"]
+    command = [sys.executable, "benchmarks/server.py", "kills", "--kills", "2", "--jobs", "3", "--pause", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     figures = json.loads(done.stdout)
     assert figures["ok"], done.stdout + done.stderr

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
-from tests.services.conftest import new_database
+from tests.services.conftest import server_database
 from understudy.services.api.app import make_app
 from understudy.services.queue.settings import ServerSettings
 
@@ -30,10 +30,10 @@ CHECKS = [
 EXAMPLES = int(os.environ.get("UNDERSTUDY_FUZZ", "5"))  # of each operation
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     limits = {"jobs_queued": 10000, "requests_a_minute": 10**6}
-    database = "" if request.param == "sqlite" else new_database(request.getfixturevalue("postgres_server"))
+    database = server_database(request)
     chosen = ServerSettings(
         data=tmp_path_factory.mktemp("schema"), database=database, workers=0, device="cpu", **limits
     )

@@ -102,18 +102,17 @@ def test_the_fast_form_is_the_plain_one_at_real_sizes(architecture: Architecture
 def test_the_same_bytes_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_decoder, "PIECE", 100_000)
     architecture = real("v2", 48000)
-    fast, inputs = FastDecoder(decoder_of(architecture), torch.bfloat16), inputs_for(architecture, 60)
+    fast, inputs = FastDecoder(decoder_of(architecture), torch.bfloat16), inputs_for(architecture, 30)
     before = torch.get_num_threads()
     sounds = []
     try:
-        for threads in (1, 3, 2):
+        for threads in (1, 3):
             torch.set_num_threads(threads)
             sounds.append(fast(*inputs))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
     assert torch.equal(sounds[0], sounds[1])
-    assert torch.equal(sounds[0], sounds[2])
 
 
 def test_whoever_stops_listening_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
