@@ -11,8 +11,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 # one thread in each process, as there are more processes than cores (tests/conftest.py)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+test test-quick coverage: export OMP_NUM_THREADS := 1
 
 NPM := $(shell command -v npm)
 PAGE := services/web/static/index.html
