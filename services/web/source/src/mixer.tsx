@@ -196,9 +196,11 @@ function keys(player: Player): () => void {
     else return;
     event.preventDefault();
   };
+  const release = () => document.activeElement?.matches(CONTROLS) && (document.activeElement as HTMLElement).blur();
   const clicked = (event: MouseEvent) => {
-    // a label's click comes to its control, and focuses it, after this
-    if (event.detail > 0) setTimeout(() => document.activeElement?.matches(CONTROLS) && (document.activeElement as HTMLElement).blur());
+    if (event.detail === 0) return; // by the keyboard
+    release();
+    setTimeout(release); // a label's click comes to its control, and focuses it, after this
   };
   addEventListener("keydown", press);
   addEventListener("click", clicked);

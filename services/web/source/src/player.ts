@@ -84,7 +84,7 @@ export class Player {
     if (this.stop.signal.aborted) return;
     for (const part of this.parts.values()) part.gain.connect(this.out);
     const time = this.element.currentTime;
-    const playing = this.playing;
+    const playing = !this.element.paused && !this.element.ended; // also if it was begun this moment, before its event
     this.playing = false;
     this.ready = true;
     this.at = time;
