@@ -2,7 +2,7 @@
 # make test        sets up and passes the tests
 # make test-quick  the tests that take moments, for everyday work
 # make coverage    the tests, measured: fails below the coverage that pyproject.toml names; takes half as long again
-# make lint        linter, format, types
+# make lint        linter, format, types; of the page, its unit tests, too
 # make docs        builds the documentation site into site/
 # make check       what CI runs: tests, linter, types, documentation
 # make types       generates the page's types from the API's OpenAPI document
@@ -16,7 +16,10 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 test test-quick coverage: export OMP_NUM_THREADS := 1
 
 NPM := $(shell command -v npm)
+SOURCE := services/web/source
 PAGE := services/web/static/index.html
+# written by npm when it has installed what the page is built with
+INSTALLED := $(SOURCE)/node_modules/.package-lock.json
 
 .PHONY: demo test test-quick coverage check lint docs bench types page wheel clean
 
@@ -33,10 +36,11 @@ coverage: .venv/installed-dev $(if $(NPM),$(PAGE))
 test-quick: .venv/installed-dev
 	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "not slow"
 
-lint: .venv/installed-dev
+lint: .venv/installed-dev $(if $(NPM),$(INSTALLED))
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(if $(NPM),npm run --silent --prefix $(SOURCE) check)
 
 docs: .venv/installed-docs
 	$(BIN)/mkdocs build --strict --quiet
@@ -46,13 +50,16 @@ check: lint docs test
 page: $(PAGE)
 
 # not 'npm ci': it refuses a lock file in which optional packages for other systems lack a version
-$(PAGE): $(wildcard services/web/source/src/* services/web/source/public/* services/web/source/*.*)
-	cd services/web/source && npm install --no-save --no-audit --no-fund --silent && npm run --silent build
+$(INSTALLED): $(SOURCE)/package.json $(SOURCE)/package-lock.json
+	npm install --prefix $(SOURCE) --no-save --no-audit --no-fund --silent
 	touch $@
 
-types: .venv/installed
-	cd services/web/source && npm install --no-save --no-audit --no-fund --silent
-	$(BIN)/python -m understudy.services.web.schema | npm run --silent --prefix services/web/source types > services/web/source/src/schema.ts
+$(PAGE): $(INSTALLED) $(wildcard $(SOURCE)/src/* $(SOURCE)/public/* $(SOURCE)/*.*)
+	npm run --silent --prefix $(SOURCE) build
+	touch $@
+
+types: .venv/installed $(INSTALLED)
+	$(BIN)/python -m understudy.services.web.schema | npm run --silent --prefix $(SOURCE) types > $(SOURCE)/src/schema.ts
 
 wheel: $(PAGE) .venv/installed-dev
 	$(BIN)/python -m build --outdir dist .
@@ -90,4 +97,4 @@ CONSTRAINED := --constraint constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv covers/demo site build dist *.egg-info services/web/static services/web/source/node_modules
+	rm -rf .venv covers/demo site build dist *.egg-info services/web/static $(SOURCE)/node_modules

@@ -1,11 +1,11 @@
 import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useState } from "preact/hooks";
-import { ask, list, post, remove, told, type Problem } from "./api";
+import { ask, list, type Problem, post, remove, told } from "./api";
 import { CoverView } from "./cover";
 import { Covers } from "./covers";
 import { isActive, useAddress, usePolling, useTask, useTitle } from "./hooks";
 import { Library } from "./library";
-import { Maker, type Draft } from "./maker";
+import { type Draft, Maker } from "./maker";
 import { Trouble } from "./parts";
 import type { Account, Choices, Job, Song, Voice } from "./schema";
 import { VerifyView } from "./verify";
@@ -71,7 +71,14 @@ export function App() {
   const [, view, id] = address.split("/");
   return (
     <>
-      <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), document.querySelector<HTMLElement>("main")?.focus())}>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault();
+          document.querySelector<HTMLElement>("main")?.focus();
+        }}
+      >
         Skip to the content
       </a>
       <header class="top">
@@ -123,7 +130,8 @@ export function App() {
         )}
       </main>
       <footer>
-        A voice is somebody's. Use your own, or one whose owner has agreed. Covers carry tags, signed credentials and a watermark that say they were made by AI.
+        A voice is somebody's. Use your own, or one whose owner has agreed. Covers carry tags, signed credentials and a watermark that say
+        they were made by AI.
       </footer>
     </>
   );
@@ -161,7 +169,13 @@ function SignIn({ onDone }: { onDone: () => Promise<void> }) {
       >
         <label class="grow">
           Key
-          <input type="password" autoComplete="current-password" required value={key} onInput={(event) => setKey(event.currentTarget.value)} />
+          <input
+            type="password"
+            autoComplete="current-password"
+            required
+            value={key}
+            onInput={(event) => setKey(event.currentTarget.value)}
+          />
         </label>
         <button class="primary" disabled={busy}>
           Sign in

@@ -1,9 +1,9 @@
 /** One cover: on its way, finished or failed. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { post, remove, type Settings } from "./api";
-import { isActive, useCover, useTask, useTitle, type Stage } from "./hooks";
+import { isActive, type Stage, useCover, useTask, useTitle } from "./hooks";
 import { SettingsForm } from "./maker";
-import { Mixer, PARTS, type Gains } from "./mixer";
+import { type Gains, Mixer, PARTS } from "./mixer";
 import { Bar, Card, clock, megabytes, Trouble } from "./parts";
 import type { File, Job } from "./schema";
 
@@ -34,7 +34,8 @@ export function joined(names: readonly string[]): string {
 /** What a cover that hasn't begun waits for. */
 function waiting({ ahead, running }: Job): string {
   if (ahead) return `${ahead === 1 ? "One other is" : `${ahead} others are`} before it in the queue.`;
-  if (running) return `It is the next. It begins when ${running === 1 ? "the one that is being made now" : "one of those that are being made now"} is done, which can take some minutes.`;
+  if (running)
+    return `It is the next. It begins when ${running === 1 ? "the one that is being made now" : "one of those that are being made now"} is done, which can take some minutes.`;
   return "It begins in a moment.";
 }
 
@@ -52,7 +53,9 @@ function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
           <li key={stage.name} class={stage.state}>
             <span>{stage.title}</span>
             <Bar label={stage.title} fraction={stage.fraction} />
-            <small>{stage.state === "cached" ? "kept from before" : stage.state === "finished" ? `${stage.seconds.toFixed(1)} s` : ""}</small>
+            <small>
+              {stage.state === "cached" ? "kept from before" : stage.state === "finished" ? `${stage.seconds.toFixed(1)} s` : ""}
+            </small>
           </li>
         ))}
       </ol>
@@ -185,7 +188,12 @@ function Again({ job, gains, formats }: { job: Job; gains: Gains; formats: reado
 
 function Ended({ job }: { job: Job }) {
   const { busy, problem, run } = useTask();
-  const words = job.state === "cancelled" ? "It was stopped." : job.state === "expired" ? "The result has expired and was removed." : job.error?.message;
+  const words =
+    job.state === "cancelled"
+      ? "It was stopped."
+      : job.state === "expired"
+        ? "The result has expired and was removed."
+        : job.error?.message;
   return (
     <Card title={job.state === "failed" ? "It could not be made" : job.state === "expired" ? "Gone" : "Stopped"}>
       <p role="alert">

@@ -25,7 +25,9 @@ export function Covers({ covers, onChange }: { covers: readonly Job[]; onChange:
             <li key={job.id}>
               <a href={`#/covers/${job.id}`}>
                 <strong>{job.name}</strong>
-                <small>{[joined(job.singers), clock(job.result?.duration), new Date(job.created).toLocaleString()].filter(Boolean).join(" · ")}</small>
+                <small>
+                  {[joined(job.singers), clock(job.result?.duration), new Date(job.created).toLocaleString()].filter(Boolean).join(" · ")}
+                </small>
               </a>
               <span class={`state ${job.state}`}>
                 {WORDS[job.state]}

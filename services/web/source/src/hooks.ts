@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { ask, eventsAfter, told, type JobEvent, type Problem } from "./api";
+import { ask, eventsAfter, type JobEvent, type Problem, told } from "./api";
 import type { Job } from "./schema";
 
 /** The part of the address after `#`. */

@@ -1,6 +1,6 @@
 /** Making a cover: a song, a voice, go. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { post, upload, type Settings } from "./api";
+import { post, type Settings, upload } from "./api";
 import { useTask } from "./hooks";
 import { titleOf, voiceWords } from "./library";
 import { NewVoice } from "./new-voice";
@@ -35,11 +35,22 @@ export function Maker({ songs, voices, choices, draft, onDraft, onChange }: Prop
   const listed = voices.filter((one) => one.state !== "failed");
   const chosen = usable.find((one) => one.id === draft.voice) ?? (usable.length === 1 ? usable[0] : undefined);
   const presets = choices.presets.filter((one) => !one.unusable);
-  const missing = !song ? "Add a song first." : !chosen ? "Choose a voice." : chosen.state === "making" ? "The voice is still being made." : "";
+  const missing = !song
+    ? "Add a song first."
+    : !chosen
+      ? "Choose a voice."
+      : chosen.state === "making"
+        ? "The voice is still being made."
+        : "";
 
   const make = () =>
     run(async () => {
-      const body = { song: song!.id, voice: chosen!.id, ...(preset && { preset }), settings: { ...settings, output: { ...settings.output, keep_stems: true } } };
+      const body = {
+        song: song!.id,
+        voice: chosen!.id,
+        ...(preset && { preset }),
+        settings: { ...settings, output: { ...settings.output, keep_stems: true } },
+      };
       const job = await post<Job>("v1/covers", body);
       location.hash = `/covers/${job.id}`;
     });
@@ -59,7 +70,13 @@ export function Maker({ songs, voices, choices, draft, onDraft, onChange }: Prop
         <div role="radiogroup" aria-label="Voice" class="voices">
           {listed.map((one) => (
             <label class="voice" key={one.id}>
-              <input type="radio" name="voice" disabled={!!one.unusable} checked={chosen?.id === one.id} onChange={() => choose({ voice: one.id })} />
+              <input
+                type="radio"
+                name="voice"
+                disabled={!!one.unusable}
+                checked={chosen?.id === one.id}
+                onChange={() => choose({ voice: one.id })}
+              />
               <span>
                 <strong>{one.name}</strong>
                 <small>{voiceWords(one)}</small>
@@ -201,7 +218,10 @@ function SongDrop({ song, songs, onSong, onSent }: SongProps) {
         <Choice
           label="Songs that were sent before"
           value={song?.id ?? ""}
-          options={[...(song ? [] : [["", "choose one"] as const]), ...songs.map((one) => [one.id, [titleOf(one), one.artist].filter(Boolean).join(" · ")] as const)]}
+          options={[
+            ...(song ? [] : [["", "choose one"] as const]),
+            ...songs.map((one) => [one.id, [titleOf(one), one.artist].filter(Boolean).join(" · ")] as const),
+          ]}
           onChange={(id) => id && onSong(id)}
         />
       )}
@@ -233,7 +253,15 @@ export function SettingsForm({ settings, onChange, formats }: SettingsProps) {
         options={OCTAVES}
         onChange={(text) => onChange({ ...settings, transpose: text === "auto" ? "auto" : Number(text) })}
       />
-      <Slider label="Key of the song" unit="semitones" min={-12} max={12} step={1} value={settings.key ?? 0} onChange={(key) => onChange({ ...settings, key })} />
+      <Slider
+        label="Key of the song"
+        unit="semitones"
+        min={-12}
+        max={12}
+        step={1}
+        value={settings.key ?? 0}
+        onChange={(key) => onChange({ ...settings, key })}
+      />
       <Slider
         label="Likeness to the recordings"
         min={0}
@@ -283,7 +311,12 @@ export function Slider({ label, min, max, step, value, onChange, unit = "", hint
           {Number(value.toFixed(2))} {unit}
         </span>
       </span>
-      <input type="range" aria-label={label} {...{ min, max, step, value }} onInput={(event) => onChange(Number(event.currentTarget.value))} />
+      <input
+        type="range"
+        aria-label={label}
+        {...{ min, max, step, value }}
+        onInput={(event) => onChange(Number(event.currentTarget.value))}
+      />
       {hint && <small>{hint}</small>}
     </label>
   );

@@ -146,7 +146,13 @@ export function Mixer({ job, gains, onGains }: Props) {
                 </label>
               </div>
               {loaded ? (
-                <Waveform peaks={loaded.peaks} duration={duration} time={time} color={color} onSeek={(seconds) => void playing!.seek(seconds)} />
+                <Waveform
+                  peaks={loaded.peaks}
+                  duration={duration}
+                  time={time}
+                  color={color}
+                  onSeek={(seconds) => void playing!.seek(seconds)}
+                />
               ) : (
                 <div class="wave empty" />
               )}

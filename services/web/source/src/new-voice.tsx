@@ -58,7 +58,15 @@ export function NewVoice({ onDone, onClose }: Props) {
 
   const kinds = new Set(takes.map((take) => field(take.file.name)));
   const mixed = kinds.has("recordings") ? kinds.size > 1 : kinds.has("index") && !kinds.has("model");
-  const missing = !name.trim() ? "Give it a name." : !takes.length ? "Add recordings, or a trained model." : mixed ? "Recordings or one model with its index, not both." : !consent || !agreed ? "Say whose voice it is, and that it may be used." : "";
+  const missing = !name.trim()
+    ? "Give it a name."
+    : !takes.length
+      ? "Add recordings, or a trained model."
+      : mixed
+        ? "Recordings or one model with its index, not both."
+        : !consent || !agreed
+          ? "Say whose voice it is, and that it may be used."
+          : "";
   return (
     <form
       class="panel"
@@ -73,19 +81,27 @@ export function NewVoice({ onDone, onClose }: Props) {
         <input ref={first} required maxLength={64} value={name} onInput={(event) => setName(event.currentTarget.value)} />
       </label>
       <p class="soft">
-        Fifteen to forty seconds of one person talking or singing, close to the microphone, in a quiet room, no music. Or
-        a trained RVC model (.pth, with its .index, or the .zip of both).
+        Fifteen to forty seconds of one person talking or singing, close to the microphone, in a quiet room, no music. Or a trained RVC
+        model (.pth, with its .index, or the .zip of both).
       </p>
       <label
         class="drop small"
-        onDragOver={(event) => (event.preventDefault(), event.stopPropagation())}
+        onDragOver={(event) => {
+          event.preventDefault();
+          event.stopPropagation();
+        }}
         onDrop={(event) => {
           event.preventDefault();
           event.stopPropagation();
           add(event.dataTransfer?.files ?? []);
         }}
       >
-        <input type="file" multiple accept="audio/*,video/*,.pth,.safetensors,.index,.zip" onChange={(event) => add(event.currentTarget.files ?? [])} />
+        <input
+          type="file"
+          multiple
+          accept="audio/*,video/*,.pth,.safetensors,.index,.zip"
+          onChange={(event) => add(event.currentTarget.files ?? [])}
+        />
         <span>
           <strong>Drop recordings or a model, or choose files</strong>
         </span>
@@ -99,7 +115,12 @@ export function NewVoice({ onDone, onClose }: Props) {
                 {take.file.name} <small>{take.seconds ? clock(take.seconds) : ""}</small>
               </span>
               {take.seconds !== null && <audio controls src={take.address} aria-label={`Listen to ${take.file.name}`} />}
-              <button type="button" class="plain" aria-label={`Remove ${take.file.name}`} onClick={() => setTakes(takes.filter((_, other) => other !== at))}>
+              <button
+                type="button"
+                class="plain"
+                aria-label={`Remove ${take.file.name}`}
+                onClick={() => setTakes(takes.filter((_, other) => other !== at))}
+              >
                 Remove
               </button>
             </li>
@@ -112,10 +133,12 @@ export function NewVoice({ onDone, onClose }: Props) {
           <input type="radio" name="consent" checked={consent === "self"} onChange={() => setConsent("self")} /> Mine
         </label>
         <label class="choice">
-          <input type="radio" name="consent" checked={consent === "granted"} onChange={() => setConsent("granted")} /> Somebody's who has agreed
+          <input type="radio" name="consent" checked={consent === "granted"} onChange={() => setConsent("granted")} /> Somebody's who has
+          agreed
         </label>
         <label class="choice">
-          <input type="checkbox" checked={agreed} onChange={(event) => setAgreed(event.currentTarget.checked)} /> This voice may be used for covers.
+          <input type="checkbox" checked={agreed} onChange={(event) => setAgreed(event.currentTarget.checked)} /> This voice may be used for
+          covers.
         </label>
       </fieldset>
       {busy && <Bar label="Making the voice" fraction={sent < 1 ? sent / 2 : 0.75} />}

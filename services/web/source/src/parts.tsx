@@ -47,7 +47,17 @@ export function decibels(gain: number): string {
 }
 
 /** A choice of a few values. A value that isn't among them is shown, too: another program may have set it. */
-export function Choice({ label, value, options, onChange }: { label: string; value: string; options: readonly (readonly [string, string])[]; onChange: (value: string) => void }) {
+export function Choice({
+  label,
+  value,
+  options,
+  onChange,
+}: {
+  label: string;
+  value: string;
+  options: readonly (readonly [string, string])[];
+  onChange: (value: string) => void;
+}) {
   const known = options.some(([one]) => one === value);
   return (
     <label>
@@ -90,7 +100,13 @@ export function Delete({ name, onDelete }: { name: string; onDelete: () => Promi
       </div>
     );
   return (
-    <div ref={place} class="question" role="group" aria-label={`Delete ${name} for good?`} onKeyDown={(event) => event.key === "Escape" && keep()}>
+    <div
+      ref={place}
+      class="question"
+      role="group"
+      aria-label={`Delete ${name} for good?`}
+      onKeyDown={(event) => event.key === "Escape" && keep()}
+    >
       <span>Delete it for good?</span>
       <button
         class="danger"

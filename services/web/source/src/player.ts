@@ -69,7 +69,8 @@ export class Player {
       this.element.lastElementChild?.addEventListener("error", () => done(), { once: true });
     });
     const { stems, original, duration } = this.wanted;
-    const audio = (this.audio = new AudioContext());
+    const audio = new AudioContext();
+    this.audio = audio;
     this.out = audio.createGain();
     this.out.connect(audio.destination);
     const decoded = async (name: string, address: string, offset: number) => {
@@ -190,7 +191,10 @@ export class Player {
   }
 
   pause(): void {
-    if (!this.ready) return this.element.pause();
+    if (!this.ready) {
+      this.element.pause();
+      return;
+    }
     this.at = this.time;
     this.playing = false;
     for (const source of this.sources) {

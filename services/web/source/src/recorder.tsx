@@ -1,7 +1,7 @@
 /** Recording in the browser: a sentence to say, a melody to sing, a level meter. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { clock, Trouble } from "./parts";
 import { Problem } from "./api";
+import { clock, Trouble } from "./parts";
 
 /** A recording that is to be sent. `seconds` and `address` only for those that were made here. */
 export interface Take {
@@ -30,9 +30,13 @@ export function Recorder({ onTake }: { onTake: (take: Take) => void }) {
     let stream: MediaStream;
     try {
       // the browser's own clean-up is made for calls and takes a voice's character away
-      stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
+      stream = await navigator.mediaDevices.getUserMedia({
+        audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
+      });
     } catch {
-      setProblem(new Problem("microphone", "The microphone can't be used.", "Allow it for this page in the browser, or drop files instead."));
+      setProblem(
+        new Problem("microphone", "The microphone can't be used.", "Allow it for this page in the browser, or drop files instead."),
+      );
       return;
     }
     const audio = new AudioContext();
@@ -55,12 +59,16 @@ export function Recorder({ onTake }: { onTake: (take: Take) => void }) {
     recorder.ondataavailable = (event) => parts.push(event.data);
     recorder.onstop = () => {
       cancelAnimationFrame(frame);
-      stream.getTracks().forEach((track) => track.stop());
+      for (const track of stream.getTracks()) track.stop();
       void audio.close();
       setRecording(null);
       setLevel(0);
       const type = recorder.mimeType || "audio/webm";
-      const file = new File(parts, `${kind} ${new Date().toTimeString().slice(0, 8).replaceAll(":", "-")}.${type.includes("mp4") ? "m4a" : "webm"}`, { type });
+      const file = new File(
+        parts,
+        `${kind} ${new Date().toTimeString().slice(0, 8).replaceAll(":", "-")}.${type.includes("mp4") ? "m4a" : "webm"}`,
+        { type },
+      );
       if (file.size) onTake({ file, seconds: (performance.now() - begun) / 1000, address: URL.createObjectURL(file) });
     };
     stop.current = () => recorder.state !== "inactive" && recorder.stop();
@@ -76,7 +84,7 @@ export function Recorder({ onTake }: { onTake: (take: Take) => void }) {
       </p>
       <p>
         And sing this on any pitch that is easy:{" "}
-        <span class="melody" aria-label={MELODY.join(", ")}>
+        <span class="melody" role="img" aria-label={MELODY.join(", ")}>
           {MELODY.map((syllable, at) => (
             <span key={at} style={{ transform: `translateY(${-(STEPS[at] ?? 0) * 2}px)` }}>
               {syllable}
@@ -90,8 +98,8 @@ export function Recorder({ onTake }: { onTake: (take: Take) => void }) {
       <div class="row">
         {!isSecureContext ? (
           <span>
-            Browsers let a page record over HTTPS only, and this one came over HTTP. Record with another app of this
-            device, and choose the file above.
+            Browsers let a page record over HTTPS only, and this one came over HTTP. Record with another app of this device, and choose the
+            file above.
           </span>
         ) : recording ? (
           <button type="button" class="recording" onClick={() => stop.current()}>
@@ -114,7 +122,11 @@ export function Recorder({ onTake }: { onTake: (take: Take) => void }) {
           </label>
         )}
         <span class="soft" aria-live="polite">
-          {recording && level > 0.98 ? "Too loud: move back a little." : recording && seconds > 2 && level < 0.02 ? "Hardly anything to hear." : ""}
+          {recording && level > 0.98
+            ? "Too loud: move back a little."
+            : recording && seconds > 2 && level < 0.02
+              ? "Hardly anything to hear."
+              : ""}
         </span>
       </div>
       <Trouble problem={problem} />

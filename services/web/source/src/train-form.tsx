@@ -56,9 +56,9 @@ export function TrainForm({ voice, again, onBegun }: Props) {
   return (
     <Card title={again ? "Train it again" : "Train this voice"}>
       <p>
-        A trained model learns how this person sings: it can come closer than the instant voice. Ten minutes of clean singing
-        make a good one; there are {Math.round((voice.seconds ?? 0) + (voice.training_seconds ?? 0))} s now. The instant voice
-        goes on singing until the trained one beats it on recordings that were held back.
+        A trained model learns how this person sings: it can come closer than the instant voice. Ten minutes of clean singing make a good
+        one; there are {Math.round((voice.seconds ?? 0) + (voice.training_seconds ?? 0))} s now. The instant voice goes on singing until the
+        trained one beats it on recordings that were held back.
       </p>
       <p aria-live="polite">
         <strong>How long:</strong> {estimate?.sentence ?? "…"}
@@ -86,8 +86,8 @@ export function TrainForm({ voice, again, onBegun }: Props) {
               <input type="radio" name="training-consent" checked={consent === "self"} onChange={() => setConsent("self")} /> Mine
             </label>
             <label class="choice">
-              <input type="radio" name="training-consent" checked={consent === "granted"} onChange={() => setConsent("granted")} /> Somebody's who has
-              agreed
+              <input type="radio" name="training-consent" checked={consent === "granted"} onChange={() => setConsent("granted")} />{" "}
+              Somebody's who has agreed
             </label>
           </fieldset>
         )}
@@ -114,12 +114,18 @@ export function TrainForm({ voice, again, onBegun }: Props) {
             />
             <label>
               Most steps
-              <input inputMode="numeric" pattern="[0-9]*" placeholder="until no gain is likely" value={steps} onInput={(event) => setSteps(event.currentTarget.value)} />
+              <input
+                inputMode="numeric"
+                pattern="[0-9]*"
+                placeholder="until no gain is likely"
+                value={steps}
+                onInput={(event) => setSteps(event.currentTarget.value)}
+              />
             </label>
           </div>
           <label class="choice">
-            <input type="checkbox" checked={separate} onChange={(event) => setSeparate(event.currentTarget.checked)} /> There is music in the recordings:
-            separate the voice first
+            <input type="checkbox" checked={separate} onChange={(event) => setSeparate(event.currentTarget.checked)} /> There is music in
+            the recordings: separate the voice first
           </label>
         </details>
         <p class="soft">Train only your own voice, or one whose owner has agreed.</p>

@@ -10,7 +10,13 @@ interface Evaluation {
   scores: Record<string, number>;
 }
 
-type Told = Pick<Training, "step" | "of" | "seconds_left" | "losses"> & { kind?: string; total?: number; stage?: string; title?: string; evaluation?: Record<string, number> };
+type Told = Pick<Training, "step" | "of" | "seconds_left" | "losses"> & {
+  kind?: string;
+  total?: number;
+  stage?: string;
+  title?: string;
+  evaluation?: Record<string, number>;
+};
 
 /** A training as it is now, followed by its events, and all its evaluations. */
 function useTraining(id: string) {
@@ -68,7 +74,13 @@ function Underway({ job, onChange }: { job: Training; onChange: () => Promise<vo
   return (
     <Card title={title}>
       <p aria-live="polite" aria-atomic="true">
-        <strong>{job.state === "queued" ? waits : job.step ? `Step ${count(job.step)} of at most ${count(job.of)}` : (job.progress.title ?? "Getting the recordings ready")}</strong>
+        <strong>
+          {job.state === "queued"
+            ? waits
+            : job.step
+              ? `Step ${count(job.step)} of at most ${count(job.of)}`
+              : (job.progress.title ?? "Getting the recordings ready")}
+        </strong>
       </p>
       <Bar label="The whole training" fraction={job.progress.fraction} />
       <dl class="figures">
@@ -118,7 +130,14 @@ function Underway({ job, onChange }: { job: Training; onChange: () => Promise<vo
 
 function Outcome({ job }: { job: Training }) {
   const kept = job.result;
-  const title = job.state === "failed" ? "It could not be trained" : kept ? "Trained" : job.state === "expired" ? "Trained a while ago" : "Training cancelled";
+  const title =
+    job.state === "failed"
+      ? "It could not be trained"
+      : kept
+        ? "Trained"
+        : job.state === "expired"
+          ? "Trained a while ago"
+          : "Training cancelled";
   return (
     <Card title={title}>
       {job.error && (
@@ -129,7 +148,10 @@ function Outcome({ job }: { job: Training }) {
       {kept && (
         <>
           <p class={kept.default ? "verdict" : "verdict mind"}>
-            <strong>{kept.default ? "The trained model sings from now on." : "The instant voice goes on singing: it scored better."}</strong> {kept.reason}
+            <strong>
+              {kept.default ? "The trained model sings from now on." : "The instant voice goes on singing: it scored better."}
+            </strong>{" "}
+            {kept.reason}
           </p>
           <p>
             {kept.ended} {kept.advice[0] && `What would help most: ${kept.advice[0]}`}
@@ -223,7 +245,15 @@ function Scores({ evaluations, best }: { evaluations: Evaluation[]; best: number
 const WIDTH = 640;
 const HEIGHT = 160;
 
-function Curve({ points, best, text }: { points: { step: number; value: number }[]; best: number | null; text: (value: number) => string }) {
+function Curve({
+  points,
+  best,
+  text,
+}: {
+  points: { step: number; value: number }[];
+  best: number | null;
+  text: (value: number) => string;
+}) {
   const low = Math.min(...points.map((one) => one.value));
   const high = Math.max(...points.map((one) => one.value));
   const first = points[0]?.step ?? 0;
@@ -266,7 +296,12 @@ function Samples({ job }: { job: Training }) {
             <span>
               {versionWords(version)} {Number(version) === job.best && <small>best</small>}
             </span>
-            <audio controls preload="none" src={job.samples[`${version}/${clip}`]!.href} aria-label={`${versionWords(version)}, ${clipWords(clip)}`} />
+            <audio
+              controls
+              preload="none"
+              src={job.samples[`${version}/${clip}`]!.href}
+              aria-label={`${versionWords(version)}, ${clipWords(clip)}`}
+            />
           </li>
         ))}
       </ul>

@@ -38,7 +38,10 @@ export function VerifyView() {
       <Card title="File">
         <label
           class={over ? "drop over" : "drop"}
-          onDragOver={(event) => (event.preventDefault(), setOver(true))}
+          onDragOver={(event) => {
+            event.preventDefault();
+            setOver(true);
+          }}
           onDragLeave={() => setOver(false)}
           onDrop={(event) => {
             event.preventDefault();
@@ -46,10 +49,18 @@ export function VerifyView() {
             take(event.dataTransfer?.files);
           }}
         >
-          <input type="file" multiple accept="audio/*,video/*,.c2pa" disabled={busy} onChange={(event) => take(event.currentTarget.files)} />
+          <input
+            type="file"
+            multiple
+            accept="audio/*,video/*,.c2pa"
+            disabled={busy}
+            onChange={(event) => take(event.currentTarget.files)}
+          />
           {busy ? (
             <span>
-              <strong>{sent < 1 ? "Sending" : "Listening to"} {name}</strong>
+              <strong>
+                {sent < 1 ? "Sending" : "Listening to"} {name}
+              </strong>
               <Bar label="Upload" fraction={sent} />
             </span>
           ) : (

@@ -1,6 +1,6 @@
 /** One voice: which of its engines sings, and the training of its model. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { ask, patch, told, type Problem } from "./api";
+import { ask, type Problem, patch, told } from "./api";
 import { isActive, useTask, useTitle } from "./hooks";
 import { Card, Trouble } from "./parts";
 import type { PageTraining, Training, Voice } from "./schema";
@@ -53,7 +53,9 @@ function Singer({ voice, onChange }: { voice: Voice; onChange: (voice: Voice) =>
   const choose = (engine: Engine) => {
     setWanted(engine);
     run(async () => {
-      await patch<Voice>(`v1/voices/${voice.id}`, { engine }).then(onChange).finally(() => setWanted(null));
+      await patch<Voice>(`v1/voices/${voice.id}`, { engine })
+        .then(onChange)
+        .finally(() => setWanted(null));
     });
   };
   return (
@@ -61,7 +63,13 @@ function Singer({ voice, onChange }: { voice: Voice; onChange: (voice: Voice) =>
       <div role="radiogroup" aria-label="Which one sings" class="voices engines">
         {(voice.engines as Engine[]).map((engine) => (
           <label class="voice" key={engine}>
-            <input type="radio" name="engine" disabled={busy} checked={(wanted ?? voice.engine) === engine} onChange={() => choose(engine)} />
+            <input
+              type="radio"
+              name="engine"
+              disabled={busy}
+              checked={(wanted ?? voice.engine) === engine}
+              onChange={() => choose(engine)}
+            />
             <span>
               <strong>{ENGINES[engine][0]}</strong>
               <small>{ENGINES[engine][1]}</small>
