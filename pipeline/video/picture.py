@@ -28,7 +28,7 @@ Pixels = NDArray[np.uint8]
 """RGB, ``[rows, columns, 3]``."""
 
 MARK = "AI cover"
-ARTWORK = 960  # pixels of each side
+ARTWORK, THUMBNAIL = 960, 320  # pixels of each side
 _MOST_PIXELS = 64_000_000  # of an artwork that is decoded: 190 MB
 _LONGEST = 200  # characters of a text
 _BAR, _GAP = 6, 4  # pixels
@@ -83,18 +83,28 @@ class Words:
     credit: str
 
 
-def decode_artwork(artwork: bytes, context: Context) -> Pixels | None:
-    """A JPEG or PNG as a square of `ARTWORK` pixels, its middle. None, with a warning, for one that can't be read."""
+def decode_artwork(artwork: bytes, context: Context, side: int = ARTWORK) -> Pixels | None:
+    """A JPEG or PNG as a square of `side` pixels, its middle. None, with a warning, for one that can't be read."""
     size = picture_size(artwork)
     try:
         if size is None or size[0] * size[1] > _MOST_PIXELS:
             raise ValueError("it is no picture, or a very large one")
         with Image.open(BytesIO(artwork), formats=("JPEG", "PNG")) as image:
-            image.draft("RGB", (ARTWORK, ARTWORK))
-            return np.asarray(ImageOps.fit(image.convert("RGB"), (ARTWORK, ARTWORK), Image.Resampling.LANCZOS))
+            image.draft("RGB", (side, side))
+            return np.asarray(ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        context.warn(f"The artwork can't be shown in the video ({error}).")
+        context.warn(f"The artwork can't be shown ({error}).")
         return None
+
+
+def thumbnail(artwork: bytes, context: Context) -> bytes:
+    """The artwork as a JPEG of `THUMBNAIL` pixels a side; empty where there is none that can be read."""
+    pixels = decode_artwork(artwork, context, THUMBNAIL) if artwork else None
+    if pixels is None:
+        return b""
+    jpeg = BytesIO()
+    Image.fromarray(pixels).save(jpeg, "JPEG", quality=85)
+    return jpeg.getvalue()
 
 
 def loudness_bars(source: AudioSource, count: int) -> NDArray[np.float64]:

@@ -49,6 +49,7 @@ class Song(BaseModel):
     format: str = Field(description="container and codec")
     created: Time
     audio: str = Field(description="where to get the file")
+    artwork: str | None = Field(description="where to get the picture in its tags, small; null where there is none")
 
 
 class Finding(BaseModel):
@@ -92,6 +93,7 @@ class Voice(BaseModel):
     sample_rate: int | None
     pitch_range: PitchRange | None
     seconds: float | None = Field(description="of recordings")
+    recording: str | None = Field(description="where to hear one of its recordings; null where there is none")
     training_seconds: float | None = Field(description="of further recordings, for training alone")
     model: Model | None = Field(description="its trained model")
     findings: list[Finding] = Field(description="what was found in the recordings")
@@ -252,16 +254,20 @@ class TrainingEstimate(BaseModel):
 
 def song(row: Row[Any]) -> Song:
     audio = href(f"/v1/songs/{row.id}/audio")
-    shown = {"sample_rate": row.rate, "format": f"{row.container}/{row.codec}", "audio": audio}
+    artwork = href(f"/v1/songs/{row.id}/artwork") if row.pictured else None
+    shown = {"sample_rate": row.rate, "format": f"{row.container}/{row.codec}", "audio": audio, "artwork": artwork}
     return Song.model_validate(row._asdict() | shown)
 
 
 def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
     manifest = row.manifest or {}
     model = manifest.get("model")
+    level = (manifest.get("consent_record") or {}).get("level", "stated")
+    heard = bool(manifest.get("recordings")) and level != "revoked"  # the recordings of a revoked voice are deleted
     shown = {
         "consent_record": manifest.get("consent_record"),
-        "consent_level": (manifest.get("consent_record") or {}).get("level", "stated"),
+        "consent_level": level,
+        "recording": href(f"/v1/voices/{row.id}/recording") if heard else None,
         "engine": manifest.get("engine"),
         "sample_rate": manifest.get("sample_rate"),
         "pitch_range": manifest.get("pitch_range"),

@@ -37,6 +37,7 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
             "job-unknown",
             "stem-unknown",
             "sample-unknown",
+            "artwork-unknown",
             "storage-missing",
         ),
     ),

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
@@ -24,7 +24,7 @@ from understudy.services.api.uploads import FormRules, Upload, owner_as_sender, 
 from understudy.services.queue import untrusted
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.owners import Owner
-from understudy.services.queue.tables import jobs, new_id, songs
+from understudy.services.queue.tables import artworks, jobs, new_id, songs
 from understudy.services.queue.untrusted import SongInfo
 
 router = APIRouter(prefix="/v1/songs", tags=["songs"])
@@ -77,7 +77,7 @@ async def upload_song(request: Request, app: App, owner: Maker, key: Idempotency
 @router.get("", responses=documented(422))
 def list_songs(app: App, owner: Reader, cursor: Cursor = None, size: Size = 20) -> Page[answers.Song]:
     """Your songs, newest first."""
-    query = select(songs).where(songs.c.owner == owner.id)
+    query = _pictured().where(songs.c.owner == owner.id)
     return page(app.database, query, songs, cursor, size, answers.song)
 
 
@@ -99,6 +99,21 @@ def song_audio(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response
         song = find_song(connection, owner, id)
     type = _MEDIA.get(song.container, "application/octet-stream")
     return send(app, owner, song.path, song.name, type, wanted, song.sha256)
+
+
+@router.get(
+    "/{id}/artwork",
+    responses=documented(404) | {200: {"description": "A JPEG", "content": {"image/jpeg": {"schema": BINARY}}}},
+    response_class=Response,
+)
+def song_artwork(id: str, app: App, owner: Reader) -> Response:
+    """The artwork in the file's tags, as a JPEG of 320 x 320 pixels."""
+    with app.database.read() as connection:
+        song = find_song(connection, owner, id)
+        jpeg = connection.scalar(select(artworks.c.jpeg).where(artworks.c.song == song.id))
+    if jpeg is None:
+        raise ApiError("artwork-unknown", f"The song {song.name!r} has no artwork.", "Its tags have none.")
+    return Response(jpeg, headers={"Cache-Control": "private, max-age=31536000, immutable"}, media_type="image/jpeg")
 
 
 @router.patch("/{id}", responses=documented(404, 422))
@@ -132,8 +147,13 @@ def uses(song: str) -> Any:
     return or_(jobs.c.song == song, *parts)
 
 
+def _pictured() -> Select[Any]:
+    """Songs, and whether they have an artwork."""
+    return select(songs, artworks.c.song.is_not(None).label("pictured")).outerjoin(artworks)
+
+
 def find_song(connection: Connection, owner: Owner, id: str) -> Any:
-    row = connection.execute(select(songs).where(songs.c.id == id, songs.c.owner == owner.id)).first()
+    row = connection.execute(_pictured().where(songs.c.id == id, songs.c.owner == owner.id)).first()
     if row is None:
         raise ApiError("song-unknown", f"You have no song {id[:60]!r}.", "GET /v1/songs lists yours.")
     return row
@@ -168,8 +188,11 @@ def add_songs(connection: Connection, owner: Owner, now: float, sent: Sequence[N
     for song in sent:
         upload = song.upload
         about = {"name": upload.name, "bytes": upload.bytes, "sha256": upload.sha256, **asdict(song.about)}
+        artwork = about.pop("artwork")
         row = {"id": song.id, "owner": owner.id, "path": song.path(owner), "created": now, "used": now}
         connection.execute(songs.insert().values(**row, **about))
+        if artwork:
+            connection.execute(artworks.insert().values(song=song.id, jpeg=artwork))
 
 
 def refuse_fields(fields: dict[str, Any], known: Iterable[str]) -> None:

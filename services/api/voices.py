@@ -16,6 +16,7 @@ from understudy.errors import UnderstudyError
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Reader, VoiceMaker
 from understudy.services.api.events import STREAM, LastEventId, stream
+from understudy.services.api.files import FILE, FileWanted, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.limits import charge_job, check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
@@ -28,7 +29,7 @@ from understudy.services.queue.owners import Owner
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, new_id, voices
 from understudy.voices.names import valid_name
-from understudy.voices.voice import Manifest, Voice
+from understudy.voices.voice import RECORDINGS, Manifest, Voice
 
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
 FIELDS = ("name", "consent", "speaker")
@@ -139,6 +140,18 @@ def show_voice(id: str, app: App, owner: Reader) -> answers.Voice:
     with app.database.read() as connection:
         row = find_voice(connection, owner, id)
         return answers.voice(row, connection.scalar(select(jobs.c.error).where(jobs.c.id == row.job)))
+
+
+@router.get("/{id}/recording", responses=documented(404, 416) | FILE, response_class=Response)
+def voice_recording(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
+    """The first of its recordings, as mono FLAC."""
+    with app.database.read() as connection:
+        row = find_voice(connection, owner, id)
+    recordings = (row.manifest or {}).get("recordings")
+    if not recordings:
+        raise ApiError("sample-unknown", f"The voice {row.name!r} has no recordings.", "Listen to a cover with it.")
+    first, name = recordings[0], f"{row.name}.flac"
+    return send(app, owner, f"{row.path}/{RECORDINGS}/{first['file']}", name, "audio/flac", wanted, first["sha256"])
 
 
 @router.patch("/{id}", responses=documented(404, 409, 422))

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -108,6 +109,13 @@ songs = Table(
     Column("used", Double, nullable=False),
     Index("songs_by_owner", "owner", "created", "id"),
     Index("songs_of_owner", "owner", "bytes"),
+)
+
+artworks = Table(  # small pictures of songs, from their tags
+    "artworks",
+    metadata,
+    Column("song", String(40), ForeignKey("songs.id", ondelete="CASCADE"), primary_key=True),
+    Column("jpeg", LargeBinary, nullable=False),
 )
 
 voices = Table(

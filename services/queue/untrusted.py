@@ -27,7 +27,7 @@ VERIFY_MEMORY = 3 << 30
 @dataclass(frozen=True)
 class SongInfo:
     """What a sound file is, as its header and tags say. `duration` in seconds, None where the file doesn't say;
-    `rate` in Hz. The fields are columns of the table ``songs``."""
+    `rate` in Hz. `artwork`: a small JPEG, empty where the file has none that can be read."""
 
     duration: float | None
     rate: int
@@ -36,6 +36,7 @@ class SongInfo:
     codec: str
     title: str | None
     artist: str | None
+    artwork: bytes
 
 
 def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongInfo:
@@ -44,6 +45,7 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongI
     Raises ``song-too-long`` for more than `longest` seconds, and what `probe` raises.
     """
     from understudy.audio.files import probe
+    from understudy.pipeline.video.picture import thumbnail
 
     try:
         found = probe(path)
@@ -56,7 +58,9 @@ def examine(progress: Progress, path: Path, shown: str, longest: float) -> SongI
             "Cut out the part that you need.",
         )
     title, artist = ((text or "")[:400] or None for text in (found.tags.title, found.tags.artist))
-    return SongInfo(found.duration, found.rate, found.channels, found.container[:40], found.codec[:40], title, artist)
+    form = found.container[:40], found.codec[:40]
+    artwork = thumbnail(found.tags.artwork, Context(path.parent))
+    return SongInfo(found.duration, found.rate, found.channels, *form, title, artist, artwork)
 
 
 def verify(

@@ -27,7 +27,16 @@ from understudy.pipeline.stages.decode import decode_song
 from understudy.pipeline.stages.encode import song_tags
 from understudy.pipeline.stages.video import FPS, artwork_pixels, make_video
 from understudy.pipeline.video.fonts import installed_fonts, typeface
-from understudy.pipeline.video.picture import ARTWORK, LAYOUTS, Pixels, Words, bar_count, decode_artwork, draw
+from understudy.pipeline.video.picture import (
+    ARTWORK,
+    LAYOUTS,
+    Pixels,
+    Words,
+    bar_count,
+    decode_artwork,
+    draw,
+    thumbnail,
+)
 
 SHAPES: tuple[Shape, ...] = ("landscape", "portrait")
 LONG = "A Very Long Title of a Song That Nobody Ever Managed to Say in One Breath, Part II (Remastered 2011) [Live]"
@@ -232,5 +241,6 @@ def test_damaged_and_huge_artwork_is_left_out():
         b"\x89PNG\r\n\x1a\n" + bytes(8) + b"\0\0\xff\xff" * 2,
     ):
         context = Context(Path())
+        assert thumbnail(artwork, context) == b""
         assert decode_artwork(artwork, context) is None
-        assert context.warnings[0].startswith("The artwork can't be shown in the video")
+        assert context.warnings[0].startswith("The artwork can't be shown")

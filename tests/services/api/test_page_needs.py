@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
+from tests.audio.test_tags import picture
 from tests.services.api.conftest import Service, Sounds, Working
 from tests.support import rvc_files as material
 from understudy.audio.encode import OutputFormat, encode
@@ -23,8 +25,9 @@ def tagged(folder: Path, sounds: Sounds) -> Path:
     """The song as a file whose tags name it."""
     samples, rate = soundfile.read(sounds["song"], dtype="float32", always_2d=True)
     source = write_blocks(folder / "song.npy", rate, samples.shape[1], [Audio(np.ascontiguousarray(samples.T), rate)])
+    tags = Tags(title="Evening", artist="Ada", artwork=picture("png"), artwork_mime="image/png")
     with scratch_context() as context:
-        return encode(context, source, folder / "01 track.flac", OutputFormat(), Tags(title="Evening", artist="Ada"))
+        return encode(context, source, folder / "01 track.flac", OutputFormat(), tags)
 
 
 def test_a_lossless_cover_with_stems_has_a_stream_of_the_same_sound(working: Working, sounds: Sounds, tmp_path: Path):
@@ -50,8 +53,17 @@ def test_a_lossless_cover_with_stems_has_a_stream_of_the_same_sound(working: Wor
     assert [event["data"]["state"] for event in rest["events"]] == ["done"]
 
 
-def test_a_song_gets_another_title(service: Service, sounds: Sounds):
+def test_a_song_has_an_artwork_and_gets_another_title(service: Service, sounds: Sounds, tmp_path: Path):
+    with tagged(tmp_path, sounds).open("rb") as file:
+        pictured = service.client.post("/v1/songs", files={"file": ("song.flac", file)}).json()
+    artwork = service.client.get(pictured["artwork"])
+    with Image.open(io.BytesIO(artwork.content)) as image:
+        assert (artwork.headers["content-type"], image.format, image.size) == ("image/jpeg", "JPEG", (320, 320))
+    assert service.client.get("/v1/songs").json()["items"] == [pictured]
+    assert service.client.delete(f"/v1/songs/{pictured['id']}").status_code == 204
     sent = service.client.post("/v1/songs", files={"file": ("song.wav", sounds["song"].read_bytes())}).json()
+    assert sent["artwork"] is None
+    assert service.client.get(f"/v1/songs/{sent['id']}/artwork").json()["code"] == "artwork-unknown"
     changed = service.client.patch(f"/v1/songs/{sent['id']}", json={"title": " Evening "}).json()
     assert changed == {**sent, "title": "Evening"}
     assert service.client.patch(f"/v1/songs/{sent['id']}", json={"title": "  "}).status_code == 422
@@ -64,6 +76,9 @@ def test_what_lacks_a_model_says_so_in_a_fan_s_words(working: Working, sounds: S
     )
     voice = working.wait(f"/v1/voices/{made.json()['id']}")
     assert voice["state"] == "ready", voice["error"]
+    assert voice["recording"] is None
+    nova = working.client.get(working.client.get("/v1/voices/nova").json()["recording"])
+    assert soundfile.info(io.BytesIO(nova.content)).format == "FLAC"
     refused = working.client.post("/v1/covers", data={"voice": "kit"}, files={"song": sounds["song"].read_bytes()})
     choices = {one["name"]: one["unusable"] for one in working.client.get("/v1/choices").json()["presets"]}
     assert choices["embedded"] is None

@@ -340,6 +340,7 @@ export interface components {
             /** Format: date-time */
             created: string;
             audio: string;
+            artwork: string | null;
         };
         SongChange: {
             title?: string | null;
@@ -455,6 +456,7 @@ export interface components {
             sample_rate: number | null;
             pitch_range: components["schemas"]["PitchRange"] | null;
             seconds: number | null;
+            recording: string | null;
             training_seconds: number | null;
             model: components["schemas"]["Model"] | null;
             findings: components["schemas"]["Finding"][];
