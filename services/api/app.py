@@ -46,13 +46,22 @@ SWEEP = 300.0
 
 CORS: dict[str, Any] = {  # what pages of the setting `origins` may send and read
     "allow_methods": ("GET", "HEAD", "POST", "PATCH", "DELETE"),
-    "allow_headers": ("Authorization", "Idempotency-Key", "If-None-Match", "If-Range", "Last-Event-ID", "Range"),
+    "allow_headers": (
+        "Authorization",
+        "Idempotency-Key",
+        "If-None-Match",
+        "If-Range",
+        "Last-Event-ID",
+        "Prefer",
+        "Range",
+    ),
     "expose_headers": (
         "Content-Disposition",
         "Content-Range",
         "ETag",
         "Idempotent-Replayed",
         "Location",
+        "Preference-Applied",
         "RateLimit",
         "RateLimit-Policy",
         "Retry-After",

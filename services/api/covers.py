@@ -7,7 +7,7 @@ parameter `kind` says which one was called.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -33,11 +33,13 @@ from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, new_songs, refuse_fields
 from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Form, FormRules, owner_as_sender, received
+from understudy.services.api.waiting import Wait, wait_for_end
 from understudy.services.queue import jobs as queue
 from understudy.services.queue import webhooks
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import jobs
 
+ENDED = {200: {"description": "It has ended while the request waited for it", "model": answers.Job}}
 DELETED = {**documented(404), 202: {"description": "It is running and will be cancelled", "model": answers.Job}}
 RESULT = {**documented(404, 409, 410, 416), **FILE}
 
@@ -119,10 +121,13 @@ def route(method: str, path: str, name: str, summary: str | None = None, **optio
     "Make a {}",
     status_code=202,
     response_model=answers.Job,
-    responses=documented(404, 408, 409, 413, 415, 422, 507),
+    responses=documented(404, 408, 409, 413, 415, 422, 507) | ENDED,
 )
-async def make_job(request: Request, app: App, owner: Maker, kind: Kind, key: IdempotencyKey = None) -> JSONResponse:
-    """Answers at once with the job; follow it by its events, or ask for it again."""
+async def make_job(
+    request: Request, app: App, owner: Maker, kind: Kind, wait: Wait, key: IdempotencyKey = None
+) -> JSONResponse:
+    """Answers at once with the job; follow it by its events, or ask for it again. With `Prefer: wait=30` the answer
+    comes when the job has ended (200), or after 30 seconds with the job as it is then (202)."""
     # Everything slow (receiving, parsing, probing, storing) is outside of the transaction that checks the owner's
     # limits, lists the uploaded songs and submits the job: it makes all of it or nothing.
     sender, limit = await owner_as_sender(app, owner, key), owner.limit("song_bytes", app.settings)
@@ -138,7 +143,13 @@ async def make_job(request: Request, app: App, owner: Maker, kind: Kind, key: Id
             webhooks.check(body.webhook, app.settings)
         sent = await new_songs(app, owner, form.files)
         make = partial(Submission(kind.name, body, settings, parts, sent).submit, app.settings, owner)
-        return await accept(app, owner, key, form, 202, make, {song.upload: song.path(owner) for song in sent})
+        answer = await accept(app, owner, key, form, 202, make, {song.upload: song.path(owner) for song in sent})
+    id, headers = answer.body["id"], {}
+    if wait is not None and await wait_for_end(request, app, owner, id, wait):
+        job = await app.requests.run(owner.id, show_job, id, app, owner, kind)
+        answer = replace(answer, body=job.model_dump(mode="json"), status=202 if job.state in queue.ACTIVE else 200)
+        headers = {"Preference-Applied": f"wait={wait}"}
+    return answer.response(headers)
 
 
 @route("GET", "", "list_{}s", "List your {}s", responses=documented(400, 422))

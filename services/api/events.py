@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -67,7 +68,7 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 
 @dataclass(eq=False)
-class _Listener:
+class Listener:
     """One open stream. `after`: the number of the last event it has; None in `queue` ends it."""
 
     job: str
@@ -81,15 +82,15 @@ class Hub:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._listeners: set[_Listener] = set()
+        self._listeners: set[Listener] = set()
         self._thread = CapacityLimiter(1)  # of its own: requests and uploads have theirs
 
-    def join(self, job: str, after: int, access: Access) -> _Listener:
-        listener = _Listener(job, after, access)
+    def join(self, job: str, after: int, access: Access) -> Listener:
+        listener = Listener(job, after, access)
         self._listeners.add(listener)
         return listener
 
-    def leave(self, listener: _Listener) -> None:
+    def leave(self, listener: Listener) -> None:
         self._listeners.discard(listener)
 
     def events(self, job: str, after: int) -> tuple[list[Event], bool]:
@@ -180,17 +181,24 @@ async def stream(
         return Response(media_type="text/event-stream")
 
     async def messages() -> AsyncIterator[ServerSentEvent]:
-        app.streams[owner.id] += 1
-        listener = hub.join(job, after, (owner.key, owner.session))
-        try:
+        with listening(app, hub, owner, job, after) as listener:
             yield ServerSentEvent(comment="understudy", retry=2000)
             while (event := await listener.queue.get()) is not None:
                 data = json.dumps(event.data, separators=(",", ":"))
                 yield ServerSentEvent(data, id=str(event.number), event=event.type)
-        finally:
-            hub.leave(listener)
-            app.streams[owner.id] -= 1
-            if not app.streams[owner.id]:
-                app.streams.pop(owner.id)
 
     return EventSourceResponse(messages(), ping=15)
+
+
+@contextmanager
+def listening(app: AppState, hub: Hub, owner: Owner, job: str, after: int) -> Iterator[Listener]:
+    """A listener to the events of `job` after number `after`; one of the owner's `streams`."""
+    app.streams[owner.id] += 1
+    listener = hub.join(job, after, (owner.key, owner.session))
+    try:
+        yield listener
+    finally:
+        hub.leave(listener)
+        app.streams[owner.id] -= 1
+        if not app.streams[owner.id]:
+            app.streams.pop(owner.id)

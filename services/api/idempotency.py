@@ -45,7 +45,7 @@ Make = Callable[[Connection, float], BaseModel]
 
 async def accept(
     app: AppState, owner: Owner, key: str | None, form: Form, status: int, make: Make, places: Mapping[Upload, str]
-) -> JSONResponse:
+) -> Answer:
     """Call ``make(connection, now)`` in one transaction and store the files of `form` in their `places`, unless that
     was done before under `key`. What `make` writes and the files exist both or neither.
 
@@ -57,14 +57,14 @@ async def accept(
         if places:
             answer = await app.requests.run(owner.id, request.carry_out, app.database, commit=False)
             if answer.replayed:
-                return answer.response()
+                return answer
         for upload, path in places.items():
             stored.append(path)
             await app.storing.run(owner.id, app.storage.put, upload.path, path, move=True)
         answer = await app.requests.run(owner.id, request.carry_out, app.database)
         if not answer.replayed:
             stored = []
-        return answer.response()
+        return answer
     finally:
         for path in stored:
             with suppress(UnderstudyError):  # the storage is away; what no row names is swept away later
@@ -72,16 +72,18 @@ async def accept(
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
+    """What a POST is answered with. `replayed`: it was carried out before."""
+
     body: dict[str, Any]
     status: int
     replayed: bool = False
 
-    def response(self) -> JSONResponse:
+    def response(self, headers: Mapping[str, str] | None = None) -> JSONResponse:
         kind = self.body["id"].partition("_")[0]
-        headers = {"Location": href(f"/v1/{kind}s/{self.body['id']}")}
-        headers |= {"Idempotent-Replayed": "true"} if self.replayed else {}
-        return JSONResponse(self.body, self.status, headers)
+        more = {"Location": href(f"/v1/{kind}s/{self.body['id']}"), **(headers or {})}
+        more |= {"Idempotent-Replayed": "true"} if self.replayed else {}
+        return JSONResponse(self.body, self.status, more)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class _Request:
     status: int
     make: Make
 
-    def carry_out(self, database: Database, commit: bool = True) -> _Answer:
+    def carry_out(self, database: Database, commit: bool = True) -> Answer:
         """Make the answer, or find the one that was stored under the key. With ``commit=False`` nothing is written."""
         while True:
             try:
@@ -102,7 +104,7 @@ class _Request:
                     if (found := self._found(connection)) is not None:
                         return found
                     now = database.now(connection)
-                    answer = _Answer(self.make(connection, now).model_dump(mode="json"), self.status)
+                    answer = Answer(self.make(connection, now).model_dump(mode="json"), self.status)
                     if self.key:
                         row = {"owner": self.owner, "key": self.key, "fingerprint": self.fingerprint}
                         about = {"status": self.status, "answer": answer.body, "created": now}
@@ -115,7 +117,7 @@ class _Request:
                     raise
                 # The same request was carried out at the same time and committed first: the next round finds its answer
 
-    def _found(self, connection: Connection) -> _Answer | None:
+    def _found(self, connection: Connection) -> Answer | None:
         mine = and_(idempotency.c.owner == self.owner, idempotency.c.key == self.key)
         found = connection.execute(select(idempotency).where(mine)).first() if self.key else None
         if found is None:
@@ -126,4 +128,4 @@ class _Request:
                 "This Idempotency-Key was used for another request.",
                 "Use a new key for every new request.",
             )
-        return _Answer(found.answer, found.status, replayed=True)
+        return Answer(found.answer, found.status, replayed=True)

@@ -71,7 +71,7 @@ async def upload_song(request: Request, app: App, owner: Maker, key: Idempotency
             add_songs(connection, owner, now, [sent])
             return answers.song(find_song(connection, owner, sent.id))
 
-        return await accept(app, owner, key, form, 201, make, {sent.upload: sent.path(owner)})
+        return (await accept(app, owner, key, form, 201, make, {sent.upload: sent.path(owner)})).response()
 
 
 @router.get("", responses=documented(422))

@@ -81,7 +81,7 @@ async def train_voice(
         voice = await app.requests.run(owner.id, _voice_id, app, owner, id)
         training = NewTraining(voice, body, form.files, durations, new_id("sent"))
         make = partial(training.submit, app.settings, owner)
-        return await accept(app, owner, key, form, 202, make, training.places(owner))
+        return (await accept(app, owner, key, form, 202, make, training.places(owner))).response()
 
 
 def _voice_id(app: AppState, owner: Owner, id: str) -> str:

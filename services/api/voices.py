@@ -88,7 +88,9 @@ async def make_voice(request: Request, app: App, owner: VoiceMaker, key: Idempot
         if from_recordings:
             await new_songs(app, owner, form.files)
         voice = NewVoice(new_id("voice"), name, consent, speaker, form.files)
-        return await accept(app, owner, key, form, 202, partial(voice.submit, app.settings, owner), voice.places(owner))
+        return (
+            await accept(app, owner, key, form, 202, partial(voice.submit, app.settings, owner), voice.places(owner))
+        ).response()
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import numpy as np
 import pytest
 import soundfile
+from starlette.requests import Request
 
 from tests.services.api.conftest import Service, Sounds, Working
+from tests.support.command import until
+from understudy.services.api.waiting import preferred
 
 
 def sound(data: bytes) -> tuple[np.ndarray, int]:
@@ -195,6 +200,44 @@ def test_a_waiting_cover_is_cancelled_at_once(service: Service, sounds: Sounds):
     assert service.client.delete(href).json()["state"] == "cancelled"
     assert service.client.get(f"{href}/events").text.count("event: state") == 2
     assert service.client.delete(href).status_code == 204
+
+
+def test_an_answer_waits_for_the_end_and_holds_no_place_meanwhile(service: Service, sounds: Sounds):
+    song = service.client.post("/v1/songs", files={"file": ("a.wav", sounds["song"].read_bytes())}).json()["id"]
+
+    def post(wait: int, key: str):
+        headers = {"Prefer": f"respond-async, Wait={wait}", "Idempotency-Key": key}
+        return service.client.post("/v1/separations", json={"song": song}, headers=headers)
+
+    none = post(0, "0")
+    assert (none.status_code, none.json()["state"], none.headers["preference-applied"]) == (202, "queued", "wait=0")
+    with ThreadPoolExecutor(4) as pool:  # an owner has two places
+        sent = [pool.submit(post, 600, str(number)) for number in range(4)]
+        streams = service.app.state.services.streams
+        until(lambda: streams.get("local") == 4, lambda: f"waiting: {dict(streams)}")
+        listed = service.client.get("/v1/separations").json()["items"]
+        for job in listed:
+            assert service.client.delete(f"/v1/separations/{job['id']}").status_code == 202
+        ended = [one.result() for one in sent]
+    assert len(listed) == 4
+    assert [one.status_code for one in ended] == [200] * 4
+    assert {one.json()["id"]: one.json()["state"] for one in ended} == dict.fromkeys(
+        (job["id"] for job in listed), "cancelled"
+    )
+    assert {one.headers["preference-applied"] for one in ended} == {"wait=50"}
+    assert ended[0].headers["idempotent-replayed"] == "true"
+    assert not streams
+    streams["local"] = 300  # all that an owner may have
+    assert "preference-applied" not in post(600, "another").headers
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("wait=10", 10), ('foo="x", WAIT = "99"; y=1, bar', 50), ("wait=x", None), ("await=5, nowait", None)],
+)
+def test_what_is_preferred(header: str, seconds: int | None):
+    request = Request({"type": "http", "headers": [(b"prefer", b"return=minimal"), (b"prefer", header.encode())]})
+    assert asyncio.run(preferred(request)) == seconds
 
 
 def test_pages_newest_first(service: Service, sounds: Sounds):
