@@ -206,6 +206,20 @@ class Job(BaseModel):
     events: str = Field(description="event stream")
 
 
+class JobEstimate(BaseModel):
+    """What a job would take. It was not submitted."""
+
+    minutes: float = Field(description="of song that it would be charged, as far as the files say")
+    minutes_left: float = Field(description="of minutes_a_day, after that")
+    seconds: float | None = Field(
+        description="that it would take about, once it has begun, if nothing of it was made before; null: unknown"
+    )
+    measured: int = Field(description="finished jobs of the same kind on which `seconds` rests")
+    unknown: list[str] = Field(description="stages that are not in `seconds`, because they were not measured here yet")
+    ahead: int = Field(description="jobs before it in the queue")
+    running: int = Field(description="jobs that run now")
+
+
 class Training(BaseModel):
     """The training of a voice's model. The figures are the latest ones."""
 

@@ -6,17 +6,19 @@ parameter `kind` says which one was called.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, select
 
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Maker, Reader
+from understudy.services.api.estimates import ahead, estimated, running
 from understudy.services.api.events import STREAM, LastEventId, stream
 from understudy.services.api.files import FILE, FileWanted, Wanted, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
@@ -128,8 +130,41 @@ async def make_job(
 ) -> JSONResponse:
     """Answers at once with the job; follow it by its events, or ask for it again. With `Prefer: wait=30` the answer
     comes when the job has ended (200), or after 30 seconds with the job as it is then (202)."""
-    # Everything slow (receiving, parsing, probing, storing) is outside of the transaction that checks the owner's
-    # limits, lists the uploaded songs and submits the job: it makes all of it or nothing.
+    async with _received(request, app, owner, kind, key) as (form, submission):
+        make = partial(submission.submit, app.settings, owner)
+        places = {song.upload: song.path(owner) for song in submission.sent}
+        answer = await accept(app, owner, key, form, 202, make, places)
+    id, headers = answer.body["id"], {}
+    if wait is not None and await wait_for_end(request, app, owner, id, wait):
+        job = await app.requests.run(owner.id, show_job, id, app, owner, kind)
+        answer = replace(answer, body=job.model_dump(mode="json"), status=202 if job.state in queue.ACTIVE else 200)
+        headers = {"Preference-Applied": f"wait={wait}"}
+    return answer.response(headers)
+
+
+@route(
+    "POST",
+    "/estimate",
+    "estimate_{}",
+    "What a {} would take",
+    response_model=answers.JobEstimate,
+    responses=documented(404, 408, 409, 413, 415, 422, 507),
+)
+async def estimate_job(request: Request, app: App, owner: Maker, kind: Kind) -> answers.JobEstimate:
+    """The same body as to make one, and the same problems if that would be refused; nothing is stored or begun. The
+    minutes that it would be charged, how long it would take, and its place in the queue."""
+    async with _received(request, app, owner, kind, None) as (_, submission):
+        return await app.requests.run(owner.id, estimated, app, owner, submission)
+
+
+@asynccontextmanager
+async def _received(
+    request: Request, app: AppState, owner: Owner, kind: JobKind, key: str | None
+) -> AsyncIterator[tuple[Form, Submission]]:
+    """The body of a request, and the checked job that it asks for.
+
+    Everything slow (receiving, parsing, probing) is here, outside of the transaction that checks the owner's limits,
+    lists the uploaded songs and submits the job: it makes all of it or nothing."""
     sender, limit = await owner_as_sender(app, owner, key), owner.limit("song_bytes", app.settings)
     rules = FormRules(kind.files, limit, len(kind.files), json=("settings", "transposes"), repeated=("voice",))
     async with received(request, app, sender, rules) as form:
@@ -142,14 +177,7 @@ async def make_job(
         if body.webhook:
             webhooks.check(body.webhook, app.settings)
         sent = await new_songs(app, owner, form.files)
-        make = partial(Submission(kind.name, body, settings, parts, sent).submit, app.settings, owner)
-        answer = await accept(app, owner, key, form, 202, make, {song.upload: song.path(owner) for song in sent})
-    id, headers = answer.body["id"], {}
-    if wait is not None and await wait_for_end(request, app, owner, id, wait):
-        job = await app.requests.run(owner.id, show_job, id, app, owner, kind)
-        answer = replace(answer, body=job.model_dump(mode="json"), status=202 if job.state in queue.ACTIVE else 200)
-        headers = {"Preference-Applied": f"wait={wait}"}
-    return answer.response(headers)
+        yield form, Submission(kind.name, body, settings, parts, sent)
 
 
 @route("GET", "", "list_{}s", "List your {}s", responses=documented(400, 422))
@@ -168,7 +196,7 @@ def show_job(id: str, app: App, owner: Reader, kind: Kind) -> answers.Job:
     """Its state, progress and result."""
     with app.database.read() as connection:
         row = _find(connection, owner, kind, id)
-        return answers.job(row, _ahead(connection, row), _running(connection, row))
+        return answers.job(row, ahead(connection, row), running(connection, row))
 
 
 @route("DELETE", "/{id}", "delete_{}", "Cancel or remove a {}", status_code=204, responses=DELETED)
@@ -275,19 +303,3 @@ def _refuse_twice(form: Form) -> None:
     for name in fields:
         if fields.count(name) > 1 or name in form.fields:
             raise ApiError("request-invalid", f"The field {name!r} is there twice.", "Send it once.")
-
-
-def _ahead(connection: Connection, row: Any) -> int | None:
-    """How many queued jobs of all owners are older or more urgent. Fair shares may let it overtake some of them."""
-    if row.state != "queued":
-        return None
-    before = or_(jobs.c.priority < row.priority, (jobs.c.priority == row.priority) & (jobs.c.created < row.created))
-    queued = (jobs.c.state == "queued", jobs.c.kind != "training")  # trainings have workers of their own
-    return connection.scalar(select(func.count()).where(*queued, before))
-
-
-def _running(connection: Connection, row: Any) -> int | None:
-    """How many jobs of all owners run while this one waits."""
-    if row.state != "queued":
-        return None
-    return connection.scalar(select(func.count()).where(jobs.c.state == "running", jobs.c.kind != "training"))

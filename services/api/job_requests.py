@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -167,6 +169,7 @@ class Submission:
         named = rows.get("song") or rows["vocals"]
         minutes = max(self._minutes(row.duration) for row in rows.values())  # the worker charges what it decodes
         job = {"inputs": inputs, "settings": self.settings.model_dump(mode="json"), **(singers or {})}
+        job["work"] = self._work(inputs, job.get("engines", []))
         job["spent"] = charge_job(connection, server, owner, now, minutes)
         id = queue.submit(
             connection,
@@ -182,6 +185,15 @@ class Submission:
         )
         return answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
 
+    def _work(self, roles: Iterable[str], engines: Sequence[str]) -> str:
+        """What decides how long a second of song takes, as a hash: jobs that have it in common are measures of each
+        other (`estimates.py`)."""
+        settings, output = self.settings, self.settings.output
+        separation = settings.separation.model_dump(mode="json")
+        decides = [self.kind, sorted(roles), separation, settings.pitch.tracker, sorted(engines), settings.key != 0]
+        decides += [output.video is not None, output.keep_stems]
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
     def _minutes(self, duration: float | None) -> float:
         """Minutes of song that the job works on; a song of unknown length counts as 4 minutes."""
         part = self.settings.song
@@ -193,7 +205,7 @@ class Submission:
         request, parts = self.request, self.parts
         if not isinstance(request, CoverRequest) or parts is None:
             return None
-        found, names = {}, []
+        found, names, engines = {}, [], []
         for name in dict.fromkeys([*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]):
             voice = find_voice(connection, owner, name)
             if voice.state != "ready":
@@ -203,6 +215,7 @@ class Submission:
             levels.require(Manifest.model_validate(voice.manifest | {"name": voice.name}), "cover", owner.consent)
             found[name] = str(voice.id)
             names.append(str(voice.name))
+            engines.append(request.engine or voice.manifest["engine"])
         transposes = {str(find_voice(connection, owner, name).id): value for name, value in request.transposes.items()}
         if any(id not in found.values() for id in transposes):
             text = "A voice is to be transposed that doesn't sing here."
@@ -213,6 +226,7 @@ class Submission:
             "names": names,
             "transposes": transposes,
             "engine": request.engine,
+            "engines": engines,
             "consent": owner.consent,
         }
 

@@ -96,21 +96,25 @@ class StageTimes:
         return found
 
     def estimate(self, works: Iterable[Work]) -> tuple[float, tuple[str, ...]]:
-        """(about how many seconds of wall time all `works` take together, those stages of which nothing is known).
+        """`estimate` by what covers took before."""
+        return estimate(works, self._read(), self._jobs)
 
-        What several covers need is made once. Of each stage those measurements count whose covers were about as long,
-        and only those with as many covers at once where there are any.
-        """
-        measured = self._read()
-        seconds, unknown = 0.0, {}
-        for work in {work.key: work for work in works}.values():
-            found = [one for one in measured if work.stage in one.shares]
-            if not found:
-                unknown[work.stage] = True
-                continue
-            found = [one for one in found if one.jobs == self._jobs] or found
-            seconds += _expected(work, found)
-        return seconds, tuple(unknown)
+
+def estimate(works: Iterable[Work], measured: Sequence[StageShares], jobs: int = 1) -> tuple[float, tuple[str, ...]]:
+    """(about how many seconds of wall time all `works` take together, those stages of which nothing is known).
+
+    What several covers need is made once. Of each stage those of `measured`, the latest last, count whose covers were
+    about as long, and only those with as many covers at once as `jobs` where there are any.
+    """
+    seconds, unknown = 0.0, {}
+    for work in {work.key: work for work in works}.values():
+        found = [one for one in measured if work.stage in one.shares]
+        if not found:
+            unknown[work.stage] = True
+            continue
+        found = [one for one in found if one.jobs == jobs] or found
+        seconds += _expected(work, found)
+    return seconds, tuple(unknown)
 
 
 def _expected(work: Work, measured: Sequence[StageShares]) -> float:

@@ -85,7 +85,7 @@ def _stream(context: JobContext, cover: CoverResult) -> Path:
 def _separation(job: Claimed, context: JobContext) -> JobResult:
     settings = CoverSettings.model_validate(job.request["settings"])
     song = _song(context, job, job.request["inputs"]["song"], "song")
-    _decode(context, job, {"song": song}, settings)
+    duration = _decode(context, job, {"song": song}, settings)
     made = separate_song(SeparationJob(song, settings, folder=context.scratch / "out"), context.runner(job))
     files = {
         f"stems/{stem}": (sound.path, f"{job.name} {stem}{sound.path.suffix}") for stem, sound in made.stems.items()
@@ -95,7 +95,7 @@ def _separation(job: Claimed, context: JobContext) -> JobResult:
         for name, value in made.to_dict().items()
         if name in ("bpm", "song_key", "warnings", "chain", "stages")
     }
-    return _stored(context, job, files, figures, made.stages)
+    return _stored(context, job, files, {"duration": duration, **figures}, made.stages)
 
 
 def _voice(job: Claimed, context: JobContext) -> JobResult:
@@ -129,9 +129,10 @@ def _voice(job: Claimed, context: JobContext) -> JobResult:
     return JobResult({"findings": findings}, 0)
 
 
-def _decode(context: JobContext, job: Claimed, files: Mapping[str, Path], settings: CoverSettings) -> None:
+def _decode(context: JobContext, job: Claimed, files: Mapping[str, Path], settings: CoverSettings) -> float:
     """Decode the songs, and read their manifests and, for a video, their artwork, in a bounded process. The job's own
-    stages then find the artifacts in the cache: no untrusted file is read in the worker itself.
+    stages then find the artifacts in the cache: no untrusted file is read in the worker itself. Returns the seconds of
+    the longest.
 
     Then the owner is charged for what was decoded: before, only the files' own words were known. Raises
     ``song-too-long`` and ``minutes-used-up``.
@@ -142,7 +143,9 @@ def _decode(context: JobContext, job: Claimed, files: Mapping[str, Path], settin
         context.read("decode", untrusted.decode_into, store.root, files, settings)
     keys = graph.keys()
     decoded = [store.load(keys[node]).value for node in graph.nodes[: len(files)]]
-    _charge(context, job, max(float(song.duration) for song in decoded))
+    seconds = max(float(song.duration) for song in decoded)
+    _charge(context, job, seconds)
+    return seconds
 
 
 def _charge(context: JobContext, job: Claimed, seconds: float) -> None:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from tests.services.api.conftest import Service, Sounds, Working
 from tests.support.command import until
 from understudy.services.api.waiting import preferred
+from understudy.services.queue.tables import jobs
 
 
 def sound(data: bytes) -> tuple[np.ndarray, int]:
@@ -114,7 +115,7 @@ def test_own_stems_need_no_song(working: Working, sounds: Sounds):
 def test_a_separation(working: Working, sounds: Sounds):
     made = working.client.post(
         "/v1/separations",
-        data={"settings": '{"output": {"format": "wav32f"}}'},
+        data={"settings": '{"output": {"format": "wav32f", "keep_stems": true}}'},
         files={"song": ("Öl & Ton.wav", sounds["song"].read_bytes())},
     )
     done = working.wait(made.headers["location"])
@@ -124,6 +125,31 @@ def test_a_separation(working: Working, sounds: Sounds):
     assert np.abs(sum(stems) - song).max() < 1e-4
     header = working.client.get(done["stems"]["vocals"]["href"]).headers["content-disposition"]
     assert "filename*=UTF-8''%C3%96l%20%26%20Ton%20vocals.wav" in header
+    _estimates(working, done, sounds)
+
+
+def _estimates(working: Working, done: dict, sounds: Sounds) -> None:
+    """What another one like `done`, a separation of two seconds and alone of its kind, would take."""
+    with working.app.state.services.database.write() as connection:
+        connection.execute(jobs.update().where(jobs.c.id == done["id"]).values(finished=jobs.c.started + 100))
+    before = working.client.get("/v1/account").json()["usage"]
+
+    def estimate(**settings):
+        body = {"song": done["inputs"]["song"], "settings": settings}
+        return working.client.post("/v1/separations/estimate", json=body).json()
+
+    one = estimate(output={"keep_stems": True}, song={"duration": 1})
+    assert one["seconds"] == pytest.approx(50)
+    assert (one["measured"], one["unknown"], one["ahead"]) == (1, [], 0)
+    assert one["minutes"] == pytest.approx(1 / 60)
+    left = working.app.state.services.settings.minutes_a_day - before["minutes_a_day"] - 1 / 60
+    assert one["minutes_left"] == pytest.approx(left, abs=1e-4)
+    other = estimate(output={"keep_stems": True}, pitch={"tracker": "harvest"})
+    assert (other["seconds"], other["measured"]) == (None, 0)
+    sent = working.client.post("/v1/covers/estimate", data={"voice": "none"}, files={"song": ("a.wav", b"x" * 100)})
+    assert sent.json()["code"] == "not-audio"
+    assert working.client.get("/v1/account").json()["usage"] == before
+    assert working.leftovers() == []
 
 
 @pytest.mark.slow

@@ -201,6 +201,15 @@ export interface components {
             };
             events: string;
         };
+        JobEstimate: {
+            minutes: number;
+            minutes_left: number;
+            seconds: number | null;
+            measured: number;
+            unknown: string[];
+            ahead: number;
+            running: number;
+        };
         Login: {
             key: string;
         };
@@ -561,6 +570,7 @@ export type FoundVerdict = components['schemas']['FoundVerdict'];
 export type Health = components['schemas']['Health'];
 export type InferenceSettings = components['schemas']['InferenceSettings'];
 export type Job = components['schemas']['Job'];
+export type JobEstimate = components['schemas']['JobEstimate'];
 export type Login = components['schemas']['Login'];
 export type ManifestFound = components['schemas']['ManifestFound'];
 export type MemberWeight = components['schemas']['MemberWeight'];

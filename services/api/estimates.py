@@ -1,0 +1,108 @@
+"""What a job would take, before it is submitted: minutes of the quota, time, its place in the queue.
+
+The time is that of finished jobs of this server. A second of song takes as long in jobs that have the same work to do:
+the same models, engines and number of voices (`Submission.submit` says which). Of each stage those jobs count that
+really ran it, as in the estimates of `understudy.services.batch.timing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, or_, select
+
+from understudy.services.api import answers
+from understudy.services.api.job_requests import Submission
+from understudy.services.api.state import AppState
+from understudy.services.batch.timing import StageShares, Work, estimate
+from understudy.services.queue.jobs import PRIORITIES
+from understudy.services.queue.owners import Owner, usage
+from understudy.services.queue.tables import jobs, spent
+from understudy.services.stage_titles import title_of
+
+_LATEST = 300  # jobs of each priority in which those of the same kind are looked for
+_MOST = 30  # of them that are read
+_READ_BEFORE = ("decode", "ingredient", "artwork")
+"""Stages that a worker always runs in a process of their own first: their time is part of the others' shares."""
+
+
+def estimated(app: AppState, owner: Owner, submission: Submission) -> answers.JobEstimate:
+    """What the job would take; raises what its submission would raise."""
+    with app.database.write() as connection:  # rolled back: nothing of it stays
+        now = app.database.now(connection)
+        job = submission.submit(app.settings, owner, connection, now)
+        row = connection.execute(select(jobs).where(jobs.c.id == job.id)).one()
+        minutes = connection.scalar(select(spent.c.minutes).where(spent.c.id == row.request["spent"])) or 0.0
+        left = owner.limit("minutes_a_day", app.settings) - usage(connection, owner.id, now)["minutes_a_day"]
+        place, busy = ahead(connection, row) or 0, running(connection, row) or 0
+        connection.rollback()
+    with app.database.read() as connection:
+        done = _alike(connection, row.request["work"])
+    measured, stages = [], dict[str, str]()
+    for one in reversed(done):
+        shares = _shares(one)
+        stages |= {_stage(run): run["kind"] for run in one.stages if run["kind"] not in _READ_BEFORE}
+        if shares is not None:
+            measured.append(shares)
+    length = minutes * 60
+    seconds, unknown = estimate((Work(stage, stage, length) for stage in stages), measured)
+    return answers.JobEstimate(
+        minutes=minutes,
+        minutes_left=left,
+        seconds=seconds or None,
+        measured=len(measured),
+        unknown=[title_of(stages[stage]) for stage in unknown],
+        ahead=place,
+        running=busy,
+    )
+
+
+def _alike(connection: Connection, work: str) -> Sequence[Row[Any]]:
+    """The latest finished jobs with that work, the latest first."""
+    found: list[Row[Any]] = []
+    for priority in PRIORITIES.values():
+        # the index has them in this order; those of other kinds are passed over
+        latest = select(jobs).where(jobs.c.state == "done", jobs.c.priority == priority)
+        done = latest.order_by(jobs.c.created.desc()).limit(_LATEST).subquery()
+        columns = (done.c.created, done.c.started, done.c.finished, done.c.attempts)
+        parts = (done.c.result["stages"].label("stages"), done.c.result["duration"].as_float().label("length"))
+        its = done.c.request["work"].as_string() == work
+        found += connection.execute(select(*columns, *parts).where(its).order_by(done.c.created.desc()).limit(_MOST))
+    return sorted(found, key=lambda one: -one.created)[:_MOST]
+
+
+def _shares(job: Row[Any]) -> StageShares | None:
+    """The stages that a job ran, each with its share of the time from its start to its end; None where it ran none, or
+    began anew in between."""
+    ran: dict[str, float] = {}
+    for run in job.stages:
+        if not run["cached"] and run["kind"] not in _READ_BEFORE:
+            ran[_stage(run)] = ran.get(_stage(run), 0.0) + run["seconds"]
+    total = sum(ran.values())
+    if job.attempts != 1 or not total or not job.length:
+        return None
+    share = (job.finished - job.started) / total
+    return StageShares(1, job.length, {stage: share * seconds for stage, seconds in ran.items()})
+
+
+def _stage(run: dict[str, Any]) -> str:
+    """By the kind of the stage alone: its name may be that of somebody's voice."""
+    return f"{run['kind']} on {run['device']}"
+
+
+def ahead(connection: Connection, job: Row[Any]) -> int | None:
+    """How many queued jobs of all owners are older or more urgent than a queued one. Fair shares may let it overtake
+    some of them."""
+    if job.state != "queued":
+        return None
+    before = or_(jobs.c.priority < job.priority, (jobs.c.priority == job.priority) & (jobs.c.created < job.created))
+    queued = (jobs.c.state == "queued", jobs.c.kind != "training")  # trainings have workers of their own
+    return connection.scalar(select(func.count()).where(*queued, before))
+
+
+def running(connection: Connection, job: Row[Any]) -> int | None:
+    """How many jobs of all owners run while a queued one waits."""
+    if job.state != "queued":
+        return None
+    return connection.scalar(select(func.count()).where(jobs.c.state == "running", jobs.c.kind != "training"))
