@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -168,6 +169,32 @@ class Outcome(BaseModel):
     advice: list[str]
 
 
+class Webhook(BaseModel):
+    """Where the end of a job is told. `GET /v1/webhooks/deliveries?job=` says more."""
+
+    url: str
+    events: list[Literal["done", "failed", "cancelled"]] = Field(description="the ends that it is called for")
+    state: Literal["waiting", "delivered", "failed", "unwanted"] | None = Field(
+        description="null until the job has ended; unwanted: it isn't called for this end"
+    )
+
+
+class Delivery(BaseModel):
+    """A message to a webhook."""
+
+    id: str = Field(description="the message's webhook-id")
+    job: str
+    type: str = Field(description="kind and end of the job, e.g. cover.done")
+    url: str
+    state: Literal["waiting", "delivered", "failed"]
+    attempts: int = Field(description="since it was made or sent again")
+    created: Time
+    attempted: Time | None = Field(description="the last time")
+    next: Time | None = Field(description="when it is tried again, while it waits")
+    status: int | None = Field(description="of the last answer; null if there was none")
+    error: str | None = Field(description="why the last attempt failed")
+
+
 class Job(BaseModel):
     """A cover or a separation."""
 
@@ -203,6 +230,7 @@ class Job(BaseModel):
     report: File | None
     figures: File | None = Field(description="the report as JSON")
     stems: dict[str, File]
+    webhook: Webhook | None
     events: str = Field(description="event stream")
 
 
@@ -252,6 +280,7 @@ class Training(BaseModel):
     samples: dict[str, File] = Field(
         description="sounds of the kept checkpoints as STEP/NAME; at the end original/NAME and instant/NAME, too"
     )
+    webhook: Webhook | None
     events: str = Field(description="event stream")
 
 
@@ -317,6 +346,7 @@ def job(row: Row[Any], ahead: int | None = None, running: int | None = None) -> 
         "ahead": ahead,
         "running": running,
         "progress": _progress(row),
+        "webhook": _webhook(row),
         "warnings": result.get("warnings", []),
         "result": {name: value for name, value in result.items() if name not in hidden} if result else None,
         "audio": sent.get("audio"),
@@ -344,6 +374,7 @@ def training(row: Row[Any], ahead: int | None = None) -> Training:
         "settings": row.request["settings"],
         "ahead": ahead,
         "progress": _progress(row),
+        "webhook": _webhook(row),
         **latest,
         "losses": result.get("losses", {}),
         "warnings": result.get("warnings", []),
@@ -354,6 +385,23 @@ def training(row: Row[Any], ahead: int | None = None) -> Training:
         "events": f"{here}/events",
     }
     return Training.model_validate(row._asdict() | shown)
+
+
+def delivery(row: Row[Any]) -> Delivery:
+    shown = {
+        "type": json.loads(row.body)["type"],
+        "attempts": row.tries,
+        "attempted": row.tried,
+        "next": row.due if row.state == "waiting" else None,
+    }
+    return Delivery.model_validate(row._asdict() | shown)
+
+
+def _webhook(row: Row[Any]) -> dict[str, Any] | None:
+    if row.webhook is None:
+        return None
+    events = row.webhook_events.split() if row.webhook_events else ["done", "failed", "cancelled"]
+    return {"url": row.webhook, "events": events, "state": row.webhook_state}
 
 
 def _progress(row: Row[Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from understudy.services.api import (
     trainings,
     verification,
     voices,
+    webhooks,
 )
 from understudy.services.api.auth import is_loopback
 from understudy.services.api.events import Hub
@@ -33,11 +34,12 @@ from understudy.services.api.middleware import AnswerHeaders, HeadRequests, Host
 from understudy.services.api.root_path import RootPath
 from understudy.services.api.state import AppState
 from understudy.services.api.training_requests import TrainingRequest
-from understudy.services.queue import bounded, housekeeping, owners, webhooks
+from understudy.services.queue import bounded, housekeeping, owners
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
+from understudy.services.queue.webhooks import Deliveries
 from understudy.services.web.page import add_page
 
 READERS = 4
@@ -90,7 +92,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
             app.state.services = AppState(settings, database, storage, readers, folder, needs_keys)
             app.state.hub = Hub(database)
             stopping = Event()
-            webhooks.Deliveries(database, settings).run(stopping)
+            Deliveries(database, settings).run(stopping)
             Thread(target=_sweep, args=(database, storage, settings, stopping), name="sweep", daemon=True).start()
             event_task = asyncio.create_task(app.state.hub.run())
             try:
@@ -124,6 +126,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
         covers.covers,
         covers.separations,
         account.router,
+        webhooks.router,
         verification.router,
         health.router,
     ):

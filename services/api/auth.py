@@ -52,6 +52,7 @@ Reader = Annotated[Owner, Depends(require("read"), scope="function")]
 Maker = Annotated[Owner, Depends(require("make"), scope="function")]
 VoiceMaker = Annotated[Owner, Depends(require("voices"), scope="function")]
 Deleter = Annotated[Owner, Depends(require("delete"), scope="function")]
+KeyKeeper = Annotated[Owner, Depends(require("keys"), scope="function")]
 
 
 def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCredentials | None) -> Owner:

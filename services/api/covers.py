@@ -37,7 +37,6 @@ from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Form, FormRules, owner_as_sender, received
 from understudy.services.api.waiting import Wait, wait_for_end
 from understudy.services.queue import jobs as queue
-from understudy.services.queue import webhooks
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import jobs
 
@@ -90,6 +89,7 @@ def body_schema(kind: JobKind) -> dict[str, Any]:
         "preset": {"type": "string"},
         "priority": {"type": "string", "enum": ["interactive", "batch"]},
         "webhook": {"type": "string", "format": "uri"},
+        "webhook_events": {"type": "array", "items": {"type": "string"}, "description": "as in the JSON body"},
     }
     fields = kind.request.model_fields
     properties = dict.fromkeys(kind.files, BINARY) | {name: others[name] for name in others if name in fields}
@@ -166,7 +166,8 @@ async def _received(
     Everything slow (receiving, parsing, probing) is here, outside of the transaction that checks the owner's limits,
     lists the uploaded songs and submits the job: it makes all of it or nothing."""
     sender, limit = await owner_as_sender(app, owner, key), owner.limit("song_bytes", app.settings)
-    rules = FormRules(kind.files, limit, len(kind.files), json=("settings", "transposes"), repeated=("voice",))
+    json, repeated = ("settings", "transposes"), ("voice", "webhook_events")
+    rules = FormRules(kind.files, limit, len(kind.files), json=json, repeated=repeated)
     async with received(request, app, sender, rules) as form:
         refuse_fields(form.fields, tuple(kind.request.model_fields))
         _refuse_twice(form)
@@ -174,8 +175,7 @@ async def _received(
             form.fields | {upload.field: f"(file {upload.field})" for upload in form.files}
         )
         settings, parts = await app.requests.run(owner.id, checked, body)
-        if body.webhook:
-            webhooks.check(body.webhook, app.settings)
+        body.check(app.settings)
         sent = await new_songs(app, owner, form.files)
         yield form, Submission(kind.name, body, settings, parts, sent)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy import Connection, select
 
 from understudy.errors import UnderstudyError
@@ -21,6 +21,7 @@ from understudy.pipeline.separation.models import own_files
 from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.api import answers
+from understudy.services.api.followed import Followed
 from understudy.services.api.limits import charge_job, check_storage
 from understudy.services.api.problems import ApiError
 from understudy.services.api.songs import NewSong, add_songs, find_song
@@ -40,16 +41,11 @@ MOST_VOICES = 20
 VoiceName = Annotated[str, Field(max_length=64)]
 
 
-class JobRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class JobRequest(Followed):
     song: str | None = Field(None, max_length=60, description="id of a song that was uploaded")
     preset: str | None = Field(None, max_length=60, description="a preset's name; settings change it")
     settings: CoverSettings = Field(default_factory=CoverSettings, description="only what differs from the preset")
     priority: Literal["interactive", "batch"] = Field("interactive", description="batch: interactive jobs come first")
-    webhook: str | None = Field(
-        None, max_length=2000, description="address that gets a signed message when it has ended"
-    )
 
 
 class CoverRequest(JobRequest):
@@ -181,7 +177,7 @@ class Submission:
             request=job,
             song=inputs.get("song"),
             voice=next(iter(singers["singers"].values())) if singers else None,
-            webhook=request.webhook,
+            **request.columns(),
         )
         return answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from sqlalchemy import Connection, select
 
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
+from understudy.services.api.followed import Followed
 from understudy.services.api.limits import charge_training, check_storage
 from understudy.services.api.problems import ApiError
 from understudy.services.api.uploads import Upload
@@ -30,10 +31,8 @@ EMBEDDER = "^[A-Za-z0-9._-]+$"
 Rate = Annotated[Literal[32000, 40000, 48000], BeforeValidator(lambda rate: int(rate) if str(rate).isdigit() else rate)]
 
 
-class TrainingRequest(BaseModel):
+class TrainingRequest(Followed):
     """How to train. `consent` is needed with further recordings."""
-
-    model_config = ConfigDict(extra="forbid")
 
     size: Literal["full", "tiny"] = Field(
         "full", description="full: RVC's network; tiny: a small network for tests of your program, not for singing"
@@ -50,9 +49,6 @@ class TrainingRequest(BaseModel):
     seed: int = Field(1234, ge=0, lt=1 << 31)
     consent: Literal["self", "granted"] | None = Field(
         None, description="for further recordings: it is your own voice, or its owner has agreed"
-    )
-    webhook: str | None = Field(
-        None, max_length=2000, description="address that gets a signed message when it has ended"
     )
 
     def settings(self) -> TrainingSettings:
@@ -98,7 +94,7 @@ class NewTraining:
             "consent": self.request.consent,
         }
         about: dict[str, Any] = {"name": voice.name, "voice": voice.id, "request": request}
-        job = queue.submit(connection, now, owner.id, "training", webhook=self.request.webhook, bytes=total, **about)
+        job = queue.submit(connection, now, owner.id, "training", bytes=total, **about, **self.request.columns())
         return answers.training(connection.execute(select(jobs).where(jobs.c.id == job)).one())
 
 

@@ -30,7 +30,6 @@ from understudy.services.api.training_requests import (
 from understudy.services.api.uploads import FormRules, owner_as_sender, received
 from understudy.services.api.voices import check_consent, find_voice
 from understudy.services.queue import jobs as queue
-from understudy.services.queue import webhooks
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import jobs, new_id
 
@@ -69,13 +68,14 @@ async def train_voice(
     days without one; a voice's next training with the same settings goes on where the last one stopped."""
     limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
     sender = await owner_as_sender(app, owner, key)
-    async with received(request, app, sender, FormRules(("recordings",), limit, most)) as form:
+    async with received(
+        request, app, sender, FormRules(("recordings",), limit, most, repeated=("webhook_events",))
+    ) as form:
         refuse_fields(form.fields, tuple(TrainingRequest.model_fields))
         body = TrainingRequest.model_validate(form.fields)
         if form.files:
             check_consent(body.consent)
-        if body.webhook:
-            webhooks.check(body.webhook, app.settings)
+        body.check(app.settings)
         durations = [sent.about.duration for sent in await new_songs(app, owner, form.files)]
         await app.requests.run(owner.id, check_models, body.settings(), app.settings)
         voice = await app.requests.run(owner.id, _voice_id, app, owner, id)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 from rich.markup import escape
 
-from understudy.choices import Scope, listed
+from understudy.choices import Scope, Work, listed
 from understudy.errors import UnderstudyError
 from understudy.services.cli.console import print_result
 from understudy.services.cli.options import CLUSTER, OUTPUT, SERVER, Options, with_options
@@ -73,9 +73,7 @@ def upgrade(options: Options) -> None:
 def create(
     owner: Annotated[str, typer.Option(help="The key's owner; all keys of an owner give access to the same data.")],
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
-    scopes: Annotated[str, typer.Option(help=f"{listed(Scope)}; several joined by commas.")] = ",".join(
-        get_args(Scope)
-    ),
+    scopes: Annotated[str, typer.Option(help=f"{listed(Scope)}; several joined by commas.")] = ",".join(get_args(Work)),
     limit: Annotated[
         list[str] | None, typer.Option(metavar="NAME=NUMBER", help="A limit of this owner's own: jobs_queued=10.")
     ] = None,

@@ -35,7 +35,7 @@ from understudy.services.queue.tables import (
 )
 
 _REMEMBERED = 30 * 86400.0  # seconds for which machines look for what is left of a revoked voice
-_MEMORY = 86400.0  # seconds for which answers to an Idempotency-Key and ended deliveries are kept
+_MEMORY = 86400.0  # seconds for which answers to an Idempotency-Key are kept
 
 
 def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int:
@@ -55,7 +55,8 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
             connection.execute(table.delete().where(table.c.at < now - 86400))
         connection.execute(sessions.delete().where(sessions.c.expires < now))
         connection.execute(idempotency.delete().where(idempotency.c.created < now - _MEMORY))
-        connection.execute(deliveries.delete().where(deliveries.c.state != "waiting", deliveries.c.due < now - _MEMORY))
+        sent = and_(deliveries.c.state != "waiting", deliveries.c.due < now - settings.keep_deliveries)
+        connection.execute(deliveries.delete().where(sent))
     for row in [*rows, *forgotten]:
         storage.remove(f"{row.owner}/jobs/{row.id}")
     for song in gone:

@@ -313,12 +313,16 @@ def end(
         making = and_(voices.c.id == row.voice, voices.c.state == "making")
         connection.execute(voices.update().where(making).values(state="failed", bytes=0))
     if row.webhook:
+        wanted = row.webhook_events is None or state in row.webhook_events.split()
+        values = {"webhook_state": "waiting" if wanted else "unwanted"}
+        connection.execute(jobs.update().where(jobs.c.id == row.id).values(**values))
+    if row.webhook and wanted:
         body = json.dumps(
             {"type": f"{row.kind}.{state}", "id": row.id, "state": state, "error": row.error, "finished": now},
             separators=(",", ":"),
         )
         about = {"id": new_id("delivery"), "owner": row.owner, "job": row.id, "url": row.webhook, "body": body}
-        connection.execute(deliveries.insert().values(state="waiting", tries=0, due=now, **about))
+        connection.execute(deliveries.insert().values(state="waiting", tries=0, due=now, created=now, **about))
     return True
 
 

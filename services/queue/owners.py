@@ -6,7 +6,6 @@ slow hash.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -19,12 +18,13 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import IntegrityError
 
-from understudy.choices import Scope
+from understudy.choices import Scope, Work
 from understudy.errors import UnderstudyError
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import ACTIVE, trained_minutes
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, voices
+from understudy.services.queue.webhooks import new_secret
 from understudy.validation import faults
 from understudy.voices.voice import Level
 
@@ -71,8 +71,7 @@ def ensure_owner(database: Database, name: str, id: str | None = None) -> str:
         found = connection.scalar(select(owners.c.id).where(owners.c.name == name))
         if found is None:
             found = id or new_id("own", 12)
-            key = base64.b64encode(secrets.token_bytes(24)).decode()
-            values = {"name": name, "created": time.time(), "webhook_secret": f"whsec_{key}"}
+            values = {"name": name, "created": time.time(), "webhook_secret": new_secret()}
             try:
                 with connection.begin_nested():
                     connection.execute(owners.insert().values(id=found, limits={}, **values))
@@ -86,7 +85,7 @@ def local_owner(database: Database) -> Owner:
     ensure_owner(database, LOCAL, LOCAL)
     with database.read() as connection:
         limits = connection.scalar(select(owners.c.limits).where(owners.c.id == LOCAL))
-    return Owner(LOCAL, LOCAL, frozenset(SCOPES), limits or {})
+    return Owner(LOCAL, LOCAL, frozenset(get_args(Work)), limits or {})
 
 
 def create_key(

@@ -115,6 +115,7 @@ class ServerSettings(BaseModel):
     )
     webhook_tries: int = Field(8, ge=1, le=30, description="the pause doubles from 5 s each time")
     webhook_seconds: float = Field(10.0, gt=0, le=60, description="that the other side has to answer")
+    keep_deliveries: float = Field(7 * 86400.0, gt=0, description="then a delivered or failed message is forgotten")
 
     @field_validator("training_base", "hosts", "origins", "proxies", "webhook_networks", "webhook_ports", mode="before")
     @classmethod

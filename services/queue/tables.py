@@ -55,6 +55,8 @@ owners = Table(
     Column("name", String(100), nullable=False, unique=True),
     Column("created", Double, nullable=False),
     Column("webhook_secret", String(80), nullable=False),
+    Column("former_secret", String(80)),  # the secret before it, which signs webhooks, too, until then
+    Column("former_until", Double),
     Column("limits", JSON, nullable=False),  # limits of this owner that differ from the settings
     Column("generation", Integer, nullable=False, default=0),  # raised by deleting everything; names the cache
 )
@@ -168,6 +170,8 @@ jobs = Table(
     Column("result", JSON),
     Column("error", JSON),
     Column("webhook", Text),
+    Column("webhook_events", String(60)),  # the ends that it is called for; null: every one
+    Column("webhook_state", String(12)),  # as of its delivery; unwanted: it isn't called for this end
     Index("jobs_by_owner", "owner", "created", "id"),
     Index("jobs_of_owner", "owner", "state", "bytes"),  # what limits count is read from the index alone
     Index("jobs_by_state", "state", "priority", "created"),
@@ -238,7 +242,12 @@ deliveries = Table(
     Column("tries", Integer, nullable=False, default=0),
     Column("due", Double, nullable=False),
     Column("error", Text),
+    Column("created", Double, nullable=False),
+    Column("tried", Double),  # when it was last sent
+    Column("status", Integer),  # of the last answer
     Index("deliveries_due", "state", "due"),
+    Index("deliveries_by_owner", "owner", "created", "id"),
+    Index("deliveries_by_job", "job"),
 )
 
 counters = Table(  # for the metrics

@@ -2,7 +2,8 @@
 
 Messages are signed as Standard Webhooks says (standardwebhooks.com): ``webhook-id``, ``webhook-timestamp`` (Unix
 seconds) and ``webhook-signature`` (``v1,`` and the base64 of HMAC-SHA256 over ``id.timestamp.body``), with the owner's
-secret. The older headers ``Understudy-Delivery`` and ``Understudy-Signature`` are sent for one more release.
+secret. For a while after that was changed, a second signature is made with the former one. The older headers
+``Understudy-Delivery`` and ``Understudy-Signature`` are sent for one more release.
 
 The address comes from a user, so it must not reach into the server's own network: addresses that aren't public
 (`addresses.py`) and ports that aren't for the web are refused unless the configuration names their network. The name is
@@ -26,17 +27,18 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from secrets import token_bytes
 from threading import Event, Lock, Thread, Timer
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from sqlalchemy import Connection, Row, Select, literal, or_, select
+from sqlalchemy import Connection, Row, Select, and_, case, literal, or_, select
 
 from understudy.errors import UnderstudyError
 from understudy.services.queue.addresses import is_public, is_within
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import deliveries, owners
+from understudy.services.queue.tables import deliveries, jobs, owners
 
 log = logging.getLogger("understudy.webhooks")
 THREADS = 16
@@ -44,19 +46,52 @@ SHARE = 4  # of one owner
 _FIRST_PAUSE = 5.0
 
 
-def sign(secret: str, id: str, at: int, body: str) -> dict[str, str]:
-    """The headers of a message: its id, the Unix time `at`, and the signature made with `secret` (``whsec_`` and the
-    key in base64)."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signature = base64.b64encode(hmac.digest(key, f"{id}.{at}.{body}".encode(), "sha256")).decode()
-    old = hmac.digest(secret.encode(), f"{at}.{body}".encode(), "sha256").hex()
+def sign(secrets: Sequence[str], id: str, at: int, body: str) -> dict[str, str]:
+    """The headers of a message: its id, the Unix time `at`, and a signature made with each of `secrets` (``whsec_`` and
+    the key in base64)."""
+    keys = [base64.b64decode(secret.removeprefix("whsec_")) for secret in secrets]
+    signed = f"{id}.{at}.{body}".encode()
+    signatures = [base64.b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys]
+    old = [hmac.digest(secret.encode(), f"{at}.{body}".encode(), "sha256").hex() for secret in secrets]
     return {
         "webhook-id": id,
         "webhook-timestamp": str(at),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
         "Understudy-Delivery": id,
-        "Understudy-Signature": f"t={at},v1={old}",
+        "Understudy-Signature": ",".join([f"t={at}", *(f"v1={signature}" for signature in old)]),
     }
+
+
+def new_secret() -> str:
+    """A secret of 192 random bits."""
+    return f"whsec_{base64.b64encode(token_bytes(24)).decode()}"
+
+
+def change_secret(connection: Connection, now: float, owner: str, overlap: float) -> str:
+    """Give the owner a new secret; the one before it signs, too, for so many seconds. Returns the new one."""
+    secret = new_secret()
+    values = {"former_secret": owners.c.webhook_secret, "former_until": now + overlap, "webhook_secret": secret}
+    connection.execute(owners.update().where(owners.c.id == owner).values(**values))
+    return secret
+
+
+def send_again(connection: Connection, now: float, row: Row[Any]) -> None:
+    """Send the message in `row` once more, with as many tries as a new one. Raises ``delivery-waiting`` if it is still
+    to be sent."""
+    over = and_(deliveries.c.id == row.id, deliveries.c.state != "waiting")
+    if not _note(connection, row, over, {"state": "waiting", "tries": 0, "due": now}):
+        text = "This message is being sent, or will be in a moment."
+        raise UnderstudyError("delivery-waiting", text, "GET /v1/webhooks/deliveries says when.")
+
+
+def _note(connection: Connection, row: Row[Any], where: Any, values: dict[str, Any]) -> bool:
+    """Change `values` of the message in `row`, and the webhook's state in its job; returns whether `where` was so. The
+    job's row is locked first, as by whoever ends or deletes it."""
+    connection.execute(select(jobs.c.id).where(jobs.c.id == row.job).with_for_update())
+    if not connection.execute(deliveries.update().where(where).values(**values)).rowcount:
+        return False
+    connection.execute(jobs.update().where(jobs.c.id == row.job).values(webhook_state=values["state"]))
+    return True
 
 
 class Deliveries:
@@ -87,12 +122,14 @@ class Deliveries:
         while (row := self._claimed()) is not None:
             try:
                 tried += 1
-                error = _send(row.url, row.body, row.id, row.webhook_secret, self._settings)
+                secrets = [row.webhook_secret, *([row.former] if row.former else [])]
+                status, error = _send(row.url, row.body, row.id, secrets, self._settings)
                 last = row.tries + 1 >= self._settings.webhook_tries
                 state = "delivered" if error is None else "failed" if last else "waiting"
                 with self._database.write() as connection:
-                    values = {"state": state, "error": error}
-                    connection.execute(deliveries.update().where(deliveries.c.id == row.id).values(**values))
+                    now = self._database.now(connection)
+                    values = {"state": state, "error": error, "status": status, "tried": now}
+                    _note(connection, row, deliveries.c.id == row.id, values)
                 log.info("webhook %s", state, extra={"job": row.job, "delivery": row.id, "error": error})
             finally:
                 with self._claiming:
@@ -126,20 +163,23 @@ class Deliveries:
         pause = self._settings.webhook_seconds + _FIRST_PAUSE * literal(1).bitwise_lshift(deliveries.c.tries)
         due = or_(deliveries.c.due <= now, deliveries.c.due > now + pause)  # the latter: the clock was set back
         mine = deliveries.c.state == "waiting", due, deliveries.c.owner.not_in(full)
-        query = select(deliveries, owners.c.webhook_secret).join(owners).where(*mine)
+        former = case((owners.c.former_until > now, owners.c.former_secret)).label("former")
+        query = select(deliveries, owners.c.webhook_secret, former).join(owners).where(*mine)
         return query.order_by(deliveries.c.due).limit(1)
 
 
-def _send(url: str, body: str, id: str, secret: str, settings: ServerSettings) -> str | None:
-    """Post `body`; returns None if the answer was 2xx, else the error. Redirects aren't followed. Takes at most
-    `webhook_seconds`."""
+def _send(
+    url: str, body: str, id: str, secrets: Sequence[str], settings: ServerSettings
+) -> tuple[int | None, str | None]:
+    """Post `body`; returns the status of the answer, if there was one, and the error, None if it was 2xx. Redirects
+    aren't followed. Takes at most `webhook_seconds`."""
     end = time.monotonic() + settings.webhook_seconds
     try:
         parts = check(url, settings)
         address = _resolved(parts.hostname or "", _port(parts), settings, settings.webhook_seconds)
         left = max(0.1, end - time.monotonic())
         connection = _Connection(parts.hostname or "", address, _port(parts), parts.scheme, left)
-        signed = sign(secret, id, int(time.time()), body)
+        signed = sign(secrets, id, int(time.time()), body)
         headers = {"Content-Type": "application/json", "User-Agent": "Understudy", **signed}
         # the socket's timeout bounds each read; this bounds the whole call, also when an answer comes byte by byte
         deadline = Timer(left, connection.hang_up)
@@ -152,10 +192,10 @@ def _send(url: str, body: str, id: str, secret: str, settings: ServerSettings) -
             deadline.cancel()
             connection.close()
     except UnderstudyError as error:
-        return error.message
+        return None, error.message
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"{type(error).__name__}: {error}"[:300]
-    return None if 200 <= status < 300 else f"it answered {status}"
+        return None, f"{type(error).__name__}: {error}"[:300]
+    return status, None if 200 <= status < 300 else f"it answered {status}"
 
 
 class _Connection(http.client.HTTPConnection):

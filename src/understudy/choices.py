@@ -25,8 +25,11 @@ Shape = Literal["landscape", "portrait"]
 ExecutorName = Literal["local", "ray"]
 """What runs the stages: this process, or the machines of a Ray cluster."""
 
-Scope = Literal["read", "make", "voices", "delete"]
-"""What an API key allows."""
+Work = Literal["read", "make", "voices", "delete"]
+"""What an API key allows unless more is asked for."""
+
+Scope = Literal[Work, "keys"]
+"""What an API key may allow."""
 
 
 def listed(kind: Any) -> str:

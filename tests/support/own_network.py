@@ -106,6 +106,7 @@ def outcome(database: Database, settings: ServerSettings, host: str, asked: dict
         return error.message
     owner = owners.ensure_owner(database, "ada")
     values = {"id": host, "owner": owner, "job": "job", "url": url, "body": "{}", "state": "waiting", "due": 0.0}
+    values["created"] = 0.0
     with database.write() as connection:
         connection.execute(deliveries.insert().values(**values))
     asked[host] = 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.services.api.conftest import Service, Sounds, Start, Working
+from tests.services.api.conftest import KEYS, Service, Sounds, Start, Working
 from tests.support.command import until
 from understudy.services.queue import housekeeping
 from understudy.services.queue.tables import jobs
@@ -274,6 +274,41 @@ def test_webhooks_to_private_addresses_are_refused(service: Service, sounds: Sou
         answer = service.client.post("/v1/separations", data={"webhook": url}, files=song(sounds))
         refused(answer, 422, "webhook-refused")
     assert service.stored() == []
+
+
+def test_webhooks_are_listed_and_sent_again(start: Start, sounds: Sounds):
+    """Of the owner alone. The receiver is a port that nobody listens on."""
+    service = start(keys=True, webhook_networks=("127.0.0.0/8",), webhook_tries=1)
+    ada, bea = service.key("ada", (*KEYS, "keys")), service.key("bea")
+    made = [
+        service.client.post(
+            "/v1/separations",
+            headers=ada,
+            data={"webhook": "http://127.0.0.1:9/", "webhook_events": [event]},
+            files={"song": ("song.wav", sounds["song"].read_bytes())},
+        ).json()
+        for event in ("cancelled", "done")
+    ]
+    assert made[0]["webhook"] == {"url": "http://127.0.0.1:9/", "events": ["cancelled"], "state": None}
+    ended = [service.client.delete(f"/v1/separations/{job['id']}", headers=ada).json() for job in made]
+    assert [job["webhook"]["state"] for job in ended] == ["waiting", "unwanted"]
+
+    def listed(**query: str):
+        return service.client.get("/v1/webhooks/deliveries", params=query, headers=ada).json()["items"]
+
+    until(lambda: listed(state="failed"))
+    (delivery,) = listed(job=made[0]["id"])
+    assert (delivery["type"], delivery["attempts"], delivery["status"]) == ("separation.cancelled", 1, None)
+    assert "refused" in delivery["error"]
+    assert listed(job=made[1]["id"]) == []
+    place = f"/v1/webhooks/deliveries/{delivery['id']}"
+    assert service.client.post(f"{place}/redeliver", headers=bea).json()["code"] == "delivery-unknown"
+    again = service.client.post(f"{place}/redeliver", headers=ada)
+    assert (again.status_code, again.json()["state"]) == (202, "waiting")
+    until(lambda: service.client.get(place, headers=ada).json()["attempted"] != delivery["attempted"])
+    assert service.client.post("/v1/webhooks/secret", json={}, headers=bea).json()["code"] == "scope-missing"
+    changed = service.client.post("/v1/webhooks/secret", json={"overlap": 60}, headers=ada).json()
+    assert service.client.get("/v1/account", headers=ada).json()["webhook_secret"] == changed["webhook_secret"]
 
 
 def test_metrics_and_health(working: Working):

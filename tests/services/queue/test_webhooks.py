@@ -31,6 +31,7 @@ from understudy.services.queue import claims, jobs, owners, webhooks
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import deliveries
+from understudy.services.queue.tables import jobs as jobs_table
 from understudy.services.queue.tables import owners as table
 
 PRIVATE = "The webhook can't be called: its address is a private one."
@@ -122,13 +123,68 @@ def documented_check() -> Callable[[str, Mapping[str, str], bytes], bool]:
 @pytest.mark.parametrize("secret", ["whsec_" + "0123456789abcdef" * 3, "whsec_" + base64.b64encode(bytes(32)).decode()])
 def test_secrets_of_this_and_of_older_releases_sign(secret: str):
     at = int(time.time())
-    headers = webhooks.sign(secret, "delivery_1", at, "{}")
+    headers = webhooks.sign([secret], "delivery_1", at, "{}")
     assert Webhook(secret).verify("{}", headers) == {}
     assert documented_check()(secret, headers, b"{}")
     assert not documented_check()(secret, headers, b"{ }")
-    assert not documented_check()(secret, webhooks.sign(secret, "delivery_1", at - 600, "{}"), b"{}")
+    assert not documented_check()(secret, webhooks.sign([secret], "delivery_1", at - 600, "{}"), b"{}")
     with pytest.raises(WebhookVerificationError):
         Webhook(secret).verify("{ }", headers)
+
+
+def test_receivers_are_changed_one_after_the_other(database: Database, allowed: ServerSettings, receiver: Receiver):
+    """While a former secret signs, too, each of both verifies a message; afterwards the new one alone."""
+    end_a_job(database, allowed, receiver.url)
+    with database.write() as connection:
+        former = str(connection.scalar(select(table.c.webhook_secret)))
+        now = database.now(connection)
+        secret = webhooks.change_secret(connection, now, str(connection.scalar(select(table.c.id))), 3600)
+    for known in (2, 1):
+        webhooks.Deliveries(database, allowed).deliver_due()
+        headers, body = receiver.got.pop()
+        assert len(headers["webhook-signature"].split()) == known
+        lower = {name.lower(): text for name, text in headers.items()}
+        for verifies, key in ((True, secret), (known == 2, former)):
+            assert documented_check()(key, lower, body.encode()) == verifies
+        Webhook(secret).verify(body, headers)
+        with database.write() as connection:
+            connection.execute(table.update().values(former_until=now))
+            webhooks.send_again(connection, now, connection.execute(select(deliveries)).one())
+
+
+def test_it_is_sent_again_on_request(database: Database, allowed: ServerSettings, receiver: Receiver):
+    receiver.statuses = [410, 503]
+    id = end_a_job(database, allowed, receiver.url)
+
+    def of_job() -> str:
+        with database.read() as connection:
+            return str(connection.scalar(select(jobs_table.c.webhook_state).where(jobs_table.c.id == id)))
+
+    for _ in range(2):
+        assert of_job() == "waiting"
+        with database.write() as connection, pytest.raises(UnderstudyError, match="being sent"):
+            webhooks.send_again(connection, database.now(connection), connection.execute(select(deliveries)).one())
+        make_due(database)
+        webhooks.Deliveries(database, allowed).deliver_due()
+    assert (of_job(), state(database).status, state(database).tries) == ("failed", 503, 2)
+    with database.write() as connection:
+        webhooks.send_again(connection, database.now(connection), connection.execute(select(deliveries)).one())
+    webhooks.Deliveries(database, allowed).deliver_due()
+    assert (of_job(), state(database).status, state(database).tries) == ("delivered", 200, 1)
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+
+
+def test_it_is_called_for_the_ends_that_were_asked_for(database: Database, settings: ServerSettings):
+    owner = owners.ensure_owner(database, "ada")
+    with database.write() as connection:
+        values: dict[str, Any] = {"name": "song", "request": {}, "webhook": "https://example.org", "priority": 0}
+        for events in ("failed", "failed cancelled"):
+            jobs.submit(connection, 0.0, owner, "cover", webhook_events=events, **values)
+        for row in connection.execute(select(jobs_table)).all():
+            jobs.cancel(connection, 1.0, row, settings)
+        found = {row.webhook_events: row.webhook_state for row in connection.execute(select(jobs_table))}
+        assert found == {"failed": "unwanted", "failed cancelled": "waiting"}
+        assert json.loads(connection.scalars(select(deliveries.c.body)).one())["type"] == "cover.cancelled"
 
 
 def test_it_is_tried_again_with_longer_pauses_and_then_given_up(database, allowed, receiver: Receiver):
@@ -153,11 +209,12 @@ def test_an_owner_whose_receivers_hang_delays_nobody_else(database, allowed, mon
     begun, go = Semaphore(0), Event()
     sent: list[str] = []
 
-    def send(url: str, *_: object) -> None:
+    def send(url: str, *_: object) -> tuple[int, None]:
         sent.append(url)
         if "hangs" in url:
             begun.release()
             assert go.wait(HANGS)
+        return 200, None
 
     monkeypatch.setattr(webhooks, "_send", send)
     sending = webhooks.Deliveries(database, allowed)

@@ -72,6 +72,21 @@ export interface components {
             tags?: components["schemas"]["TagSettings"];
             provenance?: components["schemas"]["ProvenanceSettings"];
         };
+        Delivery: {
+            id: string;
+            job: string;
+            type: string;
+            url: string;
+            /** @enum {string} */
+            state: "waiting" | "delivered" | "failed";
+            attempts: number;
+            /** Format: date-time */
+            created: string;
+            attempted: string | null;
+            next: string | null;
+            status: number | null;
+            error: string | null;
+        };
         EnsembleSettings: {
             /** @enum {string} */
             combine?: "average" | "median" | "min" | "max";
@@ -199,6 +214,7 @@ export interface components {
             stems: {
                 [key: string]: components["schemas"]["File"];
             };
+            webhook: components["schemas"]["Webhook"] | null;
             events: string;
         };
         JobEstimate: {
@@ -262,6 +278,10 @@ export interface components {
             keep_stems?: boolean;
             video?: ("landscape" | "portrait") | null;
         };
+        Page_Delivery_: {
+            items: components["schemas"]["Delivery"][];
+            next?: string | null;
+        };
         Page_Job_: {
             items: components["schemas"]["Job"][];
             next?: string | null;
@@ -324,6 +344,14 @@ export interface components {
         };
         Revocation: {
             reason?: string;
+        };
+        Secret: {
+            webhook_secret: string;
+            /** Format: date-time */
+            former_until: string;
+        };
+        SecretChange: {
+            overlap?: number;
         };
         SeparationSettings: {
             model?: string;
@@ -412,6 +440,7 @@ export interface components {
             samples: {
                 [key: string]: components["schemas"]["File"];
             };
+            webhook: components["schemas"]["Webhook"] | null;
             events: string;
         };
         TrainingEstimate: {
@@ -492,6 +521,11 @@ export interface components {
             pitch?: number;
             speed?: number;
         };
+        Webhook: {
+            url: string;
+            events: ("done" | "failed" | "cancelled")[];
+            state: ("waiting" | "delivered" | "failed" | "unwanted") | null;
+        };
         Problem: {
             type: string;
             title: string;
@@ -504,12 +538,13 @@ export interface components {
             }[] | null;
         };
         CoverRequest: {
+            webhook?: string | null;
+            webhook_events?: ("done" | "failed" | "cancelled")[] | null;
             song?: string | null;
             preset?: string | null;
             settings?: components["schemas"]["CoverSettings"];
             /** @enum {string} */
             priority?: "interactive" | "batch";
-            webhook?: string | null;
             vocals?: string | null;
             instrumental?: string | null;
             backing_vocals?: string | null;
@@ -520,14 +555,17 @@ export interface components {
             };
         };
         SeparationRequest: {
+            webhook?: string | null;
+            webhook_events?: ("done" | "failed" | "cancelled")[] | null;
             song?: string | null;
             preset?: string | null;
             settings?: components["schemas"]["CoverSettings"];
             /** @enum {string} */
             priority?: "interactive" | "batch";
-            webhook?: string | null;
         };
         TrainingRequest: {
+            webhook?: string | null;
+            webhook_events?: ("done" | "failed" | "cancelled")[] | null;
             /** @enum {string} */
             size?: "full" | "tiny";
             /** @enum {string} */
@@ -541,7 +579,6 @@ export interface components {
             separate?: boolean;
             seed?: number;
             consent?: ("self" | "granted") | null;
-            webhook?: string | null;
         };
     };
     responses: never;
@@ -557,6 +594,7 @@ export type Choices = components['schemas']['Choices'];
 export type ConsentRecord = components['schemas']['ConsentRecord'];
 export type ConversionSettings = components['schemas']['ConversionSettings'];
 export type CoverSettings = components['schemas']['CoverSettings'];
+export type Delivery = components['schemas']['Delivery'];
 export type EnsembleSettings = components['schemas']['EnsembleSettings'];
 export type Event = components['schemas']['Event'];
 export type EventList = components['schemas']['EventList'];
@@ -577,6 +615,7 @@ export type MemberWeight = components['schemas']['MemberWeight'];
 export type Model = components['schemas']['Model'];
 export type Outcome = components['schemas']['Outcome'];
 export type OutputSettings = components['schemas']['OutputSettings'];
+export type PageDelivery = components['schemas']['Page_Delivery_'];
 export type PageJob = components['schemas']['Page_Job_'];
 export type PageSong = components['schemas']['Page_Song_'];
 export type PageTraining = components['schemas']['Page_Training_'];
@@ -589,6 +628,8 @@ export type Progress = components['schemas']['Progress'];
 export type ProvenanceSettings = components['schemas']['ProvenanceSettings'];
 export type RemixSettings = components['schemas']['RemixSettings'];
 export type Revocation = components['schemas']['Revocation'];
+export type Secret = components['schemas']['Secret'];
+export type SecretChange = components['schemas']['SecretChange'];
 export type SeparationSettings = components['schemas']['SeparationSettings'];
 export type Song = components['schemas']['Song'];
 export type SongChange = components['schemas']['SongChange'];
@@ -603,6 +644,7 @@ export type Voice = components['schemas']['Voice'];
 export type VoiceChange = components['schemas']['VoiceChange'];
 export type Warned = components['schemas']['Warned'];
 export type WatermarkFound = components['schemas']['WatermarkFound'];
+export type Webhook = components['schemas']['Webhook'];
 export type Problem = components['schemas']['Problem'];
 export type CoverRequest = components['schemas']['CoverRequest'];
 export type SeparationRequest = components['schemas']['SeparationRequest'];
