@@ -67,13 +67,13 @@ def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCred
         raise ApiError("key-missing", "An API key is needed.", "Send it as 'Authorization: Bearer us_...'.")
     with app.database.read() as connection:
         if credentials:
-            owner = find_owner(connection, credentials.credentials)
+            owner = find_owner(app.database, connection, credentials.credentials)
         else:
             owner = sessions.find_owner(connection, app.database.now(connection), token or "")
     if owner is None:
         app.rates.check(f"guess {client_network(request)}", 30)
         if credentials:
-            raise ApiError("key-invalid", "This API key is wrong or was revoked.", "Ask for another key.")
+            raise ApiError("key-invalid", "This API key is wrong, was revoked or has expired.", "Ask for another key.")
         raise ApiError("key-invalid", "This session has ended.", "Sign in again.")
     if not app.rates.take(f"used {owner.key}", 1):  # once a minute
         with suppress(UnderstudyError):  # a failure to store that fails no request

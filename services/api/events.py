@@ -30,7 +30,7 @@ from understudy.services.api.state import AppState
 from understudy.services.queue import sessions
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import ACTIVE
-from understudy.services.queue.owners import Owner
+from understudy.services.queue.owners import Owner, living
 from understudy.services.queue.tables import events, jobs, keys
 
 log = logging.getLogger("understudy.api")
@@ -129,8 +129,8 @@ class Hub:
                     listener.queue.put_nowait(None)
 
     def _poll(self, after: dict[str, int], used: set[Access]) -> tuple[dict[str, list[Event]], set[str], set[Access]]:
-        """The events after number `after` by job, the jobs that have ended or are gone, and those `used` whose key was
-        revoked or whose session has ended.
+        """The events after number `after` by job, the jobs that have ended or are gone, and those `used` whose key or
+        session has ended.
 
         States and events are read from the same snapshot: a job that is found ended has all its events here.
         """
@@ -145,9 +145,9 @@ class Hub:
                 for row in connection.execute(rows):
                     event = Event(number=row.number, type=row.type, data={**row.data, "at": row.at})
                     found.setdefault(row.job, []).append(event)
-            gone = select(keys.c.id).where(keys.c.id.in_({key for key, _ in used}), keys.c.revoked.is_not(None))
-            revoked = set(connection.scalars(gone))
-            over = sessions.ended(connection, self._database.now(connection), {id for _, id in used if id})
+            now, given = self._database.now(connection), {key for key, _ in used if key}
+            revoked = given - set(connection.scalars(select(keys.c.id).where(keys.c.id.in_(given), living(now))))
+            over = sessions.ended(connection, now, {id for _, id in used if id})
             closed = {(key, session) for key, session in used if key in revoked or session in over}
         ended = {id for id in after if id not in states or states[id].state not in ACTIVE}
         return found, ended, closed

@@ -56,6 +56,7 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
             "training-running",
             "job-ended",
             "delivery-waiting",
+            "too-many-keys",
         ),
     ),
     410: ("The result has expired", ("result-expired",)),

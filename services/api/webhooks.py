@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -78,7 +78,7 @@ def change_webhook_secret(change: SecretChange, app: App, owner: KeyKeeper) -> S
     return Secret.model_validate({"webhook_secret": secret, "former_until": now + change.overlap})
 
 
-def _find(connection: Connection, owner: Owner, id: str) -> Row[tuple[object, ...]]:
+def _find(connection: Connection, owner: Owner, id: str) -> Row[Any]:
     mine = select(deliveries).where(deliveries.c.id == id, deliveries.c.owner == owner.id)
     row = connection.execute(mine).first()
     if row is None:

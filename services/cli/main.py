@@ -20,10 +20,11 @@ from understudy.services.cli.console import (
 )
 from understudy.services.cli.cover import convert, cover, graph
 from understudy.services.cli.evaluate import evaluate
+from understudy.services.cli.keys import keys_app
 from understudy.services.cli.models import models_app
 from understudy.services.cli.reproduce import reproduce
 from understudy.services.cli.separate import separate
-from understudy.services.cli.server import database_app, keys_app, serve, worker
+from understudy.services.cli.server import database_app, serve, worker
 from understudy.services.cli.signing import signing_app
 from understudy.services.cli.system import cache_app, doctor, presets
 from understudy.services.cli.training import train

@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
-from sqlalchemy import and_, select
+from sqlalchemy import and_, or_, select
 
 from understudy.pipeline.shared_store import SharedStore
 from understudy.pipeline.store import Store
@@ -18,6 +18,7 @@ from understudy.services.queue import consents
 from understudy.services.queue.database import Database
 from understudy.services.queue.job_context import artifacts
 from understudy.services.queue.jobs import ACTIVE, Claimed
+from understudy.services.queue.owners import KEEP_KEYS
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import (
@@ -25,6 +26,7 @@ from understudy.services.queue.tables import (
     events,
     idempotency,
     jobs,
+    keys,
     owners,
     sessions,
     songs,
@@ -53,7 +55,10 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
         gone = connection.execute(songs.delete().where(unused).returning(songs.c.path)).all()
         for table in (spent, trained):
             connection.execute(table.delete().where(table.c.at < now - 86400))
-        connection.execute(sessions.delete().where(sessions.c.expires < now))
+        ended = or_(keys.c.revoked < now - KEEP_KEYS, keys.c.expires < now - KEEP_KEYS)
+        of_ended = sessions.c.key.in_(select(keys.c.id).where(ended))
+        connection.execute(sessions.delete().where(or_(sessions.c.expires < now, of_ended)))
+        connection.execute(keys.delete().where(ended))
         connection.execute(idempotency.delete().where(idempotency.c.created < now - _MEMORY))
         sent = and_(deliveries.c.state != "waiting", deliveries.c.due < now - settings.keep_deliveries)
         connection.execute(deliveries.delete().where(sent))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from understudy.choices import Scope, Work
@@ -26,9 +26,13 @@ from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, voices
 from understudy.services.queue.webhooks import new_secret
 from understudy.validation import faults
+from understudy.voices.consent import levels
 from understudy.voices.voice import Level
 
 SCOPES = get_args(Scope)
+MOST_KEYS = 200
+"""Keys of an owner, those included that ended within the last `KEEP_KEYS` seconds."""
+KEEP_KEYS = 30 * 86400.0
 LOCAL = "local"  # the owner of everything on a server without keys
 LIMITS = (
     "song_bytes",
@@ -95,9 +99,14 @@ def create_key(
     scopes: Iterable[str],
     limits: Mapping[str, Any] | None = None,
     consent: Level = "stated",
+    lifetime: float | None = None,
+    by: Owner | None = None,
 ) -> tuple[str, str]:
     """A new key of the owner named `owner` (made if need be) and the owner's webhook secret; the key is shown once.
-    `consent`: the level that voices must have to be used with it."""
+    `consent`: the level that voices must have to be used with it. `lifetime`: seconds until it expires; None: it
+    doesn't. `by`: who asks for it; None: the server's operator. Raises ``scope-unknown``, ``limit-unknown``,
+    ``limit-invalid``, ``owner-name-invalid``, ``too-many-keys``, and ``scope-missing`` for a key that may more than the
+    one of `by`."""
     scopes = list(dict.fromkeys(scopes))
     if unknown := [scope for scope in scopes if scope not in SCOPES] or ([] if scopes else ["(none)"]):
         raise UnderstudyError(
@@ -108,17 +117,86 @@ def create_key(
     _check_limits(limits or {})
     if not owner.strip() or len(owner) > 100 or len(name) > 100:
         raise UnderstudyError("owner-name-invalid", "A name has 1 to 100 characters.", "Use for example --owner shop.")
+    _check_grant(by, scopes, consent)
+    if by is not None and owner != by.name and "admin" not in by.scopes:
+        raise _may_not("it isn't your own")
     id = ensure_owner(database, owner)
-    key_id, secret = new_id("k", 10)[2:], secrets.token_hex(25)
     with database.write() as connection:
         if limits:
             before = connection.scalar(select(owners.c.limits).where(owners.c.id == id)) or {}
             connection.execute(owners.update().where(owners.c.id == id).values(limits={**before, **limits}))
-        values = {"id": key_id, "owner": id, "name": name, "hash": hashed(secret), "scopes": " ".join(scopes)}
-        values["consent"] = consent
-        connection.execute(keys.insert().values(created=database.now(connection), **values))
+        now = database.now(connection)
+        expires = None if lifetime is None else now + lifetime
+        about = {"owner": id, "name": name, "scopes": " ".join(scopes), "consent": consent, "expires": expires}
+        key = _add_key(connection, now, about)
         webhook = connection.scalar(select(owners.c.webhook_secret).where(owners.c.id == id))
-    return f"us_{key_id}_{secret}", str(webhook)
+    return key, str(webhook)
+
+
+def rotate_key(database: Database, id: str, overlap: float, by: Owner | None = None) -> str:
+    """A new key that may the same as the key `id` and lives as long; the old one ends after `overlap` seconds. Raises
+    ``key-unknown`` for one that has ended or isn't of `by`, and what `create_key` raises."""
+    with database.write() as connection:
+        now = database.now(connection)
+        row = connection.execute(select(keys).where(keys.c.id == id, living(now))).first()
+        if row is None or not _may_manage(by, row.owner):
+            raise key_unknown(id)
+        _check_grant(by, row.scopes.split(), row.consent)
+        expires = None if row.expires is None else now + row.expires - row.created
+        about = {name: getattr(row, name) for name in ("owner", "name", "scopes", "consent")}
+        key = _add_key(connection, now, {**about, "expires": expires})
+        ends = now + overlap if row.expires is None else min(row.expires, now + overlap)
+        connection.execute(keys.update().where(keys.c.id == id).values(expires=ends))
+    return key
+
+
+def revoke_key(database: Database, id: str, by: Owner | None = None) -> None:
+    """Revoke a key at once. Raises ``key-unknown`` for one that isn't of `by`, too."""
+    with database.write() as connection:
+        owner = connection.scalar(select(keys.c.owner).where(keys.c.id == id))
+        if owner is None or not _may_manage(by, owner):
+            raise key_unknown(id)
+        values = {"revoked": func.coalesce(keys.c.revoked, database.now(connection))}
+        connection.execute(keys.update().where(keys.c.id == id).values(**values))
+
+
+def key_id(key: str) -> str:
+    """The id in a key, or the id itself."""
+    return key.removeprefix("us_").partition("_")[0]
+
+
+def _add_key(connection: Connection, now: float, about: Mapping[str, Any]) -> str:
+    """A new key with these values of its row. Raises ``too-many-keys``."""
+    mine = keys.c.owner == about["owner"]
+    connection.execute(select(owners.c.id).where(owners.c.id == about["owner"]).with_for_update())
+    if (connection.scalar(select(func.count()).where(mine)) or 0) >= MOST_KEYS:
+        text = f"This owner has {MOST_KEYS} keys, those included that ended within {KEEP_KEYS / 86400:.0f} days."
+        raise UnderstudyError("too-many-keys", text, "Use keys for longer: each can serve any number of programs.")
+    id, secret = new_id("k", 10)[2:], secrets.token_hex(25)
+    connection.execute(keys.insert().values(id=id, hash=hashed(secret), created=now, **about))
+    return f"us_{id}_{secret}"
+
+
+def _may_manage(by: Owner | None, owner: str) -> bool:
+    return by is None or by.id == owner or "admin" in by.scopes
+
+
+def _check_grant(by: Owner | None, scopes: Iterable[str], consent: Level) -> None:
+    """Raise ``scope-missing`` for a key that may more than the one of `by`."""
+    if by is None or "admin" in by.scopes:
+        return
+    if more := [scope for scope in scopes if scope not in by.scopes]:
+        raise _may_not(f"it would have the scope {more[0]!r}, which yours lacks")
+    if levels.LEVELS.index(consent) < levels.LEVELS.index(by.consent):
+        raise _may_not(f"it would use voices whose consent is {consent}, and yours needs {by.consent}")
+
+
+def _may_not(why: str) -> UnderstudyError:
+    return UnderstudyError("scope-missing", f"This key may not make that key: {why}.", "Ask for another key.")
+
+
+def key_unknown(id: str) -> UnderstudyError:
+    return UnderstudyError("key-unknown", f"There is no key {id[:60]!r}.", "List the keys: it may have ended.")
 
 
 def _check_limits(limits: Mapping[str, Any]) -> None:
@@ -132,39 +210,42 @@ def _check_limits(limits: Mapping[str, Any]) -> None:
 
 
 def list_keys(database: Database) -> list[Row[Any]]:
-    """id, owner (its name), name, scopes, created, revoked, used of all keys, oldest first."""
-    columns = (keys.c.id, owners.c.name.label("owner"), keys.c.name, keys.c.scopes)
-    query = select(*columns, keys.c.created, keys.c.revoked, keys.c.used).join(owners).order_by(keys.c.created)
+    """All keys but the hashes of their secrets, oldest first, with the names of their owners."""
     with database.read() as connection:
-        return list(connection.execute(query))
+        return list(connection.execute(LISTED.order_by(keys.c.created)))
 
 
-def revoke_key(database: Database, id: str) -> None:
-    """Revoke a key at once. Raises ``key-unknown``."""
-    with database.write() as connection:
-        values = {"revoked": func.coalesce(keys.c.revoked, database.now(connection))}
-        if not connection.execute(keys.update().where(keys.c.id == id).values(**values)).rowcount:
-            raise UnderstudyError("key-unknown", f"There is no key {id!r}.", "'understudy keys list' shows them.")
+LISTED: Select[Any] = select(
+    *(column for column in keys.c if column.name not in ("owner", "hash")), owners.c.name.label("owner")
+).join(owners)
+"""The keys, each with the name of its owner, without the hashes of their secrets."""
+
+
+def living(now: float) -> Any:
+    """Whether a key is neither revoked nor expired."""
+    return and_(keys.c.revoked.is_(None), or_(keys.c.expires.is_(None), keys.c.expires > now))
 
 
 def has_keys(database: Database) -> bool:
-    """Whether there is a key that isn't revoked."""
+    """Whether there is a key that can be used."""
     with database.read() as connection:
-        return connection.scalar(select(func.count()).select_from(keys).where(keys.c.revoked.is_(None))) != 0
+        return connection.scalar(select(keys.c.id).where(living(database.now(connection))).limit(1)) is not None
 
 
-def find_owner(connection: Connection, key: str) -> Owner | None:
-    """The owner of `key`; None for a wrong or revoked one."""
+def find_owner(database: Database, connection: Connection, key: str) -> Owner | None:
+    """The owner of `key`; None for one that is wrong, revoked or expired."""
     kind, _, rest = key.partition("_")
     id, _, secret = rest.partition("_")
     if kind != "us" or not id or not secret:
         return None
     row = connection.execute(KEYS.where(keys.c.id == id)).first()
-    return None if row is None or not hmac.compare_digest(row.hash, hashed(secret)) else as_owner(row)
+    if row is None or not hmac.compare_digest(row.hash, hashed(secret)):
+        return None
+    return None if row.expires is not None and row.expires <= database.now(connection) else as_owner(row)
 
 
 KEYS = select(keys, owners.c.name.label("owner_name"), owners.c.limits).join(owners).where(keys.c.revoked.is_(None))
-"""The keys that are not revoked, each with its owner."""
+"""The keys that are not revoked, each with its owner. They may have expired."""
 
 
 def as_owner(row: Row[Any]) -> Owner:

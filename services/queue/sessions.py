@@ -12,7 +12,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, select
 
 from understudy.services.queue.database import Database
-from understudy.services.queue.owners import KEYS, Owner, as_owner, hashed
+from understudy.services.queue.owners import KEYS, Owner, as_owner, hashed, living
 from understudy.services.queue.tables import keys, sessions
 
 MOST = 100
@@ -41,8 +41,8 @@ def end(database: Database, token: str) -> None:
 
 
 def find_owner(connection: Connection, now: float, token: str) -> Owner | None:
-    """The owner whose session `token` is; None if it has ended or its key was revoked."""
-    lasting = sessions.c.id == hashed(token), sessions.c.expires > now
+    """The owner whose session `token` is; None if it or its key has ended."""
+    lasting = sessions.c.id == hashed(token), sessions.c.expires > now, living(now)
     row = connection.execute(KEYS.join(sessions, sessions.c.key == keys.c.id).where(*lasting)).first()
     return None if row is None else replace(as_owner(row), session=hashed(token))
 

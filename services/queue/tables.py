@@ -71,8 +71,10 @@ keys = Table(
     Column("scopes", String(200), nullable=False),
     Column("created", Double, nullable=False),
     Column("revoked", Double),
+    Column("expires", Double),
     Column("used", Double),
     Column("consent", String(12), nullable=False, server_default="stated"),  # least level of voices that it uses
+    Index("keys_by_owner", "owner", "created", "id"),
 )
 
 consents = Table(  # the consent log of each owner (understudy.voices.consent.log)

@@ -28,7 +28,7 @@ ExecutorName = Literal["local", "ray"]
 Work = Literal["read", "make", "voices", "delete"]
 """What an API key allows unless more is asked for."""
 
-Scope = Literal[Work, "keys"]
+Scope = Literal[Work, "keys", "admin"]
 """What an API key may allow."""
 
 

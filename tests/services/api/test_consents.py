@@ -83,7 +83,7 @@ def test_a_key_demands_a_level(start: Start, sounds: Sounds, tmp_path: Path):
     }
     manifest = recorded_voice(tmp_path).manifest.model_dump(mode="json")
     with database.write() as connection:
-        owner = owners.find_owner(connection, keys["stated"])
+        owner = owners.find_owner(database, connection, keys["stated"])
         assert owner is not None
         row = {"id": "voice_1", "owner": owner.id, "name": "nova", "folded": "nova", "state": "ready", "path": "x"}
         connection.execute(voices.insert().values(**row, consent="self", manifest=manifest, findings=[], created=0.0))

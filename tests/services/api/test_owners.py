@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
-from tests.services.api.conftest import Service, Sounds
+from tests.services.api.conftest import KEYS, Service, Sounds
 from tests.support.command import until
 from understudy.errors import UnderstudyError
 from understudy.services.api.app import make_app
@@ -16,7 +16,7 @@ from understudy.services.queue import housekeeping, owners
 from understudy.services.queue import sessions as page_sessions
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import sessions
+from understudy.services.queue.tables import keys, sessions
 
 
 def send(service: Service, sounds: Sounds, headers: dict[str, str], **more: str):
@@ -44,6 +44,79 @@ def test_a_revoked_key_opens_nothing_any_more(guarded: Service):
     owners.revoke_key(guarded.app.state.services.database, headers["Authorization"].split("_")[1])
     answer = guarded.client.get("/v1/covers", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "key-invalid")
+
+
+def test_keys_are_made_rotated_and_revoked_by_an_owner(guarded: Service):
+    """And never may more than the key that asks."""
+    client, ada, bea = guarded.client, guarded.key("ada", ("read", "keys")), guarded.key("bea", (*KEYS, "keys"))
+
+    def bearer(answer) -> dict[str, str]:
+        assert answer.status_code == 201, answer.text
+        return {"Authorization": f"Bearer {answer.json()['key']}"}
+
+    def status(headers: dict[str, str]) -> int:
+        return int(client.get("/v1/songs", headers=headers).status_code)
+
+    made = client.post("/v1/keys", json={"name": "shop", "scopes": ["read"], "lifetime": 3600}, headers=ada)
+    shop, id = bearer(made), made.json()["id"]
+    assert status(shop) == 200
+    assert client.get("/v1/keys", headers=shop).json()["code"] == "scope-missing"
+    for body in (
+        {"scopes": ["make"]},
+        {"scopes": ["admin"]},
+        {"scopes": ["read"], "owner": "bea"},
+        {"scopes": ["read"], "limits": {"jobs_queued": 9}},
+    ):
+        assert client.post("/v1/keys", json=body, headers=ada).json()["code"] == "scope-missing", body
+    for path in (f"/v1/keys/{id}", f"/v1/keys/{id}/rotate"):
+        answer = client.request("DELETE" if path.endswith(id) else "POST", path, json={}, headers=bea)
+        assert (answer.status_code, answer.json()["code"]) == (404, "key-unknown")
+    stronger = client.get("/v1/keys", headers=bea).json()["items"]
+    assert [key["owner"] for key in stronger] == ["bea"]
+    own = client.post("/v1/keys", json={"scopes": ["read"]}, headers=bea)
+    rotated = client.post(f"/v1/keys/{id}/rotate", json={"overlap": 600}, headers=ada)
+    assert (status(bearer(rotated)), status(shop)) == (200, 200)
+    old, new = (
+        next(key for key in client.get("/v1/keys", headers=ada).json()["items"] if key["id"] == one)
+        for one in (id, rotated.json()["id"])
+    )
+    assert old["expires"] < made.json()["expires"] < new["expires"]
+    assert "key" not in old
+    assert client.delete(f"/v1/keys/{new['id']}", headers=ada).status_code == 204
+    assert status(bearer(rotated)) == 401
+    database = guarded.app.state.services.database
+    with database.write() as connection:
+        connection.execute(keys.update().where(keys.c.id == id).values(expires=database.now(connection)))
+    assert status(shop) == 401
+    with database.write() as connection:
+        connection.execute(keys.update().where(keys.c.id == id).values(expires=1.0))
+    housekeeping.sweep(database, guarded.app.state.services.storage, guarded.settings)
+    assert id not in str(client.get("/v1/keys", headers=ada).json())
+    assert status(bearer(own)) == 200
+    operator = guarded.key("operator", ("keys", "admin"))
+    tenant = client.post(
+        "/v1/keys", json={"scopes": ["make"], "owner": "new", "limits": {"jobs_queued": 7}}, headers=operator
+    )
+    assert (tenant.json()["owner"], tenant.json()["scopes"]) == ("new", ["make"])
+    assert (
+        client.get("/v1/keys", params={"owner": "new"}, headers=operator).json()["items"][0]["id"]
+        == tenant.json()["id"]
+    )
+
+
+def test_a_key_makes_no_stronger_and_no_end_of_keys(guarded: Service, monkeypatch: pytest.MonkeyPatch):
+    strong = guarded.key("ada", (*KEYS, "keys"))["Authorization"].split("_")[1]
+    weak = guarded.key("ada", ("read", "keys"))
+    answer = guarded.client.post(f"/v1/keys/{strong}/rotate", json={}, headers=weak)
+    assert (answer.status_code, answer.json()["code"]) == (403, "scope-missing")
+    database = guarded.app.state.services.database
+    kind = owners.create_key(database, "ada", "", ("read", "keys"), consent="verified")[0]
+    weaker = {"scopes": ["read"], "consent": "stated"}
+    answer = guarded.client.post("/v1/keys", json=weaker, headers={"Authorization": f"Bearer {kind}"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "scope-missing")
+    monkeypatch.setattr(owners, "MOST_KEYS", 4)
+    codes = [guarded.client.post("/v1/keys", json={"scopes": ["read"]}, headers=weak).status_code for _ in range(2)]
+    assert codes == [201, 409]
 
 
 def test_secrets_are_not_stored(guarded: Service):
