@@ -74,7 +74,7 @@ REMIX = Stage("remix", 5, remix)
 VIDEO = Stage("video", 2, make_video, packages=("pillow",))
 STEMS_OF_COVER = Stage("stems", 2, cover_stems)
 ASSESS = Stage("assess", 7, assess, models=("speaker-encoder",), kind=AssessInputs)
-REPORT = Stage("report", 9, make_report, kind=ReportInputs)
+REPORT = Stage("report", 10, make_report, kind=ReportInputs)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,15 @@ class Scale:
             return float(np.interp(sign * value, points, (0.0, AT_GOOD, AT_WRONG)))
         return min(MOST, 100 - (100 - AT_WRONG) * exp(-beyond))
 
+    def measured(self, value: float) -> str:
+        """The figure in words, with what is good: ``Sung on the note: 71 % (good: ≥ 88 %)``."""
+        return f"{self.label}: {number(value, self.unit)} (good: {self.limit})"
+
+    @property
+    def limit(self) -> str:
+        """From where on it is good."""
+        return f"{'≥' if self.more_is_better else '≤'} {number(self.good, self.unit)}"
+
     def verdict(self, value: float) -> Severity:
         """What a cover would be called if all else was perfect; ``good`` up to the limit `good`."""
         loss = self.loss(value)
@@ -68,6 +77,18 @@ def grade_of(losses: Iterable[float]) -> float:
 
 def word_of(grade: float) -> Severity:
     return "good" if grade >= GOOD else "mind" if grade >= USABLE else "wrong"
+
+
+def number(value: float, unit: str) -> str:
+    """As printed: as many decimals as the unit deserves."""
+    if unit in ("samples", "ms", "per minute", "%"):
+        text = f"{value:.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.1f}"
+    elif unit == "":
+        text = f"{value:.2f}"
+    else:
+        text = f"{value:.1f}"
+    text = text.replace("-", "−")
+    return f"{text} {unit}".strip()
 
 
 class Graded(Protocol):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from understudy.audio.song_analysis import PITCH_CLASSES, SongAnalysis
 from understudy.pipeline.report.assessment import Balance
 from understudy.pipeline.report.figures import LEFTOVER_ERROR, Figures, ReportInputs
-from understudy.pipeline.report.grade import STAGES
+from understudy.pipeline.report.grade import STAGES, number
 from understudy.pipeline.report.png import describe, spectrogram_png
 from understudy.pipeline.report.svg import Curve, clock_scale, plot
 from understudy.pipeline.report.template import render_page
@@ -100,26 +100,13 @@ def _semitones(semitones: float) -> str:
     return f"{amount:g} semitone{'s' if amount != 1 else ''} {way}"
 
 
-def number(value: float, unit: str) -> str:
-    """As printed: as many decimals as the unit deserves."""
-    if unit in ("samples", "ms", "per minute", "%"):
-        text = f"{value:.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.1f}"
-    elif unit == "":
-        text = f"{value:.2f}"
-    else:
-        text = f"{value:.1f}"
-    text = text.replace("-", "−")
-    return f"{text} {unit}".strip()
-
-
 def _row(one: Measured) -> dict[str, str]:
     scale = one.scale
-    sign = "≥" if scale.more_is_better else "≤"
     return {
         "stage": one.stage,
         "label": scale.label,
         "value": "–" if one.value is None else number(one.value, scale.unit),
-        "good": f"{sign} {number(scale.good, scale.unit)}",
+        "good": scale.limit,
         "verdict": one.verdict,
         "reason": scale.reason if one.value is not None or not one.note else one.note,
     }

@@ -17,6 +17,17 @@
   let wanted = false; // whether the listener wants to hear something, while a switch is under way too
   let position = Number(seek.value); // seconds of the song
 
+  // shown by a server: the page of the cover has a button for each of these
+  const served = /^(.*)\/v1\/covers\/(\w+)\/report$/.exec(location.pathname);
+  if (served) {
+    for (const action of document.querySelectorAll(".action[data-kind=settings], .action[data-kind=recordings]")) {
+      const link = document.createElement("a");
+      link.href = served[1] + "/#/covers/" + served[2];
+      link.textContent = action.dataset.label;
+      action.replaceChildren(link);
+    }
+  }
+
   const start = (sound) => Number(sound.dataset.start);
   const clock = (seconds) => {
     const whole = Math.floor(seconds);

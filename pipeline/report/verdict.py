@@ -14,7 +14,7 @@ from typing import Literal
 
 from understudy.pipeline.report.figures import Figures, ReportInputs
 from understudy.pipeline.report.grade import AT_GOOD, SCALES, STAGES, Scale, Severity, grade_of, word_of
-from understudy.pipeline.report.words import Action, Words, reported, words_for
+from understudy.pipeline.report.words import HEADLINES, Action, reported, words_for
 from understudy.pipeline.values import stored
 
 PART_STAGES = {
@@ -59,8 +59,9 @@ class Measured:
 @stored
 @dataclass(frozen=True)
 class Weakness:
-    """One weakness. `severity`: ``mind`` or ``wrong``. `stage`: the one that caused it. `sentence`: what is wrong;
-    `action`: what to do about it. `at`: seconds at which it is audible. `loss`: percent of the grade that it takes."""
+    """One weakness. `severity`: ``mind`` or ``wrong``. `stage`: the one that caused it. `sentence`: what is wrong, in
+    everyday words; `action`: what to do about it. `at`: seconds at which it is audible. `loss`: percent of the grade
+    that it takes. `measured`: the figure behind it, with its limit; empty where there is none."""
 
     severity: Severity
     stage: str
@@ -69,6 +70,7 @@ class Weakness:
     action: Action
     at: tuple[float, ...] = ()
     loss: float = 0.0
+    measured: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,17 +105,12 @@ def judge(figures: Figures, inputs: ReportInputs) -> Verdict:
         if one.loss > 0 and one.loss >= least and not (nobody and one.scale.name in _OF_SINGING)
     ]
     findings = tuple(sorted((*faults, *said), key=lambda finding: (-finding.loss, STAGES.index(finding.stage))))
-    headline = {
-        "good": "This cover is good",
-        "mind": "This cover is usable, with something to mind",
-        "wrong": "Something is wrong with this cover",
-    }[overall]
     return Verdict(
         grade,
         overall,
         "" if overall == "good" else min(by_stage, key=lambda stage: by_stage[stage]),
-        headline,
-        findings[0].sentence if findings else "All figures are where they should be.",
+        HEADLINES[overall],
+        findings[0].sentence if findings else "Nothing in it is likely to be noticed.",
         {stage: word_of(left) for stage, left in by_stage.items()},
         measured,
         findings,
@@ -122,9 +119,10 @@ def judge(figures: Figures, inputs: ReportInputs) -> Verdict:
 
 def _finding(one: Measured, figures: Figures, inputs: ReportInputs) -> Weakness:
     assert one.value is not None
-    words: Words = words_for(one.scale.name, one.value, one.stage, figures, inputs)
+    words = words_for(one.scale.name, one.value, one.stage, figures, inputs)
     severity: Severity = "wrong" if one.verdict == "wrong" else "mind"
-    return Weakness(severity, one.stage, one.scale.name, words.sentence, words.action, words.at, one.loss)
+    measured = one.scale.measured(one.value)
+    return Weakness(severity, one.stage, one.scale.name, words.sentence, words.action, words.at, one.loss, measured)
 
 
 def _faults(figures: Figures) -> Iterator[Weakness]:

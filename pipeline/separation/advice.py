@@ -66,7 +66,7 @@ def better_than(settings: SeparationSettings | None) -> str | None:
 def _remarks(quality: Quality, better: str | None, settings: SeparationSettings | None) -> Iterator[Remark]:
     another = f"Try --preset {better}." if better else ""
     if quality.bleed and quality.bleed.estimate > CLEAN:
-        what = _what(quality.bleed_from, quality.bleed_to)
+        what = instruments(quality)
         serious = quality.bleed.estimate > AUDIBLE
         yield Remark("bleed", f"The vocals still hold {what}, {_down(quality.bleed, 'the voice')}.", another, serious)
     if quality.residue and quality.residue.estimate > CLEAN:
@@ -99,7 +99,9 @@ def _down(level: Level, than: str) -> str:
     return f"about {-level.estimate:.0f} dB below {than} ({max(0.0, -level.high):.0f} to {-level.low:.0f})"
 
 
-def _what(low: float | None, high: float | None) -> str:
+def instruments(quality: Quality) -> str:
+    """Which instruments the vocals still hold."""
+    low, high = quality.bleed_from, quality.bleed_to
     if low is None or high is None:
         return "instruments"
     if high < 300:

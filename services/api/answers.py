@@ -132,13 +132,46 @@ class FoundLoudness(BaseModel):
     true_peak: float | None = None
 
 
+class FoundAction(BaseModel):
+    """What to do about a weakness: make the cover again with other `settings` (by their full names, and `preset`),
+    more `recordings` of the voice, another `song`, own `stems`, or a `report` of a fault of the program."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Literal["settings", "recordings", "song", "stems", "report"]
+    label: str = Field("", description="in a few words, as on a button")
+    text: str
+    settings: dict[str, Any] = {}
+    models: list[str] = Field([], description="that the settings need: GET /v1/models says whether they are there")
+    bytes: int = Field(0, description="of these models together")
+    seconds: int = Field(0, description="of recordings that are wanted")
+    notes: Literal["", "high", "low"] = Field("", description="which notes the recordings lack")
+
+
+class FoundWeakness(BaseModel):
+    """What takes points from a cover, and the one action that helps most."""
+
+    model_config = ConfigDict(extra="allow")
+
+    severity: Literal["mind", "wrong"]
+    stage: str
+    figure: str
+    sentence: str
+    action: FoundAction
+    at: list[float] = Field([], description="seconds at which it is audible")
+    measured: str = Field("", description="the figure behind it, with its limit")
+
+
 class FoundVerdict(BaseModel):
     """Whether a cover can be used as it is."""
 
     model_config = ConfigDict(extra="allow")
 
     verdict: Literal["good", "mind", "wrong"]
+    headline: str = Field("", description="the same in everyday words")
+    grade: float | None = Field(None, description="0 to 100")
     reason: str
+    weaknesses: list[FoundWeakness] = []
 
 
 class Figures(BaseModel):

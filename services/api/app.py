@@ -21,6 +21,7 @@ from understudy.services.api import (
     covers,
     health,
     keys,
+    models,
     problems,
     songs,
     trainings,
@@ -100,6 +101,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
                 yield
             finally:
                 app.state.services.stopping.set()
+                app.state.services.fetches.stop()
                 stopping.set()
                 event_task.cancel()
                 app.state.hub.close()
@@ -126,6 +128,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
         trainings.router,
         covers.covers,
         covers.separations,
+        models.router,
         account.router,
         keys.router,
         webhooks.router,

@@ -25,8 +25,8 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     401: ("No valid key", ("key-missing", "key-invalid")),
     403: (
-        "The key lacks a scope, or the request comes from a foreign web page",
-        ("scope-missing", "origin-refused", "proxy-refused"),
+        "The key lacks a scope, the request comes from a foreign web page, or this server doesn't do it",
+        ("scope-missing", "origin-refused", "proxy-refused", "models-not-fetched"),
     ),
     404: (
         "Unknown, or it belongs to another owner",
@@ -34,6 +34,7 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
             "not-found",
             "song-unknown",
             "voice-unknown",
+            "model-unknown",
             "job-unknown",
             "stem-unknown",
             "sample-unknown",

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from understudy.services.api.limits import RateLimits
+from understudy.services.api.model_fetches import Fetches
 from understudy.services.api.shares import Shares, Transfers
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database
@@ -43,6 +44,7 @@ class AppState:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     transfers: Transfers = field(default_factory=Transfers)
+    fetches: Fetches = field(default_factory=Fetches)
     requests: Shares = field(default_factory=lambda: Shares(16, 2))
     storing: Shares = field(default_factory=lambda: Shares(32, 4))
     verifying: Shares = field(default_factory=lambda: Shares(1, 1))

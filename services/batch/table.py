@@ -14,15 +14,16 @@ from urllib.parse import quote
 
 from understudy.disk import replacing
 from understudy.pipeline.report.grade import rank
+from understudy.pipeline.report.words import HEADLINES
 from understudy.services.batch.plan import Item, Plan, Skipped
 from understudy.services.batch.run import Outcome
 from understudy.wording import clock
 
 _HERE = Path(__file__).parent
 _KINDS = {
-    "good": "good",
-    "mind": "mind this",
-    "wrong": "wrong",
+    "good": HEADLINES["good"].lower(),
+    "mind": HEADLINES["mind"].lower(),
+    "wrong": HEADLINES["wrong"].lower(),
     "failed": "failed",
     "skipped": "skipped",
     "waiting": "waiting",

@@ -147,7 +147,7 @@ def _text(result: CoverResult | StageResult) -> str:
         escape(result.transpose_reason),
         f"Loudness {loudness.cover:.1f} LUFS (song {loudness.song:.1f}), true peak {loudness.true_peak:.1f} dBTP.",
         *_singers(result),
-        f"Verdict: {result.grade:.0f} of 100. {escape(result.verdict.reason)}",
-        *(f"  {escape(weakness.action.text)}" for weakness in result.verdict.weaknesses[:1]),
+        f"[bold]{result.verdict.headline}[/], {result.grade:.0f} of 100.",
+        *(f"  {escape(one.sentence)}\n    {escape(one.action.text)}" for one in result.verdict.weaknesses),
     ]
     return "\n".join(lines)

@@ -86,6 +86,10 @@ class ServerSettings(BaseModel):
     )
 
     # what an owner may do, unless it was given limits of its own
+    fetch_models: bool = Field(
+        True,
+        description="whether users may have this server fetch models of the presets, from where they are published",
+    )
     song_bytes: int = Field(500 * MIB, ge=1, description="largest upload of one file")
     song_seconds: float = Field(3600.0, gt=0, description="longest song")
     recordings: int = Field(50, ge=1, le=999, description="most recordings of a voice")

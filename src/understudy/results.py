@@ -13,6 +13,7 @@ from typing import Any, Literal
 from understudy.pipeline.evaluation.run import Row
 from understudy.pipeline.executor import StageRun
 from understudy.pipeline.report.verdict import Weakness
+from understudy.pipeline.report.words import HEADLINES
 from understudy.pipeline.separation.advice import Remark
 from understudy.pipeline.separation.chain import StepReport
 from understudy.pipeline.separation.quality import Quality
@@ -44,6 +45,11 @@ class Verdict:
     reason: str
     grade: float
     weaknesses: tuple[Weakness, ...] = field(default=(), repr=False)
+
+    @property
+    def headline(self) -> str:
+        """`overall` in everyday words, as the report and the page have them."""
+        return HEADLINES[self.overall]
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ class CoverResult:
             **({"video": str(self.video_path)} if self.video_path else {}),
             **_fields(self, "stems stem_gain duration sample_rate transpose transpose_reason voices key bpm song_key"),
             **_fields(self, "chain loudness vocal_level leftover leftover_error brightness similarity"),
-            "verdict": {"verdict": verdict.overall, **_fields(verdict, "blame reason grade weaknesses")},
+            "verdict": {"verdict": verdict.overall, **_fields(verdict, "headline blame reason grade weaknesses")},
             **_fields(self, "figures stages warnings"),
         }
 

@@ -27,8 +27,9 @@ from understudy.pipeline.report import ReportInputs, assess_parts, make, make_re
 from understudy.pipeline.report.bands import analyse
 from understudy.pipeline.report.clips import encode_clip
 from understudy.pipeline.report.figures import Figures, measure_figures
+from understudy.pipeline.report.grade import number
 from understudy.pipeline.report.make import ReportFiles
-from understudy.pipeline.report.page import Track, number, render
+from understudy.pipeline.report.page import Track, render
 from understudy.pipeline.report.png import brightest, spectrogram_png
 from understudy.pipeline.report.svg import Curve, plot, time_ticks
 from understudy.pipeline.report.verdict import judge
@@ -91,7 +92,7 @@ def test_both_files_are_made_and_agree(made: ReportFiles) -> None:
     assert data["settings"]["separate"] == {"model": "embedded"}
     page = Page(made.html.read_text(encoding="utf-8"))
     assert page.text("h1") == "Known Song"
-    assert "This cover is good" in page.text("h2")
+    assert "Sounds right" in page.text("h2")
     assert "The song is short." in page.text("li")
 
 

@@ -255,7 +255,9 @@ def test_the_leftover_singer_counts_and_the_verdict_says_where(tmp_path: Path) -
 def test_the_advice_on_leftovers_names_the_command(tmp_path: Path) -> None:
     inputs = left_over(tmp_path, -4.0, separation=SeparationSettings())
     (finding,) = verdict_of(inputs, tmp_path).findings
-    assert "understudy models fetch --preset fast" in finding.action.text
+    assert (finding.action.label, finding.action.models) == ("Cleaner separation", ("htdemucs",))
+    assert finding.action.bytes == 84141911
+    assert "understudy models fetch --preset fast (84 MB)" in finding.action.text
 
 
 @pytest.mark.slow
@@ -305,7 +307,8 @@ def test_a_vocal_that_the_remix_moved_is_its_fault(tmp_path: Path, late: float) 
     assert figures.mixture.vocal_delay == pytest.approx(late * RATE, abs=2)
     verdict = judge(figures, inputs)
     assert (verdict.overall, verdict.blame) == ("wrong", "remix")
-    assert "ms behind the original" in verdict.reason
+    assert verdict.reason == "The new vocal is behind the original."
+    assert f": {1000 * late:.0f} ms (good: ≤ 20 ms)" in verdict.findings[0].measured
 
 
 def test_an_a_cappella_is_judged_without_a_band(tmp_path: Path) -> None:
@@ -362,7 +365,10 @@ def test_every_weakness_has_one_action(name: str, own: bool, figures: Figures, i
     words = words_for(name, SCALES[name].wrong, "convert", figures, inputs)
     assert words.sentence.endswith(".")
     assert words.action.text.endswith(".")
+    assert 5 < len(words.action.label) < 60
     assert bool(words.action.settings) == (words.action.kind == "settings")
+    assert bool(words.action.models) == bool(words.action.bytes) == ("preset" in words.action.settings)
+    assert bool(words.action.seconds) == (words.action.kind == "recordings")
     settings = {key: value for key, value in words.action.settings.items() if key != "preset"}
     load_settings(words.action.settings.get("preset", "embedded"), settings)  # each is a setting that exists
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from PIL import Image
 
 from tests.audio.test_tags import picture
-from tests.services.api.conftest import Service, Sounds, Working
+from tests.services.api.conftest import Service, Sounds, Start, Working
 from tests.support import rvc_files as material
+from tests.support.command import until
+from tests.support.model_source import CONTENT, Source, catalogue_file, served
 from understudy.audio.encode import OutputFormat, encode
 from understudy.audio.samples import Audio
 from understudy.audio.stored import write_blocks
 from understudy.audio.tags import Tags
 from understudy.context import scratch_context
+from understudy.models import download
 from understudy.services.queue.tables import jobs
 
 
@@ -100,3 +105,46 @@ def test_a_waiting_job_says_what_is_before_it(service: Service, sounds: Sounds):
     with service.app.state.services.database.write() as connection:
         connection.execute(jobs.update().where(jobs.c.id == first).values(state="running"))
     assert before(second) == (0, 1)
+
+
+def test_a_model_is_fetched_stopped_and_goes_on(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    content = CONTENT * 16  # so slow that it can be stopped on the way
+    with served(Source(content, ["slow"])) as source:
+        about = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        path = catalogue_file(tmp_path, source.url, **about)
+        entry = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({"thing": {**entry["thing"], "without": "Nothing can be tested."}}))
+        monkeypatch.setenv("UNDERSTUDY_CATALOGUE", str(path))
+        monkeypatch.setenv("UNDERSTUDY_MODELS", str(tmp_path / "models"))
+        monkeypatch.setattr(download, "RESERVE", 1)
+        service = start(keys=True)
+        ann, ben = service.key("ann"), service.key("ben")
+        client, here = service.client, "/v1/models/thing"
+        listed = {one["name"]: one for one in client.get("/v1/models", headers=ann).json()}
+        assert "htdemucs" in listed  # of a preset
+        thing = listed["thing"]
+        assert (thing["state"], thing["bytes"], thing["fetchable"]) == ("absent", len(content), True)
+        assert client.post(f"{here}/fetch", headers=ann).json()["state"] == "fetching"
+        assert client.delete(f"{here}/fetch", headers=ben).json()["code"] == "job-ended"
+        assert client.post(f"{here}/fetch", headers=ben).status_code == 202  # joins
+        until(lambda: client.get(here, headers=ben).json()["fraction"] > 0)
+        assert client.delete(f"{here}/fetch", headers=ann).json()["state"] == "absent"
+        source.manners = ["404"]
+        client.post(f"{here}/fetch", headers=ben)
+        until(lambda: client.get(here, headers=ben).json()["state"] == "absent")
+        error = client.get(here, headers=ben).json()["error"]
+        assert error["code"] == "model-source"
+        assert str(tmp_path) not in str(error)
+        source.manners = ["well"]
+        client.post(f"{here}/fetch", headers=ben)
+        until(lambda: client.get(here, headers=ben).json()["state"] == "installed")
+        assert source.ranges[-1] is not None  # it went on where it was stopped
+        assert client.get("/v1/models/other", headers=ann).status_code == 404
+
+
+def test_an_operator_can_forbid_fetching_models(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("UNDERSTUDY_MODELS", str(tmp_path / "models"))
+    client = start(fetch_models=False).client
+    assert not client.get("/v1/models/htdemucs").json()["fetchable"]
+    refused = client.post("/v1/models/htdemucs/fetch")
+    assert (refused.status_code, refused.json()["code"]) == (403, "models-not-fetched")

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
-from tests.services.web.conftest import Served
+from tests.services.web.conftest import Served, call, made_voice, waited
 from tests.support.command import until
 from tests.support.proxy import NGINX, nginx
 from tests.support.server import Serving, serve
@@ -102,6 +102,67 @@ def test_a_remix_takes_the_volumes_along_and_is_quick(page: Page, served: Served
     page.go_back()
     page.get_by_role("link", name="New cover").click()
     expect(page.get_by_role("link", name="My song").nth(1)).to_be_visible()
+
+
+def test_each_weakness_has_a_button_that_does_it(page: Page, served: Served) -> None:
+    voice = made_voice(served, "Nova")
+    song = call(served, "POST", "/v1/songs", files={"file": served.folder / "My song.wav"})
+    sung = call(served, "POST", "/v1/covers", {"song": song["id"], "voice": voice["id"], "settings": {"transpose": 5}})
+    assert waited(served, sung["id"], "covers")["state"] == "done"
+    cleaner: dict[str, Any] = {
+        "kind": "settings",
+        "label": "Cleaner separation",
+        "text": "",
+        "settings": {"preset": "fast"},
+    }
+    cleaner |= {"text": "", "models": ["htdemucs"], "bytes": 84_000_000}
+    weakness = {
+        "severity": "mind",
+        "stage": "separate",
+        "figure": "leftover",
+        "sentence": "The original singer is heard.",
+    }
+
+    def with_leftover(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        body["result"]["verdict"]["weaknesses"].append({**weakness, "action": cleaner})
+        route.fulfill(response=answer, json=body)
+
+    model = {
+        "name": "htdemucs",
+        "state": "absent",
+        "fraction": 0.0,
+        "bytes": 84_000_000,
+        "fetchable": True,
+        "error": None,
+    }
+    asked: list[str] = []
+
+    def models(route: Route) -> None:
+        asked.append(f"{route.request.method} {urlsplit(route.request.url).path}")
+        if route.request.method == "POST":
+            model.update(state="fetching", fraction=0.5)
+        elif route.request.method == "DELETE":
+            model.update(state="absent", fetchable=False)
+        route.fulfill(json=[model] if route.request.method == "GET" else model)
+
+    page.route(f"**/v1/covers/{sung['id']}", with_leftover)
+    page.route("**/v1/models**", models)
+    page.route("**/v1/models/**", models)
+    page.goto(f"{served.address}/#/covers/{sung['id']}")
+    page.get_by_text("Something is wrong").wait_for()
+    page.get_by_role("button", name="Cleaner separation 84 MB").click()
+    page.get_by_text("42 MB of 84 MB").wait_for()
+    _accessible(page)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Ask its operator for it").wait_for()
+    assert {"POST /v1/models/htdemucs/fetch", "DELETE /v1/models/htdemucs/fetch"} <= set(asked)
+    page.get_by_role("button", name="Move the band, too").click()
+    page.wait_for_url(lambda url: sung["id"] not in url)
+    again = call(served, "GET", f"/v1/covers/{page.url.rpartition('/')[2]}")
+    assert (again["settings"]["key"], again["settings"]["transpose"]) == (5, 0)
+    call(served, "DELETE", f"/v1/covers/{again['id']}")
 
 
 def _plays(player: Locator) -> None:

@@ -1,11 +1,13 @@
 /** One cover: on its way, finished or failed. */
 import { useEffect, useRef, useState } from "preact/hooks";
+import { again } from "./again";
 import { post, remove, type Settings } from "./api";
 import { isActive, type Stage, useCover, useTask, useTitle } from "./hooks";
 import { SettingsForm } from "./maker";
 import { type Gains, Mixer, PARTS } from "./mixer";
-import { Bar, Card, clock, megabytes, Trouble } from "./parts";
+import { Bar, Card, megabytes, Trouble } from "./parts";
 import type { File, Job } from "./schema";
+import { Verdict } from "./verdict";
 
 export function CoverView({ id, formats }: { id: string; formats: readonly string[] }) {
   const { job, stages, problem } = useCover(id);
@@ -67,61 +69,15 @@ function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
   );
 }
 
-const VERDICTS = { good: "Sounds right", mind: "Worth a listen", wrong: "Something is wrong" };
-
-function decibels(value: number | null | undefined, signed = false) {
-  return value == null ? "–" : `${signed && value > 0 ? "+" : ""}${value.toFixed(1)} dB`;
-}
-
 function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
   const [gains, setGains] = useState<Gains>({});
-  const result = job.result!;
   return (
     <>
       <Card title="Listen">
         <Mixer job={job} gains={gains} onGains={setGains} />
       </Card>
       <div class="two">
-        <Card title="How it came out">
-          {result.verdict && (
-            <p class={`verdict ${result.verdict.verdict}`}>
-              <strong>{VERDICTS[result.verdict.verdict]}.</strong> {result.verdict.reason}
-            </p>
-          )}
-          <p>{result.transpose_reason}</p>
-          {[...new Set(job.warnings.map((one) => one.warning))].map((warning) => (
-            <p key={warning} class="soft">
-              {warning}
-            </p>
-          ))}
-          <dl class="figures">
-            <dt>Length</dt>
-            <dd>{clock(result.duration)}</dd>
-            <dt>Loudness</dt>
-            <dd>
-              {result.loudness?.cover?.toFixed(1) ?? "–"} LUFS <small>song {result.loudness?.song?.toFixed(1) ?? "–"}</small>
-            </dd>
-            <dt>True peak</dt>
-            <dd>{result.loudness?.true_peak?.toFixed(1) ?? "–"} dBTP</dd>
-            <dt>New vocal</dt>
-            <dd>
-              {decibels(result.vocal_level, true)} <small>against the original singer's</small>
-            </dd>
-            <dt>Brightness</dt>
-            <dd>
-              {decibels(result.brightness, true)} <small>against the original singer's</small>
-            </dd>
-            <dt>Original singer</dt>
-            <dd>
-              {decibels(result.leftover, true)} <small>against the new vocal, ± {result.leftover_error ?? 2} dB</small>
-            </dd>
-          </dl>
-          {job.report && (
-            <a href={job.report.href} target="_blank" rel="noopener">
-              The whole report
-            </a>
-          )}
-        </Card>
+        <Verdict job={job} />
         <Card title="Take it along">
           <div class="downloads">
             {job.audio && <Download file={job.audio} words="Cover" />}
@@ -171,7 +127,7 @@ function Again({ job, gains, formats }: { job: Job; gains: Gains; formats: reado
         output: { ...before.output, ...settings.output, keep_stems: true },
         remix,
       };
-      const made = await post<Job>("v1/covers", { ...job.inputs, voice: job.voices, settings: merged });
+      const made = await post<Job>("v1/covers", again(job, merged));
       location.hash = `/covers/${made.id}`;
     });
   return (
@@ -204,7 +160,7 @@ function Ended({ job }: { job: Job }) {
         disabled={busy}
         onClick={() =>
           run(async () => {
-            const made = await post<Job>("v1/covers", { ...job.inputs, voice: job.voices, settings: job.settings });
+            const made = await post<Job>("v1/covers", again(job, job.settings));
             location.hash = `/covers/${made.id}`;
           })
         }

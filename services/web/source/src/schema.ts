@@ -151,6 +151,22 @@ export interface components {
             width?: number;
             ambience?: number | null;
         };
+        FoundAction: {
+            /** @enum {string} */
+            kind: "settings" | "recordings" | "song" | "stems" | "report";
+            label?: string;
+            text: string;
+            settings?: {
+                [key: string]: unknown;
+            };
+            models?: string[];
+            bytes?: number;
+            seconds?: number;
+            /** @enum {string} */
+            notes?: "" | "high" | "low";
+        } & {
+            [key: string]: unknown;
+        };
         FoundLoudness: {
             song?: number | null;
             cover?: number | null;
@@ -161,7 +177,22 @@ export interface components {
         FoundVerdict: {
             /** @enum {string} */
             verdict: "good" | "mind" | "wrong";
+            headline?: string;
+            grade?: number | null;
             reason: string;
+            weaknesses?: components["schemas"]["FoundWeakness"][];
+        } & {
+            [key: string]: unknown;
+        };
+        FoundWeakness: {
+            /** @enum {string} */
+            severity: "mind" | "wrong";
+            stage: string;
+            figure: string;
+            sentence: string;
+            action: components["schemas"]["FoundAction"];
+            at?: number[];
+            measured?: string;
         } & {
             [key: string]: unknown;
         };
@@ -226,6 +257,29 @@ export interface components {
             ahead: number;
             running: number;
         };
+        Key: {
+            id: string;
+            owner: string;
+            name: string;
+            scopes: ("read" | "make" | "voices" | "delete" | "keys" | "admin")[];
+            /** @enum {string} */
+            consent: "stated" | "delegated" | "verified";
+            /** Format: date-time */
+            created: string;
+            expires: string | null;
+            revoked: string | null;
+            used: string | null;
+        };
+        KeyRequest: {
+            name?: string;
+            scopes: ("read" | "make" | "voices" | "delete" | "keys" | "admin")[];
+            consent?: ("stated" | "delegated" | "verified") | null;
+            lifetime?: number | null;
+            owner?: string | null;
+            limits?: {
+                [key: string]: number;
+            };
+        };
         Login: {
             key: string;
         };
@@ -263,6 +317,31 @@ export interface components {
             source: string;
             embedder?: string;
         };
+        ModelState: {
+            name: string;
+            purpose: string;
+            licence: string;
+            bytes: number | null;
+            /** @enum {string} */
+            state: "absent" | "fetching" | "installed";
+            fraction: number;
+            fetchable: boolean;
+            error: components["schemas"]["Fault"] | null;
+        };
+        NewKey: {
+            id: string;
+            owner: string;
+            name: string;
+            scopes: ("read" | "make" | "voices" | "delete" | "keys" | "admin")[];
+            /** @enum {string} */
+            consent: "stated" | "delegated" | "verified";
+            /** Format: date-time */
+            created: string;
+            expires: string | null;
+            revoked: string | null;
+            used: string | null;
+            key: string;
+        };
         Outcome: {
             step: number;
             reason: string;
@@ -284,6 +363,10 @@ export interface components {
         };
         Page_Job_: {
             items: components["schemas"]["Job"][];
+            next?: string | null;
+        };
+        Page_Key_: {
+            items: components["schemas"]["Key"][];
             next?: string | null;
         };
         Page_Song_: {
@@ -344,6 +427,9 @@ export interface components {
         };
         Revocation: {
             reason?: string;
+        };
+        Rotation: {
+            overlap?: number;
         };
         Secret: {
             webhook_secret: string;
@@ -603,20 +689,27 @@ export type Figures = components['schemas']['Figures'];
 export type File = components['schemas']['File'];
 export type Finding = components['schemas']['Finding'];
 export type FinishSettings = components['schemas']['FinishSettings'];
+export type FoundAction = components['schemas']['FoundAction'];
 export type FoundLoudness = components['schemas']['FoundLoudness'];
 export type FoundVerdict = components['schemas']['FoundVerdict'];
+export type FoundWeakness = components['schemas']['FoundWeakness'];
 export type Health = components['schemas']['Health'];
 export type InferenceSettings = components['schemas']['InferenceSettings'];
 export type Job = components['schemas']['Job'];
 export type JobEstimate = components['schemas']['JobEstimate'];
+export type Key = components['schemas']['Key'];
+export type KeyRequest = components['schemas']['KeyRequest'];
 export type Login = components['schemas']['Login'];
 export type ManifestFound = components['schemas']['ManifestFound'];
 export type MemberWeight = components['schemas']['MemberWeight'];
 export type Model = components['schemas']['Model'];
+export type ModelState = components['schemas']['ModelState'];
+export type NewKey = components['schemas']['NewKey'];
 export type Outcome = components['schemas']['Outcome'];
 export type OutputSettings = components['schemas']['OutputSettings'];
 export type PageDelivery = components['schemas']['Page_Delivery_'];
 export type PageJob = components['schemas']['Page_Job_'];
+export type PageKey = components['schemas']['Page_Key_'];
 export type PageSong = components['schemas']['Page_Song_'];
 export type PageTraining = components['schemas']['Page_Training_'];
 export type PageVoice = components['schemas']['Page_Voice_'];
@@ -628,6 +721,7 @@ export type Progress = components['schemas']['Progress'];
 export type ProvenanceSettings = components['schemas']['ProvenanceSettings'];
 export type RemixSettings = components['schemas']['RemixSettings'];
 export type Revocation = components['schemas']['Revocation'];
+export type Rotation = components['schemas']['Rotation'];
 export type Secret = components['schemas']['Secret'];
 export type SecretChange = components['schemas']['SecretChange'];
 export type SeparationSettings = components['schemas']['SeparationSettings'];

@@ -1,0 +1,202 @@
+/** How a cover came out: a traffic light, what could be better with a button that does it, and the figures in a fold. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { followed } from "./again";
+import { ask, Problem, post, remove } from "./api";
+import { useTask } from "./hooks";
+import { Bar, Card, clock, decibels, megabytes, Trouble } from "./parts";
+import type { FoundWeakness, Job, ModelState } from "./schema";
+import "./verdict.css";
+
+export function Verdict({ job }: { job: Job }) {
+  const result = job.result!;
+  const verdict = result.verdict;
+  const weaknesses = verdict?.weaknesses ?? [];
+  return (
+    <Card title="How it came out">
+      {verdict && (
+        <div class="verdict">
+          <span class={`light ${verdict.verdict}`} aria-hidden="true">
+            <i />
+            <i />
+            <i />
+          </span>
+          <p>
+            <strong>{verdict.headline}.</strong> {!weaknesses.length && verdict.reason}
+          </p>
+        </div>
+      )}
+      {!!weaknesses.length && (
+        <ul class="weaknesses">
+          {weaknesses.map((one) => (
+            <Weakness key={one.figure} job={job} weakness={one} />
+          ))}
+        </ul>
+      )}
+      <details>
+        <summary>Figures and notes</summary>
+        <dl class="figures">
+          {verdict?.grade != null && <Figure name="Grade" value={`${verdict.grade.toFixed(0)} of 100`} />}
+          <Figure name="Length" value={clock(result.duration)} />
+          <Figure
+            name="Loudness"
+            value={`${result.loudness?.cover?.toFixed(1) ?? "–"} LUFS`}
+            about={`song ${result.loudness?.song?.toFixed(1) ?? "–"}`}
+          />
+          <Figure name="True peak" value={`${result.loudness?.true_peak?.toFixed(1) ?? "–"} dBTP`} />
+          <Figure name="New vocal" value={shown(result.vocal_level)} about="against the original singer's" />
+          <Figure name="Brightness" value={shown(result.brightness)} about="against the original singer's" />
+          <Figure
+            name="Original singer"
+            value={shown(result.leftover)}
+            about={`against the new vocal, ± ${result.leftover_error ?? 2} dB`}
+          />
+        </dl>
+        <p>{result.transpose_reason}</p>
+        {[...new Set(job.warnings.map((one) => one.warning))].map((warning) => (
+          <p key={warning} class="soft">
+            {warning}
+          </p>
+        ))}
+        {weaknesses.map((one) => one.measured && <p key={one.figure}>{one.measured}</p>)}
+        {job.report && (
+          <a href={job.report.href} target="_blank" rel="noopener">
+            The whole report
+          </a>
+        )}
+      </details>
+    </Card>
+  );
+}
+
+function shown(level: number | null | undefined) {
+  return level == null ? "–" : decibels(level);
+}
+
+function Figure({ name, value, about }: { name: string; value: string; about?: string }) {
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>
+        {value} {about && <small>{about}</small>}
+      </dd>
+    </>
+  );
+}
+
+function Weakness({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
+  const { action, at = [] } = weakness;
+  return (
+    <li class={weakness.severity}>
+      <p>
+        {weakness.sentence}
+        {!!at.length && <small> Listen at {at.slice(0, 3).map(clock).join(", ")}.</small>}
+      </p>
+      {action.kind === "settings" && action.models?.length ? (
+        <WithModels job={job} weakness={weakness} />
+      ) : action.kind === "settings" ? (
+        <Make job={job} weakness={weakness} />
+      ) : action.kind === "song" ? (
+        <a class="button" href="#/">
+          {action.label}
+        </a>
+      ) : action.kind === "report" && job.report ? (
+        <a class="button" href={job.report.href} download={job.report.name}>
+          {action.label}
+        </a>
+      ) : (
+        <p class="soft">{action.text}</p>
+      )}
+    </li>
+  );
+}
+
+async function make(job: Job, weakness: FoundWeakness) {
+  const made = await post<Job>("v1/covers", followed(job, weakness.action));
+  location.hash = `/covers/${made.id}`;
+}
+
+function Make({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
+  const { busy, problem, run } = useTask();
+  return (
+    <>
+      <button disabled={busy} onClick={() => run(() => make(job, weakness))}>
+        {weakness.action.label}
+      </button>
+      <Trouble problem={problem} />
+    </>
+  );
+}
+
+/** An action that needs models: those that this server hasn't got are fetched first. */
+function WithModels({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
+  const { busy, problem, run } = useTask();
+  const { label = weakness.action.text, models = [] } = weakness.action;
+  const [absent, setAbsent] = useState<ModelState[] | null>(null);
+  const stopped = useRef(false);
+
+  const look = async () => {
+    const there = await ask<ModelState[]>("v1/models");
+    const found = there.filter((one) => models.includes(one.name) && one.state !== "installed");
+    setAbsent(found);
+    return found[0];
+  };
+  /** Fetch one model after the other; answers whether all are there. */
+  const fetched = async () => {
+    stopped.current = false;
+    let begun = "";
+    for (let next = await look(); next; next = await look()) {
+      if (stopped.current) return false;
+      if (next.state === "absent" && begun === next.name) {
+        if (next.error) throw new Problem(next.error.code, next.error.message, next.error.hint);
+        return false; // stopped elsewhere
+      }
+      if (next.state === "absent") await post<ModelState>(`v1/models/${next.name}/fetch`, undefined);
+      begun = next.name;
+      await new Promise((done) => setTimeout(done, 700));
+    }
+    return !stopped.current;
+  };
+  useEffect(() => {
+    run(async () => {
+      if ((await look())?.state === "fetching") await fetched(); // begun before this page was loaded
+    });
+    return () => {
+      stopped.current = true;
+    };
+  }, []);
+
+  const next = absent?.[0];
+  if (busy && next)
+    return (
+      <div class="fetching">
+        <span role="status">
+          Fetching what it needs: {megabytes(next.fraction * (next.bytes ?? 0))} of {megabytes(next.bytes ?? 0)}
+          {absent.length > 1 && `, then ${absent.length - 1} more`}
+        </span>
+        <Bar label="Fetching the model" fraction={next.fraction} />
+        <button
+          onClick={() => {
+            stopped.current = true;
+            void remove(`v1/models/${next.name}/fetch`).catch(() => undefined);
+          }}
+        >
+          Stop
+        </button>
+      </div>
+    );
+  const kept = absent?.find((one) => !one.fetchable);
+  if (kept)
+    return (
+      <p class="soft">
+        A {label.toLowerCase()} needs a model that this server hasn't got: {kept.name}. Ask its operator for it.
+      </p>
+    );
+  return (
+    <>
+      <button disabled={busy || !absent} onClick={() => run(async () => void ((await fetched()) && (await make(job, weakness))))}>
+        {label} {!!absent?.length && <small>{megabytes(absent.reduce((sum, one) => sum + (one.bytes ?? 0), 0))}</small>}
+      </button>
+      <Trouble problem={problem} />
+    </>
+  );
+}
