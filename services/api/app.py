@@ -16,12 +16,14 @@ from understudy import __version__
 from understudy.errors import UnderstudyError
 from understudy.services.api import (
     account,
+    answers,
     bodies,
     consents,
     covers,
     health,
     keys,
     models,
+    openapi,
     problems,
     songs,
     trainings,
@@ -136,6 +138,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
         health.router,
     ):
         app.include_router(router)
+    app.webhooks.post("job-ended", status_code=204, operation_id="job_ended")(job_ended)
     add_page(app)
     # the last one is the outermost
     app.add_middleware(bodies.Bounds)
@@ -160,21 +163,13 @@ def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopp
             return
 
 
+def job_ended(message: answers.JobEnded) -> None:
+    """A job has ended whose request has a `webhook`. Signed as Standard Webhooks says, and sent again until the answer
+    is 2xx."""
+
+
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The document, with the schemas of problems and of the bodies that routes read themselves."""
     if app.openapi_schema is None:
-        schema = FastAPI.openapi(app)
-        schemas = schema["components"]["schemas"]
-        for model in (problems.Problem, CoverRequest, SeparationRequest, TrainingRequest):
-            made = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            for name, inner in made.pop("$defs", {}).items():
-                schemas.setdefault(name, inner)
-            schemas[model.__name__] = made
-        problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-        for path in schema["paths"].values():
-            for operation in path.values():
-                if "422" in operation["responses"]:
-                    operation["responses"]["422"] = {"description": "Something in it is wrong", "content": problem}
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
+        made = openapi.completed(FastAPI.openapi(app), (CoverRequest, SeparationRequest, TrainingRequest))
+        app.openapi_schema = made
     return FastAPI.openapi(app)

@@ -38,6 +38,24 @@ class Challenge(BaseModel):
     expires: AwareDatetime = Field(description="until then one recording can answer it")
 
 
+class ConsentEntry(BaseModel):
+    """A decision in the log. `previous` and `hash` are SHA-256 in hex: of the entry before, and of this one."""
+
+    number: int
+    at: str = Field(description="ISO 8601, UTC")
+    voice: str = Field(description="its name then")
+    identity: str = Field(description="the voice's, also under another name; empty where it wasn't readable")
+    decision: str = Field(description="a level of consent, or what else happened: challenged, refused, removed ...")
+    details: dict[str, Any]
+    previous: str
+    hash: str
+
+
+class ConsentLog(BaseModel):
+    entries: list[ConsentEntry]
+    last: str | None = Field(description="the hash of the last entry")
+
+
 class Revocation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -59,7 +77,7 @@ def ask_for_proof(id: str, app: App, owner: VoiceMaker) -> Challenge:
 @router.post(
     "/voices/{id}/consent/recording",
     responses=documented(404, 408, 409, 413, 415, 422),
-    openapi_extra=form_schema({"recording": BINARY}, ["recording"]),
+    openapi_extra=form_schema("ChallengeForm", {"recording": BINARY}, ["recording"]),
 )
 async def answer_challenge(request: Request, id: str, app: App, owner: VoiceMaker) -> answers.Voice:
     """The recording of the phrase. If it proves the consent, the voice is ``verified``; if not, the answer says what is
@@ -83,6 +101,7 @@ async def answer_challenge(request: Request, id: str, app: App, owner: VoiceMake
     "/voices/{id}/consent/delegation",
     responses=documented(404, 408, 409, 413, 415, 422),
     openapi_extra=form_schema(
+        "DelegationForm",
         {
             "file": BINARY,
             "owner": {"type": "string", "description": "fingerprint of the owner's key"},
@@ -90,7 +109,7 @@ async def answer_challenge(request: Request, id: str, app: App, owner: VoiceMake
         ["file", "owner"],
     ),
 )
-async def delegate(request: Request, id: str, app: App, owner: VoiceMaker) -> answers.Voice:
+async def delegate_consent(request: Request, id: str, app: App, owner: VoiceMaker) -> answers.Voice:
     """A consent file that the voice's owner has signed: it allows the uses that it names, until it expires."""
     sender = await owner_as_sender(app, owner, None)
     async with received(request, app, sender, FormRules(("file",), delegation.LARGEST, 1)) as form:
@@ -102,7 +121,7 @@ async def delegate(request: Request, id: str, app: App, owner: VoiceMaker) -> an
 
 
 @router.post("/voices/{id}/consent/revoke", responses=documented(404, 409, 422))
-def revoke(id: str, revocation: Revocation, app: App, owner: Deleter) -> answers.Voice:
+def revoke_consent(id: str, revocation: Revocation, app: App, owner: Deleter) -> answers.Voice:
     """Withdraw the consent for a voice, for good. Its recordings and models are removed, and those of your other voices
     that share a recording or model with it; covers and trainings with them end, and their results expire."""
     with app.database.write() as connection:
@@ -117,12 +136,13 @@ def revoke(id: str, revocation: Revocation, app: App, owner: Deleter) -> answers
 
 
 @router.get("/consent-log", responses=documented())
-def consent_log(app: App, owner: Reader) -> dict[str, Any]:
+def show_consent_log(app: App, owner: Reader) -> ConsentLog:
     """Everything that was decided about your voices: a chain in which each entry has the hash of the one before. It is
     checked before it is sent."""
     with app.database.read() as connection:
         entries = consents.read(connection, owner.id)
-    return {"entries": [vars(entry) for entry in entries], "last": entries[-1].hash if entries else None}
+    last = entries[-1].hash if entries else None
+    return ConsentLog(entries=[ConsentEntry(**vars(entry)) for entry in entries], last=last)
 
 
 def _ready(connection: Connection, owner: Owner, id: str) -> Any:

@@ -20,7 +20,7 @@ from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Maker, Reader
 from understudy.services.api.estimates import ahead, estimated, running
 from understudy.services.api.events import STREAM, LastEventId, stream
-from understudy.services.api.files import FILE, FileWanted, Wanted, send
+from understudy.services.api.files import AUDIO, PAGE, FileWanted, Wanted, file_response, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.job_requests import (
     MOST_VOICES,
@@ -32,7 +32,7 @@ from understudy.services.api.job_requests import (
 )
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
-from understudy.services.api.songs import BINARY, new_songs, refuse_fields
+from understudy.services.api.songs import BINARY, form_body, new_songs, refuse_fields
 from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Form, FormRules, owner_as_sender, received
 from understudy.services.api.waiting import Wait, wait_for_end
@@ -42,7 +42,7 @@ from understudy.services.queue.tables import jobs
 
 ENDED = {200: {"description": "It has ended while the request waited for it", "model": answers.Job}}
 DELETED = {**documented(404), 202: {"description": "It is running and will be cancelled", "model": answers.Job}}
-RESULT = {**documented(404, 409, 410, 416), **FILE}
+RESULT = documented(404, 409, 410, 416)
 
 covers = APIRouter(prefix="/v1/covers", tags=["covers"])
 separations = APIRouter(prefix="/v1/separations", tags=["separations"])
@@ -93,9 +93,8 @@ def body_schema(kind: JobKind) -> dict[str, Any]:
     }
     fields = kind.request.model_fields
     properties = dict.fromkeys(kind.files, BINARY) | {name: others[name] for name in others if name in fields}
-    form = {"type": "object", "properties": properties, "additionalProperties": False}
-    if required := [name for name, field in fields.items() if field.is_required()]:
-        form["required"] = required
+    required = [name for name, field in fields.items() if field.is_required()]
+    form = form_body(f"{kind.name.capitalize()}Form", properties, required)
     content = {
         "application/json": {"schema": {"$ref": f"#/components/schemas/{kind.request.__name__}"}},
         "multipart/form-data": {"schema": form, "encoding": {"settings": {"contentType": "application/json"}}},
@@ -228,43 +227,43 @@ async def job_events(
     return await stream(request, app, owner, lambda connection: str(_find(connection, owner, kind, id).id), last)
 
 
-@covers.get("/{id}/audio", responses=RESULT, response_class=Response)
+@covers.get("/{id}/audio", responses=RESULT | AUDIO, response_class=Response)
 def cover_audio(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The cover itself."""
     return _file(app, owner, COVER, id, "audio", wanted)
 
 
-@covers.get("/{id}/credentials", responses=RESULT, response_class=Response)
+@covers.get("/{id}/credentials", responses=RESULT | file_response("application/c2pa"), response_class=Response)
 def cover_credentials(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The signed manifest (C2PA) of a cover in a format that can't hold it, such as Opus."""
     return _file(app, owner, COVER, id, "credentials", wanted)
 
 
-@covers.get("/{id}/stream", responses=RESULT, response_class=Response)
+@covers.get("/{id}/stream", responses=RESULT | file_response("audio/ogg"), response_class=Response)
 def cover_stream(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The cover as Opus, for players that begin while it loads. It is there beside the stems of a lossless cover."""
     return _file(app, owner, COVER, id, "stream", wanted)
 
 
-@covers.get("/{id}/video", responses=RESULT, response_class=Response)
+@covers.get("/{id}/video", responses=RESULT | file_response("video/mp4"), response_class=Response)
 def cover_video(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The video, if `settings.output.video` asked for one."""
     return _file(app, owner, COVER, id, "video", wanted)
 
 
-@covers.get("/{id}/report", responses=RESULT, response_class=Response)
+@covers.get("/{id}/report", responses=RESULT | PAGE, response_class=Response)
 def cover_report(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The report as a page."""
     return _file(app, owner, COVER, id, "report", wanted)
 
 
-@covers.get("/{id}/figures", responses=RESULT, response_class=Response)
+@covers.get("/{id}/figures", responses=RESULT | file_response("application/json"), response_class=Response)
 def cover_figures(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The report as JSON."""
     return _file(app, owner, COVER, id, "figures", wanted)
 
 
-@route("GET", "/{id}/stems/{stem}", "{}_stem", responses=RESULT, response_class=Response)
+@route("GET", "/{id}/stems/{stem}", "{}_stem", responses=RESULT | AUDIO, response_class=Response)
 def job_stem(id: str, stem: str, app: App, owner: Reader, kind: Kind, wanted: FileWanted) -> Response:
     """One stem: vocals, instrumental and, where they were made, others."""
     return _file(app, owner, kind, id, f"stems/{stem}", wanted)

@@ -15,7 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Header, Request
@@ -42,18 +42,18 @@ Access = tuple[str | None, str | None]
 """The ids of the key and of the session with which a stream was asked for."""
 
 
-class Event(BaseModel):
-    """`type`: state, stage, progress or training. `number`: counts the events of a job, from 1."""
+class JobEvent(BaseModel):
+    """`number`: counts the events of a job, from 1."""
 
     number: int
-    type: str
+    type: Literal["state", "stage", "progress", "training"]
     data: dict[str, Any]
 
 
 class EventList(BaseModel):
     """Events in order. `ended`: the job has, and no event follows."""
 
-    events: list[Event]
+    events: list[JobEvent]
     ended: bool
 
 
@@ -74,7 +74,7 @@ class Listener:
     job: str
     after: int
     access: Access
-    queue: asyncio.Queue[Event | None] = field(default_factory=asyncio.Queue)
+    queue: asyncio.Queue[JobEvent | None] = field(default_factory=asyncio.Queue)
 
 
 class Hub:
@@ -93,7 +93,7 @@ class Hub:
     def leave(self, listener: Listener) -> None:
         self._listeners.discard(listener)
 
-    def events(self, job: str, after: int) -> tuple[list[Event], bool]:
+    def events(self, job: str, after: int) -> tuple[list[JobEvent], bool]:
         """The events of `job` after number `after`, and whether it has ended."""
         found, ended, _ = self._poll({job: after}, set())
         return found.get(job, []), job in ended
@@ -128,13 +128,15 @@ class Hub:
                     self.leave(listener)
                     listener.queue.put_nowait(None)
 
-    def _poll(self, after: dict[str, int], used: set[Access]) -> tuple[dict[str, list[Event]], set[str], set[Access]]:
+    def _poll(
+        self, after: dict[str, int], used: set[Access]
+    ) -> tuple[dict[str, list[JobEvent]], set[str], set[Access]]:
         """The events after number `after` by job, the jobs that have ended or are gone, and those `used` whose key or
         session has ended.
 
         States and events are read from the same snapshot: a job that is found ended has all its events here.
         """
-        found: dict[str, list[Event]] = {}
+        found: dict[str, list[JobEvent]] = {}
         with self._database.read() as connection:
             query = select(jobs.c.id, jobs.c.state, jobs.c.events).where(jobs.c.id.in_(after))
             states = {row.id: row for row in connection.execute(query)}
@@ -143,7 +145,7 @@ class Hub:
                 parts = [and_(events.c.job == id, events.c.number > after[id]) for id in changed[first : first + 100]]
                 rows = select(events).where(or_(*parts)).order_by(events.c.job, events.c.number)
                 for row in connection.execute(rows):
-                    event = Event(number=row.number, type=row.type, data={**row.data, "at": row.at})
+                    event = JobEvent(number=row.number, type=row.type, data={**row.data, "at": row.at})
                     found.setdefault(row.job, []).append(event)
             now, given = self._database.now(connection), {key for key, _ in used if key}
             revoked = given - set(connection.scalars(select(keys.c.id).where(keys.c.id.in_(given), living(now))))

@@ -18,13 +18,28 @@ from understudy.services.api.state import AppState
 from understudy.services.queue.owners import Owner
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-# the first type is for client generators, which recognise files only by it
-_CONTENT = {"application/octet-stream": _BINARY, "*/*": _BINARY}
-FILE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file", "content": _CONTENT},
-    206: {"description": "A part of it", "content": _CONTENT},
-    304: {"description": "The client has it: its entity tag is in If-None-Match"},
+_HEADERS = {
+    "ETag": "another one for other content",
+    "Accept-Ranges": "`bytes`",
+    "Content-Disposition": "the file's name",
+    "Content-Range": "which part it is",
 }
+
+
+def file_response(*types: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that sends a file of one of these media types."""
+    content = dict.fromkeys(types, _BINARY)
+    headers = {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()}
+    part = headers.pop("Content-Range")
+    return {
+        200: {"description": "The file", "content": content, "headers": headers},
+        206: {"description": "A part of it", "content": content, "headers": headers | {"Content-Range": part}},
+        304: {"description": "The client has it: its entity tag is in If-None-Match"},
+    }
+
+
+AUDIO = file_response("audio/flac", "audio/wav", "audio/mpeg", "audio/mp4", "audio/ogg")
+PAGE = file_response("text/html")
 
 
 @dataclass(frozen=True)

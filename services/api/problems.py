@@ -78,6 +78,21 @@ _STATUS = {code: status for status, (_, codes) in STATUSES.items() for code in c
 _CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
+_RETRY = {"Retry-After": {"description": "seconds until it makes sense to try again", "schema": {"type": "string"}}}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"description": "`Bearer`", "schema": {"type": "string"}}},
+    429: _RETRY,
+    503: _RETRY,
+}
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str = Field(description="the names that lead to it, joined by dots")
+    message: str
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
@@ -87,7 +102,9 @@ class Problem(BaseModel):
     detail: str = Field(description="what is wrong")
     hint: str = Field(description="what to do")
     code: str = Field(description="stable; lower-case words joined by hyphens")
-    errors: list[dict[str, Any]] | None = Field(None, description="field by field, where the request did not validate")
+    errors: list[FieldProblem] = Field(
+        default_factory=list, description="field by field, where the request did not validate"
+    )
 
 
 class ApiError(UnderstudyError):
@@ -167,4 +184,7 @@ def _field(fault: Fault) -> str:
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: these problems besides those that every route may give."""
     every = {400, 401, 403, 408, 413, 429, 503, *statuses}
-    return {status: {"description": STATUSES[status][0], "content": _CONTENT} for status in every}
+    return {
+        status: {"description": STATUSES[status][0], "content": _CONTENT, "headers": _HEADERS.get(status, {})}
+        for status in every
+    }

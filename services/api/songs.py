@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, and_, func, or_, select
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Maker, Reader
-from understudy.services.api.files import FILE, FileWanted, send
+from understudy.services.api.files import FileWanted, file_response, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.limits import check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
@@ -29,6 +29,17 @@ from understudy.services.queue.untrusted import SongInfo
 
 router = APIRouter(prefix="/v1/songs", tags=["songs"])
 PROBE_SECONDS = 20.0
+_MEDIA = {
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "w64": "application/octet-stream",
+    "ogg": "audio/ogg",
+    "mov": "audio/mp4",
+    "matroska": "audio/webm",
+    "aiff": "audio/aiff",
+    "aac": "audio/aac",
+}
 
 
 class SongChange(BaseModel):
@@ -40,10 +51,16 @@ class SongChange(BaseModel):
     artist: str | None = Field(None, min_length=1, max_length=400)
 
 
-def form_schema(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def form_schema(name: str, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     """The `openapi_extra` of a route that reads a form by itself."""
-    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    content = {"multipart/form-data": {"schema": form_body(name, properties, required)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def form_body(name: str, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The schema of a form. `name`: of the schema."""
+    fields = {"properties": properties} | ({"required": required} if required else {})
+    return {"title": name, "type": "object", **fields, "additionalProperties": False}
 
 
 BINARY = {"type": "string", "format": "binary"}
@@ -54,7 +71,7 @@ BINARY = {"type": "string", "format": "binary"}
     status_code=201,
     response_model=answers.Song,
     responses=documented(408, 413, 415, 422, 507),
-    openapi_extra=form_schema({"file": BINARY}, ["file"]),
+    openapi_extra=form_schema("SongForm", {"file": BINARY}, ["file"]),
 )
 async def upload_song(request: Request, app: App, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
     """Send a song, to make covers of it later. Its content decides what it is, not its name."""
@@ -90,7 +107,7 @@ def show_song(id: str, app: App, owner: Reader) -> answers.Song:
 
 @router.get(
     "/{id}/audio",
-    responses={**documented(404, 416), **FILE},
+    responses=documented(404, 416) | file_response(*_MEDIA.values()),
     response_class=Response,
 )
 def song_audio(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
@@ -200,16 +217,3 @@ def refuse_fields(fields: dict[str, Any], known: Iterable[str]) -> None:
         if name not in known:
             text = f"There is no field {name[:80]!r} here."
             raise UnderstudyError("request-invalid", text, f"Fields there are: {', '.join(known) or 'file'}.")
-
-
-_MEDIA = {
-    "mp3": "audio/mpeg",
-    "flac": "audio/flac",
-    "wav": "audio/wav",
-    "w64": "application/octet-stream",
-    "ogg": "audio/ogg",
-    "mov": "audio/mp4",
-    "matroska": "audio/webm",
-    "aiff": "audio/aiff",
-    "aac": "audio/aac",
-}

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, and_, func, select
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Reader, VoiceMaker
 from understudy.services.api.events import STREAM, LastEventId, stream
-from understudy.services.api.files import FILE, FileWanted, Wanted, send
+from understudy.services.api.files import AUDIO, PAGE, FileWanted, Wanted, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
-from understudy.services.api.songs import BINARY, new_songs, refuse_fields
+from understudy.services.api.songs import BINARY, form_body, new_songs, refuse_fields
 from understudy.services.api.state import App, AppState
 from understudy.services.api.training_requests import (
     EMBEDDER,
@@ -35,7 +35,7 @@ from understudy.services.queue.tables import jobs, new_id
 
 training = APIRouter(prefix="/v1/voices", tags=["trainings"])
 router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
-RESULT = {**documented(404, 409, 410, 416), **FILE}
+RESULT = documented(404, 409, 410, 416)
 
 
 def _body_schema() -> dict[str, Any]:
@@ -46,7 +46,8 @@ def _body_schema() -> dict[str, Any]:
         for name, about in TrainingRequest.model_json_schema()["properties"].items()
     }
     recordings = {"type": "array", "items": BINARY, "description": "further recordings of the same voice"}
-    form = {"type": "object", "properties": {"recordings": recordings, **fields}, "additionalProperties": False}
+    properties = {"recordings": recordings, **fields}
+    form = form_body("TrainingForm", properties, [])
     content = {
         "application/json": {"schema": {"$ref": "#/components/schemas/TrainingRequest"}},
         "multipart/form-data": {"schema": form},
@@ -179,13 +180,13 @@ async def training_events(request: Request, id: str, app: App, owner: Reader, la
     return await stream(request, app, owner, lambda connection: str(_find(connection, owner, id).id), last)
 
 
-@router.get("/{id}/report", responses=RESULT, response_class=Response)
+@router.get("/{id}/report", responses=RESULT | PAGE, response_class=Response)
 def training_report(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The report as a page: curves, players, what would help most."""
     return _file(app, owner, id, "report", wanted)
 
 
-@router.get("/{id}/samples/{version}/{name}", responses=RESULT, response_class=Response)
+@router.get("/{id}/samples/{version}/{name}", responses=RESULT | AUDIO, response_class=Response)
 def training_sample(id: str, version: str, name: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """What a kept checkpoint made of a held-out recording or a sung phrase, also while the training runs. `version`:
     its step; or, once it has ended, ``original`` or ``instant``."""

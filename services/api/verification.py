@@ -26,7 +26,7 @@ _FIELDS = ("file", "credentials")
 @router.post(
     "/v1/verify",
     responses=documented(408, 413, 415, 422, 429),
-    openapi_extra=form_schema(dict.fromkeys(_FIELDS, BINARY), ["file"]),
+    openapi_extra=form_schema("VerificationForm", dict.fromkeys(_FIELDS, BINARY), ["file"]),
 )
 async def verify_file(request: Request, app: App) -> Verification:
     """What a file says of its origin in tags, in signed credentials (C2PA) and in Understudy's watermark. No key is

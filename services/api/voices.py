@@ -16,7 +16,7 @@ from understudy.errors import UnderstudyError
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Reader, VoiceMaker
 from understudy.services.api.events import STREAM, LastEventId, stream
-from understudy.services.api.files import FILE, FileWanted, send
+from understudy.services.api.files import FileWanted, file_response, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
 from understudy.services.api.limits import charge_job, check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
@@ -56,6 +56,7 @@ class VoiceChange(BaseModel):
     response_model=answers.Voice,
     responses=documented(408, 409, 413, 415, 422, 507),
     openapi_extra=form_schema(
+        "VoiceForm",
         {
             "name": {"type": "string", "maxLength": 64},
             "consent": CONSENT,
@@ -144,7 +145,7 @@ def show_voice(id: str, app: App, owner: Reader) -> answers.Voice:
         return answers.voice(row, connection.scalar(select(jobs.c.error).where(jobs.c.id == row.job)))
 
 
-@router.get("/{id}/recording", responses=documented(404, 416) | FILE, response_class=Response)
+@router.get("/{id}/recording", responses=documented(404, 416) | file_response("audio/flac"), response_class=Response)
 def voice_recording(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The first of its recordings, as mono FLAC."""
     with app.database.read() as connection:

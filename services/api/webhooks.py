@@ -61,7 +61,7 @@ def show_delivery(id: str, app: App, owner: Reader) -> answers.Delivery:
 
 
 @router.post("/deliveries/{id}/redeliver", status_code=202, responses=documented(404, 409))
-def redeliver(id: str, app: App, owner: Maker) -> answers.Delivery:
+def redeliver_webhook(id: str, app: App, owner: Maker) -> answers.Delivery:
     """Send one again that was delivered or given up: the same message with the same `webhook-id`."""
     with app.database.write() as connection:
         send_again(connection, app.database.now(connection), _find(connection, owner, id))

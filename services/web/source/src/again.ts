@@ -9,7 +9,7 @@ export function again(job: Job, settings: Settings, preset?: string) {
 
 /** The request that follows an action of the verdict: `settings` by their full names, such as `remix.vocal_gain`. With a
  * `preset`, the song is separated as that says. */
-export function followed(job: Job, { settings = {} }: FoundAction) {
+export function followed(job: Job, { settings = {} }: Partial<FoundAction>) {
   const changed: Record<string, unknown> = structuredClone(job.settings);
   let preset: string | undefined;
   for (const [name, value] of Object.entries(settings)) {

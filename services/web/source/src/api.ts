@@ -1,7 +1,7 @@
 /** The server's `/v1`: requests, and errors as sentences that a person can act on. What it answers with is in
  * `schema.ts`, which `make types` generates from the server's OpenAPI document. Addresses are relative to the page, which
  * may lie below a path (`serve --root-path`). */
-import type { CoverSettings, Event, EventList } from "./schema";
+import type { CoverSettings, EventList, JobEvent } from "./schema";
 
 export type Settings = CoverSettings;
 
@@ -103,7 +103,7 @@ export async function eventsAfter(address: string, after: number): Promise<Event
   return (await ask<EventList | undefined>(address, { headers })) ?? { events: [], ended: true };
 }
 
-export type { Event as JobEvent };
+export type { JobEvent };
 
 /** What an error says to a person. */
 export function told(error: unknown): Problem {

@@ -6,7 +6,7 @@ import { isActive, type Stage, useCover, useTask, useTitle } from "./hooks";
 import { SettingsForm } from "./maker";
 import { type Gains, Mixer, PARTS } from "./mixer";
 import { Bar, Card, megabytes, Trouble } from "./parts";
-import type { File, Job } from "./schema";
+import type { Job, ResultFile } from "./schema";
 import { Verdict } from "./verdict";
 
 export function CoverView({ id, formats }: { id: string; formats: readonly string[] }) {
@@ -98,7 +98,7 @@ const STEMS: Record<(typeof PARTS)[number]["part"], string> = {
   noise: "The original's noise alone",
 };
 
-function Download({ file, words }: { file: File; words: string }) {
+function Download({ file, words }: { file: ResultFile; words: string }) {
   return (
     <a class="button" href={file.href} download={file.name}>
       {words} <small>{megabytes(file.bytes)}</small>

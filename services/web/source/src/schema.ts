@@ -36,15 +36,31 @@ export interface components {
                 [key: string]: unknown;
             };
         };
+        ConsentEntry: {
+            number: number;
+            at: string;
+            voice: string;
+            identity: string;
+            decision: string;
+            details: {
+                [key: string]: unknown;
+            };
+            previous: string;
+            hash: string;
+        };
+        ConsentLog: {
+            entries: components["schemas"]["ConsentEntry"][];
+            last: string | null;
+        };
         ConsentRecord: {
             /** @enum {string} */
             level: "revoked" | "stated" | "delegated" | "verified";
             record: string;
             /** Format: date-time */
             date: string;
-            expires?: string | null;
-            uses?: ("cover" | "convert" | "train" | "blend" | "export")[];
-            owner?: string;
+            expires: string | null;
+            uses: ("cover" | "convert" | "train" | "blend" | "export")[];
+            owner: string;
         };
         ConversionSettings: {
             index_rate?: number;
@@ -61,9 +77,9 @@ export interface components {
             song?: components["schemas"]["SongSettings"];
             separation?: components["schemas"]["SeparationSettings"];
             pitch?: components["schemas"]["PitchSettings"];
-            transpose?: "auto" | number;
+            transpose?: components["schemas"]["CoverSettingsTranspose"] | number;
             key?: number;
-            backing?: ("original" | "convert" | "mute") | null;
+            backing?: components["schemas"]["CoverSettingsBacking"] | null;
             singer_removal?: number | null;
             conversion?: components["schemas"]["ConversionSettings"];
             finish?: components["schemas"]["FinishSettings"];
@@ -97,15 +113,8 @@ export interface components {
             };
             leave_out?: boolean;
         };
-        Event: {
-            number: number;
-            type: string;
-            data: {
-                [key: string]: unknown;
-            };
-        };
         EventList: {
-            events: components["schemas"]["Event"][];
+            events: components["schemas"]["JobEvent"][];
             ended: boolean;
         };
         Fault: {
@@ -114,23 +123,17 @@ export interface components {
             hint: string;
         };
         Figures: {
-            duration?: number | null;
-            transpose_reason?: string | null;
-            stem_gain?: number | null;
-            loudness?: components["schemas"]["FoundLoudness"] | null;
-            vocal_level?: number | null;
-            leftover?: number | null;
-            leftover_error?: number | null;
-            brightness?: number | null;
-            verdict?: components["schemas"]["FoundVerdict"] | null;
+            duration: number | null;
+            transpose_reason: string | null;
+            stem_gain: number | null;
+            loudness: components["schemas"]["FoundLoudness"] | null;
+            vocal_level: number | null;
+            leftover: number | null;
+            leftover_error: number | null;
+            brightness: number | null;
+            verdict: components["schemas"]["FoundVerdict"] | null;
         } & {
             [key: string]: unknown;
-        };
-        File: {
-            href: string;
-            name: string;
-            type: string;
-            bytes: number;
         };
         Finding: {
             code: string;
@@ -154,33 +157,33 @@ export interface components {
         FoundAction: {
             /** @enum {string} */
             kind: "settings" | "recordings" | "song" | "stems" | "report";
-            label?: string;
+            label: string;
             text: string;
-            settings?: {
+            settings: {
                 [key: string]: unknown;
             };
-            models?: string[];
-            bytes?: number;
-            seconds?: number;
+            models: string[];
+            bytes: number;
+            seconds: number;
             /** @enum {string} */
-            notes?: "" | "high" | "low";
+            notes: "" | "high" | "low";
         } & {
             [key: string]: unknown;
         };
         FoundLoudness: {
-            song?: number | null;
-            cover?: number | null;
-            true_peak?: number | null;
+            song: number | null;
+            cover: number | null;
+            true_peak: number | null;
         } & {
             [key: string]: unknown;
         };
         FoundVerdict: {
             /** @enum {string} */
             verdict: "good" | "mind" | "wrong";
-            headline?: string;
-            grade?: number | null;
+            headline: string;
+            grade: number | null;
             reason: string;
-            weaknesses?: components["schemas"]["FoundWeakness"][];
+            weaknesses: components["schemas"]["FoundWeakness"][];
         } & {
             [key: string]: unknown;
         };
@@ -191,8 +194,8 @@ export interface components {
             figure: string;
             sentence: string;
             action: components["schemas"]["FoundAction"];
-            at?: number[];
-            measured?: string;
+            at: number[];
+            measured: string;
         } & {
             [key: string]: unknown;
         };
@@ -203,7 +206,7 @@ export interface components {
             overlap?: number | null;
             shifts?: number;
             polarity?: boolean;
-            precision?: "auto" | ("float32" | "bfloat16" | "float16");
+            precision?: components["schemas"]["InferenceSettingsPrecision"];
             batch?: number | null;
         };
         Job: {
@@ -230,23 +233,30 @@ export interface components {
             finished: string | null;
             expires: string | null;
             attempts: number;
-            ahead?: number | null;
-            running?: number | null;
+            ahead: number | null;
+            running: number | null;
             progress: components["schemas"]["Progress"];
             error: components["schemas"]["Fault"] | null;
             warnings: components["schemas"]["Warned"][];
             result: components["schemas"]["Figures"] | null;
-            audio: components["schemas"]["File"] | null;
-            credentials?: components["schemas"]["File"] | null;
-            stream: components["schemas"]["File"] | null;
-            video: components["schemas"]["File"] | null;
-            report: components["schemas"]["File"] | null;
-            figures: components["schemas"]["File"] | null;
+            audio: components["schemas"]["ResultFile"] | null;
+            credentials: components["schemas"]["ResultFile"] | null;
+            stream: components["schemas"]["ResultFile"] | null;
+            video: components["schemas"]["ResultFile"] | null;
+            report: components["schemas"]["ResultFile"] | null;
+            figures: components["schemas"]["ResultFile"] | null;
             stems: {
-                [key: string]: components["schemas"]["File"];
+                [key: string]: components["schemas"]["ResultFile"];
             };
             webhook: components["schemas"]["Webhook"] | null;
             events: string;
+        };
+        JobEnded: {
+            type: string;
+            id: string;
+            state: string;
+            error: components["schemas"]["Fault"] | null;
+            finished: number;
         };
         JobEstimate: {
             minutes: number;
@@ -256,6 +266,14 @@ export interface components {
             unknown: string[];
             ahead: number;
             running: number;
+        };
+        JobEvent: {
+            number: number;
+            /** @enum {string} */
+            type: "state" | "stage" | "progress" | "training";
+            data: {
+                [key: string]: unknown;
+            };
         };
         Key: {
             id: string;
@@ -273,7 +291,7 @@ export interface components {
         KeyRequest: {
             name?: string;
             scopes: ("read" | "make" | "voices" | "delete" | "keys" | "admin")[];
-            consent?: ("stated" | "delegated" | "verified") | null;
+            consent?: components["schemas"]["KeyRequestConsent"] | null;
             lifetime?: number | null;
             owner?: string | null;
             limits?: {
@@ -284,24 +302,24 @@ export interface components {
             key: string;
         };
         ManifestFound: {
-            present?: boolean;
-            valid?: boolean;
-            trusted?: boolean;
-            signer?: string;
-            tool?: string;
-            generated?: boolean;
-            actions?: string[];
-            ingredients?: string[];
-            problems?: string[];
-            revoked?: boolean;
-            beside?: string;
-            time?: string;
-            time_trusted?: boolean;
-            work?: number | null;
-            earlier?: number;
-            changed?: string[];
-            unreadable?: string;
-            alone?: boolean;
+            present: boolean;
+            valid: boolean;
+            trusted: boolean;
+            signer: string;
+            tool: string;
+            generated: boolean;
+            actions: string[];
+            ingredients: string[];
+            problems: string[];
+            revoked: boolean;
+            beside: string;
+            time: string;
+            time_trusted: boolean;
+            work: number | null;
+            earlier: number;
+            changed: string[];
+            unreadable: string;
+            alone: boolean;
         };
         MemberWeight: {
             weight?: number;
@@ -315,7 +333,7 @@ export interface components {
             speaker: number;
             vectors: number | null;
             source: string;
-            embedder?: string;
+            embedder: string;
         };
         ModelState: {
             name: string;
@@ -355,31 +373,31 @@ export interface components {
             name?: string;
             format?: string;
             keep_stems?: boolean;
-            video?: ("landscape" | "portrait") | null;
+            video?: components["schemas"]["OutputSettingsVideo"] | null;
         };
-        Page_Delivery_: {
+        DeliveryPage: {
             items: components["schemas"]["Delivery"][];
-            next?: string | null;
+            next: string | null;
         };
-        Page_Job_: {
+        JobPage: {
             items: components["schemas"]["Job"][];
-            next?: string | null;
+            next: string | null;
         };
-        Page_Key_: {
+        KeyPage: {
             items: components["schemas"]["Key"][];
-            next?: string | null;
+            next: string | null;
         };
-        Page_Song_: {
+        SongPage: {
             items: components["schemas"]["Song"][];
-            next?: string | null;
+            next: string | null;
         };
-        Page_Training_: {
+        TrainingPage: {
             items: components["schemas"]["Training"][];
-            next?: string | null;
+            next: string | null;
         };
-        Page_Voice_: {
+        VoicePage: {
             items: components["schemas"]["Voice"][];
-            next?: string | null;
+            next: string | null;
         };
         Payload: {
             /** @enum {string} */
@@ -421,9 +439,15 @@ export interface components {
             reverb_gain?: number | null;
             noise_gain?: number | null;
             instrumental_gain?: number;
-            loudness?: ("spotify" | "youtube" | "apple" | "club") | null;
+            loudness?: components["schemas"]["RemixSettingsLoudness"] | null;
             target_lufs?: number | null;
             ceiling?: number;
+        };
+        ResultFile: {
+            href: string;
+            name: string;
+            type: string;
+            bytes: number;
         };
         Revocation: {
             reason?: string;
@@ -484,10 +508,10 @@ export interface components {
             artwork?: string;
         };
         TagsFound: {
-            made_by_understudy?: boolean;
-            title?: string;
-            artist?: string;
-            comment?: string;
+            made_by_understudy: boolean;
+            title: string;
+            artist: string;
+            comment: string;
         };
         Training: {
             id: string;
@@ -506,7 +530,7 @@ export interface components {
             finished: string | null;
             expires: string | null;
             attempts: number;
-            ahead?: number | null;
+            ahead: number | null;
             progress: components["schemas"]["Progress"];
             step: number | null;
             of: number | null;
@@ -514,17 +538,15 @@ export interface components {
             losses: {
                 [key: string]: number;
             };
-            evaluation: {
-                [key: string]: number;
-            } | null;
+            evaluation: components["schemas"]["TrainingEvaluation"] | null;
             best: number | null;
             error: components["schemas"]["Fault"] | null;
             warnings: string[];
             findings: components["schemas"]["Finding"][];
             result: components["schemas"]["Outcome"] | null;
-            report: components["schemas"]["File"] | null;
+            report: components["schemas"]["ResultFile"] | null;
             samples: {
-                [key: string]: components["schemas"]["File"];
+                [key: string]: components["schemas"]["ResultFile"];
             };
             webhook: components["schemas"]["Webhook"] | null;
             events: string;
@@ -540,24 +562,24 @@ export interface components {
         };
         TrainingSettings: {
             /** @enum {string} */
-            size?: "full" | "tiny";
+            size: "full" | "tiny";
             /** @enum {string} */
-            version?: "v1" | "v2";
+            version: "v1" | "v2";
             /** @enum {integer} */
-            sample_rate?: 32000 | 40000 | 48000;
-            f0?: boolean;
-            embedder?: string;
-            batch_size?: number | null;
-            learning_rate?: number;
-            decay?: number;
-            averaging?: number;
-            most_steps?: number;
-            evaluate_every?: number | null;
-            save_minutes?: number;
-            keep?: number;
+            sample_rate: 32000 | 40000 | 48000;
+            f0: boolean;
+            embedder: string;
+            batch_size: number | null;
+            learning_rate: number;
+            decay: number;
+            averaging: number;
+            most_steps: number;
+            evaluate_every: number | null;
+            save_minutes: number;
+            keep: number;
             /** @enum {string} */
-            precision?: "auto" | "float32" | "bfloat16" | "float16";
-            seed?: number;
+            precision: "auto" | "float32" | "bfloat16" | "float16";
+            seed: number;
         };
         Verification: {
             watermark: components["schemas"]["WatermarkFound"];
@@ -592,25 +614,29 @@ export interface components {
         };
         VoiceChange: {
             name?: string | null;
-            engine?: ("instant" | "rvc") | null;
+            engine?: components["schemas"]["VoiceChangeEngine"] | null;
         };
         Warned: {
             stage: string;
             warning: string;
         };
         WatermarkFound: {
-            found?: boolean;
-            payload?: components["schemas"]["Payload"] | null;
-            confidence?: number;
-            position?: number;
-            duration?: number;
-            pitch?: number;
-            speed?: number;
+            found: boolean;
+            payload: components["schemas"]["Payload"] | null;
+            confidence: number;
+            position: number;
+            duration: number;
+            pitch: number;
+            speed: number;
         };
         Webhook: {
             url: string;
             events: ("done" | "failed" | "cancelled")[];
-            state: ("waiting" | "delivered" | "failed" | "unwanted") | null;
+            state: components["schemas"]["WebhookState"] | null;
+        };
+        FieldProblem: {
+            field: string;
+            message: string;
         };
         Problem: {
             type: string;
@@ -619,9 +645,7 @@ export interface components {
             detail: string;
             hint: string;
             code: string;
-            errors?: {
-                [key: string]: unknown;
-            }[] | null;
+            errors?: components["schemas"]["FieldProblem"][];
         };
         CoverRequest: {
             webhook?: string | null;
@@ -635,7 +659,7 @@ export interface components {
             instrumental?: string | null;
             backing_vocals?: string | null;
             voice: string | string[];
-            engine?: ("instant" | "rvc") | null;
+            engine?: components["schemas"]["CoverRequestEngine"] | null;
             transposes?: {
                 [key: string]: "auto" | number;
             };
@@ -664,8 +688,113 @@ export interface components {
             evaluate_every?: number | null;
             separate?: boolean;
             seed?: number;
-            consent?: ("self" | "granted") | null;
+            consent?: components["schemas"]["TrainingRequestConsent"] | null;
         };
+        SongForm: {
+            /** Format: binary */
+            file: string;
+        };
+        VoiceForm: {
+            name: string;
+            /** @enum {string} */
+            consent: "self" | "granted";
+            recordings?: string[];
+            /** Format: binary */
+            model?: string;
+            /** Format: binary */
+            index?: string;
+            speaker?: number;
+        };
+        ChallengeForm: {
+            /** Format: binary */
+            recording: string;
+        };
+        DelegationForm: {
+            /** Format: binary */
+            file: string;
+            owner: string;
+        };
+        TrainingForm: {
+            recordings?: string[];
+            webhook?: string | null;
+            webhook_events?: ("done" | "failed" | "cancelled")[] | null;
+            /** @enum {string} */
+            size?: "full" | "tiny";
+            /** @enum {string} */
+            version?: "v1" | "v2";
+            /** @enum {integer} */
+            sample_rate?: 32000 | 40000 | 48000;
+            embedder?: string;
+            steps?: number | null;
+            batch_size?: number | null;
+            evaluate_every?: number | null;
+            separate?: boolean;
+            seed?: number;
+            consent?: components["schemas"]["TrainingFormConsent"] | null;
+        };
+        CoverForm: {
+            /** Format: binary */
+            song?: string;
+            /** Format: binary */
+            vocals?: string;
+            /** Format: binary */
+            instrumental?: string;
+            /** Format: binary */
+            backing_vocals?: string;
+            voice: string[];
+            /** @enum {string} */
+            engine?: "instant" | "rvc";
+            transposes?: string;
+            settings?: string;
+            preset?: string;
+            /** @enum {string} */
+            priority?: "interactive" | "batch";
+            /** Format: uri */
+            webhook?: string;
+            webhook_events?: string[];
+        };
+        SeparationForm: {
+            /** Format: binary */
+            song?: string;
+            settings?: string;
+            preset?: string;
+            /** @enum {string} */
+            priority?: "interactive" | "batch";
+            /** Format: uri */
+            webhook?: string;
+            webhook_events?: string[];
+        };
+        VerificationForm: {
+            /** Format: binary */
+            file: string;
+            /** Format: binary */
+            credentials?: string;
+        };
+        /** @enum {string} */
+        CoverSettingsTranspose: "auto";
+        /** @enum {string} */
+        CoverSettingsBacking: "original" | "convert" | "mute";
+        /** @enum {string} */
+        InferenceSettingsPrecision: "auto" | "float32" | "bfloat16" | "float16";
+        /** @enum {string} */
+        KeyRequestConsent: "stated" | "delegated" | "verified";
+        /** @enum {string} */
+        OutputSettingsVideo: "landscape" | "portrait";
+        /** @enum {string} */
+        RemixSettingsLoudness: "spotify" | "youtube" | "apple" | "club";
+        TrainingEvaluation: {
+            [key: string]: number;
+        };
+        /** @enum {string} */
+        VoiceChangeEngine: "instant" | "rvc";
+        /** @enum {string} */
+        WebhookState: "waiting" | "delivered" | "failed" | "unwanted";
+        /** @enum {string} */
+        CoverRequestEngine: "instant" | "rvc";
+        /** @enum {string} */
+        TrainingRequestConsent: "self" | "granted";
+        /** @enum {string} */
+        TrainingFormConsent: "self" | "granted";
     };
     responses: never;
     parameters: never;
@@ -677,16 +806,16 @@ export type Account = components['schemas']['Account'];
 export type Band = components['schemas']['Band'];
 export type Challenge = components['schemas']['Challenge'];
 export type Choices = components['schemas']['Choices'];
+export type ConsentEntry = components['schemas']['ConsentEntry'];
+export type ConsentLog = components['schemas']['ConsentLog'];
 export type ConsentRecord = components['schemas']['ConsentRecord'];
 export type ConversionSettings = components['schemas']['ConversionSettings'];
 export type CoverSettings = components['schemas']['CoverSettings'];
 export type Delivery = components['schemas']['Delivery'];
 export type EnsembleSettings = components['schemas']['EnsembleSettings'];
-export type Event = components['schemas']['Event'];
 export type EventList = components['schemas']['EventList'];
 export type Fault = components['schemas']['Fault'];
 export type Figures = components['schemas']['Figures'];
-export type File = components['schemas']['File'];
 export type Finding = components['schemas']['Finding'];
 export type FinishSettings = components['schemas']['FinishSettings'];
 export type FoundAction = components['schemas']['FoundAction'];
@@ -696,7 +825,9 @@ export type FoundWeakness = components['schemas']['FoundWeakness'];
 export type Health = components['schemas']['Health'];
 export type InferenceSettings = components['schemas']['InferenceSettings'];
 export type Job = components['schemas']['Job'];
+export type JobEnded = components['schemas']['JobEnded'];
 export type JobEstimate = components['schemas']['JobEstimate'];
+export type JobEvent = components['schemas']['JobEvent'];
 export type Key = components['schemas']['Key'];
 export type KeyRequest = components['schemas']['KeyRequest'];
 export type Login = components['schemas']['Login'];
@@ -707,12 +838,12 @@ export type ModelState = components['schemas']['ModelState'];
 export type NewKey = components['schemas']['NewKey'];
 export type Outcome = components['schemas']['Outcome'];
 export type OutputSettings = components['schemas']['OutputSettings'];
-export type PageDelivery = components['schemas']['Page_Delivery_'];
-export type PageJob = components['schemas']['Page_Job_'];
-export type PageKey = components['schemas']['Page_Key_'];
-export type PageSong = components['schemas']['Page_Song_'];
-export type PageTraining = components['schemas']['Page_Training_'];
-export type PageVoice = components['schemas']['Page_Voice_'];
+export type DeliveryPage = components['schemas']['DeliveryPage'];
+export type JobPage = components['schemas']['JobPage'];
+export type KeyPage = components['schemas']['KeyPage'];
+export type SongPage = components['schemas']['SongPage'];
+export type TrainingPage = components['schemas']['TrainingPage'];
+export type VoicePage = components['schemas']['VoicePage'];
 export type Payload = components['schemas']['Payload'];
 export type PitchRange = components['schemas']['PitchRange'];
 export type PitchSettings = components['schemas']['PitchSettings'];
@@ -720,6 +851,7 @@ export type Preset = components['schemas']['Preset'];
 export type Progress = components['schemas']['Progress'];
 export type ProvenanceSettings = components['schemas']['ProvenanceSettings'];
 export type RemixSettings = components['schemas']['RemixSettings'];
+export type ResultFile = components['schemas']['ResultFile'];
 export type Revocation = components['schemas']['Revocation'];
 export type Rotation = components['schemas']['Rotation'];
 export type Secret = components['schemas']['Secret'];
@@ -739,9 +871,30 @@ export type VoiceChange = components['schemas']['VoiceChange'];
 export type Warned = components['schemas']['Warned'];
 export type WatermarkFound = components['schemas']['WatermarkFound'];
 export type Webhook = components['schemas']['Webhook'];
+export type FieldProblem = components['schemas']['FieldProblem'];
 export type Problem = components['schemas']['Problem'];
 export type CoverRequest = components['schemas']['CoverRequest'];
 export type SeparationRequest = components['schemas']['SeparationRequest'];
 export type TrainingRequest = components['schemas']['TrainingRequest'];
+export type SongForm = components['schemas']['SongForm'];
+export type VoiceForm = components['schemas']['VoiceForm'];
+export type ChallengeForm = components['schemas']['ChallengeForm'];
+export type DelegationForm = components['schemas']['DelegationForm'];
+export type TrainingForm = components['schemas']['TrainingForm'];
+export type CoverForm = components['schemas']['CoverForm'];
+export type SeparationForm = components['schemas']['SeparationForm'];
+export type VerificationForm = components['schemas']['VerificationForm'];
+export type CoverSettingsTranspose = components['schemas']['CoverSettingsTranspose'];
+export type CoverSettingsBacking = components['schemas']['CoverSettingsBacking'];
+export type InferenceSettingsPrecision = components['schemas']['InferenceSettingsPrecision'];
+export type KeyRequestConsent = components['schemas']['KeyRequestConsent'];
+export type OutputSettingsVideo = components['schemas']['OutputSettingsVideo'];
+export type RemixSettingsLoudness = components['schemas']['RemixSettingsLoudness'];
+export type TrainingEvaluation = components['schemas']['TrainingEvaluation'];
+export type VoiceChangeEngine = components['schemas']['VoiceChangeEngine'];
+export type WebhookState = components['schemas']['WebhookState'];
+export type CoverRequestEngine = components['schemas']['CoverRequestEngine'];
+export type TrainingRequestConsent = components['schemas']['TrainingRequestConsent'];
+export type TrainingFormConsent = components['schemas']['TrainingFormConsent'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;

@@ -3,7 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ask, type Problem, patch, told } from "./api";
 import { isActive, useTask, useTitle } from "./hooks";
 import { Card, Trouble } from "./parts";
-import type { PageTraining, Training, Voice } from "./schema";
+import type { Training, TrainingPage, Voice } from "./schema";
 import { TrainForm } from "./train-form";
 import { TrainingView } from "./training";
 
@@ -17,7 +17,7 @@ export function VoiceView({ id }: { id: string }) {
   const look = useCallback(async () => {
     try {
       setVoice(await ask<Voice>(`v1/voices/${id}`));
-      setLatest((await ask<PageTraining>(`v1/trainings?voice=${id}&limit=1`)).items[0] ?? null);
+      setLatest((await ask<TrainingPage>(`v1/trainings?voice=${id}&limit=1`)).items[0] ?? null);
       setProblem(null);
     } catch (error) {
       setProblem(told(error));
