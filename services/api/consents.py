@@ -126,7 +126,7 @@ def revoke_consent(id: str, revocation: Revocation, app: App, owner: Deleter) ->
     that share a recording or model with it; covers and trainings with them end, and their results expire."""
     with app.database.write() as connection:
         now, row = app.database.now(connection), _ready(connection, owner, id)
-        identities, paths = consents.revoke(connection, now, row, revocation.reason, app.settings)
+        identities, paths = consents.revoke(connection, now, row, revocation.reason)
         answer = answers.voice(find_voice(connection, owner, row.id))
     for path in paths:
         app.storage.remove(path)

@@ -204,7 +204,7 @@ def delete_job(id: str, app: App, owner: Deleter, kind: Kind) -> Response:
     with app.database.write() as connection:
         row = _find(connection, owner, kind, id)
         if row.state in queue.ACTIVE:
-            queue.cancel(connection, app.database.now(connection), row, app.settings)
+            queue.cancel(connection, app.database.now(connection), row)
             answer = answers.job(_find(connection, owner, kind, id))
             return JSONResponse(answer.model_dump(mode="json"), 202)
         connection.execute(jobs.delete().where(jobs.c.id == id))

@@ -146,7 +146,7 @@ def delete_training(id: str, app: App, owner: Deleter) -> Response:
     with app.database.write() as connection:
         row = _find(connection, owner, id)
         if row.state in queue.ACTIVE:
-            queue.cancel(connection, app.database.now(connection), row, app.settings)
+            queue.cancel(connection, app.database.now(connection), row)
             answer = answers.training(_find(connection, owner, id))
             return JSONResponse(answer.model_dump(mode="json"), 202)
         connection.execute(jobs.delete().where(jobs.c.id == id))

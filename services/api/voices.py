@@ -189,7 +189,7 @@ def delete_voice(id: str, app: App, owner: Deleter) -> None:
         for job in connection.execute(
             select(jobs).where(jobs.c.owner == owner.id, its, jobs.c.state.in_(queue.ACTIVE))
         ):
-            queue.cancel(connection, app.database.now(connection), job, app.settings, at_once=job.kind == "training")
+            queue.cancel(connection, app.database.now(connection), job, at_once=job.kind == "training")
         # their samples hold parts of the recordings
         trainings = and_(jobs.c.owner == owner.id, jobs.c.kind == "training", jobs.c.voice == row.id)
         emptied = jobs.update().where(trainings).values(result=None, bytes=0).returning(jobs.c.id)

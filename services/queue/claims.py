@@ -6,8 +6,8 @@ single one. No owner has more jobs running than its limit `jobs_running`. Turns 
 first, but a share of the claims (`ServerSettings.batch_share`) looks for a batch job first, so that batches get on.
 
 Locks. A claim locks a turn and a job, and skips what others have locked (``FOR UPDATE SKIP LOCKED``): it waits for
-nobody, so claims neither queue up nor can be part of a deadlock, and no row that requests lock is touched. On SQLite
-the same statements run under its one write lock.
+nobody, so claims neither queue up nor can be part of a deadlock, and no row that requests lock is touched. On
+PostgreSQL one statement finds the job and takes it. SQLite has one write lock, and the same is done there in steps.
 
 Lost jobs. A job whose lease has ended is claimed before queued ones. Clocks may jump, and machines may sleep: then
 leases end although their workers live. So a lease that seems to have ended is first marked as doubted; a worker that
@@ -21,28 +21,35 @@ from __future__ import annotations
 
 import random
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
+    CTE,
+    JSON,
     BindParameter,
+    Boolean,
     Connection,
     Double,
     Integer,
     Row,
     Select,
+    Update,
     and_,
     bindparam,
     func,
+    literal,
     literal_column,
     or_,
     select,
+    true,
+    union_all,
 )
 
 from understudy.services.queue import jobs as queue
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import BATCH, INTERACTIVE, NEVER, RETRY, TRAINING, USED_UP, Claimed, Note
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import jobs, new_id, owners, turns
+from understudy.services.queue.tables import events, jobs, new_id, owners, turns
 
 DOUBT = 5.0
 """Seconds for which a lease stays doubted before its job is claimed; workers renew theirs every two seconds."""
@@ -60,14 +67,22 @@ def claim(database: Database, worker: str, settings: ServerSettings, training: b
     way."""
     if database.is_sqlite and not waits(database, settings, training):
         return None  # idle workers leave its one write lock alone
+    lost_first = True
     while True:
         with database.write() as connection:
             now = database.now(connection)
-            lost = _lost(connection, now, settings, training)
-            if lost is not None and _settled(connection, now, lost, settings):
-                continue
-            row = lost or _next(connection, now, settings, training)
-            return None if row is None else _taken(connection, now, row, worker, settings)
+            taking = {"claimer": worker, "proof": new_id("t"), "until": now + settings.lease, "now": now}
+            values = {**taking, "ahead": now + settings.lease + AHEAD, "most": settings.jobs_running}
+            found = _next(connection, values | {"lost_first": lost_first}, taking, settings, training)
+            if found != "lost":
+                return found
+            row = connection.execute(_lost_job(training), values).first()
+            if row is None:  # others see to it
+                lost_first = False
+            elif row.lease != 0.0 and (row.doubted is None or row.doubted > now):
+                connection.execute(_DOUBT, {"job": row.id, "now": now})
+            elif not _settled(connection, now, row, settings):
+                return _taken(connection, row, taking)
 
 
 def waits(database: Database, settings: ServerSettings, training: bool = False) -> bool:
@@ -110,15 +125,19 @@ def _waiting(training: bool) -> tuple[Select[Any], ...]:
     return one.where(_QUEUED, _ready(training)), one.where(_RUNNING, _ENDED)
 
 
-@cache
-def _lost_job(training: bool) -> Select[Any]:
-    """A running job whose lease has ended, and that isn't doubted or was so for long enough."""
+def _is_lost(training: bool) -> Any:
+    """Its lease has ended, and that isn't doubted or was so for long enough."""
     sure = or_(jobs.c.lease == 0.0, jobs.c.doubted <= _NOW - DOUBT)
     new = or_(jobs.c.doubted.is_(None), jobs.c.doubted > _NOW)
+    return and_(_RUNNING, _mine(training), _ENDED, or_(sure, new))
+
+
+@cache
+def _lost_job(training: bool) -> Select[Any]:
     return (
         select(jobs, owners.c.generation)
         .join(owners, owners.c.id == jobs.c.owner)
-        .where(_RUNNING, _mine(training), _ENDED, or_(sure, new))
+        .where(_is_lost(training))
         .order_by(jobs.c.lease)
         .limit(1)
         .with_for_update(skip_locked=True, of=jobs)
@@ -126,137 +145,179 @@ def _lost_job(training: bool) -> Select[Any]:
 
 
 @cache
-def _turns(training: bool) -> tuple[Select[Any], Select[Any]]:
-    """Owner and number of running jobs of the next turn: of an owner without running jobs, which an index gives; and of
-    one with the fewest that is under its limit."""
-    mine = and_(turns.c.priority == _PRIORITY, turns.c.waiting)
+def _search(training: bool, passing: bool, at_once: bool) -> Select[Any]:
+    """Finds the next job, and takes it if `at_once`. One row: whether there is a lost job, which comes first; else the
+    owner whose turn it is, whether that is still so, and the job. `passing`: not the turns of the owners `passed`."""
+    lost = select(
+        and_(bindparam("lost_first", type_=Boolean), select(jobs.c.id).where(_is_lost(training)).exists()).label(
+            "is_lost"
+        )
+    )
+    there = lost.cte("lost")
+    turn = _turn(training, passing, there)
+    queued = (
+        select(jobs.c.id)
+        .where(_QUEUED, jobs.c.priority == _PRIORITY, _ready(training))
+        .where(jobs.c.owner == select(turn.c.owner).where(turn.c.fresh).scalar_subquery())
+        .order_by(jobs.c.created, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=jobs)
+        .cte("queued")
+    )
+    found = select(there.c.is_lost, turn.c.owner.label("turn"), turn.c.fresh)
+    if not at_once:
+        both = there.outerjoin(turn, true()).outerjoin(queued, true()).outerjoin(owners, owners.c.id == turn.c.owner)
+        return found.add_columns(queued.c.id, owners.c.generation).select_from(both)
+    taken = _take(select(queued.c.id).scalar_subquery()).cte("taken")
+    what = func.json_build_object("state", "running", "attempt", taken.c.attempts, type_=JSON)
+    told = select(taken.c.id, taken.c.events, _NOW, literal("state"), what)
+    return (
+        found.add_columns(*taken.c, owners.c.generation)
+        .select_from(
+            there.outerjoin(turn, true()).outerjoin(taken, true()).outerjoin(owners, owners.c.id == taken.c.owner)
+        )
+        .add_cte(
+            events.insert().from_select(["job", "number", "at", "type", "data"], told).cte("told"),
+            _serve(select(taken.c.owner).scalar_subquery()).cte("served"),
+        )
+    )
+
+
+def _turn(training: bool, passing: bool, lost: CTE) -> CTE:
+    """The next turn: of an owner without running jobs, which an index gives; else of one with the fewest that is under
+    its limit. It is `fresh` unless it was another claim's in the moment before it was locked."""
+    mine = and_(turns.c.priority == _PRIORITY, turns.c.waiting, ~select(lost.c.is_lost).scalar_subquery())
+    if passing:
+        mine = and_(mine, turns.c.owner.not_in(bindparam("passed", expanding=True)))
     runs = select(jobs.c.id).where(_RUNNING, _mine(training), jobs.c.owner == turns.c.owner).exists()
+    free = (
+        select(turns.c.owner, turns.c.served)
+        .where(mine, ~runs)
+        .order_by(turns.c.served)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=turns)
+        .cte("free")
+    )
     most = func.coalesce(owners.c.limits["jobs_running"].as_float(), bindparam("most", type_=Integer))
     running = (
         select(jobs.c.owner, func.count().label("count"), func.max(most).label("most"))
         .join(owners, owners.c.id == jobs.c.owner)
         .where(_RUNNING, _mine(training))
         .group_by(jobs.c.owner)
-    ).subquery()
-    queries = (
-        select(turns.c.owner, literal_column("0").label("running")).where(mine, ~runs).order_by(turns.c.served),
-        select(turns.c.owner, running.c.count.label("running"))
+        .subquery("running")
+    )
+    fewest = (
+        select(turns.c.owner, turns.c.served)
         .join(running, running.c.owner == turns.c.owner)
-        .where(mine, running.c.count < running.c.most)
-        .order_by(running.c.count, turns.c.served),
-    )
-    first, second = (query.limit(1).with_for_update(skip_locked=True, of=turns) for query in queries)
-    return first, second
-
-
-@cache
-def _oldest_job(training: bool) -> Select[Any]:
-    """The owner's oldest job that is ready; its `running` says how many of the owner's jobs run now."""
-    running = select(func.count()).select_from(jobs).where(_RUNNING, _mine(training), jobs.c.owner == _OWNER)
-    return (
-        select(jobs, owners.c.generation, running.correlate(None).scalar_subquery().label("running"))
-        .join(owners, owners.c.id == jobs.c.owner)
-        .where(_QUEUED, jobs.c.priority == _PRIORITY, jobs.c.owner == _OWNER, _ready(training))
-        .order_by(jobs.c.created, jobs.c.id)
+        .where(mine, running.c.count < running.c.most, ~select(free.c.owner).exists())
+        .order_by(running.c.count, turns.c.served)
         .limit(1)
-        .with_for_update(skip_locked=True, of=jobs)
+        .with_for_update(skip_locked=True, of=turns)
+        .cte("fewest")
+    )
+    # a locked row is read as it is now, `seen` as it was when the statement began
+    locked = union_all(select(free), select(fewest)).cte("locked")
+    seen = turns.alias("seen")
+    return (
+        select(locked.c.owner, (seen.c.served == locked.c.served).label("fresh"))
+        .join(seen, and_(seen.c.owner == locked.c.owner, seen.c.priority == _PRIORITY))
+        .cte("turn")
     )
 
 
+def _take(job: Any) -> Update:
+    """Takes the job with that id."""
+    return (
+        jobs.update()
+        .where(jobs.c.id == job, or_(_QUEUED, _RUNNING))
+        .values(
+            state="running",
+            worker=bindparam("claimer"),
+            token=bindparam("proof"),
+            lease=bindparam("until"),
+            started=func.coalesce(jobs.c.started, _NOW),
+            doubted=None,
+            attempts=jobs.c.attempts + 1,
+            strikes=jobs.c.strikes + 1,
+            events=jobs.c.events + 1,
+        )
+        .returning(
+            *(jobs.c[name] for name in ("id", "owner", "kind", "name", "request", "song", "voice", "token")),
+            *(jobs.c[name] for name in ("attempts", "strikes", "result", "events")),
+        )
+    )
+
+
+def _serve(owner: Any) -> Update:
+    """Puts the owner's turn behind those of all others."""
+    return turns.update().where(turns.c.owner == owner, turns.c.priority == _PRIORITY).values(served=_NOW)
+
+
+_TAKE, _SERVE = _take(bindparam("job")), _serve(_OWNER)
 _ANY_JOB = select(jobs.c.id).where(_QUEUED, jobs.c.priority == _PRIORITY, jobs.c.owner == _OWNER).limit(1)
-_THE_TURN = and_(turns.c.owner == _OWNER, turns.c.priority == _PRIORITY)
-_END_TURNS = turns.update().where(_THE_TURN).values(waiting=False)
-_COUNT_TURN = turns.update().where(_THE_TURN).values(served=_NOW)
+_END_TURNS = turns.update().where(turns.c.owner == _OWNER, turns.c.priority == _PRIORITY).values(waiting=False)
 _DOUBT = jobs.update().where(jobs.c.id == bindparam("job")).values(doubted=_NOW)
-_TAKE = (
-    jobs.update()
-    .where(jobs.c.id == bindparam("job"))
-    .values(
-        state="running",
-        worker=bindparam("claimer"),
-        token=bindparam("proof"),
-        lease=bindparam("until"),
-        started=func.coalesce(jobs.c.started, _NOW),
-        doubted=None,
-        attempts=jobs.c.attempts + 1,
-        strikes=jobs.c.strikes + 1,
-        events=jobs.c.events + 1,
-    )
-)
-
-
-def _lost(connection: Connection, now: float, settings: ServerSettings, training: bool) -> Row[Any] | None:
-    """A running job whose worker is dead, or can't reach the database; now locked."""
-    values = {"now": now, "ahead": now + settings.lease + AHEAD}
-    while (row := connection.execute(_lost_job(training), values).first()) is not None:
-        if row.lease == 0.0 or (row.doubted is not None and row.doubted <= now):
-            return row
-        connection.execute(_DOUBT, {"job": row.id, "now": now})
-    return None
 
 
 def _settled(connection: Connection, now: float, row: Row[Any], settings: ServerSettings) -> bool:
     """Whether a lost job is over, or paused, instead of going on."""
-    mine = jobs.c.id == row.id
     if row.cancel and not row.result:  # a training that has something keeps it when it is cancelled
-        return queue.end(connection, now, row, mine, "cancelled", settings)
+        return queue.end(connection, now, row, "lost", "cancelled")
     if row.strikes >= settings.tries:
-        return queue.end(connection, now, row, mine, "failed", settings, error=_poisoned(row.strikes))
-    return row.not_before == NEVER and queue.set_paused(connection, now, row.id, mine)
+        return queue.end(connection, now, row, "lost", "failed", error=_poisoned(row.strikes))
+    return row.not_before == NEVER and queue.set_paused(connection, now, row.id, jobs.c.id == row.id)
 
 
-def _next(connection: Connection, now: float, settings: ServerSettings, training: bool) -> Row[Any] | None:
-    """The next queued job; it and its turn are now locked."""
+def _next(
+    connection: Connection, values: dict[str, Any], taking: dict[str, Any], settings: ServerSettings, training: bool
+) -> Claimed | Literal["lost"] | None:
+    """The next queued job, now claimed; or that there is a lost one, which comes first."""
     priorities = _priorities(training)
     if not training and random.random() < settings.batch_share:
         priorities = (BATCH, INTERACTIVE)
+    at_once = connection.dialect.name == "postgresql"
     for priority in priorities:
         passed: list[str] = []
-        while (turn := _turn(connection, settings, training, priority, passed)) is not None:
-            mine = {"now": now, "of_priority": priority, "of_owner": turn.owner}
-            row = connection.execute(_oldest_job(training), mine).first()
-            if row is not None and row.running == turn.running:
-                connection.execute(_COUNT_TURN, mine)
-                return row
-            if row is None:  # there is none, or each pauses before it is tried again
-                passed.append(turn.owner)
-                if connection.scalar(_ANY_JOB, mine) is None:
-                    connection.execute(_END_TURNS, mine)
-            # else another claim was faster with a job of this owner, and it may no longer be the next
+        while True:
+            mine = values | {"of_priority": priority} | ({"passed": passed} if passed else {})
+            row = connection.execute(_search(training, bool(passed), at_once), mine).one()
+            if row.is_lost:
+                return "lost"
+            if row.turn is None:
+                break
+            turn = {"of_owner": row.turn, "of_priority": priority}
+            if row.id is not None and at_once:
+                return _claimed(row, row.generation)
+            if row.id is not None:
+                connection.execute(_SERVE, turn | {"now": values["now"]})
+                return _taken(connection, row, taking)
+            if row.fresh:  # it has no job, or each pauses before it is tried again
+                passed.append(row.turn)
+                if connection.scalar(_ANY_JOB, turn) is None:
+                    connection.execute(_END_TURNS, turn)
     return None
 
 
-def _turn(
-    connection: Connection, settings: ServerSettings, training: bool, priority: int, passed: list[str]
-) -> Row[Any] | None:
-    """The next turn but those that were `passed`; now locked."""
-    for query in _turns(training):
-        if passed:
-            query = query.where(turns.c.owner.not_in(passed))
-        row = connection.execute(query, {"of_priority": priority, "most": settings.jobs_running}).first()
-        if row is not None:
-            return row
-    return None
+def _taken(connection: Connection, found: Row[Any], taking: dict[str, Any]) -> Claimed:
+    row = connection.execute(_TAKE, taking | {"job": found.id}).one()
+    note = Note("state", {"state": "running", "attempt": row.attempts})
+    queue.insert_events(connection, row.id, row.events, taking["now"], [note])
+    return _claimed(row, found.generation)
 
 
-def _taken(connection: Connection, now: float, row: Row[Any], worker: str, settings: ServerSettings) -> Claimed:
-    token = new_id("t")
-    values = {"job": row.id, "claimer": worker, "proof": token, "until": now + settings.lease, "now": now}
-    connection.execute(_TAKE, values)
-    note = Note("state", {"state": "running", "attempt": row.attempts + 1})
-    queue.insert_events(connection, row.id, row.events + 1, now, [note])
+def _claimed(row: Row[Any], generation: int) -> Claimed:
     return Claimed(
         row.id,
         row.owner,
-        row.generation,
+        generation,
         row.kind,
         row.name,
         row.request,
         row.song,
         row.voice,
-        token,
-        row.attempts + 1,
-        row.strikes + 1,
+        row.token,
+        row.attempts,
+        row.strikes,
         row.result,
     )
 

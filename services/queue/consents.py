@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, select
 
 from understudy.services.queue import jobs as queue
-from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import consents, jobs, owners, voices
 from understudy.voices.consent import levels
 from understudy.voices.consent.log import Entry, after, files_of, parse
@@ -68,9 +67,7 @@ def decide(connection: Connection, now: float, row: Row[Any], decision: str, det
         connection.execute(voices.update().where(voices.c.id == row.id).values(manifest=changed))
 
 
-def revoke(
-    connection: Connection, now: float, row: Row[Any], reason: str, settings: ServerSettings
-) -> tuple[list[str], list[str]]:
+def revoke(connection: Connection, now: float, row: Row[Any], reason: str) -> tuple[list[str], list[str]]:
     """Withdraw the consent for the voice in `row`, and for the owner's other voices that share a recording or the model
     with it: jobs with them end, and their results expire. Returns the identities of these voices, and the paths in the
     storage of what is to be removed after the transaction."""
@@ -84,11 +81,11 @@ def revoke(
         decide(connection, now, voice, "revoked", {"reason": reason[:500], "files": files_of(manifest)})
         connection.execute(voices.update().where(voices.c.id == voice.id).values(bytes=0))
         identities.append(manifest.identity)
-        paths += [voice.path, *_end_jobs(connection, now, voice, settings)]
+        paths += [voice.path, *_end_jobs(connection, now, voice)]
     return identities, paths
 
 
-def _end_jobs(connection: Connection, now: float, voice: Row[Any], settings: ServerSettings) -> list[str]:
+def _end_jobs(connection: Connection, now: float, voice: Row[Any]) -> list[str]:
     """End what is made with the voice, and let expire what was; returns the paths of the results."""
     error = {
         "code": "consent-revoked",
@@ -102,7 +99,7 @@ def _end_jobs(connection: Connection, now: float, voice: Row[Any], settings: Ser
             continue
         connection.execute(jobs.update().where(jobs.c.id == job.id).values(error=error))
         if job.state in queue.ACTIVE:
-            queue.cancel(connection, now, job, settings, at_once=True)
+            queue.cancel(connection, now, job, at_once=True)
         ended = {"state": "expired" if job.state == "done" else "cancelled", "result": None, "bytes": 0}
         connection.execute(jobs.update().where(jobs.c.id == job.id, jobs.c.state != "expired").values(**ended))
         paths.append(f"{voice.owner}/jobs/{job.id}")

@@ -6,12 +6,13 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, TimeoutError
+from sqlalchemy import Connection, Dialect, create_engine, event, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, TimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from understudy.errors import UnderstudyError
@@ -21,6 +22,7 @@ from understudy.services.queue import migrations
 log = logging.getLogger("understudy.database")
 
 _BUSY = 20.0  # seconds that a writer waits for another one
+_IDLE = 1.0  # seconds after which a connection is checked before it is used again
 
 
 class Database:
@@ -35,7 +37,7 @@ class Database:
         self._turn: AbstractContextManager[object] = Lock() if self.is_sqlite else nullcontext()
         more = {"max_overflow": 40, "connect_args": {"timeout": _BUSY}}
         if not self.is_sqlite:
-            more = {"max_overflow": 16, "connect_args": {"connect_timeout": 5}, "pool_pre_ping": True}
+            more = {"max_overflow": 16, "connect_args": {"connect_timeout": 5}}
         try:
             if self.is_sqlite and (path := url.partition(":///")[2]):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,9 @@ class Database:
         if self.is_sqlite:
             event.listen(self._engine, "connect", _open_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self._engine, "checkin", _note_use)
+            event.listen(self._engine, "checkout", partial(_check_idle, self._engine.dialect))
         with self.read() as connection:
             version = migrations.version(connection)
         if version != migrations.newest():
@@ -144,6 +149,20 @@ def _begin_sqlite(connection: Connection) -> None:
     if connection.get_execution_options().get("upgrade"):
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")  # a changed table is copied and dropped: nothing cascades
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
+
+
+def _note_use(_: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info["used"] = time.monotonic()
+
+
+def _check_idle(dialect: Dialect, connection: Any, entry: ConnectionPoolEntry, _: Any) -> None:
+    """Replace a connection that the other side has closed since its last use. One that was just used is not asked: that
+    would be a fifth of all messages to the database."""
+    if time.monotonic() - entry.info.get("used", float("-inf")) > _IDLE:
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error
 
 
 @contextmanager

@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, and_, func, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, text
 
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageRun
@@ -42,6 +41,11 @@ RETRY, USED_UP = 300.0, 3600.0
 _NOTE_TURN = text(
     "INSERT INTO turns (owner, priority, served, waiting) VALUES (:owner, :priority, 0, TRUE)"
     " ON CONFLICT (owner, priority) DO UPDATE SET waiting = TRUE"
+)
+_COUNT = text(
+    "INSERT INTO tallies (name, label, number, seconds) VALUES (:name, :label, 1, :seconds)"
+    " ON CONFLICT (name, label) DO UPDATE"
+    " SET number = tallies.number + 1, seconds = tallies.seconds + excluded.seconds"
 )
 ROLES = ("song", "vocals", "instrumental", "backing_vocals")
 """What a song can be in a job."""
@@ -89,7 +93,7 @@ def submit(
 def count(database: Database, name: str, label: str, seconds: float) -> None:
     """Add something that took so long to the counters."""
     with database.write() as connection:
-        _count(connection, name, label, seconds)
+        _count(connection, [(name, label, seconds)])
 
 
 def mean_seconds(connection: Connection, name: str, label: str) -> float | None:
@@ -165,11 +169,8 @@ def finish(
     with database.write() as connection:
         now = database.now(connection)
         more = {"result": result, "bytes": size, "fraction": 1.0, "expires": now + settings.keep_results}
-        done = end(connection, now, job, _held(job), "done", settings, **more)
-        if done:
-            for stage in stages:
-                _count(connection, "stage-cached" if stage.cached else "stage", stage.kind, stage.seconds)
-        return done
+        run = [("stage-cached" if stage.cached else "stage", stage.kind, stage.seconds) for stage in stages]
+        return end(connection, now, job, "held", "done", run, **more)
 
 
 def fail(
@@ -188,7 +189,7 @@ def fail(
                 append(connection, job.id, now, [Note("state", data)])
                 return "again"
             return "lost"
-        return "over" if end(connection, now, job, _held(job), "failed", settings, error=problem) else "lost"
+        return "over" if end(connection, now, job, "held", "failed", error=problem) else "lost"
 
 
 def confirm_cancelled(database: Database, job: Claimed, settings: ServerSettings, **values: Any) -> bool:
@@ -196,7 +197,7 @@ def confirm_cancelled(database: Database, job: Claimed, settings: ServerSettings
     with database.write() as connection:
         now = database.now(connection)
         values |= {"expires": now + settings.keep_results} if values else {}
-        return end(connection, now, job, _held(job), "cancelled", settings, **values)
+        return end(connection, now, job, "held", "cancelled", **values)
 
 
 def confirm_paused(database: Database, job: Claimed) -> None:
@@ -248,11 +249,10 @@ def abandon(database: Database, worker: str) -> int:
         return int(connection.execute(jobs.update().where(held).values(lease=0.0)).rowcount)
 
 
-def cancel(connection: Connection, now: float, row: Row[Any], settings: ServerSettings, at_once: bool = False) -> None:
+def cancel(connection: Connection, now: float, row: Row[Any], at_once: bool = False) -> None:
     """Cancel a waiting job at once; mark a running one, whose worker sees the mark when it next renews the lease. With
     `at_once` a running one is over, too: its worker loses it."""
-    waiting = and_(jobs.c.id == row.id, jobs.c.state.in_(ACTIVE if at_once else ("queued", "paused")))
-    if not end(connection, now, row, waiting, "cancelled", settings):
+    if not end(connection, now, row, "active" if at_once else "waiting", "cancelled"):
         running = and_(jobs.c.id == row.id, jobs.c.state == "running")
         connection.execute(jobs.update().where(running).values(cancel=True))
 
@@ -284,31 +284,51 @@ def set_paused(connection: Connection, now: float, id: str, where: Any) -> bool:
     return True
 
 
+# Statements that run for each job are built once: that takes longer than to run them.
+_JOB = jobs.c.id == bindparam("of_job")
+_WAITS, _RUNS = jobs.c.state.in_(("queued", "paused")), jobs.c.state == "running"
+_END = {
+    name: jobs.update()
+    .where(_JOB, which)
+    .values(events=jobs.c.events + 1)
+    .returning(
+        *(jobs.c[name] for name in ("id", "owner", "kind", "voice", "started", "error", "events")),
+        jobs.c.webhook,
+        jobs.c.webhook_events,
+    )
+    for name, which in {
+        "held": and_(_RUNS, jobs.c.token == bindparam("proof")),
+        "lost": _RUNS,
+        "waiting": _WAITS,
+        "active": or_(_WAITS, _RUNS),
+    }.items()
+}
+_NO_PROGRESS = events.delete().where(events.c.job == bindparam("of_job"), events.c.type == "progress")
+
+
 def end(
     connection: Connection,
     now: float,
     job: Row[Any] | Claimed,
-    where: Any,
+    now_is: Literal["held", "lost", "waiting", "active"],
     state: str,
-    settings: ServerSettings,
+    counted: Sequence[tuple[str, str, float]] = (),
     **values: Any,
 ) -> bool:
-    """End a job, with its last event, its webhook and its metrics. All ends go through here.
+    """End a job, with its last event, its webhook and its metrics, to which `counted` is added: name, label, seconds.
+    All ends go through here.
 
-    The update matches only rows that satisfy `where` (the claim's token); if there is none, nothing is written and the
-    result is False.
+    `now_is`: what the job must be: running under this claim, running, not running, one of these. If it isn't, nothing
+    is written and the result is False.
     """
     over = {"state": state, "finished": now, "worker": None, "token": None, "lease": None, "stage": None, **values}
-    row = connection.execute(jobs.update().where(where).values(**over).returning(jobs)).first()
+    which = {"of_job": job.id} | ({"proof": job.token} if now_is == "held" else {})
+    row = connection.execute(_END[now_is], over | which).first()
     if row is None:
         return False
-    progress = and_(events.c.job == job.id, events.c.type == "progress")
-    connection.execute(events.delete().where(progress))  # only the states and stages stay
+    connection.execute(_NO_PROGRESS, {"of_job": job.id})  # only the states and stages stay
     ended: dict[str, Any] = {"state": state} | ({"error": row.error} if row.error else {})
-    append(connection, job.id, now, [Note("state", ended)])
-    _count(connection, "job", f"{row.kind} {state}", now - (row.started or now))
-    if row.error:
-        _count(connection, "failure", row.error["code"], 0.0)
+    insert_events(connection, row.id, row.events, now, [Note("state", ended)])
     if row.kind == "voice" and state != "done":
         making = and_(voices.c.id == row.voice, voices.c.state == "making")
         connection.execute(voices.update().where(making).values(state="failed", bytes=0))
@@ -323,6 +343,8 @@ def end(
         )
         about = {"id": new_id("delivery"), "owner": row.owner, "job": row.id, "url": row.webhook, "body": body}
         connection.execute(deliveries.insert().values(state="waiting", tries=0, due=now, created=now, **about))
+    failed = [("failure", row.error["code"], 0.0)] if row.error else []
+    _count(connection, [*counted, *failed, ("job", f"{row.kind} {state}", now - (row.started or now))])
     return True
 
 
@@ -350,15 +372,12 @@ def insert_events(connection: Connection, job: str, first: int, now: float, note
     connection.execute(events.insert(), rows)
 
 
-def _count(connection: Connection, name: str, label: str, seconds: float) -> None:
-    mine = and_(counters.c.name == name, counters.c.label == label)
-    more = {"number": counters.c.number + 1, "seconds": counters.c.seconds + seconds}
-    if not connection.execute(counters.update().where(mine).values(**more)).rowcount:
-        try:
-            with connection.begin_nested():
-                connection.execute(counters.insert().values(name=name, label=label, number=1, seconds=seconds))
-        except IntegrityError:  # another process inserted the row meanwhile
-            connection.execute(counters.update().where(mine).values(**more))
+def _count(connection: Connection, counted: Sequence[tuple[str, str, float]]) -> None:
+    """Add to the metrics: name, label, seconds. All ends write to the same few rows, each of which is locked until the
+    transaction ends: so this comes last, and in one order, in which no two wait for each other."""
+    connection.execute(
+        _COUNT, [{"name": name, "label": label, "seconds": took} for name, label, took in sorted(counted)]
+    )
 
 
 def _problem(error: UnderstudyError) -> dict[str, str]:

@@ -133,8 +133,8 @@ def test_owners_served_before_the_clock_was_set_back_are_not_the_last_for_long(d
 
 
 def test_an_index_gives_an_owners_oldest_job(database):
-    values = {"now": 1.0, "of_priority": 0, "of_owner": "x"}
-    query = claims._oldest_job(False).params(values)
+    values = {"now": 1.0, "ahead": 2.0, "of_priority": 0, "most": 1, "lost_first": True}
+    query = claims._search(False, passing=False, at_once=False).params(values)
     with database.read() as connection:
         if not database.is_sqlite:
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")

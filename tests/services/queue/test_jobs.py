@@ -144,7 +144,7 @@ def test_cancelling(database, settings):
     for id in (waiting, running):
         with database.write() as connection:
             found = connection.execute(select(table).where(table.c.id == id)).one()
-            jobs.cancel(connection, database.now(connection), found, settings)
+            jobs.cancel(connection, database.now(connection), found)
     assert row(database, waiting).state == "cancelled"
     assert row(database, running).state == "running"
     assert jobs.renew(database, job, settings) == "cancelled"
@@ -157,7 +157,7 @@ def test_a_cancelled_job_whose_worker_dies_is_cancelled(database, settings):
     claim(database, settings)
     with database.write() as connection:
         found = connection.execute(select(table).where(table.c.id == id)).one()
-        jobs.cancel(connection, database.now(connection), found, settings)
+        jobs.cancel(connection, database.now(connection), found)
     jobs.abandon(database, "w1")
     assert claims.claim(database, "w2", settings) is None
     assert row(database, id).state == "cancelled"

@@ -120,7 +120,7 @@ def test_a_paused_one_can_be_cancelled(database, settings):
     id = submit(database)
     pause(database, id)
     with database.write() as connection:
-        jobs.cancel(connection, database.now(connection), row(database, id), settings)
+        jobs.cancel(connection, database.now(connection), row(database, id))
     assert row(database, id).state == "cancelled"
 
 
@@ -130,7 +130,7 @@ def test_a_cancelled_one_that_has_something_is_claimed_again_to_keep_it(database
         job = claim(database, settings)
         jobs.record(database, job, [Note("progress", {"state": "progress"})], "train", 0.1, result=result)
         with database.write() as connection:
-            jobs.cancel(connection, database.now(connection), row(database, id), settings)
+            jobs.cancel(connection, database.now(connection), row(database, id))
     jobs.abandon(database, "w1")
     again = claim(database, settings)
     assert (again.id, again.result) == (kept, {"best": 5})
@@ -145,7 +145,7 @@ def test_one_whose_voice_was_deleted_is_over_at_once(database, settings):
     id = submit(database)
     job = claim(database, settings)
     with database.write() as connection:
-        jobs.cancel(connection, database.now(connection), row(database, id), settings, at_once=True)
+        jobs.cancel(connection, database.now(connection), row(database, id), at_once=True)
     assert (row(database, id).state, jobs.renew(database, job, settings)) == ("cancelled", "lost")
 
 
