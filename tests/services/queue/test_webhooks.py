@@ -181,7 +181,7 @@ def test_it_is_called_for_the_ends_that_were_asked_for(database: Database, setti
         for events in ("failed", "failed cancelled"):
             jobs.submit(connection, 0.0, owner, "cover", webhook_events=events, **values)
         for row in connection.execute(select(jobs_table)).all():
-            jobs.cancel(connection, 1.0, row, settings)
+            jobs.cancel(connection, 1.0, row)
         found = {row.webhook_events: row.webhook_state for row in connection.execute(select(jobs_table))}
         assert found == {"failed": "unwanted", "failed cancelled": "waiting"}
         assert json.loads(connection.scalars(select(deliveries.c.body)).one())["type"] == "cover.cancelled"
