@@ -50,8 +50,10 @@ def test_every_object_has_a_name_and_is_used(found: dict[str, Any]):
         answers = [answer for status, answer in operation["responses"].items() if int(status) < 300]
         for body in (operation.get("requestBody", {}), *answers):
             for kind, content in body.get("content", {}).items():
-                if kind in ("application/json", "multipart/form-data") and content["schema"] != BINARY:
-                    assert "$ref" in content["schema"], f"{operation['operationId']}: an object without a name"
+                schema = content["schema"]
+                if kind in ("application/json", "multipart/form-data") and schema != BINARY:
+                    named = "$ref" in schema.get("items", schema)
+                    assert named, f"{operation['operationId']}: an object without a name"
 
 
 def test_answers_are_complete_and_settings_name_no_defaults(found: dict[str, Any]):
