@@ -49,12 +49,12 @@ _TIGHTNESS = 400.0  # weight of regular beats against onsets
 _LEAST_PERIODIC = 0.25  # autocorrelation of the onset strength below which there is no tempo; speech reaches 0.17
 
 _CHROMA_HOP = RATE // 10
-_CHROMA_FFT = 8192
+CHROMA_FFT = 8192
 _LOWEST, _HIGHEST = 65.0, 2000.0  # Hz of the tones that count for the key
 _LEAST_CONTRAST = 0.3  # standard deviation of the pitch classes over their mean; noise has 0.17, speech up to 0.27
 _LEAST_CORRELATION = 0.6  # with a key's profile; speech reaches 0.52, songs 0.75 to 0.9
 
-_FREQUENCIES = np.arange(_CHROMA_FFT // 2 + 1) * RATE / _CHROMA_FFT
+_FREQUENCIES = np.arange(CHROMA_FFT // 2 + 1) * RATE / CHROMA_FFT
 _TONES = ((_FREQUENCIES >= _LOWEST) & (_FREQUENCIES <= _HIGHEST)).astype(np.float64)
 
 _MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
@@ -97,7 +97,7 @@ def analyse_song(context: Context, song: AudioSource) -> SongAnalysis:
     seconds = range(0, -(-song.frames // song.rate), _WINDOW)
     analysing = context.part(0.2, 0.9)
     onsets: list[Array] = []
-    sustained = np.zeros(_CHROMA_FFT // 2 + 1)
+    sustained = np.zeros(CHROMA_FFT // 2 + 1)
     windows = ordered_map(lambda start: _analyse(mono, rms, start), seconds, context.workers)
     for done, (part, tones) in enumerate(windows, start=1):
         onsets.append(part)
@@ -121,19 +121,19 @@ def _analyse(mono: Mono, rms: float, start: int) -> tuple[Array, Array]:
     begin = _SIDE * RATE
 
     # One frame before the window: the flux of its first frame needs it.
-    spectrum = _magnitudes(sound, begin - _ONSET_HOP, _ONSET_HOP, _WINDOW * RATE // _ONSET_HOP + 1, _ONSET_FFT)
+    spectrum = magnitudes(sound, begin - _ONSET_HOP, _ONSET_HOP, _WINDOW * RATE // _ONSET_HOP + 1, _ONSET_FFT)
     bands = np.log1p(_COMPRESSION * (spectrum @ _mel_bands().T))
     onsets = np.maximum(np.diff(bands, axis=0), 0).mean(axis=1, dtype=np.float64)
 
     # A sustained tone is as strong 0.2 s before and after: the minimum over three frames leaves little of speech,
     # glides and drums.
     count = _WINDOW * RATE // _CHROMA_HOP
-    power = _magnitudes(sound, begin - 2 * _CHROMA_HOP, _CHROMA_HOP, count + 4, _CHROMA_FFT).astype(np.float64) ** 2
+    power = magnitudes(sound, begin - 2 * _CHROMA_HOP, _CHROMA_HOP, count + 4, CHROMA_FFT).astype(np.float64) ** 2
     sustained = np.minimum(np.minimum(power[:-4], power[4:]), power[2:-2])
     return onsets, sustained.sum(axis=0)
 
 
-def _magnitudes(sound: Samples, start: int, hop: int, count: int, size: int) -> Samples:
+def magnitudes(sound: Samples, start: int, hop: int, count: int, size: int) -> Samples:
     """Magnitudes ``[count, size // 2 + 1]`` of Hann windows of `size` samples, one every `hop` from `start` on."""
     window = np.hanning(size + 1)[:-1].astype(np.float32)
     window /= window.sum()
@@ -260,7 +260,7 @@ def _beat_path(context: Context, novelty: Array, period: float) -> NDArray[np.in
 
 def _key(sustained: Array) -> tuple[str | None, float]:
     """Key and confidence from the spectrum ``[bins]`` of the sustained tones."""
-    chroma = _chroma_bank(_tuning(sustained)) @ sustained
+    chroma = chroma_bank(_tuning(sustained)) @ sustained
     if chroma.std() < _LEAST_CONTRAST * chroma.mean() or not chroma.any():
         return None, 0.0
     profiles = np.array([np.roll(profile, tonic) for profile in (_MAJOR, _MINOR) for tonic in range(12)])
@@ -280,11 +280,11 @@ def _tuning(sustained: Array) -> float:
     before, at, after = (np.log(sustained[peaks + offset] + 1e-30) for offset in (-1, 0, 1))
     # a parabola through three bins in dB finds a frequency to a fraction of a bin
     place = peaks + 0.5 * (before - after) / np.minimum(before - 2 * at + after, -1e-9)
-    semitones = 12 * np.log2(place * RATE / _CHROMA_FFT / 440.0)
+    semitones = 12 * np.log2(place * RATE / CHROMA_FFT / 440.0)
     return float(np.angle(np.sum(sustained[peaks] * np.exp(2j * np.pi * semitones))) / (2 * np.pi))
 
 
-def _chroma_bank(tuning: float) -> Array:
+def chroma_bank(tuning: float) -> Array:
     """``[12, bins]``, C first, for tones `tuning` semitones above A = 440 Hz: a Gaussian around each pitch class whose
     width is two standard deviations of a semitone, or of a bin where bins are wider, as in `librosa.filters.chroma`
     (which would load librosa's compiled functions)."""

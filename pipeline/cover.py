@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from understudy.audio.encode import parse_format
+from understudy.audio.chorus import Chorus, find_chorus
+from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.song_analysis import SongAnalysis
 from understudy.audio.stored import AudioFile
 from understudy.audio.tags import TagSettings
@@ -49,8 +50,9 @@ from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cut, join, keep
 from understudy.pipeline.stages.decode import own_stems
 from understudy.pipeline.stages.finish import finish
+from understudy.pipeline.stages.passage import alone, passage
 from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
-from understudy.pipeline.stages.sing import convert, prepare, shift, transpose
+from understudy.pipeline.stages.sing import convert, prepare, shift, study, transpose
 from understudy.pipeline.stages.video import find_encoder, make_video
 from understudy.pipeline.video.fonts import installed_fonts
 from understudy.voices.engines import engine
@@ -74,7 +76,13 @@ REMIX = Stage("remix", 5, remix)
 VIDEO = Stage("video", 2, make_video, packages=("pillow",))
 STEMS_OF_COVER = Stage("stems", 2, cover_stems)
 ASSESS = Stage("assess", 7, assess, models=("speaker-encoder",), kind=AssessInputs)
+CHORUS = Stage("chorus", 1, find_chorus, packages=("librosa",))
+PASSAGE = Stage("passage", 1, passage)
+ALONE = Stage("alone", 1, alone)
 REPORT = Stage("report", 10, make_report, kind=ReportInputs)
+
+STREAMED = OutputFormat(name="opus", kilobits=128)
+"""What players begin at once."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,17 @@ class CoverGraph:
     chain: Node[tuple[StepReport, ...]] | None
     video: Node[Path] | None
     marking: Marking
+
+
+@dataclass(frozen=True)
+class PreviewGraph:
+    """What of a cover can be heard before it is finished. `karaoke`: the separated instrumental; `cover`: the cover's
+    `chorus` alone, mixed as loud as the song is there."""
+
+    graph: Graph
+    karaoke: Node[Path]
+    chorus: Node[Chorus]
+    cover: Node[Path]
 
 
 @dataclass(frozen=True)
@@ -204,6 +223,38 @@ def cover_graph(
         video,
         marking,
     )
+
+
+def preview_graph(song: Path, voice: Voice, settings: CoverSettings) -> PreviewGraph:
+    """What can be heard of `cover_graph` with the same arguments while it is made. Up to the conversion the nodes are
+    those of the cover, so that their artifacts serve both; from there on they work on the chorus alone. Backing vocals
+    that are to be converted are those of the original. Raises what `cover_graph` raises."""
+    permit(voice, "cover")
+    original, cast = file_external(song), as_cast(voice)
+    sources = _separated(original, settings)
+    chorus = Node("chorus", CHORUS, {"song": sources.song, "vocals": sources.lead})
+    lead = _lead(sources.lead, sources.placed, cast, settings, sources.level, chorus)
+    backing = _backing_mode(cast, settings, "backing" in sources.taken)
+
+    def kept(sound: Handle, subject: str) -> Handle:
+        return Node("alone", ALONE, {"sound": sound, "chorus": chorus}, subject=subject)
+
+    near = replace(sources, instrumental=kept(sources.instrumental, "instrumental"))
+    parts = {"chorus": lead.sound, "instrumental": _in_key(_without_singer(near, lead, settings), settings)}
+    for name in _put_back(settings, sources.taken, "original" if backing == "convert" else backing):
+        parts[name] = _in_key(kept(sources.taken[name], name), settings, name)
+    marked = dict(Marking.of("cover", {"song": original}, original, cast, _shown(settings), settings).marked(parts))
+    marked["vocals"] = marked.pop("chorus")
+
+    def cut(sound: Handle, subject: str) -> Handle:
+        return Node("passage", PASSAGE, {"sound": sound, "chorus": chorus}, subject=subject)
+
+    cuts = {name: cut(part, name) for name, part in marked.items()}
+    mix = _mix(cut(sources.song, "song"), cuts, settings, " chorus")
+    cover = encode(mix["cover"], STREAMED, original, cast, subject="chorus", tagging=settings.tags)
+    band = _in_key(sources.instrumental, settings, "karaoke")
+    karaoke = encode(band, STREAMED, original, stem="instrumental", subject="karaoke")
+    return PreviewGraph(Graph.of(karaoke, cover), karaoke, chorus, cover)
 
 
 def sung_file(graph: CoverGraph, sound: Handle, name: str, tagging: TagSettings) -> Node[Path] | None:
@@ -327,15 +378,23 @@ class _Vocal:
     joined: Node[JoinedVocal] | None = None
 
 
-def _lead(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings, level: Handle | None = None) -> _Vocal:
+def _lead(
+    vocals: Handle,
+    placed: Handle,
+    cast: Cast,
+    settings: CoverSettings,
+    level: Handle | None = None,
+    part: Handle | None = None,
+) -> _Vocal:
     """The lead sung by its voice or voices, in the place and room that the original has in `placed`, and as loud:
-    `level` is what `placed` is short of."""
+    `level` is what `placed` is short of. A voice alone may sing only a `part`."""
     if cast.solo is None:
         return _turns(vocals, placed, cast, settings, level)
     track = pitch(vocals, settings.pitch)
-    converted, transposition = _converted(vocals, track, track, cast.solo, cast.transposes, settings)
+    converted, transposition = _converted(vocals, track, track, cast.solo, cast.transposes, settings, part=part)
     singer = _Singer(cast.solo, "lead", transposition)
-    return _Vocal(_finished(converted, placed, settings, level), converted, track, (singer,))
+    finished = _finished(converted, placed, settings, level, kind="finish chorus" if part else "finish")
+    return _Vocal(finished, converted, track, (singer,))
 
 
 def _turns(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings, level: Handle | None) -> _Vocal:
@@ -398,23 +457,29 @@ def _converted(
     transposes: Mapping[str, Transpose],
     settings: CoverSettings,
     subject: str = "",
+    part: Handle | None = None,
 ) -> tuple[Node[AudioFile], Node[Transposition]]:
     """The vocals as `voice` sings them, mono and dry, and how they are transposed. `track`: the pitch of the vocals;
-    `own`: the same without what only surrounds the voice's turns, from which the octave is chosen."""
+    `own`: the same without what only surrounds the voice's turns, from which the octave is chosen. `part`: what is sung
+    of them, None for all."""
     singer = {"voice": External(voice, voice.manifest.content_hash, (voice.manifest.identity,))}
     name = voice.manifest.engine
     version, packages = engine(name).version, engine(name).packages
     preparing = Stage(f"prepare {name}", version, prepare, packages=packages)
+    studying = Stage(f"study {name}", version, study, packages=packages)
     converting = Stage(f"convert {name}", version, convert, uses_gpu=True, packages=packages)
 
     # What depends on the voice alone is a node of its own: its artifact serves every song that this voice sings.
     prepared = Node("prepare", preparing, {}, {}, singer, subject)
     requested = {"requested": transposes.get(voice.name, settings.transpose), "key": settings.key}
     transposition = Node("transpose", TRANSPOSE, {"pitch": own}, requested, singer, subject)
-    inputs = {"vocals": vocals, "pitch": track, "prepared": prepared, "transposition": transposition}
-    models = {"models": _models(engine(name).models(voice))}
     conversion = {"settings": settings.conversion}
-    return Node("convert", converting, inputs, conversion, singer | models, subject), transposition
+    sung = {"vocals": vocals, "pitch": track, "prepared": prepared}
+    studied = Node("study", studying, sung, conversion, singer, subject)
+    inputs = {**sung, "transposition": transposition, "studied": studied, **({"part": part} if part else {})}
+    models = {"models": _models(engine(name).models(voice))}
+    kind = "convert chorus" if part else "convert"
+    return Node(kind, converting, inputs, conversion, singer | models, subject), transposition
 
 
 def _models(names: tuple[str, ...]) -> External:
@@ -425,12 +490,17 @@ def _models(names: tuple[str, ...]) -> External:
 
 
 def _finished(
-    converted: Handle, placed: Handle, settings: CoverSettings, level: Handle | None = None, subject: str = ""
+    converted: Handle,
+    placed: Handle,
+    settings: CoverSettings,
+    level: Handle | None = None,
+    subject: str = "",
+    kind: str = "finish",
 ) -> Node[AudioFile]:
     inputs = {"converted": converted, "vocals": placed}
     if level is not None:
         inputs["level"] = level
-    return Node("finish", FINISH, inputs, {"settings": settings.finish}, subject=subject)
+    return Node(kind, FINISH, inputs, {"settings": settings.finish}, subject=subject)
 
 
 def _transposition(singers: tuple[_Singer, ...]) -> tuple[Handle, Node[CastList] | None]:
@@ -485,11 +555,11 @@ def _put_back(settings: CoverSettings, taken: Mapping[str, Handle], backing: str
     return [*(["backing"] if backing == "original" else []), *requested]
 
 
-def _mix(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings) -> Node[CoverMix]:
+def _mix(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings, of: str = "") -> Node[CoverMix]:
     """From stems to the cover. What no gain changes is measured once, in a node of its own."""
     inputs: dict[str, Source] = {"song": song, "stems": parts}
-    measured = Node("measure", MEASURE, inputs)
-    return Node("remix", REMIX, {**inputs, "measured": measured}, {"settings": settings.remix})
+    measured = Node(f"measure{of}", MEASURE, inputs)
+    return Node(f"remix{of}", REMIX, {**inputs, "measured": measured}, {"settings": settings.remix})
 
 
 def _video(sound: Handle, original: External, cast: Cast, settings: CoverSettings) -> Node[Path] | None:

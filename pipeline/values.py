@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from understudy.audio.chorus import Chorus
 from understudy.audio.loudness import LoudnessSummary
 from understudy.audio.pitch import PitchTrack
 from understudy.audio.song_analysis import SongAnalysis
@@ -39,7 +40,7 @@ def stored(kind: Kind) -> Kind:
     return kind
 
 
-for below in (LoudnessSummary, SongAnalysis, Transposition):  # of packages that know nothing of the store
+for below in (Chorus, LoudnessSummary, SongAnalysis, Transposition):  # of packages that know nothing of the store
     stored(below)
 
 

@@ -54,16 +54,18 @@ class ConversionSettings(BaseModel):
 class Performance:
     """The vocal to convert.
 
-    `vocals`: any channels and rate. `pitch`: the f0 track of `vocals`. `transpose`: semitones to sing higher.
+    `vocals`: any channels and rate. `pitch`: the f0 track of `vocals`. `transpose`: semitones to sing higher. `part`:
+    from and to which second it is sung; what lies outside may be silent.
     """
 
     vocals: AudioSource
     pitch: PitchTrack
     transpose: float
+    part: tuple[float, float] | None = None
 
 
 class Engine(Protocol):
-    """Three functions, and what their results depend on.
+    """Four functions, and what their results depend on.
 
     `version`: part of the cache key; a new version invalidates old artifacts. `packages`: distributions whose models
     the engine uses; their versions are part of the key as well.
@@ -81,6 +83,13 @@ class Engine(Protocol):
         """All that depends on the voice alone, as one file in `context.folder`; cached by the content hash."""
         ...
 
+    def study(
+        self, context: Context, performance: Performance, prepared: Path, settings: ConversionSettings
+    ) -> Path | None:
+        """What `convert` must know of the whole performance to sing any part of it, as one file in `context.folder`;
+        None where it needs nothing."""
+        ...
+
     def convert(
         self,
         context: Context,
@@ -89,8 +98,9 @@ class Engine(Protocol):
         prepared: Path,
         settings: ConversionSettings,
         models: Mapping[str, Weights],
+        studied: Path | None = None,
     ) -> AudioFile:
         """The performance sung by the voice: mono and dry, at the rate of `performance.vocals` and sample-aligned
         with it and exactly as long, as a new file in `context.folder`. `models`: the files behind
-        `self.models(voice)`."""
+        `self.models(voice)`. `studied`: what `study` gave for the performance; without, it is made."""
         ...

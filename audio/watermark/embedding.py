@@ -37,6 +37,8 @@ def watermarked(source: AudioSource, payload: Payload, key: int, context: Contex
     signs = layout(key, LENGTH).pattern(encode(payload))
 
     def marked(window: Audio, start: int) -> Audio:
+        if not window.samples.any():
+            return window
         before = start % grid.hop  # frames lie on one grid for the whole sound
         samples = np.pad(window.samples, ((0, 0), (before, 0)))
         frames = samples.shape[1]

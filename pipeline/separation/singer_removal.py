@@ -67,8 +67,11 @@ def remove_singer(
     starts = iter(range(-margin, song.frames, BLOCK))
 
     def cleaned(parts: Mapping[str, Samples]) -> Mapping[str, Samples]:
+        start = next(starts)
+        if not parts["instrumental"].any():
+            return {"instrumental": parts["instrumental"]}
         spectrum = analyse(parts["instrumental"], grid)
-        gain = removal_gain(analyse(parts["song"], grid), spectrum, pitch, grid, next(starts), strength)
+        gain = removal_gain(analyse(parts["song"], grid), spectrum, pitch, grid, start, strength)
         # what is taken off is resynthesized, so that all else keeps its bits
         taken = resynthesize(spectrum * (1 - gain), grid, parts["instrumental"].shape[1])
         return {"instrumental": parts["instrumental"] - taken}

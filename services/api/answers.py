@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from understudy.pipeline.settings import CoverSettings
 from understudy.services.api.root_path import href
 from understudy.services.api.usable import check_voice, objection
-from understudy.services.queue.jobs import NEVER
+from understudy.services.queue.jobs import ACTIVE, NEVER
 from understudy.services.stage_titles import title_of
 from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.voice import ConsentRecord, Level, Manifest
@@ -115,6 +115,11 @@ class ResultFile(BaseModel):
     name: str
     type: str
     bytes: int
+
+
+class Preview(ResultFile):
+    start: float = Field(description="the second of the cover at which it begins")
+    seconds: float
 
 
 class Warned(BaseModel):
@@ -251,6 +256,9 @@ class Job(BaseModel):
     ahead: int | None = Field(None, description="jobs before it in the queue, where one job was requested")
     running: int | None = Field(None, description="jobs that run while it waits, where one job was requested")
     progress: Progress
+    seconds_left: float | None = Field(
+        description="until a running job is done, as far as that is known: from earlier jobs and its own pace"
+    )
     error: Fault | None
     warnings: list[Warned]
     result: Figures | None = Field(description="figures: duration, transpose, loudness, verdict ...")
@@ -259,6 +267,9 @@ class Job(BaseModel):
         None, description="the signed manifest (C2PA) of a cover whose format can't hold it; others hold theirs"
     )
     stream: ResultFile | None = Field(description="the cover as Opus, which players begin at once; beside kept stems")
+    previews: dict[str, Preview] = Field(
+        description="what could be heard before the cover was finished: karaoke (the separated instrumental), chorus"
+    )
     video: ResultFile | None = Field(description="the video, if settings.output.video asked for one")
     report: ResultFile | None
     figures: ResultFile | None = Field(description="the report as JSON")
@@ -377,7 +388,8 @@ def job(row: Row[Any], ahead: int | None = None, running: int | None = None) -> 
     result = row.result or {}
     files = result.get("files", {}) if row.state == "done" else {}
     sent = {name: {**file, "href": f"{here}/{name}"} for name, file in files.items()}
-    hidden = ("files", "warnings", "stages")
+    previews = result.get("previews", {}) if row.state in (*ACTIVE, "done") else {}
+    figures = {name: value for name, value in result.items() if name not in _NO_FIGURES}
     shown = {
         "cancelling": row.state == "running" and row.cancel,
         "priority": "interactive" if row.priority == 0 else "batch",
@@ -391,7 +403,9 @@ def job(row: Row[Any], ahead: int | None = None, running: int | None = None) -> 
         "progress": _progress(row),
         "webhook": _webhook(row),
         "warnings": result.get("warnings", []),
-        "result": {name: value for name, value in result.items() if name not in hidden} if result else None,
+        "seconds_left": result.get("seconds_left") if row.state == "running" else None,
+        "result": figures or None,
+        "previews": {name: {**file, "href": f"{here}/previews/{name}"} for name, file in previews.items()},
         "audio": sent.get("audio"),
         "credentials": sent.get("credentials"),
         "stream": sent.get("stream"),
@@ -402,6 +416,9 @@ def job(row: Row[Any], ahead: int | None = None, running: int | None = None) -> 
         "events": f"{here}/events",
     }
     return Job.model_validate(row._asdict() | shown)
+
+
+_NO_FIGURES = ("files", "previews", "seconds_left", "warnings", "stages")
 
 
 def training(row: Row[Any], ahead: int | None = None) -> Training:

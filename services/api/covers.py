@@ -84,6 +84,7 @@ def body_schema(kind: JobKind) -> dict[str, Any]:
             "description": "as in the JSON body",
         },
         "engine": {"type": "string", "enum": ["instant", "rvc"]},
+        "preview": {"type": "boolean"},
         "transposes": as_json,
         "settings": as_json,
         "preset": {"type": "string"},
@@ -243,6 +244,17 @@ def cover_credentials(id: str, app: App, owner: Reader, wanted: FileWanted) -> R
 def cover_stream(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
     """The cover as Opus, for players that begin while it loads. It is there beside the stems of a lossless cover."""
     return _file(app, owner, COVER, id, "stream", wanted)
+
+
+@covers.get("/{id}/previews/{name}", responses=RESULT | file_response("audio/ogg"), response_class=Response)
+def cover_preview(id: str, name: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
+    """What can be heard of a cover that is being made with `preview`: ``karaoke`` or ``chorus``, as Opus."""
+    with app.database.read() as connection:
+        row = _find(connection, owner, COVER, id)
+    file = ((row.result or {}).get("previews") or {}).get(name)
+    if file is None or row.state not in (*queue.ACTIVE, "done"):
+        raise ApiError("preview-unknown", f"This cover has no preview {name[:60]!r}.", "Its field previews lists them.")
+    return send(app, owner, file["path"], file["name"], file["type"], wanted, id.rpartition("_")[2] + name)
 
 
 @covers.get("/{id}/video", responses=RESULT | file_response("video/mp4"), response_class=Response)

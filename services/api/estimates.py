@@ -7,7 +7,6 @@ really ran it, as in the estimates of `understudy.services.batch.timing`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select
@@ -15,16 +14,11 @@ from sqlalchemy import Connection, Row, func, or_, select
 from understudy.services.api import answers
 from understudy.services.api.job_requests import Submission
 from understudy.services.api.state import AppState
-from understudy.services.batch.timing import StageShares, Work, estimate
-from understudy.services.queue.jobs import PRIORITIES
+from understudy.services.batch.timing import Work, estimate
+from understudy.services.queue.measured import READ_BEFORE, alike, shares_of, stage_on
 from understudy.services.queue.owners import Owner, usage
 from understudy.services.queue.tables import jobs, spent
 from understudy.services.stage_titles import title_of
-
-_LATEST = 300  # jobs of each priority in which those of the same kind are looked for
-_MOST = 30  # of them that are read
-_READ_BEFORE = ("decode", "ingredient", "artwork")
-"""Stages that a worker always runs in a process of their own first: their time is part of the others' shares."""
 
 
 def estimated(app: AppState, owner: Owner, submission: Submission) -> answers.JobEstimate:
@@ -38,11 +32,13 @@ def estimated(app: AppState, owner: Owner, submission: Submission) -> answers.Jo
         place, busy = ahead(connection, row) or 0, running(connection, row) or 0
         connection.rollback()
     with app.database.read() as connection:
-        done = _alike(connection, row.request["work"])
+        done = alike(connection, row.request["work"])
     measured, stages = [], dict[str, str]()
     for one in reversed(done):
-        shares = _shares(one)
-        stages |= {_stage(run): run["kind"] for run in one.stages if run["kind"] not in _READ_BEFORE}
+        shares = shares_of(one)
+        stages |= {
+            stage_on(run["kind"], run["device"]): run["kind"] for run in one.stages if run["kind"] not in READ_BEFORE
+        }
         if shares is not None:
             measured.append(shares)
     length = minutes * 60
@@ -56,39 +52,6 @@ def estimated(app: AppState, owner: Owner, submission: Submission) -> answers.Jo
         ahead=place,
         running=busy,
     )
-
-
-def _alike(connection: Connection, work: str) -> Sequence[Row[Any]]:
-    """The latest finished jobs with that work, the latest first."""
-    found: list[Row[Any]] = []
-    for priority in PRIORITIES.values():
-        # the index has them in this order; those of other kinds are passed over
-        latest = select(jobs).where(jobs.c.state == "done", jobs.c.priority == priority)
-        done = latest.order_by(jobs.c.created.desc()).limit(_LATEST).subquery()
-        columns = (done.c.created, done.c.started, done.c.finished, done.c.attempts)
-        parts = (done.c.result["stages"].label("stages"), done.c.result["duration"].as_float().label("length"))
-        its = done.c.request["work"].as_string() == work
-        found += connection.execute(select(*columns, *parts).where(its).order_by(done.c.created.desc()).limit(_MOST))
-    return sorted(found, key=lambda one: -one.created)[:_MOST]
-
-
-def _shares(job: Row[Any]) -> StageShares | None:
-    """The stages that a job ran, each with its share of the time from its start to its end; None where it ran none, or
-    began anew in between."""
-    ran: dict[str, float] = {}
-    for run in job.stages:
-        if not run["cached"] and run["kind"] not in _READ_BEFORE:
-            ran[_stage(run)] = ran.get(_stage(run), 0.0) + run["seconds"]
-    total = sum(ran.values())
-    if job.attempts != 1 or not total or not job.length:
-        return None
-    share = (job.finished - job.started) / total
-    return StageShares(1, job.length, {stage: share * seconds for stage, seconds in ran.items()})
-
-
-def _stage(run: dict[str, Any]) -> str:
-    """By the kind of the stage alone: its name may be that of somebody's voice."""
-    return f"{run['kind']} on {run['device']}"
 
 
 def ahead(connection: Connection, job: Row[Any]) -> int | None:

@@ -46,7 +46,7 @@ class JobEvent(BaseModel):
     """`number`: counts the events of a job, from 1."""
 
     number: int
-    type: Literal["state", "stage", "progress", "training"]
+    type: Literal["state", "stage", "progress", "preview", "training"]
     data: dict[str, Any]
 
 

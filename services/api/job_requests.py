@@ -61,6 +61,9 @@ class CoverRequest(JobRequest):
     engine: Literal["instant", "rvc"] | None = Field(
         None, description="what they sing with; null: what each sings with by default"
     )
+    preview: bool = Field(
+        False, description="sing the chorus first: it and the karaoke can be heard while the cover is made"
+    )
     transposes: dict[VoiceName, Literal["auto"] | Annotated[int, Field(ge=-36, le=36)]] = Field(
         default_factory=dict, max_length=MOST_VOICES, description="semitones of single voices, by id or name"
     )
@@ -187,7 +190,7 @@ class Submission:
         settings, output = self.settings, self.settings.output
         separation = settings.separation.model_dump(mode="json")
         decides = [self.kind, sorted(roles), separation, settings.pitch.tracker, sorted(engines), settings.key != 0]
-        decides += [output.video is not None, output.keep_stems]
+        decides += [output.video is not None, output.keep_stems, getattr(self.request, "preview", False)]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
     def _minutes(self, duration: float | None) -> float:
@@ -223,6 +226,7 @@ class Submission:
             "transposes": transposes,
             "engine": request.engine,
             "engines": engines,
+            "preview": request.preview,
             "consent": owner.consent,
         }
 

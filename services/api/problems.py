@@ -37,6 +37,7 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
             "model-unknown",
             "job-unknown",
             "stem-unknown",
+            "preview-unknown",
             "sample-unknown",
             "artwork-unknown",
             "delivery-unknown",

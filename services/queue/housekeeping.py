@@ -109,6 +109,16 @@ def remove_samples(database: Database, storage: Storage, job: Claimed) -> None:
         storage.remove(f"{job.owner}/jobs/{job.id}")
 
 
+def remove_previews(database: Database, storage: Storage, job: Claimed) -> None:
+    """Remove what could be heard of a cover that has ended without a result."""
+    with database.write() as connection:
+        over = and_(jobs.c.id == job.id, jobs.c.state.not_in((*ACTIVE, "done")))
+        connection.execute(jobs.update().where(over).values(bytes=0, result=None))
+        there = connection.scalar(select(jobs.c.id).where(jobs.c.id == job.id, ~over))
+    if there is None:
+        storage.remove(f"{job.owner}/jobs/{job.id}/previews")
+
+
 def sweep_machine(database: Database, storage: Storage, settings: ServerSettings) -> None:
     """Clean up what lies on this machine: caches of owners who deleted everything, artifacts and copies over the limit,
     folders of trainings that nothing goes on from; and what such owners have in the artifacts that machines share."""

@@ -71,7 +71,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that happened to a job: `type` is ``state``, ``stage``, ``progress`` or ``training``."""
+    """Something that happened to a job: `type` is ``state``, ``stage``, ``progress``, ``preview`` or ``training``."""
 
     type: str
     data: dict[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ _WEIGHTS = {
         "separate": 30.0,
         "pitch": 8.0,
         "prepare": 8.0,
+        "study": 8.0,
         "convert": 25.0,
         "finish": 5.0,
         "measure": 2.0,
@@ -33,6 +35,11 @@ _WEIGHTS = {
     "voice": {"voice": 1.0},
     "training": {},
 }
+_SLOW = 0.002
+"""Seconds per second of song that a weight stands for on two cores."""
+_TRUST, _KNOWN = 0.3, 0.1
+"""Shares of the planned seconds: as which the plan counts against the pace, if it was measured; after which a pace is
+known, if not."""
 MOST_WARNINGS = 50
 _PREPARING = 0.05  # share of a training's progress in which its data is made
 
@@ -48,6 +55,11 @@ def models_run(request: Mapping[str, Any]) -> dict[str, int]:
     stages = {"model": "separate", **{name: name for name in ("lead", "dereverb", "denoise", "instruments")}}
     models = {stage: separation.get(setting) or "embedded" for setting, stage in stages.items()}
     return {stage: names.count("+") + 1 for stage, names in models.items() if names != "embedded"}
+
+
+def usual_seconds(kind: str, stage: str, models: Mapping[str, int], seconds: float) -> float:
+    """What a stage of a job of `kind` over `seconds` of song takes where it was never measured."""
+    return _SLOW * seconds * (_MODEL * models[stage] if stage in models else _WEIGHTS[kind].get(stage, 0.5))
 
 
 class Progress:
@@ -67,14 +79,36 @@ class Progress:
         self._fraction = _training_fraction(step / of) if step and of else 0.0
         self._stage: str | None = None
         self._lock = Lock()
+        self._begun = time.monotonic()
+        self._expected: dict[tuple[str, str], float] = {}  # seconds of each node, where that was planned
+        self._sure = False
         self._size = 0  # bytes of the files in it
+
+    def plan(self, expected: Mapping[tuple[str, str], float], sure: bool) -> None:
+        """The seconds that the nodes to come will take, by kind and subject. `sure`: they were measured before, so that
+        one can say from the beginning how long the job will take; else as soon as it is known how fast it goes."""
+        with self._lock:
+            self._expected, self._sure = dict(expected), sure
+
+    def seconds_left(self) -> float | None:
+        """What is left of the plan, at the pace of what is done so far; None where that isn't known yet."""
+        total = sum(self._expected.values())
+        done = sum(seconds * self._done.get(node, 0.0) for node, seconds in self._expected.items())
+        if not total or (not self._sure and done < _KNOWN * total):
+            return None
+        trust = (_TRUST if self._sure else _KNOWN) * total  # seconds that count as if they had gone as planned
+        return (total - done) * (time.monotonic() - self._begun + trust) / (done + trust)
 
     def update(self, event: StageEvent) -> None:
         with self._lock:
             node = event.kind, event.subject
             self._done[node] = max(self._done.get(node, 0.0), event.fraction)
-            total = sum(self._weights.values())
-            gained = sum(weight * self._of(stage) for stage, weight in self._weights.items())
+            if self._expected:
+                total = sum(self._expected.values())
+                gained = sum(seconds * self._done.get(one, 0.0) for one, seconds in self._expected.items())
+            else:
+                total = sum(self._weights.values())
+                gained = sum(weight * self._of(stage) for stage, weight in self._weights.items())
             self._fraction = max(self._fraction, min(0.99, gained / total) if total else 0.0)
             data: dict[str, Any] = {"stage": event.node, "title": stage_title(event.kind, event.subject)}
             data |= {"state": event.state, "fraction": round(event.fraction, 3)}
@@ -130,8 +164,21 @@ class Progress:
         with self._lock:
             return dict(self._result.get("files", {}))
 
+    def preview(self, name: str, file: Mapping[str, Any]) -> None:
+        """A file of a cover that can be heard before it is finished, as it stands in the job's result."""
+        with self._lock:
+            self._result["previews"] = {**self._result.get("previews", {}), name: dict(file)}
+            self._size = sum(one["bytes"] for one in self._result["previews"].values())
+            data = {"name": name, "state": "finished", "start": file["start"], "seconds": file["seconds"]}
+            self._notes.append(Note("preview", data))
+
+    def previews(self) -> dict[str, Any]:
+        """The files that `preview` got."""
+        with self._lock:
+            return dict(self._result.get("previews", {}))
+
     def so_far(self) -> dict[str, Any]:
-        """The values of the job's row that say how far a training is; of other jobs none."""
+        """The values of the job's row that say how far a training is, and what can be heard of a cover."""
         with self._lock:
             values = {"result": dict(self._result), "bytes": self._size}
             return {name: value for name, value in values.items() if value}
@@ -149,8 +196,13 @@ class Progress:
         with self._lock:
             notes = self._notes + list(self._latest.values())
             self._notes, self._latest = [], {}
+            left = self.seconds_left()
+            if left is not None:
+                self._result["seconds_left"] = round(left, 1)
             for note in notes:
-                note.data["total"] = round(self._fraction, 3)
+                note.data.update(
+                    {"total": round(self._fraction, 3)} | ({} if left is None else {"left": round(left, 1)})
+                )
             return notes, self._stage, self._fraction
 
 

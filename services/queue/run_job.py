@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from understudy.audio.encode import OutputFormat, encode
+from understudy.audio.encode import encode
 from understudy.audio.tags import read_tags
 from understudy.context import Context
-from understudy.errors import UnderstudyError
-from understudy.jobs import CoverJob, SeparationJob, make_cover, separate_song
+from understudy.errors import Cancelled, UnderstudyError
+from understudy.jobs import CoverJob, Runner, SeparationJob, make_cover, separate_song
 from understudy.pipeline.cast import Cast, parse_voices
+from understudy.pipeline.cover import STREAMED, PreviewGraph, preview_graph
 from understudy.pipeline.executor import StageEvent, StageRun
+from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.naming import cover_name
 from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX
 from understudy.pipeline.settings import CoverSettings
 from understudy.results import CoverResult
+from understudy.services.batch.timing import Work, estimate
 from understudy.services.queue import consents, untrusted
 from understudy.services.queue.job_context import TYPES, JobContext, JobResult
 from understudy.services.queue.jobs import ROLES, Claimed
+from understudy.services.queue.measured import alike, shares_of, stage_on
 from understudy.services.queue.owners import usage
+from understudy.services.queue.progress import models_run, usual_seconds
 from understudy.services.queue.run_training import run_training
 from understudy.services.queue.tables import owners, songs, spent, voices
 from understudy.voices.consent import levels
 from understudy.voices.voice import MANIFEST, Manifest, Voice
 from understudy.wording import counted, lengths
 
-STREAMED = OutputFormat(name="opus", kilobits=128)
+log = logging.getLogger("understudy.worker")
+
+SHORTEST = 60.0
+"""Seconds of a song of which something is worth hearing before the whole is finished."""
 
 
 def run_job(job: Claimed, context: JobContext) -> JobResult:
@@ -50,11 +60,17 @@ def _cover(job: Claimed, context: JobContext) -> JobResult:
     settings = CoverSettings.model_validate(job.request["settings"])
     inputs = {role: _song(context, job, id, role) for role, id in job.request["inputs"].items()}
     cast = _cast(context, job)
-    _decode(context, job, inputs, settings)
+    seconds = _decode(context, job, inputs, settings)
     path = context.scratch / "out" / f"cover{settings.output.encoding.extension}"
     song, vocals, instrumental, backing = (inputs.get(role) for role in ROLES)
     job_of_cover = CoverJob(song, cast, settings, vocals, instrumental, path, backing_vocals=backing)
+    preview = None
+    if job.request.get("preview") and cast.solo and song and inputs.keys() == {"song"} and seconds >= SHORTEST:
+        preview = preview_graph(song, cast.solo, settings)
+    _plan(context, job, [*([preview.graph] if preview else []), job_of_cover.graph.graph], seconds)
+    before = _preview(context, job, preview, seconds) if preview else ()
     cover = make_cover(job_of_cover, context.runner(job))
+    cover = replace(cover, stages=(*(stage for stage in before if not stage.cached), *cover.stages))
     title = cover_name(settings, song or vocals or path, cast.name, called=job.name)
     files = {
         "audio": (cover.path, f"{title}{path.suffix}"),
@@ -72,7 +88,62 @@ def _cover(job: Claimed, context: JobContext) -> JobResult:
     # paths of this machine; who sings stands in the request
     left_out = ("cover", "report", "credentials", "video", "stems", "voices")
     figures = {name: value for name, value in cover.to_dict().items() if name not in left_out}
-    return _stored(context, job, files, figures, cover.stages)
+    stored = _stored(context, job, files, figures, cover.stages)
+    previews = context.progress.previews()
+    size = stored.size + sum(file["bytes"] for file in previews.values())
+    return replace(stored, result={**stored.result, "previews": previews}, size=size)
+
+
+def _plan(context: JobContext, job: Claimed, graphs: Sequence[Graph], seconds: float) -> None:
+    """Tell the progress how long each node will take that isn't there yet."""
+    store, models = context.store(job), models_run(job.request)
+    planned: set[str] = set()
+    nodes: dict[tuple[str, str], str] = {}
+    for graph in graphs:
+        keys = graph.keys()
+        for node in graph.pending(graph.nodes, lambda key: key in planned or store.has(key)):
+            planned.add(keys[node])
+            nodes[node.kind, node.subject] = context.device if node.stage.uses_gpu else "cpu"
+    with context.database.read() as connection:
+        done = [shares for row in alike(connection, job.request["work"]) if (shares := shares_of(row))]
+    kinds = Counter(kind for kind, _ in nodes)
+    usual = {kind: usual_seconds(job.kind, kind, models, seconds) for kind in kinds}
+    expected, sure = dict(usual), 0.0
+    for (kind, _), device in nodes.items():
+        measured, unknown = estimate([Work(kind, stage_on(kind, device), seconds)], done[::-1])
+        if not unknown:
+            expected[kind] = measured
+            sure += usual[kind] / kinds[kind]
+    about = {(kind, subject): expected[kind] / kinds[kind] for kind, subject in nodes}
+    context.progress.plan(about, sure > sum(usual.values()) / 2)
+
+
+def _preview(context: JobContext, job: Claimed, graph: PreviewGraph, seconds: float) -> tuple[StageRun, ...]:
+    """Share the karaoke and the sung chorus of the cover as soon as there is each of them; returns their stages. If
+    that fails, the cover is made all the same."""
+    keys, store, runner = graph.graph.keys(), context.store(job), context.runner(job)
+
+    def share(name: str, node: Node[Path], start: float, length: float) -> None:
+        file = _put(context, job, f"previews/{name}", store.load(keys[node]).value, f"{job.name} {name}.opus")
+        context.progress.preview(name, {**file, "start": start, "seconds": length})
+
+    def listen(event: StageEvent) -> None:
+        context.notify(event)
+        if event.node == graph.karaoke.name and event.state in ("finished", "cached"):
+            share("karaoke", graph.karaoke, 0.0, seconds)
+
+    try:
+        made = Runner(runner.executor, listen, runner.cancelled).run(
+            graph.graph, [graph.karaoke, graph.cover, graph.chorus]
+        )
+        chorus = made[graph.chorus]
+        share("chorus", graph.cover, chorus.start, chorus.stop - chorus.start)
+        return made.stages
+    except Cancelled:
+        raise
+    except UnderstudyError as error:
+        log.warning("no preview: %s", error.message, extra={"code": error.code})
+        return ()
 
 
 def _stream(context: JobContext, cover: CoverResult) -> Path:
@@ -213,8 +284,14 @@ def _stored(
     """Put the files (by name: path, and the name under which they are sent) into the storage."""
     listed, total = {}, 0
     for name, (path, shown) in files.items():
-        target = f"{job.owner}/jobs/{job.id}/{name}{path.suffix}"
-        size = context.storage.put(path, target)
-        total += size
-        listed[name] = {"path": target, "bytes": size, "type": TYPES[path.suffix], "name": shown}
+        listed[name] = _put(context, job, name, path, shown)
+        total += listed[name]["bytes"]
     return JobResult({**figures, "files": listed}, total, stages)
+
+
+def _put(context: JobContext, job: Claimed, name: str, path: Path, shown: str) -> dict[str, Any]:
+    """Put a file of the job into the storage; returns what its result says of it. `shown`: the name under which it is
+    sent."""
+    target = f"{job.owner}/jobs/{job.id}/{name}{path.suffix}"
+    size = context.storage.put(path, target)
+    return {"path": target, "bytes": size, "type": TYPES[path.suffix], "name": shown}

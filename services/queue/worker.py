@@ -140,12 +140,16 @@ class Worker:
                 self._persist(lambda: jobs.put_off(self._database, job, jobs.USED_UP, _USED_UP))
             elif job.kind == "training":  # lost: what it stored since its voice was deleted
                 self._persist(lambda: housekeeping.remove_samples(self._database, self._storage, job))
+            if job.kind == "cover":
+                self._persist(lambda: housekeeping.remove_previews(self._database, self._storage, job))
             log.info("given up", extra={"because": heartbeat.reason})
         except Exception as error:
             heartbeat.stop()
             problem = self._explained(error)
             again = min(jobs.RETRY, 5.0 * 2**job.failures) if problem.code in TRANSIENT else 0.0
             over = self._persist(lambda: jobs.fail(self._database, job, self.settings, problem, again))
+            if over == "over" and job.kind == "cover":
+                self._persist(lambda: housekeeping.remove_previews(self._database, self._storage, job))
             if over == "over" and job.kind == "voice":
                 self._persist(lambda: self._storage.remove(f"{job.request['path']}-sent"))
             if problem.code == "gpu-lost":  # this process can't use it any more

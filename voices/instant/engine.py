@@ -1,7 +1,8 @@
 """`InstantEngine`: conversion with a voice made from recordings, without training and without model weights.
 
 Four passes over the performance, so that a song of any length needs little memory: find quiet places to cut at, measure
-the spectral envelopes, convert them (small data, the entire song at once), and synthesise the sound.
+the spectral envelopes, convert them (small data, the entire song at once), and synthesise the sound. The first three
+are the `study`: with it, any part is sung as it is in the whole.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from understudy.voices.instant import rendering, spectrum
 from understudy.voices.instant.content import ORDER
 from understudy.voices.instant.profile import VoiceProfile, loud_frames, measure_profile
 from understudy.voices.instant.spectrum import Array
-from understudy.voices.instant.timbre import Timbre, convert_timbre, voicing
+from understudy.voices.instant.timbre import Half, Timbre, convert_timbre, voicing
 from understudy.voices.voice import Voice
 
 WINDOW = 2000  # frames of 5 ms between cuts, about
@@ -57,6 +58,37 @@ class InstantEngine:
         measure_profile(context, voice).save(path)
         return path
 
+    def study(
+        self, context: Context, performance: Performance, prepared: Path, settings: ConversionSettings
+    ) -> Path | None:
+        profile, path = VoiceProfile.load(prepared), context.folder / "study.npz"
+        vocals, f0 = _folded(context.part(0.0, 0.02), performance)
+        level = _level(context.part(0.02, 0.1), vocals, len(f0))
+        windows = _cut(level, len(f0)) if (level > rendering.SILENCE).any() else []
+        rate, basis, warp = vocals.rate, spectrum.to_grid(vocals.rate, profile.top), _warp(profile, f0)
+
+        def measure(window: _Window) -> Half:
+            """The cepstra ``[frames, ORDER]`` of the window's own frames."""
+            start, signal, pitch = _take(vocals, f0, window)
+            envelope = _lengthened(spectrum.envelope(signal, pitch, rate, HOP), voicing(pitch > 0), warp)
+            own = (envelope @ basis)[window.first - start : window.last - start]
+            return spectrum.cepstrum(own)[:, :ORDER].astype(np.float16)
+
+        cepstra = np.zeros((len(f0), ORDER), np.float16)
+        measuring = context.part(0.1, 0.7)
+        measured = ordered_map(measure, windows, context.workers)
+        for done, (window, part) in enumerate(zip(windows, measured, strict=True), start=1):
+            cepstra[window.first : window.last] = part
+            measuring.progress(done / len(windows))
+        loud = loud_frames(20 * np.log10(np.maximum(level, rendering.SILENCE)))
+        wanted = cepstra
+        if windows:
+            sung = Timbre(cepstra, f0 > 0, loud)
+            wanted = convert_timbre(context.part(0.7, 1.0), sung, profile, settings.index_rate, settings.protect)
+        cuts = np.array([(window.first, window.last) for window in windows], np.int64).reshape(-1, 2)
+        np.savez(path, cuts=cuts, cepstra=cepstra, wanted=wanted)
+        return path
+
     def convert(
         self,
         context: Context,
@@ -65,55 +97,35 @@ class InstantEngine:
         prepared: Path,
         settings: ConversionSettings,
         models: Mapping[str, Weights],
+        studied: Path | None = None,
     ) -> AudioFile:
         profile, path = VoiceProfile.load(prepared), context.folder / "converted.npy"
-        vocals = fold(context.part(0.0, 0.01), performance.vocals)
-        rate = vocals.rate
-        frames = int(np.ceil(vocals.frames / (rate * HOP))) + 1
-        f0 = _resampled(performance.pitch, frames)
-        level = _level(context.part(0.01, 0.05), vocals, frames)
-        if not (level > rendering.SILENCE).any():
+        known = studied or self.study(context.part(0.0, 0.4), performance, prepared, settings)
+        assert known is not None
+        with np.load(known, allow_pickle=False) as stored:
+            cuts, cepstra, wanted = stored["cuts"], stored["cepstra"], stored["wanted"]
+        if studied is None:
+            known.unlink()
+        singing = context.part(0.4 if studied is None else 0.0, 1.0)
+        vocals, f0 = _folded(singing.part(0.0, 0.02), performance)
+        rate, frames, warp = vocals.rate, len(f0), _warp(profile, f0)
+        windows = [_Window(int(first), int(last)) for first, last in cuts]
+        if not windows:
             return write_blocks(path, rate, 1, [Audio.silence(1, vocals.frames, rate)])
-        windows = _cut(level, frames)
-        voiced = f0 > 0
-        # Voices that differ in pitch differ in the length of their vocal tract, which scales all formants.
-        warp = 1.0
-        if voiced.any():
-            ratio = profile.pitch / float(np.median(f0[voiced]))
-            warp = float(np.clip(ratio**LENGTHENING, 0.86, 1.16))
+        low, high = performance.part or (0.0, np.inf)
 
-        # `basis` [bins, POINTS]: log envelope to the mel grid; `back` [ORDER, bins]: cepstra to a log envelope
-        basis, back = spectrum.to_grid(rate, profile.top), spectrum.inverse_basis(ORDER) @ spectrum.from_grid(rate)
+        # `back` [ORDER, bins]: cepstra to a log envelope
+        back = spectrum.inverse_basis(ORDER) @ spectrum.from_grid(rate)
         described = _below(profile.top, rate)
 
-        def lengthened(envelope: Array, weight: Array) -> Array:
-            """`envelope` ``[frames, bins]`` warped to the target voice's vocal tract length, by `weight` (voicing)."""
-            return envelope if warp == 1.0 else envelope + weight * (spectrum.warped(envelope, warp) - envelope)
-
-        def measure(window: _Window) -> NDArray[np.float16]:
-            """The cepstra ``[frames, ORDER]`` of the window's own frames."""
-            start, signal, pitch = _take(vocals, f0, window)
-            envelope = lengthened(spectrum.envelope(signal, pitch, rate, HOP), voicing(pitch > 0))
-            own = (envelope @ basis)[window.first - start : window.last - start]
-            return spectrum.cepstrum(own)[:, :ORDER].astype(np.float16)
-
-        cepstra = np.empty((frames, ORDER), np.float16)
-        measuring = context.part(0.05, 0.3)
-        measured = ordered_map(measure, windows, context.workers)
-        for done, (window, part) in enumerate(zip(windows, measured, strict=True), start=1):
-            cepstra[window.first : window.last] = part
-            measuring.progress(done / len(windows))
-
-        loud = loud_frames(20 * np.log10(np.maximum(level, rendering.SILENCE)))
-        sung = Timbre(cepstra, voiced, loud)
-        wanted = convert_timbre(context.part(0.3, 0.4), sung, profile, settings.index_rate, settings.protect)
-
         def render(window: _Window) -> NDArray[np.float32]:
+            if (window.last + FADE) * HOP < low or (window.first - FADE) * HOP > high:
+                return np.zeros(_sample(window.last + MARGIN, rate) - _sample(window.first - MARGIN, rate), np.float32)
             start, signal, pitch = _take(vocals, f0, window)
             old, weight = spectrum.envelope(signal, pitch, rate, HOP), voicing(pitch > 0)
             rows = np.clip(np.arange(start, start + len(pitch)), 0, frames - 1)
             before, after = cepstra[rows].astype(np.float32), wanted[rows].astype(np.float32)
-            new = lengthened(old, weight).copy()
+            new = _lengthened(old, weight, warp).copy()
             # The envelope is more detailed than ORDER cepstra, and its details are the original singer's. They are
             # removed where the sound is voiced and below the bandwidth of the recordings; then the change is added.
             new += described * weight * (before @ back - new) + (after - before) @ back
@@ -121,7 +133,26 @@ class InstantEngine:
             sound = rendering.sung(signal, pitch, rate, HOP, old, new, performance.transpose)
             return np.asarray(sound, np.float32)
 
-        return write_blocks(path, rate, 1, _joined(context.part(0.4, 1.0), render, windows, vocals))
+        return write_blocks(path, rate, 1, _joined(singing.part(0.02, 1.0), render, windows, vocals))
+
+
+def _folded(context: Context, performance: Performance) -> tuple[Mono, NDArray[np.float64]]:
+    """The vocals in one channel, and their f0 on frames of `HOP` seconds."""
+    vocals = fold(context, performance.vocals)
+    return vocals, _resampled(performance.pitch, int(np.ceil(vocals.frames / (vocals.rate * HOP))) + 1)
+
+
+def _warp(profile: VoiceProfile, f0: NDArray[np.float64]) -> float:
+    """The factor of all formants. Voices that differ in pitch differ in the length of their vocal tract."""
+    if not (f0 > 0).any():
+        return 1.0
+    ratio = profile.pitch / float(np.median(f0[f0 > 0]))
+    return float(np.clip(ratio**LENGTHENING, 0.86, 1.16))
+
+
+def _lengthened(envelope: Array, weight: Array, warp: float) -> Array:
+    """`envelope` ``[frames, bins]`` warped to the target voice's vocal tract length, by `weight` (voicing)."""
+    return envelope if warp == 1.0 else envelope + weight * (spectrum.warped(envelope, warp) - envelope)
 
 
 def _below(top: float, rate: int) -> Array:

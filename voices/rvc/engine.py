@@ -61,6 +61,12 @@ class RvcEngine:
         path.write_text(json.dumps(known), "utf-8")
         return path
 
+    def study(
+        self, context: Context, performance: Performance, prepared: Path, settings: ConversionSettings
+    ) -> Path | None:
+        """Nothing: each piece is sung on its own."""
+        return None
+
     def convert(
         self,
         context: Context,
@@ -69,6 +75,7 @@ class RvcEngine:
         prepared: Path,
         settings: ConversionSettings,
         models: Mapping[str, Weights],
+        studied: Path | None = None,
     ) -> AudioFile:
         vocals = performance.vocals
         path = context.folder / "converted.npy"
@@ -137,6 +144,9 @@ def perform(
     """
     prepared = preprocess(context.part(0.0, 0.05), performance.vocals)
     gain = gate(prepared.energy) if rests else np.ones(prepared.frames)
+    if performance.part is not None:
+        times = np.arange(len(gain)) / 100
+        gain *= (times >= performance.part[0]) & (times < performance.part[1])
     try:
         if not gain.any():
             return None

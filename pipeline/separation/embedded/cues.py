@@ -119,10 +119,19 @@ def _steady_part(samples: Samples, grid: Grid, *, seconds: float, hertz: float) 
     """What of `samples` is smooth over `seconds` rather than over `hertz`, by a soft mask on `grid`."""
     spectrum = analyse(samples, grid)
     magnitude = level(spectrum)
-    along_time = median_filter(magnitude, (grid.frames(seconds) | 1, 1)) ** 2
-    along_frequency = median_filter(magnitude, (1, grid.width(hertz) | 1)) ** 2
+    along_time = _median(magnitude.T, grid.frames(seconds) | 1).T ** 2
+    along_frequency = _median(magnitude, grid.width(hertz) | 1) ** 2
     spectrum *= along_time / (along_time + along_frequency + 1e-12)
     return resynthesize(spectrum, grid, samples.shape[1])
+
+
+def _median(rows: Map, size: int) -> Map:
+    """The median of the `size` (odd) values around each value of a row, mirrored at its ends. All rows go through the
+    filter as one: in one dimension it is several times as fast as in two."""
+    side = size // 2
+    padded = np.pad(rows, ((0, 0), (side, side)), mode="symmetric")
+    found: Map = median_filter(padded.ravel(), size).reshape(padded.shape)
+    return found[:, side : side + rows.shape[1]]
 
 
 def _share(part: Samples, spectrum: Spectrum, grid: Grid) -> Map:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from tests.services.api.conftest import Service, Sounds, Working
 from tests.support.command import until
 from understudy.services.api.waiting import preferred
+from understudy.services.queue import run_job
 from understudy.services.queue.tables import jobs
 
 
@@ -102,6 +103,30 @@ def test_the_same_cover_of_an_uploaded_song_is_the_same_bytes(working: Working, 
         done = working.wait(made.headers["location"])
         bodies.append(working.client.get(done["audio"]["href"]).content)
     assert bodies[0] == bodies[1] != bodies[2]
+
+
+def test_karaoke_and_chorus_can_be_heard_before_the_end(
+    working: Working, sounds: Sounds, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_job, "SHORTEST", 1.0)
+    made = working.cover(files={"song": sounds["song"]}, preview="true", settings='{"song": {"duration": 1.5}}')
+    href = made.headers["location"]
+    done = working.wait(href)
+    assert done["state"] == "done", done["error"]
+    told = working.client.get(f"{href}/events", headers={"Accept": "application/json"}).json()["events"]
+    order = [event["data"].get("name") or event["data"]["stage"] for event in told if event["type"] != "state"]
+    assert order.index("separate") < order.index("karaoke") < order.index("chorus") < order.index("report")
+    for name in ("karaoke", "chorus"):
+        file = done["previews"][name]
+        assert (file["start"], file["type"]) == (0.0, "audio/ogg")
+        heard, rate = sound(working.client.get(file["href"]).content)
+        assert heard.shape[0] / rate == pytest.approx(file["seconds"], abs=0.05) == 1.5
+    cover, _ = sound(working.client.get(done["audio"]["href"]).content)
+    assert 20 * np.log10(np.std(heard) / np.std(cover)) == pytest.approx(0, abs=1.0)  # of a short song: the same
+    assert working.client.get(f"{href}/previews/verse").json()["code"] == "preview-unknown"
+    assert any("previews/" in path for path in working.stored())
+    working.client.delete(href)
+    assert not any("previews/" in path for path in working.stored())
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from understudy.errors import Cancelled, UnderstudyError
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.engines import engine
 from understudy.voices.instant import InstantEngine
+from understudy.voices.instant import engine as instant
 from understudy.voices.instant.engine import SEARCH, WINDOW
 from understudy.voices.voice import Manifest, PitchRange, Recording, Voice
 
@@ -275,6 +277,22 @@ def test_a_song_that_ends_quietly_is_not_cut_at_its_very_end(tmp_path: Path, voi
     result = converted(tmp_path, (fading, pitch), voice, prepared)
     assert result.frames == fading.frames
     assert level(result.samples[0][-22050:]) == pytest.approx(level(fading.samples[0][-22050:]), abs=3)
+
+
+def test_a_part_is_sung_as_in_the_whole(
+    tmp_path: Path, sung: tuple[Audio, PitchTrack], voice: Voice, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instant, "WINDOW", 250)
+    monkeypatch.setattr(instant, "SEARCH", 50)
+    context, engine, last = Context(tmp_path), InstantEngine(), slice(round(3.5 * 44100), None)
+    whole = Performance(sung[0], sung[1], 0.0)
+    studied = engine.study(context, whole, prepared, SETTINGS)
+    expected = converted(tmp_path / "whole", sung, voice, prepared).samples
+    part = engine.convert(context, replace(whole, part=(3.5, 4.0)), voice, prepared, SETTINGS, {}, studied).read()
+    assert part.samples.shape == expected.shape
+    np.testing.assert_array_equal(part.samples[:, last], expected[:, last])
+    assert expected[:, :44100].any()
+    assert not part.samples[:, :44100].any()  # what isn't near it stays silent
 
 
 def test_broken_samples_do_not_spread(tmp_path: Path, voice: Voice, prepared: Path) -> None:

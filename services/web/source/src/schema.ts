@@ -236,12 +236,16 @@ export interface components {
             ahead: number | null;
             running: number | null;
             progress: components["schemas"]["Progress"];
+            seconds_left: number | null;
             error: components["schemas"]["Fault"] | null;
             warnings: components["schemas"]["Warned"][];
             result: components["schemas"]["Figures"] | null;
             audio: components["schemas"]["ResultFile"] | null;
             credentials: components["schemas"]["ResultFile"] | null;
             stream: components["schemas"]["ResultFile"] | null;
+            previews: {
+                [key: string]: components["schemas"]["Preview"];
+            };
             video: components["schemas"]["ResultFile"] | null;
             report: components["schemas"]["ResultFile"] | null;
             figures: components["schemas"]["ResultFile"] | null;
@@ -270,7 +274,7 @@ export interface components {
         JobEvent: {
             number: number;
             /** @enum {string} */
-            type: "state" | "stage" | "progress" | "training";
+            type: "state" | "stage" | "progress" | "preview" | "training";
             data: {
                 [key: string]: unknown;
             };
@@ -423,6 +427,14 @@ export interface components {
             name: string;
             settings: components["schemas"]["CoverSettings"];
             unusable: string | null;
+        };
+        Preview: {
+            href: string;
+            name: string;
+            type: string;
+            bytes: number;
+            start: number;
+            seconds: number;
         };
         Progress: {
             fraction: number;
@@ -660,6 +672,7 @@ export interface components {
             backing_vocals?: string | null;
             voice: string | string[];
             engine?: components["schemas"]["CoverRequestEngine"] | null;
+            preview?: boolean;
             transposes?: {
                 [key: string]: "auto" | number;
             };
@@ -744,6 +757,7 @@ export interface components {
             voice: string[];
             /** @enum {string} */
             engine?: "instant" | "rvc";
+            preview?: boolean;
             transposes?: string;
             settings?: string;
             preset?: string;
@@ -848,6 +862,7 @@ export type Payload = components['schemas']['Payload'];
 export type PitchRange = components['schemas']['PitchRange'];
 export type PitchSettings = components['schemas']['PitchSettings'];
 export type Preset = components['schemas']['Preset'];
+export type Preview = components['schemas']['Preview'];
 export type Progress = components['schemas']['Progress'];
 export type ProvenanceSettings = components['schemas']['ProvenanceSettings'];
 export type RemixSettings = components['schemas']['RemixSettings'];
