@@ -71,7 +71,7 @@ def show_account(app: App, owner: Reader) -> Account:
 @router.delete("/account/everything", status_code=204, responses=documented())
 def delete_everything(app: App, owner: Deleter) -> None:
     """Delete all your songs, voices, covers and separations, also queued and running ones. Keys stay."""
-    housekeeping.delete_everything(app.database, app.storage, owner.id)
+    housekeeping.delete_everything(app.database, owner.id)
 
 
 @router.get("/choices", responses=documented())

@@ -243,6 +243,7 @@ class Job(BaseModel):
     name: str
     priority: Literal["interactive", "batch"]
     inputs: dict[str, str] = Field(description="ids of songs: song, vocals, instrumental, backing_vocals")
+    batch: str | None = Field(description="id of the batch that it is part of")
     voice: str | None = Field(description="id; of several voices the first")
     voices: list[str] = Field(description="who sings, as requested")
     singers: list[str] = Field(description="the names that the voices had then")
@@ -276,6 +277,25 @@ class Job(BaseModel):
     stems: dict[str, ResultFile]
     webhook: Webhook | None
     events: str = Field(description="event stream")
+
+
+class Skipped(Fault):
+    """A job of a batch that was left out."""
+
+    field: str = Field(description="which: covers.0, separations.0, or songs.0 voices.0; counted from 0")
+
+
+class Batch(BaseModel):
+    """Jobs that one request submitted. Those that were removed since aren't counted."""
+
+    id: str
+    name: str | None
+    created: Time
+    ended: bool = Field(description="no job waits or runs any more")
+    jobs: int
+    states: dict[State, int] = Field(description="the number of jobs in each state; 0 where it isn't listed")
+    fraction: float = Field(ge=0, le=1, description="how far they are, on the average; one that has ended is at 1")
+    skipped: list[Skipped] = Field(description="jobs that were left out, with `partial`")
 
 
 class JobEstimate(BaseModel):

@@ -17,6 +17,7 @@ from understudy.errors import UnderstudyError
 from understudy.services.api import (
     account,
     answers,
+    batches,
     bodies,
     consents,
     covers,
@@ -32,13 +33,14 @@ from understudy.services.api import (
     webhooks,
 )
 from understudy.services.api.auth import is_loopback
+from understudy.services.api.batches import BatchRequest
 from understudy.services.api.events import Hub
 from understudy.services.api.job_requests import CoverRequest, SeparationRequest
 from understudy.services.api.middleware import AnswerHeaders, HeadRequests, HostGuard, RequestMetrics
 from understudy.services.api.root_path import RootPath
 from understudy.services.api.state import AppState
 from understudy.services.api.training_requests import TrainingRequest
-from understudy.services.queue import bounded, housekeeping, owners
+from understudy.services.queue import bounded, housekeeping, owners, removals
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
@@ -97,6 +99,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
             app.state.hub = Hub(database)
             stopping = Event()
             Deliveries(database, settings).run(stopping)
+            Thread(target=removals.run, args=(database, storage, stopping), name="removals", daemon=True).start()
             Thread(target=_sweep, args=(database, storage, settings, stopping), name="sweep", daemon=True).start()
             event_task = asyncio.create_task(app.state.hub.run())
             try:
@@ -131,6 +134,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
         covers.covers,
         covers.separations,
         models.router,
+        batches.router,
         account.router,
         keys.router,
         webhooks.router,
@@ -156,7 +160,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
 def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopping: Event) -> None:
     for round in count():
         with suppress(UnderstudyError):  # the database or the storage is unreachable: next time
-            housekeeping.sweep(database, storage, settings)
+            housekeeping.sweep(database, settings)
             if round % 12 == 0:
                 housekeeping.sweep_orphans(database, storage, 86400)
         if stopping.wait(SWEEP):
@@ -170,6 +174,6 @@ def job_ended(message: answers.JobEnded) -> None:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
-        made = openapi.completed(FastAPI.openapi(app), (CoverRequest, SeparationRequest, TrainingRequest))
+        made = openapi.completed(FastAPI.openapi(app), (BatchRequest, CoverRequest, SeparationRequest, TrainingRequest))
         app.openapi_schema = made
     return FastAPI.openapi(app)

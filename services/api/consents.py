@@ -19,7 +19,7 @@ from understudy.services.api.songs import BINARY, form_schema, refuse_fields
 from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import FormRules, owner_as_sender, received
 from understudy.services.api.voices import find_voice
-from understudy.services.queue import bounded, consents, untrusted
+from understudy.services.queue import bounded, consents, removals, untrusted
 from understudy.services.queue.owners import Owner
 from understudy.voices.consent import challenge, delegation
 from understudy.voices.consent.log import Entry
@@ -127,9 +127,8 @@ def revoke_consent(id: str, revocation: Revocation, app: App, owner: Deleter) ->
     with app.database.write() as connection:
         now, row = app.database.now(connection), _ready(connection, owner, id)
         identities, paths = consents.revoke(connection, now, row, revocation.reason)
+        removals.note(connection, now, paths)
         answer = answers.voice(find_voice(connection, owner, row.id))
-    for path in paths:
-        app.storage.remove(path)
     for folder in (app.settings.data / "cache").glob(f"{owner.id}-*"):  # other machines do so with their next sweep
         Store(folder).remove_voices(identities)
     return answer

@@ -37,6 +37,7 @@ from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Form, FormRules, owner_as_sender, received
 from understudy.services.api.waiting import Wait, wait_for_end
 from understudy.services.queue import jobs as queue
+from understudy.services.queue import removals
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import jobs
 
@@ -209,7 +210,7 @@ def delete_job(id: str, app: App, owner: Deleter, kind: Kind) -> Response:
             answer = answers.job(_find(connection, owner, kind, id))
             return JSONResponse(answer.model_dump(mode="json"), 202)
         connection.execute(jobs.delete().where(jobs.c.id == id))
-    app.storage.remove(f"{owner.id}/jobs/{id}")
+        removals.note(connection, app.database.now(connection), [f"{owner.id}/jobs/{id}"])
     return Response(status_code=204)
 
 

@@ -81,7 +81,8 @@ class Answer:
 
     def response(self, headers: Mapping[str, str] | None = None) -> JSONResponse:
         kind = self.body["id"].partition("_")[0]
-        more = {"Location": href(f"/v1/{kind}s/{self.body['id']}"), **(headers or {})}
+        kinds = {"batch": "batches"}.get(kind, f"{kind}s")
+        more = {"Location": href(f"/v1/{kinds}/{self.body['id']}"), **(headers or {})}
         more |= {"Idempotent-Replayed": "true"} if self.replayed else {}
         return JSONResponse(self.body, self.status, more)
 

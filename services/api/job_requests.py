@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,7 @@ from understudy.pipeline.separation.settings import SeparationSettings
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.api import answers
 from understudy.services.api.followed import Followed
-from understudy.services.api.limits import charge_job, check_storage
+from understudy.services.api.limits import charge_jobs, check_storage
 from understudy.services.api.problems import ApiError
 from understudy.services.api.songs import NewSong, add_songs, find_song
 from understudy.services.api.usable import check_voice
@@ -73,10 +74,15 @@ class SeparationRequest(JobRequest):
     """A song that is taken apart."""
 
 
-def checked(request: JobRequest) -> tuple[CoverSettings, Parts | None]:
+def checked(request: JobRequest, before: dict[str, CoverSettings] | None = None) -> tuple[CoverSettings, Parts | None]:
     """The settings of a request, and who sings what in a cover. Raises what is wrong with them; the database isn't
-    asked."""
-    return _requested_settings(request), _parts(request) if isinstance(request, CoverRequest) else None
+    asked. `before`: settings that were checked before, by their requests; these are added."""
+    given = request.model_dump_json(include={"preset", "settings"}, exclude_unset=True)
+    known = {} if before is None else before
+    asked = f"{given} {_has_stems(request)}"
+    if asked not in known:
+        known[asked] = _requested_settings(request)
+    return known[asked], _parts(request) if isinstance(request, CoverRequest) else None
 
 
 def _parts(request: CoverRequest) -> Parts:
@@ -101,9 +107,12 @@ def _requested_settings(request: JobRequest) -> CoverSettings:
     if settings.tags.artwork_file is not None:  # a path could reveal which files the server has
         text = f"The setting 'tags.artwork' is {settings.tags.artwork[:100]!r}; this server takes song or none."
         raise UnderstudyError("setting-invalid", text, "Send the song with its artwork in its tags.")
-    own_stems = any(getattr(request, role, None) for role in queue.ROLES if role != "song")
-    check_separation(settings.separation, used=not own_stems)
+    check_separation(settings.separation, used=not _has_stems(request))
     return settings
+
+
+def _has_stems(request: JobRequest) -> bool:
+    return any(getattr(request, role, None) for role in queue.ROLES if role != "song")
 
 
 def check_separation(settings: SeparationSettings, used: bool) -> None:
@@ -147,42 +156,40 @@ class Submission:
     sent: Sequence[NewSong]
 
     def submit(self, server: ServerSettings, owner: Owner, connection: Connection, now: float) -> answers.Job:
-        """List the uploads among the owner's songs and submit the job, in the transaction of `connection`.
-
-        Raises ``song-missing``, ``song-unknown``, ``voice-unknown``, ``voice-not-ready``, ``engine-missing``,
-        ``model-missing``, ``cast-invalid``, and what the checks of the limits raise.
-        """
-        request, sent = self.request, {song.upload.field: song for song in self.sent}
-        ids = {role: getattr(request, role, None) for role in queue.ROLES}
-        inputs = {role: id for role, id in ids.items() if id is not None}
-        singers = self._singers(connection, owner)
-        given = {*inputs, *sent}
-        if "song" not in given and not {"vocals", "instrumental"} <= given:
-            text = "There is no song."
-            raise UnderstudyError("song-missing", text, "Send a song, or both vocals and instrumental.")
-        if sent:
+        """List the uploads among the owner's songs and submit the job, in the transaction of `connection`. Raises what
+        `prepared` and the checks of the limits raise."""
+        if self.sent:
             check_storage(connection, server, owner, now, sum(song.upload.bytes for song in self.sent))
             add_songs(connection, owner, now, self.sent)
-        inputs |= {role: song.id for role, song in sent.items()}
-        rows = {role: find_song(connection, owner, id) for role, id in inputs.items()}
+        (id,) = submit_all(server, owner, connection, now, [self.prepared(Lookup(connection, owner))])
+        return answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
+
+    def prepared(self, lookup: Lookup) -> NewJob:
+        """The job. Raises ``song-missing``, ``song-unknown``, ``voice-unknown``, ``voice-not-ready``,
+        ``engine-missing``, ``model-missing`` and ``cast-invalid``."""
+        request = self.request
+        ids = {role: getattr(request, role, None) for role in queue.ROLES}
+        inputs = {role: id for role, id in ids.items() if id is not None}
+        inputs |= {song.upload.field: song.id for song in self.sent}
+        singers = self._singers(lookup)
+        if "song" not in inputs and not {"vocals", "instrumental"} <= inputs.keys():
+            text = "There is no song."
+            raise UnderstudyError("song-missing", text, "Send a song, or both vocals and instrumental.")
+        rows = {role: lookup.song(id) for role, id in inputs.items()}
         named = rows.get("song") or rows["vocals"]
         minutes = max(self._minutes(row.duration) for row in rows.values())  # the worker charges what it decodes
-        job = {"inputs": inputs, "settings": self.settings.model_dump(mode="json"), **(singers or {})}
-        job["work"] = self._work(inputs, job.get("engines", []))
-        job["spent"] = charge_job(connection, server, owner, now, minutes)
-        id = queue.submit(
-            connection,
-            now,
-            owner.id,
-            self.kind,
-            priority=queue.PRIORITIES[request.priority],
-            name=named.title or PurePath(named.name).stem,
-            request=job,
-            song=inputs.get("song"),
-            voice=next(iter(singers["singers"].values())) if singers else None,
+        job = {"inputs": inputs, "settings": self.settings.model_dump(mode="json"), **singers}
+        job["work"] = self._work(inputs, singers.get("engines", []))
+        columns = {
+            "kind": self.kind,
+            "priority": queue.PRIORITIES[request.priority],
+            "name": named.title or PurePath(named.name).stem,
+            "request": job,
+            "song": inputs.get("song"),
+            "voice": next(iter(singers["singers"].values())) if singers else None,
             **request.columns(),
-        )
-        return answers.job(connection.execute(select(jobs).where(jobs.c.id == id)).one())
+        }
+        return NewJob(minutes, columns)
 
     def _work(self, roles: Iterable[str], engines: Sequence[str]) -> str:
         """What decides how long a second of song takes, as a hash: jobs that have it in common are measures of each
@@ -199,36 +206,74 @@ class Submission:
         seconds = part.duration or max(0.0, (duration or 240.0) - part.start)
         return min(seconds, duration or seconds) / 60
 
-    def _singers(self, connection: Connection, owner: Owner) -> dict[str, Any] | None:
+    def _singers(self, lookup: Lookup) -> dict[str, Any]:
         """Who sings in a cover, with the ids of the voices: they may get other names before the work begins."""
         request, parts = self.request, self.parts
         if not isinstance(request, CoverRequest) or parts is None:
-            return None
-        found, names, engines = {}, [], []
-        for name in dict.fromkeys([*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])]):
-            voice = find_voice(connection, owner, name)
-            if voice.state != "ready":
-                text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
-                raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
-            _check_engine(voice, request.engine)
-            levels.require(Manifest.model_validate(voice.manifest | {"name": voice.name}), "cover", owner.consent)
-            found[name] = str(voice.id)
-            names.append(str(voice.name))
-            engines.append(request.engine or voice.manifest["engine"])
-        transposes = {str(find_voice(connection, owner, name).id): value for name, value in request.transposes.items()}
+            return {}
+        names = dict.fromkeys([*(name for _, name in parts.lead), *([parts.backing] if parts.backing else [])])
+        rows = {name: lookup.singer(name, request.engine) for name in names}
+        found = {name: str(row.id) for name, row in rows.items()}
+        transposes = {str(lookup.voice(name).id): value for name, value in request.transposes.items()}
         if any(id not in found.values() for id in transposes):
             text = "A voice is to be transposed that doesn't sing here."
             raise UnderstudyError("cast-invalid", text, f"Singing: {', '.join(found)}.")
         return {
             "voices": _voice_texts(request),
             "singers": found,
-            "names": names,
+            "names": [str(row.name) for row in rows.values()],
             "transposes": transposes,
             "engine": request.engine,
-            "engines": engines,
+            "engines": [request.engine or row.manifest["engine"] for row in rows.values()],
             "preview": request.preview,
-            "consent": owner.consent,
+            "consent": lookup.owner.consent,
         }
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job that can be submitted: `minutes` of song that are charged for it, and its columns in the table."""
+
+    minutes: float
+    columns: Mapping[str, Any]
+
+
+class Lookup:
+    """The songs and voices of `owner`, each read once from the database of `connection`."""
+
+    def __init__(self, connection: Connection, owner: Owner) -> None:
+        self.owner = owner
+        self.song: Callable[[str], Any] = cache(partial(find_song, connection, owner))
+        self.voice: Callable[[str], Any] = cache(partial(find_voice, connection, owner))
+        self.singer = cache(self._singer)
+
+    def _singer(self, name: str, engine: str | None) -> Any:
+        """The row of a voice that may sing with `engine`. Raises ``voice-not-ready`` and what the checks raise."""
+        voice = self.voice(name)
+        if voice.state != "ready":
+            text = f"The voice {voice.name!r} is {'being made' if voice.state == 'making' else 'unusable'}."
+            raise ApiError("voice-not-ready", text, "GET /v1/voices says when it is ready, or why not.")
+        _check_engine(voice, engine)
+        levels.require(Manifest.model_validate(voice.manifest | {"name": voice.name}), "cover", self.owner.consent)
+        return voice
+
+
+def submit_all(
+    server: ServerSettings,
+    owner: Owner,
+    connection: Connection,
+    now: float,
+    new: Sequence[NewJob],
+    batch: str | None = None,
+) -> list[str]:
+    """Charge the owner for the jobs and submit them, as part of `batch`; returns their ids. Raises what `charge_jobs`
+    raises."""
+    charged = charge_jobs(connection, server, owner, now, [job.minutes for job in new])
+    rows = [
+        {**job.columns, "request": {**job.columns["request"], "spent": id}, "batch": batch}
+        for job, id in zip(new, charged, strict=True)
+    ]
+    return queue.submit_all(connection, now, owner.id, rows)
 
 
 def _check_engine(voice: Any, engine: str | None) -> None:

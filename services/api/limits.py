@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from threading import Lock
 
 from sqlalchemy import Connection, select
@@ -62,35 +63,40 @@ def check_storage(connection: Connection, settings: ServerSettings, owner: Owner
         )
 
 
-def charge_job(connection: Connection, settings: ServerSettings, owner: Owner, now: float, minutes: float) -> int:
-    """Charge the owner for a job over `minutes` of song; returns the id of what was spent, for the job's request.
+def charge_jobs(
+    connection: Connection, settings: ServerSettings, owner: Owner, now: float, minutes: Sequence[float]
+) -> list[int]:
+    """Charge the owner for jobs over so many `minutes` of song each; returns the ids of what was spent, for the jobs'
+    requests.
 
-    Raises ``too-many-jobs`` or ``minutes-used-up`` if the owner can't submit it. Locks the owner's row as
+    Raises ``too-many-jobs`` or ``minutes-used-up`` if the owner can't submit all of them. Locks the owner's row as
     `check_storage` does.
     """
     _lock_owner(connection, owner)
     used = usage(connection, owner.id, now)
+    more = f" These are {len(minutes)} more." if len(minutes) > 1 else ""
     limit = owner.limit("jobs_queued", settings)
-    if used["jobs_queued"] >= limit:
-        text = f"You have {counted(round(used['jobs_queued']), 'job')} waiting or running; the limit is {limit}."
+    if used["jobs_queued"] + len(minutes) > limit:
+        text = f"You have {counted(round(used['jobs_queued']), 'job')} waiting or running; the limit is {limit}.{more}"
         raise ApiError("too-many-jobs", text, "Wait until one has ended.", {"Retry-After": "30"})
     limit = owner.limit("jobs_a_day", settings)
-    if used["jobs_a_day"] >= limit:
-        text = f"You sent {counted(round(used['jobs_a_day']), 'job')} within a day; the limit is {limit}."
+    if used["jobs_a_day"] + len(minutes) > limit:
+        text = f"You sent {counted(round(used['jobs_a_day']), 'job')} within a day; the limit is {limit}.{more}"
         raise ApiError("too-many-jobs", text, "Try again tomorrow.", {"Retry-After": "3600"})
     limit = owner.limit("minutes_a_day", settings)
-    if used["minutes_a_day"] + minutes > limit:
+    if used["minutes_a_day"] + sum(minutes) > limit:
         sent = counted(round(used["minutes_a_day"]), "minute")
         text = f"You sent {sent} of song within a day; the limit is {limit:.0f}."
         raise ApiError("minutes-used-up", text, "Try again tomorrow.", {"Retry-After": "3600"})
-    row = spent.insert().values(owner=owner.id, at=now, minutes=minutes).returning(spent.c.id)
-    return int(connection.execute(row).scalar_one())
+    rows = [{"owner": owner.id, "at": now, "minutes": one} for one in minutes]
+    inserted = spent.insert().returning(spent.c.id, sort_by_parameter_order=True)
+    return [int(id) for id in connection.scalars(inserted, rows)]
 
 
 def charge_training(connection: Connection, settings: ServerSettings, owner: Owner, now: float) -> None:
-    """`charge_job` for a training, whose minutes are counted while it runs. Raises ``too-many-jobs`` or
+    """`charge_jobs` for a training, whose minutes are counted while it runs. Raises ``too-many-jobs`` or
     ``minutes-used-up`` if the owner can't submit another."""
-    charge_job(connection, settings, owner, now, 0.0)
+    charge_jobs(connection, settings, owner, now, [0.0])
     used = usage(connection, owner.id, now)
     limit = owner.limit("trainings_queued", settings)
     if used["trainings_queued"] >= limit:

@@ -36,6 +36,7 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
             "voice-unknown",
             "model-unknown",
             "job-unknown",
+            "batch-unknown",
             "stem-unknown",
             "preview-unknown",
             "sample-unknown",
@@ -88,10 +89,12 @@ _HEADERS: dict[int, dict[str, Any]] = {
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field."""
+    """What is wrong with one field, or one job of a batch."""
 
     field: str = Field(description="the names that lead to it, joined by dots")
+    code: str
     message: str
+    hint: str
 
 
 class Problem(BaseModel):
@@ -104,16 +107,24 @@ class Problem(BaseModel):
     hint: str = Field(description="what to do")
     code: str = Field(description="stable; lower-case words joined by hyphens")
     errors: list[FieldProblem] = Field(
-        default_factory=list, description="field by field, where the request did not validate"
+        default_factory=list, description="one by one, where the request did not validate, or jobs of a batch can't be"
     )
 
 
 class ApiError(UnderstudyError):
-    """An error with `headers` of its own, such as Retry-After."""
+    """An error with `headers` of its own, such as Retry-After, and the `errors` that it consists of."""
 
-    def __init__(self, code: str, message: str, hint: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        hint: str,
+        headers: dict[str, str] | None = None,
+        errors: list[dict[str, Any]] | None = None,
+    ) -> None:
         super().__init__(code, message, hint)
         self.headers = headers or {}
+        self.errors = errors
 
 
 def problem(error: UnderstudyError, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
@@ -141,7 +152,7 @@ def install(app: FastAPI) -> None:
     async def known(request: Request, error: UnderstudyError) -> Response:
         if _STATUS.get(error.code, 422) >= 500 and error.code != "server-stopping":
             log.warning("%s", error, extra={"path": request.url.path, "code": error.code}, exc_info=error)
-        return problem(error)
+        return problem(error, getattr(error, "errors", None))
 
     @app.exception_handler(RequestValidationError)
     @app.exception_handler(ValidationError)
@@ -150,7 +161,8 @@ def install(app: FastAPI) -> None:
         found = faults(error.errors())
         message = f"The field {_field(found[0])!r} is wrong: {found[0].reason}."
         shown = found[:MOST_FAULTS]
-        listed: list[dict[str, Any]] = [{"field": _field(fault), "message": fault.reason} for fault in shown]
+        same = {"code": "request-invalid", "hint": "Correct it."}
+        listed: list[dict[str, Any]] = [{"field": _field(fault), "message": fault.reason, **same} for fault in shown]
         return problem(UnderstudyError("request-invalid", message, "Correct it; /docs shows what is expected."), listed)
 
     @app.exception_handler(HTTPException)

@@ -21,7 +21,7 @@ from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import FormRules, Upload, owner_as_sender, received
-from understudy.services.queue import untrusted
+from understudy.services.queue import removals, untrusted
 from understudy.services.queue.jobs import ACTIVE
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import artworks, jobs, new_id, songs
@@ -153,7 +153,7 @@ def delete_song(id: str, app: App, owner: Deleter) -> None:
             text = "A job that is waiting or running needs this song."
             raise ApiError("song-in-use", text, "Cancel the job or wait for its end.")
         connection.execute(songs.delete().where(songs.c.id == id))
-    app.storage.remove(song.path)
+        removals.note(connection, app.database.now(connection), [song.path])
 
 
 def uses(song: str) -> Any:

@@ -30,6 +30,7 @@ from understudy.services.api.training_requests import (
 from understudy.services.api.uploads import FormRules, owner_as_sender, received
 from understudy.services.api.voices import check_consent, find_voice
 from understudy.services.queue import jobs as queue
+from understudy.services.queue import removals
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import jobs, new_id
 
@@ -150,7 +151,7 @@ def delete_training(id: str, app: App, owner: Deleter) -> Response:
             answer = answers.training(_find(connection, owner, id))
             return JSONResponse(answer.model_dump(mode="json"), 202)
         connection.execute(jobs.delete().where(jobs.c.id == id))
-    app.storage.remove(f"{owner.id}/jobs/{id}")
+        removals.note(connection, app.database.now(connection), [f"{owner.id}/jobs/{id}"])
     return Response(status_code=204)
 
 

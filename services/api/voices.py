@@ -18,13 +18,14 @@ from understudy.services.api.auth import Deleter, Reader, VoiceMaker
 from understudy.services.api.events import STREAM, LastEventId, stream
 from understudy.services.api.files import FileWanted, file_response, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
-from understudy.services.api.limits import charge_job, check_storage
+from understudy.services.api.limits import charge_jobs, check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, form_schema, new_songs, refuse_fields
 from understudy.services.api.state import App
 from understudy.services.api.uploads import Form, FormRules, Upload, owner_as_sender, received
 from understudy.services.queue import jobs as queue
+from understudy.services.queue import removals
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, new_id, voices
@@ -114,7 +115,7 @@ class NewVoice:
     def submit(self, server: ServerSettings, owner: Owner, connection: Connection, now: float) -> answers.Voice:
         """List the voice as being made, and submit the job that makes it of the files at their `places`."""
         total = sum(upload.bytes for upload in self.files)
-        charge_job(connection, server, owner, now, 0.0)
+        charge_jobs(connection, server, owner, now, [0.0])
         check_storage(connection, server, owner, now, total)
         _refuse_taken(connection, owner, self.name)
         id, path = self.id, self.path(owner)
@@ -195,8 +196,8 @@ def delete_voice(id: str, app: App, owner: Deleter) -> None:
         emptied = jobs.update().where(trainings).values(result=None, bytes=0).returning(jobs.c.id)
         trained = connection.scalars(emptied).all()
         connection.execute(voices.delete().where(voices.c.id == row.id))
-    for path in (row.path, f"{row.path}-sent", *(f"{owner.id}/jobs/{id}" for id in trained)):
-        app.storage.remove(path)
+        paths = (row.path, f"{row.path}-sent", *(f"{owner.id}/jobs/{id}" for id in trained))
+        removals.note(connection, app.database.now(connection), paths)
 
 
 @router.get("/{id}/events", responses=documented(404) | STREAM, response_class=Response)

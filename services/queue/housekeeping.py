@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Select, Table, and_, or_, select
 
 from understudy.pipeline.shared_store import SharedStore
 from understudy.pipeline.store import Store
-from understudy.services.queue import consents
+from understudy.services.queue import consents, removals
 from understudy.services.queue.database import Database
 from understudy.services.queue.job_context import artifacts
 from understudy.services.queue.jobs import ACTIVE, Claimed
@@ -22,6 +23,7 @@ from understudy.services.queue.owners import KEEP_KEYS
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import (
+    batches,
     deliveries,
     events,
     idempotency,
@@ -40,8 +42,9 @@ _REMEMBERED = 30 * 86400.0  # seconds for which machines look for what is left o
 _MEMORY = 86400.0  # seconds for which answers to an Idempotency-Key are kept
 
 
-def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int:
-    """Remove what has expired. Safe in several processes at once. Returns the number of results that expired."""
+def sweep(database: Database, settings: ServerSettings) -> int:
+    """Remove what has expired; its files go by `removals`. Safe in several processes at once. Returns the number of
+    results that expired."""
     with database.write() as connection:
         now = database.now(connection)
         # served before the clock was set back: else these owners would come last until it is that late again
@@ -52,7 +55,9 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
         forgotten = connection.execute(jobs.delete().where(old).returning(jobs.c.owner, jobs.c.id)).all()
         in_use = select(jobs.c.id).where(jobs.c.state.in_(ACTIVE), jobs.c.song == songs.c.id).exists()
         unused = and_(songs.c.used < now - settings.keep_songs, ~in_use)
-        gone = connection.execute(songs.delete().where(unused).returning(songs.c.path)).all()
+        gone = connection.scalars(songs.delete().where(unused).returning(songs.c.path)).all()
+        empty = ~select(jobs.c.id).where(jobs.c.batch == batches.c.id).exists()
+        connection.execute(batches.delete().where(batches.c.created < now - settings.keep_jobs, empty))
         for table in (spent, trained):
             connection.execute(table.delete().where(table.c.at < now - 86400))
         ended = or_(keys.c.revoked < now - KEEP_KEYS, keys.c.expires < now - KEEP_KEYS)
@@ -62,10 +67,7 @@ def sweep(database: Database, storage: Storage, settings: ServerSettings) -> int
         connection.execute(idempotency.delete().where(idempotency.c.created < now - _MEMORY))
         sent = and_(deliveries.c.state != "waiting", deliveries.c.due < now - settings.keep_deliveries)
         connection.execute(deliveries.delete().where(sent))
-    for row in [*rows, *forgotten]:
-        storage.remove(f"{row.owner}/jobs/{row.id}")
-    for song in gone:
-        storage.remove(song.path)
+        removals.note(connection, now, [*(f"{row.owner}/jobs/{row.id}" for row in [*rows, *forgotten]), *gone])
     return len(rows)
 
 
@@ -205,13 +207,19 @@ def process_folder(root: Path) -> Iterator[Path]:
         lock.unlink(missing_ok=True)
 
 
-def delete_everything(database: Database, storage: Storage, owner: str) -> None:
+def delete_everything(database: Database, owner: str) -> None:
     """Delete all songs, voices, covers, separations, jobs and events of the owner; the keys stay. Running jobs lose
     their row and stop; the caches of the old generation go with the next sweep on each machine."""
     with database.write() as connection:
-        mine = select(jobs.c.id).where(jobs.c.owner == owner)
-        connection.execute(events.delete().where(events.c.job.in_(mine)))
-        for table in (jobs, songs, voices, deliveries, idempotency):
+        folders = {table: f"{owner}/{table.name}/" for table in (jobs, songs, voices)}
+        made = [f"{folder}{id}" for table, folder in folders.items() for id in connection.scalars(_ids(table, owner))]
+        made += [f"{path}-sent" for path in made if path.startswith(folders[voices])]
+        removals.note(connection, database.now(connection), made)
+        connection.execute(events.delete().where(events.c.job.in_(_ids(jobs, owner))))
+        for table in (jobs, batches, songs, voices, deliveries, idempotency):
             connection.execute(table.delete().where(table.c.owner == owner))
         connection.execute(owners.update().where(owners.c.id == owner).values(generation=owners.c.generation + 1))
-    storage.remove(owner)
+
+
+def _ids(table: Table, owner: str) -> Select[Any]:
+    return select(table.c.id).where(table.c.owner == owner)

@@ -15,7 +15,7 @@ Trainings take hours or days, so workers of their own run them: no other job wai
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,13 +81,23 @@ def submit(
     connection: Connection, now: float, owner: str, kind: Kind, priority: int = INTERACTIVE, **values: Any
 ) -> str:
     """Put a job into the queue; returns its id. Call it in the transaction that charged the owner for it."""
-    id = new_id(kind)
-    priority = TRAINING if kind == "training" else priority
-    row = {"id": id, "owner": owner, "kind": kind, "state": "queued", "priority": priority, "created": now, **values}
-    connection.execute(jobs.insert().values(not_before=0.0, **row))
-    _take_turn(connection, owner, priority)
-    append(connection, id, now, [Note("state", {"state": "queued"})])
-    return id
+    return submit_all(connection, now, owner, [{"kind": kind, "priority": priority, **values}])[0]
+
+
+def submit_all(connection: Connection, now: float, owner: str, each: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Put jobs into the queue; returns their ids, in the same order. `each`: the columns of a job that aren't the same
+    for all, ``kind`` and ``priority`` among them, the same columns for each job."""
+    rows = []
+    for place, values in enumerate(each):
+        row = {"id": new_id(values["kind"]), "owner": owner, "state": "queued", "not_before": 0.0, "events": 1}
+        priority = TRAINING if values["kind"] == "training" else values["priority"]
+        rows.append({**row, "created": now + place * 1e-6, **values, "priority": priority})  # they keep their order
+    connection.execute(jobs.insert(), rows)
+    for priority in {row["priority"] for row in rows}:
+        _take_turn(connection, owner, priority)
+    notes = [{"job": row["id"], "number": 1, "at": now, "type": "state", "data": {"state": "queued"}} for row in rows]
+    connection.execute(events.insert(), notes)
+    return [row["id"] for row in rows]
 
 
 def count(database: Database, name: str, label: str, seconds: float) -> None:

@@ -174,11 +174,33 @@ jobs = Table(
     Column("webhook", Text),
     Column("webhook_events", String(60)),  # the ends that it is called for; null: every one
     Column("webhook_state", String(12)),  # as of its delivery; unwanted: it isn't called for this end
+    Column("batch", String(40)),
     Index("jobs_by_owner", "owner", "created", "id"),
     Index("jobs_of_owner", "owner", "state", "bytes"),  # what limits count is read from the index alone
     Index("jobs_by_state", "state", "priority", "created"),
+    Index("jobs_of_batch", "batch", "created", "id"),
     _index_where("queued", "priority", "owner", "created", "id"),
     _index_where("running", "owner", "priority", "lease"),
+)
+
+batches = Table(  # of jobs that one request submitted
+    "batches",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _owner(),
+    Column("name", String(400)),
+    Column("created", Double, nullable=False),
+    Column("skipped", JSON, nullable=False),  # the problems of jobs that were left out
+    Index("batches_by_owner", "owner", "created", "id"),
+)
+
+removals = Table(  # files and folders of the storage that nothing names any more
+    "removals",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("path", String(400), nullable=False),
+    Column("due", Double, nullable=False),
+    Index("removals_due", "due"),
 )
 
 turns = Table(  # owners with queued jobs, by the jobs' priority: a claim takes a turn, and then a job

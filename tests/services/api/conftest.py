@@ -16,7 +16,7 @@ from tests.services.conftest import server_database
 from tests.support import signals
 from tests.support.command import HANGS, until
 from understudy.services.api.app import make_app
-from understudy.services.queue import owners
+from understudy.services.queue import owners, removals
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.worker import Worker
 
@@ -68,6 +68,8 @@ class Service:
         ]
 
     def stored(self) -> list[str]:
+        """What the storage has, once all that is noted for removal is gone."""
+        removals.remove_due(self.app.state.services.database, self.app.state.services.storage)
         root = self.settings.data / "storage"
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 

@@ -90,7 +90,7 @@ def test_keys_are_made_rotated_and_revoked_by_an_owner(guarded: Service):
     assert status(shop) == 401
     with database.write() as connection:
         connection.execute(keys.update().where(keys.c.id == id).values(expires=1.0))
-    housekeeping.sweep(database, guarded.app.state.services.storage, guarded.settings)
+    housekeeping.sweep(database, guarded.settings)
     assert id not in str(client.get("/v1/keys", headers=ada).json())
     assert status(bearer(own)) == 200
     operator = guarded.key("operator", ("keys", "admin"))
@@ -273,7 +273,7 @@ def test_a_session_ends(guarded: Service, end: str):
         owners.revoke_key(database, key.split("_")[1])
     assert guarded.client.get("/v1/songs").status_code == 401
     assert guarded.client.get("/v1/songs", headers=other).status_code == 200, "another key of the owner's stays"
-    housekeeping.sweep(database, guarded.app.state.services.storage, guarded.settings)
+    housekeeping.sweep(database, guarded.settings)
     with database.read() as connection:
         left = connection.scalar(select(func.count()).select_from(sessions))
     assert left == (0 if end == "expiry" else 1)

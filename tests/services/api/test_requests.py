@@ -204,7 +204,7 @@ def test_results_expire(working: Working, sounds: Sounds):
     workspace = working.app.state.services
     with workspace.database.write() as connection:
         connection.execute(jobs.update().where(jobs.c.id == done["id"]).values(expires=1.0))
-    assert housekeeping.sweep(workspace.database, workspace.storage, working.settings) >= 1
+    assert housekeeping.sweep(workspace.database, working.settings) >= 1
     refused(working.client.get(done["stems"]["vocals"]["href"]), 410, "result-expired")
     assert working.client.get(made.headers["location"]).json()["state"] == "expired"
     assert not any(done["id"] in name for name in working.stored())

@@ -11,7 +11,6 @@ from tests.services.queue.test_jobs import claim, make_due, row, submit
 from understudy.errors import UnderstudyError
 from understudy.services.queue import claims, housekeeping, jobs, owners
 from understudy.services.queue.database import Database
-from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import owners as owners_table
 from understudy.services.queue.tables import turns
 
@@ -119,8 +118,7 @@ def test_owners_served_before_the_clock_was_set_back_are_not_the_last_for_long(d
             submit(database, owner)
     jobs.finish(database, ada := claim(database, settings), settings, {}, 0, [])
     set_clock(monkeypatch, -DAY)
-    storage = Storage("", {}, settings.data)
-    housekeeping.sweep(database, storage, settings)
+    housekeeping.sweep(database, settings)
     with database.read() as connection:
         now = database.now(connection)
         assert all(served <= now for served in connection.scalars(select(turns.c.served)))

@@ -24,6 +24,19 @@ export interface components {
             high?: number;
             weight?: number;
         };
+        Batch: {
+            id: string;
+            name: string | null;
+            /** Format: date-time */
+            created: string;
+            ended: boolean;
+            jobs: number;
+            states: {
+                [key: string]: number;
+            };
+            fraction: number;
+            skipped: components["schemas"]["Skipped"][];
+        };
         Challenge: {
             phrase: string;
             /** Format: date-time */
@@ -222,6 +235,7 @@ export interface components {
             inputs: {
                 [key: string]: string;
             };
+            batch: string | null;
             voice: string | null;
             voices: string[];
             singers: string[];
@@ -379,6 +393,10 @@ export interface components {
             keep_stems?: boolean;
             video?: components["schemas"]["OutputSettingsVideo"] | null;
         };
+        BatchPage: {
+            items: components["schemas"]["Batch"][];
+            next: string | null;
+        };
         DeliveryPage: {
             items: components["schemas"]["Delivery"][];
             next: string | null;
@@ -485,6 +503,12 @@ export interface components {
             dereverb?: string | null;
             denoise?: string | null;
             instruments?: string | null;
+        };
+        Skipped: {
+            code: string;
+            message: string;
+            hint: string;
+            field: string;
         };
         Song: {
             id: string;
@@ -648,7 +672,9 @@ export interface components {
         };
         FieldProblem: {
             field: string;
+            code: string;
             message: string;
+            hint: string;
         };
         Problem: {
             type: string;
@@ -685,6 +711,17 @@ export interface components {
             settings?: components["schemas"]["CoverSettings"];
             /** @enum {string} */
             priority?: "interactive" | "batch";
+        };
+        BatchRequest: {
+            name?: string | null;
+            songs?: string[];
+            voices?: (string | string[])[];
+            covers?: components["schemas"]["CoverRequest"][];
+            separations?: components["schemas"]["SeparationRequest"][];
+            each?: {
+                [key: string]: unknown;
+            };
+            partial?: boolean;
         };
         TrainingRequest: {
             webhook?: string | null;
@@ -818,6 +855,7 @@ export interface components {
 }
 export type Account = components['schemas']['Account'];
 export type Band = components['schemas']['Band'];
+export type Batch = components['schemas']['Batch'];
 export type Challenge = components['schemas']['Challenge'];
 export type Choices = components['schemas']['Choices'];
 export type ConsentEntry = components['schemas']['ConsentEntry'];
@@ -852,6 +890,7 @@ export type ModelState = components['schemas']['ModelState'];
 export type NewKey = components['schemas']['NewKey'];
 export type Outcome = components['schemas']['Outcome'];
 export type OutputSettings = components['schemas']['OutputSettings'];
+export type BatchPage = components['schemas']['BatchPage'];
 export type DeliveryPage = components['schemas']['DeliveryPage'];
 export type JobPage = components['schemas']['JobPage'];
 export type KeyPage = components['schemas']['KeyPage'];
@@ -872,6 +911,7 @@ export type Rotation = components['schemas']['Rotation'];
 export type Secret = components['schemas']['Secret'];
 export type SecretChange = components['schemas']['SecretChange'];
 export type SeparationSettings = components['schemas']['SeparationSettings'];
+export type Skipped = components['schemas']['Skipped'];
 export type Song = components['schemas']['Song'];
 export type SongChange = components['schemas']['SongChange'];
 export type SongSettings = components['schemas']['SongSettings'];
@@ -890,6 +930,7 @@ export type FieldProblem = components['schemas']['FieldProblem'];
 export type Problem = components['schemas']['Problem'];
 export type CoverRequest = components['schemas']['CoverRequest'];
 export type SeparationRequest = components['schemas']['SeparationRequest'];
+export type BatchRequest = components['schemas']['BatchRequest'];
 export type TrainingRequest = components['schemas']['TrainingRequest'];
 export type SongForm = components['schemas']['SongForm'];
 export type VoiceForm = components['schemas']['VoiceForm'];
