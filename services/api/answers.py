@@ -275,6 +275,7 @@ class Job(BaseModel):
     report: ResultFile | None
     figures: ResultFile | None = Field(description="the report as JSON")
     stems: dict[str, ResultFile]
+    metadata: dict[str, str]
     webhook: Webhook | None
     events: str = Field(description="event stream")
 
@@ -344,6 +345,7 @@ class Training(BaseModel):
     samples: dict[str, ResultFile] = Field(
         description="sounds of the kept checkpoints as STEP/NAME; at the end original/NAME and instant/NAME, too"
     )
+    metadata: dict[str, str]
     webhook: Webhook | None
     events: str = Field(description="event stream")
 
@@ -367,6 +369,7 @@ class JobEnded(BaseModel):
     state: str
     error: Fault | None
     finished: float = Field(description="seconds since 1970")
+    metadata: dict[str, str] = Field(description="as in the job's request")
 
 
 def song(row: Row[Any]) -> Song:
@@ -422,6 +425,7 @@ def job(row: Row[Any], ahead: int | None = None, running: int | None = None) -> 
         "running": running,
         "progress": _progress(row),
         "webhook": _webhook(row),
+        "metadata": row.metadata or {},
         "warnings": result.get("warnings", []),
         "seconds_left": result.get("seconds_left") if row.state == "running" else None,
         "result": figures or None,
@@ -455,6 +459,7 @@ def training(row: Row[Any], ahead: int | None = None) -> Training:
         "ahead": ahead,
         "progress": _progress(row),
         "webhook": _webhook(row),
+        "metadata": row.metadata or {},
         **latest,
         "losses": result.get("losses", {}),
         "warnings": result.get("warnings", []),

@@ -30,7 +30,8 @@ from understudy.services.api.job_requests import (
     Submission,
     checked,
 )
-from understudy.services.api.pages import Cursor, Page, Size, page
+from understudy.services.api.jobs import Searched, listed
+from understudy.services.api.pages import Cursor, Page, Size
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, form_body, new_songs, refuse_fields
 from understudy.services.api.state import App, AppState
@@ -91,6 +92,7 @@ def body_schema(kind: JobKind) -> dict[str, Any]:
         "preset": {"type": "string"},
         "priority": {"type": "string", "enum": ["interactive", "batch"]},
         "webhook": {"type": "string", "format": "uri"},
+        "metadata": as_json,
         "webhook_events": {"type": "array", "items": {"type": "string"}, "description": "as in the JSON body"},
     }
     fields = kind.request.model_fields
@@ -167,7 +169,7 @@ async def _received(
     Everything slow (receiving, parsing, probing) is here, outside of the transaction that checks the owner's limits,
     lists the uploaded songs and submits the job: it makes all of it or nothing."""
     sender, limit = await owner_as_sender(app, owner, key), owner.limit("song_bytes", app.settings)
-    json, repeated = ("settings", "transposes"), ("voice", "webhook_events")
+    json, repeated = ("settings", "transposes", "metadata"), ("voice", "webhook_events")
     rules = FormRules(kind.files, limit, len(kind.files), json=json, repeated=repeated)
     async with received(request, app, sender, rules) as form:
         refuse_fields(form.fields, tuple(kind.request.model_fields))
@@ -181,15 +183,18 @@ async def _received(
         yield form, Submission(kind.name, body, settings, parts, sent)
 
 
-@route("GET", "", "list_{}s", "List your {}s", responses=documented(400, 422))
+@route("GET", "", "list_{}s", "List your {}s", responses=documented(400, 404, 422))
 def list_jobs(
-    app: App, owner: Reader, kind: Kind, state: answers.State | None = None, cursor: Cursor = None, size: Size = 20
+    app: App,
+    owner: Reader,
+    kind: Kind,
+    search: Searched,
+    state: answers.State | None = None,
+    cursor: Cursor = None,
+    size: Size = 20,
 ) -> Page[answers.Job]:
-    """Newest first; `state` picks those in that state."""
-    query = select(jobs).where(jobs.c.owner == owner.id, jobs.c.kind == kind.name)
-    if state:
-        query = query.where(jobs.c.state == state)
-    return page(app.database, query, jobs, cursor, size, answers.job)
+    """Newest first, narrowed to what is searched."""
+    return listed(app, owner, (kind.name,), state, search, cursor, size, answers.job)
 
 
 @route("GET", "/{id}", "show_{}", "One {}", responses=documented(404))

@@ -10,6 +10,8 @@ from understudy.services.queue import webhooks
 from understudy.services.queue.settings import ServerSettings
 
 Ending = Literal["done", "failed", "cancelled"]
+Name = Annotated[str, Field(min_length=1, max_length=40, pattern="^[A-Za-z0-9_.-]+$")]
+Text = Annotated[str, Field(max_length=200)]
 
 
 class Followed(BaseModel):
@@ -21,6 +23,9 @@ class Followed(BaseModel):
     webhook_events: Annotated[list[Ending], Field(min_length=1, max_length=3)] | None = Field(
         None, description="the ends that the webhook is called for; null: every one"
     )
+    metadata: dict[Name, Text] = Field(
+        default_factory=dict, max_length=20, description="anything of yours that is to stand in the job and its webhook"
+    )
 
     def check(self, settings: ServerSettings) -> None:
         """Raise ``webhook-refused`` for an address that can't be called."""
@@ -30,4 +35,4 @@ class Followed(BaseModel):
     def columns(self) -> dict[str, Any]:
         """The same as values of the job's row."""
         events = " ".join(dict.fromkeys(self.webhook_events or ()))
-        return {"webhook": self.webhook, "webhook_events": events or None}
+        return {"webhook": self.webhook, "webhook_events": events or None, "metadata": self.metadata or None}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, Field
-from sqlalchemy import Row, Select, Table, and_, or_
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, or_
 
 from understudy.services.api.problems import ApiError
 from understudy.services.queue.database import Database
@@ -35,20 +35,28 @@ def page(
     cursor: str | None,
     size: int,
     show: Callable[[Row[Any]], Item],
+    order: tuple[ColumnElement[Any], ColumnElement[Any]] | None = None,
+    rows: Select[Any] | None = None,
 ) -> Page[Item]:
-    """The rows of `query`, which selects from `table`, after `cursor`, each as `show` gives it."""
+    """The rows of `query`, which selects from `table`, after `cursor`, each as `show` gives it.
+
+    `order`: columns with the same values as `created` and `id`, whose index is to be used. `rows`: what is read of the
+    rows where `query` gives only their ids; then an index alone can decide which ones these are.
+    """
+    created, id = order or (table.c.created, table.c.id)
     if cursor is not None:
-        created, id = _decoded(cursor)
-        before = or_(table.c.created < created, and_(table.c.created == created, table.c.id < id))
-        query = query.where(before)
-    query = query.order_by(table.c.created.desc(), table.c.id.desc()).limit(size + 1)
+        at, before = _decoded(cursor)
+        query = query.where(or_(created < at, and_(created == at, id < before)))
+    query = query.order_by(created.desc(), id.desc()).limit(size + 1)
+    if rows is not None:
+        query = rows.where(table.c.id.in_(query)).order_by(table.c.created.desc(), table.c.id.desc())
     with database.read() as connection:
-        rows = list(connection.execute(query))
+        found = list(connection.execute(query))
     following = None
-    if len(rows) > size:
-        last = rows[size - 1]
+    if len(found) > size:
+        last = found[size - 1]
         following = base64.urlsafe_b64encode(f"{last.created!r} {last.id}".encode()).decode().rstrip("=")
-    return Page(items=[show(row) for row in rows[:size]], next=following)
+    return Page(items=[show(row) for row in found[:size]], next=following)
 
 
 def _decoded(cursor: str) -> tuple[float, str]:

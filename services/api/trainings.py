@@ -14,7 +14,8 @@ from understudy.services.api.auth import Deleter, Reader, VoiceMaker
 from understudy.services.api.events import STREAM, LastEventId, stream
 from understudy.services.api.files import AUDIO, PAGE, FileWanted, Wanted, send
 from understudy.services.api.idempotency import IdempotencyKey, accept
-from understudy.services.api.pages import Cursor, Page, Size, page
+from understudy.services.api.jobs import Searched, listed
+from understudy.services.api.pages import Cursor, Page, Size
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, form_body, new_songs, refuse_fields
 from understudy.services.api.state import App, AppState
@@ -71,7 +72,7 @@ async def train_voice(
     limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
     sender = await owner_as_sender(app, owner, key)
     async with received(
-        request, app, sender, FormRules(("recordings",), limit, most, repeated=("webhook_events",))
+        request, app, sender, FormRules(("recordings",), limit, most, json=("metadata",), repeated=("webhook_events",))
     ) as form:
         refuse_fields(form.fields, tuple(TrainingRequest.model_fields))
         body = TrainingRequest.model_validate(form.fields)
@@ -113,19 +114,13 @@ def estimate_training(
 def list_trainings(
     app: App,
     owner: Reader,
-    voice: Annotated[str | None, Query(max_length=64, description="id or name of a voice: its trainings alone")] = None,
+    search: Searched,
     state: answers.TrainingState | None = None,
     cursor: Cursor = None,
     size: Size = 20,
 ) -> Page[answers.Training]:
-    """Your trainings, newest first; `voice` and `state` pick some of them."""
-    query = select(jobs).where(jobs.c.owner == owner.id, jobs.c.kind == "training")
-    if voice:
-        with app.database.read() as connection:
-            query = query.where(jobs.c.voice == find_voice(connection, owner, voice).id)
-    if state:
-        query = query.where(jobs.c.state == state)
-    return page(app.database, query, jobs, cursor, size, answers.training)
+    """Your trainings, newest first, narrowed to what is searched."""
+    return listed(app, owner, ("training",), state, search, cursor, size, answers.training)
 
 
 @router.get("/{id}", responses=documented(404))

@@ -24,8 +24,9 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, text
 from understudy.errors import UnderstudyError
 from understudy.pipeline.executor import StageRun
 from understudy.services.queue.database import Database
+from understudy.services.queue.search import folded, terms_of
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import counters, deliveries, events, jobs, new_id, owners, trained, voices
+from understudy.services.queue.tables import counters, deliveries, events, jobs, new_id, owners, terms, trained, voices
 
 Kind = Literal["cover", "separation", "voice", "training"]
 ACTIVE = ("queued", "running", "paused")
@@ -91,8 +92,11 @@ def submit_all(connection: Connection, now: float, owner: str, each: Sequence[Ma
     for place, values in enumerate(each):
         row = {"id": new_id(values["kind"]), "owner": owner, "state": "queued", "not_before": 0.0, "events": 1}
         priority = TRAINING if values["kind"] == "training" else values["priority"]
-        rows.append({**row, "created": now + place * 1e-6, **values, "priority": priority})  # they keep their order
+        row |= {"created": now + place * 1e-6, "folded": folded(values["name"])}  # they keep their order
+        rows.append({**row, **values, "priority": priority})
     connection.execute(jobs.insert(), rows)
+    if found := [term for row in rows for term in terms_of(row)]:
+        connection.execute(terms.insert(), found)
     for priority in {row["priority"] for row in rows}:
         _take_turn(connection, owner, priority)
     notes = [{"job": row["id"], "number": 1, "at": now, "type": "state", "data": {"state": "queued"}} for row in rows]
@@ -303,8 +307,7 @@ _END = {
     .values(events=jobs.c.events + 1)
     .returning(
         *(jobs.c[name] for name in ("id", "owner", "kind", "voice", "started", "error", "events")),
-        jobs.c.webhook,
-        jobs.c.webhook_events,
+        *(jobs.c[name] for name in ("webhook", "webhook_events", "metadata")),
     )
     for name, which in {
         "held": and_(_RUNS, jobs.c.token == bindparam("proof")),
@@ -348,7 +351,14 @@ def end(
         connection.execute(jobs.update().where(jobs.c.id == row.id).values(**values))
     if row.webhook and wanted:
         body = json.dumps(
-            {"type": f"{row.kind}.{state}", "id": row.id, "state": state, "error": row.error, "finished": now},
+            {
+                "type": f"{row.kind}.{state}",
+                "id": row.id,
+                "state": state,
+                "error": row.error,
+                "finished": now,
+                "metadata": row.metadata or {},
+            },
             separators=(",", ":"),
         )
         about = {"id": new_id("delivery"), "owner": row.owner, "job": row.id, "url": row.webhook, "body": body}

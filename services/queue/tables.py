@@ -175,8 +175,11 @@ jobs = Table(
     Column("webhook_events", String(60)),  # the ends that it is called for; null: every one
     Column("webhook_state", String(12)),  # as of its delivery; unwanted: it isn't called for this end
     Column("batch", String(40)),
-    Index("jobs_by_owner", "owner", "created", "id"),
-    Index("jobs_of_owner", "owner", "state", "bytes"),  # what limits count is read from the index alone
+    Column("metadata", JSON),  # what its owner wrote on it: names and texts
+    Column("folded", String(400)),  # the name, case folded
+    # lists, and what limits count, are decided by these indexes alone
+    Index("jobs_by_owner", "owner", "created", "id", "kind", "folded"),
+    Index("jobs_of_owner", "owner", "state", "created", "id", "kind", "bytes"),
     Index("jobs_by_state", "state", "priority", "created"),
     Index("jobs_of_batch", "batch", "created", "id"),
     _index_where("queued", "priority", "owner", "created", "id"),
@@ -201,6 +204,16 @@ removals = Table(  # files and folders of the storage that nothing names any mor
     Column("path", String(400), nullable=False),
     Column("due", Double, nullable=False),
     Index("removals_due", "due"),
+)
+
+terms = Table(  # what jobs are found by (search.py)
+    "terms",
+    metadata,
+    Column("job", String(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("term", String(300), primary_key=True),
+    Column("owner", String(40), nullable=False),
+    Column("created", Double, nullable=False),  # as in the job
+    Index("terms_by_owner", "owner", "term", "created", "job"),
 )
 
 turns = Table(  # owners with queued jobs, by the jobs' priority: a claim takes a turn, and then a job

@@ -284,12 +284,18 @@ def test_webhooks_are_listed_and_sent_again(start: Start, sounds: Sounds):
         service.client.post(
             "/v1/separations",
             headers=ada,
-            data={"webhook": "http://127.0.0.1:9/", "webhook_events": [event]},
+            data={"webhook": "http://127.0.0.1:9/", "webhook_events": [event], "metadata": json.dumps({"end": event})},
             files={"song": ("song.wav", sounds["song"].read_bytes())},
         ).json()
         for event in ("cancelled", "done")
     ]
     assert made[0]["webhook"] == {"url": "http://127.0.0.1:9/", "events": ["cancelled"], "state": None}
+    assert made[0]["metadata"] == {"end": "cancelled"}
+    for query, count in (("metadata=end:done", 1), ("metadata=end:done&metadata=end:cancelled", 0), ("text=SONG", 2)):
+        assert len(service.client.get(f"/v1/jobs?{query}", headers=ada).json()["items"]) == count
+    for wrong in ({"a b": "x"}, {"a": "x" * 201}, {f"n{number}": "" for number in range(21)}, {"a": 1}):
+        body = {"song": made[0]["inputs"]["song"], "metadata": wrong}
+        assert service.client.post("/v1/separations", json=body, headers=ada).json()["code"] == "request-invalid"
     ended = [service.client.delete(f"/v1/separations/{job['id']}", headers=ada).json() for job in made]
     assert [job["webhook"]["state"] for job in ended] == ["waiting", "unwanted"]
 

@@ -266,6 +266,9 @@ export interface components {
             stems: {
                 [key: string]: components["schemas"]["ResultFile"];
             };
+            metadata: {
+                [key: string]: string;
+            };
             webhook: components["schemas"]["Webhook"] | null;
             events: string;
         };
@@ -275,6 +278,9 @@ export interface components {
             state: string;
             error: components["schemas"]["Fault"] | null;
             finished: number;
+            metadata: {
+                [key: string]: string;
+            };
         };
         JobEstimate: {
             minutes: number;
@@ -584,6 +590,9 @@ export interface components {
             samples: {
                 [key: string]: components["schemas"]["ResultFile"];
             };
+            metadata: {
+                [key: string]: string;
+            };
             webhook: components["schemas"]["Webhook"] | null;
             events: string;
         };
@@ -688,6 +697,9 @@ export interface components {
         CoverRequest: {
             webhook?: string | null;
             webhook_events?: ("done" | "failed" | "cancelled")[] | null;
+            metadata?: {
+                [key: string]: string;
+            };
             song?: string | null;
             preset?: string | null;
             settings?: components["schemas"]["CoverSettings"];
@@ -706,6 +718,9 @@ export interface components {
         SeparationRequest: {
             webhook?: string | null;
             webhook_events?: ("done" | "failed" | "cancelled")[] | null;
+            metadata?: {
+                [key: string]: string;
+            };
             song?: string | null;
             preset?: string | null;
             settings?: components["schemas"]["CoverSettings"];
@@ -726,6 +741,9 @@ export interface components {
         TrainingRequest: {
             webhook?: string | null;
             webhook_events?: ("done" | "failed" | "cancelled")[] | null;
+            metadata?: {
+                [key: string]: string;
+            };
             /** @enum {string} */
             size?: "full" | "tiny";
             /** @enum {string} */
@@ -768,6 +786,9 @@ export interface components {
             recordings?: string[];
             webhook?: string | null;
             webhook_events?: ("done" | "failed" | "cancelled")[] | null;
+            metadata?: {
+                [key: string]: string;
+            };
             /** @enum {string} */
             size?: "full" | "tiny";
             /** @enum {string} */
@@ -802,6 +823,7 @@ export interface components {
             priority?: "interactive" | "batch";
             /** Format: uri */
             webhook?: string;
+            metadata?: string;
             webhook_events?: string[];
         };
         SeparationForm: {
@@ -813,6 +835,7 @@ export interface components {
             priority?: "interactive" | "batch";
             /** Format: uri */
             webhook?: string;
+            metadata?: string;
             webhook_events?: string[];
         };
         VerificationForm: {
