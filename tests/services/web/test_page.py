@@ -214,6 +214,7 @@ def test_progress_is_shown_by_stage_and_work_can_be_stopped(page: Page, served: 
     page.get_by_label("Key of the song").fill("3")  # something that no other test has made
     page.get_by_role("button", name="Make the cover").click()
     page.get_by_role("heading", name=re.compile("Being made|Waiting")).wait_for()
+    page.get_by_text("All steps").click()
     page.get_by_role("listitem").filter(has_text=re.compile("Singing|Shifting|Reading")).first.wait_for()
     _accessible(page)
     page.get_by_role("button", name="Stop").click()

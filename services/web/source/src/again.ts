@@ -4,7 +4,7 @@ import type { FoundAction, Job } from "./schema";
 
 /** A request for the same song and voice. What the settings leave as they were isn't made again. */
 export function again(job: Job, settings: Settings, preset?: string) {
-  return { ...job.inputs, voice: job.voices, engine: job.engine, settings, ...(preset && { preset }) };
+  return { ...job.inputs, voice: job.voices, engine: job.engine, settings, preview: true, ...(preset && { preset }) };
 }
 
 /** The request that follows an action of the verdict: `settings` by their full names, such as `remix.vocal_gain`. With a

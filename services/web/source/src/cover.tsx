@@ -1,12 +1,13 @@
 /** One cover: on its way, finished or failed. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { again } from "./again";
-import { post, remove, type Settings } from "./api";
-import { isActive, type Stage, useCover, useTask, useTitle } from "./hooks";
+import { post, type Settings } from "./api";
+import { isActive, useCover, useTask, useTitle } from "./hooks";
 import { SettingsForm } from "./maker";
 import { type Gains, Mixer, PARTS } from "./mixer";
-import { Bar, Card, megabytes, Trouble } from "./parts";
+import { Card, megabytes, Trouble } from "./parts";
 import type { Job, ResultFile } from "./schema";
+import { Underway, useNotice } from "./underway";
 import { Verdict } from "./verdict";
 
 export function CoverView({ id, formats }: { id: string; formats: readonly string[] }) {
@@ -15,6 +16,7 @@ export function CoverView({ id, formats }: { id: string; formats: readonly strin
   useEffect(() => heading.current?.focus(), [id]);
   const percent = job?.state === "running" ? `${Math.round(100 * job.progress.fraction)} % · ` : "";
   useTitle(job ? percent + job.name : "");
+  useNotice(job);
   return (
     <article class="cover">
       <h1 ref={heading} tabIndex={-1}>
@@ -31,42 +33,6 @@ export function CoverView({ id, formats }: { id: string; formats: readonly strin
 /** "Nova", "Nova and Ada", "Nova, Ada and Ben". */
 export function joined(names: readonly string[]): string {
   return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" and ");
-}
-
-/** What a cover that hasn't begun waits for. */
-function waiting({ ahead, running }: Job): string {
-  if (ahead) return `${ahead === 1 ? "One other is" : `${ahead} others are`} before it in the queue.`;
-  if (running)
-    return `It is the next. It begins when ${running === 1 ? "the one that is being made now" : "one of those that are being made now"} is done, which can take some minutes.`;
-  return "It begins in a moment.";
-}
-
-function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
-  const { busy, problem, run } = useTask();
-  const percent = Math.round(job.progress.fraction * 100);
-  return (
-    <Card title={job.state === "queued" ? "Waiting" : "Being made"}>
-      <div class="spread" aria-live="polite" aria-atomic="true">
-        <strong>{job.state === "queued" ? waiting(job) : `${percent - (percent % 10)} % and on`}</strong>
-      </div>
-      <Bar label="The whole cover" fraction={job.progress.fraction} />
-      <ol class="stages">
-        {stages.map((stage) => (
-          <li key={stage.name} class={stage.state}>
-            <span>{stage.title}</span>
-            <Bar label={stage.title} fraction={stage.fraction} />
-            <small>
-              {stage.state === "cached" ? "kept from before" : stage.state === "finished" ? `${stage.seconds.toFixed(1)} s` : ""}
-            </small>
-          </li>
-        ))}
-      </ol>
-      <button disabled={busy || job.cancelling} onClick={() => run(() => remove(`v1/covers/${job.id}`))}>
-        {job.cancelling ? "Stopping …" : "Stop"}
-      </button>
-      <Trouble problem={problem} />
-    </Card>
-  );
 }
 
 function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {

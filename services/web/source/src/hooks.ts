@@ -20,9 +20,10 @@ export function useTitle(text: string): void {
   }, [text]);
 }
 
-/** Calls `look` at once and then every `seconds`, while the page is seen, until it answers false. Plain requests, not
+/** Calls `look` at once and then every `seconds`, while the page is seen (with `unseen`, every five when it isn't), until
+ * it answers false. Plain requests, not
  * open streams: a browser opens six connections to a server, for all of its tabs together. */
-export function usePolling(look: (() => Promise<boolean>) | null, seconds: number): void {
+export function usePolling(look: (() => Promise<boolean>) | null, seconds: number, unseen = false): void {
   const now = useRef(look);
   now.current = look;
   const wanted = look !== null;
@@ -33,11 +34,11 @@ export function usePolling(look: (() => Promise<boolean>) | null, seconds: numbe
     let looking = false;
     const go = async () => {
       clearTimeout(timer);
-      if (over || looking || document.hidden) return;
+      if (over || looking || (document.hidden && !unseen)) return;
       looking = true;
       const further = await (now.current?.() ?? Promise.resolve(false)).catch(() => true);
       looking = false;
-      if (further && !over) timer = window.setTimeout(() => void go(), 1000 * seconds);
+      if (further && !over) timer = window.setTimeout(() => void go(), 1000 * (document.hidden ? 5 : seconds));
       else over = true;
     };
     void go();
@@ -48,7 +49,7 @@ export function usePolling(look: (() => Promise<boolean>) | null, seconds: numbe
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", seen);
     };
-  }, [wanted, seconds]);
+  }, [wanted, seconds, unseen]);
 }
 
 /** A job at `path` as it is now, followed until it has ended; `hear` gets each of its events, with `past` those of one
@@ -81,10 +82,10 @@ export function useFollowed<T extends { state: string; events: string }>(
       last.current = event.number;
       hear(event, (update) => setJob((before) => before && update(before)));
     }
-    if (found.ended || problem || found.events.some((event) => event.type === "state")) await reload();
+    if (found.ended || problem || found.events.some(({ type }) => type === "state" || type === "preview")) await reload();
     return !found.ended;
   };
-  usePolling(job && (past || isActive(job)) ? look : null, 1);
+  usePolling(job && (past || isActive(job)) ? look : null, 1, true);
   return { job, problem, reload };
 }
 
@@ -101,13 +102,19 @@ export function useCover(id: string) {
   const [stages, setStages] = useState<Stage[]>([]);
   const followed = useFollowed<Job>(`v1/covers/${encodeURIComponent(id)}`, (event, change) => {
     if (event.type !== "stage" && event.type !== "progress") return;
-    const { stage: name, total, ...rest } = event.data as unknown as Omit<Stage, "name"> & { stage: string; total?: number };
+    const told = event.data as unknown as Omit<Stage, "name"> & { stage: string; total?: number; left?: number };
+    const { stage: name, total, left, ...rest } = told;
     setStages((before) => {
       const place = before.findIndex((one) => one.name === name);
       const stage = { ...rest, name };
       return place < 0 ? [...before, stage] : before.map((one, at) => (at === place ? stage : one));
     });
-    if (total !== undefined) change((job) => ({ ...job, progress: { ...job.progress, fraction: total } }));
+    if (total !== undefined)
+      change((job) => ({
+        ...job,
+        seconds_left: left ?? job.seconds_left,
+        progress: { ...job.progress, fraction: total, stage: told.state === "finished" ? job.progress.stage : name },
+      }));
   });
   return { ...followed, stages };
 }

@@ -49,6 +49,7 @@ export function Maker({ songs, voices, choices, draft, onDraft, onChange }: Prop
         song: song!.id,
         voice: chosen!.id,
         ...(preset && { preset }),
+        preview: true,
         settings: { ...settings, output: { ...settings.output, keep_stems: true } },
       };
       const job = await post<Job>("v1/covers", body);

@@ -15,6 +15,7 @@ test("an action's settings go to their places, and the others stay", () => {
     song: "song_1",
     voice: ["nova"],
     engine: "instant",
+    preview: true,
     settings: { transpose: -12, separation: { model: "embedded" }, remix: { vocal_gain: -2, limiter: true } },
   });
   expect(job.settings.remix).toEqual({ vocal_gain: 1, limiter: true });
