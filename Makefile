@@ -7,6 +7,7 @@
 # make check       what CI runs: tests, linter, types, documentation
 # make types       generates the page's types from the API's OpenAPI document
 # make page        builds the web page of 'understudy serve' (needs Node; without it the API works all the same)
+# make clients     generates the clients in clients/ from the API's OpenAPI document (the TypeScript one needs Node)
 # make wheel       builds the package, with the page in it, as sdist and wheel into dist/
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,25 +22,29 @@ PAGE := services/web/static/index.html
 # written by npm when it has installed what the page is built with
 INSTALLED := $(SOURCE)/node_modules/.package-lock.json
 
-.PHONY: demo test test-quick coverage check lint docs bench types page wheel clean
+DOCUMENT := clients/openapi.json
+PYTHON_CLIENT := clients/python/src/understudy_client/openapi
+
+.PHONY: demo test test-quick coverage check lint docs bench types page clients wheel clean FORCE
 
 demo: .venv/speaker-encoder
 	$(BIN)/understudy voices add demo demo/voice/*.flac --consent granted --voices covers/demo/voices --replace --quiet
 	$(BIN)/understudy cover demo/song.mp3 --voice demo --voices covers/demo/voices --output "covers/demo/demo song (demo).flac" --keep-stems
 
-test: .venv/installed-dev $(if $(NPM),$(PAGE))
+test: .venv/installed-dev $(if $(NPM),$(PAGE)) clients
 	$(PYTEST)
 
-coverage: .venv/installed-dev $(if $(NPM),$(PAGE))
+coverage: .venv/installed-dev $(if $(NPM),$(PAGE)) clients
 	$(PYTEST) --cov --cov-report=term
 
 test-quick: .venv/installed-dev
 	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "not slow"
 
-lint: .venv/installed-dev $(if $(NPM),$(INSTALLED))
+lint: .venv/installed-dev $(if $(NPM),$(INSTALLED)) clients
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file clients/python/pyproject.toml
 	$(if $(NPM),npm run --silent --prefix $(SOURCE) check)
 
 docs: .venv/installed-docs
@@ -61,8 +66,21 @@ $(PAGE): $(INSTALLED) $(wildcard $(SOURCE)/src/* $(SOURCE)/public/* $(SOURCE)/*.
 types: .venv/installed $(INSTALLED)
 	$(BIN)/python -m understudy.services.web.schema | npm run --silent --prefix $(SOURCE) types > $(SOURCE)/src/schema.ts
 
-wheel: $(PAGE) .venv/installed-dev
+clients: $(PYTHON_CLIENT)
+
+# made each time, written if it has changed
+$(DOCUMENT): .venv/installed-dev FORCE
+	$(BIN)/python -m understudy.services.api.document > $@.new
+	if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
+
+$(PYTHON_CLIENT): $(DOCUMENT) clients/python/generator.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" openapi-python-client generate --path $(DOCUMENT) --config clients/python/generator.yaml \
+	  --meta none --output-path $@ --overwrite --fail-on-warning
+	touch $@
+
+wheel: $(PAGE) .venv/installed-dev clients
 	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --outdir dist clients/python
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/cover.py
@@ -97,4 +115,5 @@ CONSTRAINED := --constraint constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv covers/demo site build dist *.egg-info services/web/static $(SOURCE)/node_modules
+	rm -rf .venv covers/demo site build dist *.egg-info services/web/static $(SOURCE)/node_modules \
+	  $(DOCUMENT) $(PYTHON_CLIENT)

@@ -87,6 +87,9 @@ def _complete_operation(operation: Node) -> None:
         for status in ("201", "202"):
             if status in responses:
                 responses[status]["headers"] = _ACCEPTED
+    body = operation.get("requestBody", {})
+    if len(body.get("content", {})) > 1 and all(parameter["in"] == "path" for parameter in parameters):
+        body.pop("required")  # openapi-python-client 0.29 forgets an import where nothing else may be left out
     for answer in responses.values():
         content = answer.get("content", {})
         if _BINARY in content.values():
@@ -109,6 +112,9 @@ def _name_variants(schemas: Node, name: str, field: Node) -> None:
         if one.get("type") == "object":
             schemas[name] = one
             field["anyOf"][place] = {"$ref": _REF + name}
+        if "enum" in one.get("items", {}):
+            schemas[f"{name}Item"] = one["items"]
+            one["items"] = {"$ref": f"{_REF}{name}Item"}
 
 
 def _words(schema: Node) -> list[str]:

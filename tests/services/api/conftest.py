@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import soundfile
+import uvicorn
 from starlette.testclient import TestClient
 
 from tests.services.conftest import server_database
@@ -147,3 +148,15 @@ def working(tmp_path_factory: pytest.TempPathFactory, sounds: Sounds) -> Iterato
         yield service
         worker.stopping.set()
         thread.join(HANGS)
+
+
+@pytest.fixture(scope="session")
+def address(working: Working) -> Iterator[str]:
+    """Where `working` answers over TCP."""
+    server = uvicorn.Server(uvicorn.Config(working.app, port=0, lifespan="off", log_level="warning"))
+    assert working.client.portal is not None
+    serving = working.client.portal.start_task_soon(server.serve)  # in the event loop of the application
+    until(lambda: server.started)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    serving.result(HANGS)
