@@ -1,20 +1,23 @@
 """Stages on a Ray cluster of several nodes on this machine, which it starts.
 
     python benchmarks/cluster.py overhead     seconds and CPU seconds that the cluster adds to a stage
-    python benchmarks/cluster.py kills        nodes are killed at random moments while covers are made
+    python benchmarks/cluster.py kills        nodes and processes are killed at random moments while covers are made
     python benchmarks/cluster.py scale        songs an hour and use of the GPUs by the size of the cluster
 
 The stages of `kills` and `scale` sleep as long as those of a real cover take (docs/measurements.md, 4 minutes of song),
-divided by `--speed`; GPUs are virtual. Each prints one JSON object; `kills` exits 1 when something was lost or made
-twice.
+divided by `--speed`; GPUs are virtual. What they return is a hash of all that went into them, which `kills` compares.
+Each prints one JSON object; `kills` exits 1 when something was lost, made twice, or came out differently.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import itertools
 import json
 import os
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -22,7 +25,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -55,15 +58,18 @@ GPU_SECONDS = sum(seconds for seconds, network, _ in COVER.values() if network)
 
 
 def sleep(context: Context, song: int, seconds: float, log: str, before: tuple[str, ...]) -> str:
-    name = context.folder.name  # the artifact's key
     if log:
         with open(log, "a", encoding="utf-8") as file:
-            file.write(f"{name}\n")
+            file.write(f"{context.folder.name} {os.getpid()}\n")  # the artifact's key
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         context.progress(1 - left / max(seconds, 1e-9))
         time.sleep(min(0.1, left))
-    return name
+    return hashed(song, seconds, before)
+
+
+def hashed(song: int, seconds: float, before: tuple[str, ...]) -> str:
+    return hashlib.sha256(repr((song, seconds, before)).encode()).hexdigest()
 
 
 def cover(song: int, speed: float, log: str = "") -> Node[Any]:
@@ -74,6 +80,14 @@ def cover(song: int, speed: float, log: str = "") -> Node[Any]:
         settings: dict[str, Setting] = {"song": song, "seconds": seconds / speed, "log": log}
         made[name] = Node(name, stage, {"before": tuple(made[one] for one in needed)}, settings)
     return Node("cover", Stage("sleep cover", 1, sleep), {"before": (made["encode"], made["report"])}, settings)
+
+
+def expected(song: int, speed: float) -> str:
+    """What `cover` returns, computed here."""
+    made: dict[str, str] = {}
+    for name, (seconds, _, needed) in COVER.items():
+        made[name] = hashed(song, seconds / speed, tuple(made[one] for one in needed))
+    return hashed(song, COVER["report"][0] / speed, (made["encode"], made["report"]))
 
 
 def run(executor: RayExecutor, node: Node[Any], listener: Any = lambda event: None) -> Any:
@@ -119,40 +133,68 @@ def _nothing(number: int) -> Node[Any]:
     return Node("nothing", Stage("nothing", 1, sleep), {"before": ()}, settings)
 
 
-def kills(songs: int, count: int, speed: float, seed: int) -> dict[str, Any]:
-    """Covers, several at once, while one node after the other is killed and replaced."""
-    chance, killed = random.Random(seed), 0
+def kills(nodes_killed: int, processes_killed: int, pause: float, speed: float, seed: int) -> dict[str, Any]:
+    """Covers, four at once, until so many nodes and processes of stages were killed, `pause` seconds apart on the
+    average; each node is replaced."""
+    chance = random.Random(seed)
+    plan = ["node"] * nodes_killed + ["process"] * processes_killed
+    chance.shuffle(plan)
     with cluster(gpus=2, nodes_of=2) as (started, executor, folder):
-        log = str(folder / "log")
+        log = folder / "log"
         doomed = sorted(started.cluster.worker_nodes, key=str)
-
         finished: Counter[tuple[int, str]] = Counter()
+        songs, over = itertools.count(), threading.Event()
 
-        def make(song: int) -> None:
-            def listen(event: StageEvent) -> None:
-                finished[song, event.node] += event.state == "finished"
+        def make() -> list[int]:
+            """The songs made here that came out wrong."""
+            wrong = []
+            while not over.is_set():
+                song = next(songs)
 
-            run(executor, cover(song, speed, log), listen)
+                def listen(event: StageEvent, song: int = song) -> None:
+                    finished[song, event.node] += event.state == "finished"
 
+                node = cover(song, speed, str(log))
+                if run(executor, node, listen)[node] != expected(song, speed):
+                    wrong.append(song)
+            return wrong
+
+        begun, killed = time.monotonic(), Counter[str]()
         with ThreadPoolExecutor(4) as pool:
-            making = [pool.submit(make, song) for song in range(songs)]
-            # in this thread, since Ray sets signal handlers when it starts a node
-            while killed < count and wait(making, timeout=chance.uniform(0.5, 8.0)).not_done:
-                started.kill(doomed.pop(chance.randrange(len(doomed))))
-                killed += 1
-                doomed.append(started.add(2, 1))
-            for song in making:
-                song.result()
-        begun = Counter(Path(log).read_text().split())
-    stages = songs * (len(COVER) + 1)
+            making = [pool.submit(make) for _ in range(4)]
+            try:
+                # in this thread, since Ray sets signal handlers when it starts a node
+                while plan and not wait(making, chance.uniform(0.1, 2 * pause), FIRST_EXCEPTION).done:
+                    if plan[-1] == "node":
+                        started.kill(doomed.pop(chance.randrange(len(doomed))))
+                        doomed.append(started.add(2, 1))
+                    elif at_work := _at_work(log):
+                        os.kill(chance.choice(at_work), signal.SIGKILL)
+                    else:
+                        continue
+                    killed[plan.pop()] += 1
+                    print(f"{time.monotonic() - begun:.0f} s: {dict(killed)}", file=sys.stderr, flush=True)
+            finally:
+                over.set()
+            wrong = [song for one in making for song in one.result()]
+        starts = Counter(line.split()[0] for line in log.read_text().splitlines())
+    count = next(songs)
     return {
-        "songs": songs,
-        "kills": killed,
-        "stages": stages,
-        "lost": stages - len(begun),
+        "seconds": round(time.monotonic() - begun),
+        "killed": dict(killed),
+        "songs": count,
+        "stages": (stages := count * (len(COVER) + 1)),
+        "lost": stages - len(starts),
         "made_twice": sum(times - 1 for times in finished.values() if times > 1),
-        "in_hand_run_again": sum(begun.values()) - len(begun),
+        "wrong": len(wrong),
+        "in_hand_run_again": starts.total() - len(starts),
     }
+
+
+def _at_work(log: Path) -> list[int]:
+    """The processes of the latest stages that are still there."""
+    latest = {line.split()[1] for line in log.read_text().splitlines()[-8:]} if log.exists() else set()
+    return sorted(int(process) for process in latest if Path("/proc", process).exists())
 
 
 def scale(sizes: list[int], songs: int, speed: float) -> list[dict[str, Any]]:
@@ -200,8 +242,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("overhead", "kills", "scale"))
     parser.add_argument("--stages", type=int, default=100, help="of 'overhead'")
-    parser.add_argument("--songs", type=int, default=30, help="covers in all; of 'scale' for each GPU")
-    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--songs", type=int, default=30, help="covers for each GPU of 'scale'")
+    parser.add_argument("--nodes", type=int, default=30, help="to be killed")
+    parser.add_argument("--processes", type=int, default=30, help="of stages to be killed")
+    parser.add_argument("--pause", type=float, default=5.0, help="seconds between two kills, on the average")
     parser.add_argument("--gpus", type=int, nargs="+", default=[1, 2, 4, 8], help="sizes of 'scale'")
     parser.add_argument("--speed", type=float, default=10.0, help="how much faster than real stages")
     parser.add_argument("--seed", type=int, default=0)
@@ -211,9 +255,9 @@ def main() -> None:
     elif chosen.what == "scale":
         print(json.dumps({"sizes": scale(chosen.gpus, chosen.songs, chosen.speed)}, indent=1))
     else:
-        figures = kills(chosen.songs, chosen.kills, chosen.speed, chosen.seed)
+        figures = kills(chosen.nodes, chosen.processes, chosen.pause, chosen.speed, chosen.seed)
         print(json.dumps(figures, indent=1))
-        sys.exit(bool(figures["lost"] or figures["made_twice"]))
+        sys.exit(bool(figures["lost"] or figures["made_twice"] or figures["wrong"]))
 
 
 if __name__ == "__main__":

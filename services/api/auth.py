@@ -10,7 +10,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.concurrency import run_in_threadpool
 
 from understudy.errors import UnderstudyError
 from understudy.services.api.problems import ApiError
@@ -33,7 +32,8 @@ def require(scope: str) -> Callable[..., AsyncIterator[Owner]]:
     async def owner_of_request(
         request: Request, app: App, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> AsyncIterator[Owner]:
-        owner = await run_in_threadpool(identify, app, request, credentials)
+        token = credentials.credentials if credentials else request.cookies.get(COOKIE, client_network(request))
+        owner = await app.identifying.run(token, identify, app, request, credentials)
         if scope not in owner.scopes:
             raise ApiError(
                 "scope-missing", f"This key may not do that: it lacks the scope {scope!r}.", "Ask for another key."

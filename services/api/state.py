@@ -28,9 +28,9 @@ class AppState:
     `readers`: the processes that read untrusted files. `incoming`: the folder of uploads in progress. `keys`: whether
     requests need an API key. `streams`: open event streams by owner.
 
-    The shares of owners in what is slow: `requests` are routes that are plain functions, and transactions; `storing`
-    is all that waits for the disk or the storage; `probing` is reading untrusted files, `verifying` that for senders
-    without a key, who get one core and no more.
+    The shares of owners in what is slow: `identifying` is looking up a key, `requests` are routes that are plain
+    functions, and transactions; `storing` is all that waits for the disk or the storage; `probing` is reading untrusted
+    files, `verifying` that for senders without a key, who get one core and no more.
     """
 
     settings: ServerSettings
@@ -45,6 +45,7 @@ class AppState:
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     transfers: Transfers = field(default_factory=Transfers)
     fetches: Fetches = field(default_factory=Fetches)
+    identifying: Shares = field(default_factory=lambda: Shares(16, 2))
     requests: Shares = field(default_factory=lambda: Shares(16, 2))
     storing: Shares = field(default_factory=lambda: Shares(32, 4))
     verifying: Shares = field(default_factory=lambda: Shares(1, 1))

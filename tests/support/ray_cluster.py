@@ -33,7 +33,7 @@ class Nodes:
         options: dict[str, Any] = {
             "num_cpus": cpus,
             "num_gpus": gpus,
-            "memory": 8 << 30,
+            "memory": max(8, 4 * cpus) << 30,
             "env_vars": own,
             "include_dashboard": False,
         }

@@ -11,16 +11,19 @@ from threading import Event
 
 import pytest
 import soundfile
+from sqlalchemy import Connection
 
 from tests.services.api.conftest import KEYS, Service, Sounds, Working
 from tests.services.api.test_requests import refused
 from tests.support import signals
-from tests.support.command import HANGS
+from tests.support.command import HANGS, until
 from understudy.errors import UnderstudyError
 from understudy.services.api import bodies, shares
 from understudy.services.api.limits import RateLimits
 from understudy.services.api.shares import Shares, Transfers
 from understudy.services.api.uploads import Upload
+from understudy.services.queue.database import Database
+from understudy.services.queue.owners import find_owner
 from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import owners, songs
 
@@ -184,6 +187,27 @@ def test_names_of_webhooks_are_not_looked_up_by_a_request(
     song = {"song": ("song.wav", sounds["song"].read_bytes())}
     answer = service.client.post("/v1/separations", data={"webhook": "https://hooks.example/x"}, files=song)
     assert answer.status_code == 202, answer.text
+
+
+def test_many_requests_with_one_key_leave_threads_to_look_up_others(guarded: Service, monkeypatch: pytest.MonkeyPatch):
+    ada, bea = guarded.key("ada"), guarded.key("bea")
+    go = Event()
+
+    def slow(database: Database, connection: Connection, key: str):
+        if key in ada["Authorization"]:
+            assert go.wait(HANGS)
+        return find_owner(database, connection, key)
+
+    monkeypatch.setattr("understudy.services.api.auth.find_owner", slow)
+    count, services = 41, guarded.app.state.services  # one more than the threads that all requests share
+    with ThreadPoolExecutor(count + 1) as pool:
+        try:
+            sent = [pool.submit(guarded.client.get, "/v1/songs", headers=ada) for _ in range(count)]
+            until(lambda: [share.users for share in services.identifying._owners.values()] == [count])
+            assert pool.submit(guarded.client.get, "/v1/songs", headers=bea).result(HANGS).status_code == 200
+        finally:
+            go.set()
+        assert {answer.result().status_code for answer in sent} == {200}
 
 
 def test_texts_and_lists_are_bounded(service: Service):
