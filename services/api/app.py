@@ -17,6 +17,7 @@ from understudy.errors import UnderstudyError
 from understudy.services.api import (
     account,
     answers,
+    audit,
     batches,
     bodies,
     consents,
@@ -42,6 +43,7 @@ from understudy.services.api.root_path import RootPath
 from understudy.services.api.state import AppState
 from understudy.services.api.training_requests import TrainingRequest
 from understudy.services.queue import bounded, housekeeping, owners, removals
+from understudy.services.queue.audit import prune
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
@@ -140,6 +142,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
         account.router,
         keys.router,
         webhooks.router,
+        audit.router,
         verification.router,
         health.router,
     ):
@@ -148,6 +151,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
     add_page(app)
     # the last one is the outermost
     app.add_middleware(bodies.Bounds)
+    app.add_middleware(audit.Auditing)
     app.add_middleware(AnswerHeaders)
     if settings.origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, **CORS)
@@ -165,6 +169,7 @@ def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopp
             housekeeping.sweep(database, settings)
             if round % 12 == 0:
                 housekeeping.sweep_orphans(database, storage, 86400)
+                prune(database, settings)
         if stopping.wait(SWEEP):
             return
 

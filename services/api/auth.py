@@ -83,6 +83,7 @@ def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCred
 
 def count_request(request: Request, app: AppState, owner: Owner) -> None:
     """Count the request among the owner's, and say in the answer how many are left; raise ``rate-limited`` if none."""
+    request.state.owner = owner  # for the audit log
     bucket, limit = f"owner {owner.id}", owner.limit("requests_a_minute", app.settings)
     try:
         app.rates.check(bucket, limit)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Row
 
@@ -16,6 +16,7 @@ from understudy.services.api import answers
 from understudy.services.api.auth import KeyKeeper
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
+from understudy.services.api.root_path import href
 from understudy.services.api.state import App, AppState
 from understudy.services.queue import owners, tables
 from understudy.services.queue.owners import LISTED, Owner
@@ -88,14 +89,26 @@ def list_keys(
 
 
 @router.post("", status_code=201, responses=documented(409, 422))
-def make_key(request: KeyRequest, app: App, owner: KeyKeeper) -> NewKey:
+def make_key(request: KeyRequest, app: App, owner: KeyKeeper, response: Response) -> NewKey:
     """Make a key. It may nothing that the key that asks may not."""
     if request.owner is not None or request.limits:
         _require_admin(owner)
     name = owner.name if request.owner is None else request.owner
     about = (request.limits, request.consent or owner.consent, request.lifetime, owner)
     key, _ = owners.create_key(app.database, name, request.name, request.scopes, *about)
-    return _new(app, key)
+    made = _new(app, key)
+    response.headers["Location"] = href(f"/v1/keys/{made.id}")
+    return made
+
+
+@router.get("/{id}", responses=documented(404))
+def show_key(id: str, app: App, owner: KeyKeeper) -> Key:
+    """One key."""
+    with app.database.read() as connection:
+        row = connection.execute(LISTED.where(keys.c.id == id)).first()
+    if row is None or (row.owner != owner.name and "admin" not in owner.scopes):
+        raise owners.key_unknown(id)
+    return _shown(row)
 
 
 @router.post("/{id}/rotate", status_code=201, responses=documented(404, 409, 422))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,9 @@ from understudy.errors import UnderstudyError
 from understudy.services.cli.console import print_result
 from understudy.services.cli.options import OUTPUT, Options, with_options
 from understudy.services.cli.server import open_database
+
+if TYPE_CHECKING:
+    from understudy.services.queue.database import Database
 
 keys_app = typer.Typer(help="The API keys of a server.", no_args_is_help=True)
 DAY = 86400.0
@@ -41,7 +44,9 @@ def create(
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     lifetime = None if expires_in is None else _days("--expires-in", expires_in)
     about = (_limits(limit or []), consent, lifetime)
-    key, secret = owners.create_key(open_database(options), owner, name, wanted, *about)
+    database = open_database(options)
+    key, secret = owners.create_key(database, owner, name, wanted, *about)
+    _note(database, "create_key", owners.key_id(key))
     shown = {"key": key, "owner": owner, "scopes": wanted, "consent": consent, "webhook_secret": secret}
     print_result(shown, lambda: f"[bold]{key}[/]\nWebhooks of {escape(owner)} are signed with {secret}")
 
@@ -54,7 +59,7 @@ def list_(options: Options) -> None:
 
     found: list[dict[str, Any]] = []
     for row in owners.list_keys(open_database(options)):
-        times = {name: _time(getattr(row, name)) for name in ("created", "used", "expires", "revoked")}
+        times = {name: shown_time(getattr(row, name)) for name in ("created", "used", "expires", "revoked")}
         found.append({"id": row.id, "owner": row.owner, "name": row.name, "scopes": row.scopes.split(), **times})
     lines = [
         f"[bold]{key['id']}[/]  {escape(key['owner'])}  {escape(key['name'])}  {','.join(key['scopes'])}"
@@ -78,7 +83,9 @@ def rotate(
     from understudy.services.queue import owners
 
     seconds = _days("--overlap", overlap, least=0.0)
-    key = owners.rotate_key(open_database(options), owners.key_id(id), seconds)
+    database = open_database(options)
+    key = owners.rotate_key(database, owners.key_id(id), seconds)
+    _note(database, "rotate_key", owners.key_id(id))
     print_result({"key": key}, lambda: f"[bold]{key}[/]")
 
 
@@ -90,8 +97,23 @@ def revoke(
     """Revoke a key at once. Jobs that were sent with it continue."""
     from understudy.services.queue import owners
 
-    owners.revoke_key(open_database(options), owners.key_id(id))
+    database = open_database(options)
+    owners.revoke_key(database, owners.key_id(id))
+    _note(database, "revoke_key", owners.key_id(id))
     print_result({"revoked": id}, lambda: f"Revoked {escape(id)}.")
+
+
+def _note(database: Database, action: str, key: str) -> None:
+    """Write into the audit log of the key's owner what was done to it here."""
+    from sqlalchemy import select
+
+    from understudy.services.queue import audit
+    from understudy.services.queue.tables import keys
+
+    with database.write() as connection:
+        owner = connection.scalar(select(keys.c.owner).where(keys.c.id == key))
+        resource = f"/v1/keys/{key}"
+        audit.record(connection, database.now(connection), str(owner), audit.OPERATOR, action, resource)
 
 
 def _days(option: str, days: float, least: float = 1e-6) -> float:
@@ -114,5 +136,5 @@ def _limits(texts: list[str]) -> dict[str, float]:
     return limits
 
 
-def _time(seconds: float | None) -> str | None:
+def shown_time(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -10,6 +10,7 @@ import typer
 
 from understudy import __version__
 from understudy.errors import UnderstudyError
+from understudy.services.cli.audit import audit
 from understudy.services.cli.batch import batch
 from understudy.services.cli.console import (
     mode,
@@ -56,7 +57,21 @@ def understudy(
         context.get_help()  # typer prints it
 
 
-for command in (cover, separate, convert, batch, graph, evaluate, verify, reproduce, presets, doctor, serve, worker):
+for command in (
+    cover,
+    separate,
+    convert,
+    batch,
+    graph,
+    evaluate,
+    verify,
+    reproduce,
+    presets,
+    doctor,
+    serve,
+    worker,
+    audit,
+):
     app.command()(command)
 voices_app.command()(train)
 groups = {

@@ -112,6 +112,8 @@ class ServerSettings(BaseModel):
     keep_sessions: float = Field(30 * 86400.0, gt=0, description="then the page asks for the key again")
     keep_trainings: float = Field(30 * 86400.0, gt=0, description="then the folder of an ended training is removed")
 
+    keep_audit: float = Field(365 * 86400.0, gt=0, description="then an entry of the audit log is removed")
+
     # webhooks
     webhook_networks: tuple[str, ...] = Field((), description="private networks (CIDR) that webhooks may reach")
     webhook_ports: tuple[int, ...] = Field(

@@ -287,6 +287,20 @@ deliveries = Table(
     Index("deliveries_by_job", "job"),
 )
 
+audit = Table(  # what was done (audit.py); it outlives its owner
+    "audit",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(40), nullable=False),
+    Column("created", Double, nullable=False),
+    Column("key", String(20)),
+    Column("action", String(60), nullable=False),
+    Column("resource", String(200), nullable=False),
+    Column("address", String(64), nullable=False),
+    Index("audit_by_owner", "owner", "created", "id"),
+    Index("audit_by_time", "created"),
+)
+
 counters = Table(  # for the metrics
     "tallies",
     metadata,

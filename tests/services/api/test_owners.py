@@ -14,9 +14,10 @@ from understudy.errors import UnderstudyError
 from understudy.services.api.app import make_app
 from understudy.services.queue import housekeeping, owners
 from understudy.services.queue import sessions as page_sessions
+from understudy.services.queue.audit import prune
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import keys, sessions
+from understudy.services.queue.tables import audit, keys, sessions
 
 
 def send(service: Service, sounds: Sounds, headers: dict[str, str], **more: str):
@@ -68,6 +69,8 @@ def test_keys_are_made_rotated_and_revoked_by_an_owner(guarded: Service):
         {"scopes": ["read"], "limits": {"jobs_queued": 9}},
     ):
         assert client.post("/v1/keys", json=body, headers=ada).json()["code"] == "scope-missing", body
+    assert client.get(made.headers["location"], headers=ada).json()["name"] == "shop"
+    assert client.get(made.headers["location"], headers=bea).status_code == 404
     for path in (f"/v1/keys/{id}", f"/v1/keys/{id}/rotate"):
         answer = client.request("DELETE" if path.endswith(id) else "POST", path, json={}, headers=bea)
         assert (answer.status_code, answer.json()["code"]) == (404, "key-unknown")
@@ -93,6 +96,21 @@ def test_keys_are_made_rotated_and_revoked_by_an_owner(guarded: Service):
     housekeeping.sweep(database, guarded.settings)
     assert id not in str(client.get("/v1/keys", headers=ada).json())
     assert status(bearer(own)) == 200
+    done = client.get("/v1/audit-log", headers=ada).json()["items"]
+    by = ada["Authorization"].split("_")[1]
+    assert [(entry["action"], entry["resource"]) for entry in done] == [
+        ("revoke_key", f"/v1/keys/{new['id']}"),
+        ("rotate_key", f"/v1/keys/{id}/rotate"),
+        ("make_key", f"/v1/keys/{id}"),
+    ], "what was refused or read is not in it"
+    assert {(entry["key"], entry["address"]) for entry in done} == {(by, "testclient")}
+    assert rotated.json()["key"].rpartition("_")[2] not in str(done)
+    found = client.get("/v1/audit-log", params={"action": "make_key", "key": "none"}, headers=ada).json()
+    assert found["items"] == []
+    with database.write() as connection:
+        connection.execute(audit.update().where(audit.c.action == "make_key").values(created=1.0))
+    prune(database, guarded.settings)
+    assert "make_key" not in str(client.get("/v1/audit-log", headers=ada).json())
     operator = guarded.key("operator", ("keys", "admin"))
     tenant = client.post(
         "/v1/keys", json={"scopes": ["make"], "owner": "new", "limits": {"jobs_queued": 7}}, headers=operator

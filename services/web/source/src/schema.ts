@@ -19,6 +19,15 @@ export interface components {
             };
             webhook_secret: string | null;
         };
+        AuditEntry: {
+            id: string;
+            /** Format: date-time */
+            created: string;
+            key: string | null;
+            action: string;
+            resource: string;
+            address: string;
+        };
         Band: {
             low?: number;
             high?: number;
@@ -398,6 +407,10 @@ export interface components {
             format?: string;
             keep_stems?: boolean;
             video?: components["schemas"]["OutputSettingsVideo"] | null;
+        };
+        AuditEntryPage: {
+            items: components["schemas"]["AuditEntry"][];
+            next: string | null;
         };
         BatchPage: {
             items: components["schemas"]["Batch"][];
@@ -877,6 +890,7 @@ export interface components {
     pathItems: never;
 }
 export type Account = components['schemas']['Account'];
+export type AuditEntry = components['schemas']['AuditEntry'];
 export type Band = components['schemas']['Band'];
 export type Batch = components['schemas']['Batch'];
 export type Challenge = components['schemas']['Challenge'];
@@ -913,6 +927,7 @@ export type ModelState = components['schemas']['ModelState'];
 export type NewKey = components['schemas']['NewKey'];
 export type Outcome = components['schemas']['Outcome'];
 export type OutputSettings = components['schemas']['OutputSettings'];
+export type AuditEntryPage = components['schemas']['AuditEntryPage'];
 export type BatchPage = components['schemas']['BatchPage'];
 export type DeliveryPage = components['schemas']['DeliveryPage'];
 export type JobPage = components['schemas']['JobPage'];
