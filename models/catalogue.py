@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import lru_cache
@@ -23,6 +24,9 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SDR_FROM = (
     "medians over the ten songs of MUSDB18's training part that all models in audio-separator's list were scored on"
 )
+
+_FREE = re.compile(r"(MIT|Apache|BSD|CC0|Unlicense|GPL|LGPL|CC BY( \d|$))")
+"""How licences begin that allow commercial use, some of them on conditions."""
 
 OWN = "own_models.json"
 """In the models folder: entries of the user's own. It is no model's record, since names have no underscore."""
@@ -131,6 +135,11 @@ class Model(_Entry):
     sdr_from: str | None = None
 
     @property
+    def commercial(self) -> bool:
+        """Whether the licence of these very files is stated and allows commercial use."""
+        return bool(_FREE.match(self.licence)) and "not said" not in self.licence
+
+    @property
     def preferred(self) -> Variant:
         """The variant that is fetched."""
         return self.variants[0]
@@ -193,7 +202,7 @@ def _catalogue(more: str | None, own: str | None, changed: int) -> Mapping[str, 
     """`changed`: when `own` was written, so that what is kept is given up when it is written again."""
     shipped = files("understudy.configs")
     models: dict[str, Model] = {}
-    for name in ("models.yaml", "separators.yaml"):
+    for name in ("models.yaml", "separators.yaml", "more_separators.yaml"):
         models |= read_catalogue((shipped / name).read_text("utf-8"))
     models = _validated(models)
     for path in filter(None, (own, more)):

@@ -291,9 +291,8 @@ class _Sources:
 
 
 def _separated(original: External, settings: CoverSettings) -> _Sources:
-    song = decode(original, settings.song)
-    separated = separating(song, settings.separation)
-    stems = separated.stems
+    separated = separating(decode(original, settings.song), settings.separation)
+    song, stems = separated.song, separated.stems
     taken = {step.taken: stems[step.taken] for step in STEPS.values() if step.taken in stems}
     quality = _quality(song, stems["vocals"], stems["instrumental"])
     level = None

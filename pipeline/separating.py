@@ -31,21 +31,26 @@ _VERSIONS = {"embedded": 3}
 """Of what runs the models of a family, where they aren't 1: raise one when the family's stems change."""
 
 _PACKAGES = {
-    "audio_separator": ("audio-separator",),
     "demucs": ("demucs",),
     "mdx_net": ("onnxruntime",),
+    "pymss_core": ("pymss-core",),
     "spleeter": ("onnxruntime",),
 }
 """What computes a family's networks, where that isn't ours: its version is a part of the keys."""
+
+RESTORED = "restored"
+"""What models that restore a lossy song give."""
 
 _FIT = ("vocals", "lead", "instrumental")  # a model must give one of these to separate vocals and instrumental
 
 
 @dataclass(frozen=True)
 class SeparatedSong:
-    """Where each stem of a song comes from, by name. `lead`: the vocal that is to be sung by another voice; `placed`:
-    the same before reverb and noise were taken off it. `chain`: what the steps did, None where there are none."""
+    """Where each stem of a song comes from, by name. `song`: what was taken apart, the song or what a model restored of
+    it. `lead`: the vocal that is to be sung by another voice; `placed`: the same before reverb and noise were taken off
+    it. `chain`: what the steps did, None where there are none."""
 
+    song: Handle
     stems: Mapping[str, Handle]
     lead: Handle
     placed: Handle
@@ -61,6 +66,9 @@ def separating(song: Handle, settings: SeparationSettings, subject: str = "") ->
     Raises what `check_models` raises.
     """
     models, left_out = _models(settings)
+    if settings.restore is not None:
+        (restoring,) = _members("restore", song, settings, _there(settings.restore, models), subject=subject).values()
+        song = restoring[RESTORED]
     stems = _separate(song, settings, models, left_out, subject)
     lead = placed = stems["vocals"]
     reports: list[Handle] = []
@@ -85,7 +93,7 @@ def separating(song: Handle, settings: SeparationSettings, subject: str = "") ->
         found = {stem for model in chosen.values() for stem in model.stems}
         stems |= {stem: node[stem] for stem in INSTRUMENTS if stem in found or stem == "other"}
     done = Node("chain", CHAIN, {"steps": tuple(reports)}, subject=subject) if reports else None
-    return SeparatedSong(stems, lead, placed, done)
+    return SeparatedSong(song, stems, lead, placed, done)
 
 
 def check_models(settings: SeparationSettings) -> None:
@@ -100,8 +108,7 @@ def check_models(settings: SeparationSettings) -> None:
 
 def models_of(settings: SeparationSettings) -> tuple[str, ...]:
     """The names of all models that those settings run, the embedded separator aside."""
-    requested = (settings.model, settings.lead, settings.dereverb, settings.denoise, settings.instruments)
-    names = [name for setting in requested if setting is not None for name in names_in(setting)]
+    names = [name for setting in settings.requested for name in names_in(setting)]
     return tuple(name for name in dict.fromkeys(names) if name != EMBEDDED)
 
 
@@ -178,7 +185,7 @@ def _models(settings: SeparationSettings) -> tuple[dict[str, SeparatorModel], tu
     models: dict[str, SeparatorModel] = {}
     missing: dict[str, UnderstudyError] = {}
     left_out = []
-    for field in ("model", *STEPS, "instruments"):
+    for field in ("restore", "model", *STEPS, "instruments"):
         requested = getattr(settings, field)
         names = names_in(requested) if requested is not None else ()
         broken = []
@@ -209,6 +216,8 @@ def _fitting(field: str, model: SeparatorModel) -> SeparatorModel:
     """The model itself. Raises ``separator-unfit`` for one whose stems are of no use there."""
     if field == "model":
         fit, wanted = bool(set(_FIT) & set(model.stems)), "vocals or an instrumental"
+    elif field == "restore":
+        fit, wanted = RESTORED in model.stems, RESTORED
     elif field == "instruments":
         fit, wanted = bool(set(INSTRUMENTS) & set(model.stems)), ", ".join(INSTRUMENTS)
     else:

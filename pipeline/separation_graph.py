@@ -209,10 +209,9 @@ def _given(separated: SeparatedSong) -> dict[str, StemSource]:
 
 
 def _about(settings: SeparationSettings) -> str:
-    models = [settings.model, *filter(None, (settings.lead, settings.dereverb, settings.denoise, settings.instruments))]
-    if models == [EMBEDDED]:
+    if settings.requested == (EMBEDDED,):
         return "the embedded separator"
-    return f"the separation as it is set ({', '.join(models)})"
+    return f"the separation as it is set ({', '.join(settings.requested)})"
 
 
 def _karaoke(settings: SeparationSettings, guide: float | None) -> Balance:

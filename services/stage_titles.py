@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TITLES = {
     "decode": "Reading the song",
+    "restore": "Restoring the song",
     "separate": "Separating vocals and instrumental",
     "lead": "Separating lead and backing vocals",
     "dereverb": "Removing reverb from the lead",

@@ -34,10 +34,7 @@ def remarks(quality: Quality, settings: SeparationSettings | None = None) -> tup
 def precision_note(settings: SeparationSettings | None) -> tuple[str, str] | None:
     """The dtype that the networks computed in and its effect, as two phrases; None where no network ran. The figures
     are those of docs/measurements.md, on random weights of published size."""
-    names = (
-        (settings.model, settings.lead, settings.dereverb, settings.denoise, settings.instruments) if settings else ()
-    )
-    if settings is None or all(name in (None, "embedded") for name in names):
+    if settings is None or all(name == "embedded" for name in settings.requested):
         return None
     precision = settings.inference.precision
     if precision == "float32":

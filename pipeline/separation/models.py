@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from understudy.errors import UnderstudyError
 from understudy.models import Model, Weights, catalogue, models_folder, require, warm
@@ -22,7 +22,6 @@ from understudy.models.catalogue import published
 from understudy.models.hashes import remembered_hash
 from understudy.models.installed import beside
 from understudy.models.precision import Precision
-from understudy.pipeline.separation.configuration import configuration_of
 from understudy.pipeline.separation.recognition import EXTENSIONS, FAMILIES, check_file, is_bag, recognised
 from understudy.pipeline.separation.stems import Purpose, canonical_stems, purpose_of
 
@@ -32,9 +31,11 @@ if TYPE_CHECKING:
     from understudy.audio.samples import Samples
     from understudy.pipeline.separation.network import Network
 
+T = TypeVar("T")
+
 EMBEDDED = "embedded"
-_FALLBACK = "audio_separator"
-"""The family that is tried on files of audio-separator's registry that no other family reads."""
+_FALLBACK = ("roformer", "pymss_core")
+"""The family whose files another one may read where it refuses them, and that other one."""
 _PURPOSES: Mapping[str, Purpose] = {"karaoke": "karaoke", "dereverb": "dereverb", "denoise": "denoise"}
 
 
@@ -144,25 +145,21 @@ def load_network(model: SeparatorModel, device: str, precision: Precision) -> Ne
 
 
 def _load(family: str, weights: Weights, device: str, precision: Precision) -> Network:
-    """The network as its family reads it; as audio-separator does where the family refuses a file of its registry."""
+    return _as_read(family, lambda reader: reader.load(weights, device, precision))[1]
+
+
+def _as_read(family: str, read: Callable[[Family], T]) -> tuple[str, T]:
+    """The family that reads it, which may be `family`'s fallback, and what `read` gives with it."""
     try:
-        return _family(family).load(weights, device, precision)
+        return family, read(_family(family))
     except UnderstudyError as error:
-        if family == _FALLBACK or not _has_fallback(weights.path, error):
+        first, second = _FALLBACK
+        if family != first or error.code != "model-invalid":
             raise
         try:
-            return _family(_FALLBACK).load(weights, device, precision)
-        except UnderstudyError as second:
-            if second.code != "package-missing":
-                raise error from second
-            message = f"{error.message} audio-separator might read it. {second.message}"
-            raise UnderstudyError(second.code, message, second.hint) from second
-
-
-def _has_fallback(path: Path, error: UnderstudyError) -> bool:
-    from understudy.pipeline.separation.families.audio_separator import in_registry
-
-    return error.code == "model-invalid" and in_registry(path.name)
+            return second, read(_family(second))
+        except UnderstudyError:
+            raise error from None
 
 
 def own_files() -> list[Path]:
@@ -195,24 +192,12 @@ def _of_catalogue(model: Model) -> SeparatorModel:
 
 
 def _of_file(path: Path) -> SeparatorModel:
-    family, companions, purpose = _published_file(path) or (*_recognised(path), purpose_of(path.name))
+    family, companions, purpose = _published_file(path) or (*recognised(path), purpose_of(path.name))
     weights = Weights(
         path, remembered_hash(path), tuple(Weights(other, remembered_hash(other)) for other in companions)
     )
     inside = path.parent == models_folder()
     return _model(path.name if inside else str(path), family, weights, purpose)
-
-
-def _recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
-    """Family and companions of a file by what is in it; audio-separator's for one of its registry that isn't known."""
-    try:
-        return recognised(path)
-    except UnderstudyError as error:
-        check_file(path)  # raises again for what is no model at all
-        configuration = configuration_of(path)
-        if configuration is None or not _has_fallback(path, error):
-            raise
-        return _FALLBACK, (configuration,)
 
 
 def _published_file(path: Path) -> tuple[str, tuple[Path, ...], Purpose | None] | None:
@@ -232,12 +217,7 @@ def _published_file(path: Path) -> tuple[str, tuple[Path, ...], Purpose | None] 
 
 
 def _model(name: str, family: str, weights: Weights, purpose: Purpose | None) -> SeparatorModel:
-    try:
-        stems = _family(family).stems(weights)
-    except UnderstudyError as error:
-        if family == _FALLBACK or not _has_fallback(weights.path, error):
-            raise
-        family, stems = _FALLBACK, _family(_FALLBACK).stems(weights)
+    family, stems = _as_read(family, lambda reader: reader.stems(weights))
     return SeparatorModel(name, family, canonical_stems(stems, purpose), weights)
 
 

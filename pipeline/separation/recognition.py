@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from understudy.models import onnx_file, safetensors_file, torch_file
 from understudy.models.hashes import opened_model
 from understudy.pipeline.separation.configuration import EXTENSIONS as YAML
 from understudy.pipeline.separation.configuration import configuration_of, read_configuration, required_configuration
+from understudy.pipeline.separation.families import pymss_core
 from understudy.pipeline.separation.families.tensors import invalid, plain_name, unwrapped
 from understudy.pipeline.separation.parameters import beside_it
 
-FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter")
+FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter", "pymss_core")
 CHECKPOINTS = (".ckpt", ".pth", ".pt", ".th", ".bin", ".safetensors", ".chpt")
 EXTENSIONS = (*CHECKPOINTS, ".onnx")
 _TARGETS = {
@@ -26,6 +27,7 @@ _TARGETS = {
 }
 """Of families that have a file per stem: the stems in the files' names."""
 _TENSORS = (  # family, names that all are among its tensors'
+    ("pymss_core", (pymss_core.HYPERACE,)),
     ("roformer", ("band_split.to_features.0.0.gamma",)),
     ("roformer", ("mask_estimators.0.to_freqs.0.0.0.weight",)),
     ("mdx23c", ("first_conv.weight", "final_conv.0.weight")),
@@ -40,6 +42,7 @@ _BEGINNINGS = (  # family, how the names of some tensors begin
     ("demucs", r"(crosstransformer|freq_emb|encoder\.0\.conv)\."),
     ("spleeter", r"(stems\.\w+\.encoder_layers|(vocals|drums|accompaniment)\.conv_layers)\."),
 )
+_DEMUCS = "__demucs"
 _ZIP_END = 22 + 0xFFFF  # bytes at a zip's end among which its directory's record begins
 
 
@@ -60,7 +63,8 @@ def recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
     own = beside_it(path)
     family = None if own is None else family_of_configuration(read_configuration(own))
     if own is not None and family is not None:
-        return family, (own,)
+        found = _tensor_names(path) if family == "roformer" else ()
+        return "pymss_core" if pymss_core.HYPERACE in found else family, (own,)
     family = _by_tensors(path)
     if family in ("roformer", "mdx23c"):
         configuration = configuration_of(path)
@@ -98,6 +102,8 @@ def is_bag(path: Path) -> bool:
 def family_of_configuration(configuration: Mapping[str, Any]) -> str | None:
     """The family whose networks are configured like this; None where it is none of them."""
     model, audio = configuration.get("model"), configuration.get("audio")
+    if pymss_core.kind_of(configuration):
+        return "pymss_core"
     if isinstance(model, Mapping):
         if "freqs_per_bands" in model or "num_bands" in model:
             return "roformer"
@@ -181,21 +187,9 @@ def _by_inputs(path: Path) -> tuple[str, tuple[Path, ...]]:
 
 
 def _by_tensors(path: Path) -> str:
-    if safetensors_file.is_safetensors(path):
-        names = _safetensors_names(path)
-        if any(name.startswith("__demucs") for name in names):
-            return "demucs"
-    else:
-        tree = torch_file.load(path, unknown="ignore")
-        if isinstance(tree, Mapping) and {"klass", "state"} <= tree.keys():
-            return "demucs"
-        names = {str(name) for name in unwrapped(tree)}
-    return family_of_tensors(path, names)
-
-
-def family_of_tensors(path: Path, names: Iterable[str]) -> str:
-    """The family whose networks have tensors of these names. Raises ``model-invalid``."""
-    found = {plain_name(name) for name in names}
+    found = _tensor_names(path)
+    if _DEMUCS in found:
+        return "demucs"
     for family, wanted in _TENSORS:
         if all(name in found for name in wanted):
             return family
@@ -205,8 +199,18 @@ def family_of_tensors(path: Path, names: Iterable[str]) -> str:
     raise invalid(
         path,
         "its tensors are those of no family of separation networks that Understudy knows",
-        "Roformer, MDX23C, MDX-Net, VR, Demucs, Open-Unmix and Spleeter are known.",
+        "Roformer, MDX23C, MDX-Net, VR, Demucs, Open-Unmix, Spleeter, SCNet, Bandit and Apollo are known.",
     )
+
+
+def _tensor_names(path: Path) -> set[str]:
+    """The names of its tensors; `_DEMUCS` alone where it is a Demucs checkpoint as such."""
+    if safetensors_file.is_safetensors(path):
+        return {plain_name(name) for name in _safetensors_names(path)}
+    tree = torch_file.load(path, unknown="ignore")
+    if isinstance(tree, Mapping) and {"klass", "state"} <= tree.keys():
+        return {_DEMUCS}
+    return {plain_name(str(name)) for name in unwrapped(tree)}
 
 
 def _other_stems(path: Path, targets: tuple[str, ...]) -> tuple[Path, ...]:
@@ -250,7 +254,7 @@ def _safetensors_names(path: Path) -> set[str]:
     except (SafetensorError, OSError, ValueError) as error:
         raise invalid(path, f"it is damaged ({_first_line(error)})") from error
     klass = " ".join(str(value) for value in metadata.values())
-    return {"__demucs"} if "HTDemucs" in klass or "HDemucs" in klass else names
+    return {_DEMUCS} if "HTDemucs" in klass or "HDemucs" in klass else names
 
 
 def _check_safetensors(path: Path, size: int, start: bytes) -> None:

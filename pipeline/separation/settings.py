@@ -67,7 +67,7 @@ class EnsembleSettings(FrozenModel):
 class SeparationSettings(FrozenModel):
     """`model`: the separator's name, several joined with '+' for an ensemble; ``embedded`` needs no weights. The steps
     of the chain, `lead`, `dereverb` and `denoise`, each name models in the same way or are ``off``, and so does
-    `instruments`. `ensemble`, `inference` and `consistency` hold for all of them."""
+    `instruments`. `restore` names one. `ensemble`, `inference` and `consistency` hold for all of them."""
 
     model: str = Field(
         "embedded", max_length=_NAMES, description="which separator; 'embedded' needs no weights; A+B: an ensemble"
@@ -79,10 +79,17 @@ class SeparationSettings(FrozenModel):
         description="residual: the instrumental is the song minus the vocals; model: the model's own stems, "
         "which may not sum to the song; wiener: the model's own, with what is missing distributed among them",
     )
+    restore: _Models = Field(None, pattern="^[^+]*$", description="model that restores a lossy song, before all others")
     lead: _Models = Field(None, description="model that splits lead and backing vocals; none: no such step")
     dereverb: _Models = Field(None, description="model that takes the reverb off the lead")
     denoise: _Models = Field(None, description="model that takes the noise off the lead")
     instruments: _Models = Field(None, description="model that takes the instrumental apart into drums, bass, ...")
+
+    @property
+    def requested(self) -> tuple[str, ...]:
+        """The settings that name models and aren't off."""
+        fields = (self.restore, self.model, self.lead, self.dereverb, self.denoise, self.instruments)
+        return tuple(field for field in fields if field is not None)
 
     @model_validator(mode="before")
     @classmethod

@@ -38,6 +38,9 @@ def list_(
         str | None, typer.Option("--purpose", "-p", help="vocals, karaoke, dereverb, stems, ...")
     ] = None,
     family: Annotated[str | None, typer.Option(help="roformer, mdx_net, vr, demucs, ...")] = None,
+    commercial: Annotated[
+        bool, typer.Option("--commercial", help="Only models whose licence is stated and allows commercial use.")
+    ] = False,
     installed: Annotated[bool, typer.Option("--installed", help="Only installed models.")] = False,
 ) -> None:
     """List the models: purpose, size, published SDR, and whether they are installed."""
@@ -54,6 +57,7 @@ def list_(
         for model in known
         if purpose in (None, model.group)
         and family in (None, model.architecture)
+        and (model.commercial or not commercial)
         and all(word in _text(model) for word in wanted)
     ]
     found = [ListedModel.of(model) for model in chosen]
@@ -62,7 +66,9 @@ def list_(
     own = [
         file
         for file in map(OwnFile.of, own_files())
-        if purpose is None and family in (None, file.family) and all(word in file.file.lower() for word in wanted)
+        if not (purpose or commercial)
+        and family in (None, file.family)
+        and all(word in file.file.lower() for word in wanted)
     ]
     nothing = "No such model."
     if installed:

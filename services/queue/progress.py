@@ -52,7 +52,7 @@ def models_run(request: Mapping[str, Any]) -> dict[str, int]:
     separation = request.get("settings", {}).get("separation", {})
     if request.get("inputs", {}).keys() - {"song"}:
         return {}  # with own stems nothing is separated
-    stages = {"model": "separate", **{name: name for name in ("lead", "dereverb", "denoise", "instruments")}}
+    stages = {"model": "separate", **{name: name for name in ("restore", "lead", "dereverb", "denoise", "instruments")}}
     models = {stage: separation.get(setting) or "embedded" for setting, stage in stages.items()}
     return {stage: names.count("+") + 1 for stage, names in models.items() if names != "embedded"}
 

@@ -23,12 +23,6 @@ class OptionalPackage:
 
 
 OPTIONAL = {
-    "audio_separator": OptionalPackage(
-        "audio-separator",
-        "audio-separator",
-        "separation models of its registry that no family here reads",
-        "such models can't be used; the families that Understudy reads itself all work",
-    ),
     "psycopg": OptionalPackage(
         "psycopg",
         "postgresql",

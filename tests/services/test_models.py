@@ -146,7 +146,10 @@ def test_the_list_is_searched_and_filtered(shelf: Shelf):
     assert {model["group"] for model in karaoke} == {"karaoke"}
     lines = shelf.run("list", "--purpose", "karaoke").stdout.splitlines()
     assert lines[0].startswith("Lead and backing vocals")
-    assert len(lines) < 20
+    assert len(lines) < 25
+    licences = {model["licence"] for model in shelf.json("list", "--commercial")["models"]}
+    assert "MIT" in licences
+    assert not any("NC" in licence or "not" in licence for licence in licences)
     for option in ("--purpose", "--family"):
         done = shelf.run("list", option, "nonsense")
         assert done.returncode == 1

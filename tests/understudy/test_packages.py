@@ -25,7 +25,6 @@ def test_a_package_that_is_there_is_imported() -> None:
 
 @pytest.mark.parametrize(("module", "command"), [
     ("torchfcpe", "pip install 'understudy-covers[fcpe]'"),
-    ("audio_separator.separator", "pip install 'understudy-covers[audio-separator]'"),
     ("demucs", "pip install --force-reinstall demucs"),
 ])  # fmt: skip
 def test_a_missing_package_is_named_with_the_command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from understudy.models.installed import Weights
@@ -21,6 +21,11 @@ class CheckedConfig:
 
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) is not None
+
+    def refuse_others(self, known: Collection[str]) -> None:
+        """Raise `ValueError` naming the values that are on and not among `known`: they would change the result."""
+        if others := sorted(name for name, value in self._values.items() if value and name not in known):
+            raise ValueError(f"the meaning of {', '.join(str(name)[:40] for name in others[:5])} is not known")
 
     def raw(self, name: str) -> Any:
         """The value as it is, None where there is none."""

@@ -9,6 +9,11 @@ from typing import Any, Literal
 
 from understudy.pipeline.separation.families.checked_config import CheckedConfig, configured_stems, section
 
+_KNOWN = frozenset({
+    "num_subbands", "num_channels", "growth", "num_scales", "scale", "num_blocks_per_scale", "bottleneck_factor",
+    "norm", "act", "type", "model_type", "architecture",
+})  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Mdx23cConfiguration:
@@ -40,6 +45,7 @@ class Mdx23cConfiguration:
 def mdx23c_configuration(configuration: Mapping[str, Any]) -> Mdx23cConfiguration:
     """Raises `ValueError` for values that no such network has."""
     model, audio, inference = (CheckedConfig(section(configuration, name)) for name in ("model", "audio", "inference"))
+    model.refuse_others(_KNOWN)
     n_fft = audio.number("n_fft", 64, 1 << 16)
     activation, slope = _activation(model.raw("act"))
     found = Mdx23cConfiguration(
@@ -86,6 +92,6 @@ def _activation(value: Any) -> tuple[Literal["gelu", "relu", "elu"], float]:
     text = str(value or "gelu")
     if text in ("gelu", "relu"):
         return ("gelu" if text == "gelu" else "relu"), 1.0
-    if slope := re.fullmatch(r"elu(\d+(\.\d+)?)", text):
+    if slope := re.fullmatch(r"elu(\d*\.?\d+)", text):
         return "elu", float(slope[1])
     raise ValueError(f"its activation {text[:40]!r} is unknown")

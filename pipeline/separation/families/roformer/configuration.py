@@ -19,6 +19,20 @@ _ALIASES = {
 }  # fmt: skip
 
 
+_KNOWN = frozenset({
+    "dim", "depth", "stereo", "num_stems", "linear_transformer_depth", "time_transformer_depth",
+    "freq_transformer_depth", "num_bands", "freqs_per_bands", "heads", "dim_head", "sample_rate", "stft_n_fft",
+    "stft_hop_length", "stft_win_length", "stft_normalized", "mask_estimator_depth", "mlp_expansion_factor",
+    "skip_connection",
+})  # fmt: skip
+_WITHOUT_EFFECT = frozenset({  # after training, or for the same network computed in another way
+    "attn_dropout", "ff_dropout", "flash_attn", "sage_attention", "dim_freqs_in", "stft_window_fn",
+    "use_torch_checkpoint", "match_input_audio_length", "multi_stft_resolution_loss_weight",
+    "multi_stft_resolutions_window_sizes",
+    "multi_stft_hop_size", "multi_stft_normalized", "multi_stft_window_fn", "type", "model_type", "architecture",
+})  # fmt: skip
+
+
 @dataclass(frozen=True)
 class RoformerConfiguration:
     """The shape of a network. `kind`: ``mel`` or ``bs``, by how its `bands` lie. `dim`, `heads`, `head_dim`: of the
@@ -54,6 +68,8 @@ def roformer_configuration(configuration: Mapping[str, Any]) -> RoformerConfigur
     model = CheckedConfig(section(configuration, "model") or configuration, _ALIASES)
     audio, inference = (CheckedConfig(section(configuration, name)) for name in ("audio", "inference"))
     stems = configured_stems(section(configuration, "training"))
+    if section(configuration, "model"):
+        model.refuse_others(_KNOWN | _WITHOUT_EFFECT)
     mel = "num_bands" in model
     if mel and "freqs_per_bands" in model:
         raise ValueError("it has both mel bands (num_bands) and bands of its own (freqs_per_bands)")
