@@ -40,6 +40,7 @@ from understudy.services.api.events import Hub
 from understudy.services.api.job_requests import CoverRequest, SeparationRequest
 from understudy.services.api.middleware import AnswerHeaders, HeadRequests, HostGuard, RequestMetrics
 from understudy.services.api.root_path import RootPath
+from understudy.services.api.songs import SongSource
 from understudy.services.api.state import AppState
 from understudy.services.api.training_requests import TrainingRequest
 from understudy.services.queue import bounded, housekeeping, owners, removals
@@ -181,6 +182,8 @@ def job_ended(message: answers.JobEnded) -> None:
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
-        made = openapi.completed(FastAPI.openapi(app), (BatchRequest, CoverRequest, SeparationRequest, TrainingRequest))
+        made = openapi.completed(
+            FastAPI.openapi(app), (BatchRequest, CoverRequest, SeparationRequest, SongSource, TrainingRequest)
+        )
         app.openapi_schema = made
     return FastAPI.openapi(app)

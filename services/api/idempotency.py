@@ -71,6 +71,17 @@ async def accept(
                 await app.storing.run(owner.id, app.storage.remove, path)
 
 
+async def replayed(app: AppState, owner: Owner, key: str | None, form: Form) -> Answer | None:
+    """The answer to the same request with the same `key`, if it was carried out before. For requests that take long to
+    prepare; `accept` finds it, too. Raises ``idempotency-key-reused``."""
+
+    def find() -> Answer | None:
+        with app.database.read() as connection:
+            return _found(connection, owner.id, key or "", form.fingerprint)
+
+    return await app.requests.run(owner.id, find) if key else None
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a POST is answered with. `replayed`: it was carried out before."""
@@ -102,7 +113,7 @@ class _Request:
         while True:
             try:
                 with database.write() as connection:
-                    if (found := self._found(connection)) is not None:
+                    if self.key and (found := _found(connection, self.owner, self.key, self.fingerprint)) is not None:
                         return found
                     now = database.now(connection)
                     answer = Answer(self.make(connection, now).model_dump(mode="json"), self.status)
@@ -118,15 +129,17 @@ class _Request:
                     raise
                 # The same request was carried out at the same time and committed first: the next round finds its answer
 
-    def _found(self, connection: Connection) -> Answer | None:
-        mine = and_(idempotency.c.owner == self.owner, idempotency.c.key == self.key)
-        found = connection.execute(select(idempotency).where(mine)).first() if self.key else None
-        if found is None:
-            return None
-        if found.fingerprint != self.fingerprint:
-            raise UnderstudyError(
-                "idempotency-key-reused",
-                "This Idempotency-Key was used for another request.",
-                "Use a new key for every new request.",
-            )
-        return Answer(found.answer, found.status, replayed=True)
+
+def _found(connection: Connection, owner: str, key: str, fingerprint: str) -> Answer | None:
+    """The answer that was stored under the key. Raises ``idempotency-key-reused`` if that was another request."""
+    mine = and_(idempotency.c.owner == owner, idempotency.c.key == key)
+    found = connection.execute(select(idempotency).where(mine)).first()
+    if found is None:
+        return None
+    if found.fingerprint != fingerprint:
+        raise UnderstudyError(
+            "idempotency-key-reused",
+            "This Idempotency-Key was used for another request.",
+            "Use a new key for every new request.",
+        )
+    return Answer(found.answer, found.status, replayed=True)

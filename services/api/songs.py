@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,8 +15,9 @@ from sqlalchemy import Connection, Select, and_, func, or_, select
 from understudy.errors import UnderstudyError
 from understudy.services.api import answers
 from understudy.services.api.auth import Deleter, Maker, Reader
+from understudy.services.api.fetching import fetched
 from understudy.services.api.files import FileWanted, file_response, send
-from understudy.services.api.idempotency import IdempotencyKey, accept
+from understudy.services.api.idempotency import IdempotencyKey, accept, replayed
 from understudy.services.api.limits import check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
@@ -42,6 +44,14 @@ _MEDIA = {
 }
 
 
+class SongSource(BaseModel):
+    """A song that the server fetches."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(max_length=2000, description="of the sound file, with http or https")
+
+
 class SongChange(BaseModel):
     """What is left out stays as it is; null: as the file's tags have none."""
 
@@ -64,6 +74,8 @@ def form_body(name: str, properties: dict[str, Any], required: list[str]) -> dic
 
 
 BINARY = {"type": "string", "format": "binary"}
+_SENT = form_schema("SongForm", {"file": BINARY}, ["file"])
+_SENT["requestBody"]["content"]["application/json"] = {"schema": {"$ref": "#/components/schemas/SongSource"}}
 
 
 @router.post(
@@ -71,17 +83,26 @@ BINARY = {"type": "string", "format": "binary"}
     status_code=201,
     response_model=answers.Song,
     responses=documented(408, 413, 415, 422, 507),
-    openapi_extra=form_schema("SongForm", {"file": BINARY}, ["file"]),
+    openapi_extra=_SENT,
 )
 async def upload_song(request: Request, app: App, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
-    """Send a song, to make covers of it later. Its content decides what it is, not its name."""
+    """Send a song, to make covers of it later; or name its URL, from which the server fetches it if its settings allow
+    that. Its content decides what it is, not its name."""
     limit = owner.limit("song_bytes", app.settings)
     sender = await owner_as_sender(app, owner, key)
-    async with received(request, app, sender, FormRules(("file",), limit, 1)) as form:
-        refuse_fields(form.fields, ())
-        if not form.files:
-            raise ApiError("request-invalid", "There is no file in the field 'file'.", "Send one.")
-        (sent,) = await new_songs(app, owner, form.files)
+    async with AsyncExitStack() as files:
+        form = await files.enter_async_context(received(request, app, sender, FormRules(("file",), limit, 1)))
+        uploads = form.files
+        if not uploads and not form.fields:
+            raise ApiError("request-invalid", "There is no file in the field 'file'.", "Send one, or JSON with a url.")
+        if uploads:
+            refuse_fields(form.fields, ())
+        else:
+            source = SongSource.model_validate(form.fields)
+            if (answer := await replayed(app, owner, key, form)) is not None:
+                return answer.response()
+            uploads = [await files.enter_async_context(fetched(app, sender, source.url, "file", limit))]
+        (sent,) = await new_songs(app, owner, uploads)
 
         def make(connection: Connection, now: float) -> answers.Song:
             check_storage(connection, app.settings, owner, now, sent.upload.bytes)

@@ -29,8 +29,9 @@ class AppState:
     requests need an API key. `streams`: open event streams by owner.
 
     The shares of owners in what is slow: `identifying` is looking up a key, `requests` are routes that are plain
-    functions, and transactions; `storing` is all that waits for the disk or the storage; `probing` is reading untrusted
-    files, `verifying` that for senders without a key, who get one core and no more.
+    functions, and transactions; `storing` is all that waits for the disk or the storage; `fetching` waits for other
+    servers; `probing` is reading untrusted files, `verifying` that for senders without a key, who get one core and no
+    more.
     """
 
     settings: ServerSettings
@@ -48,6 +49,7 @@ class AppState:
     identifying: Shares = field(default_factory=lambda: Shares(16, 2))
     requests: Shares = field(default_factory=lambda: Shares(16, 2))
     storing: Shares = field(default_factory=lambda: Shares(32, 4))
+    fetching: Shares = field(default_factory=lambda: Shares(32, 2))
     verifying: Shares = field(default_factory=lambda: Shares(1, 1))
     probing: Shares = field(init=False)
 

@@ -288,7 +288,7 @@ class _FormReader:
         if kind != b"form-data" or not self._field:
             raise ApiError("upload-malformed", "A part of the form has no name.", "Name every field.")
         self._size = 0
-        file_name = options.get(b"filename", b"").decode("utf-8", "replace") or _extended_file_name(disposition)
+        file_name = sent_name(disposition)
         is_file = b"filename" in options or file_name is not None
         if self._field in self._rules.files and is_file:
             if len(self.form.files) >= self._rules.most:
@@ -338,8 +338,11 @@ class _FormReader:
         self.complete = True
 
 
-def _extended_file_name(disposition: str) -> str | None:
-    """The name in ``filename*`` (RFC 8187), which some clients send alone; None if there is none."""
+def sent_name(disposition: str) -> str | None:
+    """The name in a header ``Content-Disposition``: in ``filename``, or in ``filename*`` (RFC 8187), which some clients
+    send alone; None if there is none."""
+    if name := parse_options_header(disposition)[1].get(b"filename", b"").decode("utf-8", "replace"):
+        return name
     header = Message()
     header["Content-Disposition"] = disposition
     try:

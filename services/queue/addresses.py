@@ -1,4 +1,4 @@
-"""Which addresses a webhook may reach: an own list, since what `ipaddress` calls global differs between Python's patch
+"""Which addresses are public: an own list, since what `ipaddress` calls global differs between Python's patch
 levels.
 
 The networks are those of the IANA registries of special-purpose addresses (RFC 6890), whether or not something answers

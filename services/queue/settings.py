@@ -104,6 +104,10 @@ class ServerSettings(BaseModel):
     streams: int = Field(300, ge=1, description="event streams of an owner at a time")
     transfers: int = Field(100, ge=1, description="uploads and downloads of an owner at a time")
 
+    # songs by URL
+    song_urls: bool = Field(False, description="fetch songs by their URL, from what webhooks may reach")
+    song_url_seconds: float = Field(120.0, gt=0, le=3600, description="for fetching one song")
+
     # how long things stay
     keep_results: float = Field(7 * 86400.0, gt=0, description="then a result expires")
     keep_songs: float = Field(30 * 86400.0, gt=0, description="after its last use an uploaded song is removed")

@@ -5,10 +5,7 @@ seconds) and ``webhook-signature`` (``v1,`` and the base64 of HMAC-SHA256 over `
 secret. For a while after that was changed, a second signature is made with the former one. The older headers
 ``Understudy-Delivery`` and ``Understudy-Signature`` are sent for one more release.
 
-The address comes from a user, so it must not reach into the server's own network: addresses that aren't public
-(`addresses.py`) and ports that aren't for the web are refused unless the configuration names their network. The name is
-resolved once, that address is checked, and the connection goes to the same address: a name that is bound to another
-address in between gains nothing. Redirects aren't followed.
+The address comes from a user: `outbound.py` says what it may reach. Redirects aren't followed.
 
 A receiver may hang, or its name server. So several threads deliver, and one owner's messages take no more than a share
 of them: those of other owners don't wait.
@@ -20,22 +17,18 @@ import base64
 import hmac
 import http.client
 import logging
-import socket
-import ssl
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 from secrets import token_bytes
-from threading import Event, Lock, Thread, Timer
+from threading import Event, Lock, Thread
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from sqlalchemy import Connection, Row, Select, and_, case, literal, or_, select
 
 from understudy.errors import UnderstudyError
-from understudy.services.queue.addresses import is_public, is_within
+from understudy.services.queue import outbound
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import deliveries, jobs, owners
@@ -175,22 +168,12 @@ def _send(
     aren't followed. Takes at most `webhook_seconds`."""
     end = time.monotonic() + settings.webhook_seconds
     try:
-        parts = check(url, settings)
-        address = _resolved(parts.hostname or "", _port(parts), settings, settings.webhook_seconds)
-        left = max(0.1, end - time.monotonic())
-        connection = _Connection(parts.hostname or "", address, _port(parts), parts.scheme, left)
+        connection = outbound.connection(check(url, settings), settings, settings.webhook_seconds, _refused)
         signed = sign(secrets, id, int(time.time()), body)
         headers = {"Content-Type": "application/json", "User-Agent": "Understudy", **signed}
-        # the socket's timeout bounds each read; this bounds the whole call, also when an answer comes byte by byte
-        deadline = Timer(left, connection.hang_up)
-        deadline.start()
-        try:
-            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("POST", path, body.encode(), headers)
+        with connection.until(end):
+            connection.request("POST", connection.target, body.encode(), headers)
             status = connection.getresponse().status
-        finally:
-            deadline.cancel()
-            connection.close()
     except UnderstudyError as error:
         return None, error.message
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -198,88 +181,10 @@ def _send(
     return status, None if 200 <= status < 300 else f"it answered {status}"
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection to one address, whatever its name resolves to meanwhile."""
-
-    def __init__(self, host: str, address: str, port: int, scheme: str, timeout: float) -> None:
-        super().__init__(host, port, timeout=timeout)
-        self._address, self._secure = address, scheme == "https"
-
-    def hang_up(self) -> None:
-        with suppress(OSError, AttributeError):  # it never came to a connection
-            self.sock.shutdown(socket.SHUT_RDWR)
-
-    def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
-        if self._secure:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
-
-
 def check(url: str, settings: ServerSettings) -> SplitResult:
     """The parts of `url`. Raises ``webhook-refused`` if it can't be called, or names a private address; what address a
     name has is looked up when a message is sent, because that may take long."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises if it is none
-    except ValueError as error:
-        raise _refused(str(error)) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise _refused("it is not an http or https address")
-    if parts.username or parts.password:
-        raise _refused("it contains a user name")
-    if any(not "!" <= letter <= "~" for letter in url):
-        raise _refused("it contains characters that a URL can't have")
-    with suppress(OSError, UnicodeError):  # a name is no number
-        _check_addresses(_addresses(parts.hostname, socket.AI_NUMERICHOST), _port(parts), settings)
-    if f".{parts.hostname.rstrip('.')}".endswith(".localhost"):
-        _check_addresses(["127.0.0.1"], _port(parts), settings)
-    if not settings.webhook_networks:  # else it depends on the address
-        _check_port(_port(parts), settings)
-    return parts
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _resolved(host: str, port: int, settings: ServerSettings, seconds: float) -> str:
-    """The address of `host`, if it may be called on `port`. The system's look-up can't be stopped: it has a thread of
-    its own, which is left to itself after so many `seconds`."""
-    answers: SimpleQueue[list[str]] = SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            answers.put(_addresses(host))
-        except (OSError, UnicodeError):
-            answers.put([])
-
-    Thread(target=look_up, name="dns", daemon=True).start()
-    try:
-        found = answers.get(timeout=max(0.0, seconds))
-    except Empty:
-        raise _refused(f"no name server says in time what address {host[:80]} has") from None
-    if not found:
-        raise _refused(f"{host[:80]} is not known")
-    _check_addresses(found, port, settings)
-    return found[0]
-
-
-def _addresses(host: str, flags: int = 0) -> list[str]:
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
-    return [str(entry[4][0]).partition("%")[0] for entry in found]
-
-
-def _check_addresses(addresses: Sequence[str], port: int, settings: ServerSettings) -> None:
-    for address in addresses:
-        if not is_within(address, settings.webhook_networks):
-            if not is_public(address):
-                raise _refused("its address is a private one")
-            _check_port(port, settings)
-
-
-def _check_port(port: int, settings: ServerSettings) -> None:
-    if port not in settings.webhook_ports:
-        raise _refused(f"its port is none of {', '.join(map(str, settings.webhook_ports))}")
+    return outbound.check(url, settings, _refused)
 
 
 def _refused(why: str) -> UnderstudyError:

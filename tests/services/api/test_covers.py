@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from sqlalchemy import select
 from starlette.requests import Request
 
 from tests.services.api.conftest import Service, Sounds, Working
@@ -155,8 +156,12 @@ def test_a_separation(working: Working, sounds: Sounds):
 
 def _estimates(working: Working, done: dict, sounds: Sounds) -> None:
     """What another one like `done`, a separation of two seconds and alone of its kind, would take."""
+    its = jobs.c.id == done["id"]
     with working.app.state.services.database.write() as connection:
-        connection.execute(jobs.update().where(jobs.c.id == done["id"]).values(finished=jobs.c.started + 100))
+        result = connection.scalar(select(jobs.c.result).where(its))
+        for stage in result["stages"]:  # other tests separate this song, too
+            stage |= {"cached": False, "seconds": 1.0}
+        connection.execute(jobs.update().where(its).values(finished=jobs.c.started + 100, attempts=1, result=result))
     before = working.client.get("/v1/account").json()["usage"]
 
     def estimate(**settings):

@@ -751,6 +751,9 @@ export interface components {
             };
             partial?: boolean;
         };
+        SongSource: {
+            url: string;
+        };
         TrainingRequest: {
             webhook?: string | null;
             webhook_events?: ("done" | "failed" | "cancelled")[] | null;
@@ -969,6 +972,7 @@ export type Problem = components['schemas']['Problem'];
 export type CoverRequest = components['schemas']['CoverRequest'];
 export type SeparationRequest = components['schemas']['SeparationRequest'];
 export type BatchRequest = components['schemas']['BatchRequest'];
+export type SongSource = components['schemas']['SongSource'];
 export type TrainingRequest = components['schemas']['TrainingRequest'];
 export type SongForm = components['schemas']['SongForm'];
 export type VoiceForm = components['schemas']['VoiceForm'];
