@@ -116,8 +116,9 @@ class Variant(File):
 class Model(_Entry):
     """An entry. `architecture`: which network reads it. `stems` and `sdr` (dB by stem, as published on the data named
     in `sdr_from`) tell separators apart. `group`: the word under which it is listed; `by`: who made it; `note`: what
-    sets it apart from others of its purpose; `aliases`: other names under which it is known. `without`: what can't be
-    done without it, None where nothing is missed."""
+    sets it apart from others of its purpose; `aliases`: other names under which it is known. `needs`: names of models
+    that are used with it and fetched with it. `without`: what can't be done without it, None where nothing is
+    missed."""
 
     name: Name
     purpose: str
@@ -128,6 +129,7 @@ class Model(_Entry):
     by: str | None = None
     note: str | None = None
     aliases: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     without: str | None = None
     variants: tuple[Variant, ...] = Field(min_length=1)
     stems: tuple[str, ...] = ()
@@ -157,6 +159,8 @@ class _Catalogue(_Entry):
     def _no_file_twice(self) -> _Catalogue:
         seen: dict[str, tuple[str, File]] = {}
         for name, model in self.models.items():
+            if unknown := [needed for needed in model.needs if needed not in self.models]:
+                raise ValueError(f"{name!r} needs {unknown[0]!r}, which isn't there")
             for file in model.files:
                 stem, _, extension = file.file.rpartition(".")
                 if extension == "json" and stem in self.models:

@@ -75,11 +75,11 @@ def import_voice(
         _check_names(archive)
         with library.building(root) as folder:
             content = manifest.parse(archive.read(MANIFEST, manifest.LARGEST), f"{archive.path}:{MANIFEST}")
-            if content.engine not in ("instant", "rvc"):
+            if content.engine not in ("instant", "zero-shot", "rvc"):
                 raise UnderstudyError(
                     "voice-kind-unknown",
                     f"{archive.path} holds a voice for the engine {content.engine!r}, which this version doesn't have.",
-                    "Update Understudy, or import a voice of the engine 'instant' or 'rvc'.",
+                    "Update Understudy, or import a voice of the engine 'instant', 'zero-shot' or 'rvc'.",
                 )
             name = names.valid_name(content.name if name is None else name)
             if content.consent_record is not None and content.consent_level == "revoked":

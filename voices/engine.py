@@ -23,7 +23,7 @@ from understudy.voices.voice import Voice
 class ConversionSettings(BaseModel):
     """Settings of a conversion. Names and meanings are RVC's; each engine implements them as closely as it can.
 
-    Settings marked "rvc only" have no effect with voices of other engines.
+    Settings marked "rvc only" or "zero-shot only" have no effect with voices of other engines.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +45,11 @@ class ConversionSettings(BaseModel):
         description="rvc only: interpolate the pitch in unvoiced sound, for models trained with RVC after July 2026",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="rvc only: precision of the decoder; auto takes the fastest that the machine supports"
+        "auto",
+        description="not instant: precision of the network; auto takes the fastest that the machine supports",
+    )
+    steps: int = Field(
+        25, ge=4, le=50, description="zero-shot only: steps from noise to sound; time grows with them, quality less"
     )
     seed: int = Field(0, ge=0, description="same seed, same bytes")
 

@@ -249,7 +249,7 @@ def load(root: Path, name: str, engine: str | None = None) -> Voice:
     """
     voice = describe(root, name).sung_by(engine)
     levels.require(voice.manifest)
-    if voice.manifest.engine == "instant" and not voice.manifest.recordings:
+    if voice.manifest.engine != "rvc" and not voice.manifest.recordings:
         raise UnderstudyError(
             "voice-without-recordings",
             f"The voice {voice.name!r} has no recordings, so it cannot sing.",

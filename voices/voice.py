@@ -115,7 +115,7 @@ class Manifest(_Part):
     """
 
     name: str = Field(min_length=1, max_length=64)
-    engine: str = Field(pattern=r"^[a-z0-9-]{1,32}$")  # "instant" or "rvc"
+    engine: str = Field(pattern=r"^[a-z0-9-]{1,32}$")  # "instant", "zero-shot" or "rvc"
     sample_rate: int = Field(ge=8000, le=192000)  # Hz: of the recordings; of the model where there are none
     pitch_range: PitchRange | None
     recordings: tuple[Recording, ...] = Field(max_length=999)
@@ -142,8 +142,8 @@ class Manifest(_Part):
         """The engines that can sing with what the voice has."""
         return tuple(
             name
-            for name in dict.fromkeys(["instant", "rvc", self.engine])
-            if name == self.engine or (self.recordings if name == "instant" else self.model)
+            for name in dict.fromkeys(["instant", "zero-shot", "rvc", self.engine])
+            if name == self.engine or (self.model if name == "rvc" else self.recordings)
         )
 
     def sung_by(self, engine: str) -> Manifest:
@@ -212,7 +212,7 @@ class Voice:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can sing with what the voice has, such as ``("instant", "rvc")``."""
+        """The engines that can sing with what the voice has, such as ``("instant", "zero-shot")``."""
         return self.manifest.engines
 
     def sung_by(self, engine: str | None) -> Voice:
@@ -227,6 +227,7 @@ class Voice:
             hints = {
                 "rvc": f"Train a model: understudy voices train {self.name!r} --engine rvc.",
                 "instant": "It has no recordings, only a model; leave out the engine.",
+                "zero-shot": "It has no recordings, only a model; leave out the engine.",
             }
             known = " and ".join(self.engines)
             raise UnderstudyError(

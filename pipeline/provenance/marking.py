@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.audio.watermark.payload import Kind
+from understudy.models.catalogue import find_model
 from understudy.pipeline.cast import Cast
 from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
 from understudy.pipeline.provenance.credentials import Credentials, credentials
@@ -108,10 +109,14 @@ def origin(file: External, role: str) -> Node[Path]:
 
 
 def made_with(file: Node[Path]) -> dict[str, list[Any]]:
-    """The stages that make `file`, each with its version, and what stands for the model files that they use."""
+    """The stages that make `file`, each with its version; what stands for the model files that they use; and the names
+    of those in the catalogue, each with the licence of its weights."""
     nodes = Graph.of(file).nodes
     externals = [node.externals.get(name) for node in nodes for name in ("model", "models", "weights")]
+    found = [external for external in externals if external is not None]
+    named = sorted({name for external in found if isinstance(external.value, Mapping) for name in external.value})
     return {
         "stages": [[node.name, node.stage.version] for node in nodes],
-        "models": sorted({external.content_hash for external in externals if external is not None}),
+        "models": sorted({external.content_hash for external in found}),
+        "licences": [[name, find_model(name).licence] for name in named],
     }

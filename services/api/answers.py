@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -14,8 +15,10 @@ from understudy.services.api.root_path import href
 from understudy.services.api.usable import check_voice, objection
 from understudy.services.queue.jobs import ACTIVE, NEVER
 from understudy.services.stage_titles import title_of
+from understudy.voices.engines import offered
 from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.voice import ConsentRecord, Level, Manifest
+from understudy.voices.voice import Voice as LibraryVoice
 
 Time = Annotated[AwareDatetime, BeforeValidator(lambda seconds: datetime.fromtimestamp(round(seconds, 3), UTC))]
 """Made from seconds since 1970, as they are in the database."""
@@ -90,7 +93,9 @@ class Voice(BaseModel):
     consent_level: Level = Field(description="what the consent rests on; a revoked voice can't be used")
     consent_record: ConsentRecord | None = Field(description="the decision in your consent log that it rests on")
     engine: str | None = Field(description="which sings; null until it is ready")
-    engines: list[str] = Field(description="those that it has: instant (its recordings), rvc (a trained model)")
+    engines: list[str] = Field(
+        description="to choose from: instant and zero-shot (its recordings), rvc (a trained model)"
+    )
     sample_rate: int | None
     pitch_range: PitchRange | None
     seconds: float | None = Field(description="of recordings")
@@ -391,7 +396,7 @@ def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
         "engine": manifest.get("engine"),
         "sample_rate": manifest.get("sample_rate"),
         "pitch_range": manifest.get("pitch_range"),
-        "engines": list(Manifest.model_validate(manifest).engines) if manifest else [],
+        "engines": list(offered(LibraryVoice(Path(), Manifest.model_validate(manifest)))) if manifest else [],
         "seconds": _seconds(manifest["recordings"]) if manifest else None,
         "training_seconds": _seconds(manifest.get("training_recordings", [])) if manifest else None,
         "model": {**model, "vectors": (model["index"] or {}).get("vectors")} if model else None,

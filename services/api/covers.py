@@ -85,7 +85,7 @@ def body_schema(kind: JobKind) -> dict[str, Any]:
             "maxItems": MOST_VOICES,
             "description": "as in the JSON body",
         },
-        "engine": {"type": "string", "enum": ["instant", "rvc"]},
+        "engine": {"type": "string", "enum": ["instant", "zero-shot", "rvc"]},
         "preview": {"type": "boolean"},
         "transposes": as_json,
         "settings": as_json,

@@ -59,7 +59,7 @@ class CoverRequest(JobRequest):
     voice: VoiceText | Annotated[list[VoiceText], Field(max_length=MOST_VOICES)] = Field(
         description="who sings: voices by id or name"
     )
-    engine: Literal["instant", "rvc"] | None = Field(
+    engine: Literal["instant", "zero-shot", "rvc"] | None = Field(
         None, description="what they sing with; null: what each sings with by default"
     )
     preview: bool = Field(

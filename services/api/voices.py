@@ -48,7 +48,9 @@ class VoiceChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str | None = Field(None, min_length=1, max_length=64)
-    engine: Literal["instant", "rvc"] | None = Field(None, description="which of its engines sings from now on")
+    engine: Literal["instant", "zero-shot", "rvc"] | None = Field(
+        None, description="which of its engines sings from now on"
+    )
 
 
 @router.post(

@@ -117,7 +117,8 @@ def fetch(
     from understudy.models.hashes import models_folder
     from understudy.services.cli.model_lines import record_dict
 
-    wanted = [find_model(name).name for name in [*(names or ()), *(_of_preset(preset) if preset else ())]]
+    named = [find_model(name) for name in [*(names or ()), *(_of_preset(preset) if preset else ())]]
+    wanted = [name for model in named for name in (model.name, *model.needs)]
     if not wanted:
         if preset is None:
             raise UnderstudyError(

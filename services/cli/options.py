@@ -96,7 +96,9 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
     ),
     SINGING: (
         Option(
-            "engine", Literal["instant", "rvc"], "instant or rvc: what the voices sing with; default: what each has."
+            "engine",
+            Literal["instant", "zero-shot", "rvc"],
+            "instant, zero-shot or rvc: what the voices sing with; default: what each has.",
         ),
         Option("key", int, "Semitones by which the entire song moves.", "key"),
         Option("transpose", str, "Semitones, or auto for the best octave; by voice: A=-12,B=auto.", "transpose"),

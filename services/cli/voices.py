@@ -120,7 +120,10 @@ def check(
 @with_options("voices", OUTPUT)
 def use(
     name: NAME,
-    engine: Annotated[Literal["instant", "rvc"], typer.Argument(help="instant: its recordings. rvc: its model.")],
+    engine: Annotated[
+        Literal["instant", "zero-shot", "rvc"],
+        typer.Argument(help="instant, zero-shot: its recordings. rvc: its model."),
+    ],
     *,
     options: Options,
 ) -> None:
@@ -240,15 +243,17 @@ def _print_added(added: AddedVoice) -> None:
 
 
 def _described(voice: Voice | BrokenVoice) -> dict[str, Any]:
+    from understudy.voices.engines import offered
     from understudy.voices.voice import Voice
 
     if not isinstance(voice, Voice):
         return {"name": voice.name, "folder": str(voice.folder), "broken": voice.error.message}
-    data = {**voice.manifest.model_dump(mode="json"), "engines": voice.engines, "folder": str(voice.folder)}
+    data = {**voice.manifest.model_dump(mode="json"), "engines": offered(voice), "folder": str(voice.folder)}
     return {**data, "consent_level": voice.manifest.consent_level}
 
 
 def _line(voice: Voice | BrokenVoice) -> str:
+    from understudy.voices.engines import offered
     from understudy.voices.voice import Voice
 
     if not isinstance(voice, Voice):
@@ -256,7 +261,7 @@ def _line(voice: Voice | BrokenVoice) -> str:
     manifest = voice.manifest
     if manifest.consent_level == "revoked":
         return f"[bold]{escape(voice.name)}[/]  [red]can't be used:[/] its consent was revoked"
-    default, *others = sorted(voice.engines, key=lambda engine: engine != manifest.engine)
+    default, *others = sorted(offered(voice), key=lambda engine: engine != manifest.engine)
     lines = [f"[bold]{escape(voice.name)}[/]  {default}, {_with_engine(voice, default)}"]
     return "; also ".join([*lines, *(f"{engine}, {_with_engine(voice, engine)}" for engine in others)])
 
@@ -280,6 +285,8 @@ def _together(recordings: Sequence[Recording]) -> str:
 
 
 def _details(voice: Voice) -> str:
+    from understudy.voices.engines import offered
+
     manifest = voice.manifest
     lines = [
         _line(voice),
@@ -287,8 +294,8 @@ def _details(voice: Voice) -> str:
         f"folder: {escape(str(voice.folder))}",
         f"content hash: {manifest.content_hash}",
     ]
-    if len(voice.engines) > 1:
-        lines.insert(1, f"sings with {manifest.engine} by default; --engine names the other")
+    if len(offered(voice)) > 1:
+        lines.insert(1, f"sings with {manifest.engine} by default; --engine names another")
     if manifest.model is not None:
         lines += _model_lines(manifest.model)
     lines += [f"  {escape(r.source)}: {r.duration:.1f} s ({escape(r.file)})" for r in manifest.recordings]

@@ -387,7 +387,11 @@ def convert_vocals(job: ConversionJob, runner: Runner) -> ConversionResult:
 
 def _named(settings: CoverSettings, song: Path, cast: Cast, words: Sequence[str] = ()) -> str:
     """The name of the file of a cover or a conversion."""
-    engines = [voice.manifest.engine for voice in cast.voices if len(voice.engines) > 1]
+    engines = [
+        voice.manifest.engine
+        for voice in cast.voices
+        if voice.manifest.engine == "zero-shot" or {"instant", "rvc"} <= {*voice.engines}
+    ]
     transposes = [f"{name} {value}" for name, value in cast.transposes.items()]
     return cover_name(settings, song, cast.name, [*engines, *transposes, *words]) + _suffix(settings)
 

@@ -141,7 +141,7 @@ class VoiceLibrary:
         return AddedVoice(voice, tuple(findings))
 
     def sing_with(self, name: str, engine: str) -> Voice:
-        """Make `engine` (``"instant"`` or ``"rvc"``) the one that a voice sings with by default.
+        """Make `engine` (``"instant"``, ``"zero-shot"`` or ``"rvc"``) the one that a voice sings with by default.
 
         Raises `UnderstudyError`: ``engine-missing``, and as `get` does.
         """
@@ -233,8 +233,8 @@ class VoiceLibrary:
         return Runner(executor, lambda event: None, cancel or Event()), job
 
     def get(self, name: str, engine: str | None = None) -> Voice:
-        """The voice of that name, sung by `engine` (``"instant"`` or ``"rvc"``; None: its default); the files that this
-        uses are compared with their hashes.
+        """The voice of that name, sung by `engine` (``"instant"``, ``"zero-shot"`` or ``"rvc"``; None: its default);
+        the files that this uses are compared with their hashes.
 
         Raises `UnderstudyError`: ``voice-unknown`` with the names that are similar, ``engine-missing``, and codes for
         missing or changed files.

@@ -133,7 +133,7 @@ def _same_inputs(making: Mapping[str, Any], inputs: Mapping[str, Path], cast: Ca
 def _singers(making: Mapping[str, Any], cast: Cast) -> Cast | None:
     """The cast that sang, with its engines; None where it isn't that one."""
     cast = replace(cast, transposes=making.get("transposes") or {})
-    for engine in (None, "instant", "rvc"):
+    for engine in (None, "instant", "zero-shot", "rvc"):
         with suppress(UnderstudyError):  # a voice has nothing for that engine
             sung = cast.sung_by(engine)
             if sung.content_hash == making["cast"]:

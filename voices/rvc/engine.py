@@ -23,10 +23,10 @@ from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.models import Weights, warm
 from understudy.models.precision import Precision, default_precision
+from understudy.voices.cuts import Piece, pieces, split
 from understudy.voices.engine import ConversionSettings, Performance
-from understudy.voices.rvc.cuts import Piece, pieces, split
+from understudy.voices.envelope import gate, mixing_gain, second_rms, soft_gain
 from understudy.voices.rvc.embedders import embedder_models, load_embedder
-from understudy.voices.rvc.envelope import gate, mixing_gain, second_rms, soft_gain
 from understudy.voices.rvc.noise import Noise
 from understudy.voices.rvc.pitch import frame_pitch
 from understudy.voices.rvc.preprocess import preprocess

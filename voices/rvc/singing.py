@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.audio.samples import Samples
+from understudy.voices.cuts import Piece
 from understudy.voices.engine import ConversionSettings
-from understudy.voices.rvc.cuts import Piece
 from understudy.voices.rvc.embedders import Embedder
 from understudy.voices.rvc.noise import Noise
 from understudy.voices.rvc.pitch import FramePitch, coarse_pitch

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from understudy.audio.samples import Audio
-from understudy.voices.rvc.envelope import mixing_gain, second_rms
+from understudy.voices.envelope import mixing_gain, second_rms
 
 RATE = 8000
 

@@ -93,6 +93,7 @@ export interface components {
             fill_unvoiced?: boolean;
             /** @enum {string} */
             precision?: "auto" | "float32" | "bfloat16" | "float16";
+            steps?: number;
             seed?: number;
         };
         CoverSettings: {
@@ -830,7 +831,7 @@ export interface components {
             backing_vocals?: string;
             voice: string[];
             /** @enum {string} */
-            engine?: "instant" | "rvc";
+            engine?: "instant" | "zero-shot" | "rvc";
             preview?: boolean;
             transposes?: string;
             settings?: string;
@@ -876,11 +877,11 @@ export interface components {
             [key: string]: number;
         };
         /** @enum {string} */
-        VoiceChangeEngine: "instant" | "rvc";
+        VoiceChangeEngine: "instant" | "zero-shot" | "rvc";
         /** @enum {string} */
         WebhookState: "waiting" | "delivered" | "failed" | "unwanted";
         /** @enum {string} */
-        CoverRequestEngine: "instant" | "rvc";
+        CoverRequestEngine: "instant" | "zero-shot" | "rvc";
         /** @enum {string} */
         TrainingRequestConsent: "self" | "granted";
         /** @enum {string} */

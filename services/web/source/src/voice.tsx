@@ -40,10 +40,11 @@ export function VoiceView({ id }: { id: string }) {
   );
 }
 
-type Engine = "instant" | "rvc";
+type Engine = "instant" | "zero-shot" | "rvc";
 
 const ENGINES: Record<Engine, [string, string]> = {
   instant: ["Instant voice", "from the recordings, without training"],
+  "zero-shot": ["Many-singers model", "from the recordings, by a model trained on many singers; slow without a GPU"],
   rvc: ["Trained model", "learned from the recordings"],
 };
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from understudy.voices.rvc.envelope import gate, soft_gain
+from understudy.voices.envelope import gate, soft_gain
 
 
 def frames(*parts: tuple[int, float]) -> np.ndarray:

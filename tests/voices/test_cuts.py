@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.voices.rvc.cuts import SKIPPED, Piece, pieces, split
+from understudy.voices.cuts import SKIPPED, Piece, pieces, split
 
 
 def test_a_short_song_is_one_piece() -> None:
