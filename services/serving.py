@@ -13,6 +13,7 @@ from socket import IPPROTO_TCP, TCP_NODELAY
 from threading import Event, Thread
 from types import FrameType
 
+import segno
 import uvicorn
 from fastapi import FastAPI
 
@@ -24,6 +25,7 @@ from understudy.services.queue import claims, jobs
 from understudy.services.queue.database import Database, open_when_up
 from understudy.services.queue.settings import PREFIX, ServerSettings
 from understudy.services.queue.tables import new_id
+from understudy.services.tls import own_address, self_signed
 
 log = logging.getLogger("understudy.server")
 
@@ -38,6 +40,7 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
     app = make_app(settings)
     sys.setswitchinterval(0.001)  # the event loop waits for threads that parse uploads no longer than that, each time
     pool = WorkerPool(settings, database)
+    certificate, key = self_signed(settings.data / "tls") if settings.tls else (None, None)
     config = uvicorn.Config(
         app,
         settings.host,
@@ -51,6 +54,8 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
         timeout_keep_alive=30,
         http=connections.bounded(settings.connections),
         ws="none",
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
         h11_max_incomplete_event_size=connections.LONGEST,
     )
     try:
@@ -63,8 +68,11 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
             "Choose another port with --port, or end the other program.",
         ) from None
     host, port = socket.getsockname()[:2]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
+    scheme, shown = "https" if settings.tls else "http", own_address() if host in ("0.0.0.0", "::") else host
+    url = f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}{settings.root_path}"
     log.info("serving", extra={"url": url})
+    if settings.tls and sys.stderr.isatty():
+        segno.make(url).terminal(out=sys.stderr, compact=True)
     pool.start()
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them once more when it is done, to end the process
         signal.signal(number, lambda number, frame: None)

@@ -151,6 +151,7 @@ _TABLE: Mapping[str | None, tuple[Option, ...]] = {
     SERVER: (
         Option("host", str, "Address to bind.", default="127.0.0.1"),
         Option("port", int, "Port; 0 selects a free one.", default="8000"),
+        Option("tls", str, "self-signed: HTTPS with a certificate of its own; shows a QR code of the address."),
         Option("root_path", str, "Path below which a proxy shows it, e.g. /understudy."),
         Option("workers", int, "Worker processes.", default="1"),
         Option("keys", bool, "Require API keys on loopback, too."),

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from platformdirs import user_data_path
@@ -41,6 +41,9 @@ class ServerSettings(BaseModel):
     host: str = Field("127.0.0.1", description="address to bind; others than loopback need keys")
     port: int = Field(8000, ge=0, le=65535)
     keys: bool = Field(False, description="ask for API keys on loopback, too")
+    tls: Literal["self-signed"] | None = Field(
+        None, description="HTTPS with a certificate of its own in data, which browsers ask about once"
+    )
     connections: int = Field(
         4000, ge=10, description="open connections; of those without a request the oldest gives way to a new one"
     )
