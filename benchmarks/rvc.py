@@ -183,9 +183,10 @@ def run_ours(folder: Path, out: Path, precision: str, mix: float, rmvpe: bool) -
     from understudy.audio.samples import Audio
     from understudy.context import Context
     from understudy.models import Weights
+    from understudy.voices import cuts
     from understudy.voices.engine import ConversionSettings, Performance
-    from understudy.voices.rvc import cuts, singing
     from understudy.voices.rvc import engine as rvc
+    from understudy.voices.rvc import singing
     from understudy.voices.rvc.noise import Noise
     from understudy.voices.rvc.retrieval import Retrieval
 
