@@ -34,6 +34,7 @@ from understudy.services.api import (
     voices,
     webhooks,
 )
+from understudy.services.api import owners as owner_routes
 from understudy.services.api.auth import is_loopback
 from understudy.services.api.batches import BatchRequest
 from understudy.services.api.events import Hub
@@ -43,7 +44,7 @@ from understudy.services.api.root_path import RootPath
 from understudy.services.api.songs import SongSource
 from understudy.services.api.state import AppState
 from understudy.services.api.training_requests import TrainingRequest
-from understudy.services.queue import bounded, housekeeping, owners, removals
+from understudy.services.queue import bounded, deletion, housekeeping, owners, removals
 from understudy.services.queue.audit import prune
 from understudy.services.queue.bounded import Readers
 from understudy.services.queue.database import Database
@@ -103,6 +104,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
             app.state.hub = Hub(database)
             stopping = Event()
             Deliveries(database, settings).run(stopping)
+            Thread(target=deletion.run, args=(database, stopping), name="deletion", daemon=True).start()
             Thread(target=removals.run, args=(database, storage, stopping), name="removals", daemon=True).start()
             Thread(target=_sweep, args=(database, storage, settings, stopping), name="sweep", daemon=True).start()
             event_task = asyncio.create_task(app.state.hub.run())
@@ -142,6 +144,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
         batches.router,
         account.router,
         keys.router,
+        owner_routes.router,
         webhooks.router,
         audit.router,
         verification.router,

@@ -21,9 +21,9 @@ COOKIE = "understudy_session"
 _bearer = HTTPBearer(auto_error=False, description="An API key, made with 'understudy keys create'.")
 
 
-def require(scope: str) -> Callable[..., AsyncIterator[Owner]]:
-    """A dependency that gives the owner of the request's key. The key must have `scope`, and the owner must be within
-    its rate limit.
+def require(*scopes: str) -> Callable[..., AsyncIterator[Owner]]:
+    """A dependency that gives the owner of the request's key. The key must have all `scopes`, and the owner must be
+    within its rate limit.
 
     A route that is a plain function runs in a thread: it waits for a place of its owner's. One that is a coroutine
     takes such a place by itself for whatever it does in threads.
@@ -34,10 +34,10 @@ def require(scope: str) -> Callable[..., AsyncIterator[Owner]]:
     ) -> AsyncIterator[Owner]:
         token = credentials.credentials if credentials else request.cookies.get(COOKIE, client_network(request))
         owner = await app.identifying.run(token, identify, app, request, credentials)
-        if scope not in owner.scopes:
-            raise ApiError(
-                "scope-missing", f"This key may not do that: it lacks the scope {scope!r}.", "Ask for another key."
-            )
+        for scope in scopes:
+            if scope not in owner.scopes:
+                text = f"This key may not do that: it lacks the scope {scope!r}."
+                raise ApiError("scope-missing", text, "Ask for another key.")
         count_request(request, app, owner)
         if inspect.iscoroutinefunction(request.scope["route"].endpoint):
             yield owner

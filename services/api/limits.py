@@ -110,4 +110,6 @@ def charge_training(connection: Connection, settings: ServerSettings, owner: Own
 
 
 def _lock_owner(connection: Connection, owner: Owner) -> None:
-    connection.execute(select(owners.c.id).where(owners.c.id == owner.id).with_for_update())
+    row = connection.execute(select(owners.c.deleting).where(owners.c.id == owner.id).with_for_update()).first()
+    if row is None or row.deleting is not None:
+        raise ApiError("key-invalid", "The owner of this key is being deleted.", "Ask for another key.")

@@ -43,6 +43,7 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
             "artwork-unknown",
             "delivery-unknown",
             "key-unknown",
+            "owner-unknown",
             "storage-missing",
         ),
     ),

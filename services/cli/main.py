@@ -23,6 +23,7 @@ from understudy.services.cli.cover import convert, cover, graph
 from understudy.services.cli.evaluate import evaluate
 from understudy.services.cli.keys import keys_app
 from understudy.services.cli.models import models_app
+from understudy.services.cli.owners import owners_app
 from understudy.services.cli.reproduce import reproduce
 from understudy.services.cli.separate import separate
 from understudy.services.cli.server import database_app, serve, worker
@@ -79,6 +80,7 @@ groups = {
     "models": models_app,
     "cache": cache_app,
     "keys": keys_app,
+    "owners": owners_app,
     "database": database_app,
     "signing": signing_app,
 }

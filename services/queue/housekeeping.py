@@ -170,6 +170,10 @@ def _sweep_trainings(database: Database, settings: ServerSettings) -> None:
             shutil.rmtree(folder, ignore_errors=True)
         elif folder.name not in active:
             ended.append((used, folder))
+    for folder in root.glob("*"):
+        if folder.name not in {name.partition("/")[0] for name in known}:
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
     total = 0
     for _, folder in sorted(ended, reverse=True):
         total += sum(size for _, size in _about(folder.rglob("*")))

@@ -58,6 +58,7 @@ owners = Table(
     Column("former_secret", String(80)),  # the secret before it, which signs webhooks, too, until then
     Column("former_until", Double),
     Column("limits", JSON, nullable=False),  # limits of this owner that differ from the settings
+    Column("deleting", Double),  # since when it is to be deleted (deletion.py)
     Column("generation", Integer, nullable=False, default=0),  # raised by deleting everything; names the cache
 )
 
@@ -83,6 +84,14 @@ consents = Table(  # the consent log of each owner (understudy.voices.consent.lo
     Column("owner", String(40), ForeignKey("owners.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("line", Text, nullable=False),
+)
+
+past_consents = Table(  # the hashes of the consent logs of deleted owners, under their pseudonyms
+    "past_consents",
+    metadata,
+    Column("owner", String(40), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("hash", String(64), nullable=False),
 )
 
 sessions = Table(  # of the page: who has shown a key there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,14 +11,15 @@ from starlette.testclient import TestClient
 
 from tests.services.api.conftest import KEYS, Service, Sounds
 from tests.support.command import until
+from tests.support.library_voices import recorded_voice
 from understudy.errors import UnderstudyError
 from understudy.services.api.app import make_app
-from understudy.services.queue import housekeeping, owners
+from understudy.services.queue import consents, deletion, housekeeping, owners, removals
 from understudy.services.queue import sessions as page_sessions
 from understudy.services.queue.audit import prune
 from understudy.services.queue.database import Database
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import audit, keys, sessions
+from understudy.services.queue.tables import audit, keys, metadata, past_consents, sessions, voices
 
 
 def send(service: Service, sounds: Sounds, headers: dict[str, str], **more: str):
@@ -238,6 +240,68 @@ def test_account_and_deleting_everything(guarded: Service, sounds: Sounds):
     assert usage.pop("jobs_a_day") == 1
     assert usage == dict.fromkeys(("jobs_queued", "trainings_queued", "training_minutes_a_day", "storage_bytes"), 0)
     assert guarded.client.get(kept.headers["location"], headers=bea).status_code == 200
+    assert len(guarded.stored()) == 1
+
+
+def test_nothing_is_left_of_a_deleted_owner(
+    guarded: Service, sounds: Sounds, monkeypatch: pytest.MonkeyPatch, tmp_path
+):
+    """Also if the first process that deletes it is killed half way."""
+    monkeypatch.setattr(deletion, "run", lambda *_: None)
+    monkeypatch.setattr(deletion, "_LATE", -1.0)
+    services, client = guarded.app.state.services, guarded.client
+    database = services.database
+    ada, bea, admin = (
+        guarded.key("Zoë Lane", (*KEYS, "keys")),
+        guarded.key("bea", (*KEYS, "keys")),
+        guarded.key("op", ("admin",)),
+    )
+    id = owners.ensure_owner(database, "Zoë Lane")
+    manifest = recorded_voice(tmp_path).manifest
+    for headers in (ada, ada, bea):
+        assert send(guarded, sounds, headers, **{"Idempotency-Key": f"k{time.monotonic_ns()}"}).status_code == 202
+    with database.write() as connection:
+        kept = consents.admit(connection, 1.0, id, "nova", manifest).model_dump(mode="json")
+        row = {
+            "id": "voice_1",
+            "owner": id,
+            "name": "nova",
+            "folded": "nova",
+            "state": "ready",
+            "path": f"{id}/voices/1",
+        }
+        connection.execute(voices.insert().values(**row, consent="self", manifest=kept, findings=[], created=0.0))
+    client.patch("/v1/voices/nova", json={"name": "mira"}, headers=ada)
+    for folder in (f"cache/{id}-0", f"trainings/{id}-0/voice_1"):
+        (guarded.settings.data / folder).mkdir(parents=True)
+    assert client.delete("/v1/account", headers=guarded.key("bea")).json()["code"] == "scope-missing"
+    assert client.delete("/v1/owners/local", headers=admin).json()["code"] == "owner-unknown"
+    names = [one["name"] for one in client.get("/v1/owners", headers=admin).json()["items"]]
+    assert {"Zoë Lane", "bea", "op"} <= set(names)
+    assert client.delete("/v1/account", headers=ada).status_code == 202
+    assert client.get("/v1/songs", headers=ada).status_code == 401
+    with monkeypatch.context() as killed:
+        killed.setattr(deletion, "_AT_ONCE", 1)
+        killed.setattr(deletion, "_delete_rest", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deletion.delete_marked(database)
+    deletion.delete_marked(database)
+    removals.remove_due(database, services.storage)
+    housekeeping.sweep_machine(database, services.storage, guarded.settings)
+    with database.read() as connection:
+        for table in metadata.sorted_tables:
+            rows = str(connection.execute(select(table)).all())
+            assert id not in rows, table.name
+            assert "Lane" not in rows, table.name
+            assert "mira" not in rows, table.name
+            assert "nova" not in rows, table.name
+        stays = connection.execute(select(past_consents).order_by(past_consents.c.number)).all()
+        left = connection.execute(select(audit).where(audit.c.owner == stays[0].owner)).all()
+    assert (stays[0].hash, len(stays)) == (kept["consent_record"]["record"], 2), "stated and revoked"
+    assert {"make_separation", "change_voice", "delete_account", "deleted"} <= {row.action for row in left}
+    assert {row.address for row in left} == {""}
+    assert not [path for path in guarded.settings.data.rglob(f"*{id}*")]
+    assert client.get("/v1/separations", headers=bea).json()["items"], "others keep theirs"
     assert len(guarded.stored()) == 1
 
 

@@ -409,6 +409,13 @@ export interface components {
             keep_stems?: boolean;
             video?: components["schemas"]["OutputSettingsVideo"] | null;
         };
+        OwnerEntry: {
+            id: string;
+            name: string;
+            /** Format: date-time */
+            created: string;
+            deleting: string | null;
+        };
         AuditEntryPage: {
             items: components["schemas"]["AuditEntry"][];
             next: string | null;
@@ -427,6 +434,10 @@ export interface components {
         };
         KeyPage: {
             items: components["schemas"]["Key"][];
+            next: string | null;
+        };
+        OwnerEntryPage: {
+            items: components["schemas"]["OwnerEntry"][];
             next: string | null;
         };
         SongPage: {
@@ -519,6 +530,7 @@ export interface components {
             inference?: components["schemas"]["InferenceSettings"];
             /** @enum {string} */
             consistency?: "residual" | "model" | "wiener";
+            restore?: string | null;
             lead?: string | null;
             dereverb?: string | null;
             denoise?: string | null;
@@ -710,7 +722,7 @@ export interface components {
         };
         CoverRequest: {
             webhook?: string | null;
-            webhook_events?: ("done" | "failed" | "cancelled")[] | null;
+            webhook_events?: components["schemas"]["CoverRequestWebhookEventsItem"][] | null;
             metadata?: {
                 [key: string]: string;
             };
@@ -731,7 +743,7 @@ export interface components {
         };
         SeparationRequest: {
             webhook?: string | null;
-            webhook_events?: ("done" | "failed" | "cancelled")[] | null;
+            webhook_events?: components["schemas"]["SeparationRequestWebhookEventsItem"][] | null;
             metadata?: {
                 [key: string]: string;
             };
@@ -757,7 +769,7 @@ export interface components {
         };
         TrainingRequest: {
             webhook?: string | null;
-            webhook_events?: ("done" | "failed" | "cancelled")[] | null;
+            webhook_events?: components["schemas"]["TrainingRequestWebhookEventsItem"][] | null;
             metadata?: {
                 [key: string]: string;
             };
@@ -802,7 +814,7 @@ export interface components {
         TrainingForm: {
             recordings?: string[];
             webhook?: string | null;
-            webhook_events?: ("done" | "failed" | "cancelled")[] | null;
+            webhook_events?: components["schemas"]["TrainingFormWebhookEventsItem"][] | null;
             metadata?: {
                 [key: string]: string;
             };
@@ -881,9 +893,17 @@ export interface components {
         /** @enum {string} */
         WebhookState: "waiting" | "delivered" | "failed" | "unwanted";
         /** @enum {string} */
+        CoverRequestWebhookEventsItem: "done" | "failed" | "cancelled";
+        /** @enum {string} */
         CoverRequestEngine: "instant" | "zero-shot" | "rvc";
         /** @enum {string} */
+        SeparationRequestWebhookEventsItem: "done" | "failed" | "cancelled";
+        /** @enum {string} */
+        TrainingRequestWebhookEventsItem: "done" | "failed" | "cancelled";
+        /** @enum {string} */
         TrainingRequestConsent: "self" | "granted";
+        /** @enum {string} */
+        TrainingFormWebhookEventsItem: "done" | "failed" | "cancelled";
         /** @enum {string} */
         TrainingFormConsent: "self" | "granted";
     };
@@ -931,11 +951,13 @@ export type ModelState = components['schemas']['ModelState'];
 export type NewKey = components['schemas']['NewKey'];
 export type Outcome = components['schemas']['Outcome'];
 export type OutputSettings = components['schemas']['OutputSettings'];
+export type OwnerEntry = components['schemas']['OwnerEntry'];
 export type AuditEntryPage = components['schemas']['AuditEntryPage'];
 export type BatchPage = components['schemas']['BatchPage'];
 export type DeliveryPage = components['schemas']['DeliveryPage'];
 export type JobPage = components['schemas']['JobPage'];
 export type KeyPage = components['schemas']['KeyPage'];
+export type OwnerEntryPage = components['schemas']['OwnerEntryPage'];
 export type SongPage = components['schemas']['SongPage'];
 export type TrainingPage = components['schemas']['TrainingPage'];
 export type VoicePage = components['schemas']['VoicePage'];
@@ -992,8 +1014,12 @@ export type RemixSettingsLoudness = components['schemas']['RemixSettingsLoudness
 export type TrainingEvaluation = components['schemas']['TrainingEvaluation'];
 export type VoiceChangeEngine = components['schemas']['VoiceChangeEngine'];
 export type WebhookState = components['schemas']['WebhookState'];
+export type CoverRequestWebhookEventsItem = components['schemas']['CoverRequestWebhookEventsItem'];
 export type CoverRequestEngine = components['schemas']['CoverRequestEngine'];
+export type SeparationRequestWebhookEventsItem = components['schemas']['SeparationRequestWebhookEventsItem'];
+export type TrainingRequestWebhookEventsItem = components['schemas']['TrainingRequestWebhookEventsItem'];
 export type TrainingRequestConsent = components['schemas']['TrainingRequestConsent'];
+export type TrainingFormWebhookEventsItem = components['schemas']['TrainingFormWebhookEventsItem'];
 export type TrainingFormConsent = components['schemas']['TrainingFormConsent'];
 export type $defs = Record<string, never>;
 export type operations = Record<string, never>;
