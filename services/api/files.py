@@ -34,6 +34,7 @@ def file_response(*types: str) -> dict[int | str, dict[str, Any]]:
     return {
         200: {"description": "The file", "content": content, "headers": headers},
         206: {"description": "A part of it", "content": content, "headers": headers | {"Content-Range": part}},
+        307: {"description": "It is at the address in `Location`, in a store, for a short time"},
         304: {"description": "The client has it: its entity tag is in If-None-Match"},
     }
 
@@ -81,10 +82,15 @@ def send(app: AppState, owner: Owner, path: str, name: str, type: str, wanted: W
     if by_range and (part := _parsed_range(wanted.range or "", size)) is not None:
         (start, stop), status = part, 206
     ascii_name = name.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "_").replace("?", "_")
+    disposition = f"inline; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}"
+    # a page is sent from here, with its policy; a HEAD is answered here, since an address is signed for a GET
+    seconds = 0 if wanted.head or type.startswith("text/html") else app.settings.presigned_seconds
+    if seconds and (address := app.storage.signed(path, seconds, type, disposition)):
+        return Response(None, 307, {"Location": address, "Cache-Control": "no-store"})
     headers = caching | {
         "Accept-Ranges": "bytes",
         "Content-Length": str(stop - start),
-        "Content-Disposition": f"inline; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Disposition": disposition,
         "X-Content-Type-Options": "nosniff",
     }
     if type.startswith("text/html"):

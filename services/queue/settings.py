@@ -37,6 +37,10 @@ class ServerSettings(BaseModel):
     storage: str = Field("", description="fsspec URL of songs, voices and results, e.g. s3://bucket/path; empty: local")
     storage_options: dict[str, Any] = Field(default_factory=dict, description="options of that file system")
 
+    presigned_seconds: int = Field(
+        0, ge=0, le=7 * 86400, description="for which clients get files from the S3 store itself; 0: from the server"
+    )
+
     # how it is reached
     host: str = Field("127.0.0.1", description="address to bind; others than loopback need keys")
     port: int = Field(8000, ge=0, le=65535)

@@ -91,6 +91,15 @@ class Storage:
         except FileNotFoundError as error:
             raise _missing(name) from error
 
+    def signed(self, name: str, seconds: int, type: str, disposition: str) -> str | None:
+        """An address at which everybody who has it gets the file `name` from an S3 store, for so many `seconds`, with
+        that media type and ``Content-Disposition``. None where the storage is no S3 store."""
+        if "s3" not in self._files.protocol:
+            return None
+        about = {"ResponseContentType": type, "ResponseContentDisposition": disposition}
+        with _reachable():
+            return str(self._files.url(self._at(name), expires=seconds, **about))
+
     def fetch(self, name: str) -> Path:
         """The path of the file `name` on this machine, fetched if need be. It must not be changed."""
         copy = (self._local or self._copies) / _checked(name)

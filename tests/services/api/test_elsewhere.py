@@ -18,7 +18,7 @@ from tests.support import postgres, s3
 from tests.support.command import HANGS
 from understudy.pipeline.shared_store import SharedStore, StoreAddress
 from understudy.services.api.app import make_app
-from understudy.services.queue import housekeeping
+from understudy.services.queue import housekeeping, removals
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import events
 from understudy.services.queue.worker import Worker
@@ -78,6 +78,7 @@ def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
             assert not {"decode", "separate", "pitch", "convert", "finish"} & states["finished"]
 
             assert client.delete("/v1/account/everything").status_code == 204
+            removals.remove_due(app.state.services.database, storage)
             assert list(storage.listed()) == []
             housekeeping.sweep_machine(app.state.services.database, storage, settings)
             shared = SharedStore(StoreAddress(settings.store, settings.store_options), tmp_path / "copies")

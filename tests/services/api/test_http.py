@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.services.api.conftest import Service, Sounds, Start
+from understudy.services.queue.storage import Storage
 
 
 def upload(service: Service, sounds: Sounds) -> str:
@@ -26,6 +29,28 @@ def test_what_the_client_has_is_not_sent_again(service: Service, sounds: Sounds)
     if page.status_code == 200:
         answer = service.client.get("/", headers={"If-None-Match": page.headers["etag"]})
         assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_files_come_from_the_store_itself(service: Service, sounds: Sounds, monkeypatch: pytest.MonkeyPatch):
+    path, content = upload(service, sounds), sounds["song"].read_bytes()
+    app, client = service.app.state.services, service.client
+    app.settings = app.settings.model_copy(update={"presigned_seconds": 60})
+    first = client.get(path)
+    assert first.content == content, "a folder has no addresses"
+    asked = []
+
+    def signed(self: Storage, *about: object) -> str:
+        asked.append(about)
+        return "https://store.example/signed"
+
+    monkeypatch.setattr(Storage, "signed", signed)
+    moved = client.get(path, follow_redirects=False)
+    assert (moved.status_code, moved.headers["location"]) == (307, "https://store.example/signed")
+    assert moved.headers["cache-control"] == "no-store"
+    assert [about[1:] for about in asked] == [(60, "audio/wav", first.headers["content-disposition"])]
+    assert client.head(path).headers["content-length"] == str(len(content))
+    assert client.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+    assert len(asked) == 1
 
 
 def test_a_part_is_sent_of_the_version_that_the_client_has(service: Service, sounds: Sounds):

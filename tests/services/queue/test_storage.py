@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from tests.support import s3
@@ -48,6 +49,21 @@ def test_what_is_put_can_be_read(storage: Storage, file: Path):
     storage.put(file, "ada/songs/two", move=True)
     assert not file.exists()
     assert {name for name, _ in storage.listed()} == {"ada/songs/one", "ada/songs/two"}
+
+
+def test_an_address_that_is_signed(storage: Storage, file: Path):
+    storage.put(file, "ada/songs/one")
+    address = storage.signed("ada/songs/one", 60, "audio/flac", 'inline; filename="a.flac"')
+    if "s3" not in storage._files.protocol:
+        assert address is None
+        return
+    assert "Signature=" in str(address)
+    got = httpx.get(str(address), headers={"Range": "bytes=10-19"})
+    assert (got.status_code, got.content) == (206, file.read_bytes()[10:20])
+    assert (got.headers["content-type"], got.headers["content-disposition"]) == (
+        "audio/flac",
+        'inline; filename="a.flac"',
+    )
 
 
 def test_what_is_not_there(storage: Storage):
