@@ -21,6 +21,7 @@ from understudy.services.api.usable import objection
 from understudy.services.queue import housekeeping, sessions
 from understudy.services.queue.owners import LIMITS, usage
 from understudy.services.queue.tables import owners
+from understudy.voices.voice import Level
 
 router = APIRouter(prefix="/v1", tags=["account"])
 
@@ -30,6 +31,7 @@ class Account(BaseModel):
 
     owner: str
     open: bool = Field(description="the server needs no keys")
+    consent: Level = Field(description="what the consent for a voice must rest on to be used with the request's key")
     scopes: list[str]
     limits: dict[str, float]
     usage: dict[str, float]
@@ -65,7 +67,15 @@ def show_account(app: App, owner: Reader) -> Account:
     limits = {name: float(owner.limit(name, app.settings)) for name in LIMITS}
     shown = secret if "make" in owner.scopes else None
     scopes = sorted(owner.scopes)
-    return Account(owner=owner.name, open=not app.keys, scopes=scopes, limits=limits, usage=used, webhook_secret=shown)
+    return Account(
+        owner=owner.name,
+        open=not app.keys,
+        consent=owner.consent,
+        scopes=scopes,
+        limits=limits,
+        usage=used,
+        webhook_secret=shown,
+    )
 
 
 @router.delete("/account/everything", status_code=204, responses=documented())

@@ -73,6 +73,15 @@ class PitchRange(BaseModel):
     high: float
 
 
+class CheckedRecording(BaseModel):
+    """A recording, before a voice is made from it."""
+
+    duration: float = Field(description="seconds")
+    voice: float = Field(description="seconds of voice in it; 15 to 40 in all make a good voice")
+    pitch_range: PitchRange | None
+    findings: list[Finding] = Field(description="what is wrong with it, and what to do")
+
+
 class Model(BaseModel):
     """A trained RVC model."""
 
@@ -100,6 +109,7 @@ class Voice(BaseModel):
     pitch_range: PitchRange | None
     seconds: float | None = Field(description="of recordings")
     recording: str | None = Field(description="where to hear one of its recordings; null where there is none")
+    sample: str | None = Field(description="where to hear how it sings a short melody, once its job has ended")
     training_seconds: float | None = Field(description="of further recordings, for training alone")
     model: Model | None = Field(description="its trained model")
     findings: list[Finding] = Field(description="what was found in the recordings")
@@ -393,6 +403,7 @@ def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:
         "consent_record": manifest.get("consent_record"),
         "consent_level": level,
         "recording": href(f"/v1/voices/{row.id}/recording") if heard else None,
+        "sample": href(f"/v1/voices/{row.id}/sample") if manifest and level != "revoked" else None,
         "engine": manifest.get("engine"),
         "sample_rate": manifest.get("sample_rate"),
         "pitch_range": manifest.get("pitch_range"),

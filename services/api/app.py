@@ -28,6 +28,7 @@ from understudy.services.api import (
     models,
     openapi,
     problems,
+    recordings,
     songs,
     trainings,
     verification,
@@ -134,6 +135,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
     for router in (
         songs.router,
         voices.router,
+        recordings.router,
         consents.router,
         trainings.training,
         trainings.router,

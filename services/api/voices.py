@@ -22,19 +22,22 @@ from understudy.services.api.limits import charge_jobs, check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, form_schema, new_songs, refuse_fields
-from understudy.services.api.state import App
+from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Form, FormRules, Upload, owner_as_sender, received
 from understudy.services.queue import jobs as queue
 from understudy.services.queue import removals
 from understudy.services.queue.owners import Owner
+from understudy.services.queue.run_voice import SAMPLE
 from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs, new_id, voices
+from understudy.voices.consent import levels
 from understudy.voices.names import valid_name
 from understudy.voices.voice import RECORDINGS, Manifest, Voice
 
 router = APIRouter(prefix="/v1/voices", tags=["voices"])
-FIELDS = ("name", "consent", "speaker")
+FIELDS = ("name", "consent", "speaker", "sample")
 FILES = ("recordings", "model", "index")
+SAMPLED = {"type": "boolean", "description": "whether it sings a short melody when it is ready"}
 CONSENT = {
     "type": "string",
     "enum": ["self", "granted"],
@@ -71,6 +74,7 @@ class VoiceChange(BaseModel):
             },
             "index": {**BINARY, "description": "the model's faiss index"},
             "speaker": {"type": "integer", "minimum": 0, "description": "which of the model's speakers sings"},
+            "sample": SAMPLED,
         },
         ["name", "consent"],
     ),
@@ -82,7 +86,7 @@ async def make_voice(request: Request, app: App, owner: VoiceMaker, key: Idempot
     async with received(request, app, sender, FormRules(FILES, limit, most)) as form:
         refuse_fields(form.fields, FIELDS)
         name, consent = _named(form), check_consent(form.fields.get("consent"))
-        speaker = _speaker(form)
+        speaker, sample = _speaker(form), _sampled(form, owner)
         kinds = [upload.field for upload in form.files]
         from_recordings = set(kinds) == {"recordings"}
         if not from_recordings and sorted(kinds) not in (["model"], ["index", "model"]):
@@ -91,7 +95,7 @@ async def make_voice(request: Request, app: App, owner: VoiceMaker, key: Idempot
         form.files.sort(key=lambda upload: upload.field != "model")
         if from_recordings:
             await new_songs(app, owner, form.files)
-        voice = NewVoice(new_id("voice"), name, consent, speaker, form.files)
+        voice = NewVoice(new_id("voice"), name, consent, speaker, sample, form.files)
         return (
             await accept(app, owner, key, form, 202, partial(voice.submit, app.settings, owner), voice.places(owner))
         ).response()
@@ -105,6 +109,7 @@ class NewVoice:
     name: str
     consent: str
     speaker: int | None
+    sample: bool
     files: list[Upload]
 
     def path(self, owner: Owner) -> str:
@@ -124,7 +129,7 @@ class NewVoice:
         sent = [
             {"name": upload.name, "path": place, "field": upload.field} for upload, place in self.places(owner).items()
         ]
-        request = {"sent": sent, "consent": self.consent, "path": path, "speaker": self.speaker}
+        request = {"sent": sent, "consent": self.consent, "path": path, "speaker": self.speaker, "sample": self.sample}
         about: dict[str, Any] = {"priority": 0, "name": self.name, "voice": id, "request": request}
         job = queue.submit(connection, now, owner.id, "voice", **about)
         row: dict[str, Any] = {"id": id, "owner": owner.id, "name": self.name, "folded": self.name.casefold()}
@@ -158,6 +163,95 @@ def voice_recording(id: str, app: App, owner: Reader, wanted: FileWanted) -> Res
         raise ApiError("sample-unknown", f"The voice {row.name!r} has no recordings.", "Listen to a cover with it.")
     first, name = recordings[0], f"{row.name}.flac"
     return send(app, owner, f"{row.path}/{RECORDINGS}/{first['file']}", name, "audio/flac", wanted, first["sha256"])
+
+
+@router.get("/{id}/sample", responses=documented(404, 416) | file_response("audio/mpeg"), response_class=Response)
+def voice_sample(id: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
+    """Five seconds sung by the voice, as mp3, made at the end of the job that makes it."""
+    with app.database.read() as connection:
+        row = find_voice(connection, owner, id)
+    path, name = f"{row.path}/{SAMPLE}", f"{row.name} sample.mp3"
+    if app.storage.size(path) is None:
+        raise ApiError("sample-unknown", f"The voice {row.name!r} has no sample.", "Listen to a cover with it.")
+    return send(app, owner, path, name, "audio/mpeg", wanted, row.manifest["content_hash"])
+
+
+@router.post(
+    "/{id}/recordings",
+    status_code=202,
+    response_model=answers.Voice,
+    responses=documented(404, 408, 409, 413, 415, 422, 507),
+    openapi_extra=form_schema(
+        "MoreRecordingsForm",
+        {
+            "recordings": {"type": "array", "items": BINARY, "description": "of the same voice"},
+            "consent": CONSENT,
+            "sample": SAMPLED,
+        },
+        ["recordings", "consent"],
+    ),
+)
+async def add_recordings(
+    request: Request, id: str, app: App, owner: VoiceMaker, key: IdempotencyKey = None
+) -> JSONResponse:
+    """Give a voice more recordings; it stays as it is until it has them. What its consent rests on is `stated` again:
+    the new recordings may be somebody else's."""
+    limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
+    sender = await owner_as_sender(app, owner, key)
+    async with received(request, app, sender, FormRules(("recordings",), limit, most)) as form:
+        refuse_fields(form.fields, ("consent", "sample"))
+        consent = check_consent(form.fields.get("consent"))
+        if not form.files:
+            raise ApiError("no-recordings", "There are no recordings.", "Send files in the field 'recordings'.")
+        await new_songs(app, owner, form.files)
+        more = MoreRecordings(id, new_id("sent"), consent, _sampled(form, owner), form.files)
+        places = await app.requests.run(owner.id, more.places, app, owner)
+        return (await accept(app, owner, key, form, 202, partial(more.submit, app.settings, owner), places)).response()
+
+
+@dataclass(frozen=True)
+class MoreRecordings:
+    """A checked request to give the voice `voice` (an id or a name) more recordings."""
+
+    voice: str
+    id: str
+    consent: str
+    sample: bool
+    files: list[Upload]
+
+    def places(self, app: AppState, owner: Owner) -> dict[Upload, str]:
+        with app.database.read() as connection:
+            path = find_voice(connection, owner, self.voice).path
+        return {upload: f"{path}-sent/{self.id}-{number}" for number, upload in enumerate(self.files)}
+
+    def submit(self, server: ServerSettings, owner: Owner, connection: Connection, now: float) -> answers.Voice:
+        row = find_voice(connection, owner, self.voice)
+        if row.state != "ready" or _changes(connection, row):
+            text = f"The voice {row.name!r} {'is changed just now' if row.state == 'ready' else 'isn’t ready'}."
+            raise ApiError("voice-not-ready", text, "Try again when that is done.")
+        manifest = Manifest.model_validate(row.manifest | {"name": row.name})
+        levels.require(manifest)
+        if not manifest.recordings:
+            text = f"The voice {row.name!r} is a model alone."
+            raise UnderstudyError("voice-without-recordings", text, "Make a new voice from recordings.")
+        total = sum(upload.bytes for upload in self.files)
+        charge_jobs(connection, server, owner, now, [0.0])
+        check_storage(connection, server, owner, now, total)
+        sent = [
+            {"name": upload.name, "path": f"{row.path}-sent/{self.id}-{number}", "field": "recordings"}
+            for number, upload in enumerate(self.files)
+        ]
+        request = {"sent": sent, "consent": self.consent, "path": row.path, "more": True, "sample": self.sample}
+        about: dict[str, Any] = {"priority": 0, "name": row.name, "voice": row.id, "request": request}
+        job = queue.submit(connection, now, owner.id, "voice", **about)
+        connection.execute(voices.update().where(voices.c.id == row.id).values(job=job))
+        return answers.voice(find_voice(connection, owner, row.id))
+
+
+def _changes(connection: Connection, row: Any) -> bool:
+    """Whether a job changes the voice in `row`."""
+    its = and_(jobs.c.owner == row.owner, jobs.c.voice == row.id, jobs.c.kind.in_(("voice", "training")))
+    return connection.scalar(select(jobs.c.id).where(its, jobs.c.state.in_(queue.ACTIVE)).limit(1)) is not None
 
 
 @router.patch("/{id}", responses=documented(404, 409, 422))
@@ -244,6 +338,15 @@ def _named(form: Form) -> str:
     if not isinstance(form.fields.get("name"), str):
         raise ApiError("request-invalid", "The voice has no name.", "Send one in the field 'name'.")
     return valid_name(form.fields["name"])
+
+
+def _sampled(form: Form, owner: Owner) -> bool:
+    """Whether a sample is to be made; never where the key demands another consent than a word."""
+    wanted = str(form.fields.get("sample", "false")).lower()
+    if wanted not in ("true", "false"):
+        text = "The field 'sample' is neither true nor false."
+        raise ApiError("request-invalid", text, "Leave it out, or correct it.")
+    return wanted == "true" and owner.consent == "stated"
 
 
 def _speaker(form: Form) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,13 +25,14 @@ from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX
 from understudy.pipeline.settings import CoverSettings
 from understudy.results import CoverResult
 from understudy.services.batch.timing import Work, estimate
-from understudy.services.queue import consents, untrusted
+from understudy.services.queue import untrusted
 from understudy.services.queue.job_context import TYPES, JobContext, JobResult
 from understudy.services.queue.jobs import ROLES, Claimed
 from understudy.services.queue.measured import alike, shares_of, stage_on
 from understudy.services.queue.owners import usage
 from understudy.services.queue.progress import models_run, usual_seconds
 from understudy.services.queue.run_training import run_training
+from understudy.services.queue.run_voice import run_voice
 from understudy.services.queue.tables import owners, songs, spent, voices
 from understudy.voices.consent import levels
 from understudy.voices.voice import MANIFEST, Manifest, Voice
@@ -51,7 +51,7 @@ def run_job(job: Claimed, context: JobContext) -> JobResult:
         case "separation":
             return _separation(job, context)
         case "voice":
-            return _voice(job, context)
+            return run_voice(job, context)
         case "training":
             return run_training(job, context)
 
@@ -167,37 +167,6 @@ def _separation(job: Claimed, context: JobContext) -> JobResult:
         if name in ("bpm", "song_key", "warnings", "chain", "stages")
     }
     return _stored(context, job, files, {"duration": duration, **figures}, made.stages)
-
-
-def _voice(job: Claimed, context: JobContext) -> JobResult:
-    """Make a voice from recordings or a model; its folder goes into the storage file by file, the manifest last: where
-    the manifest is, the voice is complete."""
-    sent = job.request["sent"]
-    files = [context.scratch / "in" / f"{file['field']}-{number}" / file["name"] for number, file in enumerate(sent)]
-    for path, file in zip(files, sent, strict=True):
-        path.parent.mkdir(parents=True)
-        shutil.copyfile(context.storage.fetch(file["path"]), path)
-    root = context.scratch / "library"
-    consent, speaker, trained = job.request["consent"], job.request["speaker"], sent[0]["field"] != "recordings"
-    manifest, findings = context.read(
-        "voice", untrusted.make_voice, context.scratch, root, files, consent, speaker, trained
-    )
-    context.notify(StageEvent("voice", "finished", 1.0, 0.0, "cpu"))
-    built, size = root / "voice", 0
-    paths = sorted((path for path in built.rglob("*") if path.is_file()), key=lambda path: path.name == MANIFEST)
-    for path in paths:
-        size += context.storage.put(path, f"{job.request['path']}/{path.relative_to(built).as_posix()}")
-    values = {"state": "ready", "findings": findings, "bytes": size}
-    with context.database.write() as connection:
-        now, made = context.database.now(connection), Manifest.model_validate(manifest)
-        made = consents.admit(connection, now, job.owner, job.name, made)
-        values["manifest"] = made.model_dump(mode="json")
-        kept = connection.execute(voices.update().where(voices.c.id == job.voice).values(**values)).rowcount
-    if not kept:  # its owner deleted it meanwhile
-        context.storage.remove(job.request["path"])
-    for file in sent:
-        context.storage.remove(file["path"])
-    return JobResult({"findings": findings}, 0)
 
 
 def _decode(context: JobContext, job: Claimed, files: Mapping[str, Path], settings: CoverSettings) -> float:

@@ -101,6 +101,28 @@ def examine_answer(
     return found.refusal, challenge.told(found, path)
 
 
+def check_recording(progress: Progress, folder: Path, path: Path, shown: str) -> dict[str, Any]:
+    """What is to be said of the recording at `path`, which its sender calls `shown`, before a voice is made from it:
+    its `duration` and the seconds of `voice` in it, its `pitch_range` and `findings`, as JSON."""
+    from understudy.voices import recordings
+
+    try:
+        (report,), _ = recordings.check_files(Context(folder, on_progress=progress), [path], [shown])
+    except UnderstudyError as error:
+        raise _as_sent(error, path, shown) from None
+    pitch = recordings.pitch_range([report])
+    findings = []
+    for finding in report.findings:
+        said = finding.sentence.removeprefix(f"{shown}: ")
+        findings.append({**asdict(finding), "sentence": said[:1].upper() + said[1:]})
+    return {
+        "duration": report.duration,
+        "voice": report.voice if report.usable else 0.0,
+        "pitch_range": None if pitch is None else pitch.model_dump(),
+        "findings": findings,
+    }
+
+
 def decode_into(progress: Progress, cache: Path, files: Mapping[str, Path], settings: CoverSettings) -> None:
     """Make the artifacts of `decoding`, so that the run that follows finds them there."""
     from understudy.pipeline.executor import LocalExecutor, StageEvent

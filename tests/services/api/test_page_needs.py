@@ -148,3 +148,37 @@ def test_an_operator_can_forbid_fetching_models(start: Start, tmp_path: Path, mo
     assert not client.get("/v1/models/htdemucs").json()["fetchable"]
     refused = client.post("/v1/models/htdemucs/fetch")
     assert (refused.status_code, refused.json()["code"]) == (403, "models-not-fetched")
+
+
+def test_a_take_is_checked_and_a_voice_gets_more_recordings(working: Working, sounds: Sounds, tmp_path: Path):
+    client, take = working.client, sounds["recording"]
+    checked = client.post("/v1/recordings/check", files={"recording": ("take.wav", take.read_bytes())}).json()
+    assert checked["voice"] == pytest.approx(6.4, abs=0.8)  # eight notes of 0.8 s
+    assert checked["pitch_range"]["median"] == pytest.approx(135, rel=0.06)  # between C3 and D3
+    silence = tmp_path / "take.wav"
+    soundfile.write(silence, np.zeros(48000), 48000)
+    sent = {"recording": ("take.wav", silence.read_bytes())}
+    (finding,) = client.post("/v1/recordings/check", files=sent).json()["findings"]
+    assert finding["code"] == "silent"
+    assert finding["sentence"].startswith("Not usable, it is silent")
+
+    fields = {"name": "ida", "consent": "self"}
+    made = client.post("/v1/voices", data=fields, files={"recordings": ("take.wav", take.read_bytes())}).json()
+    before = working.wait(f"/v1/voices/{made['id']}")
+    assert client.get(before["sample"]).status_code == 404  # nobody asked for one
+    samples, rate = soundfile.read(take)
+    soundfile.write(tmp_path / "more.wav", samples[: 3 * rate] * 0.9, rate)
+    more = {"recordings": ("more.wav", (tmp_path / "more.wav").read_bytes())}
+    fields = {"consent": "granted", "sample": "true"}
+    assert client.post(f"/v1/voices/{made['id']}/recordings", data=fields, files=more).status_code == 202
+    until(lambda: client.get(before["events"], headers={"Accept": "application/json"}).json()["ended"])
+    after = client.get(f"/v1/voices/{made['id']}").json()
+    assert (after["state"], after["error"], after["consent"]) == ("ready", None, "granted")
+    assert after["seconds"] == pytest.approx(before["seconds"] + 3, abs=0.1)
+    sample = client.get(after["sample"])
+    assert sample.headers["content-type"] == "audio/mpeg"
+    sung, rate = soundfile.read(io.BytesIO(sample.content))
+    assert len(sung) / rate == pytest.approx(5.5, abs=0.1)
+    assert np.sqrt(np.mean(sung**2)) > 0.02
+    assert client.delete(f"/v1/voices/{made['id']}").status_code == 204
+    assert not [path for path in working.stored() if made["id"] in path]

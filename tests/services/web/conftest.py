@@ -97,13 +97,14 @@ def made_voice(served: Served, name: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(served: Served) -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed; CI installs one")
     if not STATIC.is_dir():
         pytest.skip("the page isn't built; 'make page' builds it, and CI does")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        spoken = f"--use-file-for-fake-audio-capture={served.folder / 'recording.wav'}"  # what its microphone hears
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, spoken])
         yield browser
         browser.close()
 

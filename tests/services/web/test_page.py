@@ -229,16 +229,47 @@ def test_what_isn_t_a_song_is_said_in_words(page: Page, served: Served) -> None:
     _accessible(page)
 
 
-def test_a_voice_can_be_recorded_in_the_browser(page: Page) -> None:
+def test_a_voice_is_recorded_in_steps_and_each_take_is_checked(page: Page) -> None:
     page.get_by_role("button", name="New voice").click()
+    form = page.get_by_role("form", name="New voice")
     _accessible(page)
-    page.get_by_role("button", name="Record the sentence").click()
-    page.get_by_role("button", name="Stop").wait_for()
+    form.get_by_label("Name").fill("Ada")
+    expect(form.get_by_role("button", name="Record it now")).to_be_disabled()
+    form.get_by_label("Mine").check()
+    form.get_by_label("This voice may be used for covers").check()
+    form.get_by_role("button", name="Record it now").click()
+    page.get_by_text("0 of 30 s").wait_for()
+    expect(page.get_by_role("button", name="Next: sing")).to_be_disabled()
+    page.get_by_role("button", name="Record", exact=True).click()
     _until(page, "document.querySelector('meter').value > 0.01")
+    _until(page, "/0:03/.test(document.querySelector('.recording')?.innerText)")
     page.get_by_role("button", name="Stop").click()
-    page.get_by_role("listitem").filter(has_text="sentence").wait_for()
-    expect(page.get_by_role("button", name="Make the voice")).to_be_disabled()
-    page.get_by_text("Give it a name.").wait_for()
+    page.get_by_label("Listen to what you recorded").wait_for()
+    page.get_by_text(re.compile("^[2-6] of 30 s")).wait_for()
+    _accessible(page)
+    page.get_by_role("button", name="Next: sing").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.get_by_text("Get ready").wait_for()
+    page.get_by_label("Listen to what you recorded").wait_for()  # it ends with the melody
+    expect(page.get_by_role("button", name="Make the voice")).to_be_enabled()
+    _accessible(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("NotAllowedError", "may not use the microphone"), ("NotFoundError", "There is no microphone")],
+)
+def test_a_microphone_that_is_refused_is_said_in_words(page: Page, name: str, words: str) -> None:
+    script = f"navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '{name}'))"
+    page.evaluate(script)
+    page.get_by_role("button", name="New voice").click()
+    form = page.get_by_role("form", name="New voice")
+    form.get_by_label("Name").fill("Ada")
+    form.get_by_label("Mine").check()
+    form.get_by_label("This voice may be used for covers").check()
+    form.get_by_role("button", name="Record it now").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.get_by_role("alert").filter(has_text=words).wait_for()
 
 
 def test_everything_is_reached_by_keyboard(page: Page, served: Served) -> None:
@@ -332,7 +363,7 @@ def test_another_device_reaches_it_over_plain_http(context: BrowserContext, serv
         form.get_by_label("Mine").check()
         form.get_by_label("This voice may be used for covers").check()
         form.get_by_role("button", name="Make the voice").click()
-        form.get_by_text("Listening to the recordings").wait_for()
+        page.get_by_text("Listening to the recordings").wait_for()
     assert faults == []
 
 

@@ -1,151 +1,179 @@
-/** Recording in the browser: a sentence to say, a melody to sing, a level meter. */
+/** One screen of the recorder: what to say or sing, a level meter, the take, and what is to be said of it. */
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Problem } from "./api";
+import { Problem, upload } from "./api";
+import { useTask } from "./hooks";
+import { BEAT, play, STEPS, SYLLABLES } from "./melody";
+import { type Microphone, openMicrophone, withheld } from "./microphone";
 import { clock, Trouble } from "./parts";
+import type { CheckedRecording } from "./schema";
+import "./recorder.css";
 
-/** A recording that is to be sent. `seconds` and `address` only for those that were made here. */
+/** A recording that is to be sent. `checked` and `address` only for those that were made here. */
 export interface Take {
   file: File;
-  seconds: number | null;
+  checked: CheckedRecording | null;
   address?: string;
 }
 
-const SENTENCE =
-  "On the far bank five grey boats were drifting past the old mill while a choir of young voices rose above the water, " +
-  "clear and unhurried, as though the evening had nothing else to listen to.";
-const MELODY = ["do", "re", "mi", "fa", "so", "la", "so", "mi", "do"];
-const STEPS = [0, 2, 4, 5, 7, 9, 7, 4, 0];
 const LONGEST = 60; // seconds
 
-export function Recorder({ onTake }: { onTake: (take: Take) => void }) {
-  const [recording, setRecording] = useState<"sentence" | "melody" | null>(null);
+interface Props {
+  name: string;
+  children: ComponentChildren;
+  /** Hz of the melody's first note: it is counted in, and shown. */
+  tonic?: number;
+  onTake: (take: Take | null) => void;
+  /** Whether what is said is checked as a recording of the voice. */
+  check?: boolean;
+}
+
+export function Recorder({ name, children, tonic, onTake, check = true }: Props) {
+  const microphone = useRef<Microphone | null>(null);
+  const [state, setState] = useState<"idle" | "counting" | "recording" | "checking">("idle");
   const [level, setLevel] = useState(0);
   const [seconds, setSeconds] = useState(0);
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const stop = useRef<() => void>(() => undefined);
-  useEffect(() => () => stop.current(), []);
-
-  const start = async (kind: "sentence" | "melody") => {
-    setProblem(null);
-    let stream: MediaStream;
-    try {
-      // the browser's own clean-up is made for calls and takes a voice's character away
-      stream = await navigator.mediaDevices.getUserMedia({
-        audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
-      });
-    } catch {
-      setProblem(
-        new Problem("microphone", "The microphone can't be used.", "Allow it for this page in the browser, or drop files instead."),
-      );
-      return;
-    }
-    const audio = new AudioContext();
-    const analyser = audio.createAnalyser();
-    analyser.fftSize = 2048;
-    audio.createMediaStreamSource(stream).connect(analyser);
-    const wave = new Float32Array(analyser.fftSize);
-    const recorder = new MediaRecorder(stream, { audioBitsPerSecond: 256_000 });
-    const parts: Blob[] = [];
-    const begun = performance.now();
+  const [along, setAlong] = useState(false);
+  const [take, setTake] = useState<Take | null>(null);
+  const [lost, setLost] = useState<Problem | null>(null);
+  const { busy, problem, run } = useTask();
+  const first = useRef(0); // when the take begins, in seconds of the microphone's clock
+  useEffect(() => () => microphone.current?.close(), []);
+  useEffect(() => {
+    if (state === "idle" || state === "checking") return;
     let frame = 0;
     const look = () => {
-      analyser.getFloatTimeDomainData(wave);
-      setLevel(wave.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
-      const now = (performance.now() - begun) / 1000;
+      const now = microphone.current!.audio.currentTime - first.current;
+      setLevel(microphone.current!.level());
       setSeconds(now);
-      if (now > LONGEST) stop.current();
-      else frame = requestAnimationFrame(look);
+      if (now > LONGEST) microphone.current!.stop();
+      frame = requestAnimationFrame(look);
     };
-    recorder.ondataavailable = (event) => parts.push(event.data);
-    recorder.onstop = () => {
-      cancelAnimationFrame(frame);
-      for (const track of stream.getTracks()) track.stop();
-      void audio.close();
-      setRecording(null);
-      setLevel(0);
-      const type = recorder.mimeType || "audio/webm";
-      const file = new File(
-        parts,
-        `${kind} ${new Date().toTimeString().slice(0, 8).replaceAll(":", "-")}.${type.includes("mp4") ? "m4a" : "webm"}`,
-        { type },
-      );
-      if (file.size) onTake({ file, seconds: (performance.now() - begun) / 1000, address: URL.createObjectURL(file) });
-    };
-    stop.current = () => recorder.state !== "inactive" && recorder.stop();
-    recorder.start();
-    setRecording(kind);
     look();
-  };
+    return () => cancelAnimationFrame(frame);
+  }, [state]);
 
+  const record = () =>
+    run(async () => {
+      setTake(null);
+      setLost(null);
+      onTake(null);
+      const gone = () => {
+        microphone.current = null;
+        setLost(new Problem("microphone-gone", "The microphone is gone.", "Plug it in and record again, or choose files instead."));
+      };
+      microphone.current ??= await openMicrophone(gone);
+      const { audio, stop } = microphone.current;
+      first.current = audio.currentTime;
+      let over = 0;
+      if (tonic) {
+        setState("counting");
+        first.current = play(audio, tonic, { along });
+        await new Promise((done) => setTimeout(done, 1000 * (first.current - audio.currentTime)));
+        if (!microphone.current) return setState("idle");
+        over = window.setTimeout(stop, 1000 * (STEPS.length * BEAT + 0.8));
+      }
+      setState("recording");
+      const file = await microphone.current.record(name);
+      clearTimeout(over);
+      setLevel(0);
+      const address = URL.createObjectURL(file);
+      if (!check) {
+        setState("idle");
+        return onTake({ file, checked: null, address });
+      }
+      setState("checking");
+      const form = new FormData();
+      form.append("recording", file);
+      const checked = await upload<CheckedRecording>("v1/recordings/check", form, () => undefined).finally(() => setState("idle"));
+      const made = { file, checked, address };
+      setTake(made);
+      if (checked.voice > 0) onTake(made);
+    });
+
+  const why = withheld();
+  const at = state === "recording" && tonic ? Math.floor(seconds / BEAT) : -1;
   return (
     <div class="recorder">
-      <p>
-        <strong>{isSecureContext ? "Or record here." : "Or record first."}</strong> Say this: <q>{SENTENCE}</q>
-      </p>
-      <p>
-        And sing this on any pitch that is easy:{" "}
-        <span class="melody" role="img" aria-label={MELODY.join(", ")}>
-          {MELODY.map((syllable, at) => (
-            <span key={at} style={{ transform: `translateY(${-(STEPS[at] ?? 0) * 2}px)` }}>
-              {syllable}
-            </span>
-          ))}
-        </span>{" "}
-        <button type="button" class="plain" onClick={playMelody}>
-          Hear it
-        </button>
-      </p>
-      <div class="row">
-        {!isSecureContext ? (
-          <span>
-            Browsers let a page record over HTTPS only, and this one came over HTTP. Record with another app of this device, and choose the
-            file above.
-          </span>
-        ) : recording ? (
-          <button type="button" class="recording" onClick={() => stop.current()}>
-            Stop ({clock(seconds)})
-          </button>
-        ) : (
-          <>
-            <button type="button" onClick={() => void start("sentence")}>
-              Record the sentence
-            </button>
-            <button type="button" onClick={() => void start("melody")}>
-              Record the melody
-            </button>
-          </>
+      <div class="prompt">
+        {children}
+        {tonic && (
+          <p class="melody">
+            {SYLLABLES.map((syllable, place) => (
+              <span key={place} class={place === at ? "now" : ""} style={{ transform: `translateY(${-STEPS[place]! * 3}px)` }}>
+                {syllable}
+              </span>
+            ))}
+          </p>
         )}
-        {isSecureContext && (
-          <label class="level">
-            Level
-            <meter min={0} max={1} low={0.1} high={0.95} optimum={0.5} value={level} />
-          </label>
-        )}
-        <span class="soft" aria-live="polite">
-          {recording && level > 0.98
-            ? "Too loud: move back a little."
-            : recording && seconds > 2 && level < 0.02
-              ? "Hardly anything to hear."
-              : ""}
-        </span>
       </div>
-      <Trouble problem={problem} />
+      {why ? (
+        <Trouble problem={why} />
+      ) : (
+        <>
+          <meter class="level" aria-label="Level" min={0} max={1} low={0.08} high={0.97} optimum={0.5} value={level} />
+          <p class="told" aria-live="polite">
+            {state === "counting"
+              ? "Get ready …"
+              : state === "checking"
+                ? "Listening to it …"
+                : state === "recording"
+                  ? heard(level, seconds)
+                  : ""}
+          </p>
+          <div class="row">
+            {state === "recording" ? (
+              <button type="button" class="recording" onClick={() => microphone.current?.stop()}>
+                Stop <span class="figure">{clock(seconds)}</span>
+              </button>
+            ) : (
+              <button type="button" class={take ? "" : "primary"} disabled={busy} onClick={record}>
+                {take ? "Record it again" : "Record"}
+              </button>
+            )}
+            {tonic && (
+              <>
+                <button type="button" disabled={busy} onClick={() => hear(tonic)}>
+                  Hear it
+                </button>
+                <label class="choice">
+                  <input type="checkbox" checked={along} onChange={(event) => setAlong(event.currentTarget.checked)} /> Play it along (with
+                  headphones)
+                </label>
+              </>
+            )}
+          </div>
+          {take && <Checked take={take} />}
+        </>
+      )}
+      <Trouble problem={problem ?? lost} />
     </div>
   );
 }
 
-function playMelody() {
+function heard(level: number, seconds: number): string {
+  if (level > 0.98) return "Too loud: move back a little.";
+  if (seconds > 2 && level < 0.02) return "Hardly anything to hear: come nearer.";
+  return "";
+}
+
+function hear(hertz: number) {
   const audio = new AudioContext();
-  const gain = audio.createGain();
-  gain.gain.value = 0.15;
-  gain.connect(audio.destination);
-  STEPS.forEach((step, at) => {
-    const tone = audio.createOscillator();
-    tone.type = "triangle";
-    tone.frequency.value = 220 * 2 ** (step / 12);
-    tone.connect(gain);
-    tone.start(audio.currentTime + 0.5 * at);
-    tone.stop(audio.currentTime + 0.5 * at + 0.45);
-  });
-  setTimeout(() => void audio.close(), 500 * (STEPS.length + 1));
+  play(audio, hertz, { counted: false });
+  setTimeout(() => void audio.close(), 1000 * (STEPS.length * BEAT + 0.5));
+}
+
+function Checked({ take }: { take: Take }) {
+  const { voice, findings } = take.checked!;
+  return (
+    <div class="checked" role="status">
+      <audio controls src={take.address} aria-label="Listen to what you recorded" />
+      {!findings.length && <p class="fine">Good: {voice.toFixed(0)} seconds of voice, and nothing disturbs.</p>}
+      {findings.map((finding) => (
+        <p key={finding.code} class={finding.severity}>
+          {finding.sentence}
+        </p>
+      ))}
+    </div>
+  );
 }

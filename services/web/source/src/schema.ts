@@ -10,6 +10,8 @@ export interface components {
         Account: {
             owner: string;
             open: boolean;
+            /** @enum {string} */
+            consent: "revoked" | "stated" | "delegated" | "verified";
             scopes: string[];
             limits: {
                 [key: string]: number;
@@ -50,6 +52,12 @@ export interface components {
             phrase: string;
             /** Format: date-time */
             expires: string;
+        };
+        CheckedRecording: {
+            duration: number;
+            voice: number;
+            pitch_range: components["schemas"]["PitchRange"] | null;
+            findings: components["schemas"]["Finding"][];
         };
         Choices: {
             presets: components["schemas"]["Preset"][];
@@ -674,6 +682,7 @@ export interface components {
             pitch_range: components["schemas"]["PitchRange"] | null;
             seconds: number | null;
             recording: string | null;
+            sample: string | null;
             training_seconds: number | null;
             model: components["schemas"]["Model"] | null;
             findings: components["schemas"]["Finding"][];
@@ -801,6 +810,17 @@ export interface components {
             /** Format: binary */
             index?: string;
             speaker?: number;
+            sample?: boolean;
+        };
+        MoreRecordingsForm: {
+            recordings: string[];
+            /** @enum {string} */
+            consent: "self" | "granted";
+            sample?: boolean;
+        };
+        RecordingForm: {
+            /** Format: binary */
+            recording: string;
         };
         ChallengeForm: {
             /** Format: binary */
@@ -918,6 +938,7 @@ export type AuditEntry = components['schemas']['AuditEntry'];
 export type Band = components['schemas']['Band'];
 export type Batch = components['schemas']['Batch'];
 export type Challenge = components['schemas']['Challenge'];
+export type CheckedRecording = components['schemas']['CheckedRecording'];
 export type Choices = components['schemas']['Choices'];
 export type ConsentEntry = components['schemas']['ConsentEntry'];
 export type ConsentLog = components['schemas']['ConsentLog'];
@@ -999,6 +1020,8 @@ export type SongSource = components['schemas']['SongSource'];
 export type TrainingRequest = components['schemas']['TrainingRequest'];
 export type SongForm = components['schemas']['SongForm'];
 export type VoiceForm = components['schemas']['VoiceForm'];
+export type MoreRecordingsForm = components['schemas']['MoreRecordingsForm'];
+export type RecordingForm = components['schemas']['RecordingForm'];
 export type ChallengeForm = components['schemas']['ChallengeForm'];
 export type DelegationForm = components['schemas']['DelegationForm'];
 export type TrainingForm = components['schemas']['TrainingForm'];

@@ -95,6 +95,10 @@ function Weakness({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
         <WithModels job={job} weakness={weakness} />
       ) : action.kind === "settings" ? (
         <Make job={job} weakness={weakness} />
+      ) : action.kind === "recordings" && job.voice ? (
+        <a class="button" href={`#/voices/${job.voice}/record${action.notes ? `/${action.notes}` : ""}`}>
+          {action.label}
+        </a>
       ) : action.kind === "song" ? (
         <a class="button" href="#/">
           {action.label}

@@ -1,7 +1,8 @@
 /** One voice: which of its engines sings, and the training of its model. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ask, type Problem, patch, told } from "./api";
-import { isActive, useTask, useTitle } from "./hooks";
+import { isActive, useAddress, useTask, useTitle } from "./hooks";
+import { NewVoice } from "./new-voice";
 import { Card, Trouble } from "./parts";
 import type { Training, TrainingPage, Voice } from "./schema";
 import { TrainForm } from "./train-form";
@@ -34,9 +35,34 @@ export function VoiceView({ id }: { id: string }) {
       </h1>
       <Trouble problem={problem} />
       {voice && voice.engines.length > 1 && <Singer voice={voice} onChange={setVoice} />}
+      {voice && <More voice={voice} onChange={look} />}
       {latest && <TrainingView key={latest.id} id={latest.id} onEnd={() => void look()} />}
       {voice && latest !== undefined && !active && <TrainForm voice={voice} again={!!latest} onBegun={setLatest} />}
     </article>
+  );
+}
+
+/** More recordings for a voice; `#/voices/ID/record/high` opens it, with the notes that are missing. */
+function More({ voice, onChange }: { voice: Voice; onChange: () => Promise<void> }) {
+  const [, , , view, notes] = useAddress().split("/");
+  const open = view === "record";
+  const close = () => {
+    location.hash = `/voices/${voice.id}`;
+  };
+  if (voice.state !== "ready" || !voice.recording) return null;
+  return (
+    <Card title="Recordings">
+      {open ? (
+        <NewVoice voice={voice} notes={notes === "high" || notes === "low" ? notes : ""} onDone={onChange} onClose={close} />
+      ) : (
+        <div class="row">
+          <a class="button" href={`#/voices/${voice.id}/record`}>
+            More recordings …
+          </a>
+          <span class="soft">{Math.round(voice.seconds ?? 0)} seconds so far</span>
+        </div>
+      )}
+    </Card>
   );
 }
 
