@@ -102,6 +102,8 @@ class RayExecutor:
         from understudy.pipeline import ray_stage  # after the check that Ray is installed
 
         self._stage = ray_stage
+        # made once: Ray sends and keeps each such task anew, on every machine
+        self._task = self._ray.remote(max_retries=0, num_returns="streaming")(ray_stage.run)
         self._wanted, self._share = _kind(device), share
         self._me = uuid4().hex
         self._held: set[str] = set()
@@ -222,8 +224,7 @@ class RayExecutor:
         )
         if places:
             options["scheduling_strategy"] = self._near(places.most_common(1)[0][0])
-        task = self._ray.remote(max_retries=0, num_returns="streaming")(self._stage.run)
-        return task.options(name=f"{ready.node.name} {ready.key[:8]}", **options).remote(
+        return self._task.options(name=f"{ready.node.name} {ready.key[:8]}", **options).remote(
             self._ray.cloudpickle.dumps(order)
         )
 
