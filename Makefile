@@ -24,6 +24,8 @@ INSTALLED := $(SOURCE)/node_modules/.package-lock.json
 
 DOCUMENT := clients/openapi.json
 PYTHON_CLIENT := clients/python/src/understudy_client/openapi
+TYPESCRIPT := clients/typescript
+TYPESCRIPT_CLIENT := $(TYPESCRIPT)/dist/index.js
 
 .PHONY: demo test test-quick coverage check lint docs bench types page clients wheel clean FORCE
 
@@ -66,7 +68,7 @@ $(PAGE): $(INSTALLED) $(wildcard $(SOURCE)/src/* $(SOURCE)/public/* $(SOURCE)/*.
 types: .venv/installed $(INSTALLED)
 	$(BIN)/python -m understudy.services.web.schema | npm run --silent --prefix $(SOURCE) types > $(SOURCE)/src/schema.ts
 
-clients: $(PYTHON_CLIENT)
+clients: $(PYTHON_CLIENT) $(if $(NPM),$(TYPESCRIPT_CLIENT))
 
 # made each time, written if it has changed
 $(DOCUMENT): .venv/installed-dev FORCE
@@ -78,9 +80,19 @@ $(PYTHON_CLIENT): $(DOCUMENT) clients/python/generator.yaml
 	  --meta none --output-path $@ --overwrite --fail-on-warning
 	touch $@
 
+$(TYPESCRIPT)/node_modules/.package-lock.json: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
+	npm install --prefix $(TYPESCRIPT) --no-save --no-audit --no-fund --silent
+	touch $@
+
+$(TYPESCRIPT_CLIENT): $(TYPESCRIPT)/node_modules/.package-lock.json $(DOCUMENT) $(TYPESCRIPT)/tsconfig.json \
+  $(TYPESCRIPT)/src/index.ts $(TYPESCRIPT)/src/node.ts
+	npm run --silent --prefix $(TYPESCRIPT) build
+	touch $@
+
 wheel: $(PAGE) .venv/installed-dev clients
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m build --outdir dist clients/python
+	cd $(TYPESCRIPT) && npm pack --silent --pack-destination ../../dist
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/cover.py
@@ -116,4 +128,4 @@ CONSTRAINED := --constraint constraints.txt
 
 clean:
 	rm -rf .venv covers/demo site build dist *.egg-info services/web/static $(SOURCE)/node_modules \
-	  $(DOCUMENT) $(PYTHON_CLIENT)
+	  $(DOCUMENT) $(PYTHON_CLIENT) $(TYPESCRIPT)/dist $(TYPESCRIPT)/node_modules

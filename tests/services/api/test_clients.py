@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -128,7 +130,15 @@ def test_what_the_python_client_raises(client: ModuleType, address: str, sounds:
 
 
 def test_the_python_client_verifies_the_message_of_a_webhook(client: ModuleType):
-    body = json.dumps({"type": "cover.done", "id": "cover_1", "state": "done", "error": None, "finished": 1.5})
+    message: dict[str, Any] = {
+        "type": "cover.done",
+        "id": "cover_1",
+        "state": "done",
+        "error": None,
+        "finished": 1.5,
+        "metadata": {},
+    }
+    body = json.dumps(message)
     secret = "whsec_" + "A" * 32
     headers = sign([secret], "delivery_1", int(time.time()), body)
     assert client.verify_webhook(secret, headers, body.encode()).type_ == "cover.done"
@@ -136,6 +146,30 @@ def test_the_python_client_verifies_the_message_of_a_webhook(client: ModuleType)
         client.verify_webhook(secret, headers, body.replace("done", "failed").encode())
 
 
+@pytest.mark.slow
+def test_a_cover_with_the_typescript_client(
+    client: ModuleType, working: Working, address: str, sounds: Sounds, tmp_path: Path
+):
+    if not (CLIENTS / "typescript/dist/index.js").exists():
+        pytest.skip("the TypeScript client isn't built: make clients")
+    body, secret = json.dumps({"type": "cover.done", "id": "cover_1"}), "whsec_" + "A" * 32
+    headers = sign([secret], "delivery_1", int(time.time()), body)
+    environment = {**os.environ, "SIGNED": json.dumps({"secret": secret, "headers": headers, "body": body})}
+    command = ["node", "tests/cover.mjs", address, str(sounds["song"]), str(tmp_path)]
+    done = subprocess.run(command, cwd=CLIENTS / "typescript", env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    audio = working.client.get(f"/v1/covers/{told['id']}/audio")
+    assert Path(told["saved"]).read_bytes() == audio.content
+    assert list(tmp_path.iterdir()) == [Path(told["saved"])]
+    ((part, tag),) = told["ranges"]
+    assert (part.startswith("bytes="), tag) == (True, audio.headers["etag"])
+    assert told["numbers"] == sorted(set(told["numbers"]))
+    assert (told["gain"], told["newest"], told["told"]) == (2.0, told["id"], "cover_1")
+    assert (told["refused"], told["failed"]) == ([404, "voice-unknown"], "failed")
+
+
 def test_the_clients_have_the_version_of_the_api():
     python = (CLIENTS / "python/src/understudy_client/version.py").read_text()
     assert f'"{__version__}"' in python
+    assert json.loads((CLIENTS / "typescript/package.json").read_text())["version"] == __version__
