@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hmac
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,12 +18,15 @@ from pydantic import BaseModel
 from sqlalchemy import Row, func, select
 
 from understudy.errors import UnderstudyError
+from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.state import App
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import PRIORITIES, TRAINING
 from understudy.services.queue.tables import counters, deliveries, jobs
 
 router = APIRouter(tags=["health"])
+FRESH = 5.0
+"""Seconds for which the metrics of the database are kept."""
 
 
 class Health(BaseModel):
@@ -45,9 +52,13 @@ def readyz(app: App) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
-def metrics(request: Request) -> Response:
-    """Figures for Prometheus; those of the jobs are the same on every server of a database."""
+@router.get("/metrics", response_class=PlainTextResponse, responses=documented())
+def metrics(request: Request, app: App) -> Response:
+    """Figures for Prometheus; those of the jobs are the same on every server of a database. The operator may have set a
+    token that they need."""
+    wanted, given = app.settings.metrics_token, request.headers.get("authorization", "")
+    if wanted and not hmac.compare_digest(given.encode(), f"Bearer {wanted}".encode()):
+        raise ApiError("key-missing", "The metrics need the server's own token.", "Ask the server's operator.")
     return Response(generate_latest(request.app.state.metrics.registry), media_type="text/plain; version=0.0.4")
 
 
@@ -66,13 +77,25 @@ class Metrics:
 
 
 class DatabaseMetrics(Collector):
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    """Figures of the database, which is asked once in `FRESH` seconds, however often they are wanted."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database, self._clock = database, clock
+        self._lock = Lock()
+        self._found: list[Metric] = []
+        self._until = -math.inf
 
     def describe(self) -> Iterable[Metric]:
         return []
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            if self._clock() >= self._until:
+                self._found = list(self._asked())
+                self._until = self._clock() + FRESH
+            return self._found
+
+    def _asked(self) -> Iterator[Metric]:
         with self._database.read() as connection:
             now = self._database.now(connection)
             depth = list(
@@ -82,8 +105,9 @@ class DatabaseMetrics(Collector):
                     .group_by(jobs.c.state, jobs.c.priority)
                 )
             )
-            waits = (jobs.c.state == "queued", jobs.c.kind != "training")  # a training may wait for days
-            oldest = connection.scalar(select(func.min(jobs.c.created)).where(*waits))
+            waits = select(func.min(jobs.c.created)).where(jobs.c.state == "queued")
+            firsts = [connection.scalar(waits.where(jobs.c.priority == priority)) for priority in PRIORITIES.values()]
+            oldest = min(filter(None, firsts), default=None)  # a training may wait for days, and isn't among them
             waiting = connection.scalar(select(func.count()).where(deliveries.c.state == "waiting"))
             rows = list(connection.execute(select(counters)))
         queue = GaugeMetricFamily("understudy_jobs", "Jobs waiting and running.", labels=("state", "priority"))

@@ -54,6 +54,7 @@ class ServerSettings(BaseModel):
     hosts: tuple[str, ...] = Field((), description="host names under which clients reach it; empty: any with keys")
     origins: tuple[str, ...] = Field((), description="web pages elsewhere that may use the API: https://host[:port]")
     root_path: str = Field("", description="path below which a proxy shows it, e.g. /understudy")
+    metrics_token: str = Field("", description="what /metrics needs as 'Authorization: Bearer'; empty: nothing")
     proxies: tuple[str, ...] = Field((), description="addresses (CIDR) of proxies that say who their client is")
 
     # work

@@ -12,6 +12,7 @@ import soundfile
 
 from tests.services.api.conftest import KEYS, Service, Sounds, Start, Working
 from tests.support.command import until
+from understudy.services.api.health import DatabaseMetrics
 from understudy.services.queue import housekeeping
 from understudy.services.queue.tables import jobs
 
@@ -315,6 +316,25 @@ def test_webhooks_are_listed_and_sent_again(start: Start, sounds: Sounds):
     assert service.client.post("/v1/webhooks/secret", json={}, headers=bea).json()["code"] == "scope-missing"
     changed = service.client.post("/v1/webhooks/secret", json={"overlap": 60}, headers=ada).json()
     assert service.client.get("/v1/account", headers=ada).json()["webhook_secret"] == changed["webhook_secret"]
+
+
+def test_metrics_may_need_a_token_and_ask_the_database_seldom(start: Start, sounds: Sounds):
+    service = start(metrics_token="s3cret")
+    assert service.client.get("/metrics").json()["code"] == "key-missing"
+    assert service.client.get("/metrics", headers={"Authorization": "Bearer s3cre"}).status_code == 401
+    assert "understudy_jobs" in service.client.get("/metrics", headers={"Authorization": "Bearer s3cret"}).text
+    now = [0.0]
+    collector = DatabaseMetrics(service.app.state.services.database, lambda: now[0])
+
+    def waiting() -> float:
+        (jobs_metric,) = (metric for metric in collector.collect() if metric.name == "understudy_jobs")
+        return sum(sample.value for sample in jobs_metric.samples)
+
+    assert waiting() == 0
+    service.client.post("/v1/separations", files=song(sounds))
+    assert waiting() == 0
+    now[0] = 5.0
+    assert waiting() == 1
 
 
 def test_metrics_and_health(working: Working):
