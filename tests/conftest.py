@@ -6,8 +6,10 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 import understudy  # noqa: F401  before numpy and torch, whose threads it sets as for users
@@ -20,6 +22,20 @@ atexit.register(shutil.rmtree, os.environ["UNDERSTUDY_SIGNING"], ignore_errors=T
 def pytest_xdist_auto_num_workers() -> int:
     """Of ``-n auto``: one process more than cores, as tests wait for servers and files. Each takes up to 3 GB."""
     return min(4, 1 + (os.cpu_count() or 1))
+
+
+_LONGEST = ("services", "packaging", "understudy", "examples", "demo", "benchmarks")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module's tests run in one process, and so do those of the web page, which share a server and a browser. Those
+    that take longest begin first, so that all processes end at about the same time."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent)
+        together = str(place.parent) if place.parent.name == "web" else str(place)
+        item.add_marker(pytest.mark.xdist_group(together))
+    items.sort(key=lambda item: not any(f"tests/{folder}/" in item.nodeid for folder in _LONGEST))
 
 
 # No deadlines: how long an example takes says more about the machine than about the code.
