@@ -120,7 +120,7 @@ def trained(tmp_path_factory):
 def test_a_voice_gets_a_model(trained):
     root, voices, result, events = trained
     voice = voices.get("nova")
-    assert voice.engines == ("instant", "rvc")
+    assert voice.engines == ("instant", "zero-shot", "rvc")
     assert voice.manifest.model.trained.steps == result.step
     assert voice.manifest.model.embedder == "cepstral"
     assert voice.manifest.model.index.vectors > 100

@@ -103,7 +103,7 @@ def test_a_trained_voice_there_and_back(voice: Voice, tmp_path: Path, context: C
     imported, findings = import_voice(tmp_path / "other", packed, context)
     assert without_consent(imported) == without_consent(trained)
     library.verify(imported, imported.stored_files)
-    assert imported.engines == ("instant", "rvc")
+    assert imported.engines == ("instant", "zero-shot", "rvc")
     assert imported.sung_by("instant").manifest.content_hash == voice.manifest.content_hash
     assert [finding.code for finding in findings if finding.severity == "problem"] == []
     again = export(imported, tmp_path / "again.zip", context)

@@ -146,7 +146,7 @@ def test_recordings_beside_a_model(tmp_path: Path) -> None:
     voice = Voice(tmp_path, BOTH)
     manifest.write(tmp_path, BOTH)
     assert manifest.read(tmp_path) == BOTH
-    assert voice.engines == ("instant", "rvc")
+    assert voice.engines == ("instant", "zero-shot", "rvc")
     assert voice.sung_by("instant") is voice is voice.sung_by(None)
     trained = voice.sung_by("rvc")
     assert trained.manifest.engine == "rvc"
@@ -378,7 +378,7 @@ def test_whatever_a_voice_has_each_engine_has_one_hash(
     model: RvcModel | None, further: tuple[Recording, ...], engine: str
 ) -> None:
     whole = GOOD.model_copy(update={"model": model, "training_recordings": further})
-    assert whole.engines == ("instant", "rvc")[: 1 if model is None else 2]
+    assert whole.engines == ("instant", "zero-shot", "rvc")[: 2 if model is None else 3]
     assert whole.sung_by("instant").content_hash == GOOD.content_hash
     if engine in whole.engines:
         whole = whole.sung_by(engine)

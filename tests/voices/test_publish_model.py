@@ -64,7 +64,7 @@ def test_a_second_model_takes_the_place_of_the_first(root: Path, tmp_path: Path)
     first = library.publish_model(root, "nova", hashed, small_model(1), index, TRAINED, default=True)
     second = library.publish_model(root, "nova", hashed, small_model(2), None, TRAINED, default=False)
     assert second.manifest.engine == "instant"
-    assert second.engines == ("instant", "rvc")
+    assert second.engines == ("instant", "zero-shot", "rvc")
     assert len(model_files(second)) == 1
     assert second.sung_by("rvc").manifest.content_hash != first.manifest.content_hash
     assert library.sing_with(root, "nova", "rvc") == library.load(root, "nova") == second.sung_by("rvc")
@@ -79,14 +79,14 @@ def test_a_renamed_voice_is_found_by_its_recordings(root: Path) -> None:
     published = library.publish_model(root, "nova", hashed, small_model(), None, TRAINED, default=True)
     assert published.name == published.manifest.name == "vega"
     assert library.load(root, "vega") == published
-    assert library.load(root, "ada").engines == ("instant",)
+    assert library.load(root, "ada").engines == ("instant", "zero-shot")
 
 
 def test_the_name_decides_between_voices_of_the_same_recordings(root: Path) -> None:
     hashed = recorded_voice(root).manifest.recordings_hash
     shutil.copytree(root / "nova", root / "ada")
     library.publish_model(root, "nova", hashed, small_model(), None, TRAINED, default=True)
-    assert library.load(root, "ada").engines == ("instant",)
+    assert library.load(root, "ada").engines == ("instant", "zero-shot")
 
 
 @pytest.mark.parametrize("removed", [True, False])
