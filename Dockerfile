@@ -10,6 +10,7 @@
 FROM node:22-slim AS page
 WORKDIR /src/services/web/source
 COPY services/web/source ./
+COPY demo /src/demo
 RUN npm install --no-save --no-audit --no-fund && npm run build
 
 FROM python:3.12-slim AS build

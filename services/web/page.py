@@ -32,7 +32,7 @@ def add_page(app: FastAPI, folder: Path = STATIC) -> None:
     """Serve the page built into `folder` at ``/``, and the reference of the API at ``/docs``. If they were not built,
     both say so; the API works without them."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    packed = {name: gzip.compress(content, mtime=0) for name, content in files.items()}
+    packed = {name: gzip.compress(content, mtime=0) for name, content in files.items() if not _is_sound(name)}
     etags = {name: f'W/"{hashlib.sha256(content).hexdigest()[:32]}"' for name, content in files.items()}
 
     @app.get("/", include_in_schema=False)
@@ -40,6 +40,7 @@ def add_page(app: FastAPI, folder: Path = STATIC) -> None:
     @app.get("/icon.svg", include_in_schema=False)
     @app.get("/licenses.md", include_in_schema=False)
     @app.get("/assets/{rest:path}", include_in_schema=False)
+    @app.get("/demo/{rest:path}", include_in_schema=False)
     def page(request: Request) -> Response:
         path = request.url.path.removeprefix(request.scope.get("root_path", ""))
         name = _NAMES.get(path, path.removeprefix("/"))
@@ -54,6 +55,11 @@ def add_page(app: FastAPI, folder: Path = STATIC) -> None:
         if is_one_of(etags[name], request.headers.get("if-none-match")):
             return Response(None, 304, headers)
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if name in packed and "gzip" in request.headers.get("accept-encoding", ""):
             return Response(packed[name], headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
         return Response(files[name], headers=headers, media_type=kind)
+
+
+def _is_sound(name: str) -> bool:
+    """Whether the file is compressed already."""
+    return (mimetypes.guess_type(name)[0] or "").startswith("audio/")

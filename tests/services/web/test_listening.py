@@ -34,7 +34,7 @@ AudioBufferSourceNode.prototype.start = function (...when) {
   return start.apply(this, when);
 };
 // the sum of what is heard, at the gains as they are now, over the time of the cover
-const rate = new AudioContext().sampleRate;
+const rate = (window.rate = new AudioContext().sampleRate);
 window.heard = () => {
   const mix = [0, 1].map(() => new Float32Array(5 * rate));
   const from = Math.min(...window.playing.map((one) => one.offset)); // seconds into the cover
@@ -158,6 +158,56 @@ def test_what_is_heard_is_the_cover_and_the_original_of_the_same_seconds(listene
     until(lambda: page.evaluate("window.playing[0].source.to.gain.value") > 3.5)
     until(lambda: page.evaluate("window.highest(window.heard())") <= 1.0)
     assert page.evaluate("window.highest(window.heard())") > 0.5, "no softer than need be"
+
+
+def test_versions_and_the_original_are_compared_in_step_and_equally_loud(
+    listener: Page, served: Served, duet: Duet
+) -> None:
+    page = listener
+    before = call(served, "GET", f"/v1/covers/{duet.id}")
+    settings = before["settings"] | {"remix": before["settings"]["remix"] | {"vocal_gain": 4}}
+    body = {**before["inputs"], "voice": before["voices"], "settings": settings}
+    louder = waited(served, call(served, "POST", "/v1/covers", body)["id"], "covers")
+    page.goto(f"{served.address}/#/songs/{before['inputs']['song']}")
+    expect(page.get_by_role("radio", name="B · v1")).to_be_enabled()
+    expect(page.get_by_role("combobox", name="A", exact=True).locator(":checked")).to_have_text(
+        "v2 · Nova and Ada · vocal +4 dB"
+    )
+    page.get_by_role("button", name="Play", exact=True).click()
+    wave = page.locator(".wave").first.bounding_box()
+    assert wave is not None
+    page.mouse.move(wave["x"] + 0.2 * wave["width"], wave["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(wave["x"] + 0.6 * wave["width"], wave["y"] + 20)
+    page.mouse.up()
+    page.get_by_role("button", name="Repeats 0:01 to 0:03").wait_for()
+    until(lambda: page.evaluate("window.playing.length") == 3)
+    begun = page.evaluate("window.begun")
+
+    def loudness(job: Any, of: str) -> float:
+        return float(job["result"]["loudness"][of])
+
+    for key, address, level in (
+        ("b", before["stream"]["href"], loudness(before, "cover")),
+        ("c", f"/v1/songs/{before['inputs']['song']}/audio", loudness(louder, "song")),
+        ("a", louder["stream"]["href"], loudness(louder, "cover")),
+    ):
+        page.evaluate(f"(async () => window.whole = await window.decoded('{address}'))()")
+        page.keyboard.press(key)
+        start, gain = START if key == "c" else 0.0, 10 ** ((loudness(louder, "cover") - level) / 20)
+        off = f"""
+        (() => {{
+          const factor = {gain} * window.playing[0].source.to.to.gain.value;
+          const cut = (samples) => samples.slice(Math.round({start} * window.rate)).map((value) => factor * value);
+          return window.farthest(window.heard(), window.whole.map(cut));
+        }})()"""
+        until(lambda off=off: page.evaluate(off) < 2e-4, lambda off=off: page.evaluate(off))  # type: ignore[misc]
+    assert page.evaluate("window.begun") == begun, "nothing began again"
+    looped = page.evaluate("window.playing.map(({ source }) => [source.loop, source.loopEnd - source.loopStart])")
+    assert looped == [[True, pytest.approx(0.4 * SECONDS, abs=0.02)]] * 3
+    until(lambda: 1.0 <= _seconds(page) < 3.0)
+    page.mouse.click(wave["x"] + 0.9 * wave["width"], wave["y"] + 20)
+    page.get_by_role("button", name="Repeat from here").wait_for()
 
 
 def test_keys_themes_and_small_screens(listener: Page, duet: Duet) -> None:

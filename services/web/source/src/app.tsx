@@ -1,14 +1,18 @@
 import type { ComponentChildren } from "preact";
-import { useCallback, useEffect, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { ask, list, type Problem, post, remove, told } from "./api";
 import { CoverView } from "./cover";
-import { Covers } from "./covers";
+import { SongGroups, usePlaying } from "./covers";
+import { Demo } from "./demo";
 import { isActive, useAddress, usePolling, useTask, useTitle } from "./hooks";
 import { Library } from "./library";
 import { type Draft, Maker } from "./maker";
-import { Trouble } from "./parts";
+import { Notes, TellingProvider, useNotes } from "./notes";
+import { Card, Trouble } from "./parts";
 import type { Account, Choices, Job, Song, Voice } from "./schema";
+import { SongView } from "./song";
 import { VerifyView } from "./verify";
+import { bySong, type SongGroup, visible } from "./versions";
 import { VoiceView } from "./voice";
 
 /** What the server has of its visitor's. */
@@ -58,6 +62,25 @@ export function App() {
   useEffect(() => void look(), [look, address]);
   useEffect(stayHere, []);
 
+  useEffect(() => {
+    const again = () => void (document.hidden || look()); // other tabs and programs change things, too
+    const timer = setInterval(again, 30_000);
+    document.addEventListener("visibilitychange", again);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener("visibilitychange", again);
+    };
+  }, [look]);
+
+  const { notes, hidden, telling, undo } = useNotes(look);
+  const all = useMemo(() => bySong(found?.songs ?? [], found?.covers ?? []), [found]);
+  const groups = visible(all, hidden);
+  const shown = found && {
+    songs: found.songs.filter(({ id }) => !hidden.has(`v1/songs/${id}`)),
+    voices: found.voices.filter(({ id }) => !hidden.has(`v1/voices/${id}`)),
+    choices: found.choices,
+  };
+
   const active = found && { voices: found.voices.filter(isActive), covers: found.covers.filter(isActive) };
   const follow = async () => {
     const voices = await Promise.all(active!.voices.map((voice) => ask<Voice>(`v1/voices/${voice.id}`)));
@@ -70,7 +93,7 @@ export function App() {
   const locked = problem && ["key-missing", "key-invalid", "scope-missing"].includes(problem.code);
   const [, view, id] = address.split("/");
   return (
-    <>
+    <TellingProvider value={telling}>
       <a
         class="skip"
         href="#main"
@@ -90,7 +113,7 @@ export function App() {
             New cover
           </a>
           <a href="#/library" aria-current={view === "library" ? "page" : undefined}>
-            Songs and voices
+            Library
           </a>
           <a href="#/verify" aria-current={view === "verify" ? "page" : undefined}>
             Check a file
@@ -115,13 +138,34 @@ export function App() {
             ) : view === "voices" && id ? (
               <VoiceView key={id} id={id} />
             ) : view === "library" ? (
-              found && <Library {...found} onChange={look} />
+              shown && <Library groups={groups} voices={shown.voices} onChange={look} />
+            ) : view === "songs" && id ? (
+              found && (
+                <SongView
+                  key={id}
+                  group={groups.find((one) => one.id === id)}
+                  onChange={look}
+                  onCover={(song) => {
+                    setDraft((before) => ({ ...before, song }));
+                    location.hash = "/";
+                  }}
+                />
+              )
             ) : (
               <Home>
-                {found && (
+                {shown && (
                   <>
-                    <Maker {...found} draft={draft} onDraft={setDraft} onChange={look} />
-                    <Covers covers={found.covers} onChange={look} />
+                    {!found?.covers.length && (
+                      <Demo
+                        voices={shown.voices}
+                        onTaken={async (song, voice) => {
+                          await look();
+                          setDraft((before) => ({ ...before, song, voice }));
+                        }}
+                      />
+                    )}
+                    <Maker {...shown} draft={draft} onDraft={setDraft} onChange={look} />
+                    <Recent groups={groups} />
                   </>
                 )}
               </Home>
@@ -133,7 +177,8 @@ export function App() {
         A voice is somebody's. Use your own, or one whose owner has agreed. Covers carry tags, signed credentials and a watermark that say
         they were made by AI.
       </footer>
-    </>
+      <Notes notes={notes} onUndo={undo} />
+    </TellingProvider>
   );
 }
 
@@ -142,11 +187,26 @@ function Home({ children }: { children: ComponentChildren }) {
   return (
     <>
       <div class="hero">
-        <h1>The same song, your voice.</h1>
+        <h1 tabIndex={-1}>The same song, your voice.</h1>
         <p>Drop a song, pick a voice, and hear it sung anew. Everything stays on this server.</p>
       </div>
       {children}
     </>
+  );
+}
+
+const RECENT = 5;
+
+/** The songs that were covered last. */
+function Recent({ groups }: { groups: readonly SongGroup[] }) {
+  const playing = usePlaying();
+  const covered = groups.filter((group) => group.versions.length);
+  return (
+    <Card title="Covers">
+      {!covered.length && <p class="soft">Yours will be listed here.</p>}
+      <SongGroups groups={covered.slice(0, RECENT)} playing={playing} />
+      {covered.length > RECENT && <a href="#/library">All {covered.length} songs are in your library</a>}
+    </Card>
   );
 }
 

@@ -5,7 +5,7 @@ import { post, type Settings } from "./api";
 import { isActive, useCover, useTask, useTitle } from "./hooks";
 import { SettingsForm } from "./maker";
 import { type Gains, Mixer, PARTS } from "./mixer";
-import { Card, megabytes, Trouble } from "./parts";
+import { Card, joined, megabytes, Trouble } from "./parts";
 import type { Job, ResultFile } from "./schema";
 import { Underway, useNotice } from "./underway";
 import { Verdict } from "./verdict";
@@ -28,11 +28,6 @@ export function CoverView({ id, formats }: { id: string; formats: readonly strin
       {job && ["failed", "cancelled", "expired"].includes(job.state) && <Ended job={job} />}
     </article>
   );
-}
-
-/** "Nova", "Nova and Ada", "Nova, Ada and Ben". */
-export function joined(names: readonly string[]): string {
-  return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" and ");
 }
 
 function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {

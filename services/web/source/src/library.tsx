@@ -1,128 +1,59 @@
-/** The songs and voices that there are: what they are called, and what is no longer needed. */
-import { useRef, useState } from "preact/hooks";
-import { patch, remove } from "./api";
-import { useTask, useTitle } from "./hooks";
-import { Card, clock, Delete, Trouble } from "./parts";
-import type { Song, Voice } from "./schema";
+/** All songs with their covers, and all voices: found by a word, heard, named, passed on, deleted. */
+import { useState } from "preact/hooks";
+import { SingerGroups, SongGroups, usePlaying } from "./covers";
+import { useTitle } from "./hooks";
+import { Card } from "./parts";
+import type { Voice } from "./schema";
+import { matching, type SongGroup } from "./versions";
+import { Voices } from "./voices";
 
 interface Props {
-  songs: readonly Song[];
+  groups: readonly SongGroup[];
   voices: readonly Voice[];
   onChange: () => Promise<void>;
 }
 
-export function Library({ songs, voices, onChange }: Props) {
-  useTitle("Songs and voices");
+type Order = "song" | "voice";
+
+export function Library({ groups, voices, onChange }: Props) {
+  useTitle("Library");
+  const [text, setText] = useState("");
+  const [order, setOrder] = useState<Order>("song");
+  const playing = usePlaying();
+  const found = matching(groups, text);
+  const singing = found.some((group) => group.versions.length);
   return (
     <article>
-      <h1>Songs and voices</h1>
+      <h1 tabIndex={-1}>Library</h1>
       <Card title="Songs">
-        {!songs.length && <p class="soft">Songs that you send are listed here.</p>}
-        <ul class="rows">
-          {songs.map((song) => (
-            <Row
-              key={song.id}
-              name={titleOf(song)}
-              longest={400}
-              about={[song.artist, clock(song.duration), song.name].filter(Boolean).join(" · ")}
-              onRename={(title) => patch(`v1/songs/${song.id}`, { title }).then(onChange)}
-              onDelete={() => remove(`v1/songs/${song.id}`).then(onChange)}
-            />
-          ))}
-        </ul>
-      </Card>
-      <Card title="Voices">
-        {!voices.length && <p class="soft">Voices that you make are listed here.</p>}
-        <ul class="rows">
-          {voices.map((voice) => (
-            <Row
-              key={voice.id}
-              name={voice.name}
-              longest={64}
-              href={voice.state === "ready" ? `#/voices/${voice.id}` : undefined}
-              about={voiceWords(voice)}
-              onRename={(name) => patch(`v1/voices/${voice.id}`, { name }).then(onChange)}
-              onDelete={() => remove(`v1/voices/${voice.id}`).then(onChange)}
-            />
-          ))}
-        </ul>
-      </Card>
-    </article>
-  );
-}
-
-export function titleOf(song: Song): string {
-  return song.title ?? song.name;
-}
-
-/** What a voice is made of, or why it can't sing. */
-export function voiceWords(voice: Voice): string {
-  if (voice.state === "making") return "being made …";
-  if (voice.error) return `${voice.error.message} ${voice.error.hint}`;
-  if (voice.unusable) return voice.unusable;
-  return voice.engine === "rvc" ? "trained model" : `${Math.round(voice.seconds ?? 0)} s of recordings`;
-}
-
-interface RowProps {
-  name: string;
-  longest: number; // letters of a name
-  about: string;
-  href?: string | undefined;
-  onRename: (name: string) => Promise<void>;
-  onDelete: () => Promise<void>;
-}
-
-/** A field that appears: what is typed replaces the name in it. */
-function focus(field: HTMLInputElement | null): void {
-  field?.focus();
-  field?.select();
-}
-
-function Row({ name, longest, about, href, onRename, onDelete }: RowProps) {
-  const { busy, problem, run } = useTask();
-  const [draft, setDraft] = useState<string | null>(null);
-  const place = useRef<HTMLLIElement>(null);
-  const close = () => {
-    setDraft(null);
-    requestAnimationFrame(() => place.current?.querySelector("button")?.focus());
-  };
-  if (draft !== null)
-    return (
-      <li ref={place}>
-        <form
-          class="row"
-          onSubmit={(event) => {
-            event.preventDefault();
-            run(() => onRename(draft.trim()).then(close));
-          }}
-        >
+        <div class="row finding">
           <label class="grow">
-            <span class="hidden">New name of {name}</span>
-            <input ref={focus} required maxLength={longest} value={draft} onInput={(event) => setDraft(event.currentTarget.value)} />
+            <span class="hidden">Search songs and covers</span>
+            <input
+              type="search"
+              placeholder="Search songs and covers"
+              value={text}
+              onInput={(event) => setText(event.currentTarget.value)}
+            />
           </label>
-          <button class="primary" disabled={busy || !draft.trim()}>
-            Rename
-          </button>
-          <button type="button" onClick={close}>
-            Cancel
-          </button>
-          <Trouble problem={problem} />
-        </form>
-      </li>
-    );
-  const words = (
-    <>
-      <strong>{name}</strong>
-      <small>{about}</small>
-    </>
-  );
-  return (
-    <li ref={place}>
-      {href ? <a href={href}>{words}</a> : <div class="words">{words}</div>}
-      <button class="plain" aria-label={`Rename ${name}`} onClick={() => setDraft(name)}>
-        Rename
-      </button>
-      <Delete name={name} onDelete={onDelete} />
-    </li>
+          <div class="sides" role="radiogroup" aria-label="Group">
+            {(["song", "voice"] as const).map((one) => (
+              <label key={one}>
+                <input type="radio" name="order" checked={order === one} onChange={() => setOrder(one)} />
+                <span>by {one}</span>
+              </label>
+            ))}
+          </div>
+        </div>
+        <p class="hidden" role="status">
+          {text && `${found.length} ${found.length === 1 ? "song" : "songs"} found`}
+        </p>
+        {!groups.length && <p class="soft">Songs that you send and their covers are listed here.</p>}
+        {groups.length > 0 && !found.length && <p class="soft">Nothing has “{text}” in its name.</p>}
+        {order === "voice" && found.length > 0 && !singing && <p class="soft">No covers yet.</p>}
+        {order === "song" ? <SongGroups groups={found} playing={playing} /> : <SingerGroups groups={found} playing={playing} />}
+      </Card>
+      <Voices voices={voices} playing={playing} onChange={onChange} />
+    </article>
   );
 }

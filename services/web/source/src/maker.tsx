@@ -2,10 +2,11 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { post, type Settings, upload } from "./api";
 import { useTask } from "./hooks";
-import { titleOf, voiceWords } from "./library";
 import { NewVoice } from "./new-voice";
 import { Bar, Card, Choice, clock, Trouble } from "./parts";
 import type { Choices, Job, Song, Voice } from "./schema";
+import { titleOf } from "./versions";
+import { voiceWords } from "./voices";
 
 /** What the next cover is to be: kept while other pages are looked at. `song`, `voice`: ids. */
 export interface Draft {

@@ -1,8 +1,6 @@
 /** Small parts that every view uses. */
 import type { ComponentChildren } from "preact";
-import { useRef, useState } from "preact/hooks";
 import type { Problem } from "./api";
-import { useTask } from "./hooks";
 
 export function Trouble({ problem }: { problem: Problem | null }) {
   return (
@@ -30,6 +28,11 @@ export function Card({ title, step, children }: { title: string; step?: number; 
 
 export function Bar({ label, fraction }: { label: string; fraction: number }) {
   return <progress aria-label={label} max={1} value={fraction} />;
+}
+
+/** "Nova", "Nova and Ada", "Nova, Ada and Ben". */
+export function joined(names: readonly string[]): string {
+  return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" and ");
 }
 
 export function clock(seconds: number | null | undefined): string {
@@ -71,57 +74,5 @@ export function Choice({
         ))}
       </select>
     </label>
-  );
-}
-
-/** Deletes after a question. The focus goes to the question, and afterwards to the list's heading or back. */
-export function Delete({ name, onDelete }: { name: string; onDelete: () => Promise<void> }) {
-  const { busy, problem, run } = useTask();
-  const [asking, setAsking] = useState(false);
-  const place = useRef<HTMLDivElement>(null);
-  const focus = (chosen: string) => requestAnimationFrame(() => place.current?.querySelector<HTMLElement>(chosen)?.focus());
-  const keep = () => {
-    setAsking(false);
-    focus("button");
-  };
-  if (!asking)
-    return (
-      <div ref={place}>
-        <button
-          class="plain"
-          aria-label={`Delete ${name}`}
-          onClick={() => {
-            setAsking(true);
-            focus(".keep");
-          }}
-        >
-          Delete
-        </button>
-      </div>
-    );
-  return (
-    <div
-      ref={place}
-      class="question"
-      role="group"
-      aria-label={`Delete ${name} for good?`}
-      onKeyDown={(event) => event.key === "Escape" && keep()}
-    >
-      <span>Delete it for good?</span>
-      <button
-        class="danger"
-        disabled={busy}
-        onClick={() => {
-          const heading = place.current?.closest("section")?.querySelector("h2");
-          run(() => onDelete().then(() => heading?.focus()));
-        }}
-      >
-        Delete
-      </button>
-      <button class="keep" onClick={keep}>
-        Keep
-      </button>
-      <Trouble problem={problem} />
-    </div>
   );
 }

@@ -1,7 +1,6 @@
-/** Plays a cover: at once as a stream and, as soon as its stems are loaded, these and the original in step, to the
- * sample, with gains that change while it plays. */
-
-export type Side = "cover" | "original";
+/** Plays a cover: at once as a stream and, as soon as its stems are loaded, these and whole files (the original, other
+ * versions) in step, to the sample, with gains that change while it plays. */
+import { soundAlone } from "./sounding";
 
 const FADE = 0.02; // seconds over which a gain moves: no clicks
 const AHEAD = 0.05; // seconds before sources start: all at one moment
@@ -15,20 +14,33 @@ interface Part {
   gain: GainNode;
 }
 
-/** What is to be loaded: addresses of the stems, and of the original, where there is one. */
+/** A file that is heard in place of the stems. `gain`: dB by which it comes to the loudness of the others. */
+export interface Whole {
+  addresses: string[]; // of the same sound in several formats: the first that the browser knows
+  offset: number; // seconds into it at which the cover begins
+  gain: number;
+}
+
+/** What is to be loaded: addresses of the stems, which sum to the side "cover", and of the other sides by name. */
 export interface Sources {
-  stream: { href: string; type: string }[]; // the same cover in several formats
+  stream: { href: string; type: string }[]; // what is heard at first, in several formats
   stems: Record<string, string>;
-  original: { address: string; offset: number } | null;
+  wholes: Record<string, Whole>;
   duration: number; // seconds
   stemGain: number; // dB by which the stems' files were turned
-  evenGain: number; // dB by which the original comes to the cover's loudness
   peak: number; // dBFS of the cover
+}
+
+/** Seconds that are played again and again. */
+export interface Loop {
+  from: number;
+  to: number;
 }
 
 export class Player {
   onchange: () => void = () => undefined;
-  side: Side = "cover";
+  side = "cover";
+  loop: Loop | null = null;
   playing = false;
   ready = false; // the stems are there
   readonly parts = new Map<string, Part>();
@@ -45,6 +57,7 @@ export class Player {
   constructor(private readonly wanted: Sources) {
     this.element.preload = "auto";
     for (const { href: src, type } of wanted.stream) this.element.append(Object.assign(document.createElement("source"), { src, type }));
+    if (!Object.keys(wanted.stems).length) this.side = Object.keys(wanted.wholes)[0] ?? this.side;
     for (const event of ["play", "pause", "ended"])
       this.element.addEventListener(event, () => {
         if (this.ready) return;
@@ -59,30 +72,38 @@ export class Player {
 
   get time(): number {
     if (!this.ready) return this.element.currentTime;
-    return Math.min(this.duration, this.playing ? Math.max(0, this.audio!.currentTime - this.begun) : this.at);
+    if (!this.playing) return this.at;
+    const time = Math.max(0, this.audio!.currentTime - this.begun);
+    if (this.loop && time > this.loop.to) return this.loop.from + ((time - this.loop.from) % (this.loop.to - this.loop.from));
+    return Math.min(this.duration, time);
   }
 
-  /** Load the stems, once the stream has what it needs, and take over where it is. Rejects if a stem can't be had. */
+  /** Load everything, once the stream has what it needs, and take over where it is. Rejects if a stem can't be had. */
   async load(): Promise<void> {
     await new Promise<void>((done) => {
+      if (!this.wanted.stream.length) done();
       for (const event of ["canplaythrough", "suspend", "error"]) this.element.addEventListener(event, () => done(), { once: true });
       this.element.lastElementChild?.addEventListener("error", () => done(), { once: true });
     });
-    const { stems, original, duration } = this.wanted;
+    const { stems, wholes, duration } = this.wanted;
     const audio = new AudioContext();
     this.audio = audio;
     this.out = audio.createGain();
     this.out.connect(audio.destination);
-    const decoded = async (name: string, address: string, offset: number) => {
-      const buffer = await audio.decodeAudioData(await this.fetched(address));
+    const decoded = async (name: string, [address, ...others]: string[], offset: number): Promise<void> => {
+      const buffer = await audio.decodeAudioData(await this.fetched(address!)).catch((error: unknown) => {
+        if (!others.length) throw error;
+      });
+      if (!buffer) return decoded(name, others, offset);
       this.parts.set(name, { buffer, offset, peaks: peaks(buffer, offset, duration), gain: audio.createGain() });
     };
     await Promise.all([
-      ...Object.entries(stems).map(([name, address]) => decoded(name, address, 0)),
+      ...Object.entries(stems).map(([name, address]) => decoded(name, [address], 0)),
       // the song may be gone, or in a format that browsers don't know: then there is nothing to compare with
-      ...(original ? [decoded("original", original.address, original.offset).catch(() => undefined)] : []),
+      ...Object.entries(wholes).map(([name, whole]) => decoded(name, whole.addresses, whole.offset).catch(() => undefined)),
     ]);
     if (this.stop.signal.aborted) return;
+    if (!this.parts.size) throw new Error("nothing can be loaded");
     for (const part of this.parts.values()) part.gain.connect(this.out);
     const time = this.element.currentTime;
     const playing = !this.element.paused && !this.element.ended; // also if it was begun this moment, before its event
@@ -117,8 +138,14 @@ export class Player {
     this.settle(FADE);
   }
 
-  choose(side: Side): void {
-    if (!this.parts.has("original")) return;
+  /** Whether a side is loaded, so that it can be chosen. */
+  hears(side: string): boolean {
+    return this.ready && this.parts.size > 1 && (side === "cover" || this.parts.has(side));
+  }
+
+  /** Hear the stems, "cover", or a whole. */
+  choose(side: string): void {
+    if (!this.hears(side)) return;
     this.side = side;
     this.settle(FADE);
     this.onchange();
@@ -130,16 +157,16 @@ export class Player {
       node.gain.cancelScheduledValues(this.audio!.currentTime);
       node.gain.setTargetAtTime(value, this.audio!.currentTime, seconds / 3 || 0.0001);
     };
-    const { stemGain, evenGain } = this.wanted;
+    const { stemGain, wholes } = this.wanted;
     for (const [name, part] of this.parts) {
-      const heard = (name === "original") === (this.side === "original");
-      const factor = name === "original" ? linear(evenGain) : (this.levels.get(name) ?? 1) * linear(-stemGain);
-      set(part.gain, heard ? factor : 0);
+      const whole = wholes[name];
+      const factor = whole ? linear(whole.gain) : (this.levels.get(name) ?? 1) * linear(-stemGain);
+      set(part.gain, this.side === (whole ? name : "cover") ? factor : 0);
     }
     set(this.out!, this.headroom());
   }
 
-  /** The factor of everything with which neither side goes over full scale, whatever the gains of the stems are.
+  /** The factor of everything with which no side goes over full scale, whatever the gains of the stems are.
    *
    * A piece of the mix is at most as high as the sum of its stems' peaks, and at most as high as the cover plus what
    * the gains change; at the cover's own gains that is the cover's peak. */
@@ -150,8 +177,9 @@ export class Player {
       let changed = linear(this.wanted.peak);
       for (const [name, part] of this.parts) {
         const peak = part.peaks[piece]!;
-        if (name === "original") {
-          most = Math.max(most, peak * linear(this.wanted.evenGain));
+        const whole = this.wanted.wholes[name];
+        if (whole) {
+          most = Math.max(most, peak * linear(whole.gain));
           continue;
         }
         const factor = this.levels.get(name) ?? 1;
@@ -166,6 +194,7 @@ export class Player {
   /** Begin at `from`, by default where it stands. */
   async play(from: () => number = () => (this.at >= this.duration - 0.05 ? 0 : this.at)): Promise<void> {
     if (this.playing) return;
+    soundAlone(this);
     if (!this.ready) return this.element.play();
     const audio = this.audio!;
     await audio.resume();
@@ -176,7 +205,14 @@ export class Player {
       const source = audio.createBufferSource();
       source.buffer = part.buffer;
       source.connect(part.gain);
-      source.start(when, Math.min(part.offset + begin, part.buffer.duration), Math.max(0, this.duration - begin));
+      const offset = Math.min(part.offset + begin, part.buffer.duration);
+      if (!this.loop) source.start(when, offset, Math.max(0, this.duration - begin));
+      else {
+        source.loop = true;
+        source.loopStart = part.offset + this.loop.from;
+        source.loopEnd = part.offset + this.loop.to;
+        source.start(when, offset);
+      }
       return source;
     });
     this.sources[0]!.onended = () => {
@@ -205,16 +241,24 @@ export class Player {
     this.onchange();
   }
 
-  async seek(seconds: number): Promise<void> {
+  /** Go there; a loop that doesn't have that place ends. */
+  async seek(seconds: number, loop = this.loop): Promise<void> {
     const to = Math.max(0, Math.min(seconds, this.duration));
     if (!this.ready) this.element.currentTime = to;
     else {
       const was = this.playing;
       if (was) this.pause();
+      this.loop = loop && to >= loop.from && to < loop.to ? loop : null;
       this.at = to;
       if (was) await this.play();
     }
     this.onchange();
+  }
+
+  /** Play these seconds again and again, or no longer. */
+  async repeat(loop: Loop | null): Promise<void> {
+    const time = this.time;
+    await this.seek(loop && (time < loop.from || time >= loop.to) ? loop.from : time, loop);
   }
 
   close(): void {

@@ -1,0 +1,97 @@
+/** A song's home: what it is, its versions, and what sets them apart to the ear. */
+import { useEffect, useRef } from "preact/hooks";
+import { patch } from "./api";
+import { Artwork } from "./artwork";
+import { Compare } from "./compare";
+import { CoverRow, ShareButton, usePlaying } from "./covers";
+import { useTitle } from "./hooks";
+import { Delete } from "./notes";
+import { Card, clock, joined } from "./parts";
+import { Renaming } from "./rename";
+import type { SongGroup } from "./versions";
+
+interface Props {
+  group: SongGroup | undefined;
+  onCover: (song: string) => void;
+  onChange: () => Promise<void>;
+}
+
+export function SongView({ group, onCover, onChange }: Props) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
+  useTitle(group?.title ?? "");
+  const playing = usePlaying();
+  if (!group)
+    return (
+      <article>
+        <h1 ref={heading} tabIndex={-1}>
+          This song is gone
+        </h1>
+        <p>
+          It was deleted, or it is somebody else's. <a href="#/library">Your library</a> has what is there.
+        </p>
+      </article>
+    );
+  const { id, title, song, versions } = group;
+  const done = versions.filter(({ job }) => job.audio);
+  const about = [
+    song?.artist,
+    clock(song?.duration),
+    song && song.name !== title ? song.name : "",
+    song ? "" : "The song itself was deleted.",
+  ];
+  const words = (
+    <div class="words">
+      <h1 ref={heading} tabIndex={-1}>
+        {title}
+      </h1>
+      <p class="soft">{about.filter(Boolean).join(" · ")}</p>
+    </div>
+  );
+  return (
+    <article class="song">
+      <header class="head">
+        <Artwork song={song} title={title} size={128} />
+        <div class="about">
+          <div class="row">
+            {song ? (
+              <Renaming name={title} longest={400} onRename={(title) => patch(`v1/songs/${id}`, { title }).then(onChange)}>
+                {words}
+              </Renaming>
+            ) : (
+              words
+            )}
+          </div>
+          <div class="row">
+            {song && (
+              <button class="primary" onClick={() => onCover(id)}>
+                New cover of it
+              </button>
+            )}
+            <ShareButton name={title} hash={`#/songs/${id}`} />
+            {song && <Delete path={`v1/songs/${id}`} name={title} />}
+          </div>
+        </div>
+      </header>
+      {done.length > 0 && (
+        <Card title="Listen">
+          <Compare song={song} versions={done} />
+        </Card>
+      )}
+      <Card title="Versions">
+        {!versions.length && <p class="soft">No covers of it yet.</p>}
+        <ul class="rows">
+          {versions.map((version) => (
+            <CoverRow
+              key={version.job.id}
+              version={version}
+              title={title}
+              heading={`v${version.number} · ${joined(version.job.singers)}`}
+              playing={playing}
+            />
+          ))}
+        </ul>
+      </Card>
+    </article>
+  );
+}
