@@ -206,3 +206,14 @@ def test_a_folder_that_may_not_be_written_costs_time_and_nothing_else(
     folder.write_text("a file where the folder should be")
     assert hashes.remembered_hash(path) == SHA256
     assert hashes.remembered(path) is None
+
+
+def test_what_a_model_needs_is_in_the_catalogue():
+    for model in catalogue().values():
+        for needed in model.needs:
+            assert find_model(needed).name == needed
+    lonely = {"purpose": "p", "architecture": "a", "licence": "MIT", "needs": ["other"]}
+    variants = [{"file": "one.pt", "format": "torch"}]
+    assert (
+        code(lambda: read_catalogue(yaml.safe_dump({"one": {**lonely, "variants": variants}}))) == "catalogue-invalid"
+    )
