@@ -92,6 +92,8 @@ def _complete_operation(operation: Node) -> None:
         body.pop("required")  # openapi-python-client 0.29 forgets an import where nothing else may be left out
     for answer in responses.values():
         content = answer.get("content", {})
+        if content == {"application/json": {"schema": {}}}:  # of a route that returns nothing
+            del answer["content"]
         if _BINARY in content.values():
             answer["content"] = {"application/octet-stream": _BINARY} | content
     for parameter in parameters:
