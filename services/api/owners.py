@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
-from sqlalchemy import or_, select
+from sqlalchemy import Connection, or_, select
 
 from understudy.services.api import answers
 from understudy.services.api.auth import require
@@ -39,7 +39,7 @@ def list_owners(app: App, owner: Admin, cursor: Cursor = None, size: Size = 20) 
 
 
 @router.delete("/owners/{name}", status_code=202, responses=documented(404))
-def delete_owner(name: str, app: App, owner: Admin) -> None:
+def delete_owner(name: str, app: App, owner: Admin) -> OwnerEntry:
     """Delete an owner, by its id or name, with all that it has. Its keys can't be used from now on; the rest goes
     within minutes."""
     with app.database.write() as connection:
@@ -47,12 +47,19 @@ def delete_owner(name: str, app: App, owner: Admin) -> None:
         id = connection.scalar(select(tables.owners.c.id).where(named))
         if id is None:
             raise deletion.owner_unknown(name)
-        deletion.ask(connection, app.database.now(connection), id)
+        return _asked(connection, app.database.now(connection), id)
 
 
 @router.delete("/account", status_code=202, responses=documented(404))
-def delete_account(app: App, owner: Leaver) -> None:
+def delete_account(app: App, owner: Leaver) -> OwnerEntry:
     """Delete yourself, with all that you have: needs the scopes `keys` and `delete`. Your keys can't be used from now
     on; the rest goes within minutes. Nothing can be brought back."""
     with app.database.write() as connection:
-        deletion.ask(connection, app.database.now(connection), owner.id)
+        return _asked(connection, app.database.now(connection), owner.id)
+
+
+def _asked(connection: Connection, now: float, id: str) -> OwnerEntry:
+    """Have the owner deleted; returns what it is then."""
+    deletion.ask(connection, now, id)
+    row = connection.execute(select(tables.owners).where(tables.owners.c.id == id)).one()
+    return OwnerEntry.model_validate(row._asdict())
