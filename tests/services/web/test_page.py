@@ -267,8 +267,8 @@ def test_a_voice_is_recorded_in_steps_and_each_take_is_checked(page: Page) -> No
     [("NotAllowedError", "may not use the microphone"), ("NotFoundError", "There is no microphone")],
 )
 def test_a_microphone_that_is_refused_is_said_in_words(page: Page, name: str, words: str) -> None:
-    script = f"navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', '{name}'))"
-    page.evaluate(script)
+    refused = f"() => Promise.reject(new DOMException('', '{name}'))"
+    page.evaluate(f"void (navigator.mediaDevices.getUserMedia = {refused})")
     page.get_by_role("button", name="New voice").click()
     form = page.get_by_role("form", name="New voice")
     form.get_by_label("Name").fill("Ada")
