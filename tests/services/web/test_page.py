@@ -107,7 +107,7 @@ def test_a_remix_takes_the_volumes_along_and_is_quick(page: Page, served: Served
     _accessible(page)
     page.get_by_role("link", name="Library").click()
     page.get_by_role("radio", name="by voice").check(force=True)
-    expect(page.get_by_role("region", name="Nova").get_by_role("listitem").first).to_contain_text("My song")
+    expect(page.get_by_role("group", name="Nova").get_by_role("listitem").first).to_contain_text("My song")
     _accessible(page)
 
 

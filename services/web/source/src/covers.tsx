@@ -117,7 +117,7 @@ export function SongGroups({ groups, playing }: { groups: readonly SongGroup[]; 
     const count = versions.length;
     const about = [song?.artist, clock(song?.duration), count ? `${count} ${count === 1 ? "cover" : "covers"}` : "no covers yet"];
     return (
-      <section class="group" key={id} aria-label={title}>
+      <div class="group" key={id} role="group" aria-label={title}>
         <div class="head">
           <a href={`#/songs/${id}`}>
             <Artwork song={song} title={title} size={56} />
@@ -150,7 +150,7 @@ export function SongGroups({ groups, playing }: { groups: readonly SongGroup[]; 
             ))}
           </ul>
         )}
-      </section>
+      </div>
     );
   });
 }
@@ -158,7 +158,7 @@ export function SongGroups({ groups, playing }: { groups: readonly SongGroup[]; 
 /** Singers, each with what they sing. */
 export function SingerGroups({ groups, playing }: { groups: readonly SongGroup[]; playing: Playing }) {
   return bySinger(groups).map(({ singers, sung }) => (
-    <section class="group" key={singers} aria-label={singers}>
+    <div class="group" key={singers} role="group" aria-label={singers}>
       <h3>{singers}</h3>
       <ul class="rows">
         {sung.map(({ group, version }) => (
@@ -171,6 +171,6 @@ export function SingerGroups({ groups, playing }: { groups: readonly SongGroup[]
           />
         ))}
       </ul>
-    </section>
+    </div>
   ));
 }

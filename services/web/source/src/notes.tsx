@@ -39,23 +39,21 @@ export function useNotes(onChange: () => Promise<void>): {
 } {
   const [notes, setNotes] = useState<readonly Note[]>([]);
   const last = useRef(0);
-  const timers = useRef(new Map<number, number>());
+  const waiting = useRef(new Map<number, { timer: number; path: string | undefined }>()); // notes that are shown
   const changed = useRef(onChange);
   changed.current = onChange;
 
   const drop = useCallback((key: number) => {
-    clearTimeout(timers.current.get(key));
-    timers.current.delete(key);
+    clearTimeout(waiting.current.get(key)?.timer);
+    waiting.current.delete(key);
     setNotes((now) => now.filter((one) => one.key !== key));
   }, []);
   const add = useCallback(
     (note: Omit<Note, "key">, seconds: number, then?: (key: number) => Promise<void>) => {
       const key = ++last.current;
       setNotes((now) => [...now, { ...note, key }]);
-      timers.current.set(
-        key,
-        window.setTimeout(() => void (then?.(key) ?? Promise.resolve()).finally(() => drop(key)), 1000 * seconds),
-      );
+      const end = () => void (then?.(key) ?? Promise.resolve()).finally(() => drop(key));
+      waiting.current.set(key, { timer: window.setTimeout(end, 1000 * seconds), path: note.path });
     },
     [drop],
   );
@@ -70,12 +68,12 @@ export function useNotes(onChange: () => Promise<void>): {
   });
   useEffect(() => {
     const leave = () => {
-      for (const { key, path } of notes)
-        if (path && timers.current.has(key)) void fetch(path, { method: "DELETE", keepalive: true }).catch(() => undefined);
+      for (const { path } of waiting.current.values())
+        if (path) void fetch(path, { method: "DELETE", keepalive: true }).catch(() => undefined);
     };
     addEventListener("pagehide", leave);
     return () => removeEventListener("pagehide", leave);
-  }, [notes]);
+  }, []);
   const hidden = new Set(notes.flatMap(({ path }) => path ?? []));
   return { notes, hidden, telling: telling.current, undo: (note) => drop(note.key) };
 }

@@ -122,7 +122,8 @@ function difference(name: string, old: Setting, now: Setting, { song }: CoverSet
   const gain = GAINS[name];
   if (gain) return now == null ? `no ${gain}` : `${gain} ${signed(Number(now) - Number(old ?? 0))} dB`;
   if (name.startsWith("song.")) return song?.start || song?.duration ? "another part of the song" : "the whole song";
-  if (name === "transpose") return now === "auto" ? "octave as fits" : `voice ${signed(Number(now))} semitones`;
+  if (name === "transpose")
+    return now === "auto" ? "octave as fits" : now === 0 ? "original octave" : `voice ${signed(Number(now))} semitones`;
   if (name === "key") return now === 0 ? "original key" : `key ${signed(Number(now))}`;
   if (name === "conversion.index_rate") return `likeness ${Math.round(100 * Number(now))} %`;
   if (name === "conversion.formant_shift") return `size of the singer ${signed(Number(now))}`;
