@@ -229,17 +229,21 @@ class RayExecutor:
         )
 
     async def _cancel(self, stream: Any, following: asyncio.Future[Any]) -> None:
-        """End a stage that is no longer wanted; its process ends it or itself within `ray_stage.GRACE`."""
+        """End a stage that is no longer wanted. Its process ends it or itself within `ray_stage.GRACE`; Ray ends a
+        process that does neither."""
         self._ray.cancel(stream)
         end = time.monotonic() + self._stage.GRACE + 0.5
         while time.monotonic() < end:
             try:
                 told = await asyncio.wait_for(following, end - time.monotonic())
+            except TimeoutError:
+                break
             except Exception:
                 return
             if isinstance(told, self._stage.Ended):
                 return
             following = asyncio.ensure_future(_following(stream))
+        self._ray.cancel(stream, force=True)
 
     def _explained(self, stage: str, error: Exception) -> Exception:
         """What an error of Ray's means for the stage: it is lost and can be run again, or it can't be run at all."""

@@ -174,9 +174,11 @@ class Ended:
 def run(packed: bytes) -> Iterator[Told | Ended]:
     """Carry out an order; a generator, so that Ray hands over what it yields while the stage runs.
 
-    The stage runs in a thread. This one is interrupted by Ray when the stage is cancelled; a stage that hasn't ended
-    soon after is ended with its process, since some libraries compute for minutes without a look at anything.
+    The stage runs in a thread. This one is interrupted by Ray when the stage is cancelled, or sees it, as interrupts
+    can get lost; a stage that hasn't ended soon after is ended with its process, since some libraries compute for
+    minutes without a look at anything.
     """
+    context = ray.get_runtime_context()
     told: SimpleQueue[Told | Ended] = SimpleQueue()
     cancelled = Event()
     thread = Thread(target=_carry_out, args=(packed, told, cancelled), name="stage", daemon=True)
@@ -186,6 +188,8 @@ def run(packed: bytes) -> Iterator[Told | Ended]:
             try:
                 event = told.get(timeout=0.1)  # an interrupt doesn't end a longer wait
             except Empty:
+                if context.is_canceled():
+                    return
                 continue
             yield event
             if isinstance(event, Ended):
