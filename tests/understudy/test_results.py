@@ -46,7 +46,7 @@ def test_covers(workspace: Workspace):
         assert shown == {name: figure[name] for name in ("value", "unit", "verdict", "stage")}
     assert keys(cover["stems"]) == "vocals instrumental"
     assert keys(cover["loudness"]) == "song cover true_peak details"
-    assert keys(cover["verdict"]) == "verdict blame reason grade weaknesses"
+    assert keys(cover["verdict"]) == "verdict headline blame reason grade weaknesses"
     assert cover["warnings"]
     details = cover["loudness"]["details"]
     assert {"song", "cover", "true_peak"} <= details.keys()

@@ -60,4 +60,4 @@ def test_other_requests():
         "steps": "it should be greater than or equal to 1",
         "nonsense": "there is no such field",
     }
-    assert found(VoiceChange, engine="loud") == {"engine": "it should be 'instant' or 'rvc'"}
+    assert found(VoiceChange, engine="loud") == {"engine": "it should be 'instant', 'zero-shot' or 'rvc'"}
