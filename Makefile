@@ -12,7 +12,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+# a module's tests run in one process, as many share a server
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 # one thread in each process, as there are more processes than cores (tests/conftest.py)
 test test-quick coverage: export OMP_NUM_THREADS := 1
 

@@ -6,7 +6,6 @@ import atexit
 import os
 import shutil
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,14 +26,8 @@ def pytest_xdist_auto_num_workers() -> int:
 _LONGEST = ("services", "packaging", "understudy", "examples", "demo", "benchmarks")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A module's tests run in one process, and so do those of the web page, which share a server and a browser. Those
-    that take longest begin first, so that all processes end at about the same time."""
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        together = str(place.parent) if place.parent.name == "web" else str(place)
-        item.add_marker(pytest.mark.xdist_group(together))
+    """The modules that take longest begin first, so that all processes end at about the same time."""
     items.sort(key=lambda item: not any(f"tests/{folder}/" in item.nodeid for folder in _LONGEST))
 
 
