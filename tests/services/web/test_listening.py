@@ -31,7 +31,8 @@ AudioBufferSourceNode.prototype.start = function (...when) {
   if (window.begun !== when[0]) window.playing = [];
   window.begun = when[0];
   window.playing.push({ source: this, offset: when[1] });
-  return start.apply(this, when);
+  this.loop = true; // it doesn't end, however slow this machine is: gains without a source would stay as they are
+  return start.call(this, when[0], when[1]);
 };
 // the sum of what is heard, at the gains as they are now, over the time of the cover
 const rate = (window.rate = new AudioContext().sampleRate);
