@@ -52,5 +52,5 @@ def delete(name: Annotated[str, typer.Argument(help="The owner's name or id.")],
         now = database.now(connection)
         deletion.ask(connection, now, id)
         audit.record(connection, now, id, audit.OPERATOR, "delete_owner", f"/v1/owners/{id}")
-    deletion.delete_marked(database)
+    deletion.delete(database, id)
     print_result({"deleted": id}, lambda: f"Deleted {escape(name)}.")

@@ -55,14 +55,23 @@ def run(database: Database, stopping: Event) -> None:
 
 
 def delete_marked(database: Database) -> None:
-    """Delete the owners that are marked, to the end. Safe in several processes at once."""
+    """Delete the owners that are marked; one that can't be deleted now doesn't hold up the others. Safe in several
+    processes at once."""
     with database.read() as connection:
         marked = connection.scalars(select(owners.c.id).where(owners.c.deleting.is_not(None))).all()
     for owner in marked:
-        while _revoke_voice(database, owner) or _delete_jobs(database, owner):
-            pass
-        _delete_rest(database, owner)
-        log.info("deleted an owner", extra={"owner": owner})
+        try:
+            delete(database, owner)
+        except UnderstudyError as error:
+            log.warning("the deletion of an owner waits: %s", error, extra={"owner": owner})
+
+
+def delete(database: Database, owner: str) -> None:
+    """Delete a marked owner to the end. Raises what reading and writing the database raise."""
+    while _revoke_voice(database, owner) or _delete_jobs(database, owner):
+        pass
+    _delete_rest(database, owner)
+    log.info("deleted an owner", extra={"owner": owner})
 
 
 def _revoke_voice(database: Database, owner: str) -> bool:

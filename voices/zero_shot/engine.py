@@ -61,6 +61,7 @@ class ZeroShotEngine:
     def study(
         self, context: Context, performance: Performance, prepared: Path, settings: ConversionSettings
     ) -> Path | None:
+        """Nothing: each passage is sung on its own."""
         return None
 
     def convert(
