@@ -1,4 +1,4 @@
-"""Nodes that the graphs of a cover, a conversion and a separation share: reading the user's files, writing theirs."""
+"""Nodes that the graphs of a cover, a conversion and a separation share: reading files, mixing, writing files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from understudy.audio.tags import TagSettings, read_artwork
 from understudy.models import require
 from understudy.packages import check_installed
 from understudy.pipeline.cast import Cast
-from understudy.pipeline.graph import External, Handle, Node, Stage
+from understudy.pipeline.graph import External, Handle, Node, Source, Stage
 from understudy.pipeline.separation.quality import assess_separation
-from understudy.pipeline.settings import SongSettings
+from understudy.pipeline.settings import CoverSettings, SongSettings
 from understudy.pipeline.stages.decode import decode_song
 from understudy.pipeline.stages.encode import encode_output, headroom
+from understudy.pipeline.stages.remix import CoverMix, measure_stems, remix
+from understudy.pipeline.stages.sing import shift
 from understudy.pipeline.stages.transcribe import tempo
 from understudy.pipeline.stages.video import artwork_pixels
 from understudy.pipeline.video.picture import Pixels
@@ -33,6 +35,9 @@ ARTWORK = Stage("artwork", 1, artwork_pixels, packages=("pillow",))
 HEADROOM = Stage("headroom", 4, headroom)
 QUALITY = Stage("quality", 2, assess_separation)
 TEMPO = Stage("tempo", 2, tempo, packages=("librosa",))
+SHIFT = Stage("shift", 1, shift)
+MEASURE = Stage("measure", 1, measure_stems)
+REMIX = Stage("remix", 5, remix)
 PITCH = Stage("pitch", 2, track, uses_gpu=True, packages=("swift-f0", "torchfcpe"))
 
 STEMS = ("vocals", "instrumental")
@@ -120,3 +125,17 @@ def pitch(vocals: Handle, settings: PitchSettings, subject: str = "") -> Node[Pi
     if "fcpe" in settings.trackers:
         check_installed("torchfcpe")
     return Node("pitch", PITCH, {"source": vocals}, {"settings": settings}, externals, subject)
+
+
+def in_key(sound: Handle, settings: CoverSettings, subject: str = "") -> Handle:
+    """The sound in the key of the cover."""
+    if not settings.key:
+        return sound
+    return Node("shift", SHIFT, {"sound": sound}, {"semitones": settings.key}, subject=subject)
+
+
+def mixed(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings, of: str = "") -> Node[CoverMix]:
+    """From stems to the cover. What no gain changes is measured once, in a node of its own."""
+    inputs: dict[str, Source] = {"song": song, "stems": parts}
+    measured = Node(f"measure{of}", MEASURE, inputs)
+    return Node(f"remix{of}", REMIX, {**inputs, "measured": measured}, {"settings": settings.remix})

@@ -109,6 +109,15 @@ class CoverSettings(FrozenModel):
     tags: TagSettings = TagSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
 
+    def shown(self) -> dict[str, Any]:
+        """All settings by group, as plain data. Not the files': format and tags change nothing that is heard."""
+        groups = self.model_dump(mode="json", exclude={"output", "tags"})
+        loose = {name: groups.pop(name) for name in ("transpose", "key", "backing", "singer_removal")}
+        for name in ("backing", "singer_removal"):
+            if loose[name] is None:
+                del loose[name]
+        return {"transpose": loose, **groups}
+
 
 def load_settings(
     preset: str | None = None,

@@ -96,7 +96,8 @@ def graph(
 ) -> None:
     """Draw the stages that a command runs, and which of them are cached."""
     from understudy.errors import UnderstudyError
-    from understudy.pipeline.cover import conversion_graph, cover_graph
+    from understudy.pipeline.conversion_graph import conversion_graph
+    from understudy.pipeline.cover_graph import cover_graph
     from understudy.pipeline.drawing import DRAWINGS, describe
     from understudy.pipeline.separation_graph import separation_graph
     from understudy.pipeline.store import Store

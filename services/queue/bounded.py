@@ -25,7 +25,7 @@ from understudy.errors import Cancelled, UnderstudyError
 _PRELOAD = [
     "av",
     "understudy.audio.files",
-    "understudy.pipeline.cover",
+    "understudy.pipeline.cover_graph",
     "understudy.__main__",  # children import the program's main module
     "understudy.services.queue.bounded",
     "understudy.services.queue.untrusted",

@@ -17,7 +17,7 @@ from understudy.context import Context
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.jobs import CoverJob, Runner, SeparationJob, make_cover, separate_song
 from understudy.pipeline.cast import Cast, parse_voices
-from understudy.pipeline.cover import STREAMED, PreviewGraph, preview_graph
+from understudy.pipeline.cover_graph import STREAMED, PreviewGraph, preview_graph
 from understudy.pipeline.executor import StageEvent, StageRun
 from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.naming import cover_name

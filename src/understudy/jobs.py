@@ -21,7 +21,8 @@ from understudy.audio.tags import Tags
 from understudy.context import Context, scratch_context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import Cast, as_cast
-from understudy.pipeline.cover import ConversionGraph, CoverGraph, conversion_graph, cover_graph, sung_file
+from understudy.pipeline.conversion_graph import ConversionGraph, conversion_graph
+from understudy.pipeline.cover_graph import CoverGraph, cover_graph, sung_file
 from understudy.pipeline.executor import Executor, Listener, Result
 from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.naming import cover_name

@@ -19,7 +19,8 @@ from understudy.context import scratch_context
 from understudy.errors import UnderstudyError
 from understudy.jobs import Runner
 from understudy.pipeline.cast import Cast
-from understudy.pipeline.cover import conversion_graph, cover_graph
+from understudy.pipeline.conversion_graph import conversion_graph
+from understudy.pipeline.cover_graph import cover_graph
 from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.provenance.manifest import making_of, manifest_store, this_platform
 from understudy.pipeline.provenance.marking import made_with

@@ -9,8 +9,8 @@ import soundfile
 from tests.support.rvc_voices import random_voice
 from understudy.errors import UnderstudyError
 from understudy.models import Weights
-from understudy.pipeline import cover
-from understudy.pipeline.cover import conversion_graph
+from understudy.pipeline import singing
+from understudy.pipeline.conversion_graph import conversion_graph
 from understudy.pipeline.settings import CoverSettings
 from understudy.voices.voice import Voice
 
@@ -41,7 +41,7 @@ def test_another_model_file_makes_another_conversion_and_nothing_else(
     vocals: Path, voice: Voice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def keys(sha256: str) -> dict[str, str]:
-        monkeypatch.setattr(cover, "require", lambda _: Weights(vocals, sha256))
+        monkeypatch.setattr(singing, "require", lambda _: Weights(vocals, sha256))
         graph = conversion_graph(vocals, voice, CoverSettings()).graph
         return {node.name: key for node, key in graph.keys().items()}
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from understudy.context import Context
 from understudy.pipeline.cast import Cast, TimeRange, Turn
-from understudy.pipeline.cover import cover_graph
+from understudy.pipeline.cover_graph import cover_graph
 from understudy.pipeline.drawing import as_mermaid, as_svg, as_text
 from understudy.pipeline.graph import External, Graph, Node, Output, Source, Stage, resolve
 from understudy.pipeline.settings import CoverSettings

@@ -11,7 +11,7 @@ import soundfile
 import yaml
 
 from understudy.models import catalogue
-from understudy.pipeline.cover import cover_graph
+from understudy.pipeline.cover_graph import cover_graph
 from understudy.pipeline.presets import presets
 from understudy.pipeline.separating import models_of
 from understudy.pipeline.settings import load_settings

@@ -18,7 +18,7 @@ from understudy.audio.tags import Tags
 from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.pipeline.cast import as_cast
-from understudy.pipeline.cover import cover_graph
+from understudy.pipeline.cover_graph import cover_graph
 from understudy.pipeline.provenance.credentials import credentials
 from understudy.pipeline.provenance.manifest import sign
 from understudy.pipeline.settings import CoverSettings

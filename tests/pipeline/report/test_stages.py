@@ -16,7 +16,7 @@ import soundfile
 from tests.support.covers import good_cover, unassessed
 from understudy.context import Context
 from understudy.pipeline.cast import Cast, TimeRange, Turn
-from understudy.pipeline.cover import CoverGraph, cover_graph
+from understudy.pipeline.cover_graph import CoverGraph, cover_graph
 from understudy.pipeline.report import assess, make_report
 from understudy.pipeline.settings import CoverSettings
 from understudy.pipeline.values import from_tree, to_tree
@@ -31,7 +31,7 @@ import understudy.jobs
 assert "scipy" not in sys.modules, "the jobs import scipy before they need it"
 from pathlib import Path
 from understudy.context import Context
-import understudy.pipeline.cover
+import understudy.pipeline.cover_graph
 from understudy.pipeline.report import make_report
 from tests.support.covers import good_cover
 folder = Path(sys.argv[1])

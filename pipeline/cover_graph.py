@@ -1,5 +1,6 @@
-"""The graphs of a cover and of a conversion: this is where their stages are wired together. A separation's stand in
-`understudy.pipeline.separation_graph`, and what all three share in `understudy.pipeline.nodes`.
+"""The graph of a cover, and of what can be heard of it before it is finished: this is where their stages are wired
+together. How voices sing in it stands in `understudy.pipeline.singing`; what it shares with the graphs of a conversion
+and a separation, in `understudy.pipeline.nodes`.
 
     song ─► separate ─► lead ─► prepare, pitch, transpose, convert ─► finish ─► mark ─► remix ─► encode
                   └───► instrumental (─► shift) ────────────────────────► mark ─────────┘   └──► report
@@ -12,17 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 from understudy.audio.chorus import Chorus, find_chorus
 from understudy.audio.encode import OutputFormat, parse_format
 from understudy.audio.song_analysis import SongAnalysis
-from understudy.audio.stored import AudioFile
 from understudy.audio.tags import TagSettings
 from understudy.choices import Backing
 from understudy.errors import UnderstudyError
-from understudy.models import require
-from understudy.pipeline.cast import Cast, TimeRanges, Transpose, as_cast
+from understudy.pipeline.cast import Cast, as_cast
 from understudy.pipeline.graph import External, Graph, Handle, Node, Setting, Source, Stage
 from understudy.pipeline.nodes import (
     QUALITY,
@@ -31,7 +29,8 @@ from understudy.pipeline.nodes import (
     encode,
     encode_stems,
     file_external,
-    pitch,
+    in_key,
+    mixed,
     song_analysis,
 )
 from understudy.pipeline.provenance.marking import MARK, Marking
@@ -47,32 +46,21 @@ from understudy.pipeline.separation.quality import Quality
 from understudy.pipeline.separation.singer_removal import remove_singer
 from understudy.pipeline.separation.vocal_level import VocalLevel, vocal_level
 from understudy.pipeline.settings import CoverSettings
-from understudy.pipeline.stages.cast import CastList, JoinedVocal, cast_list, cut, join, keep
+from understudy.pipeline.singing import Vocal, sung_backing, sung_lead, transpositions
+from understudy.pipeline.stages.cast import CastList
 from understudy.pipeline.stages.decode import own_stems
-from understudy.pipeline.stages.finish import finish
 from understudy.pipeline.stages.passage import alone, passage
-from understudy.pipeline.stages.remix import CoverMix, cover_stems, measure_stems, remix
-from understudy.pipeline.stages.sing import convert, prepare, shift, study, transpose
+from understudy.pipeline.stages.remix import CoverMix, cover_stems
+from understudy.pipeline.stages.sing import convert
 from understudy.pipeline.stages.video import find_encoder, make_video
 from understudy.pipeline.video.fonts import installed_fonts
-from understudy.voices.engines import engine
 from understudy.voices.library import permit
-from understudy.voices.transpose import Transposition
 from understudy.voices.voice import Voice
 
 OWN_STEMS = Stage("own stems", 2, own_stems)
 MIX = Stage("mix", 1, summed)
-TRANSPOSE = Stage("transpose", 3, transpose)
-CUT = Stage("cut", 1, cut)
-JOIN = Stage("join", 2, join)
-KEEP = Stage("keep", 1, keep)
-CAST_LIST = Stage("cast list", 1, cast_list)
 REMOVAL = Stage("singer removal", 1, remove_singer)
-FINISH = Stage("finish", 2, finish)
 VOCAL_LEVEL = Stage("vocal level", 3, vocal_level)
-SHIFT = Stage("shift", 1, shift)
-MEASURE = Stage("measure", 1, measure_stems)
-REMIX = Stage("remix", 5, remix)
 VIDEO = Stage("video", 2, make_video, packages=("pillow",))
 STEMS_OF_COVER = Stage("stems", 2, cover_stems)
 ASSESS = Stage("assess", 7, assess, models=("speaker-encoder",), kind=AssessInputs)
@@ -120,36 +108,6 @@ class PreviewGraph:
     cover: Node[Path]
 
 
-@dataclass(frozen=True)
-class ConversionGraph:
-    """`output`: the finished file, and `mix` its sound; `sidecar`, `transposition` and `cast` as in `CoverGraph`."""
-
-    graph: Graph
-    output: Node[Path]
-    sidecar: Node[Path] | None
-    mix: Node[CoverMix]
-    transposition: Handle
-    cast: Node[CastList] | None
-
-
-def conversion_graph(vocals: Path, voice: Voice | Cast, settings: CoverSettings) -> ConversionGraph:
-    """How `vocals` become the same vocals sung by another voice, or by a cast in turns. Raises what `permit` raises."""
-    original = file_external(vocals)
-    cast = as_cast(voice)
-    for singer in cast.voices:
-        permit(singer, "convert")
-    song = decode(original, settings.song)
-    lead = _lead(song, song, cast, settings)
-    transposition, members = _transposition(lead.singers)
-    marking = Marking.of("conversion", {"vocals": original}, original, cast, _shown(settings), settings)
-    mix = _mix(song, marking.marked({"vocals": lead.sound}), settings)
-    encoded = encode(mix["cover"], settings.output.encoding, original, cast, tagging=settings.tags)
-    output = marking.signed(encoded, settings.output.encoding.extension)
-    sidecar = marking.sidecar(encoded, settings.output.encoding.extension)
-    graph = Graph.of(output, *([sidecar] if sidecar else []), transposition.node)
-    return ConversionGraph(graph, output, sidecar, mix, transposition, members)
-
-
 def cover_graph(
     song: Path | None,
     voice: Voice | Cast,
@@ -175,25 +133,25 @@ def cover_graph(
 
     # 2. the lead, and the backing vocals where they are apart, sung by their voices
     backing = _backing_mode(cast, settings, "backing" in sources.taken)
-    lead = _lead(sources.lead, sources.placed, cast, settings, sources.level)
+    lead = sung_lead(sources.lead, sources.placed, cast, settings, sources.level)
     singers = lead.singers
     # Converted parts come out in the new key, as their voices sing them there. What stays as it is in the song is
     # shifted as sound.
     cleaned = _without_singer(sources, lead, settings)
-    instruments = _in_key(cleaned, settings)
+    instruments = in_key(cleaned, settings)
     parts: dict[str, Handle] = {"vocals": lead.sound, "instrumental": instruments}
     if backing == "convert":
-        harmony = _backing_vocals(sources.taken["backing"], cast, settings)
+        harmony = sung_backing(sources.taken["backing"], cast, settings)
         parts["backing"] = harmony.sound
         singers = (*singers, *harmony.singers)
     for name in _put_back(settings, sources.taken, backing):
-        parts[name] = _in_key(sources.taken[name], settings, name)
-    transposition, members = _transposition(singers)
+        parts[name] = in_key(sources.taken[name], settings, name)
+    transposition, members = transpositions(singers)
 
     # 3. all parts become the cover; its stems are made only where they are kept, since most covers need none
-    marking = Marking.of("cover", originals, sources.original, cast, _shown(settings), settings)
+    marking = Marking.of("cover", originals, sources.original, cast, settings.shown(), settings)
     marked = marking.marked(parts)
-    mix = _mix(sources.song, marked, settings)
+    mix = mixed(sources.song, marked, settings)
     encoded = encode(mix["cover"], settings.output.encoding, sources.original, cast, tagging=settings.tags)
     sounds: dict[str, Handle] = {}
     if settings.output.keep_stems:
@@ -233,26 +191,26 @@ def preview_graph(song: Path, voice: Voice, settings: CoverSettings) -> PreviewG
     original, cast = file_external(song), as_cast(voice)
     sources = _separated(original, settings)
     chorus = Node("chorus", CHORUS, {"song": sources.song, "vocals": sources.lead})
-    lead = _lead(sources.lead, sources.placed, cast, settings, sources.level, chorus)
+    lead = sung_lead(sources.lead, sources.placed, cast, settings, sources.level, chorus)
     backing = _backing_mode(cast, settings, "backing" in sources.taken)
 
     def kept(sound: Handle, subject: str) -> Handle:
         return Node("alone", ALONE, {"sound": sound, "chorus": chorus}, subject=subject)
 
     near = replace(sources, instrumental=kept(sources.instrumental, "instrumental"))
-    parts = {"chorus": lead.sound, "instrumental": _in_key(_without_singer(near, lead, settings), settings)}
+    parts = {"chorus": lead.sound, "instrumental": in_key(_without_singer(near, lead, settings), settings)}
     for name in _put_back(settings, sources.taken, "original" if backing == "convert" else backing):
-        parts[name] = _in_key(kept(sources.taken[name], name), settings, name)
-    marked = dict(Marking.of("cover", {"song": original}, original, cast, _shown(settings), settings).marked(parts))
+        parts[name] = in_key(kept(sources.taken[name], name), settings, name)
+    marked = dict(Marking.of("cover", {"song": original}, original, cast, settings.shown(), settings).marked(parts))
     marked["vocals"] = marked.pop("chorus")
 
     def cut(sound: Handle, subject: str) -> Handle:
         return Node("passage", PASSAGE, {"sound": sound, "chorus": chorus}, subject=subject)
 
     cuts = {name: cut(part, name) for name, part in marked.items()}
-    mix = _mix(cut(sources.song, "song"), cuts, settings, " chorus")
+    mix = mixed(cut(sources.song, "song"), cuts, settings, " chorus")
     cover = encode(mix["cover"], STREAMED, original, cast, subject="chorus", tagging=settings.tags)
-    band = _in_key(sources.instrumental, settings, "karaoke")
+    band = in_key(sources.instrumental, settings, "karaoke")
     karaoke = encode(band, STREAMED, original, stem="instrumental", subject="karaoke")
     return PreviewGraph(Graph.of(karaoke, cover), karaoke, chorus, cover)
 
@@ -333,14 +291,7 @@ def _quality(song: Handle, vocals: Handle, instrumental: Handle) -> Node[Quality
     return Node("quality", QUALITY, {"song": song, "vocals": vocals, "instrumental": instrumental})
 
 
-def _in_key(sound: Handle, settings: CoverSettings, subject: str = "") -> Handle:
-    """The sound in the key of the cover."""
-    if not settings.key:
-        return sound
-    return Node("shift", SHIFT, {"sound": sound}, {"semitones": settings.key}, subject=subject)
-
-
-def _without_singer(sources: _Sources, lead: _Vocal, settings: CoverSettings) -> Handle:
+def _without_singer(sources: _Sources, lead: Vocal, settings: CoverSettings) -> Handle:
     """The instrumental of the cover: what the separator left of the singer in it is turned down further."""
     strength = settings.singer_removal
     if strength == 0 or sources.own or (strength is None and sources.level is None):
@@ -349,171 +300,6 @@ def _without_singer(sources: _Sources, lead: _Vocal, settings: CoverSettings) ->
     if sources.level is not None:
         inputs["vocal"] = sources.level
     return Node("singer removal", REMOVAL, inputs, {"requested": strength})
-
-
-# --- voices -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Singer:
-    """A voice, what it sings (``lead`` or ``backing``), how it is transposed, and when it sings, in the song's time
-    (None: all the time)."""
-
-    voice: Voice
-    part: Literal["lead", "backing"]
-    transposition: Node[Transposition]
-    turns: Handle | None = None
-
-
-@dataclass(frozen=True)
-class _Vocal:
-    """A vocal sung by other voices. `sound`: finished, as long as the original; `converted`: mono and dry, before that.
-    `pitch`: of the original. `joined`: where several voices sing in turns, what they sang together."""
-
-    sound: Handle
-    converted: Handle
-    pitch: Handle
-    singers: tuple[_Singer, ...]
-    joined: Node[JoinedVocal] | None = None
-
-
-def _lead(
-    vocals: Handle,
-    placed: Handle,
-    cast: Cast,
-    settings: CoverSettings,
-    level: Handle | None = None,
-    part: Handle | None = None,
-) -> _Vocal:
-    """The lead sung by its voice or voices, in the place and room that the original has in `placed`, and as loud:
-    `level` is what `placed` is short of. A voice alone may sing only a `part`."""
-    if cast.solo is None:
-        return _turns(vocals, placed, cast, settings, level)
-    track = pitch(vocals, settings.pitch)
-    converted, transposition = _converted(vocals, track, track, cast.solo, cast.transposes, settings, part=part)
-    singer = _Singer(cast.solo, "lead", transposition)
-    finished = _finished(converted, placed, settings, level, kind="finish chorus" if part else "finish")
-    return _Vocal(finished, converted, track, (singer,))
-
-
-def _turns(vocals: Handle, placed: Handle, cast: Cast, settings: CoverSettings, level: Handle | None) -> _Vocal:
-    """The lead sung by several voices in turns; where none of them has a turn, the original singer stays.
-
-    Each voice converts its own turns alone. Their conversions are joined to one dry vocal, which is then finished as a
-    whole, so that all voices stand in the same room.
-    """
-    present = cast.within(settings.song.start, settings.song.duration)
-    track = pitch(vocals, settings.pitch)
-    # one chain of nodes per voice, so that another second voice leaves the first one's conversion in the cache
-    singers, cuts, converted = [], [], []
-    for voice in present.singers:
-        turns = TimeRanges(ranges=present.ranges_of(voice), offset=settings.song.start)
-        piece = Node("cut", CUT, {"vocals": vocals, "pitch": track}, {"turns": turns}, subject=voice.name)
-        sung, transposition = _converted(
-            piece["vocals"], piece["pitch"], piece["own"], voice, cast.transposes, settings, voice.name
-        )
-        singers.append(_Singer(voice, "lead", transposition, piece["seconds"]))
-        cuts.append(piece)
-        converted.append(sung)
-    gaps = present.leaves_gaps
-    original = _in_key(placed, settings, "vocals") if gaps else placed
-    inputs: dict[str, Source] = {
-        "vocals": original,
-        "pitch": track,
-        "cuts": tuple(cuts),
-        "converted": tuple(converted),
-        "transpositions": tuple(singer.transposition for singer in singers),
-    }
-    # called "convert" as the only conversion of a solo is: what follows is the same for both
-    joined = Node("convert", JOIN, inputs, {"key": settings.key})
-    sound = _finished(joined["vocals"], placed, settings, level)
-    if gaps:
-        sound = Node("keep", KEEP, {"finished": sound, "original": original, "turns": joined["turns"]})
-    return _Vocal(sound, joined["vocals"], track, tuple(singers), joined)
-
-
-def _backing_vocals(vocals: Handle, cast: Cast, settings: CoverSettings) -> _Vocal:
-    """The backing vocals sung by the voice that is named for them, or by the lead's voice if there is only one."""
-    voice = cast.backing or (cast.singers[0] if len(cast.singers) == 1 else None)
-    if voice is None:
-        raise UnderstudyError(
-            "cast-invalid",
-            "The backing vocals are to be converted, and several voices share the lead.",
-            "Say who sings them: --voice backing=NAME.",
-        )
-    track = pitch(vocals, settings.pitch, "backing")
-    subject = f"backing={voice.name}"  # as users write it; the same voice may sing the lead, too
-    converted, transposition = _converted(vocals, track, track, voice, cast.transposes, settings, subject)
-    singer = _Singer(voice, "backing", transposition)
-    return _Vocal(_finished(converted, vocals, settings, subject="backing"), converted, track, (singer,))
-
-
-def _converted(
-    vocals: Handle,
-    track: Handle,
-    own: Handle,
-    voice: Voice,
-    transposes: Mapping[str, Transpose],
-    settings: CoverSettings,
-    subject: str = "",
-    part: Handle | None = None,
-) -> tuple[Node[AudioFile], Node[Transposition]]:
-    """The vocals as `voice` sings them, mono and dry, and how they are transposed. `track`: the pitch of the vocals;
-    `own`: the same without what only surrounds the voice's turns, from which the octave is chosen. `part`: what is sung
-    of them, None for all."""
-    singer = {"voice": External(voice, voice.manifest.content_hash, (voice.manifest.identity,))}
-    name = voice.manifest.engine
-    version, packages = engine(name).version, engine(name).packages
-    preparing = Stage(f"prepare {name}", version, prepare, packages=packages)
-    studying = Stage(f"study {name}", version, study, packages=packages)
-    converting = Stage(f"convert {name}", version, convert, uses_gpu=True, packages=packages)
-
-    # What depends on the voice alone is a node of its own: its artifact serves every song that this voice sings.
-    prepared = Node("prepare", preparing, {}, {}, singer, subject)
-    requested = {"requested": transposes.get(voice.name, settings.transpose), "key": settings.key}
-    transposition = Node("transpose", TRANSPOSE, {"pitch": own}, requested, singer, subject)
-    conversion = {"settings": settings.conversion}
-    sung = {"vocals": vocals, "pitch": track, "prepared": prepared}
-    studied = Node("study", studying, sung, conversion, singer, subject)
-    inputs = {**sung, "transposition": transposition, "studied": studied, **({"part": part} if part else {})}
-    models = {"models": _models(engine(name).models(voice))}
-    kind = "convert chorus" if part else "convert"
-    return Node(kind, converting, inputs, conversion, singer | models, subject), transposition
-
-
-def _models(names: tuple[str, ...]) -> External:
-    """The model files of those names in the catalogue; their contents stand for them in the key. Raises
-    `UnderstudyError` ``model-missing`` for one that isn't installed, before anything runs."""
-    found = {name: require(name) for name in names}
-    return External(found, " ".join(f"{name}:{weights.content_hash}" for name, weights in sorted(found.items())))
-
-
-def _finished(
-    converted: Handle,
-    placed: Handle,
-    settings: CoverSettings,
-    level: Handle | None = None,
-    subject: str = "",
-    kind: str = "finish",
-) -> Node[AudioFile]:
-    inputs = {"converted": converted, "vocals": placed}
-    if level is not None:
-        inputs["level"] = level
-    return Node(kind, FINISH, inputs, {"settings": settings.finish}, subject=subject)
-
-
-def _transposition(singers: tuple[_Singer, ...]) -> tuple[Handle, Node[CastList] | None]:
-    """How the pitch moves, and where there is more than one voice to it, the list of who sings what."""
-    only, *others = singers
-    if not others and only.turns is None:
-        return only.transposition, None
-    inputs: dict[str, Source] = {
-        "transpositions": tuple(singer.transposition for singer in singers),
-        "turns": tuple(singer.turns for singer in singers if singer.turns is not None),
-    }
-    voices = tuple((singer.part, singer.voice.name) for singer in singers)
-    members = Node("cast list", CAST_LIST, inputs, {"voices": voices})
-    return members["transposition"], members
 
 
 def _backing_mode(cast: Cast, settings: CoverSettings, split: bool) -> Backing | None:
@@ -537,9 +323,6 @@ def _backing_mode(cast: Cast, settings: CoverSettings, split: bool) -> Backing |
     return mode
 
 
-# --- mix and report ---------------------------------------------------------------------------------------------------
-
-
 def _put_back(settings: CoverSettings, taken: Mapping[str, Handle], backing: str | None) -> list[str]:
     """Which stems that were taken off the lead are a part of the cover as they are."""
     gains = {"reverb": settings.remix.reverb_gain, "noise": settings.remix.noise_gain}
@@ -552,13 +335,6 @@ def _put_back(settings: CoverSettings, taken: Mapping[str, Handle], backing: str
                 f"Name a model that does (separation.de{name}), or leave out remix.{name}_gain.",
             )
     return [*(["backing"] if backing == "original" else []), *requested]
-
-
-def _mix(song: Handle, parts: Mapping[str, Handle], settings: CoverSettings, of: str = "") -> Node[CoverMix]:
-    """From stems to the cover. What no gain changes is measured once, in a node of its own."""
-    inputs: dict[str, Source] = {"song": song, "stems": parts}
-    measured = Node(f"measure{of}", MEASURE, inputs)
-    return Node(f"remix{of}", REMIX, {**inputs, "measured": measured}, {"settings": settings.remix})
 
 
 def _video(sound: Handle, original: External, cast: Cast, settings: CoverSettings) -> Node[Path] | None:
@@ -581,7 +357,7 @@ def _video(sound: Handle, original: External, cast: Cast, settings: CoverSetting
 
 def _report(
     sources: _Sources,
-    lead: _Vocal,
+    lead: Vocal,
     parts: Mapping[str, Handle],
     mix: Node[CoverMix],
     transposition: Handle,
@@ -614,7 +390,7 @@ def _report(
         "wanted_balance": settings.remix.vocal_gain - settings.remix.instrumental_gain,
         "wanted_lufs": settings.remix.requested_lufs,
         "separation": None if sources.own else settings.separation,
-        "settings": _shown(settings),
+        "settings": settings.shown(),
         # what the report calls things is part of its key: a renamed voice or song sounds the same and needs a new one
         "voice": " and ".join(singer.name for singer in cast.voices),
         "title": sources.original.value.stem,
@@ -622,18 +398,8 @@ def _report(
     return Node("report", REPORT, inputs, plain, {"original": sources.original}, warnings_from=before.nodes)
 
 
-def _shown(settings: CoverSettings) -> dict[str, Any]:
-    """All settings by group, as plain data. Not the files': format and tags change nothing in the report."""
-    groups = settings.model_dump(mode="json", exclude={"output", "tags"})
-    loose = {name: groups.pop(name) for name in ("transpose", "key", "backing", "singer_removal")}
-    for name in ("backing", "singer_removal"):
-        if loose[name] is None:
-            del loose[name]
-    return {"transpose": loose, **groups}
-
-
 def _assessed(
-    sources: _Sources, lead: _Vocal, parts: Mapping[str, Handle], cast: Cast, settings: CoverSettings
+    sources: _Sources, lead: Vocal, parts: Mapping[str, Handle], cast: Cast, settings: CoverSettings
 ) -> Node[Assessment]:
     """What the report says and no gain changes: gains are no inputs here, so that another mix doesn't repeat it."""
     inputs: dict[str, Source] = {
