@@ -28,6 +28,10 @@ _TARGETS = {
 """Of families that have a file per stem: the stems in the files' names."""
 _TENSORS = (  # family, names that all are among its tensors'
     ("pymss_core", (pymss_core.HYPERACE,)),
+    ("pymss_core", ("encoder.0.SDlayer.convs.0.weight",)),
+    ("pymss_core", ("bsrnn.band_split.norm_fc_modules.0.norm.weight",)),
+    ("pymss_core", ("band_split.norm_fc_modules.0.combined.0.weight",)),
+    ("pymss_core", ("BN.0.0.weight", "output.0.0.weight")),
     ("roformer", ("band_split.to_features.0.0.gamma",)),
     ("roformer", ("mask_estimators.0.to_freqs.0.0.0.weight",)),
     ("mdx23c", ("first_conv.weight", "final_conv.0.weight")),
@@ -63,14 +67,16 @@ def recognised(path: Path) -> tuple[str, tuple[Path, ...]]:
     own = beside_it(path)
     family = None if own is None else family_of_configuration(read_configuration(own))
     if own is not None and family is not None:
-        found = _tensor_names(path) if family == "roformer" else ()
-        return "pymss_core" if pymss_core.HYPERACE in found else family, (own,)
-    family = _by_tensors(path)
-    if family in ("roformer", "mdx23c"):
+        hyperace = family == "roformer" and pymss_core.HYPERACE in _tensor_names(path)
+        return "pymss_core" if hyperace else family, (own,)
+    found = _tensor_names(path)
+    family = _by_tensors(path, found)
+    if family in ("roformer", "mdx23c", "pymss_core") or (family == "demucs" and _DEMUCS not in found):
         configuration = configuration_of(path)
         if configuration is None:
             raise required_configuration(path, family)
-        return family_of_configuration(read_configuration(configuration)) or family, (configuration,)
+        configured = family_of_configuration(read_configuration(configuration)) or family
+        return "pymss_core" if pymss_core.HYPERACE in found else configured, (configuration,)
     if family in _TARGETS:
         return family, _other_stems(path, _TARGETS[family])
     return family, (own,) if own is not None and family == "vr" else ()
@@ -104,6 +110,8 @@ def family_of_configuration(configuration: Mapping[str, Any]) -> str | None:
     model, audio = configuration.get("model"), configuration.get("audio")
     if pymss_core.kind_of(configuration):
         return "pymss_core"
+    if model == "htdemucs":
+        return "demucs"
     if isinstance(model, Mapping):
         if "freqs_per_bands" in model or "num_bands" in model:
             return "roformer"
@@ -186,8 +194,7 @@ def _by_inputs(path: Path) -> tuple[str, tuple[Path, ...]]:
     )
 
 
-def _by_tensors(path: Path) -> str:
-    found = _tensor_names(path)
+def _by_tensors(path: Path, found: set[str]) -> str:
     if _DEMUCS in found:
         return "demucs"
     for family, wanted in _TENSORS:

@@ -42,7 +42,8 @@ def read_bag(weights: Weights) -> Bag:
     what `read_checkpoint` raises.
     """
     if weights.path.suffix.lower() not in EXTENSIONS:
-        checkpoint = read_checkpoint(weights.path)
+        yaml = next((other.path for other in weights.companions if other.path.suffix.lower() in EXTENSIONS), None)
+        checkpoint = read_checkpoint(weights.path, yaml)
         return Bag((checkpoint,), ((1.0,) * len(checkpoint.sources),))
     description = read_configuration(weights.path)
     signatures = description.get("models")

@@ -1,7 +1,8 @@
 """The contents of a Demucs checkpoint: class, constructor arguments and weights.
 
-Two forms exist: ``.th``, which `torch.save` wrote with the class itself in it (Défossez, demucs/states.py; here only
-its name is read), and safetensors, whose metadata name the class and give the arguments as JSON (demucs/hf.py).
+Three forms exist: ``.th``, which `torch.save` wrote with the class itself in it (Défossez, demucs/states.py; here only
+its name is read); safetensors, whose metadata name the class and give the arguments as JSON (demucs/hf.py); and weights
+alone with a YAML of MSST (R. Solovyev, Music-Source-Separation-Training), which trains HTDemucs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,18 @@ from torch import Tensor
 
 from understudy.errors import UnderstudyError
 from understudy.models import safetensors_file, torch_file
-from understudy.pipeline.separation.families.demucs.arguments import Kind, checked
+from understudy.pipeline.separation import configuration
+from understudy.pipeline.separation.families.checked_config import section
+from understudy.pipeline.separation.families.demucs.arguments import Kind, checked, refuse_others
+from understudy.pipeline.separation.families.tensors import stored_tensors
+
+_OF_TRAINING = {
+    "sources": "instruments",
+    "samplerate": "samplerate",
+    "audio_channels": "channels",
+    "segment": "segment",
+}
+"""Arguments that MSST's configurations have in their section of the training, under these names."""
 
 _LARGEST = 2 << 30  # bytes; the largest published ones have 0.3 GB
 
@@ -38,13 +50,15 @@ class Checkpoint:
         return tuple(self.arguments["sources"])
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """The network in the file at `path`.
+def read_checkpoint(path: Path, yaml: Path | None = None) -> Checkpoint:
+    """The network in the file at `path`. `yaml`: its configuration, where the file holds weights alone.
 
     Raises `UnderstudyError`: ``model-invalid`` for what isn't a Demucs network or has arguments beyond all sense,
     ``model-quantised`` for one that needs a decoder of its weights; what `torch_file.load` and
     `safetensors_file.load` raise.
     """
+    if yaml is not None:
+        return _configured(path, yaml)
     klass, positional, named, state = _safetensors(path) if safetensors_file.is_safetensors(path) else _pickled(path)
     kind = next((kind for kind in get_args(Kind) if klass.endswith(f".{kind}")), None)
     if kind is None or not klass.startswith("demucs."):
@@ -59,6 +73,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except ValueError as error:
         raise invalid(path, str(error)) from error
     return Checkpoint(path, kind, arguments, state)
+
+
+def _configured(path: Path, yaml: Path) -> Checkpoint:
+    """The HTDemucs whose weights are at `path` and whose settings MSST's configuration has."""
+    found = configuration.read_configuration(yaml)
+    training, named = section(found, "training"), section(found, "htdemucs")
+    try:
+        refuse_others("HTDemucs", named)
+        given = {name: training[value] for name, value in _OF_TRAINING.items() if value in training}
+        arguments = checked("HTDemucs", {**named, **given})
+    except ValueError as error:
+        raise configuration.invalid(yaml, str(error)) from error
+    return Checkpoint(path, "HTDemucs", arguments, {n: v for n, v in stored_tensors(path).items() if _is_weight(v)})
 
 
 def invalid(path: Path, why: str) -> UnderstudyError:

@@ -76,6 +76,11 @@ def test_each_is_recognised_and_gives_what_the_package_gives(kind: str, tmp_path
     song = Audio(np.random.default_rng(0).normal(0, 0.1, (2, 20_000)).astype(np.float32), found.rate)
     for stem in infer(Context(tmp_path), found, song, InferenceSettings()).values():
         assert stem.read().samples.shape == (2, 20_000)
+    path.with_suffix(".yaml").rename(tmp_path / "config.yaml")  # the only one there
+    assert find_separator(str(path)).family == "pymss_core"
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(UnderstudyError, match="needs the configuration"):
+        find_separator(str(path))
 
 
 def test_a_network_with_hyperace_is_told_by_its_tensors(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support import checkpoints
 from tests.support.small_demucs import (
     RATE,
     SOURCES,
@@ -29,6 +30,7 @@ from understudy.pipeline.separation.families.demucs.checkpoint import read_check
 from understudy.pipeline.separation.families.demucs.construction import construct
 from understudy.pipeline.separation.families.demucs.hybrid import Hybrid, hybrid
 from understudy.pipeline.separation.inference import infer
+from understudy.pipeline.separation.models import find_separator, load_network
 from understudy.pipeline.separation.network import Network
 from understudy.pipeline.separation.settings import InferenceSettings
 
@@ -58,6 +60,31 @@ def test_a_song_is_separated_as_the_package_does(tmp_path: Path, seconds: float)
     assert (made.window, made.step, made.rate) == (12800, 9600, RATE)
     song = music(seconds)
     assert snr(as_published(model, song), separated(tmp_path, made, song)) > 90
+
+
+def test_weights_alone_take_their_settings_from_the_configuration_beside_them(tmp_path: Path) -> None:
+    """As MSST writes them."""
+    model, arguments = network("HTDemucs")
+    names = {"sources": "instruments", "samplerate": "samplerate", "segment": "segment"}
+    training = {new: arguments.pop(old) for old, new in names.items()} | {"segment": 1.6}
+    configuration: dict[str, Any] = {
+        "training": training,
+        "model": "htdemucs",
+        "htdemucs": {**arguments, "num_subbands": 1},
+    }
+    path = checkpoints.write(tmp_path, {"state_dict": model.state_dict()}, configuration).path
+    found = find_separator(str(path))
+    assert (found.family, found.stems) == ("demucs", SOURCES)
+    windows = music(1.6)[None]
+    with torch.inference_mode():
+        assert snr(model(windows), load_network(found, "cpu", "float32").separate(windows)) > 90
+    configuration["htdemucs"]["num_subbands"] = 4
+    checkpoints.write(tmp_path, model.state_dict(), configuration)
+    with pytest.raises(UnderstudyError, match="num_subbands"):
+        load_network(find_separator(str(path)), "cpu", "float32")
+    path.with_suffix(".yaml").unlink()
+    with pytest.raises(UnderstudyError, match="needs the configuration"):
+        find_separator(str(path))
 
 
 @pytest.mark.slow
