@@ -84,13 +84,20 @@ def separation_graph(song: Path, settings: CoverSettings, request: SeparationReq
     other, ``stem-file-incomplete`` for a file for DJ software whose stems don't sum to the song, ``midi-impossible``
     for notes of drums, ``transcriber-missing``, and what `understudy.pipeline.separating.separating` raises.
     """
-    request = request or SeparationRequest()
+    return _graph(file_external(song), settings, request or SeparationRequest())
+
+
+def check_request(settings: CoverSettings, request: SeparationRequest) -> None:
+    """Raise what `separation_graph` raises whatever the song is."""
+    _graph(External(Path("song"), ""), settings, request)
+
+
+def _graph(original: External, settings: CoverSettings, request: SeparationRequest) -> SeparationGraph:
     for stem in request.midi:
         if stem in NO_NOTES:
             raise UnderstudyError(
                 "midi-impossible", f"The stem {stem!r} has no notes to write down.", f"Leave {stem} out of --midi."
             )
-    original = file_external(song)
     decoded = decode(original, settings.song)
     balances = {"mix": Balance(levels=request.levels)} if request.levels else {}
     if request.karaoke:

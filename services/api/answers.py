@@ -202,6 +202,9 @@ class Figures(BaseModel):
     duration: float | None = Field(None, description="seconds")
     transpose_reason: str | None = None
     stem_gain: float | None = Field(None, description="dB by which all stems were turned, so that none clips")
+    sum_to_song: bool | None = Field(None, description="of a separation: whether its stems sum to the song")
+    bpm: float | None = None
+    song_key: str | None = None
     loudness: FoundLoudness | None = None
     vocal_level: float | None = None
     leftover: float | None = None
@@ -290,6 +293,7 @@ class Job(BaseModel):
     report: ResultFile | None
     figures: ResultFile | None = Field(description="the report as JSON")
     stems: dict[str, ResultFile]
+    midi: dict[str, ResultFile] = Field({}, description="the notes of stems of a separation that asked for them")
     metadata: dict[str, str]
     webhook: Webhook | None
     events: str = Field(description="event stream")
@@ -452,10 +456,15 @@ def job(row: Row[Any], ahead: int | None = None, running: int | None = None) -> 
         "video": sent.get("video"),
         "report": sent.get("report"),
         "figures": sent.get("figures"),
-        "stems": {name.removeprefix("stems/"): file for name, file in sent.items() if name.startswith("stems/")},
+        "stems": _beneath("stems", sent),
+        "midi": _beneath("midi", sent),
         "events": f"{here}/events",
     }
     return Job.model_validate(row._asdict() | shown)
+
+
+def _beneath(folder: str, files: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(f"{folder}/"): file for name, file in files.items() if name.startswith(f"{folder}/")}
 
 
 _NO_FIGURES = ("files", "previews", "seconds_left", "warnings", "stages")

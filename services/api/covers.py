@@ -169,7 +169,7 @@ async def _received(
     Everything slow (receiving, parsing, probing) is here, outside of the transaction that checks the owner's limits,
     lists the uploaded songs and submits the job: it makes all of it or nothing."""
     sender, limit = await owner_as_sender(app, owner, key), owner.limit("song_bytes", app.settings)
-    json, repeated = ("settings", "transposes", "metadata"), ("voice", "webhook_events")
+    json, repeated = ("settings", "transposes", "metadata"), ("voice", "webhook_events", "stems", "midi")
     rules = FormRules(kind.files, limit, len(kind.files), json=json, repeated=repeated)
     async with received(request, app, sender, rules) as form:
         refuse_fields(form.fields, tuple(kind.request.model_fields))
@@ -285,6 +285,12 @@ def cover_figures(id: str, app: App, owner: Reader, wanted: FileWanted) -> Respo
 def job_stem(id: str, stem: str, app: App, owner: Reader, kind: Kind, wanted: FileWanted) -> Response:
     """One stem: vocals, instrumental and, where they were made, others."""
     return _file(app, owner, kind, id, f"stems/{stem}", wanted)
+
+
+@separations.get("/{id}/midi/{stem}", responses=RESULT | file_response("audio/midi"), response_class=Response)
+def separation_midi(id: str, stem: str, app: App, owner: Reader, wanted: FileWanted) -> Response:
+    """The notes of a stem, where the separation asked for them."""
+    return _file(app, owner, SEPARATION, id, f"midi/{stem}", wanted)
 
 
 def _file(app: AppState, owner: Owner, kind: JobKind, id: str, name: str, wanted: Wanted) -> Response:

@@ -20,6 +20,9 @@ from understudy.pipeline.presets import presets
 from understudy.pipeline.separating import check_models, models_of, names_of
 from understudy.pipeline.separation.models import own_files
 from understudy.pipeline.separation.settings import SeparationSettings
+from understudy.pipeline.separation_graph import check_request
+from understudy.pipeline.separation_request import SETS, STEMS
+from understudy.pipeline.separation_request import SeparationRequest as Wanted
 from understudy.pipeline.settings import CoverSettings, load_settings
 from understudy.services.api import answers
 from understudy.services.api.followed import Followed
@@ -70,8 +73,18 @@ class CoverRequest(JobRequest):
     )
 
 
+StemName = Literal[STEMS]  # type: ignore[valid-type]
+
+
 class SeparationRequest(JobRequest):
     """A song that is taken apart."""
+
+    stems: list[StemName] = Field(list(SETS["2"]), min_length=1, max_length=len(STEMS), description="which")
+    midi: list[StemName] = Field([], max_length=len(STEMS), description="stems whose notes are written, too")
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(stems=tuple(dict.fromkeys(self.stems)), midi=tuple(dict.fromkeys(self.midi)))
 
 
 def checked(request: JobRequest, before: dict[str, CoverSettings] | None = None) -> tuple[CoverSettings, Parts | None]:
@@ -82,7 +95,22 @@ def checked(request: JobRequest, before: dict[str, CoverSettings] | None = None)
     asked = f"{given} {_has_stems(request)}"
     if asked not in known:
         known[asked] = _requested_settings(request)
+    if isinstance(request, SeparationRequest):
+        _check_stems(known[asked], request.wanted)
     return known[asked], _parts(request) if isinstance(request, CoverRequest) else None
+
+
+def _check_stems(settings: CoverSettings, wanted: Wanted) -> None:
+    """Raise what `check_request` raises, with no word of the command line."""
+    try:
+        check_request(settings, wanted)
+    except UnderstudyError as error:
+        if error.code != "stem-unavailable":
+            raise
+        names = ", ".join(dict.fromkeys([*(wanted.stems or ()), *wanted.midi]))
+        text = f"The models of this separation don't give all of these stems: {names}."
+        hint = "Name models that do in settings.separation, or ask for other stems."
+        raise UnderstudyError(error.code, text, hint) from error
 
 
 def _parts(request: CoverRequest) -> Parts:
@@ -179,6 +207,8 @@ class Submission:
         named = rows.get("song") or rows["vocals"]
         minutes = max(self._minutes(row.duration) for row in rows.values())  # the worker charges what it decodes
         job = {"inputs": inputs, "settings": self.settings.model_dump(mode="json"), **singers}
+        if isinstance(request, SeparationRequest):
+            job |= {"stems": request.wanted.stems, "midi": request.wanted.midi}
         job["work"] = self._work(inputs, singers.get("engines", []))
         columns = {
             "kind": self.kind,
@@ -198,6 +228,8 @@ class Submission:
         separation = settings.separation.model_dump(mode="json")
         decides = [self.kind, sorted(roles), separation, settings.pitch.tracker, sorted(engines), settings.key != 0]
         decides += [output.video is not None, output.keep_stems, getattr(self.request, "preview", False)]
+        if isinstance(self.request, SeparationRequest):
+            decides += [sorted(self.request.stems), sorted(self.request.midi)]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
     def _minutes(self, duration: float | None) -> float:

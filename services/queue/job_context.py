@@ -29,6 +29,7 @@ TYPES = {
     ".m4a": "audio/mp4",
     ".opus": "audio/ogg",
     ".mp4": "video/mp4",
+    ".mid": "audio/midi",
     ".c2pa": "application/c2pa",
     ".html": "text/html; charset=utf-8",
     ".json": "application/json",

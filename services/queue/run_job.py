@@ -22,6 +22,7 @@ from understudy.pipeline.executor import StageEvent, StageRun
 from understudy.pipeline.graph import Graph, Node
 from understudy.pipeline.naming import cover_name
 from understudy.pipeline.provenance.manifest import SIDECAR_SUFFIX
+from understudy.pipeline.separation_request import SeparationRequest
 from understudy.pipeline.settings import CoverSettings
 from understudy.results import CoverResult
 from understudy.services.batch.timing import Work, estimate
@@ -157,14 +158,17 @@ def _separation(job: Claimed, context: JobContext) -> JobResult:
     settings = CoverSettings.model_validate(job.request["settings"])
     song = _song(context, job, job.request["inputs"]["song"], "song")
     duration = _decode(context, job, {"song": song}, settings)
-    made = separate_song(SeparationJob(song, settings, folder=context.scratch / "out"), context.runner(job))
+    stems, midi = (job.request.get(name) for name in ("stems", "midi"))  # none in jobs of earlier releases
+    wanted = SeparationRequest(tuple(stems) if stems else None, midi=tuple(midi or ()))
+    made = separate_song(SeparationJob(song, settings, wanted, context.scratch / "out"), context.runner(job))
     files = {
         f"stems/{stem}": (sound.path, f"{job.name} {stem}{sound.path.suffix}") for stem, sound in made.stems.items()
     }
+    files |= {f"midi/{stem}": (path, f"{job.name} {stem}.mid") for stem, path in made.midi.items()}
     figures = {
         name: value
         for name, value in made.to_dict().items()
-        if name in ("bpm", "song_key", "warnings", "chain", "stages")
+        if name in ("stem_gain", "sum_to_song", "bpm", "song_key", "warnings", "chain", "stages")
     }
     return _stored(context, job, files, {"duration": duration, **figures}, made.stages)
 

@@ -142,17 +142,24 @@ def test_own_stems_need_no_song(working: Working, sounds: Sounds):
 def test_a_separation(working: Working, sounds: Sounds):
     made = working.client.post(
         "/v1/separations",
-        data={"settings": '{"output": {"format": "wav32f", "keep_stems": true}}'},
+        data={"settings": '{"output": {"format": "wav32f", "keep_stems": true}}', "midi": "vocals"},
         files={"song": ("Öl & Ton.wav", sounds["song"].read_bytes())},
     )
     done = working.wait(made.headers["location"])
     assert done["state"] == "done", done["error"]
+    notes = working.client.get(done["midi"]["vocals"]["href"])
+    assert (notes.headers["content-type"], notes.content[:4]) == ("audio/midi", b"MThd")
+    assert done["result"]["sum_to_song"] is True
     stems = [sound(working.client.get(file["href"]).content)[0] for file in done["stems"].values()]
     song, _ = soundfile.read(sounds["song"])
     assert np.abs(sum(stems) - song).max() < 1e-4
     header = working.client.get(done["stems"]["vocals"]["href"]).headers["content-disposition"]
     assert "filename*=UTF-8''%C3%96l%20%26%20Ton%20vocals.wav" in header
     _estimates(working, done, sounds)
+    more = {"song": done["inputs"]["song"], "stems": ["vocals", "drums", "bass", "other"]}
+    refused = working.client.post("/v1/separations", json=more)
+    assert (refused.status_code, refused.json()["code"]) == (422, "stem-unavailable")
+    assert "understudy" not in refused.json()["hint"], "no command lines"
 
 
 def _estimates(working: Working, done: dict, sounds: Sounds) -> None:
@@ -166,7 +173,7 @@ def _estimates(working: Working, done: dict, sounds: Sounds) -> None:
     before = working.client.get("/v1/account").json()["usage"]
 
     def estimate(**settings):
-        body = {"song": done["inputs"]["song"], "settings": settings}
+        body = {"song": done["inputs"]["song"], "settings": settings, "midi": ["vocals"]}
         return working.client.post("/v1/separations/estimate", json=body).json()
 
     one = estimate(output={"keep_stems": True}, song={"duration": 1})

@@ -84,13 +84,13 @@ export function upload<T>(path: string, form: FormData, progress: (fraction: num
   });
 }
 
-/** All items of a list, page by page. */
-export async function list<T>(path: string): Promise<T[]> {
+/** All items of a list, page by page; `search`: what it is narrowed to. */
+export async function list<T>(path: string, search: Record<string, string> = {}): Promise<T[]> {
   const found: T[] = [];
   let cursor: string | null | undefined = "";
   do {
-    const query: string = cursor ? `&cursor=${encodeURIComponent(cursor)}` : "";
-    const page: Page<T> = await ask<Page<T>>(`${path}?limit=100${query}`);
+    const query = new URLSearchParams({ limit: "100", ...search, ...(cursor && { cursor }) });
+    const page: Page<T> = await ask<Page<T>>(`${path}?${query}`);
     found.push(...page.items);
     cursor = page.next;
   } while (cursor);

@@ -5,6 +5,7 @@ import { CoverView } from "./cover";
 import { SongGroups, usePlaying } from "./covers";
 import { Demo } from "./demo";
 import { isActive, useAddress, usePolling, useTask, useTitle } from "./hooks";
+import { later } from "./later";
 import { Library } from "./library";
 import { type Draft, Maker } from "./maker";
 import { Notes, TellingProvider, useNotes } from "./notes";
@@ -14,6 +15,8 @@ import { SongView } from "./song";
 import { VerifyView } from "./verify";
 import { bySong, type SongGroup, visible } from "./versions";
 import { VoiceView } from "./voice";
+
+const SeparationView = later(() => import("./separation").then((found) => found.SeparationView));
 
 /** What the server has of its visitor's. */
 interface Found {
@@ -135,6 +138,8 @@ export function App() {
             {problem && <Trouble problem={problem} />}
             {view === "covers" && id ? (
               <CoverView key={id} id={id} formats={found?.choices.formats ?? []} />
+            ) : view === "separations" && id ? (
+              <SeparationView key={id} id={id} />
             ) : view === "voices" && id ? (
               <VoiceView key={id} id={id} />
             ) : view === "library" ? (

@@ -2,16 +2,16 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { again } from "./again";
 import { post, type Settings } from "./api";
-import { isActive, useCover, useTask, useTitle } from "./hooks";
+import { isActive, useJob, useTask, useTitle } from "./hooks";
 import { SettingsForm } from "./maker";
-import { type Gains, Mixer, PARTS } from "./mixer";
-import { Card, joined, megabytes, Trouble } from "./parts";
-import type { Job, ResultFile } from "./schema";
+import { type Gains, Mixer, PARTS, SIDES, sources } from "./mixer";
+import { Card, Download, joined, Trouble } from "./parts";
+import type { Job } from "./schema";
 import { Underway, useNotice } from "./underway";
 import { Verdict } from "./verdict";
 
 export function CoverView({ id, formats }: { id: string; formats: readonly string[] }) {
-  const { job, stages, problem } = useCover(id);
+  const { job, stages, problem } = useJob("covers", id);
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), [id]);
   const percent = job?.state === "running" ? `${Math.round(100 * job.progress.fraction)} % · ` : "";
@@ -35,7 +35,15 @@ function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
   return (
     <>
       <Card title="Listen">
-        <Mixer job={job} gains={gains} onGains={setGains} />
+        <Mixer
+          id={job.id}
+          parts={PARTS.filter(({ part }) => job.stems[part])}
+          sides={SIDES}
+          sources={() => sources(job)}
+          duration={job.result?.duration ?? 0}
+          gains={gains}
+          onGains={setGains}
+        />
       </Card>
       <div class="two">
         <Verdict job={job} />
@@ -58,14 +66,6 @@ const STEMS: Record<(typeof PARTS)[number]["part"], string> = {
   reverb: "The original's reverb alone",
   noise: "The original's noise alone",
 };
-
-function Download({ file, words }: { file: ResultFile; words: string }) {
-  return (
-    <a class="button" href={file.href} download={file.name}>
-      {words} <small>{megabytes(file.bytes)}</small>
-    </a>
-  );
-}
 
 /** The same song and voice with other settings: what didn't change isn't made again. */
 function Again({ job, gains, formats }: { job: Job; gains: Gains; formats: readonly string[] }) {

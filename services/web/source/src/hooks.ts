@@ -98,9 +98,10 @@ export interface Stage {
   state: "started" | "progress" | "finished" | "cached";
 }
 
-export function useCover(id: string) {
+/** A cover or a separation, followed until it has ended, and its stages. */
+export function useJob(kind: "covers" | "separations", id: string) {
   const [stages, setStages] = useState<Stage[]>([]);
-  const followed = useFollowed<Job>(`v1/covers/${encodeURIComponent(id)}`, (event, change) => {
+  const followed = useFollowed<Job>(`v1/${kind}/${encodeURIComponent(id)}`, (event, change) => {
     if (event.type !== "stage" && event.type !== "progress") return;
     const told = event.data as unknown as Omit<Stage, "name"> & { stage: string; total?: number; left?: number };
     const { stage: name, total, left, ...rest } = told;

@@ -1,4 +1,4 @@
-/** Hearing a finished cover: live volumes, mute and solo, and the original at equal loudness. */
+/** Hearing what consists of stems: live volumes, mute and solo, and the original at equal loudness. */
 import { useEffect, useState } from "preact/hooks";
 import { decibels } from "./parts";
 import { linear, type Sources } from "./player";
@@ -6,7 +6,14 @@ import type { Job } from "./schema";
 import { LONGEST, Loading, type Side, Sides, Transport, useKeys, usePlayer } from "./transport";
 import { Waveform } from "./waveform";
 
-/** What a cover consists of, the colour of its drawing, and the setting that has its volume. */
+/** A stem by its name in the API, the words for it, and the colour of its drawing. */
+export interface Part {
+  part: string;
+  name: string;
+  color: string;
+}
+
+/** What a cover consists of, and the setting that has its volume. */
 export const PARTS = [
   { part: "vocals", name: "Vocal", color: "--cover", gain: "vocal_gain" },
   { part: "instrumental", name: "Band", color: "--song", gain: "instrumental_gain" },
@@ -19,12 +26,17 @@ export const PARTS = [
 export type Gains = Partial<Record<string, number>>;
 
 interface Props {
-  job: Job;
+  id: string; // another one: other sounds
+  parts: readonly Part[];
+  sides: readonly Side[];
+  sources: () => Sources;
+  duration: number; // seconds
   gains: Gains;
   onGains: (gains: Gains) => void;
 }
 
-function sources(job: Job): Sources {
+/** What is loaded of a cover. */
+export function sources(job: Job): Sources {
   const { loudness, duration, stem_gain } = job.result!;
   const song = job.inputs.song;
   const gain = loudness?.song != null && loudness.cover != null ? loudness.cover - loudness.song : 0;
@@ -38,18 +50,17 @@ function sources(job: Job): Sources {
   };
 }
 
-const SIDES: readonly Side[] = [
+export const SIDES: readonly Side[] = [
   { side: "cover", words: "cover" },
   { side: "original", words: "original" },
 ];
 
-export function Mixer({ job, gains, onGains }: Props) {
+export function Mixer({ id, parts, sides, sources, duration, gains, onGains }: Props) {
   const [muted, setMuted] = useState<ReadonlySet<string>>(new Set());
   const [solo, setSolo] = useState<string | null>(null);
-  const parts = PARTS.filter(({ part }) => job.stems[part]);
-  const mixes = parts.length > 0 && (job.result?.duration ?? 0) <= LONGEST;
-  const { player, failed } = usePlayer(job.id, mixes, () => sources(job));
-  useKeys(player, mixes ? SIDES : []);
+  const mixes = parts.length > 0 && duration <= LONGEST;
+  const { player, failed } = usePlayer(id, mixes, sources);
+  useKeys(player, mixes ? sides : []);
 
   const ready = player?.ready ?? false;
   useEffect(() => {
@@ -60,7 +71,6 @@ export function Mixer({ job, gains, onGains }: Props) {
   }, [player, ready, gains, muted, solo]);
 
   const time = player?.time ?? 0;
-  const duration = job.result?.duration ?? 0;
   const side = player?.side ?? "cover";
   const flip = (part: string) => {
     const next = new Set(muted);
@@ -70,10 +80,10 @@ export function Mixer({ job, gains, onGains }: Props) {
   return (
     <div class="mixer" aria-busy={mixes && !ready && !failed}>
       <Transport player={player} duration={duration}>
-        {mixes && <Sides player={player} sides={SIDES} />}
+        {mixes && <Sides player={player} sides={sides} />}
       </Transport>
       {mixes && !ready && !failed && (
-        <Loading player={player}>The cover plays at once. Its parts and the original can be heard when they are loaded</Loading>
+        <Loading player={player}>It plays at once. The parts and the original can be heard when they are loaded</Loading>
       )}
       {failed && <p class="soft">The parts can't be loaded now, so their volumes can't be changed. Reload the page to try again.</p>}
       {mixes &&
@@ -121,7 +131,10 @@ export function Mixer({ job, gains, onGains }: Props) {
             </div>
           );
         })}
-      <p class="soft keys">Keys: space plays{mixes && ", A and B switch between cover and original"}, arrows move by five seconds.</p>
+      <p class="soft keys">
+        Keys: space plays{mixes && `, A and B switch between ${sides.map(({ words }) => words).join(" and ")}`}, arrows move by five
+        seconds.
+      </p>
     </div>
   );
 }

@@ -1,6 +1,7 @@
 /** Small parts that every view uses. */
 import type { ComponentChildren } from "preact";
 import type { Problem } from "./api";
+import type { ResultFile } from "./schema";
 
 export function Trouble({ problem }: { problem: Problem | null }) {
   return (
@@ -30,6 +31,14 @@ export function Bar({ label, fraction }: { label: string; fraction: number }) {
   return <progress aria-label={label} max={1} value={fraction} />;
 }
 
+export function Download({ file, words }: { file: ResultFile; words: string }) {
+  return (
+    <a class="button" href={file.href} download={file.name}>
+      {words} <small>{megabytes(file.bytes)}</small>
+    </a>
+  );
+}
+
 /** "Nova", "Nova and Ada", "Nova, Ada and Ben". */
 export function joined(names: readonly string[]): string {
   return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" and ");
@@ -42,6 +51,7 @@ export function clock(seconds: number | null | undefined): string {
 }
 
 export function megabytes(bytes: number): string {
+  if (bytes < 1e5) return `${Math.ceil(bytes / 1e3)} kB`;
   return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }
 

@@ -157,6 +157,9 @@ export interface components {
             duration: number | null;
             transpose_reason: string | null;
             stem_gain: number | null;
+            sum_to_song: boolean | null;
+            bpm: number | null;
+            song_key: string | null;
             loudness: components["schemas"]["FoundLoudness"] | null;
             vocal_level: number | null;
             leftover: number | null;
@@ -282,6 +285,9 @@ export interface components {
             report: components["schemas"]["ResultFile"] | null;
             figures: components["schemas"]["ResultFile"] | null;
             stems: {
+                [key: string]: components["schemas"]["ResultFile"];
+            };
+            midi: {
                 [key: string]: components["schemas"]["ResultFile"];
             };
             metadata: {
@@ -761,6 +767,8 @@ export interface components {
             settings?: components["schemas"]["CoverSettings"];
             /** @enum {string} */
             priority?: "interactive" | "batch";
+            stems?: ("vocals" | "instrumental" | "lead" | "backing" | "dry" | "reverb" | "noise" | "drums" | "bass" | "guitar" | "piano" | "other")[];
+            midi?: ("vocals" | "instrumental" | "lead" | "backing" | "dry" | "reverb" | "noise" | "drums" | "bass" | "guitar" | "piano" | "other")[];
         };
         BatchRequest: {
             name?: string | null;

@@ -5,10 +5,13 @@ import { Artwork } from "./artwork";
 import { Compare } from "./compare";
 import { CoverRow, ShareButton, usePlaying } from "./covers";
 import { useTitle } from "./hooks";
+import { later } from "./later";
 import { Delete } from "./notes";
 import { Card, clock, joined } from "./parts";
 import { Renaming } from "./rename";
 import type { SongGroup } from "./versions";
+
+const Apart = later(() => import("./separation").then((found) => found.Apart));
 
 interface Props {
   group: SongGroup | undefined;
@@ -92,6 +95,11 @@ export function SongView({ group, onCover, onChange }: Props) {
           ))}
         </ul>
       </Card>
+      {song && (
+        <Card title="Taken apart">
+          <Apart song={song} />
+        </Card>
+      )}
     </article>
   );
 }

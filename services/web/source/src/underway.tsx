@@ -16,10 +16,15 @@ function waiting({ ahead, running }: Job): string {
 /** "about 40 seconds left": no more exact than it is known. */
 export function leftWords(seconds: number | null | undefined): string {
   if (seconds == null) return "";
-  if (seconds < 5) return "almost done";
-  if (seconds < 55) return `about ${Math.ceil(seconds / 10) * 10} seconds left`;
+  return seconds < 5 ? "almost done" : `${aboutWords(seconds)} left`;
+}
+
+/** "about 3 minutes"; nothing where it isn't known. */
+export function aboutWords(seconds: number | null | undefined): string {
+  if (seconds == null) return "";
+  if (seconds < 55) return `about ${Math.ceil(seconds / 10) * 10} seconds`;
   const minutes = Math.round(seconds / 60);
-  return minutes <= 1 ? "about a minute left" : `about ${minutes} minutes left`;
+  return minutes <= 1 ? "about a minute" : `about ${minutes} minutes`;
 }
 
 const WORDS: [RegExp, string][] = [
@@ -46,11 +51,11 @@ export function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
       <p class="spread" aria-live="polite" aria-atomic="true">
         <strong>{queued ? waiting(job) : `${doing(job.progress.stage)}${left && `, ${left}`}.`}</strong>
       </p>
-      <Bar label="The whole cover" fraction={job.progress.fraction} />
+      <Bar label="All of it" fraction={job.progress.fraction} />
       <Early job={job} />
       <div class="row">
         <Notice />
-        <button disabled={busy || job.cancelling} onClick={() => run(() => remove(`v1/covers/${job.id}`))}>
+        <button disabled={busy || job.cancelling} onClick={() => run(() => remove(`v1/${job.kind}s/${job.id}`))}>
           {job.cancelling ? "Stopping …" : "Stop"}
         </button>
       </div>

@@ -1,0 +1,204 @@
+/** A song taken apart: which stems, how long that takes, and its stems in the mixer. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ask, list, type Problem, post, told } from "./api";
+import { isActive, useJob, useTask, useTitle } from "./hooks";
+import { type Gains, Mixer, type Part } from "./mixer";
+import { Card, clock, Download, Trouble } from "./parts";
+import type { Job, JobEstimate, SeparationRequest, Song } from "./schema";
+import { aboutWords, Underway } from "./underway";
+
+type Body = Omit<SeparationRequest, "song">;
+
+/** A choice of stems. `ways`: what gives them, the best one first; this server may lack the models of some. */
+interface Choice {
+  name: string;
+  words: string;
+  stems: NonNullable<Body["stems"]>;
+  ways: Body[];
+}
+
+function models(...names: string[]): Body[] {
+  return names.map((model) => ({ settings: { separation: { model } } }));
+}
+
+const CHOICES: readonly Choice[] = [
+  { name: "2", words: "Vocal and band", stems: ["vocals", "instrumental"], ways: [{ preset: "balanced" }, { preset: "fast" }, {}] },
+  {
+    name: "4",
+    words: "Vocal, drums, bass and the rest",
+    stems: ["vocals", "drums", "bass", "other"],
+    ways: models("htdemucs-ft", "htdemucs"),
+  },
+  {
+    name: "6",
+    words: "Vocal, drums, bass, guitar, piano and the rest",
+    stems: ["vocals", "drums", "bass", "guitar", "piano", "other"],
+    ways: models("bs-roformer-sw", "htdemucs-6s"),
+  },
+  {
+    name: "karaoke",
+    words: "Lead vocal, backing vocals and band",
+    stems: ["lead", "backing", "instrumental"],
+    ways: [{ preset: "balanced" }],
+  },
+];
+
+const STEMS: readonly Part[] = [
+  { part: "vocals", name: "Vocal", color: "--cover" },
+  { part: "lead", name: "Lead vocal", color: "--cover" },
+  { part: "backing", name: "Backing vocals", color: "--good" },
+  { part: "instrumental", name: "Band", color: "--song" },
+  { part: "drums", name: "Drums", color: "--song" },
+  { part: "bass", name: "Bass", color: "--mind" },
+  { part: "guitar", name: "Guitar", color: "--good" },
+  { part: "piano", name: "Piano", color: "--wrong" },
+  { part: "other", name: "The rest", color: "--soft" },
+];
+
+/** What this server can do of a choice: the first way that it has the models for, and what that takes; or why none. */
+async function possible(song: string, { stems, ways }: Choice): Promise<{ body: Body; estimate: JobEstimate } | Problem> {
+  let problem: Problem | null = null;
+  for (const way of ways) {
+    const body: Body = { ...way, stems, midi: stems.includes("vocals") ? ["vocals"] : [] };
+    try {
+      return { body, estimate: await post<JobEstimate>("v1/separations/estimate", { ...body, song }) };
+    } catch (error) {
+      problem = told(error);
+      if (!/^(models?|separator|preset|stem)-/.test(problem.code)) break;
+    }
+  }
+  return problem!;
+}
+
+/** Chooses stems of `song` and has them made; lists those that were made before. */
+export function Apart({ song }: { song: Song }) {
+  const [found, setFound] = useState<ReadonlyMap<string, Awaited<ReturnType<typeof possible>>>>(new Map());
+  const [made, setMade] = useState<readonly Job[]>([]);
+  const [chosen, setChosen] = useState("2");
+  const { busy, problem, run } = useTask();
+  useEffect(() => {
+    for (const choice of CHOICES) possible(song.id, choice).then((what) => setFound((before) => new Map(before).set(choice.name, what)));
+    list<Job>("v1/separations", { song: song.id }).then(setMade, () => undefined);
+  }, [song.id]);
+  const way = found.get(chosen);
+  const make = () =>
+    run(async () => {
+      if (!way || way instanceof Error) return;
+      const job = await post<Job>("v1/separations", { ...way.body, song: song.id });
+      location.hash = `/separations/${job.id}`;
+    });
+  return (
+    <>
+      <div role="radiogroup" aria-label="Stems">
+        {CHOICES.map(({ name, words }) => {
+          const what = found.get(name);
+          const missing = what instanceof Error;
+          return (
+            <label class="choice" key={name}>
+              <input type="radio" name="stems" disabled={missing} checked={chosen === name} onChange={() => setChosen(name)} />
+              <span>
+                {words} <small>{missing ? "needs a model that this server hasn't got" : what && aboutWords(what.estimate.seconds)}</small>
+              </span>
+            </label>
+          );
+        })}
+      </div>
+      <p>
+        <button class="primary" disabled={busy || !way || way instanceof Error} onClick={make}>
+          Take it apart
+        </button>
+      </p>
+      <Trouble problem={problem} />
+      {made.length > 0 && (
+        <ul class="rows" aria-label="Taken apart before">
+          {made.map((job) => (
+            <li key={job.id}>
+              <a href={`#/separations/${job.id}`}>
+                <strong>{stemsOf(job)}</strong>
+                <small>{new Date(job.created).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}</small>
+              </a>
+            </li>
+          ))}
+        </ul>
+      )}
+    </>
+  );
+}
+
+function stemsOf(job: Job): string {
+  const names = STEMS.filter(({ part }) => job.stems[part]).map(({ name }) => name);
+  return names.join(", ") || (isActive(job) ? "being made" : "not made");
+}
+
+export function SeparationView({ id }: { id: string }) {
+  const { job, stages, problem } = useJob("separations", id);
+  const [gains, setGains] = useState<Gains>({});
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus(), [id]);
+  useTitle(job?.name ?? "");
+  return (
+    <article class="cover">
+      <h1 ref={heading} tabIndex={-1}>
+        {job?.name ?? "Stems"} <span class="soft">taken apart</span>
+      </h1>
+      <Trouble problem={problem} />
+      {job && isActive(job) && <Underway job={job} stages={stages} />}
+      {job?.state === "done" && <Stems job={job} gains={gains} onGains={setGains} />}
+      {job?.error && (
+        <Card title="It could not be made">
+          <p role="alert">
+            <strong>{job.error.message}</strong> {job.error.hint}
+          </p>
+        </Card>
+      )}
+      {job?.inputs.song && <a href={`#/songs/${job.inputs.song}`}>The song and its covers</a>}
+    </article>
+  );
+}
+
+const SIDES = [
+  { side: "cover", words: "stems" },
+  { side: "original", words: "original" },
+] as const;
+
+function Stems({ job, gains, onGains }: { job: Job; gains: Gains; onGains: (gains: Gains) => void }) {
+  const [song, setSong] = useState<Song | null>(null);
+  useEffect(() => {
+    if (job.inputs.song) ask<Song>(`v1/songs/${job.inputs.song}`).then(setSong, () => undefined);
+  }, [job.inputs.song]);
+  const parts = STEMS.filter(({ part }) => job.stems[part]);
+  const { result } = job;
+  const original = job.inputs.song ? [`v1/songs/${job.inputs.song}/audio`] : [];
+  const about = [song?.artist, clock(result?.duration), result?.bpm && `${Math.round(result.bpm)} BPM`, result?.song_key];
+  return (
+    <>
+      <Card title="Listen">
+        <p class="soft">{about.filter(Boolean).join(" · ")}</p>
+        <Mixer
+          id={job.id}
+          parts={parts}
+          sides={SIDES}
+          sources={() => ({
+            stream: original.map((href) => ({ href, type: "" })),
+            stems: Object.fromEntries(parts.map(({ part }) => [part, job.stems[part]!.href])),
+            wholes: original.length ? { original: { addresses: original, offset: job.settings.song?.start ?? 0, gain: 0 } } : {},
+            duration: result?.duration ?? 0,
+            stemGain: result?.stem_gain ?? 0,
+            peak: 0,
+          })}
+          duration={result?.duration ?? 0}
+          gains={gains}
+          onGains={onGains}
+        />
+      </Card>
+      <Card title="Take it along">
+        <div class="downloads">
+          {parts.map(({ part, name }) => (
+            <Download key={part} file={job.stems[part]!} words={name} />
+          ))}
+          {job.midi?.vocals && <Download file={job.midi.vocals} words="Notes of the vocal (MIDI)" />}
+        </div>
+      </Card>
+    </>
+  );
+}
