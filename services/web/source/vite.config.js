@@ -1,8 +1,9 @@
-import { defineConfig } from "vite";
+import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   base: "./", // the page works below any path
   esbuild: { jsx: "automatic", jsxImportSource: "preact" },
+  test: { setupFiles: ["tests/setup.ts"] },
   build: {
     outDir: "../static",
     emptyOutDir: true,

@@ -176,7 +176,7 @@ def test_what_waits_says_what_for_in_any_number_of_tabs(context: BrowserContext,
     page.reload()
     page.get_by_text("It is the next. It begins when the one that is being made now is done").wait_for()
     page.goto(f"{idle.address}/#/covers/{covers[-1]['id']}")
-    expect(page).to_have_title("37 % · My song – Understudy")
+    expect(page).to_have_title("37% · My song – Understudy")
 
 
 def test_nothing_moves_while_it_loads(context: BrowserContext, idle: Served) -> None:

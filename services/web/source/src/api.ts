@@ -1,6 +1,7 @@
 /** The server's `/v1`: requests, and errors as sentences that a person can act on. What it answers with is in
  * `schema.ts`, which `make types` generates from the server's OpenAPI document. Addresses are relative to the page, which
  * may lie below a path (`serve --root-path`). */
+import { t } from "./i18n/language";
 import type { CoverSettings, EventList, JobEvent } from "./schema";
 
 export type Settings = CoverSettings;
@@ -22,11 +23,11 @@ export class Problem extends Error {
   }
 }
 
-const OFFLINE = new Problem("offline", "The server doesn't answer.", "Check that it is running, then try again.");
+const offline = () => new Problem("offline", t("problem.offline"), t("problem.offline.hint"));
 
 export async function ask<T>(path: string, init: RequestInit = {}): Promise<T> {
   const answer = await fetch(path, init).catch(() => {
-    throw OFFLINE;
+    throw offline();
   });
   if (!answer.ok) throw await problem(answer.status, await answer.text().catch(() => ""));
   return (answer.status === 204 ? undefined : await answer.json()) as T;
@@ -38,13 +39,13 @@ function problem(status: number, text: string): Problem {
     if (told.code === "request-invalid" && told.errors?.[0]) {
       // what doesn't validate is told in the words of the API's schema
       const field = told.errors[0].field.split(".").pop()!.replaceAll("_", " ");
-      return new Problem(told.code, `The server can't take this: the field “${field}” doesn't fit.`, "Change it and try again.");
+      return new Problem(told.code, t("problem.field", { field }), t("problem.field.hint"));
     }
     if (told.code && told.detail) return new Problem(told.code, told.detail, told.hint ?? "");
   } catch {
     // not one of the server's own answers
   }
-  return new Problem("unexpected", `The server answered with an error (${status}).`, "Try again in a moment.");
+  return new Problem("unexpected", t("problem.status", { status: String(status) }), t("problem.status.hint"));
 }
 
 /** 128 random bits. `crypto.randomUUID` exists over HTTPS and on localhost only, and the page is also used over HTTP. */
@@ -75,7 +76,7 @@ export function upload<T>(path: string, form: FormData, progress: (fraction: num
     request.open("POST", path);
     request.setRequestHeader("Idempotency-Key", newKey());
     request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
-    request.onerror = () => reject(OFFLINE);
+    request.onerror = () => reject(offline());
     request.onload = () => {
       if (request.status < 300) resolve(JSON.parse(request.responseText) as T);
       else reject(problem(request.status, request.responseText));
@@ -108,5 +109,5 @@ export type { JobEvent };
 /** What an error says to a person. */
 export function told(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  return new Problem("page", "Something in this page went wrong.", "Reload it; nothing on the server is lost.");
+  return new Problem("page", t("problem.page"), t("problem.page.hint"));
 }

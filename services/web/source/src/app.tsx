@@ -5,6 +5,7 @@ import { CoverView } from "./cover";
 import { SongGroups, usePlaying } from "./covers";
 import { Demo } from "./demo";
 import { isActive, useAddress, usePolling, useTask, useTitle } from "./hooks";
+import { choose, LANGUAGES, type Language, t, useLanguage } from "./i18n/language";
 import { later } from "./later";
 import { Library } from "./library";
 import { type Draft, Maker } from "./maker";
@@ -42,6 +43,7 @@ function stayHere(): () => void {
 
 export function App() {
   const address = useAddress();
+  const language = useLanguage();
   const [account, setAccount] = useState<Account | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [found, setFound] = useState<Found | null>(null);
@@ -76,7 +78,7 @@ export function App() {
   }, [look]);
 
   const { notes, hidden, telling, undo } = useNotes(look);
-  const all = useMemo(() => bySong(found?.songs ?? [], found?.covers ?? []), [found]);
+  const all = useMemo(() => bySong(found?.songs ?? [], found?.covers ?? []), [found, language]);
   const groups = visible(all, hidden);
   const shown = found && {
     songs: found.songs.filter(({ id }) => !hidden.has(`v1/songs/${id}`)),
@@ -105,27 +107,28 @@ export function App() {
           document.querySelector<HTMLElement>("main")?.focus();
         }}
       >
-        Skip to the content
+        {t("app.skip")}
       </a>
       <header class="top">
         <a class="brand" href="#/">
           <img src="icon.svg" alt="" width="32" height="32" /> Understudy
         </a>
-        <nav aria-label="Main">
+        <nav aria-label={t("app.menu")}>
           <a href="#/" aria-current={view ? undefined : "page"}>
-            New cover
+            {t("app.new")}
           </a>
           <a href="#/library" aria-current={view === "library" ? "page" : undefined}>
-            Library
+            {t("app.library")}
           </a>
           <a href="#/verify" aria-current={view === "verify" ? "page" : undefined}>
-            Check a file
+            {t("app.check")}
           </a>
           {account && !account.open && (
             <button class="plain" onClick={() => void remove("v1/session").then(() => location.reload())}>
-              Sign out
+              {t("app.sign-out")}
             </button>
           )}
+          <LanguageChoice />
         </nav>
       </header>
       <main id="main" tabIndex={-1}>
@@ -178,12 +181,27 @@ export function App() {
           </>
         )}
       </main>
-      <footer>
-        A voice is somebody's. Use your own, or one whose owner has agreed. Covers carry tags, signed credentials and a watermark that say
-        they were made by AI.
-      </footer>
+      <footer>{t("app.footer")}</footer>
       <Notes notes={notes} onUndo={undo} />
     </TellingProvider>
+  );
+}
+
+function LanguageChoice() {
+  const language = useLanguage();
+  return (
+    <select
+      class="language"
+      aria-label={t("app.language")}
+      value={language}
+      onChange={(event) => void choose(event.currentTarget.value as Language)}
+    >
+      {LANGUAGES.map(([one, name]) => (
+        <option key={one} value={one} lang={one}>
+          {name}
+        </option>
+      ))}
+    </select>
   );
 }
 
@@ -192,8 +210,8 @@ function Home({ children }: { children: ComponentChildren }) {
   return (
     <>
       <div class="hero">
-        <h1 tabIndex={-1}>The same song, your voice.</h1>
-        <p>Drop a song, pick a voice, and hear it sung anew. Everything stays on this server.</p>
+        <h1 tabIndex={-1}>{t("home.title")}</h1>
+        <p>{t("home.about")}</p>
       </div>
       {children}
     </>
@@ -207,10 +225,10 @@ function Recent({ groups }: { groups: readonly SongGroup[] }) {
   const playing = usePlaying();
   const covered = groups.filter((group) => group.versions.length);
   return (
-    <Card title="Covers">
-      {!covered.length && <p class="soft">Yours will be listed here.</p>}
+    <Card title={t("home.covers")}>
+      {!covered.length && <p class="soft">{t("home.none")}</p>}
       <SongGroups groups={covered.slice(0, RECENT)} playing={playing} />
-      {covered.length > RECENT && <a href="#/library">All {covered.length} songs are in your library</a>}
+      {covered.length > RECENT && <a href="#/library">{t("home.all", { count: covered.length })}</a>}
     </Card>
   );
 }
@@ -220,8 +238,8 @@ function SignIn({ onDone }: { onDone: () => Promise<void> }) {
   const [key, setKey] = useState("");
   return (
     <section class="card">
-      <h1>Sign in</h1>
-      <p>This server asks for a key. Whoever runs it makes one with “understudy keys create”.</p>
+      <h1>{t("sign-in.title")}</h1>
+      <p>{t("sign-in.about")}</p>
       <form
         class="row"
         onSubmit={(event) => {
@@ -233,7 +251,7 @@ function SignIn({ onDone }: { onDone: () => Promise<void> }) {
         }}
       >
         <label class="grow">
-          Key
+          {t("sign-in.key")}
           <input
             type="password"
             autoComplete="current-password"
@@ -243,7 +261,7 @@ function SignIn({ onDone }: { onDone: () => Promise<void> }) {
           />
         </label>
         <button class="primary" disabled={busy}>
-          Sign in
+          {t("sign-in.title")}
         </button>
       </form>
       <Trouble problem={problem} />

@@ -1,5 +1,6 @@
 /** Two versions of a song and the original, in step and equally loud. */
 import { useState } from "preact/hooks";
+import { t } from "./i18n/language";
 import { Choice } from "./parts";
 import type { Sources, Whole } from "./player";
 import type { Job, Song } from "./schema";
@@ -53,7 +54,7 @@ export function Compare({ song, versions }: Props) {
   const sides: Side[] = [
     { side: "a", words: `v${a.number}` },
     ...(b ? [{ side: "b", words: `v${b.number}` }] : []),
-    ...(song ? [{ side: "original", words: "original" }] : []),
+    ...(song ? [{ side: "original", words: t("side.original") }] : []),
   ];
   useKeys(player, sides);
   const side = player?.side ?? "a";
@@ -84,14 +85,11 @@ export function Compare({ song, versions }: Props) {
         </div>
       )}
       {failed ? (
-        <p class="soft">They can't be loaded now. Reload the page to try again.</p>
+        <p class="soft">{t("compare.failed")}</p>
       ) : loads && !player?.ready ? (
-        <Loading player={player}>A plays at once. The others can be heard when they are loaded</Loading>
+        <Loading player={player}>{t("compare.loading")}</Loading>
       ) : (
-        <p class="soft keys">
-          Equally loud and in step. Keys: space plays, {sides.map((_, at) => "ABC"[at]).join(", ")} switch, arrows move by five seconds.
-          Drag over the waveform to repeat a part.
-        </p>
+        <p class="soft keys">{t("compare.keys", { letters: sides.map((_, at) => "ABC"[at]).join(", ") })}</p>
       )}
     </div>
   );

@@ -3,9 +3,10 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { again } from "./again";
 import { post, type Settings } from "./api";
 import { isActive, useJob, useTask, useTitle } from "./hooks";
+import { joined, percent, t } from "./i18n/language";
 import { SettingsForm } from "./maker";
-import { type Gains, Mixer, PARTS, SIDES, sources } from "./mixer";
-import { Card, Download, joined, Trouble } from "./parts";
+import { coverSides, type Gains, Mixer, PARTS, sources } from "./mixer";
+import { Card, Download, Trouble } from "./parts";
 import type { Job } from "./schema";
 import { Underway, useNotice } from "./underway";
 import { Verdict } from "./verdict";
@@ -14,13 +15,12 @@ export function CoverView({ id, formats }: { id: string; formats: readonly strin
   const { job, stages, problem } = useJob("covers", id);
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), [id]);
-  const percent = job?.state === "running" ? `${Math.round(100 * job.progress.fraction)} % · ` : "";
-  useTitle(job ? percent + job.name : "");
+  useTitle(job ? [job.state === "running" && percent(job.progress.fraction), job.name].filter(Boolean).join(" · ") : "");
   useNotice(job);
   return (
     <article class="cover">
       <h1 ref={heading} tabIndex={-1}>
-        {job?.name ?? "Cover"} {job && <span class="soft">sung by {joined(job.singers)}</span>}
+        {job?.name ?? t("cover")} {job && <span class="soft">{t("cover.singers", { singers: joined(job.singers) })}</span>}
       </h1>
       <Trouble problem={problem} />
       {job && isActive(job) && <Underway job={job} stages={stages} />}
@@ -34,11 +34,11 @@ function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
   const [gains, setGains] = useState<Gains>({});
   return (
     <>
-      <Card title="Listen">
+      <Card title={t("listen")}>
         <Mixer
           id={job.id}
           parts={PARTS.filter(({ part }) => job.stems[part])}
-          sides={SIDES}
+          sides={coverSides()}
           sources={() => sources(job)}
           duration={job.result?.duration ?? 0}
           gains={gains}
@@ -47,10 +47,10 @@ function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
       </Card>
       <div class="two">
         <Verdict job={job} />
-        <Card title="Take it along">
+        <Card title={t("cover.downloads")}>
           <div class="downloads">
-            {job.audio && <Download file={job.audio} words="Cover" />}
-            {PARTS.map(({ part }) => job.stems[part] && <Download key={part} file={job.stems[part]} words={STEMS[part]} />)}
+            {job.audio && <Download file={job.audio} words={t("cover")} />}
+            {PARTS.map(({ part }) => job.stems[part] && <Download key={part} file={job.stems[part]} words={t(`stem.${part}`)} />)}
           </div>
         </Card>
       </div>
@@ -58,14 +58,6 @@ function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
     </>
   );
 }
-
-const STEMS: Record<(typeof PARTS)[number]["part"], string> = {
-  vocals: "The new vocal alone",
-  instrumental: "Karaoke (the band alone)",
-  backing: "The backing vocals alone",
-  reverb: "The original's reverb alone",
-  noise: "The original's noise alone",
-};
 
 /** The same song and voice with other settings: what didn't change isn't made again. */
 function Again({ job, gains, formats }: { job: Job; gains: Gains; formats: readonly string[] }) {
@@ -92,11 +84,11 @@ function Again({ job, gains, formats }: { job: Job; gains: Gains; formats: reado
       location.hash = `/covers/${made.id}`;
     });
   return (
-    <Card title="Change something">
-      <p class="soft">The volumes above are taken over. New volumes take seconds; a new octave or likeness is sung again.</p>
+    <Card title={t("again.title")}>
+      <p class="soft">{t("again.about")}</p>
       <SettingsForm settings={settings} onChange={setSettings} formats={formats} />
       <button class="primary" disabled={busy} onClick={make}>
-        Make it again like this
+        {t("again.make")}
       </button>
       <Trouble problem={problem} />
     </Card>
@@ -106,13 +98,9 @@ function Again({ job, gains, formats }: { job: Job; gains: Gains; formats: reado
 function Ended({ job }: { job: Job }) {
   const { busy, problem, run } = useTask();
   const words =
-    job.state === "cancelled"
-      ? "It was stopped."
-      : job.state === "expired"
-        ? "The result has expired and was removed."
-        : job.error?.message;
+    job.state === "cancelled" ? t("ended.stopped.about") : job.state === "expired" ? t("ended.expired.about") : job.error?.message;
   return (
-    <Card title={job.state === "failed" ? "It could not be made" : job.state === "expired" ? "Gone" : "Stopped"}>
+    <Card title={t(job.state === "failed" ? "ended.failed" : job.state === "expired" ? "ended.expired" : "ended.stopped")}>
       <p role="alert">
         <strong>{words}</strong> {job.error?.hint}
       </p>
@@ -126,7 +114,7 @@ function Ended({ job }: { job: Job }) {
           })
         }
       >
-        Try again
+        {t("try-again")}
       </button>
       <Trouble problem={problem} />
     </Card>

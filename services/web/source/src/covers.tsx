@@ -2,22 +2,13 @@
 import { useEffect, useState } from "preact/hooks";
 import { Artwork } from "./artwork";
 import { isActive, useTask } from "./hooks";
+import { joined, moment, percent, t } from "./i18n/language";
 import { DOWNLOAD, Icon, PAUSE, PLAY, SHARE } from "./icons";
 import { Delete, useTelling } from "./notes";
-import { clock, joined } from "./parts";
-import type { Job } from "./schema";
+import { clock } from "./parts";
 import { share } from "./share";
 import { soundAlone } from "./sounding";
 import { bySinger, type SongGroup, soundsOf, type Version } from "./versions";
-
-const WORDS: Record<Job["state"], string> = {
-  queued: "waiting",
-  running: "being made",
-  done: "done",
-  failed: "failed",
-  cancelled: "stopped",
-  expired: "expired",
-};
 
 /** A file that can be heard; without a type it is tried. */
 interface Sound {
@@ -54,7 +45,7 @@ export function PlayButton({ playing, sounds, name }: { playing: Playing; sounds
     <button
       class="icon small-play"
       disabled={!sounds.length}
-      aria-label={`${now ? "Pause" : "Play"} ${name}`}
+      aria-label={t(now ? "pause.it" : "play.it", { name })}
       onClick={() => playing.toggle(sounds)}
     >
       <Icon path={now ? PAUSE : PLAY} />
@@ -65,16 +56,12 @@ export function PlayButton({ playing, sounds, name }: { playing: Playing; sounds
 export function ShareButton({ name, hash }: { name: string; hash: string }) {
   const { say } = useTelling();
   const { run } = useTask();
-  const press = () => run(async () => void ((await share(name, hash)) && say("The address is copied.")));
+  const press = () => run(async () => void ((await share(name, hash)) && say(t("share.copied"))));
   return (
-    <button class="icon" aria-label={`Share ${name}`} title="Share" onClick={press}>
+    <button class="icon" aria-label={t("share.it", { name })} title={t("share")} onClick={press}>
       <Icon path={SHARE} />
     </button>
   );
-}
-
-function moment(time: string): string {
-  return new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
 interface RowProps {
@@ -86,8 +73,8 @@ interface RowProps {
 
 export function CoverRow({ version, title, heading, playing }: RowProps) {
   const { job, number, changes } = version;
-  const name = `${title}, v${number} by ${joined(job.singers)}`;
-  const state = WORDS[job.state] + (job.state === "running" ? `, ${Math.round(100 * job.progress.fraction)} %` : "");
+  const name = t("cover.name", { title, version: `v${number}`, singers: joined(job.singers) });
+  const state = [t(`state.${job.state}`), job.state === "running" && percent(job.progress.fraction)].filter(Boolean).join(" · ");
   return (
     <li>
       <PlayButton playing={playing} sounds={soundsOf(job)} name={name} />
@@ -99,7 +86,7 @@ export function CoverRow({ version, title, heading, playing }: RowProps) {
         {job.state !== "done" && <span class={`state ${job.state}`}>{state}</span>}
         {job.audio && (
           <>
-            <a class="icon" href={job.audio.href} download={job.audio.name} aria-label={`Download ${name}`} title="Download">
+            <a class="icon" href={job.audio.href} download={job.audio.name} aria-label={t("download.it", { name })} title={t("download")}>
               <Icon path={DOWNLOAD} />
             </a>
             <ShareButton name={name} hash={`#/covers/${job.id}`} />
@@ -115,7 +102,8 @@ export function CoverRow({ version, title, heading, playing }: RowProps) {
 export function SongGroups({ groups, playing }: { groups: readonly SongGroup[]; playing: Playing }) {
   return groups.map(({ id, title, song, versions }) => {
     const count = versions.length;
-    const about = [song?.artist, clock(song?.duration), count ? `${count} ${count === 1 ? "cover" : "covers"}` : "no covers yet"];
+    const about = [song?.artist, clock(song?.duration), count ? t("covers.count", { count }) : t("covers.none")];
+    const original = t("original.name", { title });
     return (
       <div class="group" key={id} role="group" aria-label={title}>
         <div class="head">
@@ -127,9 +115,15 @@ export function SongGroups({ groups, playing }: { groups: readonly SongGroup[]; 
             </span>
           </a>
           <div class="deeds">
-            {song && <PlayButton playing={playing} sounds={[{ href: song.audio }]} name={`the original of ${title}`} />}
+            {song && <PlayButton playing={playing} sounds={[{ href: song.audio }]} name={original} />}
             {song && (
-              <a class="icon" href={song.audio} download={song.name} aria-label={`Download the original of ${title}`} title="Download">
+              <a
+                class="icon"
+                href={song.audio}
+                download={song.name}
+                aria-label={t("download.it", { name: original })}
+                title={t("download")}
+              >
                 <Icon path={DOWNLOAD} />
               </a>
             )}

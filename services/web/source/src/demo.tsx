@@ -1,6 +1,7 @@
 /** What a cover is, to be heard at once: a song of ours before and after. And the same song and voice to begin with. */
 import { Problem, upload } from "./api";
 import { useTask } from "./hooks";
+import { t } from "./i18n/language";
 import { Icon, PAUSE, PLAY } from "./icons";
 import { Trouble } from "./parts";
 import type { Sources } from "./player";
@@ -19,10 +20,6 @@ const BEFORE_AND_AFTER: Sources = {
   stemGain: 0,
   peak: 0,
 };
-const SIDES = [
-  { side: "before", words: "before" },
-  { side: "after", words: "after" },
-];
 const SONG = "song.mp3";
 const RECORDINGS = ["singing.flac", "speaking.flac"];
 const VOICE = "Demo voice";
@@ -36,7 +33,11 @@ export function Demo({ voices, onTaken }: Props) {
   const { player } = usePlayer("demo", false, () => BEFORE_AND_AFTER);
   const listening = useTask();
   const taking = useTask();
-  useKeys(player?.ready ? player : null, SIDES);
+  const sides = [
+    { side: "before", words: t("demo.before") },
+    { side: "after", words: t("demo.after") },
+  ];
+  useKeys(player?.ready ? player : null, sides);
 
   const press = () =>
     listening.run(async () => {
@@ -55,17 +56,17 @@ export function Demo({ voices, onTaken }: Props) {
       await onTaken(song.id, (voice ?? (await sent<Voice>("v1/voices", "recordings", RECORDINGS, about))).id);
     });
   return (
-    <section class="card demo" aria-label="Before and after">
-      <button class="play" disabled={listening.busy} aria-label={player?.playing ? "Pause" : "Play before and after"} onClick={press}>
+    <section class="card demo" aria-label={t("demo.title")}>
+      <button class="play" disabled={listening.busy} aria-label={t(player?.playing ? "pause" : "demo.play")} onClick={press}>
         <Icon path={player?.playing ? PAUSE : PLAY} />
       </button>
       <div class="words">
-        <strong>Hear one first</strong>
-        <small>Ten seconds of our demo song, and the same sung by our demo voice.</small>
+        <strong>{t("demo.hear")}</strong>
+        <small>{t("demo.about")}</small>
       </div>
-      {player?.ready && <Sides player={player} sides={SIDES} />}
+      {player?.ready && <Sides player={player} sides={sides} />}
       <button disabled={taking.busy} onClick={take}>
-        {taking.busy ? "Fetching them …" : "Try this song and voice"}
+        {t(taking.busy ? "demo.taking" : "demo.take")}
       </button>
       <Trouble problem={listening.problem ?? taking.problem} />
     </section>
@@ -82,6 +83,6 @@ async function sent<T>(path: string, field: string, names: readonly string[], ab
 
 async function fetched(name: string): Promise<Blob> {
   const answer = await fetch(`demo/${name}`).catch(() => null);
-  if (!answer?.ok) throw new Problem("demo-missing", "The demo can't be fetched now.", "Try again, or begin with a song of yours.");
+  if (!answer?.ok) throw new Problem("demo-missing", t("demo.missing"), t("demo.missing.hint"));
   return answer.blob();
 }

@@ -1,6 +1,7 @@
 /** Views that are seldom used, loaded when they are first shown, so that the page itself stays light. */
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { t } from "./i18n/language";
 
 /** The component that `load` gives, once it is there. Until then its place is busy. */
 export function later<Props extends object>(load: () => Promise<ComponentType<Props>>): ComponentType<Props> {
@@ -18,6 +19,6 @@ export function later<Props extends object>(load: () => Promise<ComponentType<Pr
       );
     }, []);
     if (View) return <View {...props} />;
-    return state === "failed" ? <p role="alert">This part of the page can't be loaded. Reload the page.</p> : <p aria-busy="true" />;
+    return state === "failed" ? <p role="alert">{t("later.failed")}</p> : <p aria-busy="true" />;
   };
 }

@@ -1,6 +1,7 @@
 import { render } from "preact";
 import { App } from "./app";
+import { begin } from "./i18n/language";
 import "./style.css";
 import "./library.css";
 
-render(<App />, document.getElementById("app")!);
+void begin().then(() => render(<App />, document.getElementById("app")!));

@@ -1,25 +1,28 @@
 /** Hearing what consists of stems: live volumes, mute and solo, and the original at equal loudness. */
 import { useEffect, useState } from "preact/hooks";
+import { joined, t } from "./i18n/language";
+import type { Key } from "./i18n/messages";
 import { decibels } from "./parts";
 import { linear, type Sources } from "./player";
 import type { Job } from "./schema";
 import { LONGEST, Loading, type Side, Sides, Transport, useKeys, usePlayer } from "./transport";
 import { Waveform } from "./waveform";
 
-/** A stem by its name in the API, the words for it, and the colour of its drawing. */
+type Named<K> = K extends `part.${infer Part}` ? Part : never;
+
+/** A stem by its name in the API, and the colour of its drawing. */
 export interface Part {
-  part: string;
-  name: string;
+  part: Named<Key>;
   color: string;
 }
 
 /** What a cover consists of, and the setting that has its volume. */
 export const PARTS = [
-  { part: "vocals", name: "Vocal", color: "--cover", gain: "vocal_gain" },
-  { part: "instrumental", name: "Band", color: "--song", gain: "instrumental_gain" },
-  { part: "backing", name: "Backing vocals", color: "--good", gain: "backing_gain" },
-  { part: "reverb", name: "Reverb", color: "--mind", gain: "reverb_gain" },
-  { part: "noise", name: "Noise", color: "--soft", gain: "noise_gain" },
+  { part: "vocals", color: "--cover", gain: "vocal_gain" },
+  { part: "instrumental", color: "--song", gain: "instrumental_gain" },
+  { part: "backing", color: "--good", gain: "backing_gain" },
+  { part: "reverb", color: "--mind", gain: "reverb_gain" },
+  { part: "noise", color: "--soft", gain: "noise_gain" },
 ] as const;
 
 /** dB by which a part differs from the cover; none is 0. */
@@ -50,10 +53,12 @@ export function sources(job: Job): Sources {
   };
 }
 
-export const SIDES: readonly Side[] = [
-  { side: "cover", words: "cover" },
-  { side: "original", words: "original" },
-];
+export function coverSides(): readonly Side[] {
+  return [
+    { side: "cover", words: t("side.cover") },
+    { side: "original", words: t("side.original") },
+  ];
+}
 
 export function Mixer({ id, parts, sides, sources, duration, gains, onGains }: Props) {
   const [muted, setMuted] = useState<ReadonlySet<string>>(new Set());
@@ -82,12 +87,11 @@ export function Mixer({ id, parts, sides, sources, duration, gains, onGains }: P
       <Transport player={player} duration={duration}>
         {mixes && <Sides player={player} sides={sides} />}
       </Transport>
-      {mixes && !ready && !failed && (
-        <Loading player={player}>It plays at once. The parts and the original can be heard when they are loaded</Loading>
-      )}
-      {failed && <p class="soft">The parts can't be loaded now, so their volumes can't be changed. Reload the page to try again.</p>}
+      {mixes && !ready && !failed && <Loading player={player}>{t("mixer.loading")}</Loading>}
+      {failed && <p class="soft">{t("mixer.failed")}</p>}
       {mixes &&
-        parts.map(({ part, name, color }) => {
+        parts.map(({ part, color }) => {
+          const name = t(`part.${part}`);
           const silent = solo ? solo !== part : muted.has(part);
           const loaded = ready ? player?.parts.get(part) : undefined;
           const gain = gains[part] ?? 0;
@@ -95,14 +99,18 @@ export function Mixer({ id, parts, sides, sources, duration, gains, onGains }: P
             <div class={silent || side === "original" ? "track silent" : "track"} key={part} role="group" aria-label={name}>
               <div class="strip">
                 <strong>{name}</strong>
-                <button aria-pressed={muted.has(part)} aria-label={`Mute ${name}`} onClick={() => flip(part)}>
+                <button aria-pressed={muted.has(part)} aria-label={t("mixer.mute", { part: name })} onClick={() => flip(part)}>
                   M
                 </button>
-                <button aria-pressed={solo === part} aria-label={`Only ${name}`} onClick={() => setSolo(solo === part ? null : part)}>
+                <button
+                  aria-pressed={solo === part}
+                  aria-label={t("mixer.only", { part: name })}
+                  onClick={() => setSolo(solo === part ? null : part)}
+                >
                   S
                 </button>
                 <label class="volume">
-                  <span class="hidden">Volume of {name}</span>
+                  <span class="hidden">{t("mixer.volume", { part: name })}</span>
                   <input
                     type="range"
                     min={-12}
@@ -131,10 +139,7 @@ export function Mixer({ id, parts, sides, sources, duration, gains, onGains }: P
             </div>
           );
         })}
-      <p class="soft keys">
-        Keys: space plays{mixes && `, A and B switch between ${sides.map(({ words }) => words).join(" and ")}`}, arrows move by five
-        seconds.
-      </p>
+      <p class="soft keys">{mixes ? t("mixer.keys", { sides: joined(sides.map(({ words }) => words)) }) : t("mixer.keys.alone")}</p>
     </div>
   );
 }

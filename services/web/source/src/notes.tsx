@@ -4,6 +4,7 @@
 import { createContext } from "preact";
 import { useCallback, useContext, useEffect, useRef, useState } from "preact/hooks";
 import { type Problem, remove, told } from "./api";
+import { t } from "./i18n/language";
 import { DELETE, Icon } from "./icons";
 
 const UNDO = 10; // seconds
@@ -60,7 +61,7 @@ export function useNotes(onChange: () => Promise<void>): {
   const telling = useRef<Telling>({
     say: (words) => add({ words }, READ),
     discard: (path, name) =>
-      add({ words: `${name} deleted.`, path }, UNDO, async () => {
+      add({ words: t("deleted", { name }), path }, UNDO, async () => {
         await remove(path)
           .then(() => changed.current())
           .catch((error: unknown) => add({ words: "", problem: told(error) }, UNDO));
@@ -104,7 +105,7 @@ function Undo({ note, onUndo }: { note: Note; onUndo: (note: Note) => void }) {
   }, []);
   return (
     <button ref={place} onClick={() => onUndo(note)}>
-      Undo
+      {t("undo")}
     </button>
   );
 }
@@ -113,7 +114,7 @@ function Undo({ note, onUndo }: { note: Note; onUndo: (note: Note) => void }) {
 export function Delete({ path, name }: { path: string; name: string }) {
   const { discard } = useTelling();
   return (
-    <button class="icon" aria-label={`Delete ${name}`} title="Delete" onClick={() => discard(path, name)}>
+    <button class="icon" aria-label={t("delete.it", { name })} title={t("delete")} onClick={() => discard(path, name)}>
       <Icon path={DELETE} />
     </button>
   );

@@ -1,6 +1,7 @@
 /** Small parts that every view uses. */
 import type { ComponentChildren } from "preact";
 import type { Problem } from "./api";
+import { number, quantity } from "./i18n/language";
 import type { ResultFile } from "./schema";
 
 export function Trouble({ problem }: { problem: Problem | null }) {
@@ -39,11 +40,6 @@ export function Download({ file, words }: { file: ResultFile; words: string }) {
   );
 }
 
-/** "Nova", "Nova and Ada", "Nova, Ada and Ben". */
-export function joined(names: readonly string[]): string {
-  return [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" and ");
-}
-
 export function clock(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "";
   const whole = Math.floor(seconds);
@@ -51,12 +47,12 @@ export function clock(seconds: number | null | undefined): string {
 }
 
 export function megabytes(bytes: number): string {
-  if (bytes < 1e5) return `${Math.ceil(bytes / 1e3)} kB`;
-  return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+  if (bytes < 1e5) return quantity(Math.ceil(bytes / 1e3), "kilobyte", true);
+  return quantity(bytes / 1e6, "megabyte", true, bytes < 1e7 ? 1 : 0);
 }
 
 export function decibels(gain: number): string {
-  return `${gain > 0 ? "+" : gain < 0 ? "−" : ""}${Math.abs(gain).toFixed(1)} dB`;
+  return `${gain > 0 ? "+" : gain < 0 ? "−" : ""}${number(Math.abs(gain), 1)} dB`;
 }
 
 /** A choice of a few values. A value that isn't among them is shown, too: another program may have set it. */

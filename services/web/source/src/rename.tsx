@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { useTask } from "./hooks";
+import { t } from "./i18n/language";
 import { Icon, RENAME } from "./icons";
 import { Trouble } from "./parts";
 
@@ -30,7 +31,7 @@ export function Renaming({ name, longest, onRename, children }: Props) {
     return (
       <>
         {children}
-        <button class="icon" ref={opener} aria-label={`Rename ${name}`} title="Rename" onClick={() => setDraft(name)}>
+        <button class="icon" ref={opener} aria-label={t("rename.it", { name })} title={t("rename")} onClick={() => setDraft(name)}>
           <Icon path={RENAME} />
         </button>
       </>
@@ -45,14 +46,14 @@ export function Renaming({ name, longest, onRename, children }: Props) {
       onKeyDown={(event) => event.key === "Escape" && close()}
     >
       <label class="grow">
-        <span class="hidden">New name of {name}</span>
+        <span class="hidden">{t("rename.new", { name })}</span>
         <input ref={focus} required maxLength={longest} value={draft} onInput={(event) => setDraft(event.currentTarget.value)} />
       </label>
       <button class="primary" disabled={busy || !draft.trim()}>
-        Rename
+        {t("rename")}
       </button>
       <button type="button" onClick={close}>
-        Cancel
+        {t("cancel")}
       </button>
       <Trouble problem={problem} />
     </form>

@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, list, type Problem, post, told } from "./api";
 import { isActive, useJob, useTask, useTitle } from "./hooks";
+import { moment, t } from "./i18n/language";
 import { type Gains, Mixer, type Part } from "./mixer";
 import { Card, clock, Download, Trouble } from "./parts";
 import type { Job, JobEstimate, SeparationRequest, Song } from "./schema";
@@ -9,10 +10,9 @@ import { aboutWords, Underway } from "./underway";
 
 type Body = Omit<SeparationRequest, "song">;
 
-/** A choice of stems. `ways`: what gives them, the best one first; this server may lack the models of some. */
+/** A choice of stems, named by how many there are. `ways`: what gives them, the best one first; this server may lack the models of some. */
 interface Choice {
-  name: string;
-  words: string;
+  name: "2" | "4" | "6" | "karaoke";
   stems: NonNullable<Body["stems"]>;
   ways: Body[];
 }
@@ -22,37 +22,34 @@ function models(...names: string[]): Body[] {
 }
 
 const CHOICES: readonly Choice[] = [
-  { name: "2", words: "Vocal and band", stems: ["vocals", "instrumental"], ways: [{ preset: "balanced" }, { preset: "fast" }, {}] },
+  { name: "2", stems: ["vocals", "instrumental"], ways: [{ preset: "balanced" }, { preset: "fast" }, {}] },
   {
     name: "4",
-    words: "Vocal, drums, bass and the rest",
     stems: ["vocals", "drums", "bass", "other"],
     ways: models("htdemucs-ft", "htdemucs"),
   },
   {
     name: "6",
-    words: "Vocal, drums, bass, guitar, piano and the rest",
     stems: ["vocals", "drums", "bass", "guitar", "piano", "other"],
     ways: models("bs-roformer-sw", "htdemucs-6s"),
   },
   {
     name: "karaoke",
-    words: "Lead vocal, backing vocals and band",
     stems: ["lead", "backing", "instrumental"],
     ways: [{ preset: "balanced" }],
   },
 ];
 
 const STEMS: readonly Part[] = [
-  { part: "vocals", name: "Vocal", color: "--cover" },
-  { part: "lead", name: "Lead vocal", color: "--cover" },
-  { part: "backing", name: "Backing vocals", color: "--good" },
-  { part: "instrumental", name: "Band", color: "--song" },
-  { part: "drums", name: "Drums", color: "--song" },
-  { part: "bass", name: "Bass", color: "--mind" },
-  { part: "guitar", name: "Guitar", color: "--good" },
-  { part: "piano", name: "Piano", color: "--wrong" },
-  { part: "other", name: "The rest", color: "--soft" },
+  { part: "vocals", color: "--cover" },
+  { part: "lead", color: "--cover" },
+  { part: "backing", color: "--good" },
+  { part: "instrumental", color: "--song" },
+  { part: "drums", color: "--song" },
+  { part: "bass", color: "--mind" },
+  { part: "guitar", color: "--good" },
+  { part: "piano", color: "--wrong" },
+  { part: "other", color: "--soft" },
 ];
 
 /** What this server can do of a choice: the first way that it has the models for, and what that takes; or why none. */
@@ -74,7 +71,7 @@ async function possible(song: string, { stems, ways }: Choice): Promise<{ body: 
 export function Apart({ song }: { song: Song }) {
   const [found, setFound] = useState<ReadonlyMap<string, Awaited<ReturnType<typeof possible>>>>(new Map());
   const [made, setMade] = useState<readonly Job[]>([]);
-  const [chosen, setChosen] = useState("2");
+  const [chosen, setChosen] = useState<Choice["name"]>("2");
   const { busy, problem, run } = useTask();
   useEffect(() => {
     for (const choice of CHOICES) possible(song.id, choice).then((what) => setFound((before) => new Map(before).set(choice.name, what)));
@@ -89,15 +86,15 @@ export function Apart({ song }: { song: Song }) {
     });
   return (
     <>
-      <div role="radiogroup" aria-label="Stems">
-        {CHOICES.map(({ name, words }) => {
+      <div role="radiogroup" aria-label={t("apart.stems")}>
+        {CHOICES.map(({ name }) => {
           const what = found.get(name);
           const missing = what instanceof Error;
           return (
             <label class="choice" key={name}>
               <input type="radio" name="stems" disabled={missing} checked={chosen === name} onChange={() => setChosen(name)} />
               <span>
-                {words} <small>{missing ? "needs a model that this server hasn't got" : what && aboutWords(what.estimate.seconds)}</small>
+                {t(`apart.${name}`)} <small>{missing ? t("apart.missing") : what && aboutWords(what.estimate.seconds)}</small>
               </span>
             </label>
           );
@@ -105,17 +102,17 @@ export function Apart({ song }: { song: Song }) {
       </div>
       <p>
         <button class="primary" disabled={busy || !way || way instanceof Error} onClick={make}>
-          Take it apart
+          {t("apart.make")}
         </button>
       </p>
       <Trouble problem={problem} />
       {made.length > 0 && (
-        <ul class="rows" aria-label="Taken apart before">
+        <ul class="rows" aria-label={t("apart.before")}>
           {made.map((job) => (
             <li key={job.id}>
               <a href={`#/separations/${job.id}`}>
                 <strong>{stemsOf(job)}</strong>
-                <small>{new Date(job.created).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}</small>
+                <small>{moment(job.created)}</small>
               </a>
             </li>
           ))}
@@ -126,8 +123,8 @@ export function Apart({ song }: { song: Song }) {
 }
 
 function stemsOf(job: Job): string {
-  const names = STEMS.filter(({ part }) => job.stems[part]).map(({ name }) => name);
-  return names.join(", ") || (isActive(job) ? "being made" : "not made");
+  const names = STEMS.filter(({ part }) => job.stems[part]).map(({ part }) => t(`part.${part}`));
+  return names.join(", ") || t(isActive(job) ? "state.running" : "state.failed");
 }
 
 export function SeparationView({ id }: { id: string }) {
@@ -139,45 +136,44 @@ export function SeparationView({ id }: { id: string }) {
   return (
     <article class="cover">
       <h1 ref={heading} tabIndex={-1}>
-        {job?.name ?? "Stems"} <span class="soft">taken apart</span>
+        {job?.name ?? t("apart.stems")} <span class="soft">{t("apart.about")}</span>
       </h1>
       <Trouble problem={problem} />
       {job && isActive(job) && <Underway job={job} stages={stages} />}
       {job?.state === "done" && <Stems job={job} gains={gains} onGains={setGains} />}
       {job?.error && (
-        <Card title="It could not be made">
+        <Card title={t("ended.failed")}>
           <p role="alert">
             <strong>{job.error.message}</strong> {job.error.hint}
           </p>
         </Card>
       )}
-      {job?.inputs.song && <a href={`#/songs/${job.inputs.song}`}>The song and its covers</a>}
+      {job?.inputs.song && <a href={`#/songs/${job.inputs.song}`}>{t("apart.song")}</a>}
     </article>
   );
 }
-
-const SIDES = [
-  { side: "cover", words: "stems" },
-  { side: "original", words: "original" },
-] as const;
 
 function Stems({ job, gains, onGains }: { job: Job; gains: Gains; onGains: (gains: Gains) => void }) {
   const [song, setSong] = useState<Song | null>(null);
   useEffect(() => {
     if (job.inputs.song) ask<Song>(`v1/songs/${job.inputs.song}`).then(setSong, () => undefined);
   }, [job.inputs.song]);
+  const sides = [
+    { side: "cover", words: t("side.stems") },
+    { side: "original", words: t("side.original") },
+  ];
   const parts = STEMS.filter(({ part }) => job.stems[part]);
   const { result } = job;
   const original = job.inputs.song ? [`v1/songs/${job.inputs.song}/audio`] : [];
   const about = [song?.artist, clock(result?.duration), result?.bpm && `${Math.round(result.bpm)} BPM`, result?.song_key];
   return (
     <>
-      <Card title="Listen">
+      <Card title={t("listen")}>
         <p class="soft">{about.filter(Boolean).join(" · ")}</p>
         <Mixer
           id={job.id}
           parts={parts}
-          sides={SIDES}
+          sides={sides}
           sources={() => ({
             stream: original.map((href) => ({ href, type: "" })),
             stems: Object.fromEntries(parts.map(({ part }) => [part, job.stems[part]!.href])),
@@ -191,12 +187,12 @@ function Stems({ job, gains, onGains }: { job: Job; gains: Gains; onGains: (gain
           onGains={onGains}
         />
       </Card>
-      <Card title="Take it along">
+      <Card title={t("cover.downloads")}>
         <div class="downloads">
-          {parts.map(({ part, name }) => (
-            <Download key={part} file={job.stems[part]!} words={name} />
+          {parts.map(({ part }) => (
+            <Download key={part} file={job.stems[part]!} words={t(`part.${part}`)} />
           ))}
-          {job.midi?.vocals && <Download file={job.midi.vocals} words="Notes of the vocal (MIDI)" />}
+          {job.midi?.vocals && <Download file={job.midi.vocals} words={t("apart.midi")} />}
         </div>
       </Card>
     </>

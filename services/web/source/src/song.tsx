@@ -5,9 +5,10 @@ import { Artwork } from "./artwork";
 import { Compare } from "./compare";
 import { CoverRow, ShareButton, usePlaying } from "./covers";
 import { useTitle } from "./hooks";
+import { joined, t } from "./i18n/language";
 import { later } from "./later";
 import { Delete } from "./notes";
-import { Card, clock, joined } from "./parts";
+import { Card, clock } from "./parts";
 import { Renaming } from "./rename";
 import type { SongGroup } from "./versions";
 
@@ -28,21 +29,16 @@ export function SongView({ group, onCover, onChange }: Props) {
     return (
       <article>
         <h1 ref={heading} tabIndex={-1}>
-          This song is gone
+          {t("song.gone")}
         </h1>
         <p>
-          It was deleted, or it is somebody else's. <a href="#/library">Your library</a> has what is there.
+          {t("song.gone.why")} <a href="#/library">{t("song.gone.library")}</a>
         </p>
       </article>
     );
   const { id, title, song, versions } = group;
   const done = versions.filter(({ job }) => job.audio);
-  const about = [
-    song?.artist,
-    clock(song?.duration),
-    song && song.name !== title ? song.name : "",
-    song ? "" : "The song itself was deleted.",
-  ];
+  const about = [song?.artist, clock(song?.duration), song && song.name !== title ? song.name : "", song ? "" : t("song.deleted")];
   const words = (
     <div class="words">
       <h1 ref={heading} tabIndex={-1}>
@@ -68,7 +64,7 @@ export function SongView({ group, onCover, onChange }: Props) {
           <div class="row">
             {song && (
               <button class="primary" onClick={() => onCover(id)}>
-                New cover of it
+                {t("song.cover")}
               </button>
             )}
             <ShareButton name={title} hash={`#/songs/${id}`} />
@@ -77,12 +73,12 @@ export function SongView({ group, onCover, onChange }: Props) {
         </div>
       </header>
       {done.length > 0 && (
-        <Card title="Listen">
+        <Card title={t("listen")}>
           <Compare song={song} versions={done} />
         </Card>
       )}
-      <Card title="Versions">
-        {!versions.length && <p class="soft">No covers of it yet.</p>}
+      <Card title={t("song.versions")}>
+        {!versions.length && <p class="soft">{t("song.none")}</p>}
         <ul class="rows">
           {versions.map((version) => (
             <CoverRow
@@ -96,7 +92,7 @@ export function SongView({ group, onCover, onChange }: Props) {
         </ul>
       </Card>
       {song && (
-        <Card title="Taken apart">
+        <Card title={t("apart.title")}>
           <Apart song={song} />
         </Card>
       )}

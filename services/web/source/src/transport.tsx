@@ -1,6 +1,7 @@
 /** Playing, seeking and repeating a player's sound, by mouse and by keys. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { t } from "./i18n/language";
 import { Icon, PAUSE, PLAY } from "./icons";
 import { Bar, clock, megabytes } from "./parts";
 import { Player, type Sources } from "./player";
@@ -58,13 +59,13 @@ export function Transport({ player, duration, children }: Props) {
     setFrom(null);
   };
   const words = loop
-    ? `Repeats ${clock(loop.from)} to ${clock(loop.to)}`
+    ? t("repeat.on", { from: clock(loop.from), to: clock(loop.to) })
     : from === null
-      ? "Repeat from here"
-      : `Repeat ${clock(from)} to here`;
+      ? t("repeat.from")
+      : t("repeat.to", { from: clock(from) });
   return (
     <div class="row transport">
-      <button class="play" aria-label={player?.playing ? "Pause" : "Play"} onClick={() => player && toggle(player)}>
+      <button class="play" aria-label={t(player?.playing ? "pause" : "play")} onClick={() => player && toggle(player)}>
         <Icon path={player?.playing ? PAUSE : PLAY} />
       </button>
       <span class="time">
@@ -73,7 +74,7 @@ export function Transport({ player, duration, children }: Props) {
       <input
         class="seek"
         type="range"
-        aria-label="Position"
+        aria-label={t("position")}
         aria-valuetext={clock(time)}
         min={0}
         max={duration}
@@ -94,7 +95,7 @@ export function Transport({ player, duration, children }: Props) {
 /** Which side is heard. */
 export function Sides({ player, sides }: { player: Player | null; sides: readonly Side[] }) {
   return (
-    <div class="sides" role="radiogroup" aria-label="What is heard">
+    <div class="sides" role="radiogroup" aria-label={t("sides")}>
       {sides.map(({ side, words }, at) => (
         <label key={side}>
           <input
@@ -118,9 +119,8 @@ export function Loading({ player, children }: { player: Player | null; children:
   const { bytes, of } = player?.loaded ?? { bytes: 0, of: 0 };
   return (
     <p class="loading soft">
-      <Bar label="Loading the parts" fraction={of ? bytes / of : 0} />
-      {children}
-      {of > 0 && `: ${megabytes(bytes)} of ${megabytes(of)}`}.
+      <Bar label={t("loading")} fraction={of ? bytes / of : 0} />
+      {children} {of > 0 && t("loading.bytes", { bytes: megabytes(bytes), all: megabytes(of) })}
     </p>
   );
 }

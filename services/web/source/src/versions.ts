@@ -1,5 +1,5 @@
 /** The covers of a song as its versions, numbered, with words for what differs from the version before. */
-import { joined } from "./parts";
+import { number as figure, joined, percent, t } from "./i18n/language";
 import type { CoverSettings, Job, ResultFile, Song } from "./schema";
 
 /** `number`: from 1, by age, among the covers of its song. `changes`: what differs from the version before with the same
@@ -98,45 +98,47 @@ function folded(text: string): string {
 
 type Setting = string | number | boolean | null | undefined;
 
-const GAINS: Record<string, string> = {
-  "remix.vocal_gain": "vocal",
-  "remix.instrumental_gain": "band",
-  "remix.backing_gain": "backing vocals",
-  "remix.reverb_gain": "reverb",
-  "remix.noise_gain": "noise",
-};
+const GAINS = ["remix.vocal_gain", "remix.instrumental_gain", "remix.backing_gain", "remix.reverb_gain", "remix.noise_gain"] as const;
 
 /** What `after` has and `before` had not, in words; of settings that aren't heard nothing. */
 function differences(before: Job, after: Job): string {
   const [old, now] = [flat(before.settings), flat(after.settings)];
   const words: string[] = [];
-  if (before.engine !== after.engine && after.engine) words.push(after.engine === "rvc" ? "trained model" : "instant voice");
+  if (before.engine !== after.engine && after.engine) words.push(t(after.engine === "rvc" ? "change.trained" : "change.instant"));
   for (const name of Object.keys(now)) {
     if (String(old[name]) === String(now[name]) || /^(output\.(name|keep_stems)|tags|provenance)/.test(name)) continue;
     words.push(difference(name, old[name], now[name], after.settings));
   }
-  return [...new Set(words)].join(", ") || "the same again";
+  return [...new Set(words)].join(", ") || t("change.none");
 }
 
 function difference(name: string, old: Setting, now: Setting, { song }: CoverSettings): string {
-  const gain = GAINS[name];
-  if (gain) return now == null ? `no ${gain}` : `${gain} ${signed(Number(now) - Number(old ?? 0))} dB`;
-  if (name.startsWith("song.")) return song?.start || song?.duration ? "another part of the song" : "the whole song";
+  const gain = GAINS.find((one) => one === name);
+  if (gain) {
+    const part = t(`change.${gain}`);
+    return now == null ? t("change.without", { what: part }) : `${part} ${signed(Number(now) - Number(old ?? 0))} dB`;
+  }
+  if (name.startsWith("song.")) return t(song?.start || song?.duration ? "change.part" : "change.whole");
   if (name === "transpose")
-    return now === "auto" ? "octave as fits" : now === 0 ? "original octave" : `voice ${signed(Number(now))} semitones`;
-  if (name === "key") return now === 0 ? "original key" : `key ${signed(Number(now))}`;
-  if (name === "conversion.index_rate") return `likeness ${Math.round(100 * Number(now))} %`;
-  if (name === "conversion.formant_shift") return `size of the singer ${signed(Number(now))}`;
-  if (name === "output.format") return `as ${now}`;
-  if (name === "output.video") return now ? "with a video" : "no video";
+    return now === "auto"
+      ? t("change.octave.auto")
+      : now === 0
+        ? t("change.octave.original")
+        : t("change.octave", { semitones: signed(Number(now)) });
+  if (name === "key") return now === 0 ? t("change.key.original") : t("change.key", { semitones: signed(Number(now)) });
+  if (name === "conversion.index_rate") return t("change.likeness", { percent: percent(Number(now)) });
+  if (name === "conversion.formant_shift") return t("change.size", { semitones: signed(Number(now)) });
+  if (name === "output.format") return t("change.format", { format: String(now) });
+  if (name === "output.video") return t(now ? "change.video" : "change.no-video");
   const words = name.split(".").pop()!.replaceAll("_", " ");
-  if (name.startsWith("separation.")) return name === "separation.model" ? `separation ${now}` : "another separation";
-  if (now === null || now === false) return `no ${words}`;
+  if (name.startsWith("separation."))
+    return name === "separation.model" ? t("change.separation.model", { model: String(now) }) : t("change.separation");
+  if (now === null || now === false) return t("change.without", { what: words });
   return now === true ? words : `${words} ${now}`;
 }
 
 function signed(value: number): string {
-  return `${value > 0 ? "+" : value < 0 ? "−" : "±"}${Number(Math.abs(value).toFixed(1))}`;
+  return `${value > 0 ? "+" : value < 0 ? "−" : "±"}${figure(Number(Math.abs(value).toFixed(1)))}`;
 }
 
 /** Settings by their dotted names. */

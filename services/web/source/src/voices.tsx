@@ -1,6 +1,7 @@
 /** The voices that there are: what each is made of, whose it is, how it sounds. */
 import { patch } from "./api";
 import { PlayButton, type Playing } from "./covers";
+import { quantity, t } from "./i18n/language";
 import { Delete } from "./notes";
 import { Card } from "./parts";
 import { Renaming } from "./rename";
@@ -8,32 +9,34 @@ import type { Voice } from "./schema";
 
 /** What a voice is made of, or why it can't sing. */
 export function voiceWords(voice: Voice): string {
-  if (voice.state === "making") return "being made …";
+  if (voice.state === "making") return t("voice.making");
   if (voice.error) return `${voice.error.message} ${voice.error.hint}`;
   if (voice.unusable) return voice.unusable;
-  return voice.engine === "rvc" ? "trained model" : `${Math.round(voice.seconds ?? 0)} s of recordings`;
+  return voice.engine === "rvc"
+    ? t("voice.trained")
+    : t("voice.recordings", { time: quantity(Math.round(voice.seconds ?? 0), "second", true) });
 }
 
 /** Whose voice it is, and what that rests on. */
 export function consentWords({ consent, consent_level }: Voice): string {
-  const whose = consent === "self" ? "yours" : "somebody else's";
-  if (consent_level === "revoked") return "its owner has withdrawn the consent";
-  if (consent_level === "verified") return `${whose}, proved by a phrase read aloud`;
-  if (consent_level === "delegated") return `${whose}, by a consent file that its owner has signed`;
-  return consent === "self" ? "yours, as you said" : "somebody else's, who agreed, as you said";
+  const whose = consent === "self" ? "self" : "granted";
+  if (consent_level === "revoked") return t("consent.revoked");
+  if (consent_level === "verified") return t(`consent.verified.${whose}`);
+  if (consent_level === "delegated") return t(`consent.delegated.${whose}`);
+  return t(`consent.stated.${whose}`);
 }
 
 export function Voices({ voices, playing, onChange }: { voices: readonly Voice[]; playing: Playing; onChange: () => Promise<void> }) {
   return (
-    <Card title="Voices">
-      {!voices.length && <p class="soft">Voices that you make are listed here.</p>}
+    <Card title={t("voices")}>
+      {!voices.length && <p class="soft">{t("voices.none")}</p>}
       <ul class="rows">
         {voices.map((voice) => (
           <li key={voice.id}>
             <PlayButton
               playing={playing}
               sounds={voice.recording ? [{ href: voice.recording }] : []}
-              name={`a recording of ${voice.name}`}
+              name={t("voice.recording", { name: voice.name })}
             />
             <Renaming name={voice.name} longest={64} onRename={(name) => patch(`v1/voices/${voice.id}`, { name }).then(onChange)}>
               <VoiceName voice={voice} />

@@ -5,7 +5,7 @@ test.each([
   [null, ""],
   [3, "almost done"],
   [31, "about 40 seconds left"],
-  [55, "about a minute left"],
+  [55, "about 1 minute left"],
   [170, "about 3 minutes left"],
 ])("%s seconds left", (seconds, words) => expect(leftWords(seconds)).toBe(words));
 
