@@ -20,7 +20,7 @@ from understudy.services.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "understudy"]
-HANGS = 900.0  # seconds: no test depends on them, they only end one that hangs
+HANGS = 300.0  # seconds: no test depends on them, they only end one that hangs
 
 
 def until(holds: Callable[[], object], failed: Callable[[], object] = str) -> None:

@@ -37,6 +37,14 @@ export interface Loop {
   to: number;
 }
 
+/** The file without an ID3v2 tag before its sound. A FLAC's signed credentials stand in one, and Firefox, which goes by
+ * a file's first bytes, takes it for an MP3. */
+export function untagged(file: ArrayBuffer): ArrayBuffer {
+  const [i, d, three, , , , ...size] = new Uint8Array(file.slice(0, 10));
+  if (String.fromCharCode(i ?? 0, d ?? 0, three ?? 0) !== "ID3" || size.length < 4) return file;
+  return file.slice(10 + size.reduce((sum, seven) => sum * 128 + seven, 0));
+}
+
 export class Player {
   onchange: () => void = () => undefined;
   side = "cover";
@@ -91,7 +99,7 @@ export class Player {
     this.out = audio.createGain();
     this.out.connect(audio.destination);
     const decoded = async (name: string, [address, ...others]: string[], offset: number): Promise<void> => {
-      const buffer = await audio.decodeAudioData(await this.fetched(address!)).catch((error: unknown) => {
+      const buffer = await audio.decodeAudioData(untagged(await this.fetched(address!))).catch((error: unknown) => {
         if (!others.length) throw error;
       });
       if (!buffer) return decoded(name, others, offset);
