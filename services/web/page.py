@@ -16,8 +16,9 @@ STATIC = Path(__file__).parent / "static"
 
 _NAMES = {"/": "index.html", "/docs": "docs.html"}
 _HEADERS = {
-    # the page talks to its own server only; styles: wavesurfer and Swagger UI write their own
-    "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; "
+    # the page talks to its own server only. Styles: wavesurfer and Swagger UI write their own. WASM: key and speed
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; "
+    "media-src 'self' blob:; img-src 'self' data:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

@@ -49,6 +49,22 @@ window.heard = () => {
   }
   return mix;
 };
+// the mean spectrum, in dB, of what comes to the loudspeaker in the next 1.5 seconds of sound
+window.spectrum = async () => {
+  const out = window.playing[0].source.to.to;
+  const tap = out.to instanceof AudioDestinationNode ? out : out.to;
+  const analyser = new AnalyserNode(tap.context, { fftSize: 16384, smoothingTimeConstant: 0 });
+  connect.call(tap, analyser);
+  const sum = new Array(analyser.frequencyBinCount).fill(0);
+  const values = new Float32Array(sum.length);
+  const moment = () => new Promise((done) => setTimeout(done, 50));
+  for (const end = tap.context.currentTime + 1.5; tap.context.currentTime < end; await moment()) {
+    analyser.getFloatFrequencyData(values);
+    values.forEach((value, at) => (sum[at] += 10 ** (Math.max(value, -120) / 20)));
+  }
+  tap.disconnect(analyser);
+  return sum;
+};
 window.decoded = async (address) => {
   const context = new OfflineAudioContext(2, rate, rate);
   const buffer = await context.decodeAudioData(await (await fetch(address)).arrayBuffer());
@@ -236,3 +252,49 @@ def test_keys_themes_and_small_screens(listener: Page, duet: Duet) -> None:
     until(lambda: cursor() == "rgb(240, 238, 244)", cursor)
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_key_and_speed_change_while_it_plays(listener: Page, duet: Duet) -> None:
+    page = listener
+    page.goto(duet.page)
+    expect(page.get_by_role("radio", name="B · original")).to_be_enabled()
+    wave = page.locator(".wave").first.bounding_box()
+    assert wave is not None
+    page.mouse.move(wave["x"] + 0.3 * wave["width"], wave["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(wave["x"] + 0.5 * wave["width"], wave["y"] + 20)  # one second, again and again
+    page.mouse.up()
+    page.get_by_role("button", name="Play").click()
+    until(lambda: page.evaluate("window.playing.length") == 4)
+    page.wait_for_timeout(300)
+    before = _by_semitone(page)
+    begun = page.evaluate("window.begun")
+
+    page.get_by_text("Key and speed").click()
+    page.get_by_label("Key", exact=True).fill("5")
+    page.get_by_label("Speed").fill("80")
+    rates = "window.playing.map(({ source }) => source.playbackRate.value)"
+    until(lambda: page.evaluate(rates) == [pytest.approx(0.8)] * 4)
+    page.wait_for_timeout(500)
+    assert _moved(before, _by_semitone(page)) == pytest.approx(5, abs=0.3)
+    assert 1.0 < _seconds(page) < 3.0, "the loop goes on"
+    assert page.evaluate("window.begun") == begun, "nothing began again"
+
+    page.get_by_role("button", name="As it was").click()
+    until(lambda: page.evaluate(rates) == [1] * 4)
+    assert page.evaluate("window.playing[0].source.to.to.to instanceof AudioDestinationNode"), "nothing is in between"
+    assert _moved(before, _by_semitone(page)) == 0
+
+
+def _by_semitone(page: Page) -> np.ndarray:
+    """What is heard as a spectrum over tenths of semitones from 100 Hz on."""
+    spectrum = np.array(page.evaluate("window.spectrum()"))
+    at = 100.0 * 2 ** (np.arange(500) / 120)
+    bins = at / (page.evaluate("window.rate") / 2) * len(spectrum)
+    return np.interp(bins, np.arange(len(spectrum)), np.sqrt(spectrum))
+
+
+def _moved(before: np.ndarray, after: np.ndarray) -> float:
+    """Semitones by which the spectrum moved: those at which the two have the most in common."""
+    before, after = before - before.mean(), after - after.mean()
+    return int(np.argmax(np.correlate(after, before, "full")) - (len(before) - 1)) / 10

@@ -5,6 +5,7 @@ import { Choice } from "./parts";
 import type { Sources, Whole } from "./player";
 import type { Job, Song } from "./schema";
 import { LONGEST, Loading, type Side, Sides, Transport, useKeys, usePlayer } from "./transport";
+import { Tuning } from "./tuning";
 import { soundsOf, type Version, versionWords } from "./versions";
 import { Waveform } from "./waveform";
 
@@ -65,6 +66,7 @@ export function Compare({ song, versions }: Props) {
       <Transport player={player} duration={duration}>
         {sides.length > 1 && <Sides player={player} sides={sides} />}
       </Transport>
+      <Tuning player={player} />
       {player && part ? (
         <Waveform
           peaks={part.peaks}

@@ -6,6 +6,7 @@ import { decibels } from "./parts";
 import { linear, type Sources } from "./player";
 import type { Job } from "./schema";
 import { LONGEST, Loading, type Side, Sides, Transport, useKeys, usePlayer } from "./transport";
+import { Tuning } from "./tuning";
 import { Waveform } from "./waveform";
 
 type Named<K> = K extends `part.${infer Part}` ? Part : never;
@@ -87,6 +88,7 @@ export function Mixer({ id, parts, sides, sources, duration, gains, onGains }: P
       <Transport player={player} duration={duration}>
         {mixes && <Sides player={player} sides={sides} />}
       </Transport>
+      <Tuning player={player} />
       {mixes && !ready && !failed && <Loading player={player}>{t("mixer.loading")}</Loading>}
       {failed && <p class="soft">{t("mixer.failed")}</p>}
       {mixes &&

@@ -1,5 +1,9 @@
 /** Plays a cover: at once as a stream and, as soon as its stems are loaded, these and whole files (the original, other
- * versions) in step, to the sample, with gains that change while it plays. */
+ * versions) in step, to the sample, with gains, key and speed that change while it plays.
+ *
+ * All sources play at the same rate, which is the speed, and are mixed; the mix alone is then brought to its key. So the
+ * parts stay in step whatever the key and the speed are. */
+import type { Shifter } from "./shifter";
 import { soundAlone } from "./sounding";
 
 const FADE = 0.02; // seconds over which a gain moves: no clicks
@@ -51,6 +55,8 @@ export class Player {
   loop: Loop | null = null;
   playing = false;
   ready = false; // the stems are there
+  key = 0; // semitones above the original, as chosen; heard as soon as what changes it is loaded
+  speed = 1; // factor, as chosen
   readonly parts = new Map<string, Part>();
   readonly loaded = { bytes: 0, of: 0 };
   private readonly element = new Audio();
@@ -59,8 +65,11 @@ export class Player {
   private audio: AudioContext | null = null;
   private out: GainNode | null = null;
   private sources: AudioBufferSourceNode[] = [];
-  private begun = 0; // the context's time at which the cover's beginning would have sounded
-  private at = 0; // seconds into the cover while it stands still
+  private shifter: Promise<Shifter> | null = null; // loaded when it is first wanted
+  private rate = 1; // of the sources: the speed as it is heard
+  private latency = 0; // seconds by which what is heard is behind the sources
+  private begun = 0; // the context's time at which `at` was read
+  private at = 0; // seconds into the cover
 
   constructor(private readonly wanted: Sources) {
     this.element.preload = "auto";
@@ -81,9 +90,14 @@ export class Player {
   get time(): number {
     if (!this.ready) return this.element.currentTime;
     if (!this.playing) return this.at;
-    const time = Math.max(0, this.audio!.currentTime - this.begun);
+    const time = Math.max(0, this.read - this.latency * this.rate);
     if (this.loop && time > this.loop.to) return this.loop.from + ((time - this.loop.from) % (this.loop.to - this.loop.from));
     return Math.min(this.duration, time);
+  }
+
+  /** Seconds into the cover that the sources have read, as if nothing were repeated. */
+  private get read(): number {
+    return this.at + (this.audio!.currentTime - this.begun) * this.rate;
   }
 
   /** Load everything, once the stream has what it needs, and take over where it is. Rejects if a stem can't be had. */
@@ -208,10 +222,12 @@ export class Player {
     await audio.resume();
     const begin = from() + (this.element.paused ? 0 : AHEAD); // the stream goes on until then
     const when = audio.currentTime + AHEAD;
-    this.begun = when - begin;
+    this.begun = when;
+    this.at = begin;
     this.sources = [...this.parts.values()].map((part) => {
       const source = audio.createBufferSource();
       source.buffer = part.buffer;
+      source.playbackRate.value = this.rate;
       source.connect(part.gain);
       const offset = Math.min(part.offset + begin, part.buffer.duration);
       if (!this.loop) source.start(when, offset, Math.max(0, this.duration - begin));
@@ -224,7 +240,7 @@ export class Player {
       return source;
     });
     this.sources[0]!.onended = () => {
-      if (this.playing && this.time >= this.duration - 0.1) {
+      if (this.playing && this.read >= this.duration - 0.1) {
         this.pause();
         this.at = 0;
         this.onchange();
@@ -260,6 +276,33 @@ export class Player {
       this.at = to;
       if (was) await this.play();
     }
+    this.onchange();
+  }
+
+  /** Hear it `key` semitones higher, at `speed` times its speed. Rejects if what that takes can't be loaded. */
+  async tune(key: number, speed: number): Promise<void> {
+    if (!this.audio || !this.ready) return;
+    this.key = key;
+    this.speed = speed;
+    this.onchange();
+    if (key || speed !== 1) this.shifter ??= import("./shifter").then(({ shifter }) => shifter(this.audio!));
+    const shifter = await this.shifter?.catch((error: unknown) => {
+      this.shifter = null;
+      throw error;
+    });
+    if (this.stop.signal.aborted || key !== this.key || speed !== this.speed) return; // chosen anew meanwhile
+    const changed = key !== 0 || speed !== 1;
+    const now = this.audio.currentTime;
+    if (this.playing && now > this.begun) {
+      this.at = this.read;
+      this.begun = now;
+    }
+    this.rate = speed;
+    this.latency = changed ? shifter!.latency : 0;
+    for (const source of this.sources) source.playbackRate.setValueAtTime(speed, now);
+    shifter?.shift(key - 12 * Math.log2(speed)); // the rate of the sources changes the key, too
+    this.out!.disconnect();
+    this.out!.connect(changed ? shifter!.node : this.audio.destination);
     this.onchange();
   }
 

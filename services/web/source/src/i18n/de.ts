@@ -225,4 +225,12 @@ export default translation({
   "demo.taking": "Wird geholt …",
   "demo.missing": "Die Demo lässt sich gerade nicht laden.",
   "demo.missing.hint": "Versuch es noch einmal oder fang mit einem eigenen Song an.",
+
+  "tuning.title": "Tonart und Tempo",
+  "tuning.key": "Tonart",
+  "tuning.speed": "Tempo",
+  "tuning.reset": "Wie es war",
+  "tuning.insecure": "Browser ändern Tonart und Tempo nur über HTTPS: Öffne diese Seite über ihre https-Adresse.",
+  "tuning.failed": "Das lässt sich gerade nicht laden. Lade die Seite neu, um es noch einmal zu versuchen.",
+  "tuning.semitones": "Halbtöne",
 });

@@ -221,4 +221,12 @@ export default {
   "demo.taking": "Fetching them …",
   "demo.missing": "The demo can't be fetched now.",
   "demo.missing.hint": "Try again, or begin with a song of yours.",
+
+  "tuning.title": "Key and speed",
+  "tuning.key": "Key",
+  "tuning.speed": "Speed",
+  "tuning.reset": "As it was",
+  "tuning.insecure": "Browsers change key and speed over HTTPS only: open this page by its https address.",
+  "tuning.failed": "That can't be loaded now. Reload the page to try again.",
+  "tuning.semitones": "semitones",
 } as const;

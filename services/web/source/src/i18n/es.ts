@@ -223,4 +223,12 @@ export default translation({
   "demo.taking": "Cargando…",
   "demo.missing": "Ahora no se puede cargar la muestra.",
   "demo.missing.hint": "Inténtalo de nuevo o empieza con una canción tuya.",
+
+  "tuning.title": "Tono y velocidad",
+  "tuning.key": "Tono",
+  "tuning.speed": "Velocidad",
+  "tuning.reset": "Como estaba",
+  "tuning.insecure": "Los navegadores cambian el tono y la velocidad solo por HTTPS: abre esta página con su dirección https.",
+  "tuning.failed": "No se puede cargar ahora. Recarga la página para volver a intentarlo.",
+  "tuning.semitones": "semitonos",
 });

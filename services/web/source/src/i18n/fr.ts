@@ -225,4 +225,12 @@ export default translation({
   "demo.taking": "Chargement…",
   "demo.missing": "La démonstration ne peut pas être chargée pour l'instant.",
   "demo.missing.hint": "Réessayez, ou commencez avec une de vos chansons.",
+
+  "tuning.title": "Tonalité et vitesse",
+  "tuning.key": "Tonalité",
+  "tuning.speed": "Vitesse",
+  "tuning.reset": "Comme avant",
+  "tuning.insecure": "Les navigateurs ne changent la tonalité et la vitesse qu’en HTTPS : ouvre cette page par son adresse https.",
+  "tuning.failed": "Impossible de charger cela maintenant. Recharge la page pour réessayer.",
+  "tuning.semitones": "demi-tons",
 });

@@ -223,4 +223,12 @@ export default translation({
   "demo.taking": "読み込み中…",
   "demo.missing": "デモを読み込めませんでした。",
   "demo.missing.hint": "もう一度試すか、自分の曲で始めてください。",
+
+  "tuning.title": "キーと速さ",
+  "tuning.key": "キー",
+  "tuning.speed": "速さ",
+  "tuning.reset": "元に戻す",
+  "tuning.insecure": "キーと速さの変更は HTTPS でのみ使えます。このページを https のアドレスで開いてください。",
+  "tuning.failed": "今は読み込めません。ページを再読み込みしてもう一度お試しください。",
+  "tuning.semitones": "半音",
 });

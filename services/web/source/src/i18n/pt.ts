@@ -223,4 +223,12 @@ export default translation({
   "demo.taking": "Carregando…",
   "demo.missing": "A demonstração não pode ser carregada agora.",
   "demo.missing.hint": "Tente de novo ou comece com uma música sua.",
+
+  "tuning.title": "Tom e velocidade",
+  "tuning.key": "Tom",
+  "tuning.speed": "Velocidade",
+  "tuning.reset": "Como estava",
+  "tuning.insecure": "Os navegadores só mudam o tom e a velocidade por HTTPS: abra esta página pelo endereço https.",
+  "tuning.failed": "Não é possível carregar agora. Recarregue a página para tentar de novo.",
+  "tuning.semitones": "semitons",
 });
