@@ -28,7 +28,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class StageEvent:
     """What a listener gets during a run: that a node of that `kind` and `subject` got so far. `fraction` is 0..1;
-    `seconds` is the wall time so far (0 when cached)."""
+    `seconds` is the wall time so far (0 when cached). `why`: a sentence that says what a ``delayed`` stage of a cluster
+    waits for, or why it is run again."""
 
     kind: str
     state: State
@@ -36,6 +37,7 @@ class StageEvent:
     seconds: float
     device: str
     subject: str = ""
+    why: str = ""
 
     @property
     def node(self) -> str:
@@ -249,8 +251,8 @@ class LocalExecutor:
 def reporting(node: Node[Any], listener: Listener) -> Report:
     """Gives `listener` what happens to `node`."""
 
-    def report(state: State, fraction: float, seconds: float, device: str) -> None:
-        listener(StageEvent(node.kind, state, fraction, seconds, device, node.subject))
+    def report(state: State, fraction: float, seconds: float, device: str, why: str = "") -> None:
+        listener(StageEvent(node.kind, state, fraction, seconds, device, node.subject, why))
 
     return report
 

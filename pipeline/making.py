@@ -15,12 +15,13 @@ from understudy.memory import return_freed_memory
 from understudy.pipeline.graph import Stage
 from understudy.pipeline.store import Artifact, Record, Store
 
-State = Literal["cached", "started", "progress", "finished"]
+State = Literal["cached", "started", "progress", "finished", "delayed"]
 
 
 class Report(Protocol):
-    def __call__(self, state: State, fraction: float, seconds: float, device: str) -> None:
-        """Hear how far the work got: `fraction` is 0..1, `seconds` the wall time so far. An exception stops it."""
+    def __call__(self, state: State, fraction: float, seconds: float, device: str, why: str = "") -> None:
+        """Hear how far the work got: `fraction` is 0..1, `seconds` the wall time so far, `why` a sentence that says
+        what a ``delayed`` stage waits for or why it is run again. An exception stops it."""
 
 
 def make(

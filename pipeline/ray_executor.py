@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from copy import copy
@@ -43,6 +44,9 @@ MOVES = 20  # machines that a stage may lose before it is given up
 LOOK = 0.2  # seconds between looks for cancellation
 SETTLED = 5.0  # seconds that a stage waits for its resources before it is asked whether the cluster still has them
 PLACES = 50_000  # artifacts of which is known where they were made
+ELSEWHERE = ("disk-full", "store-not-shared", "cluster-version")
+"""Codes of errors that are a machine's own: the stage is run again on another one."""
+AVOIDED = 60.0  # seconds for which a machine with such an error gets no stages
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -109,6 +113,7 @@ class RayExecutor:
         self._held: set[str] = set()
         self._places: OrderedDict[str, str] = OrderedDict()
         self._listed: tuple[float, list[dict[str, Any]]] = (-1e9, [])
+        self._faults: dict[str, tuple[float, UnderstudyError]] = {}  # by machine: until when it is avoided, and why
         self._claims = self._actor()
         self._threads = ThreadPoolExecutor(32, "ray-store")
         self._loop = asyncio.new_event_loop()
@@ -151,34 +156,52 @@ class RayExecutor:
                 report,
                 stop,
             )
+
+        def delayed(why: str) -> None:
+            report("delayed", 0.0, 0.0, "cpu", why)
+
+        with self.store.telling(delayed):
+            return await self._placed(ready, report, delayed, stop)
+
+    async def _placed(
+        self, ready: Ready, report: Report, delayed: Callable[[str], None], stop: Event
+    ) -> tuple[Record, bool]:
+        """Made on whatever machine can do it."""
+        node, key = ready.node, ready.key
         async with self._claimed(f"{self.store.address.url} {self.store.address.owner} {key}", key, stop) as there:
             crashes: list[str] = []
+            small: set[str] = set()  # machines whose memory didn't suffice
             moves = double = 0
             while True:
                 if there or await self._until(stop, self._aside(self.store.has, key)):
                     record = await self._aside(self.store.record, key)
                     report("cached", 1.0, 0.0, record.device)
                     return record, True
-                need = needs(node.stage, list(self._machines().values()), self._wanted, self._share, double)
                 try:
-                    return await self._run(ready, need, report, stop)
+                    return await self._run(ready, small, double, report, stop)
                 except _Moved:
                     continue
                 except _Lost as loss:
                     log.warning("stage lost", extra={"stage": node.name, "why": loss.why})
+                    delayed(f"It is run again: {loss.why}")
                     moves += not loss.crashed
-                    double += loss.memory
+                    double += loss.small is not None
+                    small |= {loss.small} if loss.small else set()
                     if loss.crashed:
                         crashes.append(loss.why)
                 if len(crashes) >= CRASHES or moves >= MOVES:
                     raise _given_up(node.name, crashes, all_memory=double >= CRASHES)
                 await self._until(stop, asyncio.sleep(0.5))
 
-    async def _run(self, ready: Ready, need: Needs, report: Report, stop: Event) -> tuple[Record, bool]:
-        """One try on some machine."""
-        stream = None
+    async def _run(
+        self, ready: Ready, small: Set[str], double: int, report: Report, stop: Event
+    ) -> tuple[Record, bool]:
+        """One try on some machine, if possible none of the `small` ones."""
+        stream, stage = None, ready.node.stage
         try:
-            stream = await self._aside(self._begin, ready, need)
+            machines = self._usable(small)
+            need = needs(stage, list(machines.values()), self._wanted, self._share, double)
+            stream = await self._aside(self._begin, ready, need, machines)
             started, looked = False, time.monotonic()
             following = asyncio.ensure_future(_following(stream))
             while True:
@@ -188,13 +211,17 @@ class RayExecutor:
                         raise Cancelled
                     if not started and time.monotonic() - looked > SETTLED:
                         looked = time.monotonic()
-                        machines = list(self._machines().values())
-                        if needs(ready.node.stage, machines, self._wanted, self._share, 0).gpus != need.gpus:
+                        now = self._usable(small)
+                        gpus = needs(stage, list(now.values()), self._wanted, self._share, 0).gpus
+                        if gpus != need.gpus or not machines.keys() & now.keys():
                             raise _Moved
                     continue
                 told = following.result()
                 if isinstance(told, self._stage.Ended):
                     stream = None
+                    if isinstance(told.error, UnderstudyError) and told.error.code in ELSEWHERE:
+                        self._faults[told.machine] = (time.monotonic() + AVOIDED, told.error)
+                        raise _Lost(told.error.message)
                     if told.error is not None:
                         raise told.error
                     self._places[ready.key] = told.machine
@@ -214,15 +241,15 @@ class RayExecutor:
             if stream is not None:
                 await self._cancel(stream, following)
 
-    def _begin(self, ready: Ready, need: Needs) -> Any:
-        """Hand the stage to Ray, preferably for a machine that has its inputs."""
+    def _begin(self, ready: Ready, need: Needs, machines: Mapping[str, Any]) -> Any:
+        """Hand the stage to Ray for one of the `machines`, preferably one that has its inputs."""
         order = self._stage.Order.of(ready, self.store, max(1, int(need.cpus)))
         options: dict[str, Any] = {"num_cpus": need.cpus, "num_gpus": need.gpus, "memory": need.memory}
-        alive = self._machines()
-        places = Counter(
-            place for key in (ready.keys[node] for node in ready.nodes) if (place := self._places.get(key)) in alive
-        )
-        if places:
+        made_on = (self._places.get(ready.keys[node], "") for node in ready.nodes)
+        places = Counter(place for place in made_on if place in machines)
+        if others := self._machines().keys() - machines.keys():
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(others))})"}
+        elif places:
             options["scheduling_strategy"] = self._near(places.most_common(1)[0][0])
         return self._task.options(name=f"{ready.node.name} {ready.key[:8]}", **options).remote(
             self._ray.cloudpickle.dumps(order)
@@ -252,9 +279,10 @@ class RayExecutor:
         if isinstance(error, found.TaskCancelledError):
             return Cancelled()
         if isinstance(error, found.OutOfMemoryError):
-            return _Lost("it took too much memory", crashed=True, memory=True)
+            machine = re.search(r"\bID: ([0-9a-f]{20,})", str(error))
+            return _Lost("it took too much memory.", crashed=True, small=machine[1] if machine else "")
         if isinstance(error, found.WorkerCrashedError):
-            return _Lost("its process died", crashed=True)
+            return _Lost("its process died.", crashed=True)
         if isinstance(error, found.RayTaskError | found.RaySystemError | found.RuntimeEnvSetupError):
             return UnderstudyError(
                 "cluster-version",
@@ -268,6 +296,17 @@ class RayExecutor:
         if time.monotonic() - self._listed[0] > 2.0:
             self._listed = (time.monotonic(), self._ray.nodes())
         return {node["NodeID"]: node["Resources"] for node in self._listed[1] if node["Alive"]}
+
+    def _usable(self, small: Set[str]) -> dict[str, dict[str, float]]:
+        """The machines that get stages; the `small` ones only if there are no others. Raises the error of a machine
+        where each has one."""
+        machines, now = self._machines(), time.monotonic()
+        faults = {id: error for id, (until, error) in self._faults.items() if until > now and id in machines}
+        usable = {id: machine for id, machine in machines.items() if id not in faults}
+        if faults and not any(machine.get("CPU", 0.0) > 0 for machine in usable.values()):
+            raise next(iter(faults.values()))
+        large = {id: machine for id, machine in usable.items() if id not in small}
+        return large if any(machine.get("CPU", 0.0) > 0 for machine in large.values()) else usable
 
     def _actor(self) -> Any:
         """The cluster's claims, started where nobody did before: beside Ray's own tables, as they end with these."""
@@ -330,11 +369,12 @@ class _Moved(Exception):
 
 
 class _Lost(Exception):
-    """A stage ended without a result. `crashed`: by its own process, which the stage may be guilty of."""
+    """A stage ended without a result. `crashed`: by its own process, which the stage may be guilty of. `small`: the
+    machine whose memory didn't suffice, empty if it isn't known; None if that isn't the reason."""
 
-    def __init__(self, why: str, crashed: bool = False, memory: bool = False) -> None:
+    def __init__(self, why: str, crashed: bool = False, small: str | None = None) -> None:
         super().__init__(why)
-        self.why, self.crashed, self.memory = why, crashed, memory
+        self.why, self.crashed, self.small = why, crashed, small
 
 
 def _kind(device: str | None) -> Device:
@@ -355,13 +395,13 @@ def _given_up(stage: str, crashes: Sequence[str], all_memory: bool) -> Understud
     if all_memory:
         return UnderstudyError(
             "out-of-memory",
-            f"The stage {stage!r} took too much memory on {len(crashes)} machines, with more set aside each time.",
+            f"The stage {stage!r} took too much memory {len(crashes)} times, with more set aside each time.",
             "Use machines with more memory, or cover the song in parts with --start and --duration.",
         )
     if crashes:
         return UnderstudyError(
             "stage-poisonous",
-            f"The stage {stage!r} ended {len(crashes)} processes one after the other: {', '.join(crashes)}.",
+            f"The stage {stage!r} ended {len(crashes)} processes one after the other: {' '.join(crashes)}",
             "Its input or a library on those machines does that; 'ray logs' has what the processes wrote.",
         )
     return UnderstudyError(
@@ -395,6 +435,13 @@ def connect(address: str | None) -> Any:
                 "cluster-version",
                 f"The cluster at {address} runs other versions than this program: {' '.join(str(error).split())}",
                 "Install the same version of Ray and of Python on all machines, best from one container image.",
+            ) from error
+        if isinstance(error, ConnectionError) and address != "auto":
+            raise UnderstudyError(
+                "cluster-unreachable",
+                f"There is a cluster at {address}, but this program isn't let in ({what}).",
+                "Join it with 'ray start --address=HEAD:6379 --num-cpus=0'. If it has a token, this program needs it, "
+                "too: RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or ~/.ray/auth_token.",
             ) from error
         raise _unreachable(address, what) from error
     # Ray prints errors of its own to stdout, which belongs to the result of a command

@@ -40,8 +40,10 @@ REPORTS = 0.25  # seconds between two reports of progress
 GRACE = 1.0  # seconds that a cancelled stage has until its process ends
 TOUCH = 60.0  # seconds between two notes that the inputs are in use
 PRUNE = 60.0  # seconds between two cleanups of this machine's copies
+OWN = ("disk-full", "out-of-memory", "storage-unavailable")
+"""Codes of errors that a machine has and others may not: their messages name it."""
 
-Told: TypeAlias = tuple[State, float, float, str]
+Told: TypeAlias = tuple[State, float, float, str, str]
 """What is told of a stage while it runs: the arguments of `Report`."""
 
 
@@ -222,7 +224,7 @@ def _carry_out(packed: bytes, told: SimpleQueue[Told | Ended], cancelled: Event)
             give(found)
             return dict(given)
 
-        def report(state: State, fraction: float, seconds: float, device: str) -> None:
+        def report(state: State, fraction: float, seconds: float, device: str, why: str = "") -> None:
             nonlocal last, touched
             now = time.monotonic()
             if now - touched > TOUCH:
@@ -230,12 +232,22 @@ def _carry_out(packed: bytes, told: SimpleQueue[Told | Ended], cancelled: Event)
                 touch(unpacker.used)
             if state != "progress" or now - last > REPORTS:
                 last = now
-                told.put((state, fraction, seconds, device))
+                told.put((state, fraction, seconds, device, why))
 
         device = _device()
-        record, cached = make(
-            store, order.key, order.voices, order.name, order.stage, arguments, device, order.workers, report, cancelled
-        )
+        with store.telling(lambda why: told.put(("delayed", 0.0, 0.0, device, why))):
+            record, cached = make(
+                store,
+                order.key,
+                order.voices,
+                order.name,
+                order.stage,
+                arguments,
+                device,
+                order.workers,
+                report,
+                cancelled,
+            )
         if time.monotonic() - _pruned > PRUNE:
             _pruned = time.monotonic()
             prune_copies(copies, environment.cache_limit())
@@ -244,7 +256,8 @@ def _carry_out(packed: bytes, told: SimpleQueue[Told | Ended], cancelled: Event)
         if isinstance(error, Cancelled):
             told.put(Ended(None, False, error, machine))
             return
-        texts = [_as_sent(text, names) for text in (error.message, error.hint)]
+        message = f"On the machine {socket.gethostname()}: {error.message}" if error.code in OWN else error.message
+        texts = [_as_sent(text, names) for text in (message, error.hint)]
         told.put(Ended(None, False, UnderstudyError(error.code, *texts), machine))
     except Exception as error:
         told.put(Ended(None, False, _portable(error), machine))

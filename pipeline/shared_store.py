@@ -42,6 +42,7 @@ PATIENCE = 300.0
 IN_USE = 900.0
 """Seconds since its last use for which a copy stays, however full the folder is. What a stage works with is used again
 every minute (`touch`)."""
+_AWAY = "The store of the cluster can't be reached; it is tried again."
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class SharedStore(Store):
         self._is_folder = "file" in _protocols(self._files)
         self._prefix = f"{address.owner}/" if address.owner else ""
         self._sent: dict[str, None] = {}  # names known to be there, the latest last
+        self._away = False  # it can't be reached, and is waited for
+        self._listeners: set[Callable[[str], None]] = set()
         identity = self._identify(address)
         self.address = StoreAddress(address.url, address.options, address.owner, identity)
 
@@ -109,6 +112,17 @@ class SharedStore(Store):
                     self._patiently(partial(self._files.rm, name.rpartition("/")[0], recursive=True))
                     removed += 1
         return removed
+
+    @contextmanager
+    def telling(self, delayed: Callable[[str], None]) -> Iterator[None]:
+        """A block in which `delayed` hears a sentence whenever the store can't be reached and is waited for."""
+        self._listeners.add(delayed)
+        try:
+            if self._away:
+                delayed(_AWAY)
+            yield
+        finally:
+            self._listeners.discard(delayed)
 
     def owners(self) -> list[str]:
         """The owners that have something in the store."""
@@ -243,15 +257,24 @@ class SharedStore(Store):
                 # a folder that isn't mounted looks like an empty one
                 if self._is_folder and not Path(self._at("store.json")).is_file():
                     raise ConnectionError("the folder isn't there")
-                return work()
+                found = work()
+                self._away = False
+                return found
             except (FileNotFoundError, PermissionError, UnderstudyError):
+                self._away = False
                 raise
             except Exception as error:
                 if isinstance(error, OSError) and is_full(error):
                     raise
+                if type(error).__name__ == "NoCredentialsError":  # botocore's
+                    raise _not_shared(f"has no credentials for the store {self._base}") from error
                 if time.monotonic() + pause > end:
                     raise _unreachable(self._base, error) from error
                 log.warning("the store can't be reached, trying again: %s", error)
+                if not self._away:
+                    self._away = True
+                    for delayed in [*self._listeners]:
+                        delayed(_AWAY)
                 time.sleep(pause)
                 pause = min(10.0, pause * 2)
 
@@ -263,17 +286,20 @@ class SharedStore(Store):
                 if self._is_folder:
                     Path(self._base).mkdir(parents=True, exist_ok=True)
                 self._files.pipe_file(marker, json.dumps({"store": uuid4().hex}).encode())
-            found = str(json.loads(self._files.cat_file(marker))["store"])
+
+            def read() -> str:
+                return str(json.loads(self._files.cat_file(marker))["store"])
+
+            # a store that was there before may be away for a moment; a folder that isn't mounted is known at once
+            found = self._patiently(read) if address.identity and not self._is_folder else read()
+        except UnderstudyError:
+            raise
         except FileNotFoundError:
             found = ""
         except Exception as error:
             raise _unreachable(self._base, error) from error
         if address.identity and found != address.identity:
-            raise UnderstudyError(
-                "store-not-shared",
-                f"The machine {os.uname().nodename} doesn't see the store {address.url}, or sees another one there.",
-                "Mount the shared folder on every machine under the same path, or use an s3:// store.",
-            )
+            raise _not_shared(f"doesn't see the store {address.url}, or sees another one there")
         return found
 
 
@@ -338,6 +364,15 @@ def _file_system(address: StoreAddress) -> tuple[Any, str]:
 
 def _protocols(files: Any) -> tuple[str, ...]:
     return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
+
+
+def _not_shared(why: str) -> UnderstudyError:
+    return UnderstudyError(
+        "store-not-shared",
+        f"The machine {os.uname().nodename} {why}.",
+        "Mount the shared folder on every machine under the same path, or use an s3:// store, with AWS_ACCESS_KEY_ID "
+        "and the like set on every machine before 'ray start'.",
+    )
 
 
 def _unreachable(place: str, error: Exception) -> UnderstudyError:

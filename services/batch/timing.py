@@ -64,7 +64,7 @@ class StageTimes:
     def hear(self, cover: str, event: StageEvent) -> None:
         """An event of a stage of `cover`, any text that tells the covers of this run apart."""
         with self._lock:
-            if event.state != "cached":
+            if event.state not in ("cached", "delayed"):
                 self._seconds[cover, event.node] = event.seconds
 
     def add(self, cover: str, length: float, stages: Mapping[str, str]) -> None:

@@ -164,7 +164,10 @@ def _fitted(title: str) -> str:
 
 
 def log_stage(event: StageEvent, item: str = "") -> None:
-    """Where stderr is no terminal but a log: a line for a stage as it ends, with its time. `item`: what it is of."""
+    """Where stderr is no terminal but a log: a line for a stage as it ends, with its time, and one that says why it is
+    delayed. `item`: what it is of."""
+    if event.state == "delayed" and not _stderr.is_terminal:
+        print_note(escape(f"{item}{': ' * bool(item)}{stage_title(event.kind, event.subject)}: {event.why}"))
     if event.state in ("cached", "finished") and not _stderr.is_terminal:
         where = "" if event.device == "cpu" else f" on {event.device}"
         took = "cached" if event.state == "cached" else f"{length(event.seconds)}{where}"
@@ -204,7 +207,8 @@ def stage_progress() -> Iterator[Listener]:
             if event.node not in tasks:
                 title = stage_title(event.kind, event.subject)
                 tasks[event.node] = progress.add_task(_fitted(title), total=1.0, note="")
-            note = "cached" if event.state == "cached" else "" if event.device == "cpu" else event.device
+            on = "" if event.device == "cpu" else event.device
+            note = event.state if event.state in ("cached", "delayed") else on
             progress.update(tasks[event.node], completed=event.fraction, note=note)
             log_stage(event)
 

@@ -113,6 +113,7 @@ class Progress:
             data: dict[str, Any] = {"stage": event.node, "title": stage_title(event.kind, event.subject)}
             data |= {"state": event.state, "fraction": round(event.fraction, 3)}
             data |= {"seconds": round(event.seconds, 2), "device": event.device}
+            data |= {"why": event.why} if event.why else {}
             if event.state == "progress":
                 self._latest[event.node] = Note("progress", data)
             else:

@@ -68,14 +68,15 @@ class ProgressEvent:
     """How far a call is.
 
     - `stage`: the name of the stage that reports.
-    - `state`: ``cached`` (it was made before), ``started``, ``progress`` or ``finished``.
+    - `state`: ``cached`` (it was made before), ``started``, ``progress`` or ``finished``; on a cluster also
+      ``delayed``: it waits, or is run again on another machine.
     - `fraction`: 0..1 of the stage. `total`: 0..1 of the entire call; it never falls.
     - `seconds`: wall time of the stage so far. `device`: ``cpu`` or ``cuda:0``.
     - `item`: in an evaluation, the song and the separator.
     """
 
     stage: str
-    state: Literal["cached", "started", "progress", "finished"]
+    state: Literal["cached", "started", "progress", "finished", "delayed"]
     fraction: float
     total: float
     seconds: float

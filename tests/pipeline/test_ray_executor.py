@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -92,6 +94,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def doomed(cluster: Nodes) -> Any:
+    """A second machine, which the last test that uses it kills."""
+    return cluster.add(cpus=2)
+
+
 @pytest.fixture
 def executor(cluster: Nodes, tmp_path: Path) -> RayExecutor:
     store = SharedStore(StoreAddress(str(tmp_path / "shared")), tmp_path / "driver")
@@ -175,10 +183,35 @@ def test_a_stage_whose_process_dies_runs_again_and_a_poisonous_one_is_named(
     assert len((tmp_path / "always").read_text().splitlines()) == 2
 
 
+def full(context: Context, log: str, most: int) -> str:
+    """Finds the disk full on the first machines, at most so many."""
+    here, there = os.environ["UNDERSTUDY_CACHE"], Path(log)
+    known = there.read_text().split() if there.exists() else []
+    if here not in known and len(known) < most:
+        note(there, here)
+    if len(known) < most or here in known:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    return here
+
+
+@pytest.mark.usefixtures("doomed")
+def test_a_machine_with_a_full_disk_is_avoided_and_said(executor: RayExecutor, tmp_path: Path):
+    node = Node("full", Stage("full", 1, full), settings={"log": str(tmp_path / "log"), "most": 1})
+    events: list[StageEvent] = []
+    where = run(executor, node, listener=events.append)[node]
+    assert where not in (tmp_path / "log").read_text()
+    (why,) = [event.why for event in events if event.state == "delayed"]
+    assert why.startswith(f"It is run again: On the machine {socket.gethostname()}: The disk is full"), why
+    second = Node("all", Stage("full", 1, full), settings={"log": str(tmp_path / "all"), "most": 99})
+    with pytest.raises(UnderstudyError, match=r"On the machine .* disk is full") as raised:
+        run(executor, second)
+    assert raised.value.code == "disk-full"
+
+
 def test_a_killed_machine_costs_the_stages_in_hand_and_nothing_is_made_twice(
-    cluster: Nodes, executor: RayExecutor, tmp_path: Path
+    cluster: Nodes, doomed: Any, executor: RayExecutor, tmp_path: Path
 ):
-    log, doomed = tmp_path / "log", cluster.add(cpus=2)
+    log = tmp_path / "log"
     stage = Stage("patient", 1, patient)
     parts = [Node("patient", stage, settings={"log": str(log), "number": n}, subject=str(n)) for n in range(8)]
     whole = Node("whole", Stage("whole", 1, _sum), {"parts": tuple(parts)})

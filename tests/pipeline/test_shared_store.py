@@ -117,7 +117,10 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(machine: Machines, tmp_p
         impatient.has(KEY)
     assert raised.value.code == "storage-unavailable"
     threading.Timer(0.5, lambda: shutil.move(away, machine.url)).start()
-    assert b.has(KEY), "what isn't mounted isn't empty"
+    heard: list[str] = []
+    with b.telling(heard.append):
+        assert b.has(KEY), "what isn't mounted isn't empty"
+        assert heard == ["The store of the cluster can't be reached; it is tried again."], "once, not at each try"
 
 
 def test_a_machine_that_sees_another_folder_says_so(machine: Machines, tmp_path: Path):

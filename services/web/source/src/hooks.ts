@@ -95,7 +95,7 @@ export interface Stage {
   title: string;
   fraction: number;
   seconds: number;
-  state: "started" | "progress" | "finished" | "cached";
+  state: "started" | "progress" | "finished" | "cached" | "delayed";
 }
 
 /** A cover or a separation, followed until it has ended, and its stages. */
