@@ -4,6 +4,7 @@
 
 DIR is a checkout of Plachtaa/seed-vc or of GiantAILab/YingMusic-SVC; its classes are imported and run in float32, with
 Whisper's encoder from transformers and the filter bank from torchaudio (`pip install transformers torchaudio munch`).
+Each of its configurations that we read is compared in a table; the others are named with what we say of them.
 Every part gets its own random initialisation, perturbed so that no gain, bias or statistic keeps a trivial value; the
 weights are written in the published file formats and read by our loaders. Both sides get the same sounds, pitch and
 noise.
@@ -15,11 +16,11 @@ two sounds at 16 kHz to the song sung, each side using its own outputs of every 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from understudy.errors import UnderstudyError
 from understudy.voices.zero_shot import content, style, vocoder
-from understudy.voices.zero_shot.configuration import HOP, RATE, read_configuration
+from understudy.voices.zero_shot.configuration import HOP, RATE, Mel, read_configuration
 from understudy.voices.zero_shot.diffusion import Given, load_converter
 
 
@@ -41,24 +43,33 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4, help="of the song; the recording has as many")
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        compare(arguments.reference.resolve(), Path(folder), arguments.seconds, arguments.steps)
+    checkout = arguments.reference.resolve()
+    for file in sorted(checkout.glob("configs/**/*.yml")):
+        try:
+            mel = read_configuration(file).mel
+        except UnderstudyError as error:
+            print(f"{error}\n")
+            continue
+        with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+            compare(Reference(checkout, file, mel), Path(folder), arguments.seconds, arguments.steps)
+        print()
 
 
-def compare(checkout: Path, folder: Path, seconds: float, steps: int) -> None:
-    reference = Reference(checkout)
+def compare(reference: Reference, folder: Path, seconds: float, steps: int) -> None:
     paths = reference.write(folder)
-    ours = Ours(*paths)
-    frames = round(seconds * RATE / HOP)
-    recording = sung(frames * HOP, 160.0, RATE)
-    song16, recording16 = (sung(round(frames * HOP * 16000 / RATE), hertz, 16000) for hertz in (220.0, 160.0))
+    ours, bands = Ours(*paths), reference.bands
+    frames = round(seconds * bands.rate / bands.hop)
+    recording = sung(frames * bands.hop, 160.0, bands.rate)
+    song16, recording16 = (
+        sung(round(frames * bands.hop * 16000 / bands.rate), hertz, 16000) for hertz in (220.0, 160.0)
+    )
     f0, own_f0 = (pitch(frames, hertz) for hertz in (220.0, 160.0))
-    noise = torch.randn(128, frames, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(bands.bands, frames, generator=torch.Generator().manual_seed(1))
 
-    print(f"{checkout.name}, {frames} frames and as many of prompt, {steps} steps, torch {torch.__version__}")
+    print(f"{reference.file.name}, {frames} frames and as many of prompt, {steps} steps, torch {torch.__version__}")
     print("| part | SNR (dB) | reference (CPU s) | ours (CPU s) |")
     print("|---|---:|---:|---:|")
-    row("mel bands", lambda: reference.mel(recording), lambda: vocoder.log_mel(recording))
+    row("mel bands", lambda: reference.mel(recording), lambda: ours.mel(recording))
     heard = row("Whisper encoder", lambda: reference.content(song16), lambda: ours.content(song16))
     own_heard = reference.content(recording16)
     vector = row("style (CAM++)", lambda: reference.style(recording16), lambda: ours.style(recording16))
@@ -152,7 +163,8 @@ def perturbed(network: nn.Module, seed: int) -> Any:
 class Reference:
     """The public networks, with random weights."""
 
-    def __init__(self, checkout: Path) -> None:
+    def __init__(self, checkout: Path, file: Path, bands: Mel) -> None:
+        self.file, self.bands = file, bands
         sys.path.insert(0, str(checkout))
         for name in ("dac", "dac.nn", "dac.nn.quantize", "matplotlib", "matplotlib.pylab", "matplotlib.pyplot"):
             sys.modules.setdefault(name, MagicMock())  # of training
@@ -160,18 +172,14 @@ class Reference:
         commons, bigvgan = import_module("modules.commons"), import_module("modules.bigvgan.bigvgan")
         transformers: Any = import_module("transformers")
 
-        self._config_file = next(
-            path
-            for path in sorted(checkout.glob("configs/**/*.yml"))
-            if "n_mels: 128" in path.read_text("utf-8") and "f0_condition: true" in path.read_text("utf-8")
-        )
-        self._config = yaml.safe_load(self._config_file.read_text("utf-8"))
+        config = yaml.safe_load(file.read_text("utf-8"))["model_params"]
         torch.manual_seed(0)
-        built = commons.build_model(commons.recursive_munch(self._config["model_params"]), stage="DiT")
+        built = commons.build_model(commons.recursive_munch(config), stage="DiT")
         self._regulator = perturbed(built.length_regulator, 1)
         self._cfm = perturbed(built.cfm, 2)
         self._cfm.estimator.setup_caches(max_batch_size=1, max_seq_length=8192)
-        self._pitched = bool(self._config["model_params"]["length_regulator"].get("use_style_residual"))
+        self._told = config["length_regulator"]["f0_condition"]
+        self._pitched = bool(config["length_regulator"].get("use_style_residual"))
         self._style = perturbed(import_module("modules.campplus.DTDNN").CAMPPlus(feat_dim=80, embedding_size=192), 3)
         small = transformers.WhisperConfig(
             d_model=768, encoder_layers=12, encoder_attention_heads=12, encoder_ffn_dim=3072,
@@ -179,7 +187,8 @@ class Reference:
         )  # fmt: skip
         self._whisper = perturbed(transformers.WhisperModel(small), 4)
         self._extractor = transformers.WhisperFeatureExtractor()
-        self._vocoder = perturbed(bigvgan.BigVGAN(bigvgan.AttrDict(json.loads(VOCODER)), use_cuda_kernel=False), 5)
+        sizes = bigvgan.AttrDict(VOCODER | UPSAMPLING[bands.rate] | {"num_mels": bands.bands})
+        self._vocoder = perturbed(bigvgan.BigVGAN(sizes, use_cuda_kernel=False), 5)
         self._mel_spectrogram = import_module("modules.audio").mel_spectrogram
 
     def write(self, folder: Path) -> tuple[Path, Path, Path, Path, Path]:
@@ -187,14 +196,15 @@ class Reference:
         paths = tuple(folder / name for name in ("model.pth", "model.yml", "whisper.bin", "campplus.bin", "bigvgan.pt"))
         net = {"cfm": self._cfm.state_dict(), "length_regulator": self._regulator.state_dict()}
         torch.save({"net": net, "epoch": 1, "iters": 1}, paths[0])
-        paths[1].write_bytes(self._config_file.read_bytes())
+        paths[1].write_bytes(self.file.read_bytes())
         torch.save(self._whisper.state_dict(), paths[2])
         torch.save(self._style.state_dict(), paths[3])
         torch.save({"generator": self._vocoder.state_dict()}, paths[4])
         return paths  # type: ignore[return-value]
 
     def mel(self, sound: Tensor) -> Any:
-        return self._mel_spectrogram(sound[None], 2048, 128, RATE, HOP, 2048, 0, None)[0]
+        mel = self.bands
+        return self._mel_spectrogram(sound[None], mel.fft, mel.bands, mel.rate, mel.hop, mel.fft, 0, None)[0]
 
     def content(self, sound: Tensor) -> Any:
         inputs = self._extractor([sound.numpy()], sampling_rate=16000, return_tensors="pt")
@@ -209,7 +219,9 @@ class Reference:
     def regulate(self, content: Tensor, f0: Tensor, style: Tensor, frames: int) -> Any:
         """Condition and style of each frame side by side ``[frames, channels + style]``."""
         extra = {"style": style[None], "return_style_residual": True} if self._pitched else {}
-        found = self._regulator(content[None], ylens=torch.tensor([frames]), n_quantizers=3, f0=f0[None], **extra)
+        found = self._regulator(
+            content[None], ylens=torch.tensor([frames]), n_quantizers=3, f0=f0[None] if self._told else None, **extra
+        )
         moved = found[5][0] if self._pitched else torch.zeros(frames, len(style))
         return torch.cat([found[0][0], style.expand(frames, -1) + moved], -1)
 
@@ -232,11 +244,12 @@ class Reference:
 
 class Ours:
     def __init__(self, model: Path, configuration: Path, whisper: Path, campplus: Path, bigvgan: Path) -> None:
-        self.converter = load_converter(model, read_configuration(configuration))
+        read = read_configuration(configuration)
+        self.converter = load_converter(model, read)
         self.content = content.load_content_encoder(whisper)
         self.style = style.load_style_encoder(campplus)
-        self.vocode = vocoder.load_vocoder(bigvgan)
-        self.mel = vocoder.log_mel
+        self.vocode = vocoder.load_vocoder(bigvgan, read.mel)
+        self.mel = partial(vocoder.log_mel, mel=read.mel)
 
     def regulate(self, content: Tensor, f0: Tensor, style: Tensor, frames: int) -> Any:
         return torch.cat(self.converter.length_regulator(content, f0, style, frames), -1)
@@ -246,10 +259,15 @@ class Ours:
         return self.converter.sing(known, noise, steps, guidance)
 
 
-VOCODER = """{"resblock": "1", "num_mels": 128, "upsample_rates": [8, 4, 2, 2, 2, 2],
-"upsample_kernel_sizes": [16, 8, 4, 4, 4, 4], "upsample_initial_channel": 1536, "resblock_kernel_sizes": [3, 7, 11],
-"resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5], [1, 3, 5]], "activation": "snakebeta", "snake_logscale": true,
-"use_tanh_at_final": false, "use_bias_at_final": false}"""
+VOCODER = {
+    "resblock": "1", "upsample_initial_channel": 1536, "resblock_kernel_sizes": [3, 7, 11],
+    "resblock_dilation_sizes": [[1, 3, 5]] * 3, "activation": "snakebeta", "snake_logscale": True,
+    "use_tanh_at_final": False, "use_bias_at_final": False,
+}  # fmt: skip
+UPSAMPLING = {
+    44100: {"upsample_rates": [8, 4, 2, 2, 2, 2], "upsample_kernel_sizes": [16, 8, 4, 4, 4, 4]},
+    22050: {"upsample_rates": [4, 4, 2, 2, 2, 2], "upsample_kernel_sizes": [8, 8, 4, 4, 4, 4]},
+}
 
 
 if __name__ == "__main__":

@@ -44,6 +44,14 @@ CONFIGURATION: dict[str, Any] = {
 }  # fmt: skip
 
 
+SPEECH: dict[str, Any] = {
+    "length_regulator.f0_condition": False, "DiT.f0_condition": False, "DiT.in_channels": 80,
+    "DiT.final_layer_type": "wavenet", "DiT.long_skip_connection": True,
+    "wavenet": {"hidden_dim": 32, "num_layers": 3, "kernel_size": 5, "dilation_rate": 1, "p_dropout": 0.2},
+    "vocoder.name": "nvidia/bigvgan_v2_22khz_80band_256x",
+}  # fmt: skip
+
+
 def random_state(network: nn.Module, seed: int = 0) -> dict[str, Tensor]:
     """Weights that keep the values inside the network of the order of 1."""
     generator = torch.Generator().manual_seed(seed)
@@ -74,7 +82,7 @@ def with_weight_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_configuration(path: Path, **changes: Any) -> Configuration:
-    """`changes`: values by dotted names inside ``model_params``."""
+    """`changes`: values by dotted names inside ``model_params``; with those of `SPEECH` the model is one of 22 kHz."""
     tree = yaml.safe_load(yaml.safe_dump(CONFIGURATION))
     for name, value in changes.items():
         *above, last = name.split(".")
@@ -82,13 +90,17 @@ def write_configuration(path: Path, **changes: Any) -> Configuration:
         for key in above:
             part = part[key]
         part[last] = value
+    if tree["model_params"]["vocoder"]["name"] == SPEECH["vocoder.name"]:
+        tree["preprocess_params"] = {
+            "sr": 22050, "spect_params": {"n_fft": 1024, "win_length": 1024, "hop_length": 256, "n_mels": 80},
+        }  # fmt: skip
     path.write_text(yaml.safe_dump(tree), "utf-8")
     return read_configuration(path)
 
 
-def write_models(folder: Path) -> dict[str, Weights]:
+def write_models(folder: Path, speech: bool = False) -> dict[str, Weights]:
     """All files of the engine in `folder`, by their names in the catalogue."""
-    configuration = write_configuration(folder / "seed-vc-singing.yml")
+    configuration = write_configuration(folder / "seed-vc-singing.yml", **(SPEECH if speech else {}))
     state = random_state(Converter(configuration), 1)
     net: dict[str, dict[str, Tensor]] = {"cfm": {}, "length_regulator": {}}
     for name, tensor in state.items():
@@ -99,16 +111,17 @@ def write_models(folder: Path) -> dict[str, Weights]:
     whisper = {f"encoder.{name}": tensor for name, tensor in random_state(ContentEncoder(64, 1), 2).items()}
     torch.save({"dims": {"n_audio_layer": 1}, "model_state_dict": whisper}, folder / "whisper-small.pt")
     torch.save(random_state(StyleEncoder(), 3), folder / "campplus_cn_common.bin")
-    vocoder = random_state(Vocoder(Sizes(64, (16, 8, 4, 4, 4, 4), (3,))), 4)
+    upsampling = (8, 8, 4, 4, 4, 4) if speech else (16, 8, 4, 4, 4, 4)
+    vocoder = random_state(Vocoder(Sizes(64, upsampling, (3,), configuration.mel.bands)), 4)
     torch.save({"generator": with_weight_norm(vocoder)}, folder / "bigvgan-44k.pt")
     beside = (Weights(folder / "seed-vc-singing.yml", "0" * 64),)
     files = {
-        "zero-shot": "seed-vc-singing.pth",
+        "zero-shot-speech" if speech else "zero-shot": "seed-vc-singing.pth",
         "whisper-small": "whisper-small.pt",
         "campplus": "campplus_cn_common.bin",
-        "bigvgan-44k": "bigvgan-44k.pt",
+        "bigvgan-22k" if speech else "bigvgan-44k": "bigvgan-44k.pt",
     }
     return {
-        name: Weights(folder / file, str(number) * 64, beside if name == "zero-shot" else ())
-        for number, (name, file) in enumerate(files.items(), 1)
+        name: Weights(folder / file, f"{number:x}" * 64, beside if file.endswith(".pth") else ())
+        for number, (name, file) in enumerate(files.items(), 8 if speech else 1)
     }

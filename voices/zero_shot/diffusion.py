@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from understudy.models.precision import Precision
-from understudy.voices.zero_shot.configuration import BANDS, Configuration
+from understudy.voices.zero_shot.configuration import Configuration
+from understudy.voices.zero_shot.wavenet import ModulatedNorm, WaveNet
 from understudy.voices.zero_shot.weights import fitted, read_tensors, unsuitable
 
 F0_LOW, F0_HIGH = 50.0, 1100.0  # Hz, of the bins of pitch
@@ -47,7 +48,9 @@ class LengthRegulator(nn.Module):
         super().__init__()
         self._bins, self._most = c.f0_bins, c.pitched_style_most
         self.content_in_proj = nn.Linear(c.content, c.channels)
-        self.f0_embedding = nn.ParameterDict({"weight": nn.Parameter(torch.empty(c.f0_bins, c.channels))})
+        self.pitched, self.pitched_style = c.pitched, c.pitched_style
+        if c.pitched:
+            self.f0_embedding = nn.ParameterDict({"weight": nn.Parameter(torch.empty(c.f0_bins, c.channels))})
         layers: list[nn.Module] = []
         for _ in range(c.layers_of_regulator):
             layers += [nn.Conv1d(c.channels, c.channels, 3, padding=1), nn.GroupNorm(1, c.channels), nn.Mish()]
@@ -55,14 +58,15 @@ class LengthRegulator(nn.Module):
         if c.pitched_style:
             self.f0_to_style_proj = nn.Linear(c.channels, c.style)
             self.f02style_mlp = nn.Sequential(nn.Linear(2 * c.style, c.style), nn.Mish(), nn.Linear(c.style, c.style))
-        self.pitched_style = c.pitched_style
 
     def forward(self, content: Tensor, f0: Tensor, style: Tensor, frames: int) -> tuple[Tensor, Tensor]:
         """`content` ``[T, content]`` and `f0` ``[S]`` (Hz, 0 = unvoiced) stand for the same time, whatever their
         rates; `style` ``[style]``. Returns the condition ``[frames, channels]`` and the style of each frame
         ``[frames, style]``."""
-        pitch = _stretched(self.f0_embedding["weight"][pitch_bins(f0, self._bins)], frames)
-        x = _stretched(self.content_in_proj(content), frames) + pitch
+        x = _stretched(self.content_in_proj(content), frames)
+        if self.pitched:
+            pitch = _stretched(self.f0_embedding["weight"][pitch_bins(f0, self._bins)], frames)
+            x = x + pitch
         condition = self.model(x.T[None])[0].T
         styles = style.expand(frames, -1)
         if self.pitched_style:
@@ -159,38 +163,52 @@ class Estimator(nn.Module):
 
     def __init__(self, c: Configuration) -> None:
         super().__init__()
-        self._head_values = c.width // c.heads
+        self._head_values, self._bands, self._style = c.width // c.heads, c.mel.bands, c.style
         self.cond_projection = nn.Linear(c.channels, c.width)
-        self.cond_x_merge_linear = nn.Linear(2 * BANDS + c.width + c.style, c.width)
-        self.t_embedder = nn.ModuleDict(
-            {"mlp": nn.Sequential(nn.Linear(_TIMES, c.width), nn.SiLU(), nn.Linear(c.width, c.width))}
-        )
+        self.cond_x_merge_linear = nn.Linear(2 * c.mel.bands + c.width + c.style, c.width)
+        self.t_embedder = _time_embedding(c.width)
         self.transformer = _Transformer(c)
-        self.final_mlp = nn.Sequential(nn.Linear(c.width, c.width), nn.SiLU(), nn.Linear(c.width, BANDS))
+        self.skip_linear = nn.Linear(c.width + c.mel.bands, c.width) if c.long_skip else None
+        self.wavenet = WaveNet(c.wavenet) if c.wavenet else None
+        if c.wavenet:
+            self.t_embedder2 = _time_embedding(c.wavenet.width)
+            self.conv1, self.res_projection = (nn.Linear(c.width, c.wavenet.width) for _ in range(2))
+            self.final_layer = ModulatedNorm(c.wavenet.width)
+            self.conv2 = nn.Conv1d(c.wavenet.width, c.mel.bands, 1)
+        else:
+            self.final_mlp = nn.Sequential(nn.Linear(c.width, c.width), nn.SiLU(), nn.Linear(c.width, c.mel.bands))
 
     def known(self, given: Given | None, frames: int) -> Tensor:
         """What all steps add to the first layer's input ``[frames, width]``; for None, of nothing given."""
-        weight, bias = self.cond_x_merge_linear.weight[:, BANDS:], self.cond_x_merge_linear.bias
+        weight, bias = self.cond_x_merge_linear.weight[:, self._bands :], self.cond_x_merge_linear.bias
         if given is None:
             nothing = weight.new_zeros(frames, weight.shape[1])
-            nothing[:, BANDS : -self._style] = self.cond_projection.bias
+            nothing[:, self._bands : -self._style] = self.cond_projection.bias
             return functional.linear(nothing, weight, bias)
         prompt = functional.pad(given.prompt.T, (0, 0, 0, frames - given.prompt.shape[1]))
         inputs = [prompt, self.cond_projection(given.condition), given.styles]
         return functional.linear(torch.cat(inputs, -1), weight, bias)
 
-    @property
-    def _style(self) -> int:
-        return self.cond_x_merge_linear.in_features - 2 * BANDS - self.cond_projection.out_features
-
     def forward(self, x: Tensor, known: Tensor, time: Tensor, tick: Callable[[], None] = lambda: None) -> Tensor:
-        """The direction ``[B, frames, 128]`` at `time` (0..1) from `x` ``[frames, 128]``, for each of `known`
+        """The direction ``[B, frames, bands]`` at `time` (0..1) from `x` ``[frames, bands]``, for each of `known`
         ``[B, frames, width]``."""
-        embedded = self.t_embedder["mlp"](_time_values(time))
-        tokens = functional.linear(x, self.cond_x_merge_linear.weight[:, :BANDS]) + known
+        values = _time_values(time)
+        embedded = self.t_embedder["mlp"](values)
+        tokens = functional.linear(x, self.cond_x_merge_linear.weight[:, : self._bands]) + known
         tokens = self.transformer(tokens, embedded, _turns(len(x), self._head_values, x.device), tick)
-        y: Tensor = self.final_mlp(tokens)
-        return y
+        if self.skip_linear is not None:
+            tokens = self.skip_linear(torch.cat([tokens, x.expand(len(known), -1, -1)], -1))
+        if self.wavenet is None:
+            direct: Tensor = self.final_mlp(tokens)
+            return direct
+        y = self.wavenet(self.conv1(tokens).mT, self.t_embedder2["mlp"](values), tick).mT
+        y = self.final_layer(y + self.res_projection(tokens), embedded)
+        direction: Tensor = self.conv2(y.mT).mT
+        return direction
+
+
+def _time_embedding(width: int) -> nn.ModuleDict:
+    return nn.ModuleDict({"mlp": nn.Sequential(nn.Linear(_TIMES, width), nn.SiLU(), nn.Linear(width, width))})
 
 
 def _time_values(time: Tensor) -> Tensor:
@@ -216,7 +234,7 @@ def _turned(x: Tensor, turns: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What a passage is sung by: the log mel `prompt` ``[128, P]`` of the voice's recordings, and `condition`
+    """What a passage is sung by: the log mel `prompt` ``[bands, P]`` of the voice's recordings, and `condition`
     ``[P + T, channels]`` and `styles` ``[P + T, style]`` of the prompt and of the T frames to be sung."""
 
     prompt: Tensor
@@ -225,11 +243,11 @@ class Given:
 
 
 class Converter(nn.Module):
-    """`depth`: layers of the transformer, i.e. ticks of a step."""
+    """`depth`: layers of the transformer and the WaveNet, i.e. ticks of a step."""
 
     def __init__(self, c: Configuration) -> None:
         super().__init__()
-        self.depth = c.depth
+        self.depth = c.depth + (c.wavenet.layers if c.wavenet else 0)
         self.length_regulator = LengthRegulator(c)
         self.cfm = nn.ModuleDict({"estimator": Estimator(c)})
 
@@ -242,16 +260,16 @@ class Converter(nn.Module):
         precision: Precision = "float32",
         tick: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """The log mel ``[128, T]`` of the frames after the prompt.
+        """The log mel ``[bands, T]`` of the frames after the prompt.
 
-        `noise` ``[128, T]``: standard normal. `steps`: of Euler's method, each as long as the others. `guidance`: how
+        `noise` ``[bands, T]``: standard normal. `steps`: of Euler's method, each as long as the others. `guidance`: how
         far to go beyond the direction that follows from what is given, 0 not at all, which takes half the time.
         `precision`: of the matrix products. `tick` is called after every layer and may raise."""
         estimator = self.cfm["estimator"]
         assert isinstance(estimator, Estimator)
         frames, prompt = len(given.condition), given.prompt.shape[1]
         known = [estimator.known(given, frames)] + ([estimator.known(None, frames)] if guidance else [])
-        x = functional.pad(noise.T, (0, 0, prompt, 0))  # [frames, 128]
+        x = functional.pad(noise.T, (0, 0, prompt, 0))  # [frames, bands]
         times = torch.linspace(0, 1, steps + 1, device=noise.device)
         time = times[0]
         reduced = precision != "float32"
@@ -271,7 +289,8 @@ def load_converter(path: Path, configuration: Configuration) -> Converter:
     what = "the zero-shot singing model that its configuration describes"
     tensors = {name.replace(".module.", ".", 1): tensor for name, tensor in read_tensors(path, "net").items()}
     for name, there in (
-        ("cfm.estimator.wavenet.cond_layer.conv.conv.weight", False),
+        ("cfm.estimator.wavenet.cond_layer.conv.conv.weight", configuration.wavenet is not None),
+        ("length_regulator.f0_embedding.weight", configuration.pitched),
         ("length_regulator.f0_to_style_proj.weight", configuration.pitched_style),
     ):
         if (name in tensors) != there:

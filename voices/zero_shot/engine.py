@@ -7,7 +7,7 @@ of the networks, in memory one passage and the mel frames of the song, 44 kB a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,14 +26,15 @@ from understudy.voices.cuts import pieces, split
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.envelope import gate, soft_gain
 from understudy.voices.voice import Voice
-from understudy.voices.zero_shot.configuration import BANDS, HOP, RATE
+from understudy.voices.zero_shot.configuration import HOP, RATE, Mel, read_configuration
 from understudy.voices.zero_shot.references import choose_clips, frame_pitch, load_clips, save_clips
 
 if TYPE_CHECKING:
     from understudy.voices.zero_shot.singing import Manner, Networks, Song
 
-MODELS = ("zero-shot", "zero-shot-yingmusic")  # either will do; in the catalogue
-PARTS = ("whisper-small", "campplus", "bigvgan-44k")  # needed beside it
+# the singing models in the catalogue, of which one will do, the best first, each with its vocoder
+MODELS = {"zero-shot-yingmusic": "bigvgan-44k", "zero-shot": "bigvgan-44k", "zero-shot-speech": "bigvgan-22k"}
+PARTS = ("whisper-small", "campplus")  # needed beside it
 LONGEST = 1200  # mel frames of a passage, 14 s
 SHORTEST = 200  # to which passages may shrink when memory is short
 FADE = 8  # mel frames on both sides of a cut over which neighbours cross-fade
@@ -45,12 +46,13 @@ _QUIET = -11.5  # a log mel of silence
 
 
 class ZeroShotEngine:
-    version: int = 1
+    version: int = 2
     packages: tuple[str, ...] = ("swift-f0",)
 
     def models(self, voice: Voice) -> tuple[str, ...]:
-        """The singing model that is installed, and what it needs; the first one where none is."""
-        return (next((name for name in reversed(MODELS) if usable(name) is not None), MODELS[0]), *PARTS)
+        """The best singing model that is installed, and what it needs; seed-vc's where none is."""
+        name = next((name for name in MODELS if usable(name) is not None), "zero-shot")
+        return name, *PARTS, MODELS[name]
 
     def prepare(self, context: Context, voice: Voice) -> Path:
         """Chooses the clips by which the networks get to know the voice."""
@@ -76,21 +78,26 @@ class ZeroShotEngine:
     ) -> AudioFile:
         vocals, folder = performance.vocals, context.folder
         path = folder / "converted.npy"
+        name = next(name for name in MODELS if name in models)
+        weights = [models[part] for part in (name, *PARTS, MODELS[name])]
+        bands = read_configuration(weights[0].companions[0].path).mel
         mono = fold(context.part(0.0, 0.01), vocals)
-        song = write_blocks(folder / "song.npy", RATE, 1, resample_blocks(mono, RATE, context.part(0.01, 0.02)))
-        frames = -(-song.frames // HOP)
-        energy = _energy(song, frames)
+        blocks = resample_blocks(mono, bands.rate, context.part(0.01, 0.02))
+        song = write_blocks(folder / "song.npy", bands.rate, 1, blocks)
+        frames = -(-song.frames // bands.hop)
+        energy = _energy(song, frames, bands.hop)
         rests = Rests(energy, gate(energy), *_frames(performance.part, frames))
         gain = rests.gain.copy()
         gain[: rests.first] = gain[rests.last :] = 0
         try:
             if not gain.any():
                 return write_blocks(path, vocals.rate, 1, [Audio.silence(1, vocals.frames, vocals.rate)])
-            sound = self._sung(context, performance, song, rests, prepared, settings, models)
+            sound = self._sung(context, performance, song, rests, prepared, settings, weights)
         finally:
             song.path.unlink()
-        gain = gain * soft_gain(energy, _energy(sound, frames))
-        blocks = resample_blocks(_Gated(sound, gain), vocals.rate, context.part(0.98, 1.0), vocals.frames)
+        gain = gain * soft_gain(energy, _energy(sound, frames, bands.hop))
+        gated = _Gated(sound, gain, bands.hop)
+        blocks = resample_blocks(gated, vocals.rate, context.part(0.98, 1.0), vocals.frames)
         converted = write_blocks(path, vocals.rate, 1, blocks)
         sound.path.unlink()
         return converted
@@ -103,9 +110,9 @@ class ZeroShotEngine:
         rests: Rests,
         prepared: Path,
         settings: ConversionSettings,
-        models: Mapping[str, Weights],
+        weights: Sequence[Weights],
     ) -> AudioFile:
-        """The song sung in full, at 44.1 kHz and a whole number of frames; its rests are noise."""
+        """The song sung in full, at the model's rate and a whole number of frames; its rests are noise."""
         import torch
 
         from understudy.voices.zero_shot.singing import Manner, Song, describe, load_networks
@@ -118,16 +125,17 @@ class ZeroShotEngine:
         )
         try:
             with torch.inference_mode():
-                main = next(models[name] for name in MODELS if name in models)
                 precision = None if settings.precision == "auto" else settings.precision
-                networks = load_networks(main, [models[name] for name in PARTS], context.device, precision)
+                networks = load_networks(weights[0], weights[1:], context.device, precision)
+                if not networks.converter.length_regulator.pitched:
+                    context.warn("The zero-shot model is one for speech, which isn't told the song's pitch.")
                 clips = load_clips(prepared)
                 listening = _ticking(context.part(0.03, 0.08), len(clips) * (len(networks.encoder.blocks) + 1))
                 references, style = describe(networks, clips, settings.formant_shift, listening)
                 manner = Manner(references, style, settings.steps, GUIDANCE * settings.index_rate, settings.seed)
                 mel = _mel(context.part(0.08, 0.85), networks, Song(heard, f0), manner, rests)
                 if settings.protect < 0.5:
-                    _protect(mel, song, f0, rests.gain, 1 - 2 * settings.protect)
+                    _protect(mel, song, f0, rests.gain, 1 - 2 * settings.protect, networks.mel)
                 return _sound(context.part(0.85, 0.98), networks, mel, rests)
         finally:
             heard.path.unlink()
@@ -150,9 +158,9 @@ def _frames(part: tuple[float, float] | None, frames: int) -> tuple[int, int]:
     return max(0, start), min(stop, frames)
 
 
-def _energy(sound: AudioSource, frames: int) -> Curve:
+def _energy(sound: AudioSource, frames: int, hop: int) -> Curve:
     """Mean square of each mel frame of a mono sound, silence past its end."""
-    blocks = [block_energies(block.samples, 0, HOP) for block in read_blocks(sound, 2000 * HOP)]
+    blocks = [block_energies(block.samples, 0, hop) for block in read_blocks(sound, 2000 * hop)]
     found = np.concatenate(blocks) if blocks else np.zeros(0)
     return np.pad(found, (0, max(0, frames - len(found))))[:frames]
 
@@ -170,14 +178,14 @@ def _ticking(context: Context, times: int) -> Callable[[], None]:
 
 
 def _mel(context: Context, networks: Networks, song: Song, manner: Manner, rests: Rests) -> Samples:
-    """The log mel of the whole song ``[128, frames]``; passages cross-fade over `FADE` frames on both sides of a cut. A
-    passage for which the GPU's memory is too small is split."""
+    """The log mel of the whole song ``[bands, frames]``; passages cross-fade over `FADE` frames on both sides of a cut.
+    A passage for which the GPU's memory is too small is split."""
     import torch
 
     from understudy.voices.zero_shot.singing import sing, ticks
 
     frames = len(rests.gain)
-    mel = np.full((BANDS, frames), _QUIET, np.float32)
+    mel = np.full((networks.mel.bands, frames), _QUIET, np.float32)
     found = pieces(rests.energy, rests.gain, LONGEST)
     waiting = [piece for piece in found if piece.last > rests.first and piece.first < rests.last]
     total, done = sum(piece.frames for piece in waiting), 0
@@ -207,22 +215,22 @@ def _mel(context: Context, networks: Networks, song: Song, manner: Manner, rests
     return mel
 
 
-def _protect(mel: Samples, song: AudioSource, f0: Samples, gain: Curve, share: float) -> None:
-    """Mix so much of the original into unvoiced frames of `mel` ``[128, frames]``, in place: its log mel, moved to the
-    level at which the voice sings."""
+def _protect(mel: Samples, song: AudioSource, f0: Samples, gain: Curve, share: float, bands: Mel) -> None:
+    """Mix so much of the original into unvoiced frames of `mel` ``[bands, frames]``, in place: its log mel, moved to
+    the level at which the voice sings."""
     import torch
 
     from understudy.voices.zero_shot.vocoder import log_mel
 
-    beside = 2  # frames that a mel frame reaches beyond its own samples
+    beside, hop = 2, bands.hop  # frames that a mel frame reaches beyond its own samples
     for first in range(0, mel.shape[1], 4000):
         last = min(first + 4000, mel.shape[1])
-        sound = np.zeros((last - first + 2 * beside) * HOP, np.float32)
-        start = max(0, first - beside) * HOP
-        read = song.read(start, min((last + beside) * HOP, song.frames)).samples[0]
-        place = start - (first - beside) * HOP
+        sound = np.zeros((last - first + 2 * beside) * hop, np.float32)
+        start = max(0, first - beside) * hop
+        read = song.read(start, min((last + beside) * hop, song.frames)).samples[0]
+        place = start - (first - beside) * hop
         sound[place : place + len(read)] = read
-        original = log_mel(torch.from_numpy(sound)).numpy()[:, beside : beside + last - first]
+        original = log_mel(torch.from_numpy(sound), bands).numpy()[:, beside : beside + last - first]
         open_ = gain[first:last] > 0
         voiced = open_ & (f0[first:last] > 0)
         if not voiced.any():
@@ -233,12 +241,10 @@ def _protect(mel: Samples, song: AudioSource, f0: Samples, gain: Curve, share: f
 
 
 def _sound(context: Context, networks: Networks, mel: Samples, rests: Rests) -> AudioFile:
-    """The sound of a log mel ``[128, frames]``, window by window; silence where nothing of one is to be heard."""
+    """The sound of a log mel ``[bands, frames]``, window by window; silence where nothing of one is to be heard."""
     import torch
 
-    from understudy.voices.zero_shot.vocoder import MARGIN
-
-    frames = mel.shape[1]
+    frames, bands, margin = mel.shape[1], networks.mel, networks.vocoder.margin
 
     def blocks() -> Iterator[Audio]:
         for first in range(0, frames, WINDOW):
@@ -246,14 +252,14 @@ def _sound(context: Context, networks: Networks, mel: Samples, rests: Rests) -> 
             part = context.part(first / frames, last / frames)
             if not rests.gain[max(first, rests.first) : min(last, rests.last)].any():
                 part.progress(1)
-                yield Audio.silence(1, (last - first) * HOP, RATE)
+                yield Audio.silence(1, (last - first) * bands.hop, bands.rate)
                 continue
-            begin, end = max(0, first - MARGIN), min(last + MARGIN, frames)
+            begin, end = max(0, first - margin), min(last + margin, frames)
             window = torch.from_numpy(mel[:, begin:end]).to(networks.device)
             sound = networks.vocoder(window, lambda part=part: part.progress(0.5)).cpu().numpy()
-            yield Audio(sound[None, (first - begin) * HOP : (last - begin) * HOP], RATE)
+            yield Audio(sound[None, (first - begin) * bands.hop : (last - begin) * bands.hop], bands.rate)
 
-    return write_blocks(context.folder / "sung.npy", RATE, 1, blocks())
+    return write_blocks(context.folder / "sung.npy", bands.rate, 1, blocks())
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,8 +268,9 @@ class _Gated(View):
 
     source: AudioFile
     gain: Curve
+    hop: int
 
     def read(self, start: int = 0, stop: int | None = None) -> Audio:
         stop = self.frames if stop is None else stop
-        gain = per_frame(self.gain, 0, start, stop - start, HOP)
+        gain = per_frame(self.gain, 0, start, stop - start, self.hop)
         return Audio(self.source.read(start, stop).samples * gain, self.rate)

@@ -20,7 +20,7 @@ from understudy.errors import UnderstudyError
 from understudy.models import Weights, warm
 from understudy.models.precision import Precision, default_precision
 from understudy.voices.zero_shot import content
-from understudy.voices.zero_shot.configuration import BANDS, HOP, RATE, read_configuration
+from understudy.voices.zero_shot.configuration import HOP, RATE, Mel, read_configuration
 from understudy.voices.zero_shot.content import ContentEncoder, load_content_encoder
 from understudy.voices.zero_shot.diffusion import Converter, Given, load_converter
 from understudy.voices.zero_shot.references import Clip
@@ -38,6 +38,9 @@ Tick = Callable[[], None]
 
 @dataclass(frozen=True, eq=False)
 class Networks:
+    """`mel`: the bands in which `converter` sings and of which `vocoder` makes sound."""
+
+    mel: Mel
     converter: Converter
     encoder: ContentEncoder
     style: StyleEncoder
@@ -60,19 +63,17 @@ def load_networks(model: Weights, parts: Sequence[Weights], device: str, precisi
             "Set conversion.precision to auto, float32 or bfloat16.",
         )
 
-    def converter() -> Converter:
-        configuration = read_configuration(model.companions[0].path)
-        if configuration.style != STYLE:
-            raise unsuitable(
-                model.path, "a model for the style encoder CAM++", f"its style has {configuration.style} values"
-            )
-        return load_converter(model.path, configuration).to(device)
-
+    configuration = read_configuration(model.companions[0].path)
+    if configuration.style != STYLE:
+        raise unsuitable(
+            model.path, "a model for the style encoder CAM++", f"its style has {configuration.style} values"
+        )
     return Networks(
-        warm(("zero-shot", model.content_hash, device), converter),
+        configuration.mel,
+        warm(("zero-shot", model.content_hash, device), lambda: load_converter(model.path, configuration).to(device)),
         warm(("whisper", whisper.sha256, device), lambda: load_content_encoder(whisper.path).to(device)),
         warm(("campplus", campplus.sha256, device), lambda: load_style_encoder(campplus.path).to(device)),
-        warm(("bigvgan", bigvgan.sha256, device), lambda: load_vocoder(bigvgan.path).to(device)),
+        warm(("bigvgan", bigvgan.sha256, device), lambda: load_vocoder(bigvgan.path, configuration.mel).to(device)),
         device,
         precision or default_precision(device),
     )
@@ -80,7 +81,7 @@ def load_networks(model: Weights, parts: Sequence[Weights], device: str, precisi
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A clip as the networks know it: `content` ``[frames, values]`` and `mel` ``[128, frames]``, `f0` ``[frames]``,
+    """A clip as the networks know it: `content` ``[frames, values]`` and `mel` ``[bands, frames]``, `f0` ``[frames]``,
     and the median `pitch` in octaves above 1 Hz."""
 
     content: Tensor
@@ -97,15 +98,15 @@ def describe(
     `formant_shift`: semitones. The clips are played that much faster, which moves their formants and their pitch; the
     networks are told the pitch, so only the formants count."""
     found, styles = [], []
-    ratio = 2 ** (formant_shift / 12)
+    ratio, bands = 2 ** (formant_shift / 12), networks.mel
     for clip in clips:
         sound = Audio(clip.sound[None], round(RATE * ratio))
-        played = resample(sound, RATE).samples[0]
+        played = resample(sound, bands.rate).samples[0]
         low = torch.from_numpy(resample(sound, content.RATE).samples[0]).to(networks.device)
-        frames = len(played) // HOP
+        frames = len(played) // bands.hop
         f0 = torch.from_numpy(_at(clip.f0 * np.float32(ratio), frames)).to(networks.device)
         heard = networks.encoder(low[: content.LONGEST], tick)
-        mel = log_mel(torch.from_numpy(played[: frames * HOP]).to(networks.device))
+        mel = log_mel(torch.from_numpy(played[: frames * bands.hop]).to(networks.device), bands)
         rows = torch.from_numpy(np.arange(frames) * len(heard) // frames).to(heard.device)
         found.append(Reference(heard[rows], mel, f0, clip.pitch + formant_shift / 12))
         styles.append(networks.style(low))
@@ -143,7 +144,7 @@ def ticks(networks: Networks, steps: int) -> int:
 
 
 def sing(networks: Networks, song: Song, manner: Manner, first: int, last: int, tick: Tick) -> Samples:
-    """The log mel ``[128, last - first]`` of the song's mel frames from `first` to `last`, with the voice.
+    """The log mel ``[bands, last - first]`` of the song's mel frames from `first` to `last`, with the voice.
 
     The noise from which it arises belongs to the song's frames, so that neighbouring passages are alike where they
     overlap."""
@@ -155,7 +156,7 @@ def sing(networks: Networks, song: Song, manner: Manner, first: int, last: int, 
     own, own_styles = networks.converter.length_regulator(prompt.content, prompt.f0, manner.style, before)
     sung, styles = networks.converter.length_regulator(heard, f0, manner.style, frames)
     given = Given(prompt.mel, torch.cat([own, sung]), torch.cat([own_styles, styles]))
-    noise = torch.from_numpy(noise_of(manner.seed, first, last)).to(device)
+    noise = torch.from_numpy(noise_of(manner.seed, first, last, networks.mel.bands)).to(device)
     mel = networks.converter.sing(given, noise, manner.steps, manner.guidance, networks.precision, tick)
     return np.asarray(mel.cpu().numpy())
 
@@ -185,9 +186,9 @@ def _prompt(references: Sequence[Reference], f0: Samples) -> Reference:
     return Reference(torch.cat(contents), torch.cat(mels, 1), torch.cat(pitches), pitch)
 
 
-def noise_of(seed: int, first: int, last: int) -> Samples:
-    """Standard normal noise of the song's frames, float32 ``[128, last - first]``."""
+def noise_of(seed: int, first: int, last: int, bands: int) -> Samples:
+    """Standard normal noise of the song's frames, float32 ``[bands, last - first]``."""
     blocks = range(first // _BLOCK, -(-last // _BLOCK))
-    drawn = [np.random.default_rng([seed, block]).standard_normal((_BLOCK, BANDS), np.float32) for block in blocks]
+    drawn = [np.random.default_rng([seed, block]).standard_normal((_BLOCK, bands), np.float32) for block in blocks]
     skip = first - blocks[0] * _BLOCK
     return np.ascontiguousarray(np.concatenate(drawn)[skip : skip + last - first].T)

@@ -22,33 +22,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from understudy.voices.zero_shot.configuration import BANDS, FFT, HOP, RATE
+from understudy.voices.zero_shot.configuration import SINGING, Mel
 from understudy.voices.zero_shot.weights import Tensors, fitted, read_tensors, unsuitable
-
-MARGIN = 24  # frames on both sides that change a frame's sound
 
 _DILATIONS = (1, 3, 5)
 _TAPS = 12  # of the low-pass filters; the indexes below are for 12
 _FLOOR = 1e-5  # of a mel band
 
 
-def log_mel(sound: Tensor) -> Tensor:
-    """Natural logarithms of mel bands ``[128, N // 512]`` of a mono sound ``[N >= 1024]`` at 44.1 kHz; frame t stands
-    for the samples from 512 t to 512 (t + 1), around whose middle its window lies."""
-    beside = (FFT - HOP) // 2
+def log_mel(sound: Tensor, mel: Mel = SINGING) -> Tensor:
+    """Natural logarithms of mel bands ``[bands, N // hop]`` of a mono sound ``[N >= fft / 2]``; frame t stands for the
+    samples from hop t to hop (t + 1), around whose middle its window lies."""
+    beside = (mel.fft - mel.hop) // 2
     padded = functional.pad(sound[None], (beside, beside), "reflect")[0]
-    window = torch.hann_window(FFT, device=sound.device)
-    spectrum = torch.stft(padded, FFT, HOP, window=window, center=False, return_complex=True)
+    window = torch.hann_window(mel.fft, device=sound.device)
+    spectrum = torch.stft(padded, mel.fft, mel.hop, window=window, center=False, return_complex=True)
     magnitude = (torch.view_as_real(spectrum).square().sum(-1) + 1e-9).sqrt()
-    return (torch.from_numpy(_mel_bands()).to(sound.device) @ magnitude).clamp_min(_FLOOR).log()
+    return (torch.from_numpy(_mel_bands(mel)).to(sound.device) @ magnitude).clamp_min(_FLOOR).log()
 
 
 @cache
-def _mel_bands() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Triangles of unit area on Slaney's mel scale: ``[128, 1025]``."""
-    from librosa.filters import mel
+def _mel_bands(mel: Mel) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Triangles of unit area on Slaney's mel scale: ``[bands, fft // 2 + 1]``."""
+    from librosa.filters import mel as triangles
 
-    return np.ascontiguousarray(mel(sr=RATE, n_fft=FFT, n_mels=BANDS), dtype=np.float32)
+    return np.ascontiguousarray(triangles(sr=mel.rate, n_fft=mel.fft, n_mels=mel.bands), dtype=np.float32)
 
 
 @cache
@@ -118,18 +116,31 @@ class _Block(nn.Module):
 @dataclass(frozen=True)
 class Sizes:
     """`channels`: after the first convolution; each stage halves them. `upsampling`: kernel of each stage, twice its
-    factor. `kernels`: of the residual blocks of a stage."""
+    factor. `kernels`: of the residual blocks of a stage. `bands`: of its mel."""
 
     channels: int
     upsampling: tuple[int, ...]
     kernels: tuple[int, ...]
+    bands: int = SINGING.bands
+
+    @property
+    def margin(self) -> int:
+        """Frames on both sides that change a frame's sound, by what each layer hears."""
+        frames, samples = 3.0, 1  # of the first convolution
+        for kernel in self.upsampling:
+            samples *= kernel // 2  # per frame
+            pairs = sum((d + 1) * (max(self.kernels) // 2) + 2 * _TAPS // 2 for d in _DILATIONS)
+            frames += (pairs + kernel) / samples
+        return math.ceil(frames + (_TAPS // 2 + 3) / samples)
 
 
 class Vocoder(nn.Module):
+    """`margin`: frames on both sides that change a frame's sound."""
+
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
-        channels, self._kernels = sizes.channels, len(sizes.kernels)
-        self.conv_pre = nn.Conv1d(BANDS, channels, 7, padding=3)
+        channels, self._kernels, self.margin = sizes.channels, len(sizes.kernels), sizes.margin
+        self.conv_pre = nn.Conv1d(sizes.bands, channels, 7, padding=3)
         self.ups, self.resblocks = nn.ModuleList(), nn.ModuleList()
         for kernel in sizes.upsampling:
             up = nn.ConvTranspose1d(channels, channels // 2, kernel, kernel // 2, padding=kernel // 4)
@@ -140,7 +151,7 @@ class Vocoder(nn.Module):
         self.conv_post = nn.Conv1d(channels, 1, 7, padding=3, bias=False)
 
     def forward(self, mel: Tensor, tick: Callable[[], None] = lambda: None) -> Tensor:
-        """The sound ``[512 T]``, -1..1, of a log mel ``[128, T]`` as `log_mel` gives it. `tick` is called after every
+        """The sound ``[hop T]``, -1..1, of a log mel ``[bands, T]`` as `log_mel` gives it. `tick` is called after every
         pair of convolutions and may raise."""
         x = self.conv_pre(mel[None])
         for stage, up in enumerate(self.ups):
@@ -152,14 +163,17 @@ class Vocoder(nn.Module):
         return sound
 
 
-def load_vocoder(path: Path) -> Vocoder:
-    """The BigVGAN v2 of 44.1 kHz and 128 bands at `path`. Raises `UnderstudyError` ``model-unsuitable`` for another
-    network, and what `read_tensors` raises."""
+def load_vocoder(path: Path, mel: Mel = SINGING) -> Vocoder:
+    """The BigVGAN v2 at `path` for these mel bands. Raises `UnderstudyError` ``model-unsuitable`` for another network,
+    and what `read_tensors` raises."""
     tensors = read_tensors(path, "generator")
-    what = "the vocoder BigVGAN v2 of 44.1 kHz, 128 bands and a hop of 512"
+    what = f"the vocoder BigVGAN v2 of {mel.rate / 1000:g} kHz, {mel.bands} bands and a hop of {mel.hop}"
     sizes = _sizes(tensors)
-    if sizes is None or math.prod(kernel // 2 for kernel in sizes.upsampling) != HOP or "conv_post.bias" in tensors:
+    if sizes is None or "conv_post.bias" in tensors:
         raise unsuitable(path, what, "it is a model of another kind")
+    hop = math.prod(kernel // 2 for kernel in sizes.upsampling)
+    if (hop, sizes.bands) != (mel.hop, mel.bands):
+        raise unsuitable(path, what, f"it has {sizes.bands} bands and a hop of {hop}")
     return fitted(path, lambda: Vocoder(sizes), tensors, what)
 
 
@@ -178,4 +192,4 @@ def _sizes(tensors: Tensors) -> Sizes | None:
     kernels = tuple(shape[2] for shape in blocks[: len(blocks) // len(ups)])
     if first[0][0] % (1 << len(ups)) or any(kernel % 2 == 0 for kernel in kernels):
         return None
-    return Sizes(first[0][0], tuple(shape[2] for shape in ups), kernels)
+    return Sizes(first[0][0], tuple(shape[2] for shape in ups), kernels, first[0][1])

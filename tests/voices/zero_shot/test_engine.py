@@ -22,7 +22,7 @@ from understudy.models import Weights
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.zero_shot import engine as engine_module
 from understudy.voices.zero_shot import singing as singing_module
-from understudy.voices.zero_shot.configuration import HOP, RATE
+from understudy.voices.zero_shot.configuration import HOP, RATE, SINGING
 from understudy.voices.zero_shot.engine import ZeroShotEngine
 from understudy.voices.zero_shot.references import KEPT, choose_clips, frame_pitch, load_clips
 from understudy.voices.zero_shot.vocoder import Vocoder, log_mel
@@ -88,6 +88,7 @@ def sing(
         return found.read().samples[0]
 
     real, stub = singing_module.load_networks, cast(Vocoder, frames_as_steps)
+    stub.margin = 0
     monkeypatch.setattr(singing_module, "load_networks", lambda *a: replace(real(*a), vocoder=stub))
     return convert
 
@@ -105,6 +106,20 @@ def test_the_whole_chain_sings_with_a_real_vocoder(
     assert np.abs(sound).max() > 0.01
     assert heard == sorted(heard)
     assert heard[-1] == pytest.approx(1)
+
+
+def test_a_speech_model_sings_at_its_own_rate_and_says_that_it_is_not_told_the_pitch(
+    tmp_path: Path, sung: tuple[Audio, PitchTrack], voice: Any, prepared: Path
+):
+    models = write_models(tmp_path, speech=True)
+    performance, context = Performance(sung[0].read(0, RATE), sung[1], 0.0), Context(tmp_path)
+    found = ZeroShotEngine().convert(context, performance, voice, prepared, SETTINGS, models)
+    sound = found.read().samples
+    assert sound.shape == (1, RATE)
+    assert np.abs(sound).max() > 0.01
+    bands = np.abs(np.fft.rfft(sound[0]))  # of 1 Hz
+    assert np.square(bands[11100:]).sum() < 1e-4 * np.square(bands[:11000]).sum()
+    assert any("speech" in warning for warning in context.warnings)
 
 
 def test_the_same_seed_sings_the_same_and_each_setting_counts(sing: Sing):
@@ -154,7 +169,7 @@ def test_only_unvoiced_sound_is_protected_at_the_level_of_the_voice(sung: tuple[
     original = log_mel(torch.from_numpy(song.samples[0])).numpy()
     mel = original + 2 + np.random.default_rng(0).standard_normal(original.shape).astype(np.float32)
     protected = mel.copy()
-    engine_module._protect(protected, song, f0, gain, 1.0)
+    engine_module._protect(protected, song, f0, gain, 1.0, SINGING)
     spoken = (f0 == 0) & (gain > 0)
     assert np.array_equal(protected[:, ~spoken], mel[:, ~spoken])
     assert np.abs(protected - original - 2)[:, spoken].max() < 0.05
@@ -224,6 +239,6 @@ def test_the_pitch_of_a_mel_frame_is_that_of_its_middle():
 
 
 def test_noise_belongs_to_the_song_and_not_to_the_passage():
-    one, two = singing_module.noise_of(3, 500, 1100), singing_module.noise_of(3, 1000, 1400)
+    one, two = singing_module.noise_of(3, 500, 1100, 80), singing_module.noise_of(3, 1000, 1400, 80)
     assert np.array_equal(one[:, 500:], two[:, :100])
     assert abs(float(one.std()) - 1) < 0.02
