@@ -13,10 +13,10 @@ import { Notes, TellingProvider, useNotes } from "./notes";
 import { Card, Trouble } from "./parts";
 import type { Account, Choices, Job, Song, Voice } from "./schema";
 import { SongView } from "./song";
-import { VerifyView } from "./verify";
 import { bySong, type SongGroup, visible } from "./versions";
-import { VoiceView } from "./voice";
 
+const VerifyView = later(() => import("./verify").then((found) => found.VerifyView));
+const VoiceView = later(() => import("./voice").then((found) => found.VoiceView));
 const SeparationView = later(() => import("./separation").then((found) => found.SeparationView));
 
 /** What the server has of its visitor's. */

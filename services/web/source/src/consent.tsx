@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { ask, post, upload } from "./api";
 import { useTask } from "./hooks";
+import { t } from "./i18n/language";
 import { withheld } from "./microphone";
 import { Trouble } from "./parts";
 import { Recorder, type Take } from "./recorder";
@@ -14,7 +15,7 @@ export function Consent({ voice, onChange }: { voice: Voice; onChange: (voice: V
   const [skipped, setSkipped] = useState(false);
   useEffect(() => void ask<Account>("v1/account").then((account) => setNeeded(account.consent === "verified"), Boolean), []);
 
-  if (voice.consent_level === "verified") return <p class="fine">Proven by a phrase read aloud: this voice is who made it.</p>;
+  if (voice.consent_level === "verified") return <p class="fine">{t("prove.done")}</p>;
   if (skipped || voice.consent_level !== "stated" || !voice.recording) return null;
 
   const begin = () => run(async () => setChallenge(await post<Challenge>(`v1/voices/${voice.id}/consent/challenge`, undefined)));
@@ -28,25 +29,24 @@ export function Consent({ voice, onChange }: { voice: Voice; onChange: (voice: V
     });
   };
   return (
-    <section class="panel" aria-label="Prove that it is your voice">
-      <strong>{needed ? "One more thing: prove that it is your voice" : "Prove that it is your voice"}</strong>
+    <section class="panel" aria-label={t("prove")}>
+      <strong>{t(needed ? "prove.needed" : "prove")}</strong>
       <p class="soft">
-        You read aloud a phrase that is made up now. It shows that nobody used an old recording of you.
-        {needed && " On this server a voice can sing only after that."}
+        {t("prove.about")} {needed && t("prove.needed.about")}
       </p>
       {challenge && !busy ? (
         <Recorder name="phrase" check={false} onTake={answer}>
-          <span>Read this aloud, at an even pace:</span>
+          <span>{t("prove.read")}</span>
           <q>{challenge.phrase}</q>
         </Recorder>
       ) : (
         <div class="row">
           <button type="button" class={needed ? "primary" : ""} disabled={busy || !!withheld()} onClick={begin}>
-            {busy ? "Listening to it …" : problem ? "Try another phrase" : "Show me the phrase"}
+            {t(busy ? "listening" : problem ? "prove.again" : "prove.begin")}
           </button>
           {!needed && !busy && (
             <button type="button" class="plain" onClick={() => setSkipped(true)}>
-              Not now
+              {t("prove.later")}
             </button>
           )}
         </div>

@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { post, type Settings, upload } from "./api";
 import { useTask } from "./hooks";
+import { number, t } from "./i18n/language";
 import { NewVoice } from "./new-voice";
 import { Bar, Card, Choice, clock, Trouble } from "./parts";
 import type { Choices, Job, Song, Voice } from "./schema";
@@ -36,13 +37,7 @@ export function Maker({ songs, voices, choices, draft, onDraft, onChange }: Prop
   const listed = voices.filter((one) => one.state !== "failed");
   const chosen = usable.find((one) => one.id === draft.voice) ?? (usable.length === 1 ? usable[0] : undefined);
   const presets = choices.presets.filter((one) => !one.unusable);
-  const missing = !song
-    ? "Add a song first."
-    : !chosen
-      ? "Choose a voice."
-      : chosen.state === "making"
-        ? "The voice is still being made."
-        : "";
+  const missing = !song ? t("maker.no-song") : !chosen ? t("maker.no-voice") : chosen.state === "making" ? t("maker.voice-making") : "";
 
   const make = () =>
     run(async () => {
@@ -68,8 +63,8 @@ export function Maker({ songs, voices, choices, draft, onDraft, onChange }: Prop
           choose({ song: sent.id });
         }}
       />
-      <Card title="Voice" step={2}>
-        <div role="radiogroup" aria-label="Voice" class="voices">
+      <Card title={t("voice")} step={2}>
+        <div role="radiogroup" aria-label={t("voice")} class="voices">
           {listed.map((one) => (
             <label class="voice" key={one.id}>
               <input
@@ -85,7 +80,7 @@ export function Maker({ songs, voices, choices, draft, onDraft, onChange }: Prop
               </span>
             </label>
           ))}
-          {!listed.length && !adding && <p class="soft">No voices yet: make one from half a minute of talking or singing.</p>}
+          {!listed.length && !adding && <p class="soft">{t("maker.no-voices")}</p>}
         </div>
         {adding ? (
           <NewVoice
@@ -97,31 +92,31 @@ export function Maker({ songs, voices, choices, draft, onDraft, onChange }: Prop
           />
         ) : (
           <div class="row">
-            <button onClick={() => setAdding(true)}>New voice …</button>
+            <button onClick={() => setAdding(true)}>{t("maker.new-voice")}</button>
             {chosen?.state === "ready" && chosen.engines.includes("instant") && (
               <a class="button" href={`#/voices/${chosen.id}`}>
-                Train this voice …
+                {t("maker.train")}
               </a>
             )}
           </div>
         )}
       </Card>
-      <Card title="Cover" step={3}>
+      <Card title={t("cover")} step={3}>
         <details>
-          <summary>Settings</summary>
+          <summary>{t("settings")}</summary>
           <SettingsForm settings={settings} onChange={(settings) => choose({ settings })} formats={choices.formats} />
           {presets.length > 1 && (
             <Choice
-              label="Preset"
+              label={t("maker.preset")}
               value={preset}
-              options={[["", "the server's own"], ...presets.map((one): [string, string] => [one.name, one.name])]}
+              options={[["", t("maker.preset.own")], ...presets.map((one): [string, string] => [one.name, one.name])]}
               onChange={(preset) => choose({ preset })}
             />
           )}
         </details>
         <div class="row">
           <button class="primary" disabled={busy || !!missing} onClick={make}>
-            Make the cover
+            {t("maker.make")}
           </button>
           <span class="soft" aria-live="polite">
             {missing}
@@ -185,7 +180,7 @@ function SongDrop({ song, songs, onSong, onSent }: SongProps) {
 
   const more = waiting.current.length - 1;
   return (
-    <Card title="Song" step={1}>
+    <Card title={t("song")} step={1}>
       <label class={over ? "drop over" : "drop"}>
         <input
           type="file"
@@ -198,30 +193,28 @@ function SongDrop({ song, songs, onSong, onSent }: SongProps) {
         />
         {busy ? (
           <span>
-            <strong>
-              {sent < 1 ? "Sending" : "Looking at"} {waiting.current[0]?.name}
-            </strong>
-            <Bar label="Upload" fraction={sent} />
-            <small>{more > 0 && `${more} more to come`}</small>
+            <strong>{t(sent < 1 ? "sending.it" : "maker.looking", { name: waiting.current[0]?.name ?? "" })}</strong>
+            <Bar label={t("upload")} fraction={sent} />
+            <small>{more > 0 && t("maker.more", { count: more })}</small>
           </span>
         ) : song ? (
           <span>
             <strong>{titleOf(song)}</strong>
-            <small>{[song.artist, clock(song.duration), "drop another to replace it"].filter(Boolean).join(" · ")}</small>
+            <small>{[song.artist, clock(song.duration), t("maker.replace")].filter(Boolean).join(" · ")}</small>
           </span>
         ) : (
           <span>
-            <strong>Drop a song here, or choose a file</strong>
-            <small>mp3, wav, flac, m4a, opus or a video</small>
+            <strong>{t("maker.drop")}</strong>
+            <small>{t("maker.formats")}</small>
           </span>
         )}
       </label>
       {songs.length > 0 && (
         <Choice
-          label="Songs that were sent before"
+          label={t("maker.before")}
           value={song?.id ?? ""}
           options={[
-            ...(song ? [] : [["", "choose one"] as const]),
+            ...(song ? [] : [["", t("choose")] as const]),
             ...songs.map((one) => [one.id, [titleOf(one), one.artist].filter(Boolean).join(" · ")] as const),
           ]}
           onChange={(id) => id && onSong(id)}
@@ -238,26 +231,24 @@ interface SettingsProps {
   formats: readonly string[];
 }
 
-const OCTAVES = [
-  ["auto", "as fits the voice"],
-  ["12", "one higher"],
-  ["0", "the original's"],
-  ["-12", "one lower"],
-] as const;
-
 /** The settings that one changes by ear. */
 export function SettingsForm({ settings, onChange, formats }: SettingsProps) {
   return (
     <div class="settings">
       <Choice
-        label="Octave of the voice"
+        label={t("settings.octave")}
         value={String(settings.transpose ?? "auto")}
-        options={OCTAVES}
+        options={[
+          ["auto", t("settings.octave.auto")],
+          ["12", t("settings.octave.up")],
+          ["0", t("settings.octave.original")],
+          ["-12", t("settings.octave.down")],
+        ]}
         onChange={(text) => onChange({ ...settings, transpose: text === "auto" ? "auto" : Number(text) })}
       />
       <Slider
-        label="Key of the song"
-        unit="semitones"
+        label={t("settings.key")}
+        words={semitones}
         min={-12}
         max={12}
         step={1}
@@ -265,32 +256,36 @@ export function SettingsForm({ settings, onChange, formats }: SettingsProps) {
         onChange={(key) => onChange({ ...settings, key })}
       />
       <Slider
-        label="Likeness to the recordings"
+        label={t("settings.likeness")}
         min={0}
         max={1}
         step={0.05}
         value={settings.conversion?.index_rate ?? 0.5}
         onChange={(index_rate) => onChange({ ...settings, conversion: { ...settings.conversion, index_rate } })}
-        hint="less keeps words clearer, more sounds more like the voice"
+        hint={t("settings.likeness.hint")}
       />
       <Slider
-        label="Size of the singer"
-        unit="semitones"
+        label={t("settings.size")}
+        words={semitones}
         min={-4}
         max={4}
         step={0.5}
         value={settings.conversion?.formant_shift ?? 0}
         onChange={(formant_shift) => onChange({ ...settings, conversion: { ...settings.conversion, formant_shift } })}
-        hint="lower is bigger, higher is smaller"
+        hint={t("settings.size.hint")}
       />
       <Choice
-        label="Format"
+        label={t("settings.format")}
         value={settings.output?.format ?? "flac"}
         options={formats.map((format) => [format, format])}
         onChange={(format) => onChange({ ...settings, output: { ...settings.output, format } })}
       />
     </div>
   );
+}
+
+export function semitones(count: number): string {
+  return t("semitones", { count });
 }
 
 interface SliderProps {
@@ -300,18 +295,16 @@ interface SliderProps {
   step: number;
   value: number;
   onChange: (value: number) => void;
-  unit?: string;
+  words?: (value: number) => string; // by default the number
   hint?: string;
 }
 
-export function Slider({ label, min, max, step, value, onChange, unit = "", hint }: SliderProps) {
+export function Slider({ label, min, max, step, value, onChange, words = number, hint }: SliderProps) {
   return (
     <label>
       <span class="spread">
         {label}
-        <span class="figure">
-          {Number(value.toFixed(2))} {unit}
-        </span>
+        <span class="figure">{words(value)}</span>
       </span>
       <input
         type="range"

@@ -1,7 +1,6 @@
 /** The microphone: its level, and takes of it as files. */
 import { Problem } from "./api";
-
-const OTHERWISE = "Or record with another app, and choose the file.";
+import { t } from "./i18n/language";
 
 export interface Microphone {
   audio: AudioContext;
@@ -15,26 +14,19 @@ export interface Microphone {
 
 /** Whether this page may use a microphone at all; why not, if not. */
 export function withheld(): Problem | null {
-  if (!isSecureContext)
-    return new Problem(
-      "insecure",
-      "Browsers let a page record over HTTPS only, and this one came over HTTP.",
-      "Record with another app of this device, and choose the file.",
-    );
+  if (!isSecureContext) return new Problem("insecure", t("microphone.insecure"), t("microphone.insecure.hint"));
   if (!navigator.mediaDevices?.getUserMedia || !("MediaRecorder" in window))
-    return new Problem("no-recorder", "This browser can't record.", OTHERWISE);
+    return new Problem("no-recorder", t("microphone.none"), t("microphone.otherwise"));
   return null;
 }
 
 /** What the browser says when it doesn't give a microphone, in words. */
 export function refusal(error: unknown): Problem {
   const name = error instanceof DOMException ? error.name : "";
-  if (name === "NotAllowedError")
-    return new Problem("microphone-denied", "This page may not use the microphone.", `Allow it in the browser's address bar. ${OTHERWISE}`);
-  if (name === "NotFoundError") return new Problem("microphone-missing", "There is no microphone.", `Plug one in. ${OTHERWISE}`);
-  if (name === "NotReadableError")
-    return new Problem("microphone-busy", "Another program uses the microphone.", `Close it and try again. ${OTHERWISE}`);
-  return new Problem("microphone", "The microphone can't be used.", OTHERWISE);
+  if (name === "NotAllowedError") return new Problem("microphone-denied", t("microphone.denied"), t("microphone.denied.hint"));
+  if (name === "NotFoundError") return new Problem("microphone-missing", t("microphone.missing"), t("microphone.missing.hint"));
+  if (name === "NotReadableError") return new Problem("microphone-busy", t("microphone.busy"), t("microphone.busy.hint"));
+  return new Problem("microphone", t("microphone.unusable"), t("microphone.otherwise"));
 }
 
 /** Ask for the microphone; `onLost` is called when it is unplugged or taken away. Throws a `Problem`. */

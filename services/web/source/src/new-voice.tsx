@@ -3,18 +3,14 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, eventsAfter, upload } from "./api";
 import { Consent } from "./consent";
 import { useTask } from "./hooks";
+import { t } from "./i18n/language";
 import { tonic } from "./melody";
 import { withheld } from "./microphone";
 import { Bar, Trouble } from "./parts";
 import { Recorder, type Take } from "./recorder";
 import type { Voice } from "./schema";
 
-const SENTENCES = [
-  "On the far bank five grey boats were drifting past the old mill while a choir of young voices rose above the water, " +
-    "clear and unhurried, as though the evening had nothing else to listen to.",
-  "She packed the blue jug, a measuring tape and six fresh figs into the basket, shut the garden gate behind her, and " +
-    "walked up the hill, humming the tune that the whole town had been whistling since Thursday.",
-] as const;
+const SENTENCES = ["sentence.1", "sentence.2"] as const;
 const WANTED = 30; // seconds of voice
 
 /** Which part of a voice a file is, by its name: a trained model, its index, or a recording. */
@@ -88,24 +84,22 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
 
   const kinds = new Set(files.map((file) => field(file.name)));
   const mixed = kinds.has("recordings") ? kinds.size > 1 : kinds.has("index") && !kinds.has("model");
-  const unnamed = name.trim() ? "" : "Give it a name.";
-  const missing = unnamed || (consent && agreed ? "" : "Say whose voice it is, and that it may be used.");
-  const title = voice ? `More recordings of ${voice.name}` : "New voice";
+  const unnamed = name.trim() ? "" : t("new-voice.unnamed");
+  const missing = unnamed || (consent && agreed ? "" : t("new-voice.no-consent"));
+  const title = voice ? t("new-voice.more", { name: voice.name }) : t("new-voice");
   const failed = made?.error && !busy ? made.error : null;
 
   return (
     <section ref={place} tabIndex={-1} class="studio" aria-label={title}>
       {step !== "whose" && (
-        <ol class="steps" aria-label="Steps">
+        <ol class="steps" aria-label={t("steps")}>
           {(["say", "sing", "hear"] as const).map((one, at) => (
             <li key={one} aria-current={one === step ? "step" : undefined}>
-              {at + 1} {{ say: "Say", sing: "Sing", hear: "Hear it" }[one]}
+              {at + 1} {t(`step.${one}`)}
             </li>
           ))}
           {step !== "hear" && (
-            <li class="figure">
-              {Math.floor(seconds)} of {voice ? 20 : WANTED} s
-            </li>
+            <li class="figure">{t("new-voice.seconds", { seconds: Math.floor(seconds), wanted: voice ? 20 : WANTED })}</li>
           )}
         </ol>
       )}
@@ -120,29 +114,28 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
         >
           {!voice && (
             <label>
-              Name
+              {t("name")}
               <input required maxLength={64} value={name} onInput={(event) => setName(event.currentTarget.value)} />
             </label>
           )}
           <fieldset>
-            <legend>Whose voice is it?</legend>
+            <legend>{t("whose")}</legend>
             <label class="choice">
-              <input type="radio" name="consent" checked={consent === "self"} onChange={() => setConsent("self")} /> Mine
+              <input type="radio" name="consent" checked={consent === "self"} onChange={() => setConsent("self")} /> {t("whose.self")}
             </label>
             <label class="choice">
-              <input type="radio" name="consent" checked={consent === "granted"} onChange={() => setConsent("granted")} /> Somebody's who
-              has agreed
+              <input type="radio" name="consent" checked={consent === "granted"} onChange={() => setConsent("granted")} />{" "}
+              {t("whose.granted")}
             </label>
             <label class="choice">
-              <input type="checkbox" checked={agreed} onChange={(event) => setAgreed(event.currentTarget.checked)} /> This voice may be used
-              for covers.
+              <input type="checkbox" checked={agreed} onChange={(event) => setAgreed(event.currentTarget.checked)} /> {t("whose.agreed")}
             </label>
           </fieldset>
           <div class="row">
             <button type="button" class="primary" disabled={!!missing || !!withheld()} onClick={() => setStep("say")}>
-              Record {voice ? "more" : "it now"}
+              {t(voice ? "new-voice.record.more" : "new-voice.record")}
             </button>
-            <span class="soft">{withheld() ? "" : "Half a minute: say a sentence, sing a short melody."}</span>
+            <span class="soft">{!withheld() && t("new-voice.record.about")}</span>
           </div>
           <Trouble problem={withheld()} />
           <label
@@ -164,8 +157,8 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
               onChange={(event) => setFiles([...files, ...(event.currentTarget.files ?? [])])}
             />
             <span>
-              <strong>Drop recordings{!voice && " or a model"}, or choose files</strong>
-              <small>One person talking or singing, 15 to 40 seconds, no music{!voice && "; or a trained RVC model (.pth, .zip)"}</small>
+              <strong>{t(voice ? "new-voice.drop.more" : "new-voice.drop")}</strong>
+              <small>{t(voice ? "new-voice.files.more" : "new-voice.files")}</small>
             </span>
           </label>
           {!!files.length && (
@@ -176,10 +169,10 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
                   <button
                     type="button"
                     class="plain"
-                    aria-label={`Remove ${file.name}`}
+                    aria-label={t("remove.it", { name: file.name })}
                     onClick={() => setFiles(files.filter((_, other) => other !== at))}
                   >
-                    Remove
+                    {t("remove")}
                   </button>
                 </li>
               ))}
@@ -188,14 +181,14 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
           <div class="row">
             {!!files.length && (
               <button class="primary" disabled={!!missing || mixed}>
-                {voice ? "Add them" : "Make the voice"}
+                {t(voice ? "new-voice.add" : "new-voice.make")}
               </button>
             )}
             <button type="button" onClick={onClose}>
-              Cancel
+              {t("cancel")}
             </button>
             <span class="soft" aria-live="polite">
-              {mixed ? "Recordings or one model with its index, not both." : missing}
+              {mixed ? t("new-voice.mixed") : missing}
             </span>
           </div>
         </form>
@@ -203,18 +196,18 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
       {step === "say" && (
         <>
           <Recorder key={said.length} name={`sentence ${said.length + 1}`} onTake={setTake}>
-            <span>Say this, close to the microphone, in a quiet room:</span>
-            <q>{SENTENCES[said.length % SENTENCES.length]}</q>
+            <span>{t("new-voice.say")}</span>
+            <q>{t(SENTENCES[said.length % SENTENCES.length]!)}</q>
           </Recorder>
           <div class="row">
             <button class="primary" disabled={!take} onClick={() => keep("sing")}>
-              Next: sing
+              {t("new-voice.next")}
             </button>
             <button disabled={!take} onClick={() => keep("say")}>
-              Say one more
+              {t("new-voice.again")}
             </button>
             <button class="plain" onClick={onClose}>
-              Cancel
+              {t("cancel")}
             </button>
           </div>
         </>
@@ -222,22 +215,19 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
       {step === "sing" && (
         <>
           <Recorder key={said.length} name={`melody ${said.length + 1}`} tonic={tonic(spoken, notes)} onTake={setTake}>
-            <span>
-              Sing this after four beats{notes === "high" ? ", as high as it is" : notes === "low" ? ", as low as it is" : ""}. You hear the
-              first note with the beats.
-            </span>
+            <span>{t(notes ? `new-voice.sing.${notes}` : "new-voice.sing")}</span>
           </Recorder>
           <div class="row">
             <button class="primary" disabled={!take} onClick={() => finish(takes)}>
-              {voice ? "Add them to the voice" : "Make the voice"}
+              {t(voice ? "new-voice.add" : "new-voice.make")}
             </button>
             {seconds < WANTED && (
               <button disabled={!take} onClick={() => keep("say")}>
-                Say one more
+                {t("new-voice.again")}
               </button>
             )}
             <button class="plain" disabled={busy} onClick={() => finish(said)}>
-              Leave out the singing
+              {t("new-voice.no-singing")}
             </button>
           </div>
         </>
@@ -245,12 +235,12 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
       {step === "hear" && (
         <div class="panel" role="status">
           {made?.state === "ready" && !failed ? (
-            <strong>{made.name} can sing now.</strong>
+            <strong>{t("new-voice.ready", { name: made.name })}</strong>
           ) : (
             busy && (
               <>
-                <Bar label="Making the voice" fraction={sent < 1 ? sent / 2 : 0.75} />
-                <span>{sent < 1 ? "Sending …" : "Listening to the recordings …"}</span>
+                <Bar label={t("new-voice.making")} fraction={sent < 1 ? sent / 2 : 0.75} />
+                <span>{t(sent < 1 ? "sending" : "new-voice.listening")}</span>
               </>
             )
           )}
@@ -259,16 +249,16 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
               <strong>{failed.message}</strong> {failed.hint}
             </p>
           )}
-          {sung && <audio controls autoplay src={made!.sample!} aria-label={`${made!.name} sings`} />}
-          {made?.state === "ready" && busy && <span class="soft">It practises a few notes …</span>}
+          {sung && <audio controls autoplay src={made!.sample!} aria-label={t("new-voice.sample", { name: made!.name })} />}
+          {made?.state === "ready" && busy && <span class="soft">{t("new-voice.practises")}</span>}
           {made?.state === "ready" && <Findings voice={made} />}
           {made?.state === "ready" && !busy && <Consent voice={made} onChange={setMade} />}
           <div class="row">
-            {made?.state === "ready" && <button onClick={onClose}>Close</button>}
+            {made?.state === "ready" && <button onClick={onClose}>{t("close")}</button>}
             {!busy && (problem || failed) && (
               <>
-                <button onClick={() => make(said)}>Try again</button>
-                <button onClick={() => setStep("whose")}>Back</button>
+                <button onClick={() => make(said)}>{t("try-again")}</button>
+                <button onClick={() => setStep("whose")}>{t("back")}</button>
               </>
             )}
           </div>
@@ -280,7 +270,7 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
 }
 
 function Findings({ voice }: { voice: Voice }) {
-  if (!voice.findings.length) return <p class="soft">Nothing to complain about in the recordings.</p>;
+  if (!voice.findings.length) return <p class="soft">{t("new-voice.fine")}</p>;
   return (
     <ul class="findings">
       {voice.findings.map((finding) => (

@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Problem, upload } from "./api";
 import { useTask } from "./hooks";
+import { quantity, t } from "./i18n/language";
 import { BEAT, play, STEPS, SYLLABLES } from "./melody";
 import { type Microphone, openMicrophone, withheld } from "./microphone";
 import { clock, Trouble } from "./parts";
@@ -60,7 +61,7 @@ export function Recorder({ name, children, tonic, onTake, check = true }: Props)
       onTake(null);
       const gone = () => {
         microphone.current = null;
-        setLost(new Problem("microphone-gone", "The microphone is gone.", "Plug it in and record again, or choose files instead."));
+        setLost(new Problem("microphone-gone", t("microphone.gone"), t("microphone.gone.hint")));
       };
       microphone.current ??= await openMicrophone(gone);
       const { audio, stop } = microphone.current;
@@ -111,12 +112,12 @@ export function Recorder({ name, children, tonic, onTake, check = true }: Props)
         <Trouble problem={why} />
       ) : (
         <>
-          <meter class="level" aria-label="Level" min={0} max={1} low={0.08} high={0.97} optimum={0.5} value={level} />
+          <meter class="level" aria-label={t("recorder.level")} min={0} max={1} low={0.08} high={0.97} optimum={0.5} value={level} />
           <p class="told" aria-live="polite">
             {state === "counting"
-              ? "Get ready …"
+              ? t("recorder.ready")
               : state === "checking"
-                ? "Listening to it …"
+                ? t("listening")
                 : state === "recording"
                   ? heard(level, seconds)
                   : ""}
@@ -124,21 +125,21 @@ export function Recorder({ name, children, tonic, onTake, check = true }: Props)
           <div class="row">
             {state === "recording" ? (
               <button type="button" class="recording" onClick={() => microphone.current?.stop()}>
-                Stop <span class="figure">{clock(seconds)}</span>
+                {t("stop")} <span class="figure">{clock(seconds)}</span>
               </button>
             ) : (
               <button type="button" class={take ? "" : "primary"} disabled={busy} onClick={record}>
-                {take ? "Record it again" : "Record"}
+                {t(take ? "recorder.again" : "recorder.record")}
               </button>
             )}
             {tonic && (
               <>
                 <button type="button" disabled={busy} onClick={() => hear(tonic)}>
-                  Hear it
+                  {t("step.hear")}
                 </button>
                 <label class="choice">
-                  <input type="checkbox" checked={along} onChange={(event) => setAlong(event.currentTarget.checked)} /> Play it along (with
-                  headphones)
+                  <input type="checkbox" checked={along} onChange={(event) => setAlong(event.currentTarget.checked)} />{" "}
+                  {t("recorder.along")}
                 </label>
               </>
             )}
@@ -152,8 +153,8 @@ export function Recorder({ name, children, tonic, onTake, check = true }: Props)
 }
 
 function heard(level: number, seconds: number): string {
-  if (level > 0.98) return "Too loud: move back a little.";
-  if (seconds > 2 && level < 0.02) return "Hardly anything to hear: come nearer.";
+  if (level > 0.98) return t("recorder.loud");
+  if (seconds > 2 && level < 0.02) return t("recorder.quiet");
   return "";
 }
 
@@ -167,8 +168,8 @@ function Checked({ take }: { take: Take }) {
   const { voice, findings } = take.checked!;
   return (
     <div class="checked" role="status">
-      <audio controls src={take.address} aria-label="Listen to what you recorded" />
-      {!findings.length && <p class="fine">Good: {voice.toFixed(0)} seconds of voice, and nothing disturbs.</p>}
+      <audio controls src={take.address} aria-label={t("recorder.take")} />
+      {!findings.length && <p class="fine">{t("recorder.fine", { time: quantity(Math.round(voice), "second") })}</p>}
       {findings.map((finding) => (
         <p key={finding.code} class={finding.severity}>
           {finding.sentence}

@@ -2,6 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { ask, upload } from "./api";
 import { useTask } from "./hooks";
+import { joined, quantity, t } from "./i18n/language";
 import { Bar, Card, Choice, Trouble } from "./parts";
 import type { Training, TrainingEstimate, Voice } from "./schema";
 
@@ -29,15 +30,16 @@ export function TrainForm({ voice, again, onBegun }: Props) {
     looking.run(async () => setEstimate(await ask<TrainingEstimate>(`v1/voices/${voice.id}/train?${query}`)));
   }, [voice.id, size, embedder]);
 
+  const time = (seconds: number) => quantity(Math.round(seconds), "second");
   const short = estimate && estimate.recorded < estimate.needed && !files.length;
   const missing = !estimate
     ? ""
     : estimate.missing.length
-      ? `This server can't train yet: it needs ${estimate.missing.join(" and ")}. Whoever runs it can add that.`
+      ? t("train.missing", { what: joined(estimate.missing) })
       : short
-        ? `There are ${Math.round(estimate.recorded)} s of recordings; add some, ${estimate.needed} s are the least.`
+        ? t("train.short", { time: time(estimate.recorded), least: time(estimate.needed) })
         : files.length && !consent
-          ? "Say whose voice is in the further recordings."
+          ? t("train.no-consent")
           : "";
 
   const train = () =>
@@ -54,19 +56,15 @@ export function TrainForm({ voice, again, onBegun }: Props) {
     });
 
   return (
-    <Card title={again ? "Train it again" : "Train this voice"}>
-      <p>
-        A trained model learns how this person sings: it can come closer than the instant voice. Ten minutes of clean singing make a good
-        one; there are {Math.round((voice.seconds ?? 0) + (voice.training_seconds ?? 0))} s now. The instant voice goes on singing until the
-        trained one beats it on recordings that were held back.
-      </p>
+    <Card title={t(again ? "train.again" : "train")}>
+      <p>{t("train.about", { time: time((voice.seconds ?? 0) + (voice.training_seconds ?? 0)) })}</p>
       <p aria-live="polite">
-        <strong>How long:</strong> {estimate?.sentence ?? "…"}
+        <strong>{t("train.how-long")}</strong> {estimate?.sentence ?? "…"}
       </p>
       <Trouble problem={looking.problem} />
       <form
         class="panel"
-        aria-label="Train this voice"
+        aria-label={t("train")}
         onSubmit={(event) => {
           event.preventDefault();
           train();
@@ -75,64 +73,65 @@ export function TrainForm({ voice, again, onBegun }: Props) {
         <label class="drop small">
           <input type="file" multiple accept="audio/*,video/*" onChange={(event) => setFiles([...(event.currentTarget.files ?? [])])} />
           <span>
-            <strong>{files.length ? files.map((file) => file.name).join(", ") : "Add further recordings of this voice"}</strong>
-            <small>used for training alone; what is unfit is left out and listed</small>
+            <strong>{files.length ? files.map((file) => file.name).join(", ") : t("train.files")}</strong>
+            <small>{t("train.files.about")}</small>
           </span>
         </label>
         {files.length > 0 && (
           <fieldset>
-            <legend>Whose voice is in them?</legend>
+            <legend>{t("train.whose")}</legend>
             <label class="choice">
-              <input type="radio" name="training-consent" checked={consent === "self"} onChange={() => setConsent("self")} /> Mine
+              <input type="radio" name="training-consent" checked={consent === "self"} onChange={() => setConsent("self")} />{" "}
+              {t("whose.self")}
             </label>
             <label class="choice">
               <input type="radio" name="training-consent" checked={consent === "granted"} onChange={() => setConsent("granted")} />{" "}
-              Somebody's who has agreed
+              {t("whose.granted")}
             </label>
           </fieldset>
         )}
         <details>
-          <summary>Settings</summary>
+          <summary>{t("settings")}</summary>
           <div class="settings">
             <Choice
-              label="Network"
+              label={t("train.network")}
               value={size}
               options={[
-                ["full", "RVC, full size"],
-                ["tiny", "tiny: for tests, it can't sing"],
+                ["full", t("train.network.full")],
+                ["tiny", t("train.network.tiny")],
               ]}
               onChange={setSize}
             />
             <Choice
-              label="Content features"
+              label={t("train.features")}
               value={embedder}
               options={[
                 ["contentvec", "ContentVec"],
-                ["cepstral", "cepstral: for tests"],
+                ["cepstral", t("train.features.cepstral")],
               ]}
               onChange={setEmbedder}
             />
             <label>
-              Most steps
+              {t("train.steps")}
               <input
                 inputMode="numeric"
                 pattern="[0-9]*"
-                placeholder="until no gain is likely"
+                placeholder={t("train.steps.none")}
                 value={steps}
                 onInput={(event) => setSteps(event.currentTarget.value)}
               />
             </label>
           </div>
           <label class="choice">
-            <input type="checkbox" checked={separate} onChange={(event) => setSeparate(event.currentTarget.checked)} /> There is music in
-            the recordings: separate the voice first
+            <input type="checkbox" checked={separate} onChange={(event) => setSeparate(event.currentTarget.checked)} />{" "}
+            {t("train.separate")}
           </label>
         </details>
-        <p class="soft">Train only your own voice, or one whose owner has agreed.</p>
-        {busy && files.length > 0 && <Bar label="Sending the recordings" fraction={sent} />}
+        <p class="soft">{t("train.only")}</p>
+        {busy && files.length > 0 && <Bar label={t("sending")} fraction={sent} />}
         <div class="row">
           <button class="primary" disabled={busy || !estimate || !!missing}>
-            {again ? "Train again" : "Train this voice"}
+            {t(again ? "train.again" : "train")}
           </button>
           <span class="soft" aria-live="polite">
             {missing}

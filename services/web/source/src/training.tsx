@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "./api";
 import { isActive, useFollowed, useTask, useTitle } from "./hooks";
+import { number, percent, quantity, t } from "./i18n/language";
 import { Bar, Card, Choice, Trouble } from "./parts";
 import type { Training } from "./schema";
 
@@ -51,7 +52,7 @@ export function TrainingView({ id, onEnd }: { id: string; onEnd: () => void }) {
     if (was.current && active === false) onEnd();
     was.current = active;
   }, [active]);
-  useTitle(job?.state === "running" ? `${Math.round(100 * job.progress.fraction)} % · ${job.name}` : (job?.name ?? ""));
+  useTitle(job?.state === "running" ? `${percent(job.progress.fraction)} · ${job.name}` : (job?.name ?? ""));
   return (
     <>
       <Trouble problem={problem} />
@@ -69,39 +70,35 @@ function Underway({ job, onChange }: { job: Training; onChange: () => Promise<vo
       await ask(`v1/trainings/${job.id}${path}`, { method });
       await onChange();
     });
-  const title = job.state === "queued" ? "Waiting to be trained" : job.state === "paused" ? "Training paused" : "Training";
-  const waits = job.ahead ? `${job.ahead} trainings before it` : "It begins as soon as there is room";
+  const title = t(job.state === "queued" ? "training.queued" : job.state === "paused" ? "training.paused" : "training");
+  const waits = job.ahead ? t("training.ahead", { count: job.ahead }) : t("training.room");
   return (
     <Card title={title}>
       <p aria-live="polite" aria-atomic="true">
         <strong>
-          {job.state === "queued"
-            ? waits
-            : job.step
-              ? `Step ${count(job.step)} of at most ${count(job.of)}`
-              : (job.progress.title ?? "Getting the recordings ready")}
+          {job.state === "queued" ? waits : job.step ? t("training.step", { step: job.step, of: job.of ?? 0 }) : t("training.preparing")}
         </strong>
       </p>
-      <Bar label="The whole training" fraction={job.progress.fraction} />
+      <Bar label={t("underway.bar")} fraction={job.progress.fraction} />
       <dl class="figures">
         {job.seconds_left !== null && job.state === "running" && (
           <>
-            <dt>Left</dt>
+            <dt>{t("training.left")}</dt>
             <dd>
-              {duration(job.seconds_left)} <small>at most; it ends when no gain is likely</small>
+              {duration(job.seconds_left)} <small>{t("training.left.about")}</small>
             </dd>
           </>
         )}
-        {LOSSES.filter(([name]) => job.losses[name] !== undefined).map(([name, words]) => (
+        {LOSSES.filter((name) => job.losses[name] !== undefined).map((name) => (
           <>
-            <dt>{words}</dt>
-            <dd>{job.losses[name]!.toFixed(2)}</dd>
+            <dt>{t(`loss.${name}`)}</dt>
+            <dd>{number(job.losses[name]!, 2)}</dd>
           </>
         ))}
         {job.best !== null && (
           <>
-            <dt>Best so far</dt>
-            <dd>step {count(job.best)}</dd>
+            <dt>{t("training.best")}</dt>
+            <dd>{t("step", { step: job.best })}</dd>
           </>
         )}
       </dl>
@@ -109,18 +106,18 @@ function Underway({ job, onChange }: { job: Training; onChange: () => Promise<vo
       <div class="row">
         {job.state === "paused" || job.pausing ? (
           <button class="primary" disabled={busy || job.cancelling} onClick={() => act("/resume", "POST")}>
-            Go on
+            {t("training.resume")}
           </button>
         ) : (
           <button disabled={busy || job.cancelling} onClick={() => act("/pause", "POST")}>
-            Pause
+            {t("pause")}
           </button>
         )}
         <button disabled={busy || job.cancelling} onClick={() => act("", "DELETE")}>
-          {job.best !== null && job.state === "running" ? "End it, keep the best" : "Cancel"}
+          {t(job.best !== null && job.state === "running" ? "training.end" : "cancel")}
         </button>
         <span class="soft" aria-live="polite">
-          {job.cancelling ? "Ending …" : job.pausing ? "Pausing …" : ""}
+          {job.cancelling ? t("training.ending") : job.pausing ? t("training.pausing") : ""}
         </span>
       </div>
       <Trouble problem={problem} />
@@ -132,14 +129,14 @@ function Outcome({ job }: { job: Training }) {
   const kept = job.result;
   const title =
     job.state === "failed"
-      ? "It could not be trained"
+      ? "training.failed"
       : kept
-        ? "Trained"
+        ? "training.done"
         : job.state === "expired"
-          ? "Trained a while ago"
-          : "Training cancelled";
+          ? "training.expired"
+          : "training.cancelled";
   return (
-    <Card title={title}>
+    <Card title={t(title)}>
       {job.error && (
         <p role="alert">
           <strong>{job.error.message}</strong> {job.error.hint}
@@ -148,20 +145,17 @@ function Outcome({ job }: { job: Training }) {
       {kept && (
         <>
           <p class={kept.default ? "verdict" : "verdict mind"}>
-            <strong>
-              {kept.default ? "The trained model sings from now on." : "The instant voice goes on singing: it scored better."}
-            </strong>{" "}
-            {kept.reason}
+            <strong>{t(kept.default ? "training.better" : "training.worse")}</strong> {kept.reason}
           </p>
           <p>
-            {kept.ended} {kept.advice[0] && `What would help most: ${kept.advice[0]}`}
+            {kept.ended} {kept.advice[0] && t("training.advice", { advice: kept.advice[0] })}
           </p>
         </>
       )}
       <Sentences job={job} />
       {job.report && (
         <a href={job.report.href} target="_blank" rel="noopener">
-          The whole report
+          {t("report")}
         </a>
       )}
     </Card>
@@ -173,7 +167,7 @@ function Sentences({ job }: { job: Training }) {
   if (!sentences.length) return null;
   return (
     <details>
-      <summary>What was noticed ({sentences.length})</summary>
+      <summary>{t("training.noticed", { count: sentences.length })}</summary>
       <ul class="findings">
         {sentences.map(([severity, sentence]) => (
           <li key={sentence} class={severity}>
@@ -185,40 +179,36 @@ function Sentences({ job }: { job: Training }) {
   );
 }
 
-const LOSSES: [string, string][] = [
-  ["mel", "Mel loss"],
-  ["kl", "KL loss"],
-  ["discriminator", "Discriminator loss"],
-];
-const SCORES: [string, string, (value: number) => string][] = [
-  ["similarity", "Similarity to the voice", (value) => value.toFixed(3)],
-  ["intelligibility", "Intelligibility", (value) => value.toFixed(3)],
-  ["f0_error", "Pitch errors", (value) => `${(100 * value).toFixed(1)} %`],
-  ["mel_distance", "Mel distance", (value) => value.toFixed(2)],
-];
+const LOSSES = ["mel", "kl", "discriminator"] as const;
+const SCORES = [
+  ["similarity", (value: number) => number(value, 3)],
+  ["intelligibility", (value: number) => number(value, 3)],
+  ["f0_error", (value: number) => percent(value, 1)],
+  ["mel_distance", (value: number) => number(value, 2)],
+] as const;
 
 /** The held-out scores over the steps: one as a curve, all as a table. */
 function Scores({ evaluations, best }: { evaluations: Evaluation[]; best: number | null }) {
   const known = SCORES.filter(([name]) => evaluations.some((one) => one.scores[name] !== undefined));
   const [chosen, setChosen] = useState("");
-  const [name, words, text] = known.find(([name]) => name === chosen) ?? known[0] ?? SCORES[0]!;
+  const [name, text] = known.find(([name]) => name === chosen) ?? known[0] ?? SCORES[0];
   const points = evaluations.filter((one) => one.scores[name] !== undefined).map((one) => ({ step: one.step, value: one.scores[name]! }));
   return (
-    <Card title="Scores">
-      <p class="soft">On recordings that were held back, and on phrases that others sing: what was never trained on.</p>
-      <Choice label="Curve" value={name} options={known.map(([one, words]) => [one, words])} onChange={setChosen} />
+    <Card title={t("scores")}>
+      <p class="soft">{t("scores.about")}</p>
+      <Choice label={t("scores.curve")} value={name} options={known.map(([one]) => [one, t(`score.${one}`)])} onChange={setChosen} />
       <Curve points={points} best={best} text={text} />
       <details>
-        <summary>As a table</summary>
-        <div class="scrolling" tabIndex={0} role="region" aria-label="Scores of the checkpoints">
+        <summary>{t("scores.table")}</summary>
+        <div class="scrolling" tabIndex={0} role="region" aria-label={t("scores.region")}>
           <table>
-            <caption class="hidden">{words} and the other scores, by step</caption>
+            <caption class="hidden">{t("scores.region")}</caption>
             <thead>
               <tr>
-                <th scope="col">Step</th>
-                {known.map(([one, words]) => (
+                <th scope="col">{t("scores.step")}</th>
+                {known.map(([one]) => (
                   <th scope="col" key={one}>
-                    {words}
+                    {t(`score.${one}`)}
                   </th>
                 ))}
               </tr>
@@ -227,9 +217,9 @@ function Scores({ evaluations, best }: { evaluations: Evaluation[]; best: number
               {evaluations.map((one) => (
                 <tr key={one.step}>
                   <th scope="row">
-                    {count(one.step)} {one.step === best && "(best)"}
+                    {number(one.step)} {one.step === best && `(${t("best")})`}
                   </th>
-                  {known.map(([name, , text]) => (
+                  {known.map(([name, text]) => (
                     <td key={name}>{one.scores[name] === undefined ? "–" : text(one.scores[name])}</td>
                   ))}
                 </tr>
@@ -270,9 +260,9 @@ function Curve({
       </svg>
       <figcaption class="spread">
         <small>
-          step {count(first)} {last > first && `to ${count(last)}`}
+          {t("step", { step: first })} {last > first && `– ${number(last)}`}
         </small>
-        <small>{high > low ? `${text(low)} to ${text(high)}` : points.length ? text(low) : ""}</small>
+        <small>{high > low ? `${text(low)} – ${text(high)}` : points.length ? text(low) : ""}</small>
       </figcaption>
     </figure>
   );
@@ -288,13 +278,13 @@ function Samples({ job }: { job: Training }) {
     .map((name) => name.split("/")[0]!)
     .sort((a, b) => order(a) - order(b));
   return (
-    <Card title="Listen">
-      <Choice label="What is sung" value={clip} options={clips.map((one) => [one, clipWords(one)])} onChange={setChosen} />
+    <Card title={t("listen")}>
+      <Choice label={t("samples.clip")} value={clip} options={clips.map((one) => [one, clipWords(one)])} onChange={setChosen} />
       <ul class="takes samples">
         {versions.map((version) => (
           <li key={version}>
             <span>
-              {versionWords(version)} {Number(version) === job.best && <small>best</small>}
+              {versionWords(version)} {Number(version) === job.best && <small>{t("best")}</small>}
             </span>
             <audio
               controls
@@ -315,19 +305,16 @@ function order(version: string): number {
 }
 
 function versionWords(version: string): string {
-  return version === "original" ? "Original" : version === "instant" ? "Instant voice" : `Step ${count(Number(version))}`;
+  if (version === "original") return t("samples.original");
+  return version === "instant" ? t("engine.instant") : t("samples.step", { step: Number(version) });
 }
 
 function clipWords(clip: string): string {
-  const [kind, number] = clip.split("-");
-  return `${kind === "held" ? "Held-out recording" : "Phrase of another singer"} ${Number(number) + 1}`;
-}
-
-function count(number: number | null): string {
-  return number === null ? "" : number.toLocaleString("en");
+  const [kind, place] = clip.split("-");
+  return t(kind === "held" ? "samples.held" : "samples.other", { number: Number(place) + 1 });
 }
 
 function duration(seconds: number): string {
-  if (seconds < 5400) return `${Math.max(1, Math.round(seconds / 60))} min`;
-  return seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
+  if (seconds < 5400) return quantity(Math.max(1, Math.round(seconds / 60)), "minute");
+  return seconds < 172800 ? quantity(Math.round(seconds / 3600), "hour") : quantity(Math.round(seconds / 86400), "day");
 }

@@ -1,7 +1,7 @@
 /** Hearing what plays in another key or at another speed. Nothing is made anew, and nothing is kept. */
 import { useState } from "preact/hooks";
 import { percent as percentage, t } from "./i18n/language";
-import { Slider } from "./maker";
+import { Slider, semitones } from "./maker";
 import type { Player } from "./player";
 
 const SECURE = "AudioWorkletNode" in globalThis;
@@ -27,7 +27,7 @@ export function Tuning({ player }: { player: Player | null }) {
         <div class="settings">
           <Slider
             label={t("tuning.key")}
-            unit={t("tuning.semitones")}
+            words={semitones}
             min={-12}
             max={12}
             step={1}
@@ -36,7 +36,7 @@ export function Tuning({ player }: { player: Player | null }) {
           />
           <Slider
             label={t("tuning.speed")}
-            unit="%"
+            words={(percent) => percentage(percent / 100)}
             min={50}
             max={150}
             step={5}

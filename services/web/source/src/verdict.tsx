@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { followed } from "./again";
 import { ask, Problem, post, remove } from "./api";
 import { useTask } from "./hooks";
+import { joined, number, t } from "./i18n/language";
 import { Bar, Card, clock, decibels, megabytes, Trouble } from "./parts";
 import type { FoundWeakness, Job, ModelState } from "./schema";
 import "./verdict.css";
@@ -12,7 +13,7 @@ export function Verdict({ job }: { job: Job }) {
   const verdict = result.verdict;
   const weaknesses = verdict?.weaknesses ?? [];
   return (
-    <Card title="How it came out">
+    <Card title={t("verdict")}>
       {verdict && (
         <div class="verdict">
           <span class={`light ${verdict.verdict}`} aria-hidden="true">
@@ -33,22 +34,22 @@ export function Verdict({ job }: { job: Job }) {
         </ul>
       )}
       <details>
-        <summary>Figures and notes</summary>
+        <summary>{t("verdict.figures")}</summary>
         <dl class="figures">
-          {verdict?.grade != null && <Figure name="Grade" value={`${verdict.grade.toFixed(0)} of 100`} />}
-          <Figure name="Length" value={clock(result.duration)} />
+          {verdict?.grade != null && <Figure name={t("figure.grade")} value={t("figure.grade.of", { grade: Math.round(verdict.grade) })} />}
+          <Figure name={t("figure.length")} value={clock(result.duration)} />
           <Figure
-            name="Loudness"
-            value={`${result.loudness?.cover?.toFixed(1) ?? "–"} LUFS`}
-            about={`song ${result.loudness?.song?.toFixed(1) ?? "–"}`}
+            name={t("figure.loudness")}
+            value={`${level(result.loudness?.cover)} LUFS`}
+            about={t("figure.loudness.song", { loudness: level(result.loudness?.song) })}
           />
-          <Figure name="True peak" value={`${result.loudness?.true_peak?.toFixed(1) ?? "–"} dBTP`} />
-          <Figure name="New vocal" value={shown(result.vocal_level)} about="against the original singer's" />
-          <Figure name="Brightness" value={shown(result.brightness)} about="against the original singer's" />
+          <Figure name={t("figure.peak")} value={`${level(result.loudness?.true_peak)} dBTP`} />
+          <Figure name={t("figure.vocal")} value={shown(result.vocal_level)} about={t("figure.against-singer")} />
+          <Figure name={t("figure.brightness")} value={shown(result.brightness)} about={t("figure.against-singer")} />
           <Figure
-            name="Original singer"
+            name={t("figure.leftover")}
             value={shown(result.leftover)}
-            about={`against the new vocal, ± ${result.leftover_error ?? 2} dB`}
+            about={t("figure.against-vocal", { error: result.leftover_error ?? 2 })}
           />
         </dl>
         <p>{result.transpose_reason}</p>
@@ -60,7 +61,7 @@ export function Verdict({ job }: { job: Job }) {
         {weaknesses.map((one) => one.measured && <p key={one.figure}>{one.measured}</p>)}
         {job.report && (
           <a href={job.report.href} target="_blank" rel="noopener">
-            The whole report
+            {t("report")}
           </a>
         )}
       </details>
@@ -68,8 +69,12 @@ export function Verdict({ job }: { job: Job }) {
   );
 }
 
-function shown(level: number | null | undefined) {
-  return level == null ? "–" : decibels(level);
+function shown(gain: number | null | undefined) {
+  return gain == null ? "–" : decibels(gain);
+}
+
+function level(loudness: number | null | undefined) {
+  return loudness == null ? "–" : number(loudness, 1);
 }
 
 function Figure({ name, value, about }: { name: string; value: string; about?: string }) {
@@ -89,7 +94,7 @@ function Weakness({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
     <li class={weakness.severity}>
       <p>
         {weakness.sentence}
-        {!!at.length && <small> Listen at {at.slice(0, 3).map(clock).join(", ")}.</small>}
+        {!!at.length && <small> {t("verdict.at", { times: joined(at.slice(0, 3).map(clock)) })}</small>}
       </p>
       {action.kind === "settings" && action.models?.length ? (
         <WithModels job={job} weakness={weakness} />
@@ -174,27 +179,22 @@ function WithModels({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
     return (
       <div class="fetching">
         <span role="status">
-          Fetching what it needs: {megabytes(next.fraction * (next.bytes ?? 0))} of {megabytes(next.bytes ?? 0)}
-          {absent.length > 1 && `, then ${absent.length - 1} more`}
+          {t("fetching", { bytes: megabytes(next.fraction * (next.bytes ?? 0)), all: megabytes(next.bytes ?? 0) })}{" "}
+          {absent.length > 1 && t("fetching.more", { count: absent.length - 1 })}
         </span>
-        <Bar label="Fetching the model" fraction={next.fraction} />
+        <Bar label={t("fetching.bar")} fraction={next.fraction} />
         <button
           onClick={() => {
             stopped.current = true;
             void remove(`v1/models/${next.name}/fetch`).catch(() => undefined);
           }}
         >
-          Stop
+          {t("stop")}
         </button>
       </div>
     );
   const kept = absent?.find((one) => !one.fetchable);
-  if (kept)
-    return (
-      <p class="soft">
-        A {label.toLowerCase()} needs a model that this server hasn't got: {kept.name}. Ask its operator for it.
-      </p>
-    );
+  if (kept) return <p class="soft">{t("verdict.no-model", { what: label, model: kept.name })}</p>;
   return (
     <>
       <button disabled={busy || !absent} onClick={() => run(async () => void ((await fetched()) && (await make(job, weakness))))}>

@@ -1,12 +1,13 @@
 import { useState } from "preact/hooks";
 import { upload } from "./api";
 import { useTask, useTitle } from "./hooks";
+import { t } from "./i18n/language";
 import { Bar, Card, Trouble } from "./parts";
 import type { ManifestFound, Verification } from "./schema";
 
 /** Where everybody can drop a file to learn what it says of its origin. It needs no key. */
 export function VerifyView() {
-  useTitle("Check a file");
+  useTitle(t("app.check"));
   const { busy, problem, run } = useTask();
   const [over, setOver] = useState(false);
   const [sent, setSent] = useState(0);
@@ -32,10 +33,10 @@ export function VerifyView() {
   return (
     <>
       <div class="hero">
-        <h1>Where is this song from?</h1>
-        <p>Drop any sound or video to see what it says of its origin: a watermark, signed credentials, tags. Nothing is kept.</p>
+        <h1>{t("verify.title")}</h1>
+        <p>{t("verify.about")}</p>
       </div>
-      <Card title="File">
+      <Card title={t("verify.file")}>
         <label
           class={over ? "drop over" : "drop"}
           onDragOver={(event) => {
@@ -58,15 +59,13 @@ export function VerifyView() {
           />
           {busy ? (
             <span>
-              <strong>
-                {sent < 1 ? "Sending" : "Listening to"} {name}
-              </strong>
-              <Bar label="Upload" fraction={sent} />
+              <strong>{t(sent < 1 ? "sending.it" : "verify.listening", { name })}</strong>
+              <Bar label={t("upload")} fraction={sent} />
             </span>
           ) : (
             <span>
-              <strong>Drop a file here, or choose one</strong>
-              <small>up to 200 MB; with an Opus file, its .c2pa file, too</small>
+              <strong>{t("verify.drop")}</strong>
+              <small>{t("verify.size")}</small>
             </span>
           )}
         </label>
@@ -77,18 +76,22 @@ export function VerifyView() {
           <Card title={name}>
             <p>{found.conclusion}</p>
             <dl class="figures">
-              <dt>Watermark</dt>
-              <dd>{found.watermark.payload ? `found: work ${found.watermark.payload.id.toString(16).padStart(5, "0")}` : "none found"}</dd>
-              <dt>Signed credentials</dt>
+              <dt>{t("verify.watermark")}</dt>
+              <dd>
+                {found.watermark.payload
+                  ? t("verify.watermark.found", { work: found.watermark.payload.id.toString(16).padStart(5, "0") })
+                  : t("verify.watermark.none")}
+              </dd>
+              <dt>{t("verify.credentials")}</dt>
               <dd>{credentials(found.c2pa)}</dd>
               {!!found.c2pa.ingredients?.length && (
                 <>
-                  <dt>Made from, as they say</dt>
+                  <dt>{t("verify.ingredients")}</dt>
                   <dd>{found.c2pa.ingredients.join(", ")}</dd>
                 </>
               )}
-              <dt>Tags</dt>
-              <dd>{found.tags.comment || (found.tags.made_by_understudy ? "made with Understudy" : "say nothing of AI")}</dd>
+              <dt>{t("verify.tags")}</dt>
+              <dd>{found.tags.comment || t(found.tags.made_by_understudy ? "verify.tags.ours" : "verify.tags.none")}</dd>
             </dl>
           </Card>
         )}
@@ -98,8 +101,7 @@ export function VerifyView() {
 }
 
 function credentials(found: ManifestFound): string {
-  if (!found.present) return "none";
-  if (!found.valid) return "there, but they prove nothing";
-  const signer = found.trusted ? "by this server" : found.revoked ? "with a key that was revoked" : "by a signer that is not known here";
-  return `fit the file; signed ${signer}`;
+  if (!found.present) return t("verify.none");
+  if (!found.valid) return t("verify.invalid");
+  return t(found.trusted ? "verify.trusted" : found.revoked ? "verify.revoked" : "verify.unknown");
 }

@@ -2,6 +2,7 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ask, type Problem, patch, told } from "./api";
 import { isActive, useAddress, useTask, useTitle } from "./hooks";
+import { quantity, t } from "./i18n/language";
 import { NewVoice } from "./new-voice";
 import { Card, Trouble } from "./parts";
 import type { Training, TrainingPage, Voice } from "./schema";
@@ -31,7 +32,7 @@ export function VoiceView({ id }: { id: string }) {
   return (
     <article>
       <h1 ref={heading} tabIndex={-1}>
-        {voice?.name ?? "Voice"}
+        {voice?.name ?? t("voice")}
       </h1>
       <Trouble problem={problem} />
       {voice && voice.engines.length > 1 && <Singer voice={voice} onChange={setVoice} />}
@@ -51,15 +52,15 @@ function More({ voice, onChange }: { voice: Voice; onChange: () => Promise<void>
   };
   if (voice.state !== "ready" || !voice.recording) return null;
   return (
-    <Card title="Recordings">
+    <Card title={t("voice.more.title")}>
       {open ? (
         <NewVoice voice={voice} notes={notes === "high" || notes === "low" ? notes : ""} onDone={onChange} onClose={close} />
       ) : (
         <div class="row">
           <a class="button" href={`#/voices/${voice.id}/record`}>
-            More recordings …
+            {t("voice.more")}
           </a>
-          <span class="soft">{Math.round(voice.seconds ?? 0)} seconds so far</span>
+          <span class="soft">{t("voice.so-far", { time: quantity(Math.round(voice.seconds ?? 0), "second") })}</span>
         </div>
       )}
     </Card>
@@ -67,12 +68,6 @@ function More({ voice, onChange }: { voice: Voice; onChange: () => Promise<void>
 }
 
 type Engine = "instant" | "zero-shot" | "rvc";
-
-const ENGINES: Record<Engine, [string, string]> = {
-  instant: ["Instant voice", "from the recordings, without training"],
-  "zero-shot": ["Many-singers model", "from the recordings, by a model trained on many singers; slow without a GPU"],
-  rvc: ["Trained model", "learned from the recordings"],
-};
 
 function Singer({ voice, onChange }: { voice: Voice; onChange: (voice: Voice) => void }) {
   const { busy, problem, run } = useTask();
@@ -86,8 +81,8 @@ function Singer({ voice, onChange }: { voice: Voice; onChange: (voice: Voice) =>
     });
   };
   return (
-    <Card title="Which one sings">
-      <div role="radiogroup" aria-label="Which one sings" class="voices engines">
+    <Card title={t("engine.title")}>
+      <div role="radiogroup" aria-label={t("engine.title")} class="voices engines">
         {(voice.engines as Engine[]).map((engine) => (
           <label class="voice" key={engine}>
             <input
@@ -98,13 +93,13 @@ function Singer({ voice, onChange }: { voice: Voice; onChange: (voice: Voice) =>
               onChange={() => choose(engine)}
             />
             <span>
-              <strong>{ENGINES[engine][0]}</strong>
-              <small>{ENGINES[engine][1]}</small>
+              <strong>{t(`engine.${engine}`)}</strong>
+              <small>{t(`engine.${engine}.about`)}</small>
             </span>
           </label>
         ))}
       </div>
-      <p class="soft">New covers are sung with it. Those that there are stay as they are.</p>
+      <p class="soft">{t("engine.about")}</p>
       <Trouble problem={problem} />
     </Card>
   );
