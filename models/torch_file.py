@@ -43,11 +43,16 @@ _DTYPES = {
     "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
 }  # fmt: skip
 _STORAGES = {f"{place} {kind}Storage": dtype for place in ("torch", "torch.cuda") for kind, dtype in _DTYPES.items()}
+_UNTYPED = "torch.storage UntypedStorage"
+_EIGHT_BITS = {f"torch {name}": name for name in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")}
+_QUANTISED = re.compile(r"torch(\.cuda)? Q\w+Storage")
 _ORDERED = "collections OrderedDict"
 _TENSORS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor")
+_NEWER_TENSOR = "torch._utils _rebuild_tensor_v3"
+"""Of the dtypes without a storage of their own: its arguments name the dtype, the storage holds bytes."""
 _PARAMETERS = ("torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state")
 _FRACTION = "fractions Fraction"
-_KNOWN = {_ORDERED, _FRACTION, *_TENSORS, *_PARAMETERS, *_STORAGES}
+_KNOWN = {_ORDERED, _FRACTION, _UNTYPED, _NEWER_TENSOR, *_TENSORS, *_PARAMETERS, *_STORAGES, *_EIGHT_BITS}
 # Names that no honest file holds beside its tensors: modules that reach the machine or run code, and such builtins. A
 # file with one is refused even if unknown objects are to be ignored.
 _RUNNERS = re.compile(
@@ -63,6 +68,10 @@ _ANOTHER = "Ask for another copy of the file, or get it from where it was first 
 
 class _Unsafe(Exception):
     """The file holds something that isn't weights."""
+
+
+class _Quantised(Exception):
+    """Its numbers need a decoder."""
 
 
 class _Damaged(Exception):
@@ -88,7 +97,8 @@ def load(path: Path, largest: int = 4 << 30, unknown: Unknown = "refuse") -> Any
     placeholder takes its place, and dictionary entries whose keys are neither strings nor numbers are dropped.
 
     Raises `UnderstudyError`: ``file-not-found``, ``model-too-large`` (more than `largest` bytes), ``model-unsafe`` for
-    a pickle that would run something or make unknown objects, ``model-damaged``, ``archive-refused``.
+    a pickle that would run something or make unknown objects, ``model-quantised``, ``model-damaged``,
+    ``archive-refused``.
     """
     with reading(path), path.open("rb") as file:
         size = path.stat().st_size
@@ -104,6 +114,10 @@ def load(path: Path, largest: int = 4 << 30, unknown: Unknown = "refuse") -> Any
             "model-unsafe",
             f"{path} is refused: {error}.",
             "Nothing of it was run. Don't open this file with other programs; get the model from somebody you trust.",
+        ) from error
+    except _Quantised as error:
+        raise UnderstudyError(
+            "model-quantised", f"{path} holds quantised weights, which can't be read.", "Take the version that isn't."
         ) from error
     except _Damaged as error:
         raise UnderstudyError("model-damaged", f"{path} cannot be read as a model: {error}.", _ANOTHER) from error
@@ -354,6 +368,10 @@ def _called(function: Any, arguments: Any, unknown: Unknown) -> Any:
             return {}
         if function.text in _TENSORS and len(arguments) >= 4 and isinstance(arguments[0], torch.Tensor):
             return _tensor(*arguments[:4])
+        if function.text == _NEWER_TENSOR and len(arguments) >= 7 and isinstance(arguments[0], torch.Tensor):
+            named = arguments[6].text if isinstance(arguments[6], Name) else ""
+            if named in _EIGHT_BITS:
+                return _tensor(arguments[0].view(getattr(torch, _EIGHT_BITS[named])), *arguments[1:4])
         if function.text in _PARAMETERS and arguments and isinstance(arguments[0], torch.Tensor):
             return arguments[0]
         if function.text == _FRACTION and (fraction := _fraction(arguments)) is not None:
@@ -386,13 +404,15 @@ def _storage(identifier: Any, storage: _StorageReader) -> torch.Tensor:
         and len(identifier) in (5, 6)
         and identifier[0] == "storage"
         and isinstance(identifier[1], Name)
-        and identifier[1].text in _STORAGES
+        and identifier[1].text in (*_STORAGES, _UNTYPED)
         and isinstance(identifier[2], str)
         and type(identifier[4]) is int
         and identifier[4] >= 0
         and identifier[5:] in ((), (None,))
     ):
-        return storage(identifier[2], getattr(torch, _STORAGES[identifier[1].text]), identifier[4])
+        return storage(identifier[2], getattr(torch, _STORAGES.get(identifier[1].text, "uint8")), identifier[4])
+    if isinstance(identifier, tuple) and isinstance(identifier[1], Name) and _QUANTISED.match(identifier[1].text):
+        raise _Quantised
     raise _Unsafe("its pickle asks for something that isn't a tensor")
 
 

@@ -134,13 +134,17 @@ def is_taken(name: str) -> bool:
 
 
 def load_network(model: SeparatorModel, device: str, precision: Precision) -> Network:
-    """The model's network on `device`, kept warm for the next song. Raises what its family's `load` raises;
-    `ValueError` for the embedded separator, which has none."""
+    """The model's network on `device`, kept warm for the next song. A licence that forbids commercial use is among its
+    cautions. Raises what its family's `load` raises; `ValueError` for the embedded separator, which has none."""
     if model.weights is None:
         raise ValueError("the embedded separator has no network")
     weights = model.weights
     key = ("separator", weights.content_hash, model.family, device, precision)
     network = warm(key, partial(_load, model.family, weights, device, precision))
+    known = catalogue().get(model.name)
+    if known is not None and "not for commercial use" in known.licence:
+        forbidden = f"The licence of the model {model.name} forbids commercial use: {known.licence}."
+        network = replace(network, cautions=(*network.cautions, forbidden))
     return replace(network, stems=model.stems) if len(model.stems) == len(network.stems) else network
 
 

@@ -15,7 +15,7 @@ from understudy.models.hashes import opened_model
 from understudy.pipeline.separation.configuration import EXTENSIONS as YAML
 from understudy.pipeline.separation.configuration import configuration_of, read_configuration, required_configuration
 from understudy.pipeline.separation.families import pymss_core
-from understudy.pipeline.separation.families.tensors import invalid, plain_name, unwrapped
+from understudy.pipeline.separation.families.tensors import LARGEST, invalid, plain_name, unwrapped
 from understudy.pipeline.separation.parameters import beside_it
 
 FAMILIES = ("roformer", "mdx23c", "mdx_net", "vr", "demucs", "open_unmix", "spleeter", "pymss_core")
@@ -214,7 +214,7 @@ def _tensor_names(path: Path) -> set[str]:
     """The names of its tensors; `_DEMUCS` alone where it is a Demucs checkpoint as such."""
     if safetensors_file.is_safetensors(path):
         return {plain_name(name) for name in _safetensors_names(path)}
-    tree = torch_file.load(path, unknown="ignore")
+    tree = torch_file.load(path, LARGEST, unknown="ignore")
     if isinstance(tree, Mapping) and {"klass", "state"} <= tree.keys():
         return {_DEMUCS}
     return {plain_name(str(name)) for name in unwrapped(tree)}

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
+LARGEST = 64 << 30
+"""Bytes of a file: with the state of its optimiser one may have many times those of its network, none of which is read
+into memory."""
+
 _WRAPPERS = ("state_dict", "state", "model_state_dict", "model")
 _PREFIXES = ("module.", "model.", "_orig_mod.")  # of what training wrapped the network in
 
@@ -49,20 +53,24 @@ def read_tensors(path: Path, expected: Mapping[str, Shape], unread: tuple[str, .
 
 
 def stored_tensors(path: Path) -> dict[str, Tensor]:
-    """All named tensors in the file at `path`, unchecked. Raises `UnderstudyError` as `read_tensors` does."""
+    """All named tensors in the file at `path`, unchecked; where a training wrapped the network in a module beside
+    others, the network's alone; floats of 8 bits as bfloat16, which holds the same numbers. Raises `UnderstudyError` as
+    `read_tensors` does."""
     import torch
 
     if safetensors_file.is_safetensors(path):
-        tree: Any = safetensors_file.load(path)[0]
+        tree: Any = safetensors_file.load(path, LARGEST)[0]
     else:
-        tree = torch_file.load(path, unknown="ignore")
+        tree = torch_file.load(path, LARGEST, unknown="ignore")
     if not isinstance(tree, Mapping):
         raise invalid(path, "it holds no named tensors")
-    return {
-        plain_name(name): value
+    found = {
+        name: value.bfloat16() if value.is_floating_point() and value.itemsize == 1 else value
         for name, value in unwrapped(tree).items()
         if isinstance(name, str) and isinstance(value, torch.Tensor)
     }
+    own = {name: value for name, value in found.items() if name.startswith("model.")}
+    return {plain_name(name): value for name, value in (own or found).items()}
 
 
 def invalid(path: Path, why: str, hint: str = "Get it again from where it was published.") -> UnderstudyError:

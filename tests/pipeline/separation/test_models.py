@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,14 @@ def test_a_network_is_loaded_once(folder: Path) -> None:
         assert load_network(found, "cpu", "bfloat16").separate is not network.separate
     finally:
         forget()
+
+
+def test_a_licence_that_forbids_commercial_use_is_told(folder: Path) -> None:
+    folder.mkdir()
+    model = find_separator(str(identity(folder / "mine.onnx")))
+    assert load_network(model, "cpu", "float32").cautions == ()
+    (caution,) = load_network(replace(model, name="mel-roformer-dereverb-big-sucial"), "cpu", "float32").cautions
+    assert "forbids commercial use: CC BY-NC-SA 4.0" in caution
 
 
 def test_damage_is_noticed_before_anything_is_loaded(folder: Path) -> None:

@@ -151,6 +151,20 @@ def test_wrapped_and_half_precision_tensors_are_read(tmp_path: Path) -> None:
     plain = computed(write(tmp_path / "a", state, config(model)), noise())
     wrapped = {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}, "epoch": 3}
     assert torch.equal(computed(write(tmp_path / "b", wrapped, config(model)), noise()), plain)
+    trained = {"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}}
+    trained["state_dict"]["loss.window"] = torch.ones(4)  # of a module beside the network
+    assert torch.equal(computed(write(tmp_path / "d", trained, config(model)), noise()), plain)
+    eight = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in state.items()}
+    rounded = {name: tensor.bfloat16() for name, tensor in eight.items()}
+    for folder in ("torch", "safetensors"):
+        file = write(tmp_path / folder, eight, config(model))
+        if folder == "safetensors":
+            save_file(eight, file.path)
+        assert torch.equal(
+            computed(file, noise()), computed(write(tmp_path / "rounded", rounded, config(model)), noise())
+        )
+    quantised = torch.quantize_per_tensor(torch.zeros(4), 0.1, 0, torch.qint8)
+    assert "model-quantised" in refused(write(tmp_path / "e", {**state, "a": quantised}, config(model)))
     half = write(tmp_path / "c", {name: tensor.half() for name, tensor in state.items()}, config(model))
     assert snr(computed(half, noise()), plain) > 40
     save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, tmp_path / "net.safetensors")
