@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -252,6 +253,22 @@ def test_keys_themes_and_small_screens(listener: Page, duet: Duet) -> None:
     until(lambda: cursor() == "rgb(240, 238, 244)", cursor)
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_a_video_for_phones_is_made_and_says_that_it_is_made_by_ai(listener: Page, duet: Duet) -> None:
+    page = listener
+    page.goto(duet.page)
+    page.get_by_role("button", name="Make a video for phones").click()
+    page.get_by_role("progressbar", name="The video is being made.").wait_for()
+    with page.expect_download() as video:
+        page.get_by_role("link", name="Video for phones").click()
+    with av.open(video.value.path()) as container:
+        (picture,) = container.streams.video
+        assert (picture.codec_context.width, picture.codec_context.height) == (1080, 1920)
+        assert "AI" in container.metadata["comment"]
+        assert picture.duration
+        assert picture.time_base
+        assert float(picture.duration * picture.time_base) == pytest.approx(SECONDS, abs=0.1)
 
 
 def test_key_and_speed_change_while_it_plays(listener: Page, duet: Duet) -> None:

@@ -4,12 +4,15 @@ import { again } from "./again";
 import { post, type Settings } from "./api";
 import { isActive, useJob, useTask, useTitle } from "./hooks";
 import { joined, percent, t } from "./i18n/language";
+import { later } from "./later";
 import { SettingsForm } from "./maker";
 import { coverSides, type Gains, Mixer, PARTS, sources } from "./mixer";
 import { Card, Download, Trouble } from "./parts";
 import type { Job } from "./schema";
 import { Underway, useNotice } from "./underway";
 import { Verdict } from "./verdict";
+
+const Video = later(() => import("./video").then((found) => found.Video));
 
 export function CoverView({ id, formats }: { id: string; formats: readonly string[] }) {
   const { job, stages, problem } = useJob("covers", id);
@@ -51,6 +54,7 @@ function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
           <div class="downloads">
             {job.audio && <Download file={job.audio} words={t("cover")} />}
             {PARTS.map(({ part }) => job.stems[part] && <Download key={part} file={job.stems[part]} words={t(`stem.${part}`)} />)}
+            {job.audio && <Video job={job} />}
           </div>
         </Card>
       </div>

@@ -71,7 +71,7 @@ interface RowProps {
   playing: Playing;
 }
 
-export function CoverRow({ version, title, heading, playing }: RowProps) {
+function CoverRow({ version, title, heading, playing }: RowProps) {
   const { job, number, changes } = version;
   const name = t("cover.name", { title, version: `v${number}`, singers: joined(job.singers) });
   const state = [t(`state.${job.state}`), job.state === "running" && percent(job.progress.fraction)].filter(Boolean).join(" · ");
@@ -95,6 +95,23 @@ export function CoverRow({ version, title, heading, playing }: RowProps) {
         {!isActive(job) && <Delete path={`v1/covers/${job.id}`} name={name} />}
       </div>
     </li>
+  );
+}
+
+/** The versions of the song called `title`. */
+export function Versions({ versions, title, playing }: { versions: readonly Version[]; title: string; playing: Playing }) {
+  return (
+    <ul class="rows">
+      {versions.map((version) => (
+        <CoverRow
+          key={version.job.id}
+          version={version}
+          title={title}
+          heading={`v${version.number} · ${joined(version.job.singers)}`}
+          playing={playing}
+        />
+      ))}
+    </ul>
   );
 }
 
@@ -131,19 +148,7 @@ export function SongGroups({ groups, playing }: { groups: readonly SongGroup[]; 
             {song && <Delete path={`v1/songs/${id}`} name={title} />}
           </div>
         </div>
-        {count > 0 && (
-          <ul class="rows">
-            {versions.map((version) => (
-              <CoverRow
-                key={version.job.id}
-                version={version}
-                title={title}
-                heading={`v${version.number} · ${joined(version.job.singers)}`}
-                playing={playing}
-              />
-            ))}
-          </ul>
-        )}
+        {count > 0 && <Versions versions={versions} title={title} playing={playing} />}
       </div>
     );
   });

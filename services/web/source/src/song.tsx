@@ -3,9 +3,9 @@ import { useEffect, useRef } from "preact/hooks";
 import { patch } from "./api";
 import { Artwork } from "./artwork";
 import { Compare } from "./compare";
-import { CoverRow, ShareButton, usePlaying } from "./covers";
+import { ShareButton, usePlaying, Versions } from "./covers";
 import { useTitle } from "./hooks";
-import { joined, t } from "./i18n/language";
+import { t } from "./i18n/language";
 import { later } from "./later";
 import { Delete } from "./notes";
 import { Card, clock } from "./parts";
@@ -79,17 +79,7 @@ export function SongView({ group, onCover, onChange }: Props) {
       )}
       <Card title={t("song.versions")}>
         {!versions.length && <p class="soft">{t("song.none")}</p>}
-        <ul class="rows">
-          {versions.map((version) => (
-            <CoverRow
-              key={version.job.id}
-              version={version}
-              title={title}
-              heading={`v${version.number} · ${joined(version.job.singers)}`}
-              playing={playing}
-            />
-          ))}
-        </ul>
+        <Versions versions={versions} title={title} playing={playing} />
       </Card>
       {song && (
         <Card title={t("apart.title")}>

@@ -459,4 +459,10 @@ export default translation({
   fetching: "Was nötig ist, wird geholt: {bytes} von {all}",
   "fetching.more": { one: "danach noch {count}", other: "danach noch {count}" },
   "fetching.bar": "Modell wird geholt",
+  "tuning.semitones": "Halbtöne",
+
+  video: "Video fürs Handy",
+  "video.make": "Video fürs Handy machen",
+  "video.making": "Das Video entsteht gerade.",
+  "video.about": "Hochkant, mit Cover-Bild, Wellenform und den Worten „AI cover“. Es ist als KI-gemacht signiert.",
 });

@@ -454,4 +454,10 @@ export default {
   fetching: "Fetching what it needs: {bytes} of {all}",
   "fetching.more": { one: "then {count} more", other: "then {count} more" },
   "fetching.bar": "Fetching the model",
+  "tuning.semitones": "semitones",
+
+  video: "Video for phones",
+  "video.make": "Make a video for phones",
+  "video.making": "The video is being made.",
+  "video.about": "Upright, with artwork, waveform and the words “AI cover”. It is signed as made by AI.",
 } as const;

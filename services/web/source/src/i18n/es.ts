@@ -457,4 +457,10 @@ export default translation({
   fetching: "Descargando lo necesario: {bytes} de {all}",
   "fetching.more": { one: "y {count} más", other: "y {count} más" },
   "fetching.bar": "Descargando el modelo",
+  "tuning.semitones": "semitonos",
+
+  video: "Vídeo para móviles",
+  "video.make": "Hacer un vídeo para móviles",
+  "video.making": "Se está haciendo el vídeo.",
+  "video.about": "Vertical, con la carátula, la forma de onda y las palabras «AI cover». Va firmado como hecho con IA.",
 });

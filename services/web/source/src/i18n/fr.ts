@@ -461,4 +461,10 @@ export default translation({
   fetching: "Téléchargement du nécessaire : {bytes} sur {all}",
   "fetching.more": { one: "puis encore {count}", other: "puis encore {count}" },
   "fetching.bar": "Téléchargement du modèle",
+  "tuning.semitones": "demi-tons",
+
+  video: "Vidéo pour téléphone",
+  "video.make": "Créer une vidéo pour téléphone",
+  "video.making": "La vidéo est en cours de création.",
+  "video.about": "Verticale, avec la pochette, la forme d’onde et les mots « AI cover ». Elle est signée comme faite par IA.",
 });

@@ -456,4 +456,10 @@ export default translation({
   fetching: "必要なものを取得中：{bytes} / {all}",
   "fetching.more": "ほかに{count}件",
   "fetching.bar": "モデルを取得中",
+  "tuning.semitones": "半音",
+
+  video: "スマホ用の動画",
+  "video.make": "スマホ用の動画を作る",
+  "video.making": "動画を作成しています。",
+  "video.about": "縦長で、アートワーク、波形、「AI cover」の文字が入ります。AI 製として署名されます。",
 });

@@ -457,4 +457,10 @@ export default translation({
   fetching: "Baixando o necessário: {bytes} de {all}",
   "fetching.more": { one: "e mais {count}", other: "e mais {count}" },
   "fetching.bar": "Baixando o modelo",
+  "tuning.semitones": "semitons",
+
+  video: "Vídeo para celular",
+  "video.make": "Fazer um vídeo para celular",
+  "video.making": "O vídeo está sendo feito.",
+  "video.about": "Na vertical, com a capa, a forma de onda e as palavras “AI cover”. É assinado como feito por IA.",
 });
