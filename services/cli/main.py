@@ -31,6 +31,7 @@ from understudy.services.cli.signing import signing_app
 from understudy.services.cli.system import cache_app, doctor, presets
 from understudy.services.cli.training import train
 from understudy.services.cli.verify import verify
+from understudy.services.cli.voice_evaluation import evaluate_voice
 from understudy.services.cli.voices import voices_app
 
 app = typer.Typer(
@@ -75,6 +76,7 @@ for command in (
 ):
     app.command()(command)
 voices_app.command()(train)
+voices_app.command("evaluate")(evaluate_voice)
 groups = {
     "voices": voices_app,
     "models": models_app,

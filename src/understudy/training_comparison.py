@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from threading import Event
 
@@ -61,16 +62,24 @@ def evaluate_instant(
 
 
 def without_held_out(context: Context, voice: Voice, dataset: Dataset) -> Voice:
-    """The voice made of what isn't held out of its recordings, in `context.folder`; the voice itself where that is less
-    than `LEAST` seconds."""
+    """The voice made of what isn't held out of its recordings."""
     names = {external.content_hash: name for name, external in named_recordings(voice)}
     numbers = {recording.name: number for number, recording in enumerate(dataset.recordings)}
-    held_out, place = held_out_sounds(dataset), context.folder / "heard"
+    held_out = held_out_sounds(dataset)
+    found = [held_out.get(numbers.get(names[one.sha256], -1)) for one in voice.manifest.recordings]
+    seconds = [
+        one.duration if held is None else held.first / held.rate - 0.5
+        for one, held in zip(voice.manifest.recordings, found, strict=True)
+    ]
+    return shortened(context, voice, seconds)
+
+
+def shortened(context: Context, voice: Voice, kept_seconds: Sequence[float]) -> Voice:
+    """The voice made of so many seconds from the begin of each of its recordings, in `context.folder`; those with less
+    than one are left out. The voice itself where that is less than `LEAST` seconds."""
+    place, kept = context.folder / "heard", []
     (place / RECORDINGS).mkdir(parents=True)
-    kept = []
-    for file, recording in zip(voice.recording_files, voice.manifest.recordings, strict=True):
-        held = held_out.get(numbers.get(names[recording.sha256], -1))
-        seconds = recording.duration if held is None else max(0.0, held.first / held.rate - 0.5)
+    for file, recording, seconds in zip(voice.recording_files, voice.manifest.recordings, kept_seconds, strict=True):
         if seconds < 1:
             continue
         sound = recording_files.decode(context, file, context.folder / "decoded.npy")

@@ -57,10 +57,10 @@ class Clip:
 class ClipScores:
     """`similarity`: cosine of speaker embeddings, to the held-out recordings; None without the encoder or a voice.
     `f0_error`: share of the frames voiced in both that are off by more than 50 cents. `voicing_error`: share of all
-    frames. `intelligibility`: ESTOI against what was to be sung, about 0..1. `noise`: dB that voiced sound is noisier
-    than the source's. `mel_distance`: mean absolute difference of log-mel magnitudes in nepers, after time and level
-    are aligned; only held-out clips have it. `silent`: share of the source's sounding frames that are silent in the
-    result. `clicks`: per second, beyond the source's."""
+    frames; `cents`: median deviation where voiced in both. `intelligibility`: ESTOI against what was to be sung, about
+    0..1. `noise`: dB that voiced sound is noisier than the source's. `mel_distance`: mean absolute difference of
+    log-mel magnitudes in nepers, after time and level are aligned; only held-out clips have it. `silent`: share of the
+    source's sounding frames that are silent in the result. `clicks`: per second, beyond the source's."""
 
     name: str
     kind: Literal["held-out", "phrase"]
@@ -72,6 +72,7 @@ class ClipScores:
     mel_distance: float | None
     silent: float
     clicks: float
+    cents: float | None = None  # evaluations of earlier versions have none
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ SCORES = (
     "mel_distance",
     "silent",
     "clicks",
+    "cents",
 )
 
 
@@ -212,6 +214,7 @@ def score(
         noise=_periodicity(source, performance.pitch) - _periodicity(made, wanted),
         mel_distance=mel_distance(source, made) if clip.kind == "held-out" else None,
         silent=float(np.mean(silent[sounding])) if sounding.any() else 0.0,
+        cents=float(np.median(cents)) if both.any() else None,
         clicks=0.0 if broken else max(0.0, _clicks(sound) - _clicks(performance.vocals.read().mono())),
     )
 
