@@ -41,6 +41,26 @@ def understudy(folder: Path, cache: Path, *arguments: str) -> float:
     return time.monotonic() - begun
 
 
+def material(folder: Path, songs: int, voices: int, seconds: float) -> tuple[list[str], list[str]]:
+    """The names of so many songs, synthesised into `folder`, and of so many voices in the library there."""
+    files = []
+    for number in range(songs):
+        sound = signals.song(seconds + number, seed=number).mix
+        files.append(f"song {number}.wav")
+        soundfile.write(folder / files[-1], sound.samples.T, sound.rate)
+    names = []
+    for number in range(voices):
+        notes = [
+            signals.Note(45 + step + 3 * number, 0.8, vowel, "s")
+            for step, vowel in zip((0, 2, 4, 5, 7, 5, 4, 2) * 3, "aeioaeiu" * 3, strict=True)
+        ]
+        sung, _ = signals.singing(notes, formants=0.85 + 0.1 * number, seed=number)
+        soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
+        names.append(f"voice {number}")
+        understudy(folder, folder / "cache", "voices", "add", names[-1], "recording.wav", "--consent", "self")
+    return files, names
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", type=int, default=10)
@@ -49,21 +69,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="understudy-") as made:
         folder = Path(made)
-        songs = []
-        for number in range(chosen.songs):
-            sound = signals.song(chosen.seconds + number, seed=number).mix
-            songs.append(f"song {number}.wav")
-            soundfile.write(folder / songs[-1], sound.samples.T, sound.rate)
-        voices = []
-        for number in range(chosen.voices):
-            notes = [
-                signals.Note(45 + step + 3 * number, 0.8, vowel, "s")
-                for step, vowel in zip((0, 2, 4, 5, 7, 5, 4, 2) * 3, "aeioaeiu" * 3, strict=True)
-            ]
-            sung, _ = signals.singing(notes, formants=0.85 + 0.1 * number, seed=number)
-            soundfile.write(folder / "recording.wav", sung.samples.T, sung.rate)
-            voices.append(f"voice {number}")
-            understudy(folder, folder / "cache", "voices", "add", voices[-1], "recording.wav", "--consent", "self")
+        songs, voices = material(folder, chosen.songs, chosen.voices, chosen.seconds)
         voice_options = [part for voice in voices for part in ("--voice", voice)]
         combined = [understudy(folder, folder / "cache a", "batch", *songs, *voice_options, "--output", "a")]
         single = 0.0

@@ -1,12 +1,13 @@
 """Stages on a Ray cluster of several nodes on this machine, which it starts.
 
     python benchmarks/cluster.py overhead     seconds and CPU seconds that the cluster adds to a stage
+    python benchmarks/cluster.py same         a batch of songs times voices, on the cluster and by the local executor
     python benchmarks/cluster.py kills        nodes and processes are killed at random moments while covers are made
     python benchmarks/cluster.py scale        songs an hour and use of the GPUs by the size of the cluster
 
 The stages of `kills` and `scale` sleep as long as those of a real cover take (docs/measurements.md, 4 minutes of song),
 divided by `--speed`; GPUs are virtual. What they return is a hash of all that went into them, which `kills` compares.
-Each prints one JSON object; `kills` exits 1 when something was lost, made twice, or came out differently.
+Each prints one JSON object; `kills` and `same` exit 1 when something was lost, made twice, or came out differently.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import batch  # noqa: E402
 from tests.support.ray_cluster import Nodes, nodes  # noqa: E402
 from understudy.context import Context  # noqa: E402
 from understudy.pipeline.executor import StageEvent  # noqa: E402
@@ -131,6 +133,50 @@ def overhead(stages: int) -> dict[str, Any]:
 def _nothing(number: int) -> Node[Any]:
     settings: dict[str, Setting] = {"song": number, "seconds": 0.0, "log": ""}
     return Node("nothing", Stage("nothing", 1, sleep), {"before": ()}, settings)
+
+
+def same(songs: int, voices: int, seconds: float, jobs: int) -> dict[str, Any]:
+    """Covers of synthesised songs by voices, made by the command line on a cluster of three nodes and locally, and
+    compared: the covers as Opus, which hold no signature (it contains the time), and all artifacts, by key.
+    Of these, `sign` and `ingredient` differ, which contain the time of a signature."""
+    with tempfile.TemporaryDirectory(prefix="understudy-") as made, nodes(Path(made) / "nodes") as started:
+        folder = Path(made)
+        files, names = batch.material(folder, songs, voices, seconds)
+        command = ["batch", *files, *(part for name in names for part in ("--voice", name)), "--format", "opus"]
+        for _ in range(2):
+            started.add(2)
+        on_cluster = ["--executor", "ray", "--address", started.address, "--store", str(folder / "store")]
+        walls = [
+            batch.understudy(folder, folder / "here", *command, "--jobs", str(jobs), "--output", "ray", *on_cluster),
+            batch.understudy(folder, folder / "alone", *command, "--output", "local"),
+        ]
+        covers = sorted(path.name for path in (folder / "local").rglob("*.opus"))
+        different = [name for name in covers if not _equal(*(_found(folder / one, name) for one in ("ray", "local")))]
+        artifacts = [path.parent for path in (folder / "alone" / "artifacts").glob("*/*/artifact.json")]
+        unlike: Counter[str] = Counter()
+        for artifact in artifacts:
+            there = folder / "store" / artifact.relative_to(folder / "alone")
+            parts = [path.relative_to(artifact) for path in artifact.rglob("*") if path.is_file()]
+            record = json.loads((artifact / "artifact.json").read_text())
+            if not all(part.name == "artifact.json" or _equal(artifact / part, there / part) for part in parts):
+                unlike[record["stage"]] += 1
+        used = [sum(1 for _ in (folder / "nodes" / f"node{number}").glob("artifacts/*/*")) for number in (1, 2, 3)]
+    return {
+        "covers": len(covers),
+        "covers_different": different,
+        "artifacts": len(artifacts),
+        "artifacts_different": dict(unlike),
+        "artifacts_on_nodes": used,
+        "seconds_ray_and_local": [round(wall) for wall in walls],
+    }
+
+
+def _found(folder: Path, name: str) -> Path:
+    return next(folder.rglob(name), folder / name)
+
+
+def _equal(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def kills(nodes_killed: int, processes_killed: int, pause: float, speed: float, seed: int) -> dict[str, Any]:
@@ -240,9 +286,11 @@ def _warming(number: int) -> Node[Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("overhead", "kills", "scale"))
+    parser.add_argument("what", choices=("overhead", "same", "kills", "scale"))
     parser.add_argument("--stages", type=int, default=100, help="of 'overhead'")
-    parser.add_argument("--songs", type=int, default=30, help="covers for each GPU of 'scale'")
+    parser.add_argument("--songs", type=int, default=30, help="of 'same'; covers for each GPU of 'scale'")
+    parser.add_argument("--voices", type=int, default=3, help="of 'same'")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of the songs of 'same', each a second longer")
     parser.add_argument("--nodes", type=int, default=30, help="to be killed")
     parser.add_argument("--processes", type=int, default=30, help="of stages to be killed")
     parser.add_argument("--pause", type=float, default=5.0, help="seconds between two kills, on the average")
@@ -252,6 +300,10 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.what == "overhead":
         print(json.dumps(overhead(chosen.stages), indent=1))
+    elif chosen.what == "same":
+        figures = same(chosen.songs, chosen.voices, chosen.seconds, 4)
+        print(json.dumps(figures, indent=1))
+        sys.exit(bool(figures["covers_different"] or figures["artifacts_different"].keys() - {"sign", "ingredient"}))
     elif chosen.what == "scale":
         print(json.dumps({"sizes": scale(chosen.gpus, chosen.songs, chosen.speed)}, indent=1))
     else:

@@ -7,7 +7,8 @@ first, but a share of the claims (`ServerSettings.batch_share`) looks for a batc
 
 Locks. A claim locks a turn and a job, and skips what others have locked (``FOR UPDATE SKIP LOCKED``): it waits for
 nobody, so claims neither queue up nor can be part of a deadlock, and no row that requests lock is touched. On
-PostgreSQL one statement finds the job and takes it. SQLite has one write lock, and the same is done there in steps.
+PostgreSQL one statement, sent alone, finds the job and takes it. What it can't decide is done in steps, as always on
+SQLite, which has one write lock.
 
 Lost jobs. A job whose lease has ended is claimed before queued ones. Clocks may jump, and machines may sleep: then
 leases end although their workers live. So a lease that seems to have ended is first marked as doubted; a worker that
@@ -36,6 +37,8 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    cast,
+    extract,
     func,
     literal,
     literal_column,
@@ -65,15 +68,26 @@ def claim(database: Database, worker: str, settings: ServerSettings, training: b
     """Claim the next job for `worker`, a `training` or one that is none; None if there is none. Jobs that were started
     too often without finishing a stage, and those cancelled or paused whose worker died, are ended or paused on the
     way."""
-    if database.is_sqlite and not waits(database, settings, training):
-        return None  # idle workers leave its one write lock alone
+    priorities = _priorities(training)
+    if not training and random.random() < settings.batch_share:
+        priorities = (BATCH, INTERACTIVE)
+    taking: dict[str, Any] = {"claimer": worker, "proof": new_id("t"), "lasting": settings.lease}
+    values = {**taking, "slack": settings.lease + AHEAD, "most": settings.jobs_running}
+    if database.is_sqlite:
+        if not waits(database, settings, training):
+            return None  # idle workers leave its one write lock alone
+    else:
+        with database.statement() as connection:
+            first = {**values, "of_priority": priorities[0], "lost_first": True}
+            taken = connection.execute(_search(training, passing=False, at_once=True), first).one()
+        if taken.id is not None:
+            return _claimed(taken, taken.generation)
     lost_first = True
     while True:
         with database.write() as connection:
             now = database.now(connection)
-            taking = {"claimer": worker, "proof": new_id("t"), "until": now + settings.lease, "now": now}
-            values = {**taking, "ahead": now + settings.lease + AHEAD, "most": settings.jobs_running}
-            found = _next(connection, values | {"lost_first": lost_first}, taking, settings, training)
+            taking, values = taking | {"now": now}, values | {"now": now}
+            found = _next(connection, values | {"lost_first": lost_first}, taking, priorities, training)
             if found != "lost":
                 return found
             row = connection.execute(_lost_job(training), values).first()
@@ -88,7 +102,7 @@ def claim(database: Database, worker: str, settings: ServerSettings, training: b
 def waits(database: Database, settings: ServerSettings, training: bool = False) -> bool:
     """Whether there is a job that could be claimed."""
     with database.read() as connection:
-        values = {"now": (now := database.now(connection)), "ahead": now + settings.lease + AHEAD}
+        values = {"now": database.now(connection), "slack": settings.lease + AHEAD}
         return any(
             connection.scalar(query, {**values, "of_priority": priority}) is not None
             for priority in _priorities(training)
@@ -102,34 +116,39 @@ def _priorities(training: bool) -> tuple[int, ...]:
 
 # The statements are built once: that takes longer than to run them. Values that change are parameters (`bindparam`).
 _NOW: BindParameter[Any] = bindparam("now", type_=Double)
-_AHEAD: BindParameter[Any] = bindparam("ahead", type_=Double)
+_SLACK: BindParameter[Any] = bindparam("slack", type_=Double)
 _PRIORITY: BindParameter[Any] = bindparam("of_priority")
 _OWNER: BindParameter[Any] = bindparam("of_owner")
-_ENDED = or_(jobs.c.lease < _NOW, jobs.c.lease > _AHEAD)
-"""Its lease has ended; or the clock was set back."""
+_CLOCK = cast(extract("epoch", func.statement_timestamp()), Double)
+"""`_NOW` on PostgreSQL for one statement, which need not ask for it before."""
+
+
+def _ended(now: Any) -> Any:
+    """Its lease has ended; or the clock was set back."""
+    return or_(jobs.c.lease < now, jobs.c.lease > now + _SLACK)
 
 
 def _mine(training: bool) -> Any:
     return jobs.c.priority == TRAINING if training else jobs.c.priority != TRAINING
 
 
-def _ready(training: bool) -> Any:
+def _ready(training: bool, now: Any) -> Any:
     """Its pause is over; or the clock was set back, and it would be longer than any pause."""
-    return or_(jobs.c.not_before <= _NOW, jobs.c.not_before > _NOW + (USED_UP if training else RETRY))
+    return or_(jobs.c.not_before <= now, jobs.c.not_before > now + (USED_UP if training else RETRY))
 
 
 @cache
 def _waiting(training: bool) -> tuple[Select[Any], ...]:
     """Any job that is ready, any whose lease has ended."""
     one = select(jobs.c.id).where(jobs.c.priority == _PRIORITY).limit(1)
-    return one.where(_QUEUED, _ready(training)), one.where(_RUNNING, _ENDED)
+    return one.where(_QUEUED, _ready(training, _NOW)), one.where(_RUNNING, _ended(_NOW))
 
 
-def _is_lost(training: bool) -> Any:
+def _is_lost(training: bool, now: Any) -> Any:
     """Its lease has ended, and that isn't doubted or was so for long enough."""
-    sure = or_(jobs.c.lease == 0.0, jobs.c.doubted <= _NOW - DOUBT)
-    new = or_(jobs.c.doubted.is_(None), jobs.c.doubted > _NOW)
-    return and_(_RUNNING, _mine(training), _ENDED, or_(sure, new))
+    sure = or_(jobs.c.lease == 0.0, jobs.c.doubted <= now - DOUBT)
+    new = or_(jobs.c.doubted.is_(None), jobs.c.doubted > now)
+    return and_(_RUNNING, _mine(training), _ended(now), or_(sure, new))
 
 
 @cache
@@ -137,7 +156,7 @@ def _lost_job(training: bool) -> Select[Any]:
     return (
         select(jobs, owners.c.generation)
         .join(owners, owners.c.id == jobs.c.owner)
-        .where(_is_lost(training))
+        .where(_is_lost(training, _NOW))
         .order_by(jobs.c.lease)
         .limit(1)
         .with_for_update(skip_locked=True, of=jobs)
@@ -146,18 +165,17 @@ def _lost_job(training: bool) -> Select[Any]:
 
 @cache
 def _search(training: bool, passing: bool, at_once: bool) -> Select[Any]:
-    """Finds the next job, and takes it if `at_once`. One row: whether there is a lost job, which comes first; else the
-    owner whose turn it is, whether that is still so, and the job. `passing`: not the turns of the owners `passed`."""
-    lost = select(
-        and_(bindparam("lost_first", type_=Boolean), select(jobs.c.id).where(_is_lost(training)).exists()).label(
-            "is_lost"
-        )
-    )
+    """Finds the next job, and takes it if `at_once` (on PostgreSQL). One row: whether there is a lost job, which comes
+    first; else the owner whose turn it is, whether that is still so, and the job. `passing`: not the turns of the
+    owners `passed`."""
+    now = _CLOCK if at_once else _NOW
+    some = select(jobs.c.id).where(_is_lost(training, now)).exists()
+    lost = select(and_(bindparam("lost_first", type_=Boolean), some).label("is_lost"))
     there = lost.cte("lost")
     turn = _turn(training, passing, there)
     queued = (
         select(jobs.c.id)
-        .where(_QUEUED, jobs.c.priority == _PRIORITY, _ready(training))
+        .where(_QUEUED, jobs.c.priority == _PRIORITY, _ready(training, now))
         .where(jobs.c.owner == select(turn.c.owner).where(turn.c.fresh).scalar_subquery())
         .order_by(jobs.c.created, jobs.c.id)
         .limit(1)
@@ -168,9 +186,9 @@ def _search(training: bool, passing: bool, at_once: bool) -> Select[Any]:
     if not at_once:
         both = there.outerjoin(turn, true()).outerjoin(queued, true()).outerjoin(owners, owners.c.id == turn.c.owner)
         return found.add_columns(queued.c.id, owners.c.generation).select_from(both)
-    taken = _take(select(queued.c.id).scalar_subquery()).cte("taken")
+    taken = _take(select(queued.c.id).scalar_subquery(), now).cte("taken")
     what = func.json_build_object("state", "running", "attempt", taken.c.attempts, type_=JSON)
-    told = select(taken.c.id, taken.c.events, _NOW, literal("state"), what)
+    told = select(taken.c.id, taken.c.events, now, literal("state"), what)
     return (
         found.add_columns(*taken.c, owners.c.generation)
         .select_from(
@@ -178,7 +196,7 @@ def _search(training: bool, passing: bool, at_once: bool) -> Select[Any]:
         )
         .add_cte(
             events.insert().from_select(["job", "number", "at", "type", "data"], told).cte("told"),
-            _serve(select(taken.c.owner).scalar_subquery()).cte("served"),
+            _serve(select(taken.c.owner).scalar_subquery(), now).cte("served"),
         )
     )
 
@@ -225,7 +243,7 @@ def _turn(training: bool, passing: bool, lost: CTE) -> CTE:
     )
 
 
-def _take(job: Any) -> Update:
+def _take(job: Any, now: Any) -> Update:
     """Takes the job with that id."""
     return (
         jobs.update()
@@ -234,8 +252,8 @@ def _take(job: Any) -> Update:
             state="running",
             worker=bindparam("claimer"),
             token=bindparam("proof"),
-            lease=bindparam("until"),
-            started=func.coalesce(jobs.c.started, _NOW),
+            lease=now + bindparam("lasting", type_=Double),
+            started=func.coalesce(jobs.c.started, now),
             doubted=None,
             attempts=jobs.c.attempts + 1,
             strikes=jobs.c.strikes + 1,
@@ -248,12 +266,12 @@ def _take(job: Any) -> Update:
     )
 
 
-def _serve(owner: Any) -> Update:
+def _serve(owner: Any, now: Any) -> Update:
     """Puts the owner's turn behind those of all others."""
-    return turns.update().where(turns.c.owner == owner, turns.c.priority == _PRIORITY).values(served=_NOW)
+    return turns.update().where(turns.c.owner == owner, turns.c.priority == _PRIORITY).values(served=now)
 
 
-_TAKE, _SERVE = _take(bindparam("job")), _serve(_OWNER)
+_TAKE, _SERVE = _take(bindparam("job"), _NOW), _serve(_OWNER, _NOW)
 _ANY_JOB = select(jobs.c.id).where(_QUEUED, jobs.c.priority == _PRIORITY, jobs.c.owner == _OWNER).limit(1)
 _END_TURNS = turns.update().where(turns.c.owner == _OWNER, turns.c.priority == _PRIORITY).values(waiting=False)
 _DOUBT = jobs.update().where(jobs.c.id == bindparam("job")).values(doubted=_NOW)
@@ -269,25 +287,23 @@ def _settled(connection: Connection, now: float, row: Row[Any], settings: Server
 
 
 def _next(
-    connection: Connection, values: dict[str, Any], taking: dict[str, Any], settings: ServerSettings, training: bool
+    connection: Connection,
+    values: dict[str, Any],
+    taking: dict[str, Any],
+    priorities: tuple[int, ...],
+    training: bool,
 ) -> Claimed | Literal["lost"] | None:
     """The next queued job, now claimed; or that there is a lost one, which comes first."""
-    priorities = _priorities(training)
-    if not training and random.random() < settings.batch_share:
-        priorities = (BATCH, INTERACTIVE)
-    at_once = connection.dialect.name == "postgresql"
     for priority in priorities:
         passed: list[str] = []
         while True:
             mine = values | {"of_priority": priority} | ({"passed": passed} if passed else {})
-            row = connection.execute(_search(training, bool(passed), at_once), mine).one()
+            row = connection.execute(_search(training, bool(passed), at_once=False), mine).one()
             if row.is_lost:
                 return "lost"
             if row.turn is None:
                 break
             turn = {"of_owner": row.turn, "of_priority": priority}
-            if row.id is not None and at_once:
-                return _claimed(row, row.generation)
             if row.id is not None:
                 connection.execute(_SERVE, turn | {"now": values["now"]})
                 return _taken(connection, row, taking)

@@ -42,6 +42,7 @@ class Database:
             if self.is_sqlite and (path := url.partition(":///")[2]):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._engine = create_engine(url, pool_size=8, pool_timeout=_BUSY, **more)
+            self._alone = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
             if isinstance(error, ImportError) and error.name == "psycopg":
                 raise package_missing("psycopg") from error
@@ -96,6 +97,12 @@ class Database:
         """One transaction, committed at the end. On SQLite it is alone from its beginning; on PostgreSQL only the rows
         that it touched are."""
         with self._transaction(write=True) as connection:
+            yield connection
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """For one statement that is a transaction by itself: nothing is sent before it or after it."""
+        with _explained(self.url), self._alone.connect() as connection:
             yield connection
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 
 import pytest
 from sqlalchemy import select
@@ -19,8 +20,11 @@ DAY = 86400.0
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, by: float) -> None:
     """As if the clock that all share had been set by so many seconds."""
-    real = Database.now
+    real, clock = Database.now, claims._CLOCK + by
     monkeypatch.setattr(Database, "now", lambda self, connection: real(self, connection) + by)
+    monkeypatch.setattr(claims, "_CLOCK", clock)
+    claims._search.cache_clear()
+    monkeypatch.setattr(claims, "_search", cache(claims._search.__wrapped__))
 
 
 def test_an_owner_without_jobs_comes_back(database, settings):
@@ -131,7 +135,7 @@ def test_owners_served_before_the_clock_was_set_back_are_not_the_last_for_long(d
 
 
 def test_an_index_gives_an_owners_oldest_job(database):
-    values = {"now": 1.0, "ahead": 2.0, "of_priority": 0, "most": 1, "lost_first": True}
+    values = {"now": 1.0, "slack": 2.0, "of_priority": 0, "most": 1, "lost_first": True}
     query = claims._search(False, passing=False, at_once=False).params(values)
     with database.read() as connection:
         if not database.is_sqlite:
