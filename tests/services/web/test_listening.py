@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import av
@@ -315,3 +316,27 @@ def _moved(before: np.ndarray, after: np.ndarray) -> float:
     """Semitones by which the spectrum moved: those at which the two have the most in common."""
     before, after = before - before.mean(), after - after.mean()
     return int(np.argmax(np.correlate(after, before, "full")) - (len(before) - 1)) / 10
+
+
+def test_lyrics_are_shown_in_time_and_seek(listener: Page, duet: Duet, tmp_path: Path) -> None:
+    page = listener
+    lyrics = tmp_path / "song.lrc"
+    lyrics.write_text("[00:00.5]one\n[00:02.00]<00:02.00>two <00:02.30>words\n[00:04.00]three\n")
+    page.goto(duet.page)
+    expect(page.get_by_role("radio", name="B · original")).to_be_enabled()
+    (tmp_path / "plain.txt").write_text("no times\n")
+    page.get_by_label("Add lyrics …").set_input_files(tmp_path / "plain.txt")
+    page.get_by_text("That file has no lines with times").wait_for()
+    page.get_by_label("Add lyrics …").set_input_files(lyrics)
+    lines = page.get_by_role("list", name="Lyrics")
+    current = lines.locator("[aria-current=true]")
+    expect(current).to_have_text("one")  # the cover begins a second into the song
+    lines.get_by_role("button", name="three").click()
+    expect(current).to_have_text("three")
+    assert _seconds(page) == pytest.approx(4.0 - START, abs=0.1)
+    lines.get_by_role("button", name="two words").click()
+    expect(current.locator(".sung")).to_have_text(["two "])
+    page.reload()
+    expect(lines.get_by_role("button", name="three")).to_be_visible()
+    page.get_by_role("button", name="Remove the lyrics").click()
+    expect(lines).to_be_hidden()

@@ -44,6 +44,8 @@ function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
           sides={coverSides()}
           sources={() => sources(job)}
           duration={job.result?.duration ?? 0}
+          song={job.inputs.song}
+          start={job.settings.song?.start ?? 0}
           gains={gains}
           onGains={setGains}
         />

@@ -2,12 +2,15 @@
 import { useEffect, useState } from "preact/hooks";
 import { joined, t } from "./i18n/language";
 import type { Key } from "./i18n/messages";
+import { later } from "./later";
 import { decibels } from "./parts";
 import { linear, type Sources } from "./player";
 import type { Job } from "./schema";
 import { LONGEST, Loading, type Side, Sides, Transport, useKeys, usePlayer } from "./transport";
 import { Tuning } from "./tuning";
 import { Waveform } from "./waveform";
+
+const Lyrics = later(() => import("./lyrics").then((found) => found.Lyrics));
 
 type Named<K> = K extends `part.${infer Part}` ? Part : never;
 
@@ -35,6 +38,8 @@ interface Props {
   sides: readonly Side[];
   sources: () => Sources;
   duration: number; // seconds
+  song?: string | undefined; // id of the song, whose lyrics are shown
+  start: number; // seconds into the song at which this begins
   gains: Gains;
   onGains: (gains: Gains) => void;
 }
@@ -61,7 +66,7 @@ export function coverSides(): readonly Side[] {
   ];
 }
 
-export function Mixer({ id, parts, sides, sources, duration, gains, onGains }: Props) {
+export function Mixer({ id, parts, sides, sources, duration, song, start, gains, onGains }: Props) {
   const [muted, setMuted] = useState<ReadonlySet<string>>(new Set());
   const [solo, setSolo] = useState<string | null>(null);
   const mixes = parts.length > 0 && duration <= LONGEST;
@@ -89,6 +94,7 @@ export function Mixer({ id, parts, sides, sources, duration, gains, onGains }: P
         {mixes && <Sides player={player} sides={sides} />}
       </Transport>
       <Tuning player={player} />
+      {player && song && <Lyrics key={song} player={player} song={song} start={start} />}
       {mixes && !ready && !failed && <Loading player={player}>{t("mixer.loading")}</Loading>}
       {failed && <p class="soft">{t("mixer.failed")}</p>}
       {mixes &&

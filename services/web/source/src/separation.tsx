@@ -183,6 +183,8 @@ function Stems({ job, gains, onGains }: { job: Job; gains: Gains; onGains: (gain
             peak: 0,
           })}
           duration={result?.duration ?? 0}
+          song={job.inputs.song}
+          start={job.settings.song?.start ?? 0}
           gains={gains}
           onGains={onGains}
         />

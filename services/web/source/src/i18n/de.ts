@@ -465,4 +465,10 @@ export default translation({
   "video.make": "Video fürs Handy machen",
   "video.making": "Das Video entsteht gerade.",
   "video.about": "Hochkant, mit Cover-Bild, Wellenform und den Worten „AI cover“. Es ist als KI-gemacht signiert.",
+
+  lyrics: "Songtext",
+  "lyrics.add": "Songtext hinzufügen …",
+  "lyrics.about": "Eine LRC-Datei, auch auf die Seite gezogen. Sie bleibt in diesem Browser.",
+  "lyrics.untimed": "Diese Datei hat keine Zeilen mit Zeiten wie [01:23.45].",
+  "lyrics.remove": "Songtext entfernen",
 });

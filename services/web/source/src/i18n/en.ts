@@ -460,4 +460,10 @@ export default {
   "video.make": "Make a video for phones",
   "video.making": "The video is being made.",
   "video.about": "Upright, with artwork, waveform and the words “AI cover”. It is signed as made by AI.",
+
+  lyrics: "Lyrics",
+  "lyrics.add": "Add lyrics …",
+  "lyrics.about": "An LRC file, also dropped onto the page. It stays in this browser.",
+  "lyrics.untimed": "That file has no lines with times, such as [01:23.45].",
+  "lyrics.remove": "Remove the lyrics",
 } as const;

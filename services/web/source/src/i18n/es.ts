@@ -463,4 +463,10 @@ export default translation({
   "video.make": "Hacer un vídeo para móviles",
   "video.making": "Se está haciendo el vídeo.",
   "video.about": "Vertical, con la carátula, la forma de onda y las palabras «AI cover». Va firmado como hecho con IA.",
+
+  lyrics: "Letra",
+  "lyrics.add": "Añadir letra …",
+  "lyrics.about": "Un archivo LRC, también soltado en la página. Se queda en este navegador.",
+  "lyrics.untimed": "Ese archivo no tiene líneas con tiempos como [01:23.45].",
+  "lyrics.remove": "Quitar la letra",
 });

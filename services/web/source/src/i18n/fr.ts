@@ -467,4 +467,10 @@ export default translation({
   "video.make": "Créer une vidéo pour téléphone",
   "video.making": "La vidéo est en cours de création.",
   "video.about": "Verticale, avec la pochette, la forme d’onde et les mots « AI cover ». Elle est signée comme faite par IA.",
+
+  lyrics: "Paroles",
+  "lyrics.add": "Ajouter des paroles …",
+  "lyrics.about": "Un fichier LRC, même déposé sur la page. Il reste dans ce navigateur.",
+  "lyrics.untimed": "Ce fichier n’a pas de lignes avec des temps comme [01:23.45].",
+  "lyrics.remove": "Retirer les paroles",
 });

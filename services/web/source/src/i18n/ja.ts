@@ -462,4 +462,10 @@ export default translation({
   "video.make": "スマホ用の動画を作る",
   "video.making": "動画を作成しています。",
   "video.about": "縦長で、アートワーク、波形、「AI cover」の文字が入ります。AI 製として署名されます。",
+
+  lyrics: "歌詞",
+  "lyrics.add": "歌詞を追加…",
+  "lyrics.about": "LRC ファイル。ページにドロップすることもできます。このブラウザーにだけ保存されます。",
+  "lyrics.untimed": "このファイルには [01:23.45] のような時刻付きの行がありません。",
+  "lyrics.remove": "歌詞を外す",
 });

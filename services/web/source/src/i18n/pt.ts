@@ -463,4 +463,10 @@ export default translation({
   "video.make": "Fazer um vídeo para celular",
   "video.making": "O vídeo está sendo feito.",
   "video.about": "Na vertical, com a capa, a forma de onda e as palavras “AI cover”. É assinado como feito por IA.",
+
+  lyrics: "Letra",
+  "lyrics.add": "Adicionar letra …",
+  "lyrics.about": "Um arquivo LRC, que também pode ser solto na página. Ele fica neste navegador.",
+  "lyrics.untimed": "Esse arquivo não tem linhas com tempos como [01:23.45].",
+  "lyrics.remove": "Remover a letra",
 });
