@@ -56,6 +56,17 @@ class Song(BaseModel):
     artwork: str | None = Field(description="where to get the picture in its tags, small; null where there is none")
 
 
+class Upload(BaseModel):
+    """A resumable upload that is not used yet."""
+
+    id: str
+    name: str
+    bytes: int = Field(description="of the whole file")
+    received: int = Field(description="bytes that are there")
+    created: Time
+    expires: Time
+
+
 class Finding(BaseModel):
     """Something to know about a recording."""
 
@@ -396,6 +407,10 @@ def song(row: Row[Any]) -> Song:
     artwork = href(f"/v1/songs/{row.id}/artwork") if row.pictured else None
     shown = {"sample_rate": row.rate, "format": f"{row.container}/{row.codec}", "audio": audio, "artwork": artwork}
     return Song.model_validate(row._asdict() | shown)
+
+
+def upload(row: Row[Any], received: int) -> Upload:
+    return Upload.model_validate(row._asdict() | {"received": received})
 
 
 def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:

@@ -29,6 +29,7 @@ from understudy.services.api import (
     openapi,
     problems,
     recordings,
+    resumable,
     songs,
     trainings,
     verification,
@@ -68,6 +69,11 @@ CORS: dict[str, Any] = {  # what pages of the setting `origins` may send and rea
         "Last-Event-ID",
         "Prefer",
         "Range",
+        "Tus-Resumable",
+        "Upload-Checksum",
+        "Upload-Length",
+        "Upload-Metadata",
+        "Upload-Offset",
     ),
     "expose_headers": (
         "Content-Disposition",
@@ -79,6 +85,13 @@ CORS: dict[str, Any] = {  # what pages of the setting `origins` may send and rea
         "RateLimit",
         "RateLimit-Policy",
         "Retry-After",
+        "Tus-Extension",
+        "Tus-Max-Size",
+        "Tus-Resumable",
+        "Tus-Version",
+        "Upload-Expires",
+        "Upload-Length",
+        "Upload-Offset",
     ),
     "max_age": 3600,
 }
@@ -134,6 +147,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
     problems.install(app)
     for router in (
         songs.router,
+        resumable.router,
         voices.router,
         recordings.router,
         consents.router,
@@ -173,6 +187,7 @@ def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopp
     for round in count():
         with suppress(UnderstudyError):  # the database or the storage is unreachable: next time
             housekeeping.sweep(database, settings)
+            housekeeping.sweep_uploads(database, settings)
             if round % 12 == 0:
                 housekeeping.sweep_orphans(database, storage, 86400)
                 prune(database, settings)

@@ -46,7 +46,7 @@ class AnswerHeaders:
     Unless its route says otherwise, no cache keeps an answer: it belongs to one owner, and a proxy can't see that where
     a cookie says so. As far as the route has found out how many requests the owner has left, the answer says so
     (draft-ietf-httpapi-ratelimit-headers): ``rate_limit`` in the request's state is the limit per minute, and what is
-    left of it."""
+    left of it. ``headers`` of the state are in every answer of the route, in problems, too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -62,6 +62,7 @@ class AnswerHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Cache-Control", "no-store")
                 headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.update(state.get("headers", {}))
                 if "rate_limit" in state:
                     limit, left = state["rate_limit"]
                     headers["RateLimit-Policy"] = f'"requests";q={int(limit)};w=60'

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from understudy.errors import UnderstudyError
@@ -21,6 +21,7 @@ from understudy.services.api.idempotency import IdempotencyKey, accept, replayed
 from understudy.services.api.limits import check_storage
 from understudy.services.api.pages import Cursor, Page, Size, page
 from understudy.services.api.problems import ApiError, documented
+from understudy.services.api.resumable import finished, use_up
 from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import FormRules, Upload, owner_as_sender, received
 from understudy.services.queue import removals, untrusted
@@ -45,11 +46,18 @@ _MEDIA = {
 
 
 class SongSource(BaseModel):
-    """A song that the server fetches."""
+    """A song that is on the server already, or that it fetches: one of the two."""
 
     model_config = ConfigDict(extra="forbid")
 
-    url: str = Field(max_length=2000, description="of the sound file, with http or https")
+    url: str | None = Field(None, max_length=2000, description="of the sound file, with http or https")
+    upload: str | None = Field(None, max_length=40, description="the id of an upload that is whole")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.url is None) == (self.upload is None):
+            raise ValueError("name a url or an upload")
+        return self
 
 
 class SongChange(BaseModel):
@@ -82,29 +90,36 @@ _SENT["requestBody"]["content"]["application/json"] = {"schema": {"$ref": "#/com
     "",
     status_code=201,
     response_model=answers.Song,
-    responses=documented(408, 413, 415, 422, 507),
+    responses=documented(404, 408, 409, 413, 415, 422, 423, 507),
     openapi_extra=_SENT,
 )
 async def upload_song(request: Request, app: App, owner: Maker, key: IdempotencyKey = None) -> JSONResponse:
-    """Send a song, to make covers of it later; or name its URL, from which the server fetches it if its settings allow
-    that. Its content decides what it is, not its name."""
+    """Send a song, to make covers of it later; or name an upload that is whole, or a URL, from which the server fetches
+    it if its settings allow that. Its content decides what it is, not its name."""
     limit = owner.limit("song_bytes", app.settings)
     sender = await owner_as_sender(app, owner, key)
     async with AsyncExitStack() as files:
         form = await files.enter_async_context(received(request, app, sender, FormRules(("file",), limit, 1)))
-        uploads = form.files
+        uploads, named = form.files, None
         if not uploads and not form.fields:
-            raise ApiError("request-invalid", "There is no file in the field 'file'.", "Send one, or JSON with a url.")
+            hint = "Send one, or JSON with an upload or a url."
+            raise ApiError("request-invalid", "There is no file in the field 'file'.", hint)
         if uploads:
             refuse_fields(form.fields, ())
         else:
             source = SongSource.model_validate(form.fields)
             if (answer := await replayed(app, owner, key, form)) is not None:
                 return answer.response()
-            uploads = [await files.enter_async_context(fetched(app, sender, source.url, "file", limit))]
+            if (named := source.upload) is not None:
+                whole = finished(app, owner, named, "file")
+            else:
+                whole = fetched(app, sender, str(source.url), "file", limit)
+            uploads = [await files.enter_async_context(whole)]
         (sent,) = await new_songs(app, owner, uploads)
 
         def make(connection: Connection, now: float) -> answers.Song:
+            if named is not None:
+                use_up(connection, app, owner, named)
             check_storage(connection, app.settings, owner, now, sent.upload.bytes)
             add_songs(connection, owner, now, [sent])
             return answers.song(find_song(connection, owner, sent.id))

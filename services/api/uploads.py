@@ -12,8 +12,8 @@ import hashlib
 import json
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import partial
@@ -172,9 +172,26 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is no number in JSON")
 
 
+async def blocks(request: Request) -> AsyncIterator[bytes]:
+    """The body in large blocks, as it arrives. Raises an error if it stops for long, comes too slowly or breaks off,
+    and if the server is about to stop; what had arrived by then comes before that error."""
+    waiting = bytearray()
+    try:
+        async for block in _blocks(request):
+            waiting += block
+            if len(waiting) >= _BLOCK:
+                yield bytes(waiting)
+                waiting.clear()
+    except ApiError:
+        if waiting:
+            yield bytes(waiting)
+        raise
+    if waiting:
+        yield bytes(waiting)
+
+
 async def _blocks(request: Request) -> AsyncIterator[bytes]:
-    """The blocks of the body as they arrive. Raises an error if they stop for long, come too slowly, or break off, and
-    if the server is about to stop."""
+    """The blocks of the body as they arrive."""
     stream, begun, received = request.stream().__aiter__(), time.monotonic(), 0
     stopping = asyncio.ensure_future(request.app.state.services.stopping.wait())
     try:
@@ -202,16 +219,18 @@ async def _blocks(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _receive(request: Request, app: AppState, sender: Sender, reader: _FormReader) -> None:
-    waiting = bytearray()
-    try:
-        async for block in _blocks(request):
-            waiting += block
-            if len(waiting) >= _BLOCK:
-                await app.storing.run(sender.id, reader.feed, bytes(waiting))
-                waiting.clear()
-        await app.storing.run(sender.id, reader.feed, bytes(waiting))
+    with explained_when_full():
+        async for block in blocks(request):
+            await app.storing.run(sender.id, reader.feed, block)
         if not reader.complete:
             raise _truncated()
+
+
+@contextmanager
+def explained_when_full() -> Iterator[None]:
+    """A full disk becomes ``disk-full``."""
+    try:
+        yield
     except OSError as error:
         if is_full(error):
             raise UnderstudyError(

@@ -35,6 +35,7 @@ from understudy.services.queue.tables import (
     spent,
     trained,
     turns,
+    uploads,
     voices,
 )
 
@@ -67,6 +68,7 @@ def sweep(database: Database, settings: ServerSettings) -> int:
         connection.execute(idempotency.delete().where(idempotency.c.created < now - _MEMORY))
         sent = and_(deliveries.c.state != "waiting", deliveries.c.due < now - settings.keep_deliveries)
         connection.execute(deliveries.delete().where(sent))
+        connection.execute(uploads.delete().where(uploads.c.expires <= now))
         removals.note(connection, now, [*(f"{row.owner}/jobs/{row.id}" for row in [*rows, *forgotten]), *gone])
     return len(rows)
 
@@ -92,6 +94,25 @@ def sweep_orphans(database: Database, storage: Storage, age: float) -> int:
     for name in orphans:
         storage.remove(name)
     return len(orphans)
+
+
+def uploads_folder(settings: ServerSettings) -> Path:
+    """The folder of resumable uploads on this machine: of each the file ``<id>`` and ``<id>.lock``."""
+    folder = settings.data / "uploads"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def sweep_uploads(database: Database, settings: ServerSettings) -> None:
+    """Remove what is left on this machine of resumable uploads that were used, deleted or have expired."""
+    found = [path for path in uploads_folder(settings).iterdir() if path.suffix != ".lock"]
+    locks = list(uploads_folder(settings).glob("*.lock"))
+    with database.read() as connection:  # after the files, which are younger than their rows
+        known = set(connection.scalars(select(uploads.c.id)))
+    for path in [*found, *locks]:
+        if path.stem not in known:
+            with suppress(Timeout, OSError), FileLock(path.with_suffix(".lock"), timeout=0):
+                path.unlink(missing_ok=True)
 
 
 def remove_if_gone(database: Database, storage: Storage, owner: str, kind: str, id: str) -> None:
@@ -220,7 +241,7 @@ def delete_everything(database: Database, owner: str) -> None:
         made += [f"{path}-sent" for path in made if path.startswith(folders[voices])]
         removals.note(connection, database.now(connection), made)
         connection.execute(events.delete().where(events.c.job.in_(_ids(jobs, owner))))
-        for table in (jobs, batches, songs, voices, deliveries, idempotency):
+        for table in (jobs, batches, songs, uploads, voices, deliveries, idempotency):
             connection.execute(table.delete().where(table.c.owner == owner))
         connection.execute(owners.update().where(owners.c.id == owner).values(generation=owners.c.generation + 1))
 

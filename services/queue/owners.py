@@ -23,7 +23,7 @@ from understudy.errors import UnderstudyError
 from understudy.services.queue.database import Database
 from understudy.services.queue.jobs import ACTIVE, trained_minutes
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, voices
+from understudy.services.queue.tables import jobs, keys, new_id, owners, songs, spent, uploads, voices
 from understudy.services.queue.webhooks import new_secret
 from understudy.validation import faults
 from understudy.voices.consent import levels
@@ -48,6 +48,7 @@ LIMITS = (
     "requests_a_minute",
     "streams",
     "transfers",
+    "uploads",
 )
 
 
@@ -276,8 +277,8 @@ def usage(connection: Connection, owner: str, now: float) -> dict[str, float]:
 
 
 def stored_bytes(connection: Connection, owner: str) -> int:
-    """The bytes of the owner's songs, voices and results."""
-    sums = [select(func.sum(table.c.bytes)).where(table.c.owner == owner) for table in (songs, voices, jobs)]
+    """The bytes of the owner's songs, voices and results, and of resumable uploads as they were announced."""
+    sums = [select(func.sum(table.c.bytes)).where(table.c.owner == owner) for table in (songs, uploads, voices, jobs)]
     return sum(int(connection.scalar(query) or 0) for query in sums)
 
 

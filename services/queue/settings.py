@@ -111,6 +111,7 @@ class ServerSettings(BaseModel):
     requests_a_minute: int = Field(1200, ge=1, description="requests of an owner")
     streams: int = Field(300, ge=1, description="event streams of an owner at a time")
     transfers: int = Field(100, ge=1, description="uploads and downloads of an owner at a time")
+    uploads: int = Field(20, ge=1, description="resumable uploads of an owner that are not used yet")
 
     # songs by URL
     song_urls: bool = Field(False, description="fetch songs by their URL, from what webhooks may reach")
@@ -119,6 +120,7 @@ class ServerSettings(BaseModel):
     # how long things stay
     keep_results: float = Field(7 * 86400.0, gt=0, description="then a result expires")
     keep_songs: float = Field(30 * 86400.0, gt=0, description="after its last use an uploaded song is removed")
+    keep_uploads: float = Field(86400.0, gt=0, description="then a resumable upload that is not used is removed")
     keep_jobs: float = Field(90 * 86400.0, gt=0, description="then an ended job is forgotten altogether")
 
     keep_sessions: float = Field(30 * 86400.0, gt=0, description="then the page asks for the key again")

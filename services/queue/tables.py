@@ -124,6 +124,19 @@ songs = Table(
     Index("songs_of_owner", "owner", "bytes"),
 )
 
+uploads = Table(  # resumable ones, until they are used
+    "uploads",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _owner(),
+    Column("name", String(255), nullable=False),
+    Column("bytes", BigInteger, nullable=False),  # of the whole file
+    Column("presigned", Boolean, nullable=False),  # the sender brings it to the store itself
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+    Index("uploads_of_owner", "owner", "bytes"),
+)
+
 artworks = Table(  # small pictures of songs, from their tags
     "artworks",
     metadata,

@@ -666,6 +666,16 @@ export interface components {
             precision: "auto" | "float32" | "bfloat16" | "float16";
             seed: number;
         };
+        Upload: {
+            id: string;
+            name: string;
+            bytes: number;
+            received: number;
+            /** Format: date-time */
+            created: string;
+            /** Format: date-time */
+            expires: string;
+        };
         Verification: {
             watermark: components["schemas"]["WatermarkFound"];
             c2pa: components["schemas"]["ManifestFound"];
@@ -782,7 +792,8 @@ export interface components {
             partial?: boolean;
         };
         SongSource: {
-            url: string;
+            url?: string | null;
+            upload?: string | null;
         };
         TrainingRequest: {
             webhook?: string | null;
@@ -1013,6 +1024,7 @@ export type TagsFound = components['schemas']['TagsFound'];
 export type Training = components['schemas']['Training'];
 export type TrainingEstimate = components['schemas']['TrainingEstimate'];
 export type TrainingSettings = components['schemas']['TrainingSettings'];
+export type Upload = components['schemas']['Upload'];
 export type Verification = components['schemas']['Verification'];
 export type Voice = components['schemas']['Voice'];
 export type VoiceChange = components['schemas']['VoiceChange'];
