@@ -67,6 +67,13 @@ class Upload(BaseModel):
     expires: Time
 
 
+class PresignedUpload(Upload):
+    """An upload that its sender brings to the store."""
+
+    url: str = Field(description="where to PUT the file, with exactly `bytes` bytes")
+    url_expires: Time = Field(description="until when that may begin")
+
+
 class Finding(BaseModel):
     """Something to know about a recording."""
 
@@ -411,6 +418,10 @@ def song(row: Row[Any]) -> Song:
 
 def upload(row: Row[Any], received: int) -> Upload:
     return Upload.model_validate(row._asdict() | {"received": received})
+
+
+def presigned_upload(row: Row[Any], url: str, until: float) -> PresignedUpload:
+    return PresignedUpload.model_validate(row._asdict() | {"received": 0, "url": url, "url_expires": until})
 
 
 def voice(row: Row[Any], error: dict[str, Any] | None = None) -> Voice:

@@ -58,6 +58,7 @@ STATUSES: dict[int, tuple[str, tuple[str, ...]]] = {
             "voice-in-use",
             "song-in-use",
             "upload-offset",
+            "upload-presigned",
             "upload-incomplete",
             "result-not-ready",
             "training-running",

@@ -1,6 +1,7 @@
 """``/v1/uploads``: files in pieces, by the tus protocol 1.0.0 (https://tus.io/protocols/resumable-upload).
 
-An upload that breaks off goes on where it stopped. When it is whole, a request for a song names it by its id.
+An upload that breaks off goes on where it stopped. When it is whole, a request for a song names it by its id. Where the
+storage is an S3 store, its sender may bring a file there instead, by a presigned address.
 
 Its bytes are in a file of the data folder, whose size is the offset: nothing else has to be kept in step with it. Its
 whole length counts as stored from the beginning on, so an owner can't receive more than it may store. A lock lets one
@@ -23,6 +24,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import Response
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, and_, func, select
 
 from understudy.services.api import answers
@@ -33,7 +35,7 @@ from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.root_path import href
 from understudy.services.api.state import App, AppState
 from understudy.services.api.uploads import Upload, blocks, explained_when_full, harmless, too_big
-from understudy.services.queue import housekeeping
+from understudy.services.queue import housekeeping, removals
 from understudy.services.queue.owners import Owner
 from understudy.services.queue.tables import new_id, uploads
 from understudy.wording import counted
@@ -91,6 +93,30 @@ def begin_upload(
     return answers.upload(row, 0)
 
 
+class PresignedRequest(BaseModel):
+    """A file that is to be brought to the store."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=400, description="of the file")
+    bytes: int = Field(ge=1, le=1 << 50, description="exactly as many as will be sent")
+
+
+@router.post("/presigned", status_code=201, responses=documented(412, 413, 422, 507))
+def presign_upload(wanted: PresignedRequest, app: App, owner: Maker) -> answers.PresignedUpload:
+    """Get an address of the S3 store to which the file is sent by one PUT, past this server. `POST /v1/songs` then
+    makes a song of it, and checks what was sent. Only with the setting `presigned_seconds`, and storage on S3."""
+    seconds = app.settings.presigned_seconds
+    with app.database.write() as connection:
+        id = add_upload(connection, app, owner, harmless(wanted.name, "song"), wanted.bytes, presigned=True)
+        row = _find(connection, app, owner, id)
+        url = app.storage.signed_for_put(housekeeping.stored_upload(row), seconds, row.bytes) if seconds else None
+        if url is None:
+            text = "The store of this server takes no files from its users."
+            raise ApiError("presigned-off", text, "Begin a resumable upload: POST /v1/uploads.")
+    return answers.presigned_upload(row, url, min(row.expires, row.created + seconds))
+
+
 @router.get("/{id}", responses=documented(404, 412, 422))
 def show_upload(id: str, response: Response, app: App, owner: Reader) -> answers.Upload:
     """How far it is: HEAD tells it in `Upload-Offset`, as tus says."""
@@ -101,14 +127,7 @@ def show_upload(id: str, response: Response, app: App, owner: Reader) -> answers
     return answers.upload(row, received)
 
 
-@router.patch(
-    "/{id}",
-    status_code=204,
-    responses=documented(404, 409, 412, 413, 415, 422, 423, 507),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {_PIECE: {"schema": {"type": "string", "format": "binary"}}}}
-    },
-)
+@router.patch("/{id}", status_code=204, responses=documented(404, 409, 412, 413, 415, 422, 423, 507))
 async def append_upload(
     request: Request,
     id: str,
@@ -119,8 +138,9 @@ async def append_upload(
         str | None, Header(alias="Upload-Checksum", max_length=200, description="sha1 or sha256, and it in base64")
     ] = None,
 ) -> Response:
-    """Send the next piece. What arrived of one that broke off stays; the checksum of a whole piece is checked, and
-    nothing of it stays if it is another (460)."""
+    """Send the next piece, as `application/offset+octet-stream` (which generators of clients don't know, so it isn't in
+    this document). What arrived of one that broke off stays, unless it has a checksum; a piece with another checksum is
+    refused (460)."""
     if request.headers.get("content-type") != _PIECE:
         raise ApiError("media-type", "The piece has the wrong content type.", f"Send it as {_PIECE}.")
     digest, expected = _checksum(checksum) if checksum is not None else (None, b"")
@@ -130,7 +150,10 @@ async def append_upload(
     with app.transfers.one(owner.id):
         async with _held(app, owner, id) as row:
             received = await app.storing.run(owner.id, _received, app, row)
-            if row.presigned or offset != received:
+            if row.presigned:
+                text = "This upload is received by the store, not by this server."
+                raise ApiError("upload-presigned", text, "Send it by PUT to its url.")
+            if offset != received:
                 text = f"The upload has {counted(received, 'byte')}, and this piece begins at {offset}."
                 raise ApiError("upload-offset", text, "Ask with HEAD, and go on at its Upload-Offset.")
             received = await _append(request, app, owner, row, offset, digest, expected)
@@ -170,6 +193,8 @@ def use_up(connection: Connection, app: AppState, owner: Owner, id: str) -> None
     """The upload is used, and there no more. Raises ``upload-unknown``."""
     row = _find(connection, app, owner, id)
     connection.execute(uploads.delete().where(uploads.c.id == row.id))
+    if row.presigned:
+        removals.note(connection, app.database.now(connection), [housekeeping.stored_upload(row)])
 
 
 @asynccontextmanager
@@ -186,7 +211,7 @@ async def finished(app: AppState, owner: Owner, id: str, field: str) -> AsyncIte
         upload = Upload(field, row.name, app.incoming / uuid4().hex)
         try:
             with explained_when_full():
-                await app.storing.run(owner.id, _copy, _path(app, id), upload)
+                await app.storing.run(owner.id, _copy, app, row, upload)
             yield upload
         finally:
             upload.close()
@@ -231,6 +256,8 @@ def _path(app: AppState, id: str) -> Path:
 
 def _received(app: AppState, row: Any) -> int:
     """The bytes that are there."""
+    if row.presigned:
+        return app.storage.size(housekeeping.stored_upload(row)) or 0
     path = _path(app, row.id)
     return path.stat().st_size if path.exists() else 0
 
@@ -272,10 +299,14 @@ def _truncate(path: Path, size: int) -> None:
         file.truncate(size)
 
 
-def _copy(path: Path, upload: Upload) -> None:
-    with path.open("rb") as file:
-        for block in iter(partial(file.read, _BLOCK), b""):
+def _copy(app: AppState, row: Any, upload: Upload) -> None:
+    if row.presigned:
+        for block in app.storage.read(housekeeping.stored_upload(row), 0, row.bytes):
             upload.write(block)
+    else:
+        with _path(app, row.id).open("rb") as file:
+            for block in iter(partial(file.read, _BLOCK), b""):
+                upload.write(block)
     upload.close()
 
 

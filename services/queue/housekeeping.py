@@ -68,7 +68,8 @@ def sweep(database: Database, settings: ServerSettings) -> int:
         connection.execute(idempotency.delete().where(idempotency.c.created < now - _MEMORY))
         sent = and_(deliveries.c.state != "waiting", deliveries.c.due < now - settings.keep_deliveries)
         connection.execute(deliveries.delete().where(sent))
-        connection.execute(uploads.delete().where(uploads.c.expires <= now))
+        given_up = uploads.delete().where(uploads.c.expires <= now).returning(uploads)
+        gone = [*gone, *(stored_upload(row) for row in connection.execute(given_up) if row.presigned)]
         removals.note(connection, now, [*(f"{row.owner}/jobs/{row.id}" for row in [*rows, *forgotten]), *gone])
     return len(rows)
 
@@ -82,7 +83,7 @@ def sweep_orphans(database: Database, storage: Storage, age: float) -> int:
     with database.read() as connection:
         now = database.now(connection)
         known = set(connection.scalars(select(songs.c.id))) | set(connection.scalars(select(jobs.c.id)))
-        known |= set(connection.scalars(select(voices.c.id)))
+        known |= set(connection.scalars(select(voices.c.id))) | set(connection.scalars(select(uploads.c.id)))
         making = select(voices.c.id).where(voices.c.state == "making")
         training = select(jobs.c.voice).where(jobs.c.kind == "training", jobs.c.state.in_(ACTIVE))
         known |= {f"{id}-sent" for query in (making, training) for id in connection.scalars(query)}
@@ -101,6 +102,11 @@ def uploads_folder(settings: ServerSettings) -> Path:
     folder = settings.data / "uploads"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def stored_upload(row: Any) -> str:
+    """Where in the storage the sender brings the file of a presigned upload."""
+    return f"{row.owner}/uploads/{row.id}"
 
 
 def sweep_uploads(database: Database, settings: ServerSettings) -> None:
@@ -236,7 +242,7 @@ def delete_everything(database: Database, owner: str) -> None:
     """Delete all songs, voices, covers, separations, jobs and events of the owner; the keys stay. Running jobs lose
     their row and stop; the caches of the old generation go with the next sweep on each machine."""
     with database.write() as connection:
-        folders = {table: f"{owner}/{table.name}/" for table in (jobs, songs, voices)}
+        folders = {table: f"{owner}/{table.name}/" for table in (jobs, songs, uploads, voices)}
         made = [f"{folder}{id}" for table, folder in folders.items() for id in connection.scalars(_ids(table, owner))]
         made += [f"{path}-sent" for path in made if path.startswith(folders[voices])]
         removals.note(connection, database.now(connection), made)

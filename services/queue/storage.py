@@ -33,6 +33,9 @@ class Storage:
             self._local.mkdir(parents=True, exist_ok=True)
             self._files, self._root, self._block = fsspec.filesystem("file"), self._local.as_posix(), 1 << 20
             return
+        if url.startswith(("s3://", "s3a://")):  # else, at other addresses than Amazon's, signatures leave out the size
+            config = {"signature_version": "s3v4", **options.get("config_kwargs", {})}
+            options = {**options, "config_kwargs": config}
         try:
             self._files, root = fsspec.core.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
@@ -94,11 +97,19 @@ class Storage:
     def signed(self, name: str, seconds: int, type: str, disposition: str) -> str | None:
         """An address at which everybody who has it gets the file `name` from an S3 store, for so many `seconds`, with
         that media type and ``Content-Disposition``. None where the storage is no S3 store."""
+        about = {"ResponseContentType": type, "ResponseContentDisposition": disposition}
+        return self._signed(name, seconds, "get_object", about)
+
+    def signed_for_put(self, name: str, seconds: int, size: int) -> str | None:
+        """An address to which everybody who has it can PUT `size` bytes, which become the file `name`, for so many
+        `seconds`. None where the storage is no S3 store."""
+        return self._signed(name, seconds, "put_object", {"ContentLength": size})
+
+    def _signed(self, name: str, seconds: int, method: str, about: Mapping[str, Any]) -> str | None:
         if "s3" not in self._files.protocol:
             return None
-        about = {"ResponseContentType": type, "ResponseContentDisposition": disposition}
         with _reachable():
-            return str(self._files.url(self._at(name), expires=seconds, **about))
+            return str(self._files.url(self._at(name), expires=seconds, client_method=method, **about))
 
     def fetch(self, name: str) -> Path:
         """The path of the file `name` on this machine, fetched if need be. It must not be changed."""

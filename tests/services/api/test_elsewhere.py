@@ -8,19 +8,22 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from tests.services.api.conftest import Sounds, Working
+from tests.services.api.test_requests import refused
 from tests.support import postgres, s3
 from tests.support.command import HANGS
 from understudy.pipeline.shared_store import SharedStore, StoreAddress
 from understudy.services.api.app import make_app
 from understudy.services.queue import housekeeping, removals
 from understudy.services.queue.settings import ServerSettings
-from understudy.services.queue.tables import events
+from understudy.services.queue.tables import events, uploads
 from understudy.services.queue.worker import Worker
 
 ROOT = Path(__file__).parents[3]
@@ -51,6 +54,7 @@ def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
             files = {"recordings": ("r.wav", sounds["recording"].read_bytes())}
             made = client.post("/v1/voices", data={"name": "nova", "consent": "self"}, files=files)
             assert service.wait(made.headers["location"])["state"] == "ready"
+            _check_presigned_upload(client, sounds)
             done = service.wait(service.cover(files={"song": sounds["song"]}).headers["location"])
             assert done["state"] == "done", done["error"]
             cover = client.get(done["audio"]["href"])
@@ -85,6 +89,35 @@ def test_a_cover_with_postgresql_and_s3(tmp_path: Path, sounds: Sounds):
             assert shared.owners() == []
             worker.stopping.set()
             thread.join(HANGS)
+
+
+def _check_presigned_upload(client: TestClient, sounds: Sounds) -> None:
+    """A song that its sender brings to the store itself."""
+    app, content = client.app.state.services, sounds["song"].read_bytes()  # type: ignore[attr-defined]
+    wanted = {"name": "Song.wav", "bytes": len(content)}
+    refused(client.post("/v1/uploads/presigned", json=wanted), 422, "presigned-off")
+    app.settings = app.settings.model_copy(update={"presigned_seconds": 600})
+    upload = client.post("/v1/uploads/presigned", json=wanted).json()
+    assert "content-length" in parse_qs(urlsplit(upload["url"]).query)["X-Amz-SignedHeaders"][0]
+    refused(client.post("/v1/songs", json={"upload": upload["id"]}), 409, "upload-incomplete")
+    httpx.put(upload["url"], content=content).raise_for_status()
+    assert client.get(f"/v1/uploads/{upload['id']}").json()["received"] == len(content)
+    song = client.post("/v1/songs", json={"upload": upload["id"]}).json()
+    app.settings = app.settings.model_copy(update={"presigned_seconds": 0})
+    assert (song["name"], client.get(song["audio"]).content) == ("Song.wav", content)
+    assert client.delete(f"/v1/songs/{song['id']}").status_code == 204
+
+    # one that is no sound, and is never used
+    app.settings = app.settings.model_copy(update={"presigned_seconds": 600})
+    upload = client.post("/v1/uploads/presigned", json={"name": "a.wav", "bytes": 5}).json()
+    httpx.put(upload["url"], content=b"noise").raise_for_status()
+    refused(client.post("/v1/songs", json={"upload": upload["id"]}), 422, "not-audio")
+    with app.database.write() as connection:
+        connection.execute(uploads.update().values(expires=0))
+    app.settings = app.settings.model_copy(update={"presigned_seconds": 0})
+    housekeeping.sweep(app.database, app.settings)
+    removals.remove_due(app.database, app.storage)
+    assert not [name for name, _ in app.storage.listed() if "/uploads/" in name or "/songs/" in name]
 
 
 def _machine(settings: ServerSettings, data: Path) -> tuple[Worker, Thread]:

@@ -491,6 +491,23 @@ export interface components {
             settings: components["schemas"]["CoverSettings"];
             unusable: string | null;
         };
+        PresignedRequest: {
+            name: string;
+            bytes: number;
+        };
+        PresignedUpload: {
+            id: string;
+            name: string;
+            bytes: number;
+            received: number;
+            /** Format: date-time */
+            created: string;
+            /** Format: date-time */
+            expires: string;
+            url: string;
+            /** Format: date-time */
+            url_expires: string;
+        };
         Preview: {
             href: string;
             name: string;
@@ -1005,6 +1022,8 @@ export type Payload = components['schemas']['Payload'];
 export type PitchRange = components['schemas']['PitchRange'];
 export type PitchSettings = components['schemas']['PitchSettings'];
 export type Preset = components['schemas']['Preset'];
+export type PresignedRequest = components['schemas']['PresignedRequest'];
+export type PresignedUpload = components['schemas']['PresignedUpload'];
 export type Preview = components['schemas']['Preview'];
 export type Progress = components['schemas']['Progress'];
 export type ProvenanceSettings = components['schemas']['ProvenanceSettings'];
