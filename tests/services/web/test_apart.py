@@ -21,6 +21,9 @@ def test_a_song_is_taken_apart_and_its_stems_are_mixed(page: Page, served: Serve
     expect(four).to_be_disabled()
     page.get_by_role("button", name="Take it apart").click()
     expect(page.get_by_role("radio", name="B · original")).to_be_enabled()
+    result = call(served, "GET", f"/v1/separations/{page.url.rpartition('/')[2]}")["result"]
+    music = [f"{round(result['bpm'])} BPM" if result["bpm"] else "", result["song_key"]]
+    expect(page.get_by_text(" · ".join(["0:04", *filter(None, music)]), exact=True)).to_be_visible()
     for name in ("Vocal", "Band"):
         expect(page.get_by_role("group", name=name, exact=True)).to_be_visible()
         expect(page.get_by_role("link", name=re.compile(f"^{name} "))).to_be_visible()

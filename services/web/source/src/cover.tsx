@@ -7,7 +7,7 @@ import { joined, percent, t } from "./i18n/language";
 import { later } from "./later";
 import { SettingsForm } from "./maker";
 import { coverSides, type Gains, Mixer, PARTS, sources } from "./mixer";
-import { Card, Download, Trouble } from "./parts";
+import { Card, Download, Music, Trouble } from "./parts";
 import type { Job } from "./schema";
 import { Underway, useNotice } from "./underway";
 import { Verdict } from "./verdict";
@@ -38,6 +38,7 @@ function Finished({ job, formats }: { job: Job; formats: readonly string[] }) {
   return (
     <>
       <Card title={t("listen")}>
+        <Music job={job} />
         <Mixer
           id={job.id}
           parts={PARTS.filter(({ part }) => job.stems[part])}

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import type { Problem } from "./api";
 import { number, quantity } from "./i18n/language";
-import type { ResultFile } from "./schema";
+import type { Job, ResultFile } from "./schema";
 
 export function Trouble({ problem }: { problem: Problem | null }) {
   return (
@@ -44,6 +44,12 @@ export function clock(seconds: number | null | undefined): string {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "";
   const whole = Math.floor(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+/** Length, tempo and key of what a job made. */
+export function Music({ job: { result } }: { job: Job }) {
+  const about = [clock(result?.duration), result?.bpm && `${number(Math.round(result.bpm))} BPM`, result?.song_key];
+  return <p class="soft">{about.filter(Boolean).join(" · ")}</p>;
 }
 
 export function megabytes(bytes: number): string {

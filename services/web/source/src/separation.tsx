@@ -1,10 +1,10 @@
 /** A song taken apart: which stems, how long that takes, and its stems in the mixer. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, list, type Problem, post, told } from "./api";
+import { list, type Problem, post, told } from "./api";
 import { isActive, useJob, useTask, useTitle } from "./hooks";
 import { moment, t } from "./i18n/language";
 import { type Gains, Mixer, type Part } from "./mixer";
-import { Card, clock, Download, Trouble } from "./parts";
+import { Card, Download, Music, Trouble } from "./parts";
 import type { Job, JobEstimate, SeparationRequest, Song } from "./schema";
 import { aboutWords, Underway } from "./underway";
 
@@ -154,10 +154,6 @@ export function SeparationView({ id }: { id: string }) {
 }
 
 function Stems({ job, gains, onGains }: { job: Job; gains: Gains; onGains: (gains: Gains) => void }) {
-  const [song, setSong] = useState<Song | null>(null);
-  useEffect(() => {
-    if (job.inputs.song) ask<Song>(`v1/songs/${job.inputs.song}`).then(setSong, () => undefined);
-  }, [job.inputs.song]);
   const sides = [
     { side: "cover", words: t("side.stems") },
     { side: "original", words: t("side.original") },
@@ -165,11 +161,10 @@ function Stems({ job, gains, onGains }: { job: Job; gains: Gains; onGains: (gain
   const parts = STEMS.filter(({ part }) => job.stems[part]);
   const { result } = job;
   const original = job.inputs.song ? [`v1/songs/${job.inputs.song}/audio`] : [];
-  const about = [song?.artist, clock(result?.duration), result?.bpm && `${Math.round(result.bpm)} BPM`, result?.song_key];
   return (
     <>
       <Card title={t("listen")}>
-        <p class="soft">{about.filter(Boolean).join(" · ")}</p>
+        <Music job={job} />
         <Mixer
           id={job.id}
           parts={parts}
