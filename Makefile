@@ -1,6 +1,7 @@
 # make demo        sets up and makes a cover of the demo song with the demo voice
 # make test        sets up and passes the tests
 # make test-quick  the tests that take moments, for everyday work
+# make test-gpu    the tests that need a graphics card; where there is none, says so
 # make coverage    the tests, measured: fails below the coverage that pyproject.toml names; takes half as long again
 # make lint        linter, format, types; of the page, its unit tests, too
 # make docs        builds the documentation site into site/
@@ -28,7 +29,7 @@ PYTHON_CLIENT := clients/python/src/understudy_client/openapi
 TYPESCRIPT := clients/typescript
 TYPESCRIPT_CLIENT := $(TYPESCRIPT)/dist/index.js
 
-.PHONY: demo test test-quick coverage check lint docs bench types page clients wheel clean FORCE
+.PHONY: demo test test-quick test-gpu coverage check lint docs bench types page clients wheel clean FORCE
 
 demo: .venv/speaker-encoder
 	$(BIN)/understudy voices add demo demo/voice/*.flac --consent granted --voices covers/demo/voices --replace --quiet
@@ -42,6 +43,9 @@ coverage: .venv/installed-dev $(if $(NPM),$(PAGE)) clients
 
 test-quick: .venv/installed-dev
 	HYPOTHESIS_PROFILE=quick $(PYTEST) -m "not slow"
+
+test-gpu: .venv/installed-dev
+	$(BIN)/python -m pytest -m gpu -rs
 
 lint: .venv/installed-dev $(if $(NPM),$(INSTALLED)) clients
 	$(BIN)/ruff check .

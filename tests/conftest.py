@@ -31,6 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not any(f"tests/{folder}/" in item.nodeid for folder in _LONGEST))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("it needs a graphics card, and torch finds none")
+
+
 # No deadlines: how long an example takes says more about the machine than about the code.
 _CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 _ANYWHERE: dict[str, Any] = {"deadline": None, "suppress_health_check": _CHECKS, "print_blob": True}

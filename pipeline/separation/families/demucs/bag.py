@@ -7,13 +7,14 @@ It is described by a small YAML file that names its networks by the signature wi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from understudy.errors import UnderstudyError
 from understudy.models.installed import Weights
 from understudy.pipeline.separation.configuration import EXTENSIONS, read_configuration
+from understudy.pipeline.separation.families.checked_config import CheckedConfig, section
 from understudy.pipeline.separation.families.demucs.checkpoint import Checkpoint, invalid, read_checkpoint
 from understudy.wording import counted
 
@@ -23,11 +24,13 @@ _SHORTEST, _LONGEST = 0.5, 60.0  # seconds
 
 @dataclass(frozen=True)
 class Bag:
-    """`weights`: by network, then by stem; those of a stem add up to one."""
+    """`weights`: by network, then by stem; those of a stem add up to one. `normalised`: it expects songs of deviation
+    1."""
 
     checkpoints: tuple[Checkpoint, ...]
     weights: tuple[tuple[float, ...], ...]
     segment: float | None = None
+    normalised: bool = True
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -44,7 +47,11 @@ def read_bag(weights: Weights) -> Bag:
     if weights.path.suffix.lower() not in EXTENSIONS:
         yaml = next((other.path for other in weights.companions if other.path.suffix.lower() in EXTENSIONS), None)
         checkpoint = read_checkpoint(weights.path, yaml)
-        return Bag((checkpoint,), ((1.0,) * len(checkpoint.sources),))
+        alone = Bag((checkpoint,), ((1.0,) * len(checkpoint.sources),))
+        if yaml is None:
+            return alone
+        inference = CheckedConfig(section(read_configuration(yaml), "inference"))
+        return replace(alone, normalised=inference.flag("normalize", False))
     description = read_configuration(weights.path)
     signatures = description.get("models")
     if (

@@ -173,9 +173,8 @@ def test_what_is_no_batch_of_sounds_is_refused(small: Path, shape: tuple[int, ..
         load_content_encoder(small).encode(torch.zeros(shape), "v2")
 
 
+@pytest.mark.gpu
 def test_a_graphics_card_computes_the_same(small: Path) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     right = load_content_encoder(small).encode(sound(32000), "v2")
     assert snr(right, load_content_encoder(small, "cuda").encode(sound(32000), "v2").cpu()) > 60
     assert snr(right, load_content_encoder(small, "cuda", "float16").encode(sound(32000), "v2").cpu()) > 30

@@ -75,9 +75,10 @@ def test_weights_alone_take_their_settings_from_the_configuration_beside_them(tm
     path = checkpoints.write(tmp_path, {"state_dict": model.state_dict()}, configuration).path
     found = find_separator(str(path))
     assert (found.family, found.stems) == ("demucs", SOURCES)
-    windows = music(1.6)[None]
+    windows, made = music(1.6)[None], load_network(found, "cpu", "float32")
+    assert made.normalise == "none"
     with torch.inference_mode():
-        assert snr(model(windows), load_network(found, "cpu", "float32").separate(windows)) > 90
+        assert snr(model(windows), made.separate(windows)) > 90
     configuration["htdemucs"]["num_subbands"] = 4
     checkpoints.write(tmp_path, model.state_dict(), configuration)
     with pytest.raises(UnderstudyError, match="num_subbands"):
