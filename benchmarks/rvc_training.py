@@ -51,8 +51,8 @@ from understudy.voices.rvc.checkpoint import config_list, read_checkpoint, write
 from understudy.voices.rvc.training.batch import Batch, Draws, draw  # noqa: E402
 from understudy.voices.rvc.training.networks import Base, export, weights  # noqa: E402
 from understudy.voices.rvc.training.pretrained import read_base, write_pair  # noqa: E402
-from understudy.voices.rvc.training.settings import TrainingSettings  # noqa: E402
 from understudy.voices.rvc.training.step import BETAS, EPSILON, new_state, step  # noqa: E402
+from understudy.voices.training.settings import TrainingSettings  # noqa: E402
 
 KINDS = [f"{v}-{r}k{p}" for v in ("v1", "v2") for r in (32, 40, 48) for p in ("", "-nof0")]
 KEPT_MEMORY = {

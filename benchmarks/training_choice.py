@@ -56,9 +56,9 @@ from understudy.voices.rvc.training.evaluation import (
 )
 from understudy.voices.rvc.training.networks import Base, export, segments, weights
 from understudy.voices.rvc.training.phrases import SUNG, Note, Phrase, Singer, sing
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.spectrogram import spectrogram
 from understudy.voices.rvc.training.step import TrainingState, new_state, step
+from understudy.voices.training.settings import TrainingSettings
 from understudy.voices.transpose import track_pitch_range
 
 RATE = 16000

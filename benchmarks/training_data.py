@@ -45,8 +45,8 @@ from understudy.pipeline.executor import LocalExecutor
 from understudy.pipeline.store import Store
 from understudy.pipeline.training_graph import training_graph
 from understudy.voices import library
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.slicing import TICKS, slice_recording
+from understudy.voices.training.settings import TrainingSettings
 from understudy.voices.voice import Recording, Voice
 
 RATE = 48000

@@ -37,8 +37,8 @@ from understudy.pipeline.stages.training import (
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.embedders import embedder_models
 from understudy.voices.rvc.training.dataset import SILENCE, Dataset, RecordingData, make_dataset
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.slicing import Clips
+from understudy.voices.training.settings import TrainingSettings
 from understudy.voices.voice import Voice
 
 CHECK = Stage("check recording", 2, check_recording, models=("speaker-encoder",))
@@ -127,7 +127,7 @@ def training_graph(
     """
     rate = 16000 if settings.size == "tiny" else settings.sample_rate
     found = checked or {}
-    kept, findings = _chosen(named_recordings(voice), found, separation is not None)
+    kept, findings = fit_recordings(named_recordings(voice), found, separation is not None)
     models = {name: require(name) for name in embedder_models(settings.embedder)}
     encoder = External(models, " ".join(f"{name}:{weights.content_hash}" for name, weights in models.items()))
 
@@ -166,7 +166,7 @@ def named_recordings(voice: Voice) -> list[tuple[str, External]]:
     return found
 
 
-def _chosen(
+def fit_recordings(
     recordings: list[tuple[str, External]], checked: Mapping[str, CheckedRecording], separated: bool
 ) -> tuple[list[tuple[str, External]], list[Finding]]:
     """The recordings to train on, and findings about the others."""

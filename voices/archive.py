@@ -23,11 +23,13 @@ from understudy.voices.recordings import Finding
 from understudy.voices.voice import MANIFEST, MODEL, RECORDINGS, TRAINING, Consent, Manifest, Recording, Voice
 
 HINT = "Export the voice again with `understudy voices export` and import that file unchanged."
-_LIMITS = Limits(bytes=8 << 30, entries=2004)  # the manifest, the folders, twice 999 recordings, model and index
+_LIMITS = Limits(
+    bytes=8 << 30, entries=2006
+)  # the manifest, the folders, twice 999 recordings, model, index and tuned model
 _BLOCK = 1 << 20
 _EXPECTED = re.compile(
     rf"({RECORDINGS}|{TRAINING})/[0-9]{{3}}-[a-z0-9-]{{1,80}}\.flac"
-    rf"|{MODEL}/(model-[0-9a-f]{{8}}\.safetensors|index-[0-9a-f]{{8}}\.index)",
+    rf"|{MODEL}/((model|tuned)-[0-9a-f]{{8}}\.safetensors|index-[0-9a-f]{{8}}\.index|tuned-[0-9a-f]{{8}}\.yml)",
     re.ASCII,
 )
 
@@ -105,6 +107,13 @@ def import_voice(
                 from understudy.voices.rvc.checks import check_stored
 
                 findings += check_stored(voice)
+            if content.tuned is not None:
+                from understudy.voices.zero_shot.engine import tuned_weights
+                from understudy.voices.zero_shot.singing import read_converter
+
+                weights = tuned_weights(voice)
+                assert weights is not None
+                read_converter(weights)  # refuses what isn't one
             return library.settle(root, folder, content, replace=replace), findings
 
 

@@ -42,8 +42,10 @@ from understudy.voices.voice import (
     PitchRange,
     Recording,
     Trained,
+    TunedModel,
     Use,
     Voice,
+    ZeroShotModel,
     content_hash,
     file_hash,
 )
@@ -203,6 +205,39 @@ def publish_model(
         return _change(root, folder, name, recordings_hash, changed)
 
 
+def publish_tuned(
+    root: Path,
+    name: str,
+    recordings_hash: str,
+    model: ZeroShotModel,
+    weights: Path,
+    configuration: Path,
+    trained: Trained,
+) -> Voice:
+    """Give the voice `name` the zero-shot `model` of the catalogue as it is in `weights` (safetensors) now, with its
+    `configuration`, in place of one that it had; with `zero-shot` it sings with that from now on. The rest is as of
+    `publish_model`."""
+    of_recordings(root, name, recordings_hash)  # before anything is written
+    with building(root) as folder:
+        place = folder / MODEL
+        place.mkdir()
+        hashes = {path: file_hash(path) for path in (weights, configuration)}
+        names = {path: f"tuned-{sha256[:8]}" for path, sha256 in hashes.items()}
+        tuned = TunedModel(
+            model=model,
+            file=f"{names[weights]}.safetensors",
+            sha256=hashes[weights],
+            configuration=f"{names[configuration]}.yml",
+            configuration_sha256=hashes[configuration],
+            trained=trained,
+        )
+        shutil.copyfile(weights, place / tuned.file)
+        shutil.copyfile(configuration, place / tuned.configuration)
+        return _change(
+            root, folder, name, recordings_hash, lambda manifest: manifest.model_copy(update={"tuned": tuned})
+        )
+
+
 def sing_with(root: Path, name: str, engine: str) -> Voice:
     """Make `engine` the one that the voice `name` sings with by default. Raises `UnderstudyError` ``engine-missing``
     and as `load` does."""
@@ -289,7 +324,8 @@ def verify(voice: Voice, files: Mapping[Path, str] | None = None) -> None:
         what, code, hint = "recording", "recording", _ADD_AGAIN
         if path.parent.name == MODEL:
             model = voice.manifest.model
-            what, code, hint = "model", "voice-model", _TRAIN_AGAIN if model and model.trained else _IMPORT_AGAIN
+            trained = path in voice.tuned_files or (model and model.trained)
+            what, code, hint = "model", "voice-model", _TRAIN_AGAIN if trained else _IMPORT_AGAIN
         try:
             found = file_hash(path)
         except OSError as error:
@@ -309,7 +345,7 @@ def verify(voice: Voice, files: Mapping[Path, str] | None = None) -> None:
 _ADD_AGAIN = (
     "Put the right file back, or make the voice again: `understudy voices add {name!r} RECORDING... --replace`."
 )
-_TRAIN_AGAIN = "Put the right file back, or train again: `understudy voices train {name!r} --engine rvc`."
+_TRAIN_AGAIN = "Put the right file back, or train again with `understudy voices train {name!r}`."
 _IMPORT_AGAIN = (
     "Put the right file back, or import the voice again: `understudy voices import FILE --name {name!r} --replace`."
 )

@@ -83,7 +83,7 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 def to_bytes(manifest: Manifest) -> bytes:
     """The file. Fields that came later are left out where they say nothing: older voices keep the same bytes."""
-    later = ("training_recordings", "model", "consent_record")
+    later = ("training_recordings", "model", "tuned", "consent_record")
     left_out: dict[str, Any] = {name: True for name in later if not getattr(manifest, name)}
     if manifest.model is not None:
         usual = {"embedder": "contentvec", "pitch_range": None, "trained": None}

@@ -19,6 +19,8 @@ Level = Literal["revoked", "stated", "delegated", "verified"]
 recording of a phrase made up for this voice."""
 Use = Literal["cover", "convert", "train", "blend", "export"]
 """What a voice is used for."""
+ZeroShotModel = Literal["zero-shot", "zero-shot-yingmusic", "zero-shot-speech"]
+"""Models of the catalogue that the engine zero-shot sings with."""
 MANIFEST = "voice.json"
 RECORDINGS = "recordings"
 TRAINING = "training"
@@ -94,6 +96,18 @@ class RvcModel(_Part):
         return self
 
 
+class TunedModel(_Part):
+    """A zero-shot model fine-tuned on the voice: two files in its `model` folder, the weights as safetensors and the
+    configuration of the model of the catalogue that it was."""
+
+    model: ZeroShotModel
+    file: str = Field(pattern=r"^tuned-[0-9a-f]{8}\.safetensors$")
+    sha256: Sha256
+    configuration: str = Field(pattern=r"^tuned-[0-9a-f]{8}\.yml$")
+    configuration_sha256: Sha256
+    trained: Trained
+
+
 class ConsentRecord(_Part):
     """The last decision about the consent: `record` is the hash of its entry in the consent log of the library.
 
@@ -121,6 +135,7 @@ class Manifest(_Part):
     recordings: tuple[Recording, ...] = Field(max_length=999)
     training_recordings: tuple[Recording, ...] = Field((), max_length=999)  # further ones, used in training alone
     model: RvcModel | None = None
+    tuned: TunedModel | None = None  # what zero-shot sings with; None: the installed model
     consent: Consent
     consent_record: ConsentRecord | None = None  # None: stated, before there was a log
     created: AwareDatetime
@@ -133,8 +148,8 @@ class Manifest(_Part):
         only = self.model if not self.recordings else None
         if only is not None and (self.engine != "rvc" or only.sample_rate != self.sample_rate):
             raise ValueError("a voice with a model and no recordings has the engine 'rvc' and its model's rate")
-        if self.training_recordings and not self.recordings:
-            raise ValueError("a voice with recordings for training has recordings of its own")
+        if (self.training_recordings or self.tuned) and not self.recordings:
+            raise ValueError("a voice with recordings for training or a tuned model has recordings of its own")
         return self
 
     @property
@@ -148,7 +163,7 @@ class Manifest(_Part):
 
     def sung_by(self, engine: str) -> Manifest:
         """The same with `engine`, one of `engines`, and the content hash that the voice has with it."""
-        hashed = content_hash(engine, self.sample_rate, self.pitch_range, self.recordings, self.model)
+        hashed = content_hash(engine, self.sample_rate, self.pitch_range, self.recordings, self.model, self.tuned)
         return self.model_copy(update={"engine": engine, "content_hash": hashed})
 
     @property
@@ -179,10 +194,12 @@ def content_hash(
     pitch_range: PitchRange | None,
     recordings: tuple[Recording, ...],
     model: RvcModel | None = None,
+    tuned: TunedModel | None = None,
 ) -> str:
     """SHA-256 in hex of everything that changes the sound with `engine`; name, date and origin are not included.
 
-    Included are the recordings' hashes in their order; of a model its hash, its index's, its speaker and its embedder.
+    Included are the recordings' hashes in their order; of a model its hash, its index's, its speaker and its embedder;
+    the hashes of a tuned model's files.
     """
     if engine == "rvc" and model is not None:
         sample_rate, pitch_range, recordings = model.sample_rate, model.pitch_range or pitch_range, ()
@@ -196,6 +213,8 @@ def content_hash(
         described.append([model.sha256, model.speaker, None if model.index is None else model.index.sha256])
         if model.embedder != "contentvec":
             described.append(model.embedder)
+    if engine == "zero-shot" and tuned is not None:
+        described.append([tuned.sha256, tuned.configuration_sha256])
     return hashlib.sha256(json.dumps(described, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -268,9 +287,18 @@ class Voice:
         return None if model is None or model.index is None else self.folder / MODEL / model.index.file
 
     @property
+    def tuned_files(self) -> dict[Path, str]:
+        """The weights and the configuration of a voice that has a tuned model, with their SHA-256, in this order."""
+        tuned, place = self.manifest.tuned, self.folder / MODEL
+        if tuned is None:
+            return {}
+        return {place / tuned.file: tuned.sha256, place / tuned.configuration: tuned.configuration_sha256}
+
+    @property
     def used_files(self) -> dict[Path, str]:
         """The files that a cover with the voice's engine uses, each with its SHA-256 from the manifest: the recordings
-        (a report compares a model's singing with them, too), and with `rvc` the model and its index."""
+        (a report compares a model's singing with them, too), with `rvc` the model and its index, with `zero-shot` the
+        tuned model."""
         recordings = zip(self.recording_files, self.manifest.recordings, strict=True)
         files = {path: recording.sha256 for path, recording in recordings}
         model = self.manifest.model
@@ -278,7 +306,7 @@ class Voice:
             files[self.model_file] = model.sha256
             if model.index is not None:
                 files[self.folder / MODEL / model.index.file] = model.index.sha256
-        return files
+        return files | (self.tuned_files if self.manifest.engine == "zero-shot" else {})
 
     @property
     def stored_files(self) -> dict[Path, str]:
@@ -286,4 +314,4 @@ class Voice:
         recordings = zip(self.training_files, self.manifest.training_recordings, strict=True)
         files = {path: recording.sha256 for path, recording in recordings}
         model = self if self.manifest.model is None else self.sung_by("rvc")
-        return model.used_files | files
+        return model.used_files | self.tuned_files | files

@@ -114,9 +114,11 @@ def made_with(file: Node[Path]) -> dict[str, list[Any]]:
     nodes = Graph.of(file).nodes
     externals = [node.externals.get(name) for node in nodes for name in ("model", "models", "weights")]
     found = [external for external in externals if external is not None]
-    named = sorted({name for external in found if isinstance(external.value, Mapping) for name in external.value})
+    named = {name for external in found if isinstance(external.value, Mapping) for name in external.value}
+    voices = [node.externals["voice"].value.manifest for node in nodes if "voice" in node.externals]
+    named |= {one.tuned.model for one in voices if one.tuned is not None and one.engine == "zero-shot"}
     return {
         "stages": [[node.name, node.stage.version] for node in nodes],
         "models": sorted({external.content_hash for external in found}),
-        "licences": [[name, find_model(name).licence] for name in named],
+        "licences": [[name, find_model(name).licence] for name in sorted(named)],
     }

@@ -57,7 +57,8 @@ class TrainingRecord:
     `network`: e.g. ``"RVC v2, 48 kHz"``. `losses`: the lines of ``losses.jsonl``, each with a ``step``. `choice`: None
     where no checkpoint was evaluated. `stopped`: why the run ended, a sentence. `advice`: what would help most, the
     most useful first. `instant`: how the instant voice scores on the same clips. `sings`: the engine that sings by
-    default from now on. `seconds`: how long the run took. `facts`: versions, machine, and what else is to be told.
+    default from now on; of a zero-shot model ``"zero-shot"`` where the voice has got it, else ``"untuned"``. `seconds`:
+    how long the run took. `facts`: versions, machine, and what else is to be told.
     """
 
     voice: str
@@ -70,7 +71,7 @@ class TrainingRecord:
     advice: Sequence[str] = ()
     warnings: Sequence[str] = ()
     instant: Evaluation | None = None
-    sings: Literal["rvc", "instant"] = "rvc"
+    sings: Literal["rvc", "instant", "zero-shot", "untuned"] = "rvc"
     seconds: float | None = None
     clips: Sequence[HeardClip] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +111,10 @@ CERTAIN = ("similarity", "intelligibility", "f0_error", "mel_distance")
 KINDS = {"held-out": "held-out recordings", "phrase": "sung phrases of other singers"}
 USES = {"training": "Trained on", "held-out": "Held out", "left out": "Left out"}
 LOSSES = {
+    "held_out": ("Held-out loss", "on recordings that were never trained on; step 0 is the model as it was"),
+    "flow": ("Flow loss", "on training clips; varies with the times that are drawn"),
+    "grad_transformer": ("Gradient norm of the transformer", "above 10 it is scaled down"),
+    "grad_regulator": ("Gradient norm of the length regulator", "as above"),
     "mel": ("Mel loss", "distance of the mel spectrogram on training clips; falls also when the model only memorises"),
     "kl": ("KL loss", "distance of the posterior from the prior encoder"),
     "features": ("Feature loss", "distance of the discriminator's features"),

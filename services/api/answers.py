@@ -16,7 +16,7 @@ from understudy.services.api.usable import check_voice, objection
 from understudy.services.queue.jobs import ACTIVE, NEVER
 from understudy.services.stage_titles import title_of
 from understudy.voices.engines import offered
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.settings import TrainingSettings
 from understudy.voices.voice import ConsentRecord, Level, Manifest
 from understudy.voices.voice import Voice as LibraryVoice
 

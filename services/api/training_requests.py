@@ -23,8 +23,8 @@ from understudy.services.queue.settings import ServerSettings
 from understudy.services.queue.tables import jobs
 from understudy.voices.consent import levels
 from understudy.voices.rvc.training.dataset import LEAST
-from understudy.voices.rvc.training.hold_out import hold_out
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.hold_out import hold_out
+from understudy.voices.training.settings import TrainingSettings
 from understudy.voices.voice import Manifest
 
 EMBEDDER = "^[A-Za-z0-9._-]+$"
@@ -34,8 +34,13 @@ Rate = Annotated[Literal[32000, 40000, 48000], BeforeValidator(lambda rate: int(
 class TrainingRequest(Followed):
     """How to train. `consent` is needed with further recordings."""
 
+    engine: Literal["rvc", "zero-shot"] = Field(
+        "rvc", description="rvc: a model of its own; zero-shot: the server's singing model, fine-tuned on the voice"
+    )
     size: Literal["full", "tiny"] = Field(
-        "full", description="full: RVC's network; tiny: a small network for tests of your program, not for singing"
+        "full",
+        description="rvc only, as version, sample_rate, embedder and separate. full: RVC's network; tiny: a small "
+        "network for tests of your program, not for singing",
     )
     version: Literal["v1", "v2"] = Field("v2", description="of RVC's networks")
     sample_rate: Rate = Field(48000, description="Hz; of a tiny network always 16000")
@@ -54,7 +59,7 @@ class TrainingRequest(Followed):
     def settings(self) -> TrainingSettings:
         steps = {"most_steps": self.steps} if self.steps else {}
         given = self.model_dump(
-            include={"size", "version", "sample_rate", "embedder", "batch_size", "evaluate_every", "seed"}
+            include={"engine", "size", "version", "sample_rate", "embedder", "batch_size", "evaluate_every", "seed"}
         )
         return TrainingSettings(**given, **steps)
 
@@ -135,7 +140,7 @@ def check_models(settings: TrainingSettings, server: ServerSettings) -> None:
     """Raise ``embedder-unknown``, or ``model-missing`` for what the server lacks."""
     from understudy.training import TrainingJob
 
-    missing = TrainingJob(Path(), "", settings, base=server.training_base).missing_models()
+    missing = TrainingJob(Path(), "", settings, base=server.base_of(settings)).missing_models()
     if missing:
         text = f"This server hasn't got the models that a training needs ({', '.join(one.name for one in missing)})."
         raise UnderstudyError("model-missing", text, "Ask the server's operator for them.")
@@ -161,16 +166,18 @@ def estimated(
 
     _check_recordings(voice)
     durations = _durations(voice)
-    missing = TrainingJob(Path(), "", settings, base=server.training_base).missing_models()
+    missing = TrainingJob(Path(), "", settings, base=server.base_of(settings)).missing_models()
     clips = max(1.0, (sum(durations) - sum(hold_out(durations))) / CLIP_SECONDS)
-    seconds = None if per_clip is None else USUAL_EPOCHS * clips * per_clip
+    tuned = settings.engine == "zero-shot"
+    trained = settings.most_steps * (settings.batch_size or 1) if tuned else USUAL_EPOCHS * clips
+    seconds = None if per_clip is None else trained * per_clip
     device = device_kind(server)
     return answers.TrainingEstimate(
         device=device,
         recorded=sum(durations),
         needed=LEAST,
         seconds=seconds,
-        sentence=_sentence(device, settings.size, seconds),
+        sentence=_sentence(device, "tuned" if tuned else settings.size, seconds),
         missing=[one.name for one in missing],
     )
 
@@ -178,6 +185,8 @@ def estimated(
 def _sentence(device: str, size: str, seconds: float | None) -> str:
     if seconds is None and size == "tiny":
         return "Some minutes; a tiny network is for tests and can't sing."
+    if seconds is None and size == "tuned":
+        return "Minutes on a GPU, hours without one; it was not measured here yet."
     if seconds is None and device == "cpu":
         return "Days: this server has no GPU. It was not measured here yet."
     if seconds is None:

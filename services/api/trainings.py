@@ -67,8 +67,9 @@ def _body_schema() -> dict[str, Any]:
 async def train_voice(
     request: Request, id: str, app: App, owner: VoiceMaker, key: IdempotencyKey = None
 ) -> JSONResponse:
-    """Train a model of this voice, from its recordings and any that come with the request. Takes hours on a GPU and
-    days without one; a voice's next training with the same settings goes on where the last one stopped."""
+    """Train a model of this voice, or fine-tune the server's singing model on it, from its recordings and any that come
+    with the request. The first takes hours on a GPU and days without one; a voice's next training with the same
+    settings goes on where the last one stopped."""
     limit, most = owner.limit("song_bytes", app.settings), owner.limit("recordings", app.settings)
     sender = await owner_as_sender(app, owner, key)
     async with received(
@@ -97,16 +98,19 @@ def estimate_training(
     id: str,
     app: App,
     owner: Reader,
+    engine: Literal["rvc", "zero-shot"] = "rvc",
     size: Literal["full", "tiny"] = "full",
     version: Literal["v1", "v2"] = "v2",
     sample_rate: Annotated[Rate, Query()] = 48000,
     embedder: Annotated[str, Query(max_length=64, pattern=EMBEDDER)] = "contentvec",
 ) -> answers.TrainingEstimate:
     """What a training of this voice would take, and what is missing for it. Nothing is begun."""
-    request = TrainingRequest(size=size, version=version, sample_rate=sample_rate, embedder=embedder)
+    request = TrainingRequest(engine=engine, size=size, version=version, sample_rate=sample_rate, embedder=embedder)
     with app.database.read() as connection:
         voice = find_voice(connection, owner, id)
-        per_clip = queue.mean_seconds(connection, queue.SPEED, f"{device_kind(app.settings)} {size}")
+        per_clip = queue.mean_seconds(
+            connection, queue.SPEED, f"{device_kind(app.settings)} {size if engine == 'rvc' else engine}"
+        )
     return estimated(voice, request.settings(), app.settings, per_clip)
 
 

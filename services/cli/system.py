@@ -57,7 +57,7 @@ def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def show_cache(options: Options) -> None:
     """Show the cache's folder and size, and that of trainings, which the limit doesn't include."""
     from understudy.pipeline.store import Store
-    from understudy.voices.rvc.training.run_folder import runs_size
+    from understudy.voices.training.run_folder import runs_size
 
     store = Store(options.cache)
     size, limit, trainings = store.size(), environment.cache_limit(), runs_size(options.trainings)
@@ -79,7 +79,7 @@ def clear_cache(
 ) -> None:
     """Delete all artifacts; covers, voices and trainings stay."""
     from understudy.pipeline.store import Store
-    from understudy.voices.rvc.training.run_folder import remove_runs
+    from understudy.voices.training.run_folder import remove_runs
 
     store = Store(options.cache)
     removed = (remove_runs(options.trainings) if trainings else 0) + store.prune(0)

@@ -20,16 +20,17 @@ from understudy.services.cli.voices import NAME, finding_line
 if TYPE_CHECKING:
     from understudy.training import TrainingJob, TrainingResult
     from understudy.voices.recordings import Finding
-    from understudy.voices.rvc.training.events import TrainingEvent
-    from understudy.voices.rvc.training.settings import TrainingSettings
+    from understudy.voices.training.events import TrainingEvent
+    from understudy.voices.training.settings import TrainingSettings
 
 _RATES = {"32k": 32000, "40k": 40000, "48k": 48000}
 _SCORES = {
     "similarity": "similarity {:.3f}",
     "intelligibility": "intelligibility {:.3f}",
     "f0_error": "pitch errors {:.1%}",
+    "held_out": "held-out loss {:.4f}",
 }
-_LOSSES = ("mel", "kl", "adversarial")
+_LOSSES = ("mel", "kl", "adversarial", "flow")
 
 
 @with_options("tracker seed voices cache device", OUTPUT)
@@ -38,7 +39,10 @@ def train(
     recordings: Annotated[
         list[Path] | None, typer.Argument(help="Further recordings of the voice, for the training alone.")
     ] = None,
-    engine: Annotated[Literal["rvc"], typer.Option(help="What to train: an RVC model.")] = "rvc",
+    engine: Annotated[
+        Literal["rvc", "zero-shot"],
+        typer.Option(help="rvc: a model of its own. zero-shot: the installed singing model, fine-tuned on the voice."),
+    ] = "rvc",
     consent: Annotated[
         Literal["self", "granted"] | None,
         typer.Option(help="Required with further recordings. self: it is your voice. granted: its owner has agreed."),
@@ -64,10 +68,12 @@ def train(
         bool, typer.Option("--separate", help="Separate the voice from music in the recordings first.")
     ] = False,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Most steps; mostly it stops earlier.", show_default="200000")
+        int | None,
+        typer.Option(min=1, help="Most steps; mostly it stops earlier.", show_default="200000; zero-shot 300"),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Clips per step.", show_default="as many as memory allows")
+        int | None,
+        typer.Option(min=1, max=256, help="Clips per step.", show_default="as many as memory allows; zero-shot 2"),
     ] = None,
     evaluate_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between evaluations.", show_default="some minutes")
@@ -93,13 +99,18 @@ def train(
 ) -> None:
     """Train a model of a voice from its recordings; it chooses the best checkpoint and stops by itself.
 
-    Ctrl-C keeps everything, and the same command goes on. The voice sings with the model from then on if that is better
-    than the instant voice; 'cover --engine' selects either.
+    Ctrl-C keeps everything, and the same command goes on. The voice sings with an RVC model from then on if that is
+    better than the instant voice, and with a fine-tuned one wherever its engine is zero-shot; 'cover --engine' selects.
     """
     from understudy.jobs import Runner
     from understudy.training import plan, train_voice
 
+    if engine == "zero-shot":
+        theirs: list[tuple[str, object]] = [("sample-rate", sample_rate), ("version", version), ("embedder", embedder)]
+        theirs += [("no-f0", not f0), ("base", base), ("separate", separate), ("size", size == "tiny"), ("gpus", gpus)]
+        _refuse([name for name, value in [*theirs, ("precision", precision)] if value])
     settings = _settings(
+        engine=engine,
         size=size,
         version=version,
         sample_rate=_RATES.get(sample_rate or ""),
@@ -134,12 +145,22 @@ def train(
     print_result(data, lambda: _text(result))
 
 
+def _refuse(given: Sequence[str]) -> None:
+    """Raise ``option-invalid`` if options are given that the engine zero-shot hasn't got."""
+    if given:
+        raise UnderstudyError(
+            "option-invalid",
+            f"--{given[0]} is for --engine rvc: a zero-shot model is fine-tuned as it is installed.",
+            f"Leave out {', '.join(f'--{name}' for name in given)}.",
+        )
+
+
 def _settings(**given: Any) -> TrainingSettings:
     """The settings that were given; what is None has its default. Raises `UnderstudyError` ``setting-invalid``."""
     from pydantic import ValidationError
 
     from understudy.validation import faults
-    from understudy.voices.rvc.training.settings import TrainingSettings
+    from understudy.voices.training.settings import TrainingSettings
 
     try:
         return TrainingSettings.model_validate({name: value for name, value in given.items() if value is not None})
@@ -212,7 +233,7 @@ class Progress:
         elif event.kind == "warning":
             print_note(f"[yellow]Note:[/] {escape(event.sentence)}")
         elif event.kind == "finished":
-            self.show("comparing with the instant voice, writing index and report", True)
+            self.show("giving the model to the voice, writing the report", True)
         else:
             self.show(line(event), event.kind == "evaluation")
 
@@ -237,11 +258,17 @@ def line(event: TrainingEvent) -> str:
 
 def _text(result: TrainingResult) -> str:
     """The result for people."""
+    name, tuned = escape(result.voice.name), "held_out" in result.scores
     sings = (
         "The voice sings with the model from now on; --engine instant selects the instant voice."
         if result.default
         else "The instant voice scores better and goes on singing; --engine rvc selects the model."
     )
+    if tuned:
+        sings = f"It sings with --engine zero-shot, and by default after: understudy voices use {name} zero-shot"
+    if not result.published:
+        sings = "The voice does better with the model as it was, and keeps that."
+    engine = " --engine zero-shot" if tuned else ""
     lines = [
         f"Model:  step {result.step:,} of {result.steps:,}. {escape(result.reason)}",
         f"Ended:  {escape(result.ended)}",
@@ -249,6 +276,6 @@ def _text(result: TrainingResult) -> str:
         *(finding_line(finding) for finding in result.findings),
         *(f"Would help: {escape(sentence)}" for sentence in result.advice[:3]),
         f"Report: [bold]{escape(str(result.report))}[/]",
-        f'Try it: understudy cover song.mp3 --voice "{escape(result.voice.name)}" --duration 30',
+        f'Try it: understudy cover song.mp3 --voice "{name}"{engine} --duration 30',
     ]
     return "\n".join(lines)

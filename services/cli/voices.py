@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # each command imports what it works with, so that ``understu
     from understudy.library import AddedVoice
     from understudy.voices.library import BrokenVoice
     from understudy.voices.recordings import Finding, RecordingReport
-    from understudy.voices.voice import Recording, RvcModel, Voice
+    from understudy.voices.voice import Recording, RvcModel, Trained, Voice
 
 voices_app = typer.Typer(help="The voice library.", no_args_is_help=True)
 voices_app.add_typer(consent_app, name="consent")
@@ -154,12 +154,12 @@ def export(
     name: NAME,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default NAME.zip or NAME.pth.")] = None,
     form: Annotated[
-        Literal["archive", "rvc", "training"] | None,
+        Literal["archive", "rvc", "seed-vc", "training"] | None,
         typer.Option(
             "--format",
             help="archive: one file for Understudy. rvc: .pth and .index for other tools, into a .pth, a folder or a "
-            "zip. training: G_ and D_ files into a folder, with which another tool goes on training. Default: rvc for "
-            "a .pth, else archive.",
+            "zip. seed-vc: the fine-tuned zero-shot model as .pth and .yml. training: G_ and D_ files into a folder, "
+            "with which another tool goes on training. Default: rvc for a .pth, else archive.",
         ),
     ] = None,
     tool: Annotated[
@@ -179,6 +179,10 @@ def export(
             from understudy.voices.rvc.export import export_rvc
 
             written = export_rvc(voice, output or Path(f"{voice.name}.pth"), context, replace=options.overwrite)
+        elif form == "seed-vc":
+            from understudy.voices.zero_shot.training.export import export_tuned
+
+            written = export_tuned(voice, output or Path(f"{voice.name}.pth"), replace=options.overwrite)
         elif form == "training":
             from understudy.voices.rvc.training.export import export_training
 
@@ -276,7 +280,8 @@ def _with_engine(voice: Voice, engine: str) -> str:
         trained = ", trained here" if model.trained else ""
         return f"{model.version}, {model.sample_rate / 1000:g} kHz{guided}, {index}{trained}"
     reach = manifest.pitch_range
-    return _together(manifest.recordings) + (f", {reach.low:.0f} to {reach.high:.0f} Hz" if reach else "")
+    tuned = ", fine-tuned" if engine == "zero-shot" and manifest.tuned else ""
+    return _together(manifest.recordings) + (f", {reach.low:.0f} to {reach.high:.0f} Hz" if reach else "") + tuned
 
 
 def _together(recordings: Sequence[Recording]) -> str:
@@ -298,6 +303,8 @@ def _details(voice: Voice) -> str:
         lines.insert(1, f"sings with {manifest.engine} by default; --engine names another")
     if manifest.model is not None:
         lines += _model_lines(manifest.model)
+    if manifest.tuned is not None:
+        lines.append(_trained_line("zero-shot model", manifest.tuned.trained))
     lines += [f"  {escape(r.source)}: {r.duration:.1f} s ({escape(r.file)})" for r in manifest.recordings]
     if manifest.training_recordings:
         lines.append(f"for training alone: {_together(manifest.training_recordings)}")
@@ -308,11 +315,7 @@ def _details(voice: Voice) -> str:
 def _model_lines(model: RvcModel) -> list[str]:
     lines = [f"model: {escape(model.source)}, speaker {model.speaker} of {model.speakers} (from 0)"]
     if model.trained is not None:
-        trained = model.trained
-        alike = "" if trained.similarity is None else f", similarity {trained.similarity:.3f}"
-        base = escape(trained.base) or "nothing"
-        steps = counted(trained.steps, "step")
-        lines = [f"model: trained here on {trained.date:%Y-%m-%d}: {steps}{alike}, from {base}"]
+        lines = [_trained_line("model", model.trained)]
     if model.embedder != "contentvec":
         lines.append(f"embedder: {escape(model.embedder)}")
     if model.index is not None and model.trained is None:
@@ -320,6 +323,12 @@ def _model_lines(model: RvcModel) -> list[str]:
     return lines + [
         f"{what}: {escape(text)}" for what, text in (("info", model.info), ("author", model.author)) if text
     ]
+
+
+def _trained_line(what: str, trained: Trained) -> str:
+    alike = "" if trained.similarity is None else f", similarity {trained.similarity:.3f}"
+    base, steps = escape(trained.base) or "nothing", counted(trained.steps, "step")
+    return f"{what}: trained here on {trained.date:%Y-%m-%d}: {steps}{alike}, from {base}"
 
 
 def finding_line(finding: Finding, heading: str = "") -> str:

@@ -13,7 +13,7 @@ from understudy.services.queue.jobs import Note
 from understudy.services.stage_titles import stage_title
 
 if TYPE_CHECKING:
-    from understudy.voices.rvc.training.events import TrainingEvent
+    from understudy.voices.training.events import TrainingEvent
 
 # rough shares of the time of a job; stages that aren't listed don't count
 _WEIGHTS = {

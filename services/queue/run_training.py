@@ -22,9 +22,9 @@ from understudy.services.queue.job_context import TYPES, JobContext, JobResult
 from understudy.services.queue.jobs import SPEED, Claimed, change, count
 from understudy.services.queue.tables import voices
 from understudy.voices.consent import levels
-from understudy.voices.rvc.training.events import TrainingEvent
-from understudy.voices.rvc.training.run_folder import RunFolder
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.events import TrainingEvent
+from understudy.voices.training.run_folder import RunFolder
+from understudy.voices.training.settings import TrainingSettings
 from understudy.voices.voice import MANIFEST, Manifest, Voice
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _trained(job: Claimed, context: JobContext, library: Path, voice: Voice) -> 
     from understudy.training import TrainingJob, train_voice
 
     settings = TrainingSettings.model_validate(job.request["settings"])
-    base = context.settings.training_base if settings.size == "full" else None
+    base = context.settings.base_of(settings)
     training = TrainingJob(library, NAME, settings, job.request["separate"], base)
     run = training.folder(context.training(job))
     measured = False
@@ -158,7 +158,8 @@ def _count_speed(context: JobContext, folder: RunFolder, settings: TrainingSetti
     run = folder.run()
     if run is not None and run.seconds_per_step:
         seconds = run.seconds_per_step / run.batch_size
-        count(context.database, SPEED, f"{context.device.partition(':')[0]} {settings.size}", seconds)
+        trained = settings.size if settings.engine == "rvc" else settings.engine
+        count(context.database, SPEED, f"{context.device.partition(':')[0]} {trained}", seconds)
 
 
 def _stored(job: Claimed, context: JobContext, run: Path) -> tuple[dict[str, Any], int]:

@@ -47,7 +47,7 @@ def run_voice(job: Claimed, context: JobContext) -> JobResult:
     made, findings = context.read("voice", untrusted.make_voice, context.scratch, *about)
     manifest = Manifest.model_validate(made)
     if before is not None:
-        kept = {"model": before.model, "training_recordings": before.training_recordings}
+        kept = {name: getattr(before, name) for name in ("model", "tuned", "training_recordings")}
         manifest = manifest.model_copy(update={**kept, "created": before.created}).sung_by(before.engine)
     voice = Voice(root / "voice", manifest)
     size = _publish(job, context, voice, before, findings)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from understudy.choices import ExecutorName
 from understudy.errors import UnderstudyError
 from understudy.validation import faults
+from understudy.voices.training.settings import TrainingSettings
 
 PREFIX = "UNDERSTUDY_SERVER_"
 MIB = 1 << 20
@@ -169,6 +170,10 @@ class ServerSettings(BaseModel):
     @property
     def database_url(self) -> str:
         return self.database or f"sqlite:///{self.data.resolve() / 'server.sqlite3'}"
+
+    def base_of(self, training: TrainingSettings) -> tuple[Path, Path] | None:
+        """The files that a training with these settings begins with; None: those of the catalogue."""
+        return self.training_base if training.engine == "rvc" and training.size == "full" else None
 
 
 def load(file: Path | None = None, options: Mapping[str, Any] | None = None) -> ServerSettings:

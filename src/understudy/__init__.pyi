@@ -40,8 +40,8 @@ from .sounds import Sound as Sound
 from .training import TrainingPlan as TrainingPlan
 from .training import TrainingResult as TrainingResult
 from .voices.recordings import Finding as Finding
-from .voices.rvc.training.events import TrainingEvent as TrainingEvent
-from .voices.rvc.training.settings import TrainingSettings as TrainingSettings
+from .voices.training.events import TrainingEvent as TrainingEvent
+from .voices.training.settings import TrainingSettings as TrainingSettings
 from .voices.voice import Voice as Voice
 
 __all__: list[str]

@@ -21,8 +21,8 @@ from understudy.voices.voice import Consent, Voice
 if TYPE_CHECKING:
     from understudy.jobs import Runner
     from understudy.training import TrainingJob, TrainingPlan, TrainingResult
-    from understudy.voices.rvc.training.events import TrainingEvent
-    from understudy.voices.rvc.training.settings import TrainingSettings
+    from understudy.voices.training.events import TrainingEvent
+    from understudy.voices.training.settings import TrainingSettings
 
 BaseModel = tuple[str | os.PathLike[str], str | os.PathLike[str]] | Literal["none"] | None
 """What a training begins with: files of generator and discriminators, nothing, or RVC's own."""
@@ -163,7 +163,8 @@ class VoiceLibrary:
         cancel: Event | None = None,
         enough: Event | None = None,
     ) -> TrainingResult:
-        """Train an RVC model for a voice from its recordings; the same call goes on where an earlier one ended.
+        """Train an RVC model for a voice from its recordings, or fine-tune the installed singing model on them with
+        ``settings={"engine": "zero-shot"}``; the same call goes on where an earlier one ended.
 
         - `recordings`: further ones, which are kept with the voice for training alone; they need `consent`, as in
           `add`. Unfit ones are left out.
@@ -223,7 +224,7 @@ class VoiceLibrary:
         from understudy.pipeline.executor import LocalExecutor
         from understudy.pipeline.store import Store
         from understudy.training import TrainingJob, gpus_for
-        from understudy.voices.rvc.training.settings import TrainingSettings
+        from understudy.voices.training.settings import TrainingSettings
 
         chosen = settings if isinstance(settings, TrainingSettings) else TrainingSettings(**(settings or {}))
         files = base if base is None or base == "none" else (Path(base[0]), Path(base[1]))
@@ -266,7 +267,7 @@ class VoiceLibrary:
         """
         from understudy.pipeline.shared_store import SharedStore, StoreAddress
         from understudy.pipeline.store import Store
-        from understudy.voices.rvc.training.run_folder import remove_runs
+        from understudy.voices.training.run_folder import remove_runs
 
         ended = library.revoke(self.folder, name, reason)
         folder = environment.cache_folder() if cache is None else Path(cache)

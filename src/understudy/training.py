@@ -1,4 +1,4 @@
-"""The job of a training: an RVC model for a voice, from its recordings.
+"""The job of a training: an RVC model for a voice from its recordings, or the zero-shot model fine-tuned on them.
 
     recordings ─► check, clips, f0, content (cached) ─► run folder: steps, evaluations, choice ─► index ─► voice
                                                                                            └─► report
@@ -23,7 +23,8 @@ from understudy.context import scratch_context
 from understudy.errors import UnderstudyError
 from understudy.jobs import Runner
 from understudy.models.hashes import file_hash
-from understudy.models.installed import missing, size_text, trusting
+from understudy.models.installed import missing as model_missing
+from understudy.models.installed import require, size_text, trusting
 from understudy.pipeline.executor import LocalExecutor, StageEvent
 from understudy.pipeline.graph import Graph
 from understudy.pipeline.separation.settings import SeparationSettings
@@ -35,18 +36,19 @@ from understudy.training_job import TrainingResult as TrainingResult
 from understudy.training_job import gpus_for as gpus_for
 from understudy.training_job import in_words as in_words
 from understudy.voices import library
-from understudy.voices.rvc.training.events import Notify, TrainingEvent
-from understudy.voices.rvc.training.hold_out import hold_out
-from understudy.voices.rvc.training.run_folder import STOP, Run, RunFolder, held
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.events import Notify, TrainingEvent
+from understudy.voices.training.hold_out import hold_out
+from understudy.voices.training.run_folder import STOP, Run, RunFolder, held
 from understudy.voices.voice import Trained, Voice
 
 if TYPE_CHECKING:
+    from understudy.pipeline.stages.training import CheckedRecording
     from understudy.voices.rvc.training.dataset import Dataset
     from understudy.voices.rvc.training.evaluation import Evaluation
-    from understudy.voices.rvc.training.loop import Outcome
     from understudy.voices.rvc.training.materials import Materials
+    from understudy.voices.training.loop import Outcome
 
+RunGraph = Callable[[Graph, Sequence[Any]], Any]
 EVALUATION_SECONDS = 180.0  # between evaluations, about
 MOST_STEPS_BETWEEN = 500  # evaluations, on however fast a machine
 USUAL_EPOCHS = 200  # after which most voices gain nothing any more; for the estimate alone
@@ -61,6 +63,8 @@ def plan(job: TrainingJob, cache: Path, device: str) -> TrainingPlan:
     recordings = (*voice.manifest.recordings, *voice.manifest.training_recordings)
     durations = [recording.duration for recording in recordings]
     size, seconds = (run.batch_size, run.seconds_per_step) if run else (None, None)
+    missing = job.missing_models()
+    unmeasured = job.zero_shot and bool(missing)  # the step is that of the model itself
     size = size or _batch_size(job, device, max(1, round(sum(durations) / CLIP_SECONDS)))
     held_out = sum(hold_out(durations))
     batches = max(1.0, (sum(durations) - held_out) / CLIP_SECONDS / size / job.gpus)
@@ -74,16 +78,16 @@ def plan(job: TrainingJob, cache: Path, device: str) -> TrainingPlan:
         base=job.base_name(),
         missing=tuple(
             Missing(m.name, m.purpose, size_text(m.preferred), m.page, f"understudy models fetch {m.name}{trusting(m)}")
-            for m in job.missing_models()
+            for m in missing
         ),
         device=device,
-        gpus=job.gpus,
+        gpus=1 if job.zero_shot else job.gpus,
         step=states[0] if states else 0,
         steps=settings.most_steps,
-        usual_steps=min(settings.most_steps, round(USUAL_EPOCHS * batches)),
+        usual_steps=settings.most_steps if job.zero_shot else min(settings.most_steps, round(USUAL_EPOCHS * batches)),
         batch_size=size,
-        seconds_per_step=seconds or _seconds_per_step(job, cache, device, size),
-        disk=_disk_needed(settings, sum(durations)),
+        seconds_per_step=seconds or (0.0 if unmeasured else _seconds_per_step(job, cache, device, size)),
+        disk=0 if unmeasured else _disk_needed(job, sum(durations)),
         disk_free=shutil.disk_usage(_existing(cache)).free,
         folder=folder.path,
     )
@@ -98,11 +102,9 @@ def train_voice(job: TrainingJob, runner: Runner, notify: Notify, enough: Event 
     model is ready; `Cancelled`. After any of them the same job goes on where it was; but after
     ``consent-revoked``, for a voice whose owner withdrew the consent meanwhile, nothing is left of it.
     """
-    from understudy.voices.rvc.training.materials import read_materials
-
     voice = job.voice()
     for model in job.missing_models():
-        raise missing(model)
+        raise model_missing(model)
     executor = runner.executor
     if not isinstance(executor, LocalExecutor):
         raise UnderstudyError(
@@ -123,6 +125,10 @@ def train_voice(job: TrainingJob, runner: Runner, notify: Notify, enough: Event 
     with held(lock, voice.name), _emptied_when_revoked(folder):
         if job.restart:
             shutil.rmtree(folder.path, ignore_errors=True)
+        if job.zero_shot:
+            return _fine_tuned(job, voice, folder, runner, tell, enough, warnings)
+        from understudy.voices.rvc.training.materials import read_materials
+
         _check_base(job, folder)
         dataset = _prepared(job, voice, runner, tell)
         _begin(job, voice, folder, dataset, cache, device, runner.cancelled)
@@ -162,19 +168,29 @@ def _check_base(job: TrainingJob, folder: RunFolder) -> None:
 
 def _prepared(job: TrainingJob, voice: Voice, runner: Runner, tell: Notify) -> Dataset:
     """The voice's recordings as data."""
+    run = _telling(runner, tell)
+    checked = _checked(voice, run)
+    separation = SeparationSettings() if job.separate else None
+    graph = training_graph(voice, job.settings, job.pitch, checked, separation)
+    return graph.dataset(run(graph.graph, graph.targets))
+
+
+def _telling(runner: Runner, tell: Notify) -> RunGraph:
+    """What runs a graph with `runner` and tells of its stages."""
     listening = replace(runner, listener=_Preparing(runner.listener, tell), planned=None)
 
     def run(graph: Graph, targets: Sequence[Any]) -> Any:
         listening.listener.expect(len(graph.upstream(targets).nodes))  # type: ignore[attr-defined]
         return listening.run(graph, targets)
 
+    return run
+
+
+def _checked(voice: Voice, run: RunGraph) -> dict[str, CheckedRecording]:
+    """Whether each recording of the voice is fit for training, by its SHA-256."""
     checks = check_graph(voice)
-    nodes = list(checks.checked.values())
-    found = run(checks.graph, nodes)
-    checked = {sha256: found[node] for sha256, node in checks.checked.items()}
-    separation = SeparationSettings() if job.separate else None
-    graph = training_graph(voice, job.settings, job.pitch, checked, separation)
-    return graph.dataset(run(graph.graph, graph.targets))
+    found = run(checks.graph, list(checks.checked.values()))
+    return {sha256: found[node] for sha256, node in checks.checked.items()}
 
 
 class _Preparing:
@@ -204,11 +220,23 @@ def _begin(
     """Write ``run.json`` and the materials, or bring those of a run that goes on up to date."""
     from understudy.voices.rvc.training.materials import Materials, evaluation_clips, read_materials, write_materials
 
+    _begin_run(job, voice, folder, len(dataset.training), cache, device)
+    try:
+        clips = read_materials(folder).clips
+    except UnderstudyError:
+        with scratch_context(cancel=cancelled) as context:
+            clips = evaluation_clips(context, dataset)
+    write_materials(folder, Materials(dataset, clips))
+
+
+def _begin_run(job: TrainingJob, voice: Voice, folder: RunFolder, clips: int, cache: Path, device: str) -> None:
+    """Write ``run.json``, or bring that of a run that goes on up to date."""
     run, settings = folder.run(), job.settings
     if run is None:
-        size = _batch_size(job, device, len(dataset.training))
+        size = _batch_size(job, device, clips)
         seconds = _seconds_per_step(job, cache, device, size)
-        every = settings.evaluate_every or max(1, min(MOST_STEPS_BETWEEN, round(EVALUATION_SECONDS / seconds)))
+        usual = settings.most_steps // 10 if job.zero_shot else round(EVALUATION_SECONDS / seconds)
+        every = settings.evaluate_every or max(1, min(MOST_STEPS_BETWEEN, usual))
         files = job.base_files()
         run = Run(
             voice=voice.name,
@@ -223,15 +251,8 @@ def _begin(
     else:
         now = {name: getattr(settings, name) for name in ANYTIME}
         run = run.model_copy(update={"settings": run.settings.model_copy(update=now)})
-    try:
-        clips = read_materials(folder).clips
-    except UnderstudyError:
-        with scratch_context(cancel=cancelled) as context:
-            clips = evaluation_clips(context, dataset)
     with suppress(OSError):
         (folder.path / STOP).unlink()
-    folder.path.mkdir(parents=True, exist_ok=True)
-    write_materials(folder, Materials(dataset, clips))
     folder.begin(run)
 
 
@@ -241,40 +262,75 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
+def _fine_tuned(
+    job: TrainingJob,
+    voice: Voice,
+    folder: RunFolder,
+    runner: Runner,
+    tell: Notify,
+    enough: Event | None,
+    warnings: list[str],
+) -> TrainingResult:
+    """The zero-shot model fine-tuned on the voice."""
+    from understudy import fine_tuning
+    from understudy.voices.zero_shot.singing import read_converter
+    from understudy.voices.zero_shot.training.work import go_on
+
+    executor, cancelled = runner.executor, runner.cancelled
+    assert isinstance(executor, LocalExecutor)
+    cache, device, base = executor.store.root, executor.device, require(job.base_name())
+    if folder.run() is None:
+        read_converter(base)  # what is wrong with it is told before the data is made
+    checked = _checked(voice, _telling(runner, tell))
+    data, findings = fine_tuning.prepare(job, voice, folder, checked, device, tell, cancelled)
+    _begin_run(job, voice, folder, len(data.training), cache, device)
+    outcome = go_on(folder, data, base, device, tell, cancelled, enough)
+    return fine_tuning.finish(job, voice, folder, data, findings, outcome, tuple(warnings), cancelled)
+
+
 def _batch_size(job: TrainingJob, device: str, clips: int) -> int:
     from understudy.voices.rvc.training.speed import fitting_batch
     from understudy.voices.rvc.training.work import architecture_of
 
-    chosen = job.settings.batch_size or fitting_batch(architecture_of(job.settings), job.settings, device)
-    return max(1, min(chosen, clips))
+    fitting = job.settings.batch_size  # the engine zero-shot has a default
+    return max(1, min(fitting or fitting_batch(architecture_of(job.settings), job.settings, device), clips))
 
 
 def _seconds_per_step(job: TrainingJob, cache: Path, device: str, size: int) -> float:
     """As measured now, or before on this machine with this software."""
     import torch
 
+    from understudy import fine_tuning
     from understudy.voices.rvc.training.speed import seconds_per_step
     from understudy.voices.rvc.training.work import architecture_of
 
     architecture = architecture_of(job.settings)
-    what = [asdict(architecture), device, size, job.settings.precision, torch.__version__, torch.get_num_threads()]
+    network = require(job.base_name()).content_hash if job.zero_shot else asdict(architecture)
+    what = [network, device, size, job.settings.precision, torch.__version__, torch.get_num_threads()]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     known, path = {}, cache / "training" / "speed.json"
     with suppress(OSError, ValueError):
         known = json.loads(path.read_bytes())
     if not isinstance(known.get(key), float):
-        known[key] = seconds_per_step(architecture, job.settings, device, size)
+        if job.zero_shot:
+            known[key] = size * fine_tuning.seconds_per_clip(job, device)
+        else:
+            known[key] = seconds_per_step(architecture, job.settings, device, size)
         RunFolder(path.parent).write_json(path.name, known)
     return float(known[key])
 
 
-def _disk_needed(settings: TrainingSettings, seconds: float) -> int:
+def _disk_needed(job: TrainingJob, seconds: float) -> int:
     """Bytes: two states and one being written, the checkpoints, the data."""
     import torch
 
+    from understudy import fine_tuning
     from understudy.voices.rvc.training.networks import networks
     from understudy.voices.rvc.training.work import architecture_of
 
+    if job.zero_shot:
+        return fine_tuning.disk_needed(job, seconds)
+    settings = job.settings
     architecture = architecture_of(settings)
     with torch.device("meta"):
         values = [sum(p.numel() for p in network.parameters()) for network in networks(architecture, 0)]
@@ -307,7 +363,7 @@ def _finished(
     from understudy.training_report import training_advice, write_report
     from understudy.voices.rvc.index_building import build_index
     from understudy.voices.rvc.training.evaluation import Evaluation
-    from understudy.voices.rvc.training.run_folder import EVALUATIONS
+    from understudy.voices.training.run_folder import EVALUATIONS
 
     chosen = folder.chosen() or {}
     index = folder.path / "model.index"

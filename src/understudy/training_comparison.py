@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Event
@@ -19,9 +20,9 @@ from understudy.voices.rvc.training.choice import uncertainty
 from understudy.voices.rvc.training.dataset import Dataset
 from understudy.voices.rvc.training.evaluation import Evaluation, references
 from understudy.voices.rvc.training.materials import Excerpt, Materials, held_out_sounds
-from understudy.voices.rvc.training.run_folder import RunFolder
 from understudy.voices.rvc.training.work import scored
-from understudy.voices.voice import RECORDINGS, Voice
+from understudy.voices.training.run_folder import RunFolder
+from understudy.voices.voice import MODEL, RECORDINGS, Voice
 
 LEAST = 5.0  # seconds of recordings that an instant voice is made from
 
@@ -88,4 +89,7 @@ def shortened(context: Context, voice: Voice, kept_seconds: Sequence[float]) -> 
         kept.append(recording.model_copy(update={"duration": seconds}))
     if sum(recording.duration for recording in kept) < LEAST:
         return voice
+    for file in voice.tuned_files:
+        (place / MODEL).mkdir(exist_ok=True)
+        shutil.copyfile(file, place / MODEL / file.name)
     return Voice(place, voice.manifest.model_copy(update={"recordings": tuple(kept)}))

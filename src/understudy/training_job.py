@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from understudy import environment
 from understudy.audio.pitch import PitchSettings
+from understudy.errors import UnderstudyError
 from understudy.models import usable
 from understudy.models.catalogue import Model, find_model
 from understudy.models.hashes import remembered_hash
@@ -19,8 +20,9 @@ from understudy.models.installed import require
 from understudy.voices import library
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.embedders import embedder_models
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.settings import TrainingSettings
 from understudy.voices.voice import Voice
+from understudy.voices.zero_shot.engine import installed_model
 from understudy.wording import counted
 
 ANYTIME = ("most_steps", "save_minutes", "keep", "evaluate_every")  # settings that may change while a run goes on
@@ -31,7 +33,10 @@ class TrainingJob:
     """`library`: the folder of voices; `name`: of the voice in it. `separate`: whether recordings with music are
     separated first. `base`: files of generator and discriminators to begin with, ``"none"``, or None for RVC's own of
     this version and rate (a tiny network has none). `restart`: begin anew, without what an earlier run made. `gpus`:
-    how many to train on. `pitch`: the tracker that the model learns from."""
+    how many to train on. `pitch`: the tracker that the model learns from. A zero-shot model is fine-tuned from the
+    installed one on one GPU.
+
+    Raises `UnderstudyError` ``option-invalid`` for another base or separation with that engine."""
 
     library: Path
     name: str
@@ -41,6 +46,18 @@ class TrainingJob:
     restart: bool = False
     gpus: int = 1
     pitch: PitchSettings = field(default_factory=PitchSettings)
+
+    def __post_init__(self) -> None:
+        if self.zero_shot and (self.base is not None or self.separate):
+            raise UnderstudyError(
+                "option-invalid",
+                "The engine zero-shot is fine-tuned from the installed model, on recordings without music.",
+                "Leave out the base model and the separation.",
+            )
+
+    @property
+    def zero_shot(self) -> bool:
+        return self.settings.engine == "zero-shot"
 
     def voice(self) -> Voice:
         """The voice with its recordings. Raises `UnderstudyError`: ``voice-unknown``, ``voice-without-recordings``, and
@@ -56,6 +73,8 @@ class TrainingJob:
     @property
     def network(self) -> str:
         """What is trained, in words: ``RVC v2, 48 kHz``."""
+        if self.zero_shot:
+            return "zero-shot model"
         rate = 16000 if self.settings.size == "tiny" else self.settings.sample_rate
         size = "" if self.settings.size == "full" else "tiny "
         f0 = "" if self.settings.f0 else ", without pitch"
@@ -63,13 +82,15 @@ class TrainingJob:
 
     def base_model(self) -> Model | None:
         """The base model of the catalogue that it begins with; None where it doesn't begin with one of these."""
+        if self.zero_shot:
+            return find_model(installed_model())
         if self.base is not None or self.settings.size == "tiny" or not self.settings.f0:
             return None
         version = "" if self.settings.version == "v2" else "v1-"
         return find_model(f"rvc-base-{version}{self.settings.sample_rate // 1000}k")
 
     def base_files(self) -> tuple[Path, Path] | None:
-        """Generator and discriminators to begin with. Raises ``model-missing``."""
+        """Generator and discriminators to begin with, or model and configuration. Raises ``model-missing``."""
         model = self.base_model()
         if model is not None:
             weights = require(model.name)
@@ -84,16 +105,22 @@ class TrainingJob:
     def missing_models(self) -> tuple[Model, ...]:
         """Models that it needs and that are not installed. Raises ``embedder-unknown``."""
         base = self.base_model()
-        names = [*embedder_models(self.settings.embedder), *([base.name] if base else [])]
+        names = [*self._encoders(), *([base.name] if base else [])]
         return tuple(find_model(name) for name in names if usable(name) is None)
+
+    def _encoders(self) -> tuple[str, ...]:
+        """The models that make the data."""
+        return ("whisper-small", "campplus") if self.zero_shot else tuple(embedder_models(self.settings.embedder))
 
     def _key(self, voice: Voice) -> str:
         files = self.base_files() if usable_base(self) else None
         described = {
             "recordings": [r.sha256 for r in (*voice.manifest.recordings, *voice.manifest.training_recordings)],
-            "settings": self.settings.model_dump(mode="json", exclude=set(ANYTIME)),
+            "settings": self.settings.model_dump(
+                mode="json", exclude={*ANYTIME, *(() if self.zero_shot else ("engine",))}
+            ),
             "base": [remembered_hash(path.absolute()) for path in files or ()],
-            "embedder": [_model_hash(name) for name in embedder_models(self.settings.embedder)],
+            "embedder": [_model_hash(name) for name in self._encoders()],
             "separate": self.separate,
             "pitch": self.pitch.model_dump(mode="json"),
         }
@@ -203,7 +230,8 @@ class TrainingResult:
     """`voice`: with its model. `step`: of the chosen checkpoint, `steps`: done in all. `reason`: why this checkpoint;
     `ended`: why training ended. `scores`, `instant`: means of its scores, and of the instant voice's on the same clips.
     `default`: whether the voice sings with the model from now on. `folder`: of the run. `findings`: about recordings
-    that were left out or held out. `warnings`: what else happened."""
+    that were left out or held out. `warnings`: what else happened. `published`: whether the voice has got the model; it
+    gets a fine-tuned one only if that is better than the model as it was."""
 
     voice: Voice
     step: int
@@ -218,6 +246,7 @@ class TrainingResult:
     advice: tuple[str, ...]
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
+    published: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON; the voice by its name and content hash."""

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.voices.rvc.training.events import Notify, TrainingEvent
-from understudy.voices.rvc.training.loop import Outcome
-from understudy.voices.rvc.training.run_folder import STOP, RunFolder
+from understudy.voices.training.events import Notify, TrainingEvent
+from understudy.voices.training.loop import Outcome
+from understudy.voices.training.run_folder import STOP, RunFolder
 from understudy.wording import counted
 
 

@@ -21,9 +21,9 @@ from understudy.voices.rvc.training.choice import Choice
 from understudy.voices.rvc.training.dataset import Dataset, seconds
 from understudy.voices.rvc.training.evaluation import Evaluation
 from understudy.voices.rvc.training.materials import Materials
-from understudy.voices.rvc.training.run_folder import EVALUATIONS, LOSSES, RunFolder
 from understudy.voices.rvc.training.slicing import CONTENT_RATE
 from understudy.voices.rvc.training.work import sample_names
+from understudy.voices.training.run_folder import EVALUATIONS, LOSSES, RunFolder
 
 
 def training_advice(dataset: Dataset, materials: Materials, trained: Evaluation | None) -> list[str]:

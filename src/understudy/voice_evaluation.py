@@ -34,8 +34,8 @@ from understudy.voices.rvc.training.evaluation import (
     phrase_clips,
     references,
 )
-from understudy.voices.rvc.training.hold_out import hold_out
 from understudy.voices.rvc.training.materials import Excerpt
+from understudy.voices.training.hold_out import hold_out
 from understudy.voices.voice import Voice
 
 CONTENT = "whisper-small"  # in the catalogue
@@ -101,7 +101,8 @@ def evaluate_voice(
                 reference,
                 listen=lambda clip, made, sounds=sounds: sounds.update({clip.name: made}),  # type: ignore[misc]
             )
-            content, heard = _content(clips, sounds, context.device), name == "rvc" or rest is voice
+            trained = name == "rvc" or (name == "zero-shot" and voice.manifest.tuned is not None)
+            content, heard = _content(clips, sounds, context.device), trained or rest is voice
             found.append(EngineScores(name, tuple(needed[name]), scores, content, heard))
     return found
 

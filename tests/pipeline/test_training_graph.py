@@ -25,7 +25,7 @@ from understudy.pipeline.training_graph import TrainingGraph, check_graph, train
 from understudy.voices import library
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.training.dataset import Dataset
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.settings import TrainingSettings
 from understudy.voices.voice import Voice
 
 TINY = TrainingSettings(size="tiny", embedder="cepstral")

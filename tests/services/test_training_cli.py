@@ -11,7 +11,7 @@ import pytest
 from tests.support.command import Workspace
 from understudy.services.cli.console import mode
 from understudy.services.cli.training import Progress, line
-from understudy.voices.rvc.training.events import TrainingEvent
+from understudy.voices.training.events import TrainingEvent
 
 TINY = ("--size", "tiny", "--embedder", "cepstral", "--batch-size", "2", "--steps", "2", "--evaluate-every", "2")
 STEPS = TrainingEvent(
@@ -48,7 +48,7 @@ def test_events_are_shown_and_the_saved_step_is_kept(capsys: pytest.CaptureFixtu
         progress(event)
     progress(TrainingEvent("finished", 2, 2, sentence="It is done."))
     assert shown == [line(STEPS)]
-    assert kept == [line(STEPS), "comparing with the instant voice, writing index and report"]
+    assert kept == [line(STEPS), "giving the model to the voice, writing the report"]
     assert progress.saved == 1300
     assert "Note: Too [b]ig." in capsys.readouterr().err
 

@@ -1,12 +1,12 @@
-"""`LineWork`: the smallest thing that `understudy.voices.rvc.training.loop` can train, and how it is judged."""
+"""`LineWork`: the smallest thing that `understudy.voices.training.loop` can train, and how it is judged."""
 
 from __future__ import annotations
 
 import torch
 
-from understudy.voices.rvc.training.loop import Scoring
-from understudy.voices.rvc.training.run_folder import Run
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.loop import Scoring
+from understudy.voices.training.run_folder import Run
+from understudy.voices.training.settings import TrainingSettings
 
 CLIPS = 12
 

@@ -21,8 +21,8 @@ from understudy.voices import library
 from understudy.voices import manifest as manifests
 from understudy.voices.rvc.training.evaluation import ClipScores, Evaluation
 from understudy.voices.rvc.training.materials import read_materials
-from understudy.voices.rvc.training.run_folder import RunFolder, held
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.run_folder import RunFolder, held
+from understudy.voices.training.settings import TrainingSettings
 
 
 @pytest.fixture

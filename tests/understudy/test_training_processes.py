@@ -12,9 +12,9 @@ import pytest
 from tests.support.training_work import line_run
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.training_processes import train_on_several
-from understudy.voices.rvc.training.events import TrainingEvent
-from understudy.voices.rvc.training.loop import Outcome
-from understudy.voices.rvc.training.run_folder import STOP, RunFolder
+from understudy.voices.training.events import TrainingEvent
+from understudy.voices.training.loop import Outcome
+from understudy.voices.training.run_folder import STOP, RunFolder
 
 EVENT = {"event": TrainingEvent("steps", 1, 20, {"mel": 2.0}).to_dict()}
 OUTCOME = {"outcome": {"step": 10, "steps": 20, "why": "It is good enough."}}

@@ -95,8 +95,8 @@ def decided(entries: Sequence[Entry], identity: str) -> ConsentRecord | None:
 def files_of(manifest: Manifest) -> list[str]:
     """The hashes of everything that a voice is made from, as its entries list them."""
     recordings = (*manifest.recordings, *manifest.training_recordings)
-    model = manifest.model
-    return [recording.sha256 for recording in recordings] + ([model.sha256] if model else [])
+    models = [model.sha256 for model in (manifest.model, manifest.tuned) if model]
+    return [recording.sha256 for recording in recordings] + models
 
 
 class ConsentLog:

@@ -25,7 +25,7 @@ from understudy.models import Weights, usable
 from understudy.voices.cuts import pieces, split
 from understudy.voices.engine import ConversionSettings, Performance
 from understudy.voices.envelope import gate, soft_gain
-from understudy.voices.voice import Voice
+from understudy.voices.voice import Voice, ZeroShotModel
 from understudy.voices.zero_shot.configuration import HOP, RATE, Mel, read_configuration
 from understudy.voices.zero_shot.references import choose_clips, frame_pitch, load_clips, save_clips
 
@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     from understudy.voices.zero_shot.singing import Manner, Networks, Song
 
 # the singing models in the catalogue, of which one will do, the best first, each with its vocoder
-MODELS = {"zero-shot-yingmusic": "bigvgan-44k", "zero-shot": "bigvgan-44k", "zero-shot-speech": "bigvgan-22k"}
+MODELS: dict[ZeroShotModel, str] = {
+    "zero-shot-yingmusic": "bigvgan-44k",
+    "zero-shot": "bigvgan-44k",
+    "zero-shot-speech": "bigvgan-22k",
+}
 PARTS = ("whisper-small", "campplus")  # needed beside it
 LONGEST = 1200  # mel frames of a passage, 14 s
 SHORTEST = 200  # to which passages may shrink when memory is short
@@ -50,8 +54,12 @@ class ZeroShotEngine:
     packages: tuple[str, ...] = ("swift-f0",)
 
     def models(self, voice: Voice) -> tuple[str, ...]:
-        """The best singing model that is installed, and what it needs; seed-vc's where none is."""
-        name = next((name for name in MODELS if usable(name) is not None), "zero-shot")
+        """The best singing model that is installed, seed-vc's where none is, unless the voice has its own; and what it
+        needs."""
+        tuned = voice.manifest.tuned
+        if tuned is not None:
+            return *PARTS, MODELS[tuned.model]
+        name = installed_model()
         return name, *PARTS, MODELS[name]
 
     def prepare(self, context: Context, voice: Voice) -> Path:
@@ -78,8 +86,9 @@ class ZeroShotEngine:
     ) -> AudioFile:
         vocals, folder = performance.vocals, context.folder
         path = folder / "converted.npy"
-        name = next(name for name in MODELS if name in models)
-        weights = [models[part] for part in (name, *PARTS, MODELS[name])]
+        main = tuned_weights(voice) or next(models[name] for name in MODELS if name in models)
+        vocoder = next(models[name] for name in MODELS.values() if name in models)
+        weights = [main, *(models[part] for part in PARTS), vocoder]
         bands = read_configuration(weights[0].companions[0].path).mel
         mono = fold(context.part(0.0, 0.01), vocals)
         blocks = resample_blocks(mono, bands.rate, context.part(0.01, 0.02))
@@ -139,6 +148,19 @@ class ZeroShotEngine:
                 return _sound(context.part(0.85, 0.98), networks, mel, rests)
         finally:
             heard.path.unlink()
+
+
+def installed_model() -> ZeroShotModel:
+    """The catalogue name of the best singing model that is installed; seed-vc's where none is."""
+    return next((name for name in MODELS if usable(name) is not None), "zero-shot")
+
+
+def tuned_weights(voice: Voice) -> Weights | None:
+    """The model that was fine-tuned on `voice`, None where there is none."""
+    if not voice.tuned_files:
+        return None
+    (path, sha256), (configuration, its_sha256) = voice.tuned_files.items()
+    return Weights(path, sha256, (Weights(configuration, its_sha256),))
 
 
 @dataclass(frozen=True, eq=False)

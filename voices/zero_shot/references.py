@@ -48,7 +48,7 @@ def choose_clips(context: Context, voice: Voice) -> list[Clip]:
     found: list[Clip] = []
     for number, file in enumerate(files):
         part = context.part(number / len(files), (number + 1) / len(files))
-        found += [clip for clip in _clips(part, file) if (clip.f0 > 0).sum() * HOP / RATE >= LEAST / 2]
+        found += [clip for clip in cut(part, file) if (clip.f0 > 0).sum() * HOP / RATE >= LEAST / 2]
     if not found:
         raise UnderstudyError(
             "voice-without-sound",
@@ -66,7 +66,7 @@ def _quality(clip: Clip) -> float:
     return float((clip.f0 > 0).sum()) * max(0.0, 1 - 100 * clipped)
 
 
-def _clips(context: Context, file: Path) -> list[Clip]:
+def cut(context: Context, file: Path) -> list[Clip]:
     """The recording in `file` in clips without long rests."""
     import soundfile
 

@@ -63,20 +63,30 @@ def load_networks(model: Weights, parts: Sequence[Weights], device: str, precisi
             "Set conversion.precision to auto, float32 or bfloat16.",
         )
 
+    bands = read_configuration(model.companions[0].path).mel
+    return Networks(
+        bands,
+        warm(("zero-shot", model.content_hash, device), lambda: read_converter(model).to(device)),
+        warm(("whisper", whisper.sha256, device), lambda: load_content_encoder(whisper.path).to(device)),
+        warm(("campplus", campplus.sha256, device), lambda: load_style_encoder(campplus.path).to(device)),
+        warm(
+            ("bigvgan", bigvgan.sha256, device),
+            lambda: load_vocoder(bigvgan.path, bands).to(device),
+        ),
+        device,
+        precision or default_precision(device),
+    )
+
+
+def read_converter(model: Weights) -> Converter:
+    """The singing model in `model`, whose companion is its configuration. Raises what reading the two raises, and
+    ``model-unsuitable`` for one that needs another style encoder."""
     configuration = read_configuration(model.companions[0].path)
     if configuration.style != STYLE:
         raise unsuitable(
             model.path, "a model for the style encoder CAM++", f"its style has {configuration.style} values"
         )
-    return Networks(
-        configuration.mel,
-        warm(("zero-shot", model.content_hash, device), lambda: load_converter(model.path, configuration).to(device)),
-        warm(("whisper", whisper.sha256, device), lambda: load_content_encoder(whisper.path).to(device)),
-        warm(("campplus", campplus.sha256, device), lambda: load_style_encoder(campplus.path).to(device)),
-        warm(("bigvgan", bigvgan.sha256, device), lambda: load_vocoder(bigvgan.path, configuration.mel).to(device)),
-        device,
-        precision or default_precision(device),
-    )
+    return load_converter(model.path, configuration)
 
 
 @dataclass(frozen=True, eq=False)

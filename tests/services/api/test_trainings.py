@@ -25,7 +25,7 @@ from tests.support.server import Serving, serve
 from understudy.services.queue import claims, jobs
 from understudy.services.queue.progress import Progress
 from understudy.services.queue.tables import voices
-from understudy.voices.rvc.training.events import TrainingEvent
+from understudy.voices.training.events import TrainingEvent
 
 TINY = {"size": "tiny", "embedder": "cepstral"}
 

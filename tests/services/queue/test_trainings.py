@@ -19,7 +19,7 @@ from understudy.services.queue.storage import Storage
 from understudy.services.queue.tables import events, voices
 from understudy.services.queue.tables import jobs as table
 from understudy.services.serving import training_devices
-from understudy.voices.rvc.training.events import TrainingEvent
+from understudy.voices.training.events import TrainingEvent
 
 
 def submit(database: Database, kind: Any = "training", **more: object) -> str:

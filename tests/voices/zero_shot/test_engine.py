@@ -36,6 +36,7 @@ class Recorded:
 
     def __init__(self, *files: Path) -> None:
         self.name, self.recording_files = "nova", files
+        self.tuned_files: dict[Path, str] = {}
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import Event
 
 from understudy.errors import UnderstudyError
-from understudy.voices.rvc.training.events import TrainingEvent
-from understudy.voices.rvc.training.run_folder import STOP, RunFolder
+from understudy.voices.training.events import TrainingEvent
+from understudy.voices.training.run_folder import STOP, RunFolder
 
 
 class Requested(Event):
@@ -37,8 +37,8 @@ class Requested(Event):
 def main(folder: str) -> int:
     import torch
 
-    from understudy.voices.rvc.training.ranks import joined
     from understudy.voices.rvc.training.work import go_on
+    from understudy.voices.training.ranks import joined
 
     run = RunFolder(Path(folder))
     cancelled, enough = (Requested(run.path / STOP, word) for word in ("cancel", "enough"))

@@ -25,8 +25,8 @@ from understudy.context import Context
 from understudy.errors import UnderstudyError
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.architecture import CONTENT_CHANNELS
-from understudy.voices.rvc.training.hold_out import hold_out
 from understudy.voices.rvc.training.slicing import CONTENT_RATE, SHORTEST, TICKS, Clips, Piece
+from understudy.voices.training.hold_out import hold_out
 
 if TYPE_CHECKING:
     from understudy.voices.rvc.embedders import Embedder

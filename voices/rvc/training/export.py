@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from understudy.disk import explained
 from understudy.errors import UnderstudyError
 from understudy.voices.consent.levels import require
-from understudy.voices.rvc.training.run_folder import RunFolder
+from understudy.voices.training.run_folder import RunFolder
 from understudy.voices.voice import Voice
 
 if TYPE_CHECKING:

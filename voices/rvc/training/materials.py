@@ -26,8 +26,8 @@ from understudy.errors import UnderstudyError
 from understudy.voices.engine import Performance
 from understudy.voices.rvc.training import evaluation
 from understudy.voices.rvc.training.dataset import Clip, Dataset, RecordingData
-from understudy.voices.rvc.training.run_folder import RunFolder
 from understudy.voices.rvc.training.slicing import CONTENT_RATE, TICKS, Clips, Piece
+from understudy.voices.training.run_folder import RunFolder
 from understudy.voices.voice import PitchRange
 
 FILE = "materials.json"

@@ -9,8 +9,8 @@ import torch
 from understudy.models.memory import available_memory
 from understudy.voices.rvc.architecture import Architecture, segment_frames, spectrum_bins
 from understudy.voices.rvc.training.batch import Batch, draw
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.step import new_state, step
+from understudy.voices.training.settings import TrainingSettings
 
 USUAL = 4  # clips per step on a CPU; RVC's
 MOST = 16  # clips per step that are chosen where memory allows more: larger batches learn less per clip

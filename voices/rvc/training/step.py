@@ -26,7 +26,6 @@ from understudy.voices.rvc.training.losses import (
     mel_loss,
     sum_of,
 )
-from understudy.voices.rvc.training.memory import keep_freed_memory
 from understudy.voices.rvc.training.networks import (
     Base,
     Decoded,
@@ -37,8 +36,9 @@ from understudy.voices.rvc.training.networks import (
     segments,
     weights,
 )
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.spectrogram import log_mel, spectrogram
+from understudy.voices.training.memory import keep_freed_memory
+from understudy.voices.training.settings import TrainingSettings
 
 BETAS = (0.8, 0.99)
 EPSILON = 1e-9

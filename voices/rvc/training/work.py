@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from understudy.audio.encode import OutputFormat, encode
 from understudy.audio.resample import resample_blocks
@@ -28,18 +28,16 @@ from understudy.voices.rvc.training import choice
 from understudy.voices.rvc.training.batch import draw
 from understudy.voices.rvc.training.batches import batches, collate
 from understudy.voices.rvc.training.evaluation import Clip, Evaluation, evaluate, references
-from understudy.voices.rvc.training.events import Notify
-from understudy.voices.rvc.training.loop import Outcome, Scoring, train
 from understudy.voices.rvc.training.materials import Materials, read_materials
 from understudy.voices.rvc.training.networks import Base, export
 from understudy.voices.rvc.training.pretrained import read_base
-from understudy.voices.rvc.training.ranks import Ranks
-from understudy.voices.rvc.training.run_folder import Run, RunFolder, held
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.step import TrainingState, new_state, step
-
-if TYPE_CHECKING:
-    pass
+from understudy.voices.training.events import Notify
+from understudy.voices.training.loop import Outcome, Scoring, train
+from understudy.voices.training.ranks import Ranks
+from understudy.voices.training.run_folder import Run, RunFolder, held
+from understudy.voices.training.settings import TrainingSettings
+from understudy.voices.training.threads import as_many_threads
 
 MOST_GRADIENT = 10_000.0
 """Norm above which a gradient is clipped: a guard. In the first steps from nothing it is about 3,000."""
@@ -138,20 +136,6 @@ def go_on(
         base = None if run.base is None else read_base(Path(run.base[0]), Path(run.base[1]), wanted)
         work = RvcWork(run, read_materials(folder), device, base, ranks)
         return train(folder, work, SCORING, notify, cancelled, enough, ranks)
-
-
-@contextmanager
-def as_many_threads(run: Run, device: str, ranks: Ranks) -> Iterator[None]:
-    """Has torch compute with the threads that the run began with: the last bits of a sum depend on their number."""
-    import torch
-
-    before = torch.get_num_threads()
-    if run.threads is not None and not device.startswith("cuda"):
-        torch.set_num_threads(max(1, run.threads // ranks.world))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def renderer(checkpoint: Checkpoint, embedder: str, device: str) -> Callable[[Performance], Audio]:

@@ -664,6 +664,8 @@ export interface components {
         };
         TrainingSettings: {
             /** @enum {string} */
+            engine: "rvc" | "zero-shot";
+            /** @enum {string} */
             size: "full" | "tiny";
             /** @enum {string} */
             version: "v1" | "v2";
@@ -819,6 +821,8 @@ export interface components {
                 [key: string]: string;
             };
             /** @enum {string} */
+            engine?: "rvc" | "zero-shot";
+            /** @enum {string} */
             size?: "full" | "tiny";
             /** @enum {string} */
             version?: "v1" | "v2";
@@ -874,6 +878,8 @@ export interface components {
             metadata?: {
                 [key: string]: string;
             };
+            /** @enum {string} */
+            engine?: "rvc" | "zero-shot";
             /** @enum {string} */
             size?: "full" | "tiny";
             /** @enum {string} */

@@ -12,6 +12,9 @@ interface Props {
   onBegun: (training: Training) => void;
 }
 
+/** The fields of a request for what is chosen as "Network". */
+const network = (chosen: string): Record<string, string> => (chosen === "zero-shot" ? { engine: chosen } : { size: chosen });
+
 export function TrainForm({ voice, again, onBegun }: Props) {
   const [files, setFiles] = useState<File[]>([]);
   const [consent, setConsent] = useState<"" | "self" | "granted">("");
@@ -25,7 +28,7 @@ export function TrainForm({ voice, again, onBegun }: Props) {
   const looking = useTask();
 
   useEffect(() => {
-    const query = new URLSearchParams({ size, embedder });
+    const query = new URLSearchParams({ ...network(size), embedder });
     setEstimate(null);
     looking.run(async () => setEstimate(await ask<TrainingEstimate>(`v1/voices/${voice.id}/train?${query}`)));
   }, [voice.id, size, embedder]);
@@ -45,7 +48,7 @@ export function TrainForm({ voice, again, onBegun }: Props) {
   const train = () =>
     run(async () => {
       const form = new FormData();
-      form.append("size", size);
+      for (const [name, value] of Object.entries(network(size))) form.append(name, value);
       form.append("embedder", embedder);
       if (steps) form.append("steps", steps);
       if (separate) form.append("separate", "true");
@@ -98,6 +101,7 @@ export function TrainForm({ voice, again, onBegun }: Props) {
               value={size}
               options={[
                 ["full", t("train.network.full")],
+                ["zero-shot", t("train.network.zero-shot")],
                 ["tiny", t("train.network.tiny")],
               ]}
               onChange={setSize}

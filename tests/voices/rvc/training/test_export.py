@@ -10,11 +10,11 @@ from tests.support.library_voices import recorded_voice
 from understudy.errors import UnderstudyError
 from understudy.voices.rvc.architecture import tiny
 from understudy.voices.rvc.training.export import export_training, runs_of
-from understudy.voices.rvc.training.loop import Position
 from understudy.voices.rvc.training.pretrained import read_base
-from understudy.voices.rvc.training.run_folder import Run, RunFolder
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.step import new_state
+from understudy.voices.training.loop import Position
+from understudy.voices.training.run_folder import Run, RunFolder
+from understudy.voices.training.settings import TrainingSettings
 from understudy.voices.voice import Voice
 
 SETTINGS = TrainingSettings(size="tiny", embedder="cepstral")

@@ -13,8 +13,8 @@ from understudy.voices.rvc.architecture import Architecture, published, segment_
 from understudy.voices.rvc.training.batch import draw
 from understudy.voices.rvc.training.networks import in_rvc_order, networks, weights
 from understudy.voices.rvc.training.pretrained import read_base, write_pair
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.step import new_state, step
+from understudy.voices.training.settings import TrainingSettings
 
 TINY = tiny()
 

@@ -9,8 +9,8 @@ from understudy.voices.rvc.architecture import Architecture, segment_frames
 from understudy.voices.rvc.synthesizer import assemble
 from understudy.voices.rvc.training.batch import draw
 from understudy.voices.rvc.training.networks import export, weights
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.step import StepLosses, TrainingState, chosen_precision, new_state, step
+from understudy.voices.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(size="tiny", learning_rate=1e-3)
 

@@ -28,8 +28,8 @@ from understudy.voices.rvc.training.materials import (
     read_materials,
     write_materials,
 )
-from understudy.voices.rvc.training.run_folder import EVALUATIONS, LOSSES, STOP, Run, RunFolder
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.run_folder import EVALUATIONS, LOSSES, STOP, Run, RunFolder
+from understudy.voices.training.settings import TrainingSettings
 
 pytestmark = pytest.mark.slow
 

@@ -372,6 +372,7 @@ export default translation({
   "train.whose": "Wessen Stimme ist darin?",
   "train.network": "Netz",
   "train.network.full": "RVC, volle Größe",
+  "train.network.zero-shot": "Zero-Shot-Modell, auf diese Stimme abgestimmt",
   "train.network.tiny": "winzig: für Tests, kann nicht singen",
   "train.features": "Inhaltsmerkmale",
   "train.features.cepstral": "cepstral: für Tests",

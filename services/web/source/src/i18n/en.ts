@@ -368,6 +368,7 @@ export default {
   "train.whose": "Whose voice is in them?",
   "train.network": "Network",
   "train.network.full": "RVC, full size",
+  "train.network.zero-shot": "zero-shot model, fine-tuned on this voice",
   "train.network.tiny": "tiny: for tests, it can't sing",
   "train.features": "Content features",
   "train.features.cepstral": "cepstral: for tests",

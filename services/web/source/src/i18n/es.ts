@@ -370,6 +370,7 @@ export default translation({
   "train.whose": "¿De quién es la voz?",
   "train.network": "Red",
   "train.network.full": "RVC, tamaño completo",
+  "train.network.zero-shot": "modelo zero-shot, ajustado a esta voz",
   "train.network.tiny": "mínima: para pruebas, no sabe cantar",
   "train.features": "Rasgos de contenido",
   "train.features.cepstral": "cepstral: para pruebas",

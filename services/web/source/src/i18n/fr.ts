@@ -374,6 +374,7 @@ export default translation({
   "train.whose": "À qui est la voix ?",
   "train.network": "Réseau",
   "train.network.full": "RVC, taille complète",
+  "train.network.zero-shot": "modèle zero-shot, ajusté à cette voix",
   "train.network.tiny": "minuscule : pour les tests, il ne sait pas chanter",
   "train.features": "Caractéristiques de contenu",
   "train.features.cepstral": "cepstrales : pour les tests",

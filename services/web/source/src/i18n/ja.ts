@@ -370,6 +370,7 @@ export default translation({
   "train.whose": "誰の声ですか？",
   "train.network": "ネットワーク",
   "train.network.full": "RVC（フルサイズ）",
+  "train.network.zero-shot": "zero-shot モデル（この声に合わせて微調整）",
   "train.network.tiny": "極小：テスト用、歌えません",
   "train.features": "コンテンツ特徴量",
   "train.features.cepstral": "ケプストラム：テスト用",

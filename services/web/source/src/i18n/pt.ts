@@ -370,6 +370,7 @@ export default translation({
   "train.whose": "De quem é a voz nelas?",
   "train.network": "Rede",
   "train.network.full": "RVC, tamanho completo",
+  "train.network.zero-shot": "modelo zero-shot, ajustado a esta voz",
   "train.network.tiny": "mínima: para testes, não sabe cantar",
   "train.features": "Características de conteúdo",
   "train.features.cepstral": "cepstral: para testes",

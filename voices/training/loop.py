@@ -20,9 +20,9 @@ from threading import Event
 from typing import Any, Protocol
 
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.voices.rvc.training.events import Kind, Notify, TrainingEvent
-from understudy.voices.rvc.training.ranks import Ranks
-from understudy.voices.rvc.training.run_folder import CHOSEN, EVALUATIONS, LOSSES, Run, RunFolder
+from understudy.voices.training.events import Kind, Notify, TrainingEvent
+from understudy.voices.training.ranks import Ranks
+from understudy.voices.training.run_folder import CHOSEN, EVALUATIONS, LOSSES, Run, RunFolder
 from understudy.wording import counted
 
 RETRIES = 3  # roll-backs in a row before a run is given up

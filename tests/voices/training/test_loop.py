@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.training_work import SCORING, LineWork, line_run
 from understudy.errors import Cancelled, UnderstudyError
-from understudy.voices.rvc.training.loop import RETRIES, train
-from understudy.voices.rvc.training.run_folder import EVALUATIONS, LOSSES, RunFolder
+from understudy.voices.training.loop import RETRIES, train
+from understudy.voices.training.run_folder import EVALUATIONS, LOSSES, RunFolder
 
 
 def begun(path, run):

@@ -13,9 +13,9 @@ import torch
 from tests.support.training_batches import random_batch
 from understudy.voices.rvc.architecture import segment_frames, tiny
 from understudy.voices.rvc.training.batch import draw
-from understudy.voices.rvc.training.ranks import Ranks, joined
-from understudy.voices.rvc.training.settings import TrainingSettings
 from understudy.voices.rvc.training.step import new_state, step
+from understudy.voices.training.ranks import Ranks, joined
+from understudy.voices.training.settings import TrainingSettings
 
 STEPS = 3
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from understudy.voices.rvc.training.events import TrainingEvent
+from understudy.voices.training.events import TrainingEvent
 
 
 def test_an_event_survives_json():
@@ -13,6 +13,6 @@ def test_an_event_survives_json():
 
 
 def test_it_needs_no_torch():
-    code = "import sys, understudy.voices.rvc.training.events, understudy.voices.rvc.training.run_folder; "
+    code = "import sys, understudy.voices.training.events, understudy.voices.training.run_folder; "
     code += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

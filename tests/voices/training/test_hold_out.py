@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.voices.rvc.training.hold_out import hold_out
+from understudy.voices.training.hold_out import hold_out
 
 DURATIONS = st.lists(st.floats(0, 20_000) | st.just(0.0), min_size=1, max_size=60)
 

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from understudy.disk import explained
 from understudy.errors import UnderstudyError
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.settings import TrainingSettings
 
 MOST_STATES = 2
 RUN, CHOSEN, LOSSES, EVALUATIONS = "run.json", "chosen.json", "losses.jsonl", "evaluations.jsonl"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from understudy.errors import UnderstudyError
-from understudy.voices.rvc.training.run_folder import (
+from understudy.voices.training.run_folder import (
     CHOSEN,
     EVALUATIONS,
     LOSSES,
@@ -20,7 +20,7 @@ from understudy.voices.rvc.training.run_folder import (
     remove_runs,
     runs_size,
 )
-from understudy.voices.rvc.training.settings import TrainingSettings
+from understudy.voices.training.settings import TrainingSettings
 
 
 @pytest.fixture
