@@ -111,7 +111,9 @@ def browser(served: Served) -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
+    context = browser.new_context(
+        viewport={"width": 1200, "height": 900}, accept_downloads=True, service_workers="block"
+    )
     context.set_default_timeout(1000 * HANGS)
     yield context
     context.close()

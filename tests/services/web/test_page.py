@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from tests.services.web.conftest import Served, call, made_voice, waited
 from tests.support.command import until
@@ -87,6 +87,34 @@ def test_from_nothing_to_a_cover(page: Page, served: Served, tmp_path: Path) -> 
         assert saved.suffix == suffix
         assert "My song (Nova)" in saved.name
         assert soundfile.info(saved).format == "FLAC"
+
+
+def test_the_page_speaks_the_browsers_language_or_the_chosen_one(browser: Browser, served: Served) -> None:
+    made_voice(served, "Nova")
+    context = browser.new_context(locale="de-AT", viewport={"width": 320, "height": 700}, service_workers="block")
+    page = context.new_page()
+    page.goto(served.address)
+    page.get_by_role("radio", name="Nova").check(force=True)
+    page.get_by_label("Song hier ablegen").set_input_files(served.folder / "My song.wav")
+    page.get_by_text("leg einen anderen ab").wait_for()
+    page.get_by_role("button", name="Cover machen").click()
+    page.get_by_role("heading", name="Wie es geworden ist").wait_for()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    page.get_by_text("gesungen von Nova").wait_for()
+    page.get_by_role("button", name="Abspielen").click()
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_text("Messwerte und Hinweise").click()
+    page.get_by_text(re.compile(r"^−?\d+,\d LUFS Song −?\d+,\d$")).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.get_by_role("link", name="Bibliothek").click()
+    expect(page).to_have_title("Bibliothek – Understudy")
+    page.get_by_role("combobox", name="Sprache").select_option("日本語")
+    expect(page).to_have_title("ライブラリ – Understudy")
+    page.get_by_text(re.compile(r"カバー\d+件")).first.wait_for()
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("lang", "ja")
+    _accessible(page)
+    context.close()
 
 
 def test_a_remix_takes_the_volumes_along_and_is_quick(page: Page, served: Served) -> None:
@@ -391,6 +419,7 @@ def test_it_works_below_the_path_of_a_proxy(context: BrowserContext, served: Ser
         _have_song(page, served)
         page.reload()
         page.get_by_text("Yours will be listed here.").wait_for()
+        assert all(page.request.get(f"{proxy}/{name}").ok for name in ("worker.js", "manifest.webmanifest"))
         page.goto(f"{proxy}/docs")
         page.get_by_text("Make a cover").first.wait_for()
     assert [url for status, url in answers if status >= 400 and status != 401] == []
@@ -410,12 +439,31 @@ def test_the_reference_of_the_api_loads_nothing_from_elsewhere(context: BrowserC
     assert faults == []
 
 
-def test_a_server_that_is_gone_is_said_in_words(context: BrowserContext, tmp_path: Path) -> None:
+def test_a_server_that_is_gone_is_said_in_words_and_the_page_opens_without_it(browser: Browser, tmp_path: Path) -> None:
+    context = browser.new_context()
     with serve(tmp_path, "--workers", "0") as running:
         page = context.new_page()
         page.goto(running.address)
         page.get_by_text("Yours will be listed here.").wait_for()
+        scope = page.evaluate("navigator.serviceWorker.ready.then(({ scope }) => scope)")
+        assert scope == f"{running.address}/"
+        assert page.request.get(f"{running.address}/manifest.webmanifest").json()["icons"]
+    gone = page.get_by_role("alert").filter(has_text="The server doesn't answer")
     page.get_by_label("Drop a song here").set_input_files(
         {"name": "song.wav", "mimeType": "audio/wav", "buffer": b"RIFF" * 100}
     )
-    page.get_by_role("alert").filter(has_text="The server doesn't answer").wait_for()
+    gone.wait_for()
+    page.reload()
+    gone.wait_for()
+    page.get_by_role("combobox", name="Language").select_option("Deutsch")
+    page.get_by_role("heading", name="Derselbe Song, deine Stimme.").wait_for()
+    page.goto(f"{running.address}/#/verify")  # a view that is loaded when it is looked at
+    page.get_by_role("heading", name="Woher kommt dieser Song?").wait_for()
+    kept = "(async () => (await (await caches.open((await caches.keys())[0])).keys()).map(({ url }) => url))()"
+    assert {url.removeprefix(scope).split("/")[0] for url in page.evaluate(kept)} == {
+        "",
+        "icon.svg",
+        "manifest.webmanifest",
+        "assets",
+    }
+    context.close()

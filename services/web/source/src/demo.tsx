@@ -22,7 +22,6 @@ const BEFORE_AND_AFTER: Sources = {
 };
 const SONG = "song.mp3";
 const RECORDINGS = ["singing.flac", "speaking.flac"];
-const VOICE = "Demo voice";
 
 interface Props {
   voices: readonly Voice[];
@@ -51,8 +50,9 @@ export function Demo({ voices, onTaken }: Props) {
     });
   const take = () =>
     taking.run(async () => {
-      const [song, voice] = [await sent<Song>("v1/songs", "file", [SONG]), voices.find(({ name }) => name === VOICE)];
-      const about = { name: VOICE, consent: "granted" };
+      const name = t("demo.voice");
+      const [song, voice] = [await sent<Song>("v1/songs", "file", [SONG]), voices.find((one) => one.name === name)];
+      const about = { name, consent: "granted" };
       await onTaken(song.id, (voice ?? (await sent<Voice>("v1/voices", "recordings", RECORDINGS, about))).id);
     });
   return (
