@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from tests.services.web.conftest import Served, call, made_voice, waited
-from tests.support.command import until
+from tests.support.command import HANGS, until
 from tests.support.proxy import NGINX, nginx
 from tests.support.server import Serving, serve
 from understudy.services.queue import owners
@@ -92,6 +92,7 @@ def test_from_nothing_to_a_cover(page: Page, served: Served, tmp_path: Path) -> 
 def test_the_page_speaks_the_browsers_language_or_the_chosen_one(browser: Browser, served: Served) -> None:
     made_voice(served, "Nova")
     context = browser.new_context(locale="de-AT", viewport={"width": 320, "height": 700}, service_workers="block")
+    context.set_default_timeout(1000 * HANGS)
     page = context.new_page()
     page.goto(served.address)
     page.get_by_role("radio", name="Nova").check(force=True)
@@ -104,7 +105,7 @@ def test_the_page_speaks_the_browsers_language_or_the_chosen_one(browser: Browse
     page.get_by_role("button", name="Abspielen").click()
     page.get_by_role("button", name="Pause").click()
     page.get_by_text("Messwerte und Hinweise").click()
-    page.get_by_text(re.compile(r"^−?\d+,\d LUFS Song −?\d+,\d$")).wait_for()
+    page.get_by_text(re.compile(r"\d,\d LUFS")).wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.get_by_role("link", name="Bibliothek").click()
     expect(page).to_have_title("Bibliothek – Understudy")
@@ -441,6 +442,7 @@ def test_the_reference_of_the_api_loads_nothing_from_elsewhere(context: BrowserC
 
 def test_a_server_that_is_gone_is_said_in_words_and_the_page_opens_without_it(browser: Browser, tmp_path: Path) -> None:
     context = browser.new_context()
+    context.set_default_timeout(1000 * HANGS)
     with serve(tmp_path, "--workers", "0") as running:
         page = context.new_page()
         page.goto(running.address)

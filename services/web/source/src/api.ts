@@ -1,7 +1,7 @@
 /** The server's `/v1`: requests, and errors as sentences that a person can act on. What it answers with is in
  * `schema.ts`, which `make types` generates from the server's OpenAPI document. Addresses are relative to the page, which
  * may lie below a path (`serve --root-path`). */
-import { t } from "./i18n/language";
+import { served, t } from "./i18n/language";
 import type { CoverSettings, EventList, JobEvent } from "./schema";
 
 export type Settings = CoverSettings;
@@ -41,7 +41,10 @@ function problem(status: number, text: string): Problem {
       const field = told.errors[0].field.split(".").pop()!.replaceAll("_", " ");
       return new Problem(told.code, t("problem.field", { field }), t("problem.field.hint"));
     }
-    if (told.code && told.detail) return new Problem(told.code, told.detail, told.hint ?? "");
+    if (told.code && told.detail) {
+      const known = served(`problem.${told.code}`, "");
+      return new Problem(told.code, known || told.detail, known ? "" : (told.hint ?? ""));
+    }
   } catch {
     // not one of the server's own answers
   }

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { again } from "./again";
 import { post, type Settings } from "./api";
 import { isActive, useJob, useTask, useTitle } from "./hooks";
-import { joined, percent, t } from "./i18n/language";
+import { explained, joined, percent, t } from "./i18n/language";
 import { later } from "./later";
 import { SettingsForm } from "./maker";
 import { coverSides, type Gains, Mixer, PARTS, sources } from "./mixer";
@@ -105,11 +105,15 @@ function Again({ job, gains, formats }: { job: Job; gains: Gains; formats: reado
 function Ended({ job }: { job: Job }) {
   const { busy, problem, run } = useTask();
   const words =
-    job.state === "cancelled" ? t("ended.stopped.about") : job.state === "expired" ? t("ended.expired.about") : job.error?.message;
+    job.state === "cancelled"
+      ? t("ended.stopped.about")
+      : job.state === "expired"
+        ? t("ended.expired.about")
+        : job.error && explained(job.error);
   return (
     <Card title={t(job.state === "failed" ? "ended.failed" : job.state === "expired" ? "ended.expired" : "ended.stopped")}>
       <p role="alert">
-        <strong>{words}</strong> {job.error?.hint}
+        <strong>{words}</strong>
       </p>
       <button
         class="primary"

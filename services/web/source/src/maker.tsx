@@ -3,11 +3,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { post, type Settings, upload } from "./api";
 import { useTask } from "./hooks";
 import { number, t } from "./i18n/language";
-import { NewVoice } from "./new-voice";
+import { later } from "./later";
 import { Bar, Card, Choice, clock, Trouble } from "./parts";
 import type { Choices, Job, Song, Voice } from "./schema";
 import { titleOf } from "./versions";
 import { voiceWords } from "./voices";
+
+const NewVoice = later(() => import("./new-voice").then((found) => found.NewVoice));
 
 /** What the next cover is to be: kept while other pages are looked at. `song`, `voice`: ids. */
 export interface Draft {

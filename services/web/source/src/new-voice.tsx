@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, eventsAfter, upload } from "./api";
 import { Consent } from "./consent";
 import { useTask } from "./hooks";
-import { t } from "./i18n/language";
+import { explained, served, t } from "./i18n/language";
 import { tonic } from "./melody";
 import { withheld } from "./microphone";
 import { Bar, Trouble } from "./parts";
@@ -246,7 +246,7 @@ export function NewVoice({ voice, notes = "", onDone, onClose }: Props) {
           )}
           {failed && (
             <p>
-              <strong>{failed.message}</strong> {failed.hint}
+              <strong>{explained(failed)}</strong>
             </p>
           )}
           {sung && <audio controls autoplay src={made!.sample!} aria-label={t("new-voice.sample", { name: made!.name })} />}
@@ -275,7 +275,7 @@ function Findings({ voice }: { voice: Voice }) {
     <ul class="findings">
       {voice.findings.map((finding) => (
         <li key={finding.sentence} class={finding.severity}>
-          {finding.sentence}
+          {served(`finding.${finding.code}`, finding.sentence)}
         </li>
       ))}
     </ul>

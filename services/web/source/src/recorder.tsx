@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Problem, upload } from "./api";
 import { useTask } from "./hooks";
-import { quantity, t } from "./i18n/language";
+import { quantity, served, t } from "./i18n/language";
 import { BEAT, play, STEPS, SYLLABLES } from "./melody";
 import { type Microphone, openMicrophone, withheld } from "./microphone";
 import { clock, Trouble } from "./parts";
@@ -172,7 +172,7 @@ function Checked({ take }: { take: Take }) {
       {!findings.length && <p class="fine">{t("recorder.fine", { time: quantity(Math.round(voice), "second") })}</p>}
       {findings.map((finding) => (
         <p key={finding.code} class={finding.severity}>
-          {finding.sentence}
+          {served(`finding.${finding.code}`, finding.sentence)}
         </p>
       ))}
     </div>

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { list, type Problem, post, told } from "./api";
 import { isActive, useJob, useTask, useTitle } from "./hooks";
-import { moment, t } from "./i18n/language";
+import { explained, moment, t } from "./i18n/language";
 import { type Gains, Mixer, type Part } from "./mixer";
 import { Card, Download, Music, Trouble } from "./parts";
 import type { Job, JobEstimate, SeparationRequest, Song } from "./schema";
@@ -144,7 +144,7 @@ export function SeparationView({ id }: { id: string }) {
       {job?.error && (
         <Card title={t("ended.failed")}>
           <p role="alert">
-            <strong>{job.error.message}</strong> {job.error.hint}
+            <strong>{explained(job.error)}</strong>
           </p>
         </Card>
       )}

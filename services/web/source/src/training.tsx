@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "./api";
 import { isActive, useFollowed, useTask, useTitle } from "./hooks";
-import { number, percent, quantity, t } from "./i18n/language";
+import { explained, number, percent, quantity, t } from "./i18n/language";
 import { Bar, Card, Choice, Trouble } from "./parts";
 import type { Training } from "./schema";
 
@@ -139,7 +139,7 @@ function Outcome({ job }: { job: Training }) {
     <Card title={t(title)}>
       {job.error && (
         <p role="alert">
-          <strong>{job.error.message}</strong> {job.error.hint}
+          <strong>{explained(job.error)}</strong>
         </p>
       )}
       {kept && (

@@ -3,9 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { followed } from "./again";
 import { ask, Problem, post, remove } from "./api";
 import { useTask } from "./hooks";
-import { joined, number, t } from "./i18n/language";
+import { joined, number, served, t } from "./i18n/language";
 import { Bar, Card, clock, decibels, megabytes, Trouble } from "./parts";
-import type { FoundWeakness, Job, ModelState } from "./schema";
+import type { FoundAction, FoundWeakness, Job, ModelState } from "./schema";
 import "./verdict.css";
 
 export function Verdict({ job }: { job: Job }) {
@@ -22,7 +22,8 @@ export function Verdict({ job }: { job: Job }) {
             <i />
           </span>
           <p>
-            <strong>{verdict.headline}.</strong> {!weaknesses.length && verdict.reason}
+            <strong>{served(`verdict.${verdict.verdict}`, verdict.headline)}.</strong>{" "}
+            {!weaknesses.length && served("verdict.fine", verdict.reason)}
           </p>
         </div>
       )}
@@ -90,10 +91,11 @@ function Figure({ name, value, about }: { name: string; value: string; about?: s
 
 function Weakness({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
   const { action, at = [] } = weakness;
+  const label = actionWords(action);
   return (
     <li class={weakness.severity}>
       <p>
-        {weakness.sentence}
+        {served(`weak.${weakness.figure}`, weakness.sentence)}
         {!!at.length && <small> {t("verdict.at", { times: joined(at.slice(0, 3).map(clock)) })}</small>}
       </p>
       {action.kind === "settings" && action.models?.length ? (
@@ -102,21 +104,26 @@ function Weakness({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
         <Make job={job} weakness={weakness} />
       ) : action.kind === "recordings" && job.voice ? (
         <a class="button" href={`#/voices/${job.voice}/record${action.notes ? `/${action.notes}` : ""}`}>
-          {action.label}
+          {label}
         </a>
       ) : action.kind === "song" ? (
         <a class="button" href="#/">
-          {action.label}
+          {label}
         </a>
       ) : action.kind === "report" && job.report ? (
         <a class="button" href={job.report.href} download={job.report.name}>
-          {action.label}
+          {label}
         </a>
       ) : (
-        <p class="soft">{action.text}</p>
+        <p class="soft">{served(`action.${action.kind}`, action.text)}</p>
       )}
     </li>
   );
+}
+
+/** What an action does, by the first setting that it changes, or by its kind. */
+function actionWords({ kind, settings, label, text }: FoundAction): string {
+  return served(`action.${(kind === "settings" && Object.keys(settings)[0]) || kind}`, label || text);
 }
 
 async function make(job: Job, weakness: FoundWeakness) {
@@ -129,7 +136,7 @@ function Make({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
   return (
     <>
       <button disabled={busy} onClick={() => run(() => make(job, weakness))}>
-        {weakness.action.label}
+        {actionWords(weakness.action)}
       </button>
       <Trouble problem={problem} />
     </>
@@ -139,7 +146,8 @@ function Make({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
 /** An action that needs models: those that this server hasn't got are fetched first. */
 function WithModels({ job, weakness }: { job: Job; weakness: FoundWeakness }) {
   const { busy, problem, run } = useTask();
-  const { label = weakness.action.text, models = [] } = weakness.action;
+  const { models = [] } = weakness.action;
+  const label = actionWords(weakness.action);
   const [absent, setAbsent] = useState<ModelState[] | null>(null);
   const stopped = useRef(false);
 

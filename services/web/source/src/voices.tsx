@@ -1,7 +1,7 @@
 /** The voices that there are: what each is made of, whose it is, how it sounds. */
 import { patch } from "./api";
 import { PlayButton, type Playing } from "./covers";
-import { quantity, t } from "./i18n/language";
+import { explained, quantity, t } from "./i18n/language";
 import { Delete } from "./notes";
 import { Card } from "./parts";
 import { Renaming } from "./rename";
@@ -10,7 +10,7 @@ import type { Voice } from "./schema";
 /** What a voice is made of, or why it can't sing. */
 export function voiceWords(voice: Voice): string {
   if (voice.state === "making") return t("voice.making");
-  if (voice.error) return `${voice.error.message} ${voice.error.hint}`;
+  if (voice.error) return explained(voice.error);
   if (voice.unusable) return voice.unusable;
   return voice.engine === "rvc"
     ? t("voice.trained")

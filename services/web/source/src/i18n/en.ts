@@ -469,3 +469,6 @@ export default {
   "lyrics.untimed": "That file has no lines with times, such as [01:23.45].",
   "lyrics.remove": "Remove the lyrics",
 } as const;
+
+/** The server speaks English itself. */
+export const server = {};

@@ -30,6 +30,7 @@ const REMEMBERED = "language";
 let language: Language = "en";
 let locale = "en";
 let messages = {} as Record<Key, Message>;
+let server: Partial<Record<string, string>> = {};
 let plurals = new Intl.PluralRules(locale);
 const hearing = new Set<() => void>();
 
@@ -57,9 +58,10 @@ export function preferred(wanted: readonly string[]): Language {
 
 /** Load a language and speak it from now on. Numbers and dates are written as in the country that the browser names. */
 export async function speak(wanted: Language): Promise<void> {
-  const loaded = (await FILES[wanted]()).default;
+  const loaded = await FILES[wanted]();
   language = wanted;
-  messages = loaded;
+  messages = loaded.default;
+  server = loaded.server;
   locale = globalThis.navigator?.languages?.find((tag) => known(tag) === wanted) ?? TAGS[wanted] ?? wanted;
   plurals = new Intl.PluralRules(locale);
   if (globalThis.document) document.documentElement.lang = TAGS[wanted] ?? wanted;
@@ -103,6 +105,17 @@ export function t<K extends Key>(key: K, ...[values]: Values<K>): string {
     const value = given?.[name] ?? "";
     return typeof value === "number" ? number(value) : value;
   });
+}
+
+/** A sentence of the server, in the language that is spoken where the page knows what `code` means: "weak", "action",
+ * "finding" or "problem", and the server's code. */
+export function served(code: string, sentence: string): string {
+  return server[code] ?? sentence;
+}
+
+/** What went wrong and what to do, of an error as the server tells it. */
+export function explained({ code, message, hint }: { code: string; message: string; hint: string }): string {
+  return served(`problem.${code}`, `${message} ${hint}`);
 }
 
 export function number(value: number, digits?: number): string {

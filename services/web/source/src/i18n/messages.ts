@@ -18,3 +18,7 @@ type Same<One, Other> = [One] extends [Other] ? ([Other] extends [One] ? true : 
 export type Checked<T> = { [K in Key]: K extends keyof T ? (Same<In<T[K]>, In<English[K]>> extends true ? T[K] : English[K]) : Message } & {
   [K in Exclude<keyof T, Key>]: never;
 };
+
+/** What the server says in English sentences, by codes: kinds of weaknesses, of actions, of findings and of problems. Of a
+ * code that isn't among them the server's own sentence is shown. */
+export type Server = Record<keyof typeof import("./de").server, string>;
