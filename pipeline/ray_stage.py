@@ -94,10 +94,11 @@ class _Packer(cloudpickle.Pickler):
 
     def persistent_id(self, thing: Any) -> Any:
         match thing:
+            # with the function that made the value: in its module the value's class is defined or imported
             case Node():
-                return "value", self._keys[thing], None
+                return "value", self._keys[thing], None, thing.stage.run
             case Output():
-                return "value", self._keys[thing.node], thing.field
+                return "value", self._keys[thing.node], thing.field, thing.node.stage.run
             case Weights():
                 self._store.send_file(thing.path, thing.sha256, model=True)
                 return "weights", thing.path.name, thing.sha256, thing.companions
@@ -128,7 +129,7 @@ class _Unpacker(pickle.Unpickler):
 
     def persistent_load(self, id: Any) -> Any:
         match id:
-            case ("value", key, part):
+            case ("value", key, part, _):
                 value = self._store.load(key).value
                 self.used.add(self._store.folder(key))
                 return value if part is None else part_of(value, part)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -33,10 +35,12 @@ def sing(context: Context, voice: Voice, song: Path, net: Weights, parts: Any, g
     """Only its arguments matter."""
 
 
-def test_arguments_come_out_on_another_machine(tmp_path: Path):
+def test_arguments_come_out_on_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     here = SharedStore(StoreAddress(str(tmp_path / "shared")), tmp_path / "here")
     there = SharedStore(here.address, tmp_path / "there")
-    first = Node("stems", Stage("stems", 1, anything))
+    (tmp_path / "stage_of_stems.py").write_text("def split(context):\n    return {}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    first = Node("stems", Stage("stems", 1, import_module("stage_of_stems").split))
     key = Graph.of(first).keys()[first]
     with here.making(key, Event()):
         here.seal(key, Artifact("stems", "cpu", 1.0, (), (), {"vocals": "la", "bass": "bum"}))
@@ -51,9 +55,11 @@ def test_arguments_come_out_on_another_machine(tmp_path: Path):
 
     order = Order.of(ready, here, 2)
     assert str(tmp_path / "voices") not in repr(order.arguments)
+    del sys.modules["stage_of_stems"]
     unpacker = _Unpacker(order.arguments, there)
     arguments, models = unpacker.load()
     assert models == {}
+    assert "stage_of_stems" in sys.modules, "where the classes of its values are"
     assert (arguments["parts"], arguments["level"]) == (({"vocals": "la", "bass": "bum"}, "bum"), "la")
     assert (arguments["song"].name, arguments["song"].read_text()) == ("a song.mp3", "a song.mp3")
     assert unpacker.names == {str(arguments["song"]): str(song)}
