@@ -13,7 +13,10 @@ from understudy.services.cli.console import print_note, print_result
 from understudy.services.cli.options import CLUSTER, MIX, OUTPUT, SETTINGS, SINGING, VOICE, Options, with_options
 
 if TYPE_CHECKING:
+    from understudy.pipeline.cast import Cast
+    from understudy.pipeline.settings import CoverSettings
     from understudy.results import CoverResult, StageResult, StageWarning
+    from understudy.voices.voice import Voice
 
 OWN_VOCALS = Annotated[Path | None, typer.Option(help="Your own vocal stem; skips the separation.")]
 OWN_INSTRUMENTAL = Annotated[Path | None, typer.Option(help="Your own instrumental stem.")]
@@ -49,6 +52,7 @@ def cover(
         path, tags = options.song(song)
         settings = options.settings(None if until else output, tags) if tags else settings
     job = CoverJob(path, cast, settings, vocals, instrumental, output, options.overwrite, backing_vocals)
+    _note_cost(cast, settings, path or vocals, options)
     with options.runner() as runner:
         result = cover_until(job, until, runner) if until else make_cover(job, runner)
     print_warnings(result.warnings)
@@ -72,6 +76,7 @@ def convert(
     from understudy.jobs import ConversionJob, convert_vocals
 
     job = ConversionJob(vocals, options.cast(voice), options.settings(output), output, options.overwrite)
+    _note_cost(job.voice, job.settings, vocals, options)
     with options.runner() as runner:
         result = convert_vocals(job, runner)
     print_warnings(result.warnings)
@@ -115,6 +120,37 @@ def graph(
             drawn = cover_graph(song, cast, settings, vocals, instrumental, backing_vocals).graph
     cached = Store(options.cache).has
     print_result({"nodes": describe(drawn, cached)}, lambda: escape(DRAWINGS[draw](drawn, cached)))
+
+
+def _note_cost(cast: Voice | Cast, settings: CoverSettings, song: Path | None, options: Options) -> None:
+    """Say how long the engine zero-shot takes on a CPU, as far as nothing is cached, before it begins."""
+    from understudy import environment
+    from understudy.audio.files import probe
+    from understudy.models import usable
+    from understudy.pipeline.cast import as_cast
+    from understudy.voices.engines import engine
+    from understudy.wording import clock
+
+    singer = next((voice for voice in as_cast(cast).voices if voice.manifest.engine == "zero-shot"), None)
+    if singer is None or song is None or environment.choose_device(options.values.get("device")) != "cpu":
+        return
+    weights = usable(engine("zero-shot").models(singer)[0])
+    if weights is None:
+        return  # the run says what is missing
+    from understudy.voices.zero_shot.configuration import read_configuration
+    from understudy.voices.zero_shot.cost import multiplications, multiplications_a_second
+
+    conversion = settings.conversion
+    a_second = (
+        multiplications(read_configuration(weights.companions[0].path), conversion.steps, conversion.index_rate > 0)
+        / multiplications_a_second()
+    )
+    whole = (probe(song).duration or 0.0) - settings.song.start
+    seconds = max(0.0, whole if settings.song.duration is None else min(settings.song.duration, whole))
+    print_note(
+        f"zero-shot on this CPU, {conversion.steps} steps: about {a_second:.0f} s for each second that is sung, at "
+        f"most {clock(a_second * seconds)} in all. Fewer steps are quicker: --set conversion.steps=10."
+    )
 
 
 def print_warnings(warnings: Iterable[StageWarning]) -> None:

@@ -15,9 +15,12 @@ from tests.support.zero_shot_files import random_state, with_weight_norm, write_
 from understudy.errors import UnderstudyError
 from understudy.models import Weights
 from understudy.voices.zero_shot import content, style, vocoder
-from understudy.voices.zero_shot.configuration import HOP, read_configuration
+from understudy.voices.zero_shot.configuration import HOP, RATE, read_configuration
 from understudy.voices.zero_shot.content import ContentEncoder, load_content_encoder
+from understudy.voices.zero_shot.cost import multiplications
 from understudy.voices.zero_shot.diffusion import Converter, Given, load_converter, pitch_bins
+from understudy.voices.zero_shot.engine import LONGEST
+from understudy.voices.zero_shot.singing import PROMPT
 from understudy.voices.zero_shot.style import load_style_encoder
 from understudy.voices.zero_shot.vocoder import load_vocoder
 from understudy.voices.zero_shot.weights import read_tensors
@@ -132,6 +135,23 @@ def test_singing_is_the_same_each_time_and_depends_on_all_that_is_given(converte
         changed = Given(**{**vars(base), name: 2 * vars(base)[name]})
         assert not torch.allclose(sung, converter.sing(changed, noise(128, 9), 4, 0.7), atol=1e-4)
     assert not torch.allclose(sung, converter.sing(base, noise(128, 9), 4, 0.0), atol=1e-4)
+
+
+def test_the_estimate_counts_the_multiplications_of_the_published_sizes(tmp_path: Path):
+    sizes = {
+        "length_regulator.channels": 768, "length_regulator.in_channels": 768, "DiT.hidden_dim": 768,
+        "DiT.num_heads": 12, "DiT.depth": 17,
+    }  # fmt: skip
+    c = write_configuration(tmp_path / "c.yml", **sizes)
+    frames = LONGEST + round(PROMPT * RATE / HOP)
+    with torch.device("meta"):
+        weights = Converter(c).state_dict()
+    layers = {name: one for name, one in weights.items() if ".layers." in name and "project_layer" not in name}
+    per_frame = sum(one.numel() for one in layers.values() if one.ndim == 2)
+    products = 2 * frames * (per_frame + 17 * 2 * 768 * frames)  # with attention; guided: twice
+    step = multiplications(c, 2, True) - multiplications(c, 1, True)  # of a second of singing
+    assert step == pytest.approx(1.15 * products * RATE / HOP / LONGEST, rel=1e-6)
+    assert multiplications(c, 2, True) > multiplications(c, 2, False)
 
 
 def test_reduced_precision_is_near(converter: Converter):
