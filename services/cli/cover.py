@@ -128,13 +128,13 @@ def _note_cost(cast: Voice | Cast, settings: CoverSettings, song: Path | None, o
     from understudy.audio.files import probe
     from understudy.models import usable
     from understudy.pipeline.cast import as_cast
-    from understudy.voices.engines import engine
+    from understudy.voices.zero_shot.engine import installed_model, tuned_weights
     from understudy.wording import clock
 
     singer = next((voice for voice in as_cast(cast).voices if voice.manifest.engine == "zero-shot"), None)
     if singer is None or song is None or environment.choose_device(options.values.get("device")) != "cpu":
         return
-    weights = usable(engine("zero-shot").models(singer)[0])
+    weights = tuned_weights(singer) or usable(installed_model())
     if weights is None:
         return  # the run says what is missing
     from understudy.voices.zero_shot.configuration import read_configuration

@@ -92,7 +92,8 @@ def evaluate_voice(
         reference, found = references(clips), []
         for number, name in enumerate(chosen):
             part = context.part(number / len(chosen), (number + 1) / len(chosen))
-            singer = (voice if name == "rvc" else rest).sung_by(name)
+            trained = name == "rvc" or (name == "zero-shot" and voice.manifest.tuned is not None)
+            singer = (voice if trained else rest).sung_by(name)
             sounds: dict[str, Audio] = {}
             scores = evaluate(
                 part,
@@ -101,7 +102,6 @@ def evaluate_voice(
                 reference,
                 listen=lambda clip, made, sounds=sounds: sounds.update({clip.name: made}),  # type: ignore[misc]
             )
-            trained = name == "rvc" or (name == "zero-shot" and voice.manifest.tuned is not None)
             content, heard = _content(clips, sounds, context.device), trained or rest is voice
             found.append(EngineScores(name, tuple(needed[name]), scores, content, heard))
     return found
