@@ -38,7 +38,8 @@ def client(working: Working) -> Iterator[ModuleType]:
 
 
 class Breaking(httpx.BaseTransport):
-    """Loses the first connection of each address that ends in one of `ends`, after its first bytes."""
+    """Loses the first connection of each address that ends in one of `ends`, after its first bytes; with ``PATCH``
+    among them that of the first piece of an upload, before its last bytes."""
 
     def __init__(self, inner: httpx.BaseTransport, *ends: str) -> None:
         self.inner, self.ends = inner, list(ends)
@@ -46,6 +47,17 @@ class Breaking(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        if request.method == "PATCH" and "PATCH" in self.ends:
+            self.ends.remove("PATCH")
+            sent = request.stream
+            assert isinstance(sent, httpx.SyncByteStream)
+
+            def beginning() -> Iterator[bytes]:
+                yield from list(sent)[:-1]
+                raise httpx.WriteError("lost")
+
+            stream, extensions = Part(beginning()), request.extensions
+            request = httpx.Request("PATCH", request.url, headers=request.headers, stream=stream, extensions=extensions)
         answer = self.inner.handle_request(request)
         end = request.url.path.rpartition("/")[2]
         if end in self.ends:
@@ -79,9 +91,13 @@ def test_a_cover_with_the_python_client(
     from understudy_client.openapi.models import CoverSettings, RemixSettings
 
     with client.Understudy(address) as server:
-        breaking = Breaking(server._http._transport, "events", "audio")
+        breaking = Breaking(server._http._transport, "events", "audio", "PATCH")
         monkeypatch.setattr(server._http, "_transport", breaking)
         song = server.upload_song(sounds["song"])
+        assert working.client.get(song.audio).content == sounds["song"].read_bytes()
+        pieces = [request for request in breaking.requests if request.method == "PATCH"]
+        assert [piece.headers["Upload-Offset"] for piece in pieces][:1] == ["0"]
+        assert len(pieces) > 1
         events: list[Any] = []
         made = server.make_cover(song, "nova", CoverSettings(remix=RemixSettings(vocal_gain=2.0)), preset="embedded")
         cover = server.wait(made, events.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
@@ -19,6 +20,7 @@ from understudy_client.openapi import AuthenticatedClient
 from understudy_client.openapi.api.covers import make_cover
 from understudy_client.openapi.api.separations import make_separation
 from understudy_client.openapi.api.songs import upload_song
+from understudy_client.openapi.api.uploads import begin_upload
 from understudy_client.openapi.api.voices import make_voice
 from understudy_client.openapi.models import (
     CoverRequest,
@@ -29,7 +31,7 @@ from understudy_client.openapi.models import (
     ResultFile,
     SeparationRequest,
     Song,
-    SongForm,
+    SongSource,
     Training,
     Voice,
     VoiceForm,
@@ -42,6 +44,7 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 Waiting = TypeVar("Waiting", Job, Training, Voice)
 TRIES = 4
+_HELD = 10  # tries, 5 s apart, of an upload that another connection holds
 _SILENCE = 45.0  # seconds without a byte after which an event stream is dead; the server sends one every 15
 
 
@@ -90,12 +93,14 @@ class Understudy:
         self._http.close()
 
     def upload_song(self, path: FilePath) -> Song:
-        def send(key: str) -> Song | Problem | None:
-            with open(path, "rb") as file:
-                form = SongForm(file=File(file, Path(path).name))
-                return upload_song.sync(client=self.api, body=form, idempotency_key=key)
-
-        return self._once(send)
+        """Send a song once, for many covers. After a lost connection the upload goes on where it broke."""
+        path = Path(path)
+        size, name = path.stat().st_size, base64.b64encode(path.name.encode()).decode()
+        about = {"upload_length": size, "upload_metadata": f"filename {name}"}
+        upload = self._once(lambda key: begin_upload.sync(client=self.api, **about))
+        self._send_pieces(path, size, f"/v1/uploads/{upload.id}")
+        whole = SongSource(upload=upload.id)
+        return self._once(lambda key: upload_song.sync(client=self.api, body=whole, idempotency_key=key))
 
     def add_voice(self, name: str, *recordings: FilePath, consent: Literal["self", "granted"]) -> Voice:
         """A voice from recordings, 15 to 40 s in total; `wait` for it. `consent`: it is your own voice (``self``), or
@@ -211,6 +216,27 @@ class Understudy:
             page = ok(pages(client=self.api, cursor=cursor, limit=100, **filters))
             yield from page.items
             cursor = page.next_
+
+    def _send_pieces(self, path: Path, size: int, address: str) -> None:
+        """Send a file to its upload at `address`, as often as it breaks off and something of it has arrived."""
+        begun, failures = 0, 0
+        while True:
+            try:
+                if failures and (there := int(self._http.get(address).json()["received"])) > begun:
+                    begun, failures = there, 0
+                headers = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream"}
+                headers |= {"Upload-Offset": str(begun), "Content-Length": str(size - begun)}
+                with path.open("rb") as file:
+                    file.seek(begun)
+                    self._http.patch(address, content=file, headers=headers)
+                return
+            except (httpx.TransportError, ApiError) as error:
+                failures += 1
+                # 409, 423: what was sent over a lost connection is still being written, for half a minute at most
+                held = isinstance(error, ApiError) and error.status in (409, 423)
+                if failures == (_HELD if held else TRIES):
+                    raise
+                time.sleep(5.0 if held else _pause(error, failures))
 
     def _url(self, href: str) -> httpx.URL:
         """Links of the server begin at its root."""
