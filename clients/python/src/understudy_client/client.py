@@ -95,9 +95,8 @@ class Understudy:
     def upload_song(self, path: FilePath) -> Song:
         """Send a song once, for many covers. After a lost connection the upload goes on where it broke."""
         path = Path(path)
-        size, name = path.stat().st_size, base64.b64encode(path.name.encode()).decode()
-        about = {"upload_length": size, "upload_metadata": f"filename {name}"}
-        upload = self._once(lambda key: begin_upload.sync(client=self.api, **about))
+        size, name = path.stat().st_size, f"filename {base64.b64encode(path.name.encode()).decode()}"
+        upload = self._once(lambda key: begin_upload.sync(client=self.api, upload_length=size, upload_metadata=name))
         self._send_pieces(path, size, f"/v1/uploads/{upload.id}")
         whole = SongSource(upload=upload.id)
         return self._once(lambda key: upload_song.sync(client=self.api, body=whole, idempotency_key=key))
