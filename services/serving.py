@@ -21,6 +21,7 @@ from understudy.environment import gpus
 from understudy.errors import UnderstudyError
 from understudy.services import connections
 from understudy.services.api.app import make_app
+from understudy.services.api.middleware import behind_proxies
 from understudy.services.queue import claims, jobs
 from understudy.services.queue.database import Database, open_when_up
 from understudy.services.queue.settings import PREFIX, ServerSettings
@@ -42,14 +43,13 @@ def serve(settings: ServerSettings, migrate: bool = False) -> None:
     pool = WorkerPool(settings, database)
     certificate, key = self_signed(settings.data / "tls") if settings.tls else (None, None)
     config = uvicorn.Config(
-        app,
+        behind_proxies(app, settings.proxies) if settings.proxies else app,
         settings.host,
         settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.proxies),
-        forwarded_allow_ips=list(settings.proxies),
+        proxy_headers=False,  # `behind_proxies` does that
         timeout_graceful_shutdown=GRACE,
         timeout_keep_alive=30,
         http=connections.bounded(settings.connections),

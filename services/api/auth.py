@@ -18,6 +18,8 @@ from understudy.services.queue import sessions
 from understudy.services.queue.owners import Owner, find_owner, note_use
 
 COOKIE = "understudy_session"
+PEER = "understudy.peer"
+"""In the scope of a request: the address of the connection, where a proxy may have said another."""
 _bearer = HTTPBearer(auto_error=False, description="An API key, made with 'understudy keys create'.")
 
 
@@ -71,7 +73,7 @@ def identify(app: AppState, request: Request, credentials: HTTPAuthorizationCred
         else:
             owner = sessions.find_owner(connection, app.database.now(connection), token or "")
     if owner is None:
-        app.rates.check(f"guess {client_network(request)}", 30)
+        check_address(app, request, "guess", 30)
         if credentials:
             raise ApiError("key-invalid", "This API key is wrong, was revoked or has expired.", "Ask for another key.")
         raise ApiError("key-invalid", "This session has ended.", "Sign in again.")
@@ -89,6 +91,14 @@ def count_request(request: Request, app: AppState, owner: Owner) -> None:
         app.rates.check(bucket, limit)
     finally:
         request.state.rate_limit = limit, app.rates.left(bucket, limit)
+
+
+def check_address(app: AppState, request: Request, what: str, limit: int) -> None:
+    """Count what somebody without a key did; raise ``rate-limited`` from `limit` a minute on. Who is in the network of
+    the proxies may claim any address as they do, so that through each of them only ten times as much counts."""
+    app.rates.check(f"{what} {client_network(request)}", limit)
+    if PEER in request.scope:
+        app.rates.check(f"{what} through {request.scope[PEER]}", 10 * limit)
 
 
 def client_network(request: Request) -> str:

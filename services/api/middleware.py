@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from understudy.errors import UnderstudyError
 from understudy.services.api import health, problems
-from understudy.services.api.auth import is_loopback
+from understudy.services.api.auth import PEER, is_loopback
 from understudy.services.api.problems import ApiError
 from understudy.services.queue.settings import ServerSettings
 
 _METHODS = ("GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT")
+
+
+def behind_proxies(app: ASGIApp, proxies: Sequence[str]) -> ASGIApp:
+    """`app` for clients whose address is what one of `proxies` (CIDR) says of them. Whom the request comes from itself
+    stays in the scope."""
+    inner = ProxyHeadersMiddleware(app, list(proxies))  # type: ignore[arg-type]
+
+    async def known(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["client"]:
+            scope[PEER] = scope["client"][0]
+        await inner(scope, receive, send)  # type: ignore[arg-type]
+
+    return known
 
 
 class HeadRequests:

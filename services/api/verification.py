@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from fastapi import APIRouter, Request
 
 from understudy.pipeline.provenance.verification import Verification
-from understudy.services.api.auth import client_network
+from understudy.services.api.auth import check_address, client_network
 from understudy.services.api.problems import ApiError, documented
 from understudy.services.api.songs import BINARY, form_schema, refuse_fields
 from understudy.services.api.state import App
@@ -32,8 +32,8 @@ async def verify_file(request: Request, app: App) -> Verification:
     """What a file says of its origin in tags, in signed credentials (C2PA) and in Understudy's watermark. No key is
     needed; 10 files a minute from one address, each at most 200 MB. Nothing is kept. `credentials`: the `.c2pa` file of
     one whose credentials stand beside it."""
+    check_address(app, request, "verify", _A_MINUTE)
     address = f"verify {client_network(request)}"
-    app.rates.check(address, _A_MINUTE)
     sender = Sender(address, _AT_A_TIME, _AT_A_TIME * _LARGEST)
     async with received(request, app, sender, FormRules(_FIELDS, _LARGEST, len(_FIELDS))) as form:
         refuse_fields(form.fields, ())

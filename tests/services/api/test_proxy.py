@@ -94,3 +94,10 @@ def test_an_address_that_a_client_makes_up_dodges_no_limit(proxied: Proxied):
             statuses = [client.get(f"{base}/v1/songs", headers=headers).status_code for headers in made_up]
         assert statuses[:30] == [401] * 30
         assert 429 in statuses[30:]
+    # from the proxy's own host any address is believed, but no more than ten clients guess through it
+    with httpx.Client(headers=wrong, timeout=HANGS) as client:
+        statuses = [
+            client.get(f"{proxied.direct}/v1/songs", headers={"X-Forwarded-For": f"198.52.{number}.7"}).status_code
+            for number in range(302)
+        ]
+    assert (statuses[0], statuses[-1]) == (401, 429)
