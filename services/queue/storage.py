@@ -37,7 +37,8 @@ class Storage:
             config = {"signature_version": "s3v4", **options.get("config_kwargs", {})}
             options = {**options, "config_kwargs": config}
         try:
-            self._files, root = fsspec.core.url_to_fs(url, **options)
+            # a listing that is remembered would not show what others have stored meanwhile
+            self._files, root = fsspec.core.url_to_fs(url, **{"use_listings_cache": False, **options})
         except (ImportError, ValueError) as error:
             scheme = url.partition("://")[0]
             if scheme in ("s3", "s3a") and isinstance(error, ImportError):

@@ -66,6 +66,19 @@ def test_an_address_that_is_signed(storage: Storage, file: Path):
     )
 
 
+def test_what_others_have_stored_since_a_listing_is_seen(storage: Storage, file: Path):
+    storage.put(file, "ada/uploads/one")
+    assert len(list(storage.listed())) == 1
+    address = storage.signed_for_put("ada/uploads/two", 60, file.stat().st_size)
+    if "s3" not in storage._files.protocol:
+        assert address is None
+        return
+    httpx.put(str(address), content=file.read_bytes()).raise_for_status()
+    assert storage.size("ada/uploads/two") == file.stat().st_size
+    storage.remove("ada/uploads/two")
+    assert [name for name, _ in storage.listed()] == ["ada/uploads/one"]
+
+
 def test_what_is_not_there(storage: Storage):
     assert storage.size("ada/none") is None
     storage.remove("ada/none")
