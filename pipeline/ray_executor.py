@@ -16,7 +16,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -199,7 +199,7 @@ class RayExecutor:
         """One try on some machine, if possible none of the `small` ones."""
         stream, stage = None, ready.node.stage
         try:
-            machines = self._usable(small)
+            machines = self._usable(stage, small)
             need = needs(stage, list(machines.values()), self._wanted, self._share, double)
             stream = await self._aside(self._begin, ready, need, machines)
             started, looked = False, time.monotonic()
@@ -211,7 +211,7 @@ class RayExecutor:
                         raise Cancelled
                     if not started and time.monotonic() - looked > SETTLED:
                         looked = time.monotonic()
-                        now = self._usable(small)
+                        now = self._usable(stage, small)
                         gpus = needs(stage, list(now.values()), self._wanted, self._share, 0).gpus
                         if gpus != need.gpus or not machines.keys() & now.keys():
                             raise _Moved
@@ -297,16 +297,26 @@ class RayExecutor:
             self._listed = (time.monotonic(), self._ray.nodes())
         return {node["NodeID"]: node["Resources"] for node in self._listed[1] if node["Alive"]}
 
-    def _usable(self, small: Set[str]) -> dict[str, dict[str, float]]:
-        """The machines that get stages; the `small` ones only if there are no others. Raises the error of a machine
-        where each has one."""
+    def _usable(self, stage: Stage[Any], small: Set[str]) -> dict[str, dict[str, float]]:
+        """The machines that get the stage; the `small` ones only if no other has what it needs. Raises the error of a
+        machine where each that has it has one, and what `needs` raises."""
         machines, now = self._machines(), time.monotonic()
         faults = {id: error for id, (until, error) in self._faults.items() if until > now and id in machines}
         usable = {id: machine for id, machine in machines.items() if id not in faults}
-        if faults and not any(machine.get("CPU", 0.0) > 0 for machine in usable.values()):
-            raise next(iter(faults.values()))
         large = {id: machine for id, machine in usable.items() if id not in small}
-        return large if any(machine.get("CPU", 0.0) > 0 for machine in large.values()) else usable
+
+        def gpus(of: dict[str, dict[str, float]]) -> float:
+            return needs(stage, list(of.values()), self._wanted, self._share, 0).gpus
+
+        gpus(machines)
+        try:
+            wanted = gpus(usable)
+        except UnderstudyError:
+            raise next(iter(faults.values())) from None
+        with suppress(UnderstudyError):
+            if gpus(large) == wanted:
+                return large
+        return usable
 
     def _actor(self) -> Any:
         """The cluster's claims, started where nobody did before: beside Ray's own tables, as they end with these."""

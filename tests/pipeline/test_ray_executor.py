@@ -252,6 +252,20 @@ def test_where_there_is_no_gpu_a_network_runs_on_cpus_or_says_so():
     assert raised.value.code == "cluster-empty"
 
 
+def test_a_machine_that_alone_has_a_gpu_is_not_given_up_for_one_without():
+    executor = object.__new__(RayExecutor)  # the choice alone needs no cluster
+    machines = {"gpu": {"CPU": 2.0, "GPU": 1.0, "memory": 1e9}, "plain": {"CPU": 8.0, "memory": 16e9}}
+    executor._listed = (float("inf"), [{"NodeID": id, "Resources": of, "Alive": True} for id, of in machines.items()])
+    executor._wanted, executor._share, executor._faults = "cuda", 1.0, {}
+    network, plain = Stage("network", 1, _sum, uses_gpu=True), Stage("plain", 1, _sum)
+    assert executor._usable(network, {"gpu"}).keys() == {"gpu", "plain"}, "no other has a GPU"
+    assert executor._usable(plain, {"gpu"}).keys() == {"plain"}
+    executor._faults["gpu"] = (float("inf"), UnderstudyError("disk-full", "The disk is full.", "Make room."))
+    assert executor._usable(plain, set()).keys() == {"plain"}
+    with pytest.raises(UnderstudyError, match="The disk is full"):
+        executor._usable(network, set())
+
+
 def test_no_cluster_is_said_at_once(monkeypatch: pytest.MonkeyPatch, cluster: Nodes):
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     for address in ("127.0.0.1:9", "nonsense:port", "ray://127.0.0.1:10001"):
