@@ -85,9 +85,9 @@ def begin_upload(
 ) -> answers.Upload:
     """Begin a resumable upload (tus 1.0.0). Send the file to its address by PATCH, in as many pieces as you like. When
     it is whole, `POST /v1/songs` makes a song of it."""
-    name = harmless(_metadata(metadata).get("filename", ""), "song")
+    id, name = new_id("upload"), harmless(_metadata(metadata).get("filename", ""), "song")
     with app.database.write() as connection:
-        id = add_upload(connection, app, owner, name, length, presigned=False)
+        add_upload(connection, app, owner, id, name, length, presigned=False)
         row = _find(connection, app, owner, id)
     response.headers.update({"Location": href(f"/v1/uploads/{id}"), **_headers(row, 0)})
     return answers.upload(row, 0)
@@ -106,15 +106,16 @@ class PresignedRequest(BaseModel):
 def presign_upload(wanted: PresignedRequest, app: App, owner: Maker) -> answers.PresignedUpload:
     """Get an address of the S3 store to which the file is sent by one PUT, past this server. `POST /v1/songs` then
     makes a song of it, and checks what was sent. Only with the setting `presigned_seconds`, and storage on S3."""
-    seconds = app.settings.presigned_seconds
+    id, name, seconds = new_id("upload"), harmless(wanted.name, "song"), _signed_seconds(app)
+    path = housekeeping.stored_upload(owner.id, id)
+    url = app.storage.signed_for_put(path, seconds, wanted.bytes) if seconds else None
+    if url is None:
+        text = "The store of this server takes no files from its users."
+        raise ApiError("presigned-off", text, "Begin a resumable upload: POST /v1/uploads.")
     with app.database.write() as connection:
-        id = add_upload(connection, app, owner, harmless(wanted.name, "song"), wanted.bytes, presigned=True)
+        add_upload(connection, app, owner, id, name, wanted.bytes, presigned=True)
         row = _find(connection, app, owner, id)
-        url = app.storage.signed_for_put(housekeeping.stored_upload(row), seconds, row.bytes) if seconds else None
-        if url is None:
-            text = "The store of this server takes no files from its users."
-            raise ApiError("presigned-off", text, "Begin a resumable upload: POST /v1/uploads.")
-    return answers.presigned_upload(row, url, min(row.expires, row.created + seconds))
+    return answers.presigned_upload(row, url, row.created + seconds)
 
 
 @router.get("/{id}", responses=documented(404, 412, 422))
@@ -173,8 +174,10 @@ async def delete_upload(id: str, app: App, owner: Deleter) -> None:
         await app.storing.run(owner.id, _path(app, id).unlink, missing_ok=True)
 
 
-def add_upload(connection: Connection, app: AppState, owner: Owner, name: str, length: int, *, presigned: bool) -> str:
-    """List an upload; returns its id. Raises ``file-too-big``, ``storage-used-up`` and ``too-many-uploads``."""
+def add_upload(
+    connection: Connection, app: AppState, owner: Owner, id: str, name: str, length: int, *, presigned: bool
+) -> None:
+    """List an upload. Raises ``file-too-big``, ``storage-used-up`` and ``too-many-uploads``."""
     if length > (limit := owner.limit("song_bytes", app.settings)):
         raise too_big(limit)
     now = app.database.now(connection)
@@ -184,9 +187,8 @@ def add_upload(connection: Connection, app: AppState, owner: Owner, name: str, l
     if (connection.scalar(select(func.count()).where(mine)) or 0) >= most:
         text = f"You have {counted(most, 'upload')} that no song was made of yet."
         raise ApiError("too-many-uploads", text, "Use one or delete one.", {"Retry-After": "60"})
-    row = {"id": new_id("upload"), "owner": owner.id, "name": name, "bytes": length, "presigned": presigned}
+    row = {"id": id, "owner": owner.id, "name": name, "bytes": length, "presigned": presigned}
     connection.execute(uploads.insert().values(**row, created=now, expires=now + app.settings.keep_uploads))
-    return str(row["id"])
 
 
 def use_up(connection: Connection, app: AppState, owner: Owner, id: str) -> None:
@@ -194,7 +196,14 @@ def use_up(connection: Connection, app: AppState, owner: Owner, id: str) -> None
     row = _find(connection, app, owner, id)
     connection.execute(uploads.delete().where(uploads.c.id == row.id))
     if row.presigned:
-        removals.note(connection, app.database.now(connection), [housekeeping.stored_upload(row)])
+        now = app.database.now(connection)
+        for due in (now, max(now, row.created + _signed_seconds(app))):  # until then more can be brought there
+            removals.note(connection, due, [housekeeping.stored_upload(owner.id, id)])
+
+
+def _signed_seconds(app: AppState) -> int:
+    """How long something can be brought to the address of a presigned upload; 0: there are none."""
+    return int(min(app.settings.presigned_seconds, app.settings.keep_uploads))
 
 
 @asynccontextmanager
@@ -257,7 +266,7 @@ def _path(app: AppState, id: str) -> Path:
 def _received(app: AppState, row: Any) -> int:
     """The bytes that are there."""
     if row.presigned:
-        return app.storage.size(housekeeping.stored_upload(row)) or 0
+        return app.storage.size(housekeeping.stored_upload(row.owner, row.id)) or 0
     path = _path(app, row.id)
     return path.stat().st_size if path.exists() else 0
 
@@ -301,7 +310,7 @@ def _truncate(path: Path, size: int) -> None:
 
 def _copy(app: AppState, row: Any, upload: Upload) -> None:
     if row.presigned:
-        for block in app.storage.read(housekeeping.stored_upload(row), 0, row.bytes):
+        for block in app.storage.read(housekeeping.stored_upload(row.owner, row.id), 0, row.bytes):
             upload.write(block)
     else:
         with _path(app, row.id).open("rb") as file:

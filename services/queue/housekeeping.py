@@ -69,7 +69,7 @@ def sweep(database: Database, settings: ServerSettings) -> int:
         sent = and_(deliveries.c.state != "waiting", deliveries.c.due < now - settings.keep_deliveries)
         connection.execute(deliveries.delete().where(sent))
         given_up = uploads.delete().where(uploads.c.expires <= now).returning(uploads)
-        gone = [*gone, *(stored_upload(row) for row in connection.execute(given_up) if row.presigned)]
+        gone = [*gone, *(stored_upload(row.owner, row.id) for row in connection.execute(given_up) if row.presigned)]
         removals.note(connection, now, [*(f"{row.owner}/jobs/{row.id}" for row in [*rows, *forgotten]), *gone])
     return len(rows)
 
@@ -104,9 +104,9 @@ def uploads_folder(settings: ServerSettings) -> Path:
     return folder
 
 
-def stored_upload(row: Any) -> str:
+def stored_upload(owner: str, id: str) -> str:
     """Where in the storage the sender brings the file of a presigned upload."""
-    return f"{row.owner}/uploads/{row.id}"
+    return f"{owner}/uploads/{id}"
 
 
 def sweep_uploads(database: Database, settings: ServerSettings) -> None:
