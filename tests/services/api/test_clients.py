@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
@@ -143,6 +143,38 @@ def test_what_the_python_client_raises(client: ModuleType, address: str, sounds:
             server.wait(server.make_cover(sounds["song"], "nova", after_the_end))
         assert failed.value.job.state == "failed"
         assert failed.value.job.error.message in str(failed.value)
+
+
+def test_an_upload_of_the_python_client_that_fails_leaves_nothing(
+    client: ModuleType, working: Working, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stored() -> float:
+        return float(working.client.get("/v1/account").json()["usage"]["storage_bytes"])
+
+    class Gone(httpx.BaseTransport):
+        """The upload is held for a while, then the server is gone."""
+
+        requests = 0
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            self.requests += 1
+            assert self.requests < 50
+            if not 1 < self.requests < 12:
+                raise httpx.ConnectError("gone")
+            if request.method == "GET":
+                return httpx.Response(200, json={"received": 0})
+            return httpx.Response(423, json={"code": "upload-busy"})
+
+    (tmp_path / "noise").write_bytes(b"noise" * 100)
+    before = stored()
+    with client.Understudy(address) as server:
+        with pytest.raises(client.ApiError) as refused:
+            server.upload_song(tmp_path / "noise")
+        assert (refused.value.code, stored()) == ("not-audio", before)
+        monkeypatch.setattr("understudy_client.client.time", SimpleNamespace(sleep=lambda seconds: None))
+        monkeypatch.setattr(server._http, "_transport", Gone())
+        with pytest.raises(httpx.ConnectError):
+            server._send_pieces(tmp_path / "noise", 500, "/v1/uploads/a")
 
 
 def test_the_python_client_verifies_the_message_of_a_webhook(client: ModuleType):

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, TypeVar
 from uuid import uuid4
@@ -97,9 +97,14 @@ class Understudy:
         path = Path(path)
         size, name = path.stat().st_size, f"filename {base64.b64encode(path.name.encode()).decode()}"
         upload = self._once(lambda key: begin_upload.sync(client=self.api, upload_length=size, upload_metadata=name))
-        self._send_pieces(path, size, f"/v1/uploads/{upload.id}")
-        whole = SongSource(upload=upload.id)
-        return self._once(lambda key: upload_song.sync(client=self.api, body=whole, idempotency_key=key))
+        address, whole = f"/v1/uploads/{upload.id}", SongSource(upload=upload.id)
+        try:
+            self._send_pieces(path, size, address)
+            return self._once(lambda key: upload_song.sync(client=self.api, body=whole, idempotency_key=key))
+        except Exception:
+            with suppress(httpx.TransportError, ApiError):  # it would count among its owner's until it expires
+                self._http.delete(address)
+            raise
 
     def add_voice(self, name: str, *recordings: FilePath, consent: Literal["self", "granted"]) -> Voice:
         """A voice from recordings, 15 to 40 s in total; `wait` for it. `consent`: it is your own voice (``self``), or
@@ -233,7 +238,7 @@ class Understudy:
                 failures += 1
                 # 409, 423: what was sent over a lost connection is still being written, for half a minute at most
                 held = isinstance(error, ApiError) and error.status in (409, 423)
-                if failures == (_HELD if held else TRIES):
+                if failures >= (_HELD if held else TRIES):
                     raise
                 time.sleep(5.0 if held else _pause(error, failures))
 
