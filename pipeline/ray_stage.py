@@ -42,6 +42,7 @@ TOUCH = 60.0  # seconds between two notes that the inputs are in use
 PRUNE = 60.0  # seconds between two cleanups of this machine's copies
 OWN = ("disk-full", "out-of-memory", "storage-unavailable")
 """Codes of errors that a machine has and others may not: their messages name it."""
+_SAME = "Install the same versions on all machines, best from one container image."
 
 Told: TypeAlias = tuple[State, float, float, str, str]
 """What is told of a stage while it runs: the arguments of `Report`."""
@@ -72,6 +73,20 @@ class Order:
             ready.node.name, ready.key, ready.voices, stage, packed.getvalue(), packages(stage), store.address, workers
         )
 
+    @staticmethod
+    def unpacked(packed: bytes) -> Order:
+        """The order that was pickled. Raises ``cluster-version`` where its stage isn't known, and as `check` does."""
+        try:
+            order: Order = cloudpickle.loads(packed)
+        except (ImportError, AttributeError) as error:
+            raise UnderstudyError(
+                "cluster-version",
+                f"The machine {socket.gethostname()} of the cluster doesn't know the stage: {error}.",
+                _SAME,
+            ) from error
+        order.check()
+        return order
+
     def check(self) -> None:
         """Raise ``cluster-version`` where this machine would make something else of it than the sender."""
         here = {"understudy": __version__, **packages(self.stage)}
@@ -81,7 +96,7 @@ class Order:
                     "cluster-version",
                     f"The machine {socket.gethostname()} of the cluster has {package} {here[package] or 'not at all'}, "
                     f"where {version or 'none'} is expected.",
-                    "Install the same versions on all machines, best from one container image.",
+                    _SAME,
                 )
 
 
@@ -212,8 +227,7 @@ def _carry_out(packed: bytes, told: SimpleQueue[Told | Ended], cancelled: Event)
     machine = ray.get_runtime_context().get_node_id()
     names: dict[str, str] = {}
     try:
-        order: Order = cloudpickle.loads(packed)
-        order.check()
+        order = Order.unpacked(packed)
         copies = environment.cache_folder()
         store = _store(order.store, copies)
         unpacker = _Unpacker(order.arguments, store)

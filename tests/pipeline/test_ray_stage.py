@@ -24,6 +24,8 @@ from understudy.voices.voice import Voice, file_hash
 
 pytest.importorskip("ray")
 
+from ray import cloudpickle
+
 from understudy.pipeline.ray_stage import Order, _Unpacker
 
 
@@ -78,7 +80,7 @@ def test_a_machine_with_other_versions_says_so(tmp_path: Path):
     store = SharedStore(StoreAddress(str(tmp_path / "shared")), tmp_path / "here")
     node = Node("any", Stage("any", 1, anything, packages=("numpy", "not-installed")))
     order = Order.of(Ready(node, "key", (), {}, {}, {}), store, 1)
-    order.check()
+    assert Order.unpacked(cloudpickle.dumps(order)) == order
     for other, wrong in {
         "understudy": replace(order, version="0.1"),
         "numpy": replace(order, packages={**order.packages, "numpy": "1.0"}),
@@ -87,6 +89,9 @@ def test_a_machine_with_other_versions_says_so(tmp_path: Path):
         with pytest.raises(UnderstudyError, match=other) as raised:
             wrong.check()
         assert raised.value.code == "cluster-version"
+    with pytest.raises(UnderstudyError, match="doesn't know the stage: No module named 'elsewhere'") as raised:
+        Order.unpacked(b"celsewhere\nstage\n.")  # the pickle of elsewhere.stage
+    assert raised.value.code == "cluster-version"
 
 
 def test_models_by_name_are_the_sender_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
