@@ -146,7 +146,12 @@ def test_what_the_python_client_raises(client: ModuleType, address: str, sounds:
 
 
 def test_an_upload_of_the_python_client_that_fails_leaves_nothing(
-    client: ModuleType, working: Working, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: ModuleType,
+    working: Working,
+    address: str,
+    sounds: Sounds,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     def stored() -> float:
         return float(working.client.get("/v1/account").json()["usage"]["storage_bytes"])
@@ -172,6 +177,16 @@ def test_an_upload_of_the_python_client_that_fails_leaves_nothing(
             server.upload_song(tmp_path / "noise")
         assert (refused.value.code, stored()) == ("not-audio", before)
         monkeypatch.setattr("understudy_client.client.time", SimpleNamespace(sleep=lambda seconds: None))
+        inner, busy = server._http._transport, [httpx.Response(423, json={"code": "upload-busy"})]
+
+        class Busy(httpx.BaseTransport):
+            """The first request for a song is still being carried out."""
+
+            def handle_request(self, request: httpx.Request) -> httpx.Response:
+                return busy.pop() if busy and request.url.path == "/v1/songs" else inner.handle_request(request)
+
+        monkeypatch.setattr(server._http, "_transport", Busy())
+        assert server.upload_song(sounds["song"]).name == sounds["song"].name
         monkeypatch.setattr(server._http, "_transport", Gone())
         with pytest.raises(httpx.ConnectError):
             server._send_pieces(tmp_path / "noise", 500, "/v1/uploads/a")

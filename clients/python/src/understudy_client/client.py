@@ -265,7 +265,7 @@ class Understudy:
 def _pause(error: httpx.TransportError | ApiError, failures: int) -> float:
     """Seconds until a request may be sent again. Raises the error of one that would be refused again."""
     if isinstance(error, ApiError):
-        if error.status not in (429, 502, 503, 504):
+        if error.status not in (423, 429, 502, 503, 504):
             raise error
         if error.retry_after is not None:
             return error.retry_after
