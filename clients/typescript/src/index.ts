@@ -15,13 +15,16 @@ import type {
   SeparationRequest,
   Song,
   Training,
+  Upload,
   Voice,
 } from "./schema.js";
 
 export type * from "./schema.js";
 
 const TRIES = 4;
+const HELD = 10; // tries, 5 s apart, of an upload that a lost connection still writes
 const SILENCE = 45_000; // ms without a byte after which an event stream is dead; the server sends one every 15 s
+const TUS = { "Tus-Resumable": "1.0.0" };
 const AGAIN = [429, 502, 503, 504];
 
 /** An answer that is no success (RFC 9457 problem details). `code` is stable, `message` says what is wrong, `hint` what to
@@ -67,11 +70,14 @@ export class Understudy {
     });
   }
 
-  /** Send a song once, for many covers. A `Blob` without a name is sent as `name`. */
-  uploadSong(file: Blob, name = "song"): Promise<Song> {
-    const form = new FormData();
-    form.append("file", file, nameOf(file, name));
-    return this.#make("/v1/songs", form);
+  /** Send a song once, for many covers. A `Blob` without a name is sent as `name`. After a lost connection the upload goes
+   * on where it broke. */
+  async uploadSong(file: Blob, name = "song"): Promise<Song> {
+    const letters = String.fromCharCode(...new TextEncoder().encode(nameOf(file, name)));
+    const about = { "Upload-Length": String(file.size), "Upload-Metadata": `filename ${btoa(letters)}` };
+    const upload = await this.#make<Upload>("/v1/uploads", undefined, { ...TUS, ...about });
+    await this.#sendPieces(file, `/v1/uploads/${upload.id}`);
+    return this.#make("/v1/songs", { upload: upload.id });
   }
 
   /** A voice from recordings, 15 to 40 s in total; `wait` for it. `consent`: it is your own voice (`self`), or its owner
@@ -158,6 +164,11 @@ export class Understudy {
     return this.fetch(file.href, { headers });
   }
 
+  /** Ask a route, below the server's address. */
+  #fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    return this.fetch(this.address.replace(/\/$/, "") + path, init);
+  }
+
   /** Ask an address that the server named. Throws `ApiError`. */
   async fetch(href: string, init: RequestInit = {}): Promise<Response> {
     // links of the server begin at its root
@@ -170,16 +181,33 @@ export class Understudy {
     return song instanceof Blob ? (await this.uploadSong(song)).id : song.id;
   }
 
+  /** Send a file to its upload, as often as it breaks off and something of it has arrived. */
+  async #sendPieces(file: Blob, path: string): Promise<void> {
+    for (let begun = 0, failures = 0; ; ) {
+      try {
+        if (failures) {
+          const { received } = (await (await this.#fetch(path)).json()) as Upload;
+          if (received > begun) [begun, failures] = [received, 0];
+        }
+        const headers = { ...TUS, "Content-Type": "application/offset+octet-stream", "Upload-Offset": String(begun) };
+        await this.#fetch(path, { method: "PATCH", headers, body: file.slice(begun) });
+        return;
+      } catch (error) {
+        // 409, 423: what was sent over a lost connection is still being written, for half a minute at most
+        const held = error instanceof ApiError && [409, 423].includes(error.status);
+        if (++failures === (held ? HELD : TRIES)) throw error;
+        await (held ? new Promise((resolve) => setTimeout(resolve, 5000)) : pause(error, failures));
+      }
+    }
+  }
+
   /** Send a request again when its connection breaks. The server carries it out once, by its key. */
-  async #make<T>(path: string, body: FormData | object): Promise<T> {
-    const form = body instanceof FormData;
-    const headers = { "Idempotency-Key": crypto.randomUUID(), ...(!form && { "Content-Type": "application/json" }) };
-    const init = { method: "POST", headers: { ...this.#headers, ...headers }, body: form ? body : JSON.stringify(body) };
+  async #make<T>(path: string, body?: FormData | object, more: Record<string, string> = {}): Promise<T> {
+    const json = body !== undefined && !(body instanceof FormData);
+    const headers = { "Idempotency-Key": crypto.randomUUID(), ...(json && { "Content-Type": "application/json" }), ...more };
     for (let failures = 0; ; ) {
       try {
-        const answer = await fetch(this.address.replace(/\/$/, "") + path, init);
-        if (!answer.ok) throw await problem(answer);
-        return (await answer.json()) as T;
+        return (await this.#fetch(path, { method: "POST", headers, body: json ? JSON.stringify(body) : body })).json() as T;
       } catch (error) {
         if (++failures === TRIES) throw error;
         await pause(error, failures);

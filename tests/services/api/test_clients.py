@@ -227,6 +227,8 @@ def test_a_cover_with_the_typescript_client(
     assert list(tmp_path.iterdir()) == [Path(told["saved"])]
     ((part, tag),) = told["ranges"]
     assert (part.startswith("bytes="), tag) == (True, audio.headers["etag"])
+    assert told["offsets"] == ["0", "1000"]
+    assert working.client.get(told["song"]).content == sounds["song"].read_bytes()
     assert told["numbers"] == sorted(set(told["numbers"]))
     assert (told["gain"], told["newest"], told["told"]) == (2.0, told["id"], "cover_1")
     assert (told["refused"], told["failed"]) == ([404, "voice-unknown"], "failed")
