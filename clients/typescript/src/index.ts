@@ -25,7 +25,7 @@ const TRIES = 4;
 const HELD = 10; // tries, 5 s apart, of an upload that a lost connection still writes
 const SILENCE = 45_000; // ms without a byte after which an event stream is dead; the server sends one every 15 s
 const TUS = { "Tus-Resumable": "1.0.0" };
-const AGAIN = [429, 502, 503, 504];
+const AGAIN = [423, 429, 502, 503, 504];
 
 /** An answer that is no success (RFC 9457 problem details). `code` is stable, `message` says what is wrong, `hint` what to
  * do. `retryAfter`: seconds, where the server names them. */
@@ -76,8 +76,14 @@ export class Understudy {
     const letters = String.fromCharCode(...new TextEncoder().encode(nameOf(file, name)));
     const about = { "Upload-Length": String(file.size), "Upload-Metadata": `filename ${btoa(letters)}` };
     const upload = await this.#make<Upload>("/v1/uploads", undefined, { ...TUS, ...about });
-    await this.#sendPieces(file, `/v1/uploads/${upload.id}`);
-    return this.#make("/v1/songs", { upload: upload.id });
+    const path = `/v1/uploads/${upload.id}`;
+    try {
+      await this.#sendPieces(file, path);
+      return await this.#make("/v1/songs", { upload: upload.id });
+    } catch (error) {
+      await this.#fetch(path, { method: "DELETE" }).catch(() => undefined); // it would count until it expires
+      throw error;
+    }
   }
 
   /** A voice from recordings, 15 to 40 s in total; `wait` for it. `consent`: it is your own voice (`self`), or its owner
@@ -195,7 +201,7 @@ export class Understudy {
       } catch (error) {
         // 409, 423: what was sent over a lost connection is still being written, for half a minute at most
         const held = error instanceof ApiError && [409, 423].includes(error.status);
-        if (++failures === (held ? HELD : TRIES)) throw error;
+        if (++failures >= (held ? HELD : TRIES)) throw error;
         await (held ? new Promise((resolve) => setTimeout(resolve, 5000)) : pause(error, failures));
       }
     }
