@@ -1,5 +1,9 @@
 import ts from "typescript";
 import { expect, test } from "vitest";
+import english from "../src/i18n/en";
+import french from "../src/i18n/fr";
+
+const SOURCES = import.meta.glob<string>(["../src/*.{ts,tsx}", "!../src/schema.ts"], { query: "?raw", import: "default", eager: true });
 
 const SHOWN = /^(title|label|placeholder|alt|words|hint|about|aria-label|aria-valuetext)$/; // attributes that people read
 const SAME = ["Understudy", "A", "B", "M", "S"]; // in every language
@@ -28,7 +32,18 @@ test("texts that people read are found", () => {
 });
 
 test("all texts of the page are in the files of the languages", () => {
-  const sources = import.meta.glob<string>(["../src/*.{ts,tsx}", "!../src/schema.ts"], { query: "?raw", import: "default", eager: true });
-  expect(Object.keys(sources)).toContain("../src/app.tsx");
-  expect(Object.entries(sources).flatMap(([name, source]) => texts(name, source).map((text) => `${name}: ${text}`))).toEqual([]);
+  expect(Object.keys(SOURCES)).toContain("../src/app.tsx");
+  expect(Object.entries(SOURCES).flatMap(([name, source]) => texts(name, source).map((text) => `${name}: ${text}`))).toEqual([]);
+});
+
+test("every text is shown somewhere", () => {
+  const source = Object.values(SOURCES).join("\n");
+  const begins = [...source.matchAll(/`([a-z.-]+)\$\{/g)].map(([, begin]) => begin!);
+  const used = (key: string) => source.includes(`"${key}"`) || begins.some((begin) => key.startsWith(begin));
+  expect(Object.keys(english).filter((key) => !used(key))).toEqual([]);
+});
+
+test("French says vous", () => {
+  const familiar = /\b(ouvre|recharge|essaie|choisis|ton|ta|tes|toi|tu)\b/i;
+  expect(Object.values(french).flatMap((text) => (typeof text === "string" && familiar.test(text) ? [text] : []))).toEqual([]);
 });

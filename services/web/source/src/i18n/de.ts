@@ -125,7 +125,7 @@ export default translation({
   "again.make": "So noch einmal machen",
   "ended.failed": "Es hat nicht geklappt",
   "ended.stopped": "Gestoppt",
-  "ended.stopped.about": "Das Cover wurde gestoppt.",
+  "ended.stopped.about": "Es wurde gestoppt.",
   "ended.expired": "Nicht mehr da",
   "ended.expired.about": "Das Ergebnis ist abgelaufen und wurde entfernt.",
 
@@ -212,8 +212,8 @@ export default translation({
   "early.karaoke": "Karaoke (nur Instrumental)",
   "notice.ask": "Sag mir, wenn es fertig ist",
   "notice.granted": "Du bekommst eine Nachricht, wenn es fertig ist.",
-  "notice.done": "Das Cover ist fertig.",
-  "notice.failed": "Das Cover hat nicht geklappt.",
+  "notice.done": "Fertig.",
+  "notice.failed": "Es hat nicht geklappt.",
 
   "demo.title": "Vorher und nachher",
   "demo.before": "vorher",
@@ -461,7 +461,6 @@ export default translation({
   fetching: "Was nötig ist, wird geholt: {bytes} von {all}",
   "fetching.more": { one: "danach noch {count}", other: "danach noch {count}" },
   "fetching.bar": "Modell wird geholt",
-  "tuning.semitones": "Halbtöne",
 
   video: "Video fürs Handy",
   "video.make": "Video fürs Handy machen",

@@ -208,8 +208,8 @@ export default {
   "early.karaoke": "Karaoke (the band alone)",
   "notice.ask": "Tell me when it is done",
   "notice.granted": "You are told when it is done.",
-  "notice.done": "The cover is done.",
-  "notice.failed": "The cover could not be made.",
+  "notice.done": "It is done.",
+  "notice.failed": "It could not be made.",
 
   "demo.title": "Before and after",
   "demo.before": "before",
@@ -343,7 +343,7 @@ export default {
   "prove.begin": "Show me the phrase",
   "prove.again": "Try another phrase",
   "prove.later": "Not now",
-  "prove.done": "Proven by a phrase read aloud: this voice is who made it.",
+  "prove.done": "Proven by a phrase read aloud: the voice is that of the person who made it.",
 
   "voice.more.title": "Recordings",
   "voice.more": "More recordings …",
@@ -456,7 +456,6 @@ export default {
   fetching: "Fetching what it needs: {bytes} of {all}",
   "fetching.more": { one: "then {count} more", other: "then {count} more" },
   "fetching.bar": "Fetching the model",
-  "tuning.semitones": "semitones",
 
   video: "Video for phones",
   "video.make": "Make a video for phones",

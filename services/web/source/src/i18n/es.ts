@@ -125,7 +125,7 @@ export default translation({
   "again.make": "Hacerlo así otra vez",
   "ended.failed": "No se pudo hacer",
   "ended.stopped": "Detenido",
-  "ended.stopped.about": "El cover se detuvo.",
+  "ended.stopped.about": "Se detuvo.",
   "ended.expired": "Ya no está",
   "ended.expired.about": "El resultado caducó y se eliminó.",
 
@@ -190,8 +190,8 @@ export default translation({
   "waiting.running.one": "Es el siguiente. Empieza cuando acabe el que está en proceso, lo que puede tardar unos minutos.",
   "waiting.running.more": "Es el siguiente. Empieza cuando acabe uno de los que están en proceso, lo que puede tardar unos minutos.",
   "waiting.moment": "Empieza en un momento.",
-  left: "faltan unos {time}",
-  about: "unos {time}",
+  left: "aproximadamente {time} más",
+  about: "aproximadamente {time}",
   "left.almost": "casi listo",
   "doing.song": "Escuchando la canción",
   "doing.separate": "Separando la voz de la base",
@@ -211,8 +211,8 @@ export default translation({
   "early.karaoke": "Karaoke (solo la base)",
   "notice.ask": "Avísame cuando esté listo",
   "notice.granted": "Te avisaremos cuando esté listo.",
-  "notice.done": "El cover está listo.",
-  "notice.failed": "No se pudo hacer el cover.",
+  "notice.done": "Listo.",
+  "notice.failed": "No se pudo hacer.",
 
   "demo.title": "Antes y después",
   "demo.before": "antes",
@@ -460,7 +460,6 @@ export default translation({
   fetching: "Descargando lo necesario: {bytes} de {all}",
   "fetching.more": { one: "y {count} más", other: "y {count} más" },
   "fetching.bar": "Descargando el modelo",
-  "tuning.semitones": "semitonos",
 
   video: "Vídeo para móviles",
   "video.make": "Hacer un vídeo para móviles",
@@ -468,7 +467,7 @@ export default translation({
   "video.about": "Vertical, con la carátula, la forma de onda y las palabras «AI cover». Va firmado como hecho con IA.",
 
   lyrics: "Letra",
-  "lyrics.add": "Añadir letra …",
+  "lyrics.add": "Añadir letra…",
   "lyrics.about": "Un archivo LRC, también soltado en la página. Se queda en este navegador.",
   "lyrics.untimed": "Ese archivo no tiene líneas con tiempos como [01:23.45].",
   "lyrics.remove": "Quitar la letra",

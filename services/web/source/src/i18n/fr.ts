@@ -124,9 +124,9 @@ export default translation({
   "again.about":
     "Les volumes ci-dessus sont repris. De nouveaux volumes prennent quelques secondes ; une autre octave ou ressemblance fait chanter de nouveau.",
   "again.make": "La refaire ainsi",
-  "ended.failed": "La reprise n'a pas pu être faite",
-  "ended.stopped": "Arrêtée",
-  "ended.stopped.about": "La reprise a été arrêtée.",
+  "ended.failed": "Cela n'a pas pu être fait",
+  "ended.stopped": "Arrêt",
+  "ended.stopped.about": "Le travail a été arrêté.",
   "ended.expired": "Plus disponible",
   "ended.expired.about": "Le résultat a expiré et a été supprimé.",
 
@@ -213,8 +213,8 @@ export default translation({
   "early.karaoke": "Karaoké (l'instrumental seul)",
   "notice.ask": "Me prévenir quand c'est prêt",
   "notice.granted": "Vous serez prévenu quand ce sera prêt.",
-  "notice.done": "La reprise est prête.",
-  "notice.failed": "La reprise n'a pas pu être faite.",
+  "notice.done": "C'est prêt.",
+  "notice.failed": "Cela n'a pas pu être fait.",
 
   "demo.title": "Avant et après",
   "demo.before": "avant",
@@ -232,8 +232,8 @@ export default translation({
   "tuning.key": "Tonalité",
   "tuning.speed": "Vitesse",
   "tuning.reset": "Comme avant",
-  "tuning.insecure": "Les navigateurs ne changent la tonalité et la vitesse qu’en HTTPS : ouvre cette page par son adresse https.",
-  "tuning.failed": "Impossible de charger cela maintenant. Recharge la page pour réessayer.",
+  "tuning.insecure": "Les navigateurs ne changent la tonalité et la vitesse qu'en HTTPS : ouvrez cette page par son adresse https.",
+  "tuning.failed": "Impossible de charger cela maintenant. Rechargez la page pour réessayer.",
 
   name: "Nom",
   song: "Chanson",
@@ -464,17 +464,16 @@ export default translation({
   fetching: "Téléchargement du nécessaire : {bytes} sur {all}",
   "fetching.more": { one: "puis encore {count}", other: "puis encore {count}" },
   "fetching.bar": "Téléchargement du modèle",
-  "tuning.semitones": "demi-tons",
 
   video: "Vidéo pour téléphone",
   "video.make": "Créer une vidéo pour téléphone",
   "video.making": "La vidéo est en cours de création.",
-  "video.about": "Verticale, avec la pochette, la forme d’onde et les mots « AI cover ». Elle est signée comme faite par IA.",
+  "video.about": "Verticale, avec la pochette, la forme d'onde et les mots « AI cover ». Elle est signée comme faite par IA.",
 
   lyrics: "Paroles",
-  "lyrics.add": "Ajouter des paroles …",
-  "lyrics.about": "Un fichier LRC, même déposé sur la page. Il reste dans ce navigateur.",
-  "lyrics.untimed": "Ce fichier n’a pas de lignes avec des temps comme [01:23.45].",
+  "lyrics.add": "Ajouter des paroles…",
+  "lyrics.about": "Un fichier LRC, que l'on peut aussi déposer sur la page. Il reste dans ce navigateur.",
+  "lyrics.untimed": "Ce fichier n'a pas de lignes avec des temps comme [01:23.45].",
   "lyrics.remove": "Retirer les paroles",
 });
 

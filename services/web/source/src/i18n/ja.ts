@@ -211,8 +211,8 @@ export default translation({
   "early.karaoke": "カラオケ（伴奏のみ）",
   "notice.ask": "完了したら通知する",
   "notice.granted": "完了したらお知らせします。",
-  "notice.done": "カバーが完成しました。",
-  "notice.failed": "カバーを作成できませんでした。",
+  "notice.done": "完成しました。",
+  "notice.failed": "作成できませんでした。",
 
   "demo.title": "ビフォー・アフター",
   "demo.before": "ビフォー",
@@ -459,7 +459,6 @@ export default translation({
   fetching: "必要なものを取得中：{bytes} / {all}",
   "fetching.more": "ほかに{count}件",
   "fetching.bar": "モデルを取得中",
-  "tuning.semitones": "半音",
 
   video: "スマホ用の動画",
   "video.make": "スマホ用の動画を作る",

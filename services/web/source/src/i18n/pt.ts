@@ -125,7 +125,7 @@ export default translation({
   "again.make": "Fazer assim de novo",
   "ended.failed": "Não foi possível fazer",
   "ended.stopped": "Parado",
-  "ended.stopped.about": "O cover foi parado.",
+  "ended.stopped.about": "O trabalho foi parado.",
   "ended.expired": "Não está mais aqui",
   "ended.expired.about": "O resultado expirou e foi removido.",
 
@@ -190,7 +190,7 @@ export default translation({
   "waiting.running.one": "É o próximo. Começa quando o que está em andamento terminar, o que pode levar alguns minutos.",
   "waiting.running.more": "É o próximo. Começa quando um dos que estão em andamento terminar, o que pode levar alguns minutos.",
   "waiting.moment": "Começa em um instante.",
-  left: "faltam cerca de {time}",
+  left: "ainda cerca de {time}",
   about: "cerca de {time}",
   "left.almost": "quase pronto",
   "doing.song": "Ouvindo a música",
@@ -211,8 +211,8 @@ export default translation({
   "early.karaoke": "Karaokê (só o instrumental)",
   "notice.ask": "Avise quando estiver pronto",
   "notice.granted": "Você será avisado quando estiver pronto.",
-  "notice.done": "O cover está pronto.",
-  "notice.failed": "Não foi possível fazer o cover.",
+  "notice.done": "Está pronto.",
+  "notice.failed": "Não foi possível fazer.",
 
   "demo.title": "Antes e depois",
   "demo.before": "antes",
@@ -460,7 +460,6 @@ export default translation({
   fetching: "Baixando o necessário: {bytes} de {all}",
   "fetching.more": { one: "e mais {count}", other: "e mais {count}" },
   "fetching.bar": "Baixando o modelo",
-  "tuning.semitones": "semitons",
 
   video: "Vídeo para celular",
   "video.make": "Fazer um vídeo para celular",
@@ -468,7 +467,7 @@ export default translation({
   "video.about": "Na vertical, com a capa, a forma de onda e as palavras “AI cover”. É assinado como feito por IA.",
 
   lyrics: "Letra",
-  "lyrics.add": "Adicionar letra …",
+  "lyrics.add": "Adicionar letra…",
   "lyrics.about": "Um arquivo LRC, que também pode ser solto na página. Ele fica neste navegador.",
   "lyrics.untimed": "Esse arquivo não tem linhas com tempos como [01:23.45].",
   "lyrics.remove": "Remover a letra",
