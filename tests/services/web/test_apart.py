@@ -7,14 +7,21 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.services.web.conftest import Served, call
+from tests.services.web.conftest import Served, call, waited
+from tests.support.command import until
 
 pytestmark = pytest.mark.slow
 
 
 def test_a_song_is_taken_apart_and_its_stems_are_mixed(page: Page, served: Served) -> None:
     song = call(served, "POST", "/v1/songs", files={"file": served.folder / "My song.wav"})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/estimate") else None)
     page.goto(f"{served.address}/#/songs/{song['id']}")
+    choose = page.get_by_text("Choose stems")
+    choose.wait_for()
+    assert not asked
+    choose.click()
     stems = page.get_by_role("radiogroup", name="Stems")
     expect(stems.get_by_role("radio", name="Vocal and band")).to_be_checked()
     four = stems.get_by_role("radio", name="Vocal, drums, bass and the rest needs a model that this server hasn't got")
@@ -31,4 +38,21 @@ def test_a_song_is_taken_apart_and_its_stems_are_mixed(page: Page, served: Serve
         page.get_by_role("link", name="Notes of the vocal (MIDI)").click()
     assert notes.value.path().read_bytes()[:4] == b"MThd"
     page.get_by_role("link", name="The song and its covers").click()
-    expect(page.get_by_role("list", name="Taken apart before").get_by_role("link", name="Vocal, Band")).to_be_visible()
+    before = page.get_by_role("list", name="Taken apart before")
+    expect(before.get_by_role("link", name="Vocal, Band")).to_be_visible()
+    before.get_by_role("button", name=re.compile("^Delete .*Vocal, Band$")).click()
+    expect(before).to_have_count(0)
+    page.goto("about:blank")  # a page that is left deletes at once
+    until(lambda: not call(served, "GET", f"/v1/separations?song={song['id']}")["items"])
+
+
+def test_a_separation_that_was_stopped_says_so(page: Page, served: Served) -> None:
+    song = call(served, "POST", "/v1/songs", files={"file": served.folder / "My song.wav"})["id"]
+    job = call(served, "POST", "/v1/separations", {"song": song, "settings": {"song": {"duration": 1}}})
+    address = f"/v1/separations/{job['id']}"
+    page.route(f"**{address}", lambda route: route.fulfill(json={**job, "state": "cancelled"}))
+    page.goto(f"{served.address}/#/separations/{job['id']}")
+    expect(page.get_by_role("region", name="Stopped")).to_contain_text("It was stopped.")
+    expect(page.get_by_role("link", name="The song and its covers")).to_be_visible()
+    waited(served, job["id"], "separations")
+    call(served, "DELETE", address)

@@ -24,6 +24,7 @@ interface Found {
   songs: Song[];
   voices: Voice[];
   covers: Job[];
+  separations: Job[];
   choices: Choices;
 }
 
@@ -52,13 +53,14 @@ export function App() {
   const look = useCallback(async () => {
     try {
       setAccount(await ask<Account>("v1/account"));
-      const [songs, voices, covers, choices] = await Promise.all([
+      const [songs, voices, covers, separations, choices] = await Promise.all([
         list<Song>("v1/songs"),
         list<Voice>("v1/voices"),
         list<Job>("v1/covers"),
+        list<Job>("v1/separations"),
         ask<Choices>("v1/choices"),
       ]);
-      setFound({ songs, voices, covers, choices });
+      setFound({ songs, voices, covers, separations, choices });
       setProblem(null);
     } catch (error) {
       setProblem(told(error));
@@ -86,14 +88,27 @@ export function App() {
     choices: found.choices,
   };
 
-  const active = found && { voices: found.voices.filter(isActive), covers: found.covers.filter(isActive) };
+  const active = found && {
+    voices: found.voices.filter(isActive),
+    covers: found.covers.filter(isActive),
+    separations: found.separations.filter(isActive),
+  };
   const follow = async () => {
     const voices = await Promise.all(active!.voices.map((voice) => ask<Voice>(`v1/voices/${voice.id}`)));
     const covers = await Promise.all(active!.covers.map((job) => ask<Job>(`v1/covers/${job.id}`)));
-    setFound((now) => now && { ...now, voices: updated(now.voices, voices), covers: updated(now.covers, covers) });
+    const separations = await Promise.all(active!.separations.map((job) => ask<Job>(`v1/separations/${job.id}`)));
+    setFound(
+      (now) =>
+        now && {
+          ...now,
+          voices: updated(now.voices, voices),
+          covers: updated(now.covers, covers),
+          separations: updated(now.separations, separations),
+        },
+    );
     return true;
   };
-  usePolling(active && active.voices.length + active.covers.length ? follow : null, 2);
+  usePolling(active && active.voices.length + active.covers.length + active.separations.length ? follow : null, 2);
 
   const locked = problem && ["key-missing", "key-invalid", "scope-missing"].includes(problem.code);
   const [, view, id] = address.split("/");
@@ -152,6 +167,7 @@ export function App() {
                 <SongView
                   key={id}
                   group={groups.find((one) => one.id === id)}
+                  separations={found.separations.filter((one) => !hidden.has(`v1/separations/${one.id}`))}
                   onChange={look}
                   onCover={(song) => {
                     setDraft((before) => ({ ...before, song }));

@@ -3,13 +3,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { again } from "./again";
 import { post, type Settings } from "./api";
 import { isActive, useJob, useTask, useTitle } from "./hooks";
-import { explained, joined, percent, t } from "./i18n/language";
+import { joined, percent, t } from "./i18n/language";
 import { later } from "./later";
 import { SettingsForm } from "./maker";
 import { coverSides, type Gains, Mixer, PARTS, sources } from "./mixer";
 import { Card, Download, Music, Trouble } from "./parts";
 import type { Job } from "./schema";
-import { Underway, useNotice } from "./underway";
+import { Ended, Underway, useNotice } from "./underway";
 import { Verdict } from "./verdict";
 
 const Video = later(() => import("./video").then((found) => found.Video));
@@ -28,7 +28,11 @@ export function CoverView({ id, formats }: { id: string; formats: readonly strin
       <Trouble problem={problem} />
       {job && isActive(job) && <Underway job={job} stages={stages} />}
       {job?.state === "done" && <Finished job={job} formats={formats} />}
-      {job && ["failed", "cancelled", "expired"].includes(job.state) && <Ended job={job} />}
+      {job && (
+        <Ended job={job}>
+          <TryAgain job={job} />
+        </Ended>
+      )}
     </article>
   );
 }
@@ -102,19 +106,10 @@ function Again({ job, gains, formats }: { job: Job; gains: Gains; formats: reado
   );
 }
 
-function Ended({ job }: { job: Job }) {
+function TryAgain({ job }: { job: Job }) {
   const { busy, problem, run } = useTask();
-  const words =
-    job.state === "cancelled"
-      ? t("ended.stopped.about")
-      : job.state === "expired"
-        ? t("ended.expired.about")
-        : job.error && explained(job.error);
   return (
-    <Card title={t(job.state === "failed" ? "ended.failed" : job.state === "expired" ? "ended.expired" : "ended.stopped")}>
-      <p role="alert">
-        <strong>{words}</strong>
-      </p>
+    <>
       <button
         class="primary"
         disabled={busy}
@@ -128,6 +123,6 @@ function Ended({ job }: { job: Job }) {
         {t("try-again")}
       </button>
       <Trouble problem={problem} />
-    </Card>
+    </>
   );
 }

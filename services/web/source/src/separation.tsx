@@ -1,12 +1,13 @@
 /** A song taken apart: which stems, how long that takes, and its stems in the mixer. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { list, type Problem, post, told } from "./api";
+import { type Problem, post, told } from "./api";
 import { isActive, useJob, useTask, useTitle } from "./hooks";
-import { explained, moment, t } from "./i18n/language";
+import { moment, t } from "./i18n/language";
 import { type Gains, Mixer, type Part } from "./mixer";
+import { Delete } from "./notes";
 import { Card, Download, Music, Trouble } from "./parts";
 import type { Job, JobEstimate, SeparationRequest, Song } from "./schema";
-import { aboutWords, Underway } from "./underway";
+import { aboutWords, Ended, Underway, useNotice } from "./underway";
 
 type Body = Omit<SeparationRequest, "song">;
 
@@ -67,16 +68,16 @@ async function possible(song: string, { stems, ways }: Choice): Promise<{ body: 
   return problem!;
 }
 
-/** Chooses stems of `song` and has them made; lists those that were made before. */
-export function Apart({ song }: { song: Song }) {
+/** Chooses stems of `song` and has them made; lists `separations`, those that were made before. */
+export function Apart({ song, separations }: { song: Song; separations: readonly Job[] }) {
+  const [opened, setOpened] = useState(false);
   const [found, setFound] = useState<ReadonlyMap<string, Awaited<ReturnType<typeof possible>>>>(new Map());
-  const [made, setMade] = useState<readonly Job[]>([]);
   const [chosen, setChosen] = useState<Choice["name"]>("2");
   const { busy, problem, run } = useTask();
   useEffect(() => {
+    if (!opened) return;
     for (const choice of CHOICES) possible(song.id, choice).then((what) => setFound((before) => new Map(before).set(choice.name, what)));
-    list<Job>("v1/separations", { song: song.id }).then(setMade, () => undefined);
-  }, [song.id]);
+  }, [song.id, opened]);
   const way = found.get(chosen);
   const make = () =>
     run(async () => {
@@ -86,34 +87,42 @@ export function Apart({ song }: { song: Song }) {
     });
   return (
     <>
-      <div role="radiogroup" aria-label={t("apart.stems")}>
-        {CHOICES.map(({ name }) => {
-          const what = found.get(name);
-          const missing = what instanceof Error;
-          return (
-            <label class="choice" key={name}>
-              <input type="radio" name="stems" disabled={missing} checked={chosen === name} onChange={() => setChosen(name)} />
-              <span>
-                {t(`apart.${name}`)} <small>{missing ? t("apart.missing") : what && aboutWords(what.estimate.seconds)}</small>
-              </span>
-            </label>
-          );
-        })}
-      </div>
-      <p>
-        <button class="primary" disabled={busy || !way || way instanceof Error} onClick={make}>
-          {t("apart.make")}
-        </button>
-      </p>
-      <Trouble problem={problem} />
-      {made.length > 0 && (
+      <details onToggle={(event) => setOpened(event.currentTarget.open || opened)}>
+        <summary>{t("apart.choose")}</summary>
+        <div role="radiogroup" aria-label={t("apart.stems")}>
+          {CHOICES.map(({ name }) => {
+            const what = found.get(name);
+            const missing = what instanceof Error;
+            return (
+              <label class="choice" key={name}>
+                <input type="radio" name="stems" disabled={missing} checked={chosen === name} onChange={() => setChosen(name)} />
+                <span>
+                  {t(`apart.${name}`)} <small>{missing ? t("apart.missing") : what && aboutWords(what.estimate.seconds)}</small>
+                </span>
+              </label>
+            );
+          })}
+        </div>
+        <p>
+          <button class="primary" disabled={busy || !way || way instanceof Error} onClick={make}>
+            {t("apart.make")}
+          </button>
+        </p>
+        <Trouble problem={problem} />
+      </details>
+      {separations.length > 0 && (
         <ul class="rows" aria-label={t("apart.before")}>
-          {made.map((job) => (
+          {separations.map((job) => (
             <li key={job.id}>
               <a href={`#/separations/${job.id}`}>
                 <strong>{stemsOf(job)}</strong>
                 <small>{moment(job.created)}</small>
               </a>
+              {!isActive(job) && (
+                <div class="deeds">
+                  <Delete path={`v1/separations/${job.id}`} name={`${job.name}, ${stemsOf(job)}`} />
+                </div>
+              )}
             </li>
           ))}
         </ul>
@@ -124,7 +133,7 @@ export function Apart({ song }: { song: Song }) {
 
 function stemsOf(job: Job): string {
   const names = STEMS.filter(({ part }) => job.stems[part]).map(({ part }) => t(`part.${part}`));
-  return names.join(", ") || t(isActive(job) ? "state.running" : "state.failed");
+  return names.join(", ") || t(`state.${job.state}`);
 }
 
 export function SeparationView({ id }: { id: string }) {
@@ -133,6 +142,7 @@ export function SeparationView({ id }: { id: string }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), [id]);
   useTitle(job?.name ?? "");
+  useNotice(job);
   return (
     <article class="cover">
       <h1 ref={heading} tabIndex={-1}>
@@ -141,13 +151,7 @@ export function SeparationView({ id }: { id: string }) {
       <Trouble problem={problem} />
       {job && isActive(job) && <Underway job={job} stages={stages} />}
       {job?.state === "done" && <Stems job={job} gains={gains} onGains={setGains} />}
-      {job?.error && (
-        <Card title={t("ended.failed")}>
-          <p role="alert">
-            <strong>{explained(job.error)}</strong>
-          </p>
-        </Card>
-      )}
+      {job && <Ended job={job} />}
       {job?.inputs.song && <a href={`#/songs/${job.inputs.song}`}>{t("apart.song")}</a>}
     </article>
   );

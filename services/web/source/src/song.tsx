@@ -10,17 +10,19 @@ import { later } from "./later";
 import { Delete } from "./notes";
 import { Card, clock } from "./parts";
 import { Renaming } from "./rename";
+import type { Job } from "./schema";
 import type { SongGroup } from "./versions";
 
 const Apart = later(() => import("./separation").then((found) => found.Apart));
 
 interface Props {
   group: SongGroup | undefined;
+  separations: readonly Job[]; // of all songs
   onCover: (song: string) => void;
   onChange: () => Promise<void>;
 }
 
-export function SongView({ group, onCover, onChange }: Props) {
+export function SongView({ group, separations, onCover, onChange }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus({ preventScroll: true }), []);
   useTitle(group?.title ?? "");
@@ -83,7 +85,7 @@ export function SongView({ group, onCover, onChange }: Props) {
       </Card>
       {song && (
         <Card title={t("apart.title")}>
-          <Apart song={song} />
+          <Apart song={song} separations={separations.filter(({ inputs }) => inputs.song === id)} />
         </Card>
       )}
     </article>

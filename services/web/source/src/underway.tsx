@@ -1,8 +1,9 @@
 /** A cover on its way: how far it is, how long it still takes, and what of it can be heard already. */
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { remove } from "./api";
 import { isActive, type Stage, useTask } from "./hooks";
-import { quantity, t } from "./i18n/language";
+import { explained, quantity, t } from "./i18n/language";
 import type { Key } from "./i18n/messages";
 import { Bar, Card, clock, Trouble } from "./parts";
 import type { Job } from "./schema";
@@ -83,6 +84,24 @@ export function Underway({ job, stages }: { job: Job; stages: Stage[] }) {
         </details>
       )}
       <Trouble problem={problem} />
+    </Card>
+  );
+}
+
+const ENDED = { failed: "ended.failed", cancelled: "ended.stopped", expired: "ended.expired" } as const;
+
+/** Why nothing can be heard of a job that has ended, and what can be done; nothing where it is otherwise. */
+export function Ended({ job, children }: { job: Job; children?: ComponentChildren }) {
+  const { state, error } = job;
+  if (state !== "failed" && state !== "cancelled" && state !== "expired") return null;
+  return (
+    <Card title={t(ENDED[state])}>
+      <p role="alert">
+        <strong>
+          {state === "failed" ? error && explained(error) : t(state === "expired" ? "ended.expired.about" : "ended.stopped.about")}
+        </strong>
+      </p>
+      {children}
     </Card>
   );
 }

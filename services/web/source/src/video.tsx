@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { again } from "./again";
 import { post } from "./api";
 import { isActive, useJob, useTask } from "./hooks";
-import { t } from "./i18n/language";
+import { explained, t } from "./i18n/language";
 import { Bar, Download, Trouble } from "./parts";
 import type { Job } from "./schema";
 import { leftWords } from "./underway";
@@ -38,7 +38,7 @@ function Making({ id, onAgain }: { id: string; onAgain: () => void }) {
   if (job && !isActive(job))
     return (
       <>
-        <p role="alert">{job.error ? `${job.error.message} ${job.error.hint}` : t("ended.stopped.about")}</p>
+        <p role="alert">{job.error ? explained(job.error) : t("ended.stopped.about")}</p>
         <button onClick={onAgain}>{t("try-again")}</button>
       </>
     );

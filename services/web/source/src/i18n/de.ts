@@ -69,6 +69,7 @@ export default translation({
   "apart.title": "Spuren trennen",
   "apart.about": "in Spuren getrennt",
   "apart.stems": "Spuren",
+  "apart.choose": "Spuren wählen",
   "apart.2": "Stimme und Instrumental",
   "apart.4": "Stimme, Schlagzeug, Bass und der Rest",
   "apart.6": "Stimme, Schlagzeug, Bass, Gitarre, Klavier und der Rest",

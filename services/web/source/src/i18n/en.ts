@@ -67,6 +67,7 @@ export default {
   "apart.title": "Taken apart",
   "apart.about": "taken apart",
   "apart.stems": "Stems",
+  "apart.choose": "Choose stems",
   "apart.2": "Vocal and band",
   "apart.4": "Vocal, drums, bass and the rest",
   "apart.6": "Vocal, drums, bass, guitar, piano and the rest",

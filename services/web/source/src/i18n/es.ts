@@ -70,6 +70,7 @@ export default translation({
   "apart.title": "Separar pistas",
   "apart.about": "separada en pistas",
   "apart.stems": "Pistas",
+  "apart.choose": "Elegir pistas",
   "apart.2": "Voz y base",
   "apart.4": "Voz, batería, bajo y el resto",
   "apart.6": "Voz, batería, bajo, guitarra, piano y el resto",

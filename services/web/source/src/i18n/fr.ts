@@ -70,6 +70,7 @@ export default translation({
   "apart.title": "Séparer les pistes",
   "apart.about": "séparée en pistes",
   "apart.stems": "Pistes",
+  "apart.choose": "Choisir les pistes",
   "apart.2": "Voix et instrumental",
   "apart.4": "Voix, batterie, basse et le reste",
   "apart.6": "Voix, batterie, basse, guitare, piano et le reste",

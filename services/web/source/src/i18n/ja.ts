@@ -70,6 +70,7 @@ export default translation({
   "apart.title": "パートに分ける",
   "apart.about": "パート別",
   "apart.stems": "パート",
+  "apart.choose": "パートを選ぶ",
   "apart.2": "ボーカルと伴奏",
   "apart.4": "ボーカル、ドラム、ベース、その他",
   "apart.6": "ボーカル、ドラム、ベース、ギター、ピアノ、その他",

@@ -70,6 +70,7 @@ export default translation({
   "apart.title": "Separar faixas",
   "apart.about": "separada em faixas",
   "apart.stems": "Faixas",
+  "apart.choose": "Escolher faixas",
   "apart.2": "Voz e instrumental",
   "apart.4": "Voz, bateria, baixo e o resto",
   "apart.6": "Voz, bateria, baixo, guitarra, piano e o resto",
