@@ -24,8 +24,8 @@ class CheckedConfig:
 
     def refuse_others(self, known: Collection[str]) -> None:
         """Raise `ValueError` naming the values that are on and not among `known`: they would change the result."""
-        if others := sorted(name for name, value in self._values.items() if value and name not in known):
-            raise ValueError(f"the meaning of {', '.join(str(name)[:40] for name in others[:5])} is not known")
+        if others := sorted(str(name)[:40] for name, value in self._values.items() if value and name not in known):
+            raise ValueError(f"the meaning of {', '.join(others[:5])} is not known")
 
     def raw(self, name: str) -> Any:
         """The value as it is, None where there is none."""

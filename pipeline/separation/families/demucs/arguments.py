@@ -66,8 +66,9 @@ def refuse_others(kind: Kind, given: Mapping[str, Any]) -> None:
     """Raise `ValueError` naming the settings that the class doesn't have. A network of one band (``num_subbands``, of
     MSST alone) is the published one."""
     known = inspect.signature(network_class(kind)).parameters
-    if others := sorted(name for name in given if name not in known and (name, given[name]) != ("num_subbands", 1)):
-        raise ValueError(f"the meaning of {', '.join(name[:40] for name in others[:5])} is not known")
+    others = [str(name)[:40] for name in given if name not in known and (name, given[name]) != ("num_subbands", 1)]
+    if others:
+        raise ValueError(f"the meaning of {', '.join(sorted(others)[:5])} is not known")
 
 
 def _sources(value: Any) -> list[str]:

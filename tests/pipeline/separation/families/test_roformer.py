@@ -236,6 +236,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path) -> None:
         ({"freqs_per_bands": [4, 4]}, "8 bins"),
         ({"freqs_per_bands": "all of them"}, "no list of numbers"),
         ({"num_stems": 3}, "3 stems"),
+        ({"odd": 1, 7: 1}, "meaning of 7, odd is not known"),
     ],
 )
 def test_configurations_of_no_such_network_are_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:

@@ -79,9 +79,9 @@ def test_weights_alone_take_their_settings_from_the_configuration_beside_them(tm
     assert made.normalise == "none"
     with torch.inference_mode():
         assert snr(model(windows), made.separate(windows)) > 90
-    configuration["htdemucs"]["num_subbands"] = 4
+    configuration["htdemucs"] |= {"num_subbands": 4, 7: "a key that is no name"}
     checkpoints.write(tmp_path, model.state_dict(), configuration)
-    with pytest.raises(UnderstudyError, match="num_subbands"):
+    with pytest.raises(UnderstudyError, match="meaning of 7, num_subbands is not known"):
         load_network(find_separator(str(path)), "cpu", "float32")
     path.with_suffix(".yaml").unlink()
     with pytest.raises(UnderstudyError, match="needs the configuration"):
