@@ -264,8 +264,10 @@ def _text(result: TrainingResult) -> str:
         if result.default
         else "The instant voice scores better and goes on singing; --engine rvc selects the model."
     )
-    if tuned:
-        sings = f"It sings with --engine zero-shot, and by default after: understudy voices use {name} zero-shot"
+    if tuned and result.default:
+        sings = "The voice sings with the fine-tuned model from now on."
+    elif tuned:
+        sings = f'It sings with --engine zero-shot, and by default after: understudy voices use "{name}" zero-shot'
     if not result.published:
         sings = "The voice does better with the model as it was, and keeps that."
     engine = " --engine zero-shot" if tuned else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from threading import Event
@@ -20,6 +21,7 @@ from understudy.audio.samples import Audio
 from understudy.context import Context, scratch_context
 from understudy.errors import Cancelled, UnderstudyError
 from understudy.models import Weights
+from understudy.services.cli import training
 from understudy.training import TrainingResult
 from understudy.voices import archive, library
 from understudy.voices.engine import ConversionSettings, Performance
@@ -87,6 +89,9 @@ def test_a_voice_gets_what_does_better_on_held_out_recordings(tuned: Tuned, mode
     assert "Held-out loss" in page
     assert "Flow loss" in page
     assert "sings with the fine-tuned model" in page
+    assert 'voices use "nova" zero-shot' in training._text(result)
+    assert "sings with the fine-tuned model from now on" in training._text(replace(result, default=True))
+    assert "keeps that" in training._text(replace(result, published=False))
 
 
 def test_the_published_weights_have_the_loss_that_was_found(tuned: Tuned, models: dict[str, Weights]) -> None:
