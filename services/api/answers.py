@@ -232,7 +232,7 @@ class Figures(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What a training gave: the chosen step of all, and why; whether the voice sings with it from now on."""
+    """What a training gave: the chosen step of all, and why; `default`: whether the voice sings with it from now on."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -240,6 +240,7 @@ class Outcome(BaseModel):
     reason: str
     ended: str
     default: bool
+    published: bool = Field(True, description="whether the voice has the model; a fine-tuned one only if it is better")
     advice: list[str]
 
 

@@ -30,7 +30,7 @@ from understudy.voices.voice import MANIFEST, Manifest, Voice
 if TYPE_CHECKING:
     from understudy.training import TrainingResult
 
-OUTCOME = ("step", "steps", "reason", "ended", "scores", "instant", "default", "engine", "advice")
+OUTCOME = ("step", "steps", "reason", "ended", "scores", "instant", "default", "published", "engine", "advice")
 """What of a training's result its owner gets; the rest are folders of this machine."""
 NAME = "voice"
 """The voice's name in the library of a training: its owner may give it another one meanwhile."""

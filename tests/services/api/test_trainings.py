@@ -242,7 +242,8 @@ def test_a_tiny_network_paused_killed_and_cancelled_keeps_its_best(tmp_path: Pat
         until(lambda: client.get(here).json()["step"] > paused["step"], lambda: client.get(here).text)
         assert client.delete(here).json()["cancelling"]
         ended = shown(here, "cancelled")
-        assert (ended["result"]["step"], ended["result"]["default"]) == (ended["best"], False)
+        result = ended["result"]
+        assert (result["step"], result["default"], result["published"]) == (ended["best"], False, True)
         report = client.get(ended["report"]["href"])
         assert report.headers["content-type"].startswith("text/html")
         assert str(tmp_path) not in report.text + json.dumps(ended)

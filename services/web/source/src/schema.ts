@@ -413,6 +413,7 @@ export interface components {
             reason: string;
             ended: string;
             default: boolean;
+            published: boolean;
             advice: string[];
         } & {
             [key: string]: unknown;

@@ -12,8 +12,9 @@ interface Props {
   onBegun: (training: Training) => void;
 }
 
-/** The fields of a request for what is chosen as "Network". */
-const network = (chosen: string): Record<string, string> => (chosen === "zero-shot" ? { engine: chosen } : { size: chosen });
+/** The fields of a request for what is chosen as "Network"; only a model of the voice's own learns from an embedder. */
+const network = (chosen: string, embedder: string): Record<string, string> =>
+  chosen === "zero-shot" ? { engine: chosen } : { size: chosen, embedder };
 
 export function TrainForm({ voice, again, onBegun }: Props) {
   const [files, setFiles] = useState<File[]>([]);
@@ -28,11 +29,12 @@ export function TrainForm({ voice, again, onBegun }: Props) {
   const looking = useTask();
 
   useEffect(() => {
-    const query = new URLSearchParams({ ...network(size), embedder });
+    const query = new URLSearchParams(network(size, embedder));
     setEstimate(null);
     looking.run(async () => setEstimate(await ask<TrainingEstimate>(`v1/voices/${voice.id}/train?${query}`)));
   }, [voice.id, size, embedder]);
 
+  const tuned = size === "zero-shot";
   const time = (seconds: number) => quantity(Math.round(seconds), "second");
   const short = estimate && estimate.recorded < estimate.needed && !files.length;
   const missing = !estimate
@@ -48,10 +50,9 @@ export function TrainForm({ voice, again, onBegun }: Props) {
   const train = () =>
     run(async () => {
       const form = new FormData();
-      for (const [name, value] of Object.entries(network(size))) form.append(name, value);
-      form.append("embedder", embedder);
+      for (const [name, value] of Object.entries(network(size, embedder))) form.append(name, value);
       if (steps) form.append("steps", steps);
-      if (separate) form.append("separate", "true");
+      if (separate && !tuned) form.append("separate", "true");
       if (files.length) form.append("consent", consent);
       for (const file of files) form.append("recordings", file, file.name);
       setSent(0);
@@ -60,7 +61,7 @@ export function TrainForm({ voice, again, onBegun }: Props) {
 
   return (
     <Card title={t(again ? "train.again" : "train")}>
-      <p>{t("train.about", { time: time((voice.seconds ?? 0) + (voice.training_seconds ?? 0)) })}</p>
+      <p>{t(tuned ? "train.about.zero-shot" : "train.about", { time: time((voice.seconds ?? 0) + (voice.training_seconds ?? 0)) })}</p>
       <p aria-live="polite">
         <strong>{t("train.how-long")}</strong> {estimate?.sentence ?? "…"}
       </p>
@@ -106,15 +107,17 @@ export function TrainForm({ voice, again, onBegun }: Props) {
               ]}
               onChange={setSize}
             />
-            <Choice
-              label={t("train.features")}
-              value={embedder}
-              options={[
-                ["contentvec", "ContentVec"],
-                ["cepstral", t("train.features.cepstral")],
-              ]}
-              onChange={setEmbedder}
-            />
+            {!tuned && (
+              <Choice
+                label={t("train.features")}
+                value={embedder}
+                options={[
+                  ["contentvec", "ContentVec"],
+                  ["cepstral", t("train.features.cepstral")],
+                ]}
+                onChange={setEmbedder}
+              />
+            )}
             <label>
               {t("train.steps")}
               <input
@@ -126,10 +129,12 @@ export function TrainForm({ voice, again, onBegun }: Props) {
               />
             </label>
           </div>
-          <label class="choice">
-            <input type="checkbox" checked={separate} onChange={(event) => setSeparate(event.currentTarget.checked)} />{" "}
-            {t("train.separate")}
-          </label>
+          {!tuned && (
+            <label class="choice">
+              <input type="checkbox" checked={separate} onChange={(event) => setSeparate(event.currentTarget.checked)} />{" "}
+              {t("train.separate")}
+            </label>
+          )}
         </details>
         <p class="soft">{t("train.only")}</p>
         {busy && files.length > 0 && <Bar label={t("sending")} fraction={sent} />}

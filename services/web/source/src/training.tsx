@@ -4,7 +4,7 @@ import { ask } from "./api";
 import { isActive, useFollowed, useTask, useTitle } from "./hooks";
 import { explained, number, percent, quantity, t } from "./i18n/language";
 import { Bar, Card, Choice, Trouble } from "./parts";
-import type { Training } from "./schema";
+import type { Outcome as Kept, Training } from "./schema";
 
 interface Evaluation {
   step: number;
@@ -127,6 +127,7 @@ function Underway({ job, onChange }: { job: Training; onChange: () => Promise<vo
 
 function Outcome({ job }: { job: Training }) {
   const kept = job.result;
+  const tuned = job.settings.engine === "zero-shot";
   const title =
     job.state === "failed"
       ? "training.failed"
@@ -144,8 +145,8 @@ function Outcome({ job }: { job: Training }) {
       )}
       {kept && (
         <>
-          <p class={kept.default ? "verdict" : "verdict mind"}>
-            <strong>{t(kept.default ? "training.better" : "training.worse")}</strong> {kept.reason}
+          <p class={kept.default || (tuned && kept.published) ? "verdict" : "verdict mind"}>
+            <strong>{singsWords(kept, tuned)}</strong> {kept.reason}
           </p>
           <p>
             {kept.ended} {kept.advice[0] && t("training.advice", { advice: kept.advice[0] })}
@@ -160,6 +161,12 @@ function Outcome({ job }: { job: Training }) {
       )}
     </Card>
   );
+}
+
+function singsWords(kept: Kept, tuned: boolean): string {
+  if (kept.default) return t("training.better");
+  if (!tuned) return t("training.worse");
+  return kept.published ? t("training.tuned", { engine: t("engine.zero-shot") }) : t("training.untuned");
 }
 
 function Sentences({ job }: { job: Training }) {
@@ -179,12 +186,13 @@ function Sentences({ job }: { job: Training }) {
   );
 }
 
-const LOSSES = ["mel", "kl", "discriminator"] as const;
+const LOSSES = ["mel", "kl", "discriminator", "flow"] as const;
 const SCORES = [
   ["similarity", (value: number) => number(value, 3)],
   ["intelligibility", (value: number) => number(value, 3)],
   ["f0_error", (value: number) => percent(value, 1)],
   ["mel_distance", (value: number) => number(value, 2)],
+  ["held_out", (value: number) => number(value, 4)],
 ] as const;
 
 /** The held-out scores over the steps: one as a curve, all as a table. */
@@ -195,7 +203,7 @@ function Scores({ evaluations, best }: { evaluations: Evaluation[]; best: number
   const points = evaluations.filter((one) => one.scores[name] !== undefined).map((one) => ({ step: one.step, value: one.scores[name]! }));
   return (
     <Card title={t("scores")}>
-      <p class="soft">{t("scores.about")}</p>
+      <p class="soft">{t(name === "held_out" ? "scores.about.held_out" : "scores.about")}</p>
       <Choice label={t("scores.curve")} value={name} options={known.map(([one]) => [one, t(`score.${one}`)])} onChange={setChosen} />
       <Curve points={points} best={best} text={text} />
       <details>
