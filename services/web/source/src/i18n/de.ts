@@ -224,7 +224,6 @@ export default translation({
   "demo.about": "Zehn Sekunden unseres Demo-Songs, und dasselbe von unserer Demo-Stimme gesungen.",
   "demo.take": "Mit diesem Song und dieser Stimme probieren",
   "demo.taking": "Wird geholt …",
-  "demo.voice": "Demo-Stimme",
   "demo.missing": "Die Demo lässt sich gerade nicht laden.",
   "demo.missing.hint": "Versuch es noch einmal oder fang mit einem eigenen Song an.",
 

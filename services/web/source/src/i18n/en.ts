@@ -220,7 +220,6 @@ export default {
   "demo.about": "Ten seconds of our demo song, and the same sung by our demo voice.",
   "demo.take": "Try this song and voice",
   "demo.taking": "Fetching them …",
-  "demo.voice": "Demo voice",
   "demo.missing": "The demo can't be fetched now.",
   "demo.missing.hint": "Try again, or begin with a song of yours.",
 

@@ -223,7 +223,6 @@ export default translation({
   "demo.about": "Diez segundos de nuestra canción de muestra, y lo mismo cantado por nuestra voz de muestra.",
   "demo.take": "Probar con esta canción y esta voz",
   "demo.taking": "Cargando…",
-  "demo.voice": "Voz de muestra",
   "demo.missing": "Ahora no se puede cargar la muestra.",
   "demo.missing.hint": "Inténtalo de nuevo o empieza con una canción tuya.",
 

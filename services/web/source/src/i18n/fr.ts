@@ -225,7 +225,6 @@ export default translation({
   "demo.about": "Dix secondes de notre chanson de démonstration, et la même chantée par notre voix de démonstration.",
   "demo.take": "Essayer cette chanson et cette voix",
   "demo.taking": "Chargement…",
-  "demo.voice": "Voix de démonstration",
   "demo.missing": "La démonstration ne peut pas être chargée pour l'instant.",
   "demo.missing.hint": "Réessayez, ou commencez avec une de vos chansons.",
 

@@ -223,7 +223,6 @@ export default translation({
   "demo.about": "デモ曲の10秒間と、同じ部分をデモの声で歌ったものです。",
   "demo.take": "この曲と声で試す",
   "demo.taking": "読み込み中…",
-  "demo.voice": "デモの声",
   "demo.missing": "デモを読み込めませんでした。",
   "demo.missing.hint": "もう一度試すか、自分の曲で始めてください。",
 

@@ -223,7 +223,6 @@ export default translation({
   "demo.about": "Dez segundos da nossa música de demonstração, e o mesmo cantado pela nossa voz de demonstração.",
   "demo.take": "Experimentar esta música e esta voz",
   "demo.taking": "Carregando…",
-  "demo.voice": "Voz de demonstração",
   "demo.missing": "A demonstração não pode ser carregada agora.",
   "demo.missing.hint": "Tente de novo ou comece com uma música sua.",
 
