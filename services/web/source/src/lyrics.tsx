@@ -86,8 +86,8 @@ export function Lyrics({ player, song, start }: Props) {
           <li key={number}>
             <button aria-current={number === now ? "true" : undefined} onClick={() => void player.seek(at - start)}>
               {number === now && words.length
-                ? words.map((word) => (
-                    <span key={word.at} class={word.at <= player.time + start ? "sung" : ""}>
+                ? words.map((word, place) => (
+                    <span key={place} class={word.at <= player.time + start ? "sung" : ""}>
                       {word.text}
                     </span>
                   ))
