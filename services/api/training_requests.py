@@ -136,11 +136,12 @@ def _check_amount(voice: Any, more: list[float | None]) -> None:
         )
 
 
-def check_models(settings: TrainingSettings, server: ServerSettings) -> None:
-    """Raise ``embedder-unknown``, or ``model-missing`` for what the server lacks."""
+def check_models(request: TrainingRequest, server: ServerSettings) -> None:
+    """Raise ``option-invalid``, ``embedder-unknown``, or ``model-missing`` for what the server lacks."""
     from understudy.training import TrainingJob
 
-    missing = TrainingJob(Path(), "", settings, base=server.base_of(settings)).missing_models()
+    settings = request.settings()
+    missing = TrainingJob(Path(), "", settings, request.separate, server.base_of(settings)).missing_models()
     if missing:
         text = f"This server hasn't got the models that a training needs ({', '.join(one.name for one in missing)})."
         raise UnderstudyError("model-missing", text, "Ask the server's operator for them.")

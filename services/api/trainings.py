@@ -81,7 +81,7 @@ async def train_voice(
             check_consent(body.consent)
         body.check(app.settings)
         durations = [sent.about.duration for sent in await new_songs(app, owner, form.files)]
-        await app.requests.run(owner.id, check_models, body.settings(), app.settings)
+        await app.requests.run(owner.id, check_models, body, app.settings)
         voice = await app.requests.run(owner.id, _voice_id, app, owner, id)
         training = NewTraining(voice, body, form.files, durations, new_id("sent"))
         make = partial(training.submit, app.settings, owner)

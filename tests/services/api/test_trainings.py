@@ -225,6 +225,8 @@ def test_a_tiny_network_paused_killed_and_cancelled_keeps_its_best(tmp_path: Pat
         more = {"recordings": ("more.wav", more_singing())}
         refused(client.post("/v1/voices/tess/train", json=TINY), 422, "too-little-data")
         refused(client.post("/v1/voices/tess/train", json={"size": "tiny"}), 422, "model-missing")
+        tuned = {"engine": "zero-shot", "separate": True}
+        refused(client.post("/v1/voices/tess/train", json=tuned), 422, "option-invalid")
         fields = {**TINY, "consent": "granted", "steps": "1000000", "evaluate_every": "2"}
         here = client.post("/v1/voices/tess/train", data=fields, files=more).headers["location"]
         until(lambda: client.get(here).json()["best"], lambda: client.get(here).text)
