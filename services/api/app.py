@@ -185,7 +185,7 @@ def make_app(settings: ServerSettings) -> FastAPI:
 
 def _sweep(database: Database, storage: Storage, settings: ServerSettings, stopping: Event) -> None:
     for round in count():
-        with suppress(UnderstudyError):  # the database or the storage is unreachable: next time
+        with suppress(UnderstudyError, OSError):  # the database, the storage or the disk is away: next time
             housekeeping.sweep(database, settings)
             housekeeping.sweep_uploads(database, settings)
             if round % 12 == 0:
