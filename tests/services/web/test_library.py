@@ -197,3 +197,20 @@ def test_nothing_moves_while_it_loads(context: BrowserContext, idle: Served) -> 
     assert page.evaluate("window.shift") < 0.02
     page.set_viewport_size({"width": 320, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_the_demo_takes_its_voice_again_in_any_language(page: Page, served: Served, song: str) -> None:
+    voice = made_voice(served, "Nova") | {"name": "Demo"}
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.route("**/v1/covers?*", lambda route: route.fulfill(json={"items": [], "next": None}))
+    page.route("**/v1/voices?*", lambda route: route.fulfill(json={"items": [voice], "next": None}))
+    page.route("**/v1/songs", lambda route: route.fulfill(json=call(served, "GET", f"/v1/songs/{song}")))
+    page.reload()
+    page.get_by_label("Language").select_option("fr")
+    take = page.get_by_role("button", name="Essayer cette chanson et cette voix")
+    with page.expect_request("**/v1/songs"):
+        take.click()
+    take.wait_for()  # until then it is called otherwise
+    expect(page.get_by_role("radio", name="Demo")).to_be_checked()
+    assert {address.rpartition("/")[2] for address in sent} == {"songs"}
