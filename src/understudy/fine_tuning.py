@@ -28,7 +28,6 @@ from understudy.voices.training.run_folder import EVALUATIONS, LOSSES, RunFolder
 from understudy.voices.voice import Trained, Voice, file_hash
 from understudy.voices.zero_shot.configuration import HOP, RATE, read_configuration
 from understudy.voices.zero_shot.diffusion import Converter
-from understudy.voices.zero_shot.engine import installed_model
 from understudy.voices.zero_shot.references import LONGEST
 from understudy.voices.zero_shot.style import STYLE
 from understudy.voices.zero_shot.training.data import PLAYED, FineTuningData, make_data
@@ -114,8 +113,8 @@ def finish(
         if file_hash(weights) not in tuned.tuned_files.values():
             configuration = base.companions[0].path
             recordings = voice.manifest.recordings_hash
-            base_name = installed_model()
-            tuned = library.publish_tuned(job.library, voice.name, recordings, base_name, weights, configuration, about)
+            model = job.singing_model
+            tuned = library.publish_tuned(job.library, voice.name, recordings, model, weights, configuration, about)
         voice = tuned
     reason = f"{chosen.get('reason', '')} Without fine-tuning it is {untuned:.4f}."
     if not better:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from understudy.voices import library
 from understudy.voices.recordings import Finding
 from understudy.voices.rvc.embedders import embedder_models
 from understudy.voices.training.settings import TrainingSettings
-from understudy.voices.voice import Voice
+from understudy.voices.voice import Voice, ZeroShotModel
 from understudy.voices.zero_shot.engine import installed_model
 from understudy.wording import counted
 
@@ -80,10 +81,15 @@ class TrainingJob:
         f0 = "" if self.settings.f0 else ", without pitch"
         return f"{size}RVC {self.settings.version}, {rate // 1000} kHz{f0}"
 
+    @cached_property
+    def singing_model(self) -> ZeroShotModel:
+        """The zero-shot model that is fine-tuned: the installed one, even if another is installed meanwhile."""
+        return installed_model()
+
     def base_model(self) -> Model | None:
         """The base model of the catalogue that it begins with; None where it doesn't begin with one of these."""
         if self.zero_shot:
-            return find_model(installed_model())
+            return find_model(self.singing_model)
         if self.base is not None or self.settings.size == "tiny" or not self.settings.f0:
             return None
         version = "" if self.settings.version == "v2" else "v1-"

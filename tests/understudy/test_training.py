@@ -79,6 +79,13 @@ def test_a_full_network_names_the_models_that_it_needs(job, monkeypatch, tmp_pat
     assert job.missing_models() == ()
 
 
+def test_a_model_that_is_installed_meanwhile_does_not_become_the_base(job, monkeypatch):
+    installed = iter(["zero-shot", "zero-shot-speech"])
+    monkeypatch.setattr("understudy.training_job.installed_model", lambda: next(installed))
+    begun = replace(job, settings=TrainingSettings(engine="zero-shot"))
+    assert [begun.base_name(), begun.base_name(), begun.singing_model] == ["zero-shot"] * 3
+
+
 def test_a_voice_that_is_a_model_alone_can_not_be_trained(tmp_path):
     voice = recorded_voice(tmp_path / "voices")
     library.publish_model(
